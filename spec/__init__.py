@@ -1,0 +1,1 @@
+"""The contract: numbers, configuration, commands and registers. Imports nothing else of Alloy."""

@@ -1,0 +1,254 @@
+"""The integer network: what ``quant`` exports, ``compiler`` compiles and ``sim.golden`` executes.
+
+It holds integers only. One file (``.npz``, no pickle): the entry ``graph`` is the UTF-8 bytes of a JSON object
+(integers, strings and lists), every other entry is an integer array. See ``docs/network.md``.
+"""
+
+from dataclasses import dataclass, field, fields
+import json
+from pathlib import Path
+import zipfile
+
+import numpy as np
+
+from .errors import AlloyError
+from .numerics import FIXED8_MAX, Scheme, check_weights
+
+__all__ = ["Tensor", "Conv", "Pool", "Network"]
+
+FORMAT = 1
+MULT_BITS = 16          # requantizer multiplier, unsigned
+BIAS_BITS = 47          # requantizer bias, signed
+SHIFT_MAX = 46
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """One activation tensor, (channels, height, width) per image, unsigned codes of ``bits`` bits.
+
+    The real value of a code q is ``scale * (q - zero)``; the scale is not kept: the engine never needs it.
+    """
+    name: str
+    channels: int
+    height: int
+    width: int
+    bits: int
+    zero: int = 0
+
+    def __post_init__(self):
+        if not 1 <= self.bits <= 8:
+            raise AlloyError(f"tensor {self.name} has {self.bits} bits: activations have 1 to 8")
+        if not 0 <= self.zero < 1 << self.bits:
+            raise AlloyError(f"tensor {self.name} has zero point {self.zero}, outside 0..{(1 << self.bits) - 1}")
+        if min(self.channels, self.height, self.width) < 1:
+            raise AlloyError(f"tensor {self.name} has an empty shape "
+                             f"{self.channels}x{self.height}x{self.width}")
+
+    @property
+    def shape(self):
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv:
+    """Convolution or linear layer with its requantization, optional residual operand and clip (ReLU).
+
+    ``acc = sum w * (a - zero_in)`` (padding contributes 0), then :func:`spec.numerics.requantize` with
+    ``lo``/``hi`` and the output's zero point. A linear layer is a convolution whose kernel covers the map.
+
+    Attributes
+    ----------
+    weight : int16 array (out_channels, in_channels, kernel_h, kernel_w)
+    scheme : uint8 array (out_channels,), values of :class:`spec.numerics.Scheme`
+    mult : int32 array (out_channels,), 0 .. 2**16-1
+    bias : int64 array (out_channels,), in units of ``acc * mult``; signed 47 bits
+    stride, padding : (vertical, horizontal)
+    residual : name of the tensor added before the shift, or None; ``res_mult`` is its multiplier
+    codebook : int16 array of the layer's levels, empty if no filter uses one
+    """
+    name: str
+    input: str
+    output: str
+    weight: np.ndarray
+    scheme: np.ndarray
+    mult: np.ndarray
+    bias: np.ndarray
+    shift: int
+    lo: int
+    hi: int
+    stride: tuple = (1, 1)
+    padding: tuple = (0, 0)
+    residual: str | None = None
+    res_mult: int = 0
+    codebook: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
+    kind = "conv"
+
+    @property
+    def inputs(self):
+        return [self.input] + ([self.residual] if self.residual else [])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool:
+    """Max or average pooling. Average: ``clip(round_shift(sum(a - zero_in)*mult, shift) + zero_out, lo, hi)``.
+
+    For ``op == "max"`` the output has the bits and the zero point of the input; padding never wins.
+    For ``op == "avg"`` padding must be zero.
+    """
+    name: str
+    input: str
+    output: str
+    op: str
+    kernel: tuple
+    stride: tuple = (1, 1)
+    padding: tuple = (0, 0)
+    mult: int = 1
+    shift: int = 1
+    lo: int = 0
+    hi: int = 255
+    kind = "pool"
+
+    @property
+    def inputs(self):
+        return [self.input]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """An integer network: one input tensor, nodes in execution order, one output tensor."""
+    name: str
+    input: str
+    output: str
+    tensors: dict      # name -> Tensor
+    nodes: list        # Conv | Pool
+
+    def __post_init__(self):
+        self.check()
+
+    def node_macs(self, node):
+        """Multiply-accumulates of one node, zero for pooling."""
+        out = self.tensors[node.output]
+        return node.weight[0].size * out.channels * out.height * out.width if node.kind == "conv" else 0
+
+    def check(self):
+        """Raise :class:`AlloyError` for the first inconsistency; a valid network passes silently."""
+        known = {self.input}
+        if self.input not in self.tensors:
+            raise AlloyError(f"network input {self.input} is not among its tensors")
+        for node in self.nodes:
+            where = f"layer {node.name}"
+            for name in node.inputs:
+                if name not in known:
+                    raise AlloyError(f"{where} reads tensor {name} before anything writes it: sort the layers")
+            if node.output in known or node.output not in self.tensors:
+                raise AlloyError(f"{where} writes tensor {node.output}, which is "
+                                 + ("written already" if node.output in known else "not described"))
+            (_check_conv if node.kind == "conv" else _check_pool)(self, node, where)
+            known.add(node.output)
+        if self.output not in known:
+            raise AlloyError(f"network output {self.output} is written by no layer")
+
+    def save(self, path):
+        """Write the documented single-file form."""
+        arrays, nodes = {}, []
+        for node in self.nodes:
+            entry = {"kind": node.kind}
+            for f in fields(node):
+                value = getattr(node, f.name)
+                if isinstance(value, np.ndarray):
+                    arrays[f"{node.name}.{f.name}"] = value
+                else:
+                    entry[f.name] = list(value) if isinstance(value, tuple) else value
+            nodes.append(entry)
+        graph = {"format": FORMAT, "name": self.name, "input": self.input, "output": self.output,
+                 "tensors": [{f.name: getattr(t, f.name) for f in fields(t)} for t in self.tensors.values()],
+                 "nodes": nodes}
+        text = json.dumps(graph, separators=(",", ":"), default=_plain_int)
+        with open(path, "wb") as file:
+            np.savez_compressed(file, graph=np.frombuffer(text.encode(), np.uint8), **arrays)
+
+    @classmethod
+    def load(cls, path):
+        """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                arrays = {name: data[name] for name in data.files}
+            graph = json.loads(arrays.pop("graph").tobytes().decode())
+            if graph["format"] != FORMAT:
+                raise AlloyError(f"{path} has network format {graph['format']}, this Alloy reads {FORMAT}: export it again")
+            tensors = {t["name"]: Tensor(**t) for t in graph["tensors"]}
+            nodes = []
+            for entry in graph["nodes"]:
+                kind = {"conv": Conv, "pool": Pool}[entry.pop("kind")]
+                entry = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+                prefix = entry["name"] + "."
+                own = {k[len(prefix):]: v for k, v in arrays.items() if k.startswith(prefix)}
+                if any(not np.issubdtype(v.dtype, np.integer) for v in own.values()):
+                    raise AlloyError(f"{path} holds values that are not integers in layer {entry['name']}: export it again")
+                nodes.append(kind(**entry, **own))
+            return cls(name=graph["name"], input=graph["input"], output=graph["output"], tensors=tensors, nodes=nodes)
+        except AlloyError:
+            raise
+        except FileNotFoundError:
+            raise AlloyError(f"there is no network file {path}") from None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+            raise AlloyError(f"{path} is not a whole Alloy network file ({type(error).__name__}): "
+                             "it may be truncated, export it again") from None
+
+
+def _plain_int(value):
+    return int(value)
+
+
+def _out_size(size, kernel, stride, padding):
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def _check_shape(net, node, kernel, channels, where):
+    source, out = net.tensors[node.input], net.tensors[node.output]
+    shape = (channels, *(_out_size(s, k, st, p) for s, k, st, p in
+                         zip(source.shape[1:], kernel, node.stride, node.padding)))
+    if out.shape != shape:
+        raise AlloyError(f"{where} makes {'x'.join(map(str, shape))}, but tensor {out.name} is "
+                         f"{'x'.join(map(str, out.shape))}")
+    if not 0 <= node.lo <= node.hi < 1 << out.bits:
+        raise AlloyError(f"{where} clips to {node.lo}..{node.hi}, outside the {out.bits} bits of tensor {out.name}")
+    if not 1 <= node.shift <= SHIFT_MAX:
+        raise AlloyError(f"{where} shifts by {node.shift}: the requantizer shifts by 1 to {SHIFT_MAX}")
+
+
+def _check_conv(net, node, where):
+    filters = node.weight.shape[0]
+    if node.weight.ndim != 4 or node.weight.shape[1] != net.tensors[node.input].channels:
+        raise AlloyError(f"{where} has weights of shape {node.weight.shape}, but reads "
+                         f"{net.tensors[node.input].channels} channels")
+    for name in ("scheme", "mult", "bias"):
+        if getattr(node, name).shape != (filters,):
+            raise AlloyError(f"{where} needs one {name} for each of its {filters} filters")
+    _check_shape(net, node, node.weight.shape[2:], filters, where)
+    if np.abs(node.weight.astype(np.int64)).max() > FIXED8_MAX:
+        raise AlloyError(f"{where} has a weight outside -{FIXED8_MAX}..{FIXED8_MAX}")
+    for index, scheme in enumerate(node.scheme):
+        if not check_weights(node.weight[index], Scheme(int(scheme)), node.codebook if node.codebook.size else None):
+            raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")
+    if node.mult.min() < 0 or int(node.mult.max()) >> MULT_BITS or not 0 <= node.res_mult < 1 << MULT_BITS:
+        raise AlloyError(f"{where} has a multiplier outside 0..{(1 << MULT_BITS) - 1}")
+    if int(np.abs(node.bias).max()) >> (BIAS_BITS - 1):
+        raise AlloyError(f"{where} has a bias that needs more than {BIAS_BITS} bits")
+    if node.residual is not None:
+        if net.tensors[node.residual].shape != net.tensors[node.output].shape:
+            raise AlloyError(f"{where} adds tensor {node.residual} of another shape than its output")
+
+
+def _check_pool(net, node, where):
+    _check_shape(net, node, node.kernel, net.tensors[node.input].channels, where)
+    source, out = net.tensors[node.input], net.tensors[node.output]
+    if node.op not in ("max", "avg"):
+        raise AlloyError(f"{where} pools by {node.op!r}: Alloy pools by max or avg")
+    if node.op == "max" and (source.bits, source.zero) != (out.bits, out.zero):
+        raise AlloyError(f"{where} changes bits or zero point in a max pool")
+    if node.op == "avg" and any(node.padding):
+        raise AlloyError(f"{where} averages over padding: use padding 0")
+    if not 0 <= node.mult < 1 << MULT_BITS:
+        raise AlloyError(f"{where} has multiplier {node.mult}, outside 0..{(1 << MULT_BITS) - 1}")
