@@ -1,0 +1,156 @@
+"""Configuration of one engine: frozen dataclasses with checks, JSON form and digest."""
+
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+import json
+from pathlib import Path
+
+from .errors import AlloyError
+
+__all__ = ["EngineConfig", "DSP_DEVICES", "LUT_FORMS"]
+
+DSP_DEVICES = ("dsp48e2", "dsp48e1", "mult18")
+LUT_FORMS = ("shift_add", "product_lookup")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Everything that shapes the generated hardware.
+
+    Attributes
+    ----------
+    ic : input channels per vector; one k-step of the array is one dot product over ``ic`` channels.
+    pixels : pixel lanes, even; also the number of banks of each activation memory.
+    dsp_filters : filter slots on packed DSP multipliers, even, may be 0.
+    lut_filters : filter slots on LUT columns, may be 0.
+    act_digit_bits : bits of one activation digit; codes of up to twice that many bits take two pixel lanes.
+    acc_width : bits of the array's accumulators, signed.
+    dsp_device : body of the packed multiplier.
+    portable_dsp : use the portable body (plain operators) whatever the device; the packing stays the device's.
+    lut_form : form of the LUT column, ``shift_add`` or ``product_lookup``.
+    act_depth : words per bank of each of the two activation memories.
+    weight_depth : k-words of the weight buffer (the compiler splits it into regions).
+    param_depth : parameter records per filter slot that fit on chip (regions as well).
+    tap_depth : entries of the tap table.
+    ports : AXI4 read ports (weights use all of them, everything else port 0).
+    port_bits : data width of each AXI4 port.
+    burst : beats of the longest AXI4 burst.
+    outstanding : bursts in flight on each read port.
+    queue_depth : commands that each of the three queues holds.
+    """
+    name: str
+    ic: int
+    pixels: int
+    dsp_filters: int
+    lut_filters: int
+    act_digit_bits: int = 5
+    acc_width: int = 22
+    dsp_device: str = "dsp48e2"
+    portable_dsp: bool = False
+    lut_form: str = "shift_add"
+    act_depth: int = 1024
+    weight_depth: int = 512
+    param_depth: int = 16
+    tap_depth: int = 128
+    ports: int = 4
+    port_bits: int = 128
+    burst: int = 16
+    outstanding: int = 8
+    queue_depth: int = 4
+
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+                raise AlloyError(f"configuration {f.name} is {value!r}: it must be an integer")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise AlloyError(f"configuration {name} is {value}: it must be {low} to {high}")
+        for name in ("pixels", "dsp_filters"):
+            if getattr(self, name) % 2:
+                raise AlloyError(f"configuration {name} is {getattr(self, name)}: it must be even")
+        if self.slots == 0:
+            raise AlloyError("the configuration has no filter slots: give dsp_filters or lut_filters")
+        if self.dsp_device not in DSP_DEVICES:
+            raise AlloyError(f"configuration dsp_device is {self.dsp_device!r}: choose {', '.join(DSP_DEVICES)}")
+        if self.lut_form not in LUT_FORMS:
+            raise AlloyError(f"configuration lut_form is {self.lut_form!r}: choose {', '.join(LUT_FORMS)}")
+        if self.port_bits not in (32, 64, 128, 256):
+            raise AlloyError(f"configuration port_bits is {self.port_bits}: choose 32, 64, 128 or 256")
+        if self.burst & (self.burst - 1):
+            raise AlloyError(f"configuration burst is {self.burst}: it must be a power of two")
+        if self.slots > 8 * 32:
+            raise AlloyError(f"the configuration has {self.slots} filter slots: at most 256 are supported")
+
+    @property
+    def slots(self):
+        """Filter slots; 0..dsp_filters-1 are DSP slots (pairs 2p, 2p+1 share slices), the rest LUT slots."""
+        return self.dsp_filters + self.lut_filters
+
+    @property
+    def port_bytes(self):
+        return self.port_bits // 8
+
+    @property
+    def act_group_bytes(self):
+        """DRAM bytes of one pixel's ``ic`` channels, rounded up to whole beats of port 0."""
+        return -(-self.ic // self.port_bytes) * self.port_bytes
+
+    @property
+    def wide_bytes(self):
+        """Bytes of one beat over all ports together."""
+        return self.ports * self.port_bytes
+
+    @property
+    def weight_beats(self):
+        """Wide beats of one k-word (``slots * ic`` nibbles, padded)."""
+        return -(-self.slots * self.ic // (2 * self.wide_bytes))
+
+    @property
+    def macs_dsp(self):
+        return self.pixels * self.dsp_filters * self.ic
+
+    @property
+    def macs_lut(self):
+        return self.pixels * self.lut_filters * self.ic
+
+    def to_dict(self):
+        return asdict(self)
+
+    @property
+    def digest(self):
+        """First 8 hex digits of the SHA-256 of the canonical JSON form; also a register of the engine."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()[:8]
+
+    @classmethod
+    def from_dict(cls, values):
+        """Build from a mapping; unknown or missing keys raise :class:`AlloyError`."""
+        known = {f.name for f in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise AlloyError(f"configuration has the unknown key {key!r}: known keys are {', '.join(sorted(known))}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise AlloyError(f"the configuration is not complete: {error}") from None
+
+    @classmethod
+    def load(cls, path):
+        """Read a JSON file."""
+        try:
+            values = json.loads(Path(path).read_text())
+        except FileNotFoundError:
+            raise AlloyError(f"there is no configuration file {path}") from None
+        except (ValueError, OSError) as error:
+            raise AlloyError(f"{path} is not a JSON configuration: {error}") from None
+        if not isinstance(values, dict):
+            raise AlloyError(f"{path} is not a JSON object: give one key per configuration field")
+        return cls.from_dict(values)
+
+
+_RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),
+           ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("weight_depth", 4, 65536),
+           ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("ports", 1, 8), ("burst", 1, 256),
+           ("outstanding", 1, 64), ("queue_depth", 1, 16))
