@@ -34,6 +34,7 @@ class EngineConfig:
     tap_depth : entries of the tap table.
     ports : AXI4 read ports (weights use all of them, everything else port 0).
     port_bits : data width of each AXI4 port.
+    addr_bits : bits of a DRAM address.
     burst : beats of the longest AXI4 burst.
     outstanding : bursts in flight on each read port.
     queue_depth : commands that each of the three queues holds.
@@ -54,6 +55,7 @@ class EngineConfig:
     tap_depth: int = 128
     ports: int = 4
     port_bits: int = 128
+    addr_bits: int = 40
     burst: int = 16
     outstanding: int = 8
     queue_depth: int = 4
@@ -152,5 +154,5 @@ class EngineConfig:
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),
            ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("weight_depth", 4, 65536),
-           ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("ports", 1, 8), ("burst", 1, 256),
+           ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256),
            ("outstanding", 1, 64), ("queue_depth", 1, 16))

@@ -1,0 +1,201 @@
+"""The command table: one fixed-size record per command, its fields, and the small records that commands load.
+
+A command is 128 bytes, little endian. Every opcode has the same header; the rest is one table of fields shared by the
+opcodes that use them (``FIELDS[name].opcodes``), two groups of which overlay each other. Reserved bits are zero.
+All DRAM addresses are byte offsets from the engine's window base (:mod:`spec.registers`).
+The page ``docs/commands.md`` is generated from this table.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .errors import AlloyError
+
+__all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
+           "TAP_BYTES", "PARAM_BYTES", "SEMAPHORES", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
+
+COMMAND_BYTES = 128
+TAP_BYTES = 16
+PARAM_BYTES = 16
+SEMAPHORES = 8
+SEMAPHORE_MAX = 255     # a post beyond this is an error
+MAGIC = 0xA1            # a command without it is malformed
+
+
+class Opcode(IntEnum):
+    END = 1             # done when everything before it is done
+    LOAD_WEIGHTS = 2    # load queue
+    LOAD_PARAMS = 3     # load queue
+    LOAD_TAPS = 4       # load queue
+    LOAD_ACT = 5        # load queue
+    CONV = 6            # compute queue
+    POOL = 7            # compute queue
+    STORE_ACT = 8       # store queue
+
+
+class Error(IntEnum):
+    """Status code of a stopped engine."""
+    NONE = 0
+    OPCODE = 1          # unknown opcode, wrong magic byte
+    FIELD = 2           # a field outside what this configuration has
+    WINDOW = 3          # DRAM address outside the window
+    READ = 4            # AXI read response was not OKAY
+    WRITE = 5           # AXI write response was not OKAY
+    SEMAPHORE = 6       # semaphore overflow
+    TIMEOUT = 7         # watchdog: no progress
+    ABORT = 8           # stopped by the host
+
+
+@dataclass(frozen=True)
+class Field:
+    """Bits ``lo .. lo+width-1`` of a record."""
+    name: str
+    lo: int
+    width: int
+    text: str
+    opcodes: tuple = ()
+    signed: bool = False
+
+
+def _lay(start, rows, opcodes=()):
+    out, lo = [], start
+    for name, width, text, *rest in rows:
+        signed = width < 0
+        out.append(Field(name, lo, abs(width), text, tuple(rest[0]) if rest else opcodes, signed))
+        lo += abs(width)
+    return out, lo
+
+
+# Where the pixels of a tensor (or of a part of it) lie in an activation memory. A tensor is 1, 2 or 4 phase planes
+# (by parity of row and column, for strided readers), each a row-major run of pixels Q; pixel Q lies in bank
+# Q mod pixels at address base + (Q div pixels) * groups + group.
+VIEW_FIELDS = ([(f"row_addr{p}", 16, f"address of the first row's first pixel in phase plane {p} (2*row parity + "
+                 "column parity)") for p in range(4)]
+               + [(f"row_bank{p}", 8, f"bank of the same pixel, plane {p}") for p in range(4)]
+               + [("cur_addr0", 16, "address of the first pixel to visit, even columns"),
+                  ("cur_addr1", 16, "the same, odd columns"),
+                  ("cur_bank0", 8, "bank of the first pixel, even columns"), ("cur_bank1", 8, "the same, odd columns"),
+                  ("step_addr", 16, "one plane row further: address step"), ("step_bank", 8, "and bank step"),
+                  ("groups", 8, "channel groups of the tensor"),
+                  ("phase_x", 1, "planes by column parity"), ("phase_y", 1, "planes by row parity"),
+                  ("par_x", 1, "parity of the first column"), ("par_y", 1, "parity of the first row"),
+                  ("reserved", 4, "zero")])
+
+_C, _P, _W = (Opcode.CONV,), (Opcode.POOL,), (Opcode.LOAD_WEIGHTS,)
+_LOADS = (Opcode.LOAD_WEIGHTS, Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS)
+_ACTS = (Opcode.LOAD_ACT, Opcode.STORE_ACT)
+_ALL = tuple(Opcode)
+
+_header, _end = _lay(0, [
+    ("opcode", 8, "what to do"),
+    ("wait", 8, "semaphores to take before it starts"),
+    ("post", 8, "semaphores to give when its last write has landed"),
+    ("feed", 8, "CONV: semaphores to give when its weights and taps are no longer read"),
+    ("tag", 16, "number of the layer, for traces and error reports"),
+    ("reserved0", 8, "zero"),
+    ("magic", 8, f"0x{MAGIC:02x}"),
+    ("dram", 32, "first byte", _LOADS + _ACTS),
+    ("stride", 32, "LOAD_WEIGHTS: distance of the ports' streams; LOAD_ACT, STORE_ACT: distance of rows; bytes",
+     _W + _ACTS),
+    ("dst", 16, "first k-word, parameter record or tap entry written", _LOADS),
+    ("count", 16, "number of them", _LOADS),
+    ("rows", 16, "rows of the region", _ACTS + _C + _P),
+    ("cols", 16, "columns of the region", _ACTS + _C + _P),
+], _ALL)
+_out, _end = _lay(_end, [("out_" + n, w, t) for n, w, t in VIEW_FIELDS], _ACTS + _C + _P)
+_res, _stop = _lay(_end, [("res_" + n, w, t) for n, w, t in VIEW_FIELDS], _C + _P)
+_book, _ = _lay(_end, [("book", 128, "code book: entry n has the low digit in bits 8n..8n+3, the high in 8n+4..8n+7"),
+                       ("book_pairs", 64, "DSP slot pairs whose nibbles are code-book indices")], _W)
+_conv, _last = _lay(_stop, [
+    ("tap_base", 16, "first tap entry", _C + _P),
+    ("taps", 16, "number of taps", _C + _P),
+    ("groups", 16, "channel groups of the input", _C + _P),
+    ("tiles", 16, "pixel tiles"),
+    ("in_base", 16, "input address of the first tile"),
+    ("weight_base", 16, "first k-word"),
+    ("param_base", 16, "first parameter record"),
+    ("pitch", 16, "columns of the enumeration (input plane pitch); POOL: the same as cols", _C + _P),
+    ("step_y", 16, "pixels of a tile div pitch"),
+    ("step_x", 16, "pixels of a tile mod pitch"),
+    ("start_y", 16, "row of the first pixel"),
+    ("start_x", 16, "column of the first pixel"),
+    ("res_mult", 16, "multiplier of the residual code"),
+    ("zero", 8, "activation code that padding reads"),
+    ("shift", 8, "right shift of the requantizer"),
+    ("lo", 8, "smallest output code"),
+    ("hi", 8, "largest output code"),
+    ("wide", 1, "input codes of more than one digit: lanes 2j and 2j+1 hold low and high digit of pixel j"),
+    ("half", 1, "wide: the first tile starts in the middle of a bank row"),
+    ("acc_first", 1, "restart the accumulators at the first k-step"),
+    ("acc_last", 1, "drain the accumulators at the last k-step"),
+    ("residual", 1, "add the residual tensor"),
+    ("straddle", 1, "the outputs lie in two adjacent channel groups"),
+    ("mem_in", 1, "activation memory of the input", _C + _P),
+    ("mem_res", 1, "activation memory of the residual"),
+    ("mem_out", 1, "activation memory of the output; LOAD_ACT, STORE_ACT: of the tensor", _ACTS + _C + _P),
+    ("reserved1", 7, "zero"),
+], _C)
+assert _last <= 8 * COMMAND_BYTES, _last
+
+FIELDS = {f.name: f for f in _header + _out + _res + _book + _conv}
+
+_tap, _last = _lay(0, [
+    ("addr", -32, "address offset of the tap"), ("rot", 16, "bank offset, 0..pixels-1"),
+    ("dy", -16, "row offset"), ("dx", -16, "column offset"),
+    ("rows", 16, "valid if 0 <= row + dy < rows"), ("cols", 16, "valid if 0 <= column + dx < cols"),
+    ("reserved", 16, "zero")])
+assert _last == 8 * TAP_BYTES
+TAP_FIELDS = {f.name: f for f in _tap}
+
+_param, _last = _lay(0, [
+    ("bias", -64, "sum of bias, half, zero points and one's-complement terms; 48 bits used"),
+    ("mult", 16, "requantizer multiplier"), ("lane", 8, "output channel within the group"),
+    ("valid", 1, "the slot's result is an output (false for the odd half of a joined pair)"),
+    ("join", 1, "result is this slot plus 16 times the next"), ("second", 1, "output lies in the second group"),
+    ("reserved", 37, "zero")])
+assert _last == 8 * PARAM_BYTES
+PARAM_FIELDS = {f.name: f for f in _param}
+
+
+def pack_record(fields, values, size):
+    """Integer fields to ``size`` bytes; :class:`AlloyError` names a field that does not hold its value."""
+    word = 0
+    for name, value in values.items():
+        f, value = fields[name], int(value)
+        low, high = (-(1 << f.width - 1), (1 << f.width - 1) - 1) if f.signed else (0, (1 << f.width) - 1)
+        if not low <= value <= high:
+            raise AlloyError(f"command field {name} is {value}, outside {low}..{high}: the tensor or buffer is too large")
+        word |= (value & ((1 << f.width) - 1)) << f.lo
+    return word.to_bytes(size, "little")
+
+
+def unpack_record(fields, data):
+    """Inverse of :func:`pack_record`: a dict of every field (overlaid ones included)."""
+    word = int.from_bytes(data, "little")
+    out = {}
+    for f in fields.values():
+        value = word >> f.lo & ((1 << f.width) - 1)
+        out[f.name] = value - (1 << f.width) if f.signed and value >> f.width - 1 else value
+    return out
+
+
+def pack(opcode, **values):
+    """One command as 128 bytes; fields that the opcode does not have are refused."""
+    for name in values:
+        if opcode not in FIELDS[name].opcodes:
+            raise AlloyError(f"command {Opcode(opcode).name} has no field {name}")
+    return pack_record(FIELDS, {"opcode": int(opcode), "magic": MAGIC, **values}, COMMAND_BYTES)
+
+
+def unpack(data):
+    """The fields of one command that its opcode has, as a dict; ``opcode`` is an :class:`Opcode`.
+
+    Raises :class:`AlloyError` for a wrong magic byte, an unknown opcode or a wrong size.
+    """
+    if len(data) != COMMAND_BYTES:
+        raise AlloyError(f"a command has {COMMAND_BYTES} bytes, not {len(data)}")
+    values = unpack_record(FIELDS, data)
+    if values["magic"] != MAGIC or values["opcode"] not in list(Opcode):
+        raise AlloyError(f"this is no command: opcode {values['opcode']}, magic 0x{values['magic']:02x}")
+    opcode = Opcode(values["opcode"])
+    return {"opcode": opcode} | {n: v for n, v in values.items() if n != "opcode" and opcode in FIELDS[n].opcodes}
