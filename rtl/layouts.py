@@ -1,0 +1,34 @@
+"""Amaranth layouts of the records in :mod:`spec.commands`, and the bundles that units exchange."""
+
+from amaranth.hdl import Cat, signed, unsigned
+from amaranth.lib import data
+
+from spec.commands import COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS
+
+__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "view_of", "place_layout", "write_layout"]
+
+
+def _layout(fields, size):
+    return data.FlexibleLayout(8 * size, {
+        f.name: data.Field(signed(f.width) if f.signed else unsigned(f.width), f.lo) for f in fields.values()})
+
+
+COMMAND = _layout(FIELDS, COMMAND_BYTES)
+TAP = _layout(TAP_FIELDS, TAP_BYTES)
+PARAM = _layout(PARAM_FIELDS, PARAM_BYTES)
+VIEW = data.StructLayout({name: unsigned(width) for name, width, _ in VIEW_FIELDS})
+
+
+def view_of(command, prefix):
+    """The view ``out`` or ``res`` of a command as a :data:`VIEW`."""
+    return data.View(VIEW, Cat(command[f"{prefix}_{name}"] for name, _, _ in VIEW_FIELDS))
+
+
+def place_layout(config):
+    """Where one channel group of one pixel lies: memory, bank, address."""
+    return data.StructLayout({"mem": 1, "bank": range(config.pixels), "addr": range(config.act_depth)})
+
+
+def write_layout(config):
+    """One write of up to ``ic`` activation codes: place, codes, one enable for each channel."""
+    return data.StructLayout({"place": place_layout(config), "data": data.ArrayLayout(8, config.ic), "en": config.ic})
