@@ -1,0 +1,149 @@
+"""The AXI4-Lite slave: every register of the table, write order, strobes, unknown addresses, interrupts."""
+
+from random import Random
+
+import pytest
+
+from rtl.registers import Registers
+from spec.registers import ID, REGISTERS, VERSION
+
+from axi_models import simulate, small_config
+
+AT = {r.name: r.offset for r in REGISTERS}
+
+
+async def write(ctx, bus, addr, value, strb=15, rng=None):
+    """One write; address, data and response come in random order and with random pauses."""
+    rng = rng or Random(0)
+    start = {"aw": rng.randrange(4), "w": rng.randrange(4), "b": rng.randrange(6)}
+    ctx.set(bus.awaddr, addr), ctx.set(bus.wdata, value), ctx.set(bus.wstrb, strb)
+    left, cycle = {"aw", "w", "b"}, 0
+    while left:
+        for name, signal in (("aw", bus.awvalid), ("w", bus.wvalid), ("b", bus.bready)):
+            ctx.set(signal, name in left and cycle >= start[name])
+        _, _, *hit, resp = await ctx.tick().sample(bus.awvalid & bus.awready, bus.wvalid & bus.wready, bus.bvalid & bus.bready,
+                                                   bus.bresp)
+        left -= {name for name, h in zip(("aw", "w", "b"), hit) if h}
+        cycle += 1
+        assert cycle < 100, "the write hangs"
+    for signal in (bus.awvalid, bus.wvalid, bus.bready):
+        ctx.set(signal, 0)
+    return resp
+
+
+async def read(ctx, bus, addr, pause=0):
+    ctx.set(bus.araddr, addr), ctx.set(bus.arvalid, 1)
+    await ctx.tick().until(bus.arready)
+    ctx.set(bus.arvalid, 0)
+    for _ in range(pause):
+        await ctx.tick()
+    ctx.set(bus.rready, 1)
+    data, resp = await ctx.tick().sample(bus.rdata, bus.rresp).until(bus.rvalid)
+    ctx.set(bus.rready, 0)
+    return data, resp
+
+
+def run(testbench, *background, **values):
+    registers = Registers(small_config(**values))
+
+    async def body(ctx):
+        await testbench(ctx, registers)
+    simulate({"registers": registers}, body, background=[b(registers) for b in background])
+
+
+def test_constants_and_state():
+    async def body(ctx, r):
+        for name, value in (("busy", 1), ("error", 1), ("code", 0x5A), ("tag", 0xBEEF), ("commands", 77)):
+            ctx.set(getattr(r, name), value)
+        assert await read(ctx, r.bus, AT["ID"]) == (ID, 0)
+        assert await read(ctx, r.bus, AT["VERSION"], 3) == (VERSION, 0)
+        assert await read(ctx, r.bus, AT["DIGEST"]) == (int(r.config.digest, 16), 0)
+        assert await read(ctx, r.bus, AT["STATUS"]) == (0xBEEF_5A05, 0)
+        assert await read(ctx, r.bus, AT["COMMANDS"]) == (77, 0)
+        ctx.set(r.cycles, (5 << 32) | 0xFFFF_FFFF)
+        assert await read(ctx, r.bus, AT["CYCLES_LO"]) == (0xFFFF_FFFF, 0)
+        ctx.set(r.cycles, 6 << 32)
+        assert await read(ctx, r.bus, AT["CYCLES_HI"]) == (5, 0)
+    run(body)
+
+
+@pytest.mark.parametrize("addr_bits", [32, 40, 64])
+def test_writes(addr_bits):
+    async def body(ctx, r):
+        rng = Random(addr_bits)
+        kept = {"IRQ_ENABLE": 3, "BASE_LO": 0xFFFF_F000, "BASE_HI": (1 << addr_bits - 32) - 1, "CMD_OFFSET": 0xFFFF_FF80}
+        state = {x.name: 0 for x in REGISTERS if x.access == "rw"}
+        for _ in range(40):
+            name, value, strb = rng.choice(list(state)), rng.getrandbits(32), rng.choice([15, 15, rng.randrange(16)])
+            assert await write(ctx, r.bus, AT[name], value, strb, rng) == 0
+            mask = sum(255 << 8 * n for n in range(4) if strb >> n & 1)
+            state[name] = ((state[name] & ~mask) | (value & mask)) & kept.get(name, 0xFFFF_FFFF)
+            assert await read(ctx, r.bus, AT[name]) == (state[name], 0)
+        assert ctx.get(r.base) == state["BASE_LO"] | state["BASE_HI"] << 32
+        for port, name in (("size", "SIZE"), ("cmd_offset", "CMD_OFFSET"), ("cmd_count", "CMD_COUNT"), ("watchdog", "WATCHDOG")):
+            assert ctx.get(getattr(r, port)) == state[name]
+    run(body, addr_bits=addr_bits)
+
+
+def test_unknown_and_read_only():
+    async def body(ctx, r):
+        for addr in (0x54, 0xFC, 0x100, 0xFFC, 0x800 + AT["STATUS"]):
+            assert await read(ctx, r.bus, addr) == (0, 2)
+            assert await write(ctx, r.bus, addr, 1) == 2
+        assert await write(ctx, r.bus, AT["ID"], 1) == 0
+        assert await read(ctx, r.bus, AT["ID"]) == (ID, 0)
+        assert await read(ctx, r.bus, AT["CTRL"]) == (0, 0)
+    run(body)
+
+
+def test_start_abort_and_counters():
+    seen = []
+
+    def pulses(r):
+        async def process(ctx):
+            while True:
+                _, _, start, abort = await ctx.tick().sample(r.start, r.abort)
+                if start or abort:
+                    seen.append((start, abort))
+        return process
+
+    async def body(ctx, r):
+        await write(ctx, r.bus, AT["CTRL"], 1)
+        await write(ctx, r.bus, AT["CTRL"], 2)
+        await write(ctx, r.bus, AT["CTRL"], 3, strb=0b1110)
+        assert seen == [(1, 0), (0, 1)]
+        ctx.set(r.busy, 1)
+        for n, name in enumerate(("array", "load", "store", "post")):
+            ctx.set(getattr(r, f"inc_{name}"), 1)
+            await ctx.tick().repeat(n + 1)
+            ctx.set(getattr(r, f"inc_{name}"), 0)
+            assert await read(ctx, r.bus, AT[f"{name.upper()}_CYCLES"]) == (n + 1, 0)
+        await write(ctx, r.bus, AT["CTRL"], 1)
+        assert await read(ctx, r.bus, AT["POST_CYCLES"]) == (4, 0)
+        ctx.set(r.busy, 0)
+        await write(ctx, r.bus, AT["CTRL"], 1)
+        assert await read(ctx, r.bus, AT["POST_CYCLES"]) == (0, 0)
+    run(body, pulses)
+
+
+def test_interrupts():
+    async def body(ctx, r):
+        ctx.set(r.done, 1)
+        await ctx.tick().repeat(3)
+        assert await read(ctx, r.bus, AT["IRQ_STATUS"]) == (1, 0) and not ctx.get(r.irq)
+        await write(ctx, r.bus, AT["IRQ_ENABLE"], 3)
+        await ctx.tick().repeat(2)
+        assert ctx.get(r.irq)
+        ctx.set(r.error, 1)
+        await write(ctx, r.bus, AT["IRQ_STATUS"], 1)
+        await ctx.tick().repeat(2)
+        assert ctx.get(r.irq) and await read(ctx, r.bus, AT["IRQ_STATUS"]) == (2, 0)
+        await write(ctx, r.bus, AT["IRQ_STATUS"], 2)
+        await ctx.tick().repeat(2)
+        assert not ctx.get(r.irq)
+        ctx.set(r.done, 0)
+        await ctx.tick()
+        ctx.set(r.done, 1)
+        await ctx.tick().repeat(3)
+        assert ctx.get(r.irq)
+    run(body)
