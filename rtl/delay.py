@@ -1,0 +1,18 @@
+"""A fixed delay."""
+
+from amaranth.hdl import Signal, Value
+
+__all__ = ["delay"]
+
+
+def delay(m, value, cycles, *, clear=0):
+    """``value`` as it was ``cycles`` (>= 0) cycles ago; while ``clear`` is high zeros enter and the line empties."""
+    value = Value.cast(value)
+    for _ in range(cycles):
+        later = Signal(value.shape())
+        m.d.sync += later.eq(value)
+        if not isinstance(clear, int):
+            with m.If(clear):
+                m.d.sync += later.eq(0)
+        value = later
+    return value
