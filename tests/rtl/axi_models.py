@@ -192,13 +192,14 @@ def connect(m, source, sink_stream):
                  source.ready.eq(sink_stream.ready)]
 
 
-def simulate(parts, *testbenches, background=(), join=(), limit=20_000):
-    """Run ``testbenches`` against ``parts`` (name to component) with the streams of ``join`` connected."""
+def simulate(parts, *testbenches, background=(), join=(), wires=(), limit=20_000):
+    """Run ``testbenches`` against ``parts`` (name to component) with the streams of ``join`` and the signals of ``wires`` connected, from first to second."""
     m = Module()
     for name, part in parts.items():
         m.submodules[name] = part
     for source, target in join:
         connect(m, source, target)
+    m.d.comb += [target.eq(source) for source, target in wires]
 
     async def watchdog(ctx):
         for _ in range(limit):
