@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .delay import delay
-from .layouts import place_layout, write_layout
+from .layouts import bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 from .share import place
 
 __all__ = ["Bank", "Banks", "FEED_LATENCY", "GATHER_LATENCY"]
@@ -48,13 +48,12 @@ class Banks(wiring.Component):
     def __init__(self, config):
         self.config = config
         place_t = place_layout(config)
-        codes = data.ArrayLayout(8, config.ic)
         super().__init__({
-            "feed_en": In(1), "feed_mem": In(1), "feed_addr": In(data.ArrayLayout(range(config.act_depth), config.pixels)),
-            "feed_data": Out(data.ArrayLayout(codes, config.pixels)),
+            "feed_en": In(1), "feed_mem": In(1), "feed_addr": In(bank_addrs_layout(config)),
+            "feed_data": Out(bank_data_layout(config)),
             "post_en": In(1), "post_place": In(place_t),
             "store": In(stream.Signature(place_t)), "store_valid": Out(1),
-            "gathered": Out(codes),
+            "gathered": Out(codes_layout(config)),
             "write_en": In(1), "write": In(write_layout(config)),
             "load": In(stream.Signature(write_layout(config)))})
 

@@ -10,7 +10,7 @@ from spec.commands import Opcode
 
 from .core import Core
 from .feeder import Feeder
-from .layouts import COMMAND, PARAM, TAP, place_layout, write_layout
+from .layouts import COMMAND, PARAM, TAP, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 from .pool import Pool
 from .post import Post
 from .share import place
@@ -35,9 +35,9 @@ class Compute(wiring.Component):
             "book_pairs": In(pairs),
             "p_en": In(1), "p_addr": In(range(c.param_depth * c.slots)), "p_data": In(128),
             "t_en": In(1), "t_addr": In(range(c.tap_depth)), "t_data": In(128),
-            "feed_en": Out(1), "feed_mem": Out(1), "feed_addr": Out(Feeder(c).feed_addr.shape()),
-            "feed_data": In(Feeder(c).feed_data.shape()),
-            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(Post(c).gathered.shape()),
+            "feed_en": Out(1), "feed_mem": Out(1), "feed_addr": Out(bank_addrs_layout(c)),
+            "feed_data": In(bank_data_layout(c)),
+            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
             "write_en": Out(1), "write": Out(write_layout(c)),
             "feed": Out(8), "post": Out(8), "idle": Out(1), "progress": Out(1), "accumulates": Out(1),
             "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)})

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from .banks import FEED_LATENCY
 from .core import ACT_DELAY
 from .delay import delay
-from .layouts import COMMAND, TAP
+from .layouts import COMMAND, TAP, bank_addrs_layout, bank_data_layout
 
 __all__ = ["Feeder", "STEP"]
 
@@ -33,8 +33,8 @@ class Feeder(wiring.Component):
             "cmd": In(stream.Signature(COMMAND)), "blocked": In(2), "clear": In(1),
             "tap_en": Out(1), "tap_addr": Out(range(c.tap_depth)), "tap": In(TAP),
             "feed_en": Out(1), "feed_mem": Out(1),
-            "feed_addr": Out(data.ArrayLayout(range(c.act_depth), c.pixels)),
-            "feed_data": In(data.ArrayLayout(data.ArrayLayout(8, c.ic), c.pixels)),
+            "feed_addr": Out(bank_addrs_layout(c)),
+            "feed_data": In(bank_data_layout(c)),
             "room": In(1), "reserve": Out(1),
             "step": Out(STEP), "r_addr": Out(range(c.weight_depth)), "acts": Out(acts),
             "feed": Out(8), "pending": Out(1), "idle": Out(1),

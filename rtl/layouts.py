@@ -5,7 +5,8 @@ from amaranth.lib import data
 
 from spec.commands import COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS
 
-__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "view_of", "place_layout", "write_layout"]
+__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "view_of", "place_layout", "write_layout", "codes_layout",
+           "bank_addrs_layout", "bank_data_layout"]
 
 
 def _layout(fields, size):
@@ -31,4 +32,19 @@ def place_layout(config):
 
 def write_layout(config):
     """One write of up to ``ic`` activation codes: place, codes, one enable for each channel."""
-    return data.StructLayout({"place": place_layout(config), "data": data.ArrayLayout(8, config.ic), "en": config.ic})
+    return data.StructLayout({"place": place_layout(config), "data": codes_layout(config), "en": config.ic})
+
+
+def codes_layout(config):
+    """One 8-bit code for each of ``ic`` channels."""
+    return data.ArrayLayout(8, config.ic)
+
+
+def bank_addrs_layout(config):
+    """One address for each bank."""
+    return data.ArrayLayout(range(config.act_depth), config.pixels)
+
+
+def bank_data_layout(config):
+    """One word of codes from each bank."""
+    return data.ArrayLayout(codes_layout(config), config.pixels)

@@ -1,12 +1,12 @@
 """Max-pool unit: one tap of one pixel and channel group per cycle. A 1x1 pool copies a tensor into another layout."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .banks import GATHER_LATENCY
 from .delay import delay
-from .layouts import COMMAND, TAP, place_layout, view_of, write_layout
+from .layouts import COMMAND, TAP, codes_layout, place_layout, view_of, write_layout
 from .locate import Locator, advance
 
 __all__ = ["Pool"]
@@ -20,7 +20,7 @@ class Pool(wiring.Component):
         super().__init__({
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
             "tap_addr": Out(range(c.tap_depth)), "tap": In(TAP),
-            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(data.ArrayLayout(8, c.ic)),
+            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
             "write_en": Out(1), "write": Out(write_layout(c)),
             "done": Out(1), "post": Out(8), "tag": Out(16)})
 
@@ -62,8 +62,6 @@ class Pool(wiring.Component):
                 with m.If(left == 0):
                     m.d.comb += [self.done.eq(1), self.post.eq(run.post)]
                     m.next = "IDLE"
-            with m.If(self.clear):
-                m.next = "IDLE"
 
         # The tap arrives one cycle after its address; then one cycle for the place.
         tap = self.tap
@@ -83,7 +81,7 @@ class Pool(wiring.Component):
         first = delay(m, tap_index == 0, 2 + GATHER_LATENCY)
         last = delay(m, visit & last_tap & ~self.clear, 2 + GATHER_LATENCY)
         where = delay(m, Cat(out.bank, (out.addr + group)[:len(out.addr)]), 2 + GATHER_LATENCY)
-        best = Signal(data.ArrayLayout(8, c.ic))
+        best = Signal(codes_layout(c))
         for i in range(c.ic):
             before, got, after = Signal(8, name=f"before{i}"), Signal(8, name=f"got{i}"), Signal(8, name=f"after{i}")
             m.d.comb += [before.eq(Mux(first, 0, best[i])), got.eq(Mux(taken, self.gathered[i], 0)),
@@ -91,4 +89,4 @@ class Pool(wiring.Component):
             m.d.sync += [best[i].eq(after), self.write.data[i].eq(after)]
         m.d.sync += [self.write_en.eq(last), self.write.en.eq(~0), self.write.place.mem.eq(run.mem_out),
                      Cat(self.write.place.bank, self.write.place.addr).eq(where)]
-        return m
+        return ResetInserter(self.clear)(m)

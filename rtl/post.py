@@ -4,13 +4,13 @@ One pixel and channel group per cycle. Rows come from the array's FIFO; the pipe
 gather port always serves it and its writes always win.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .banks import GATHER_LATENCY
 from .delay import delay
-from .layouts import COMMAND, PARAM, place_layout, view_of, write_layout
+from .layouts import COMMAND, PARAM, codes_layout, place_layout, view_of, write_layout
 from .locate import Locator
 from .requant import LATENCY, RES_DELAY, Requant
 from .share import place
@@ -35,7 +35,7 @@ class Post(wiring.Component):
         super().__init__({
             "cmd": In(stream.Signature(COMMAND)), "row": In(stream.Signature(row)), "clear": In(1),
             "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": In(PARAM),
-            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(data.ArrayLayout(8, c.ic)),
+            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
             "write_en": Out(1), "write": Out(write_layout(c)),
             "done": Out(1), "post": Out(8), "tag": Out(16)})
 
@@ -87,8 +87,6 @@ class Post(wiring.Component):
                     m.d.comb += [self.done.eq(1), self.post.eq(run.post)]
                     m.next = "IDLE"
             m.d.comb += self.tag.eq(run.tag)
-            with m.If(self.clear):
-                m.next = "IDLE"
             idle = fsm.ongoing("IDLE")
 
         m.d.comb += [
@@ -159,7 +157,7 @@ class Post(wiring.Component):
                      self.write.en.eq(Mux(group, filled[1], filled[0]))]
         for i in lanes:
             m.d.sync += self.write.data[i].eq(Array(codes)[Mux(group, source[1][i], source[0][i])])
-        return m
+        return ResetInserter(self.clear)(m)
 
 
 def _index_bits(count):
