@@ -1,0 +1,79 @@
+"""How many products share one multiplier, and the proof that they do not disturb each other.
+
+Four products: ``(w0 + w1*2^(2f)) * (a0 + a1*2^f)`` has ``w0*a0, w0*a1, w1*a0, w1*a1`` at bits 0, f, 2f, 3f. Two products:
+``w * (a0 + a1*2^f)``. A chain of ``n`` slices adds before anything is split. Each field is biased by ``2^(f-1)`` at the head of the
+chain, which makes every field sum unsigned: no field borrows from the one above. (After Xilinx WP486 and WP521.)
+"""
+
+from dataclasses import dataclass
+
+from .errors import AlloyError
+
+__all__ = ["Packing", "solve", "EVEN_WEIGHT", "ODD_WEIGHT"]
+
+EVEN_WEIGHT = (-8, 7)       # digit range of an even filter slot
+ODD_WEIGHT = (-7, 7)        # of an odd slot
+PORTS = {"dsp48e2": (27, 18, 48), "dsp48e1": (25, 18, 48), "mult18": (18, 18, 36)}    # wide port, narrow port, sum: signed bits
+CHAIN_MAX = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """One packing: ``products`` (4 or 2) per slice, fields of ``field`` bits, chains of ``chain`` slices."""
+    device: str
+    act_bits: int
+    products: int
+    field: int
+    chain: int
+
+    @property
+    def offsets(self):
+        """Bit offset of each product: filter-major (w0a0, w0a1, w1a0, w1a1) or (a0, a1)."""
+        return tuple(self.field * i for i in range(self.products))
+
+    @property
+    def bias(self):
+        """The constant that the head of a chain adds."""
+        return sum(1 << offset + self.field - 1 for offset in self.offsets)
+
+    @property
+    def slices_per_channel(self):
+        """Multipliers for one channel of a 2 filter x 2 pixel element."""
+        return 4 // self.products
+
+    def worst(self):
+        """Proof: a list of (what, smallest, largest, lower bound, upper bound), all of which must nest."""
+        top = (1 << self.act_bits) - 1
+        wide, narrow, total = ((-(1 << b - 1), (1 << b - 1) - 1) for b in PORTS[self.device])
+        f, n = self.field, self.chain
+        field = (-(1 << f - 1), (1 << f - 1) - 1)
+        acts = (0, top + (top << f))
+        sums = [(n * w[0] * top, n * w[1] * top) for w in (EVEN_WEIGHT, ODD_WEIGHT)]
+        rows = [(f"sum of {n} products, {name} slot", *s, *field) for name, s in zip(("even", "odd"), sums)]
+        if self.products == 4:
+            weights = tuple(e + (o << 2 * f) for e, o in zip(EVEN_WEIGHT, ODD_WEIGHT))
+            rows += [("weights on the wide port", *weights, *wide), ("activations on the narrow port", *acts, *narrow)]
+        else:
+            rows += [("activations on the wide port", *acts, *wide), ("weight on the narrow port", *EVEN_WEIGHT, *narrow)]
+        return rows + [("biased sum", 0, (1 << f * self.products) - 1, *total)]
+
+    def holds(self):
+        """True if every range of :meth:`worst` lies inside its bounds."""
+        return all(low <= least and most <= high for _, least, most, low, high in self.worst())
+
+
+def solve(device, act_bits, chain=None):
+    """The packing with most products, then the longest chain (or exactly ``chain``).
+
+    Raises :class:`AlloyError` if nothing fits the device's multiplier.
+    """
+    if device not in PORTS:
+        raise AlloyError(f"there is no multiplier {device!r}: choose {', '.join(PORTS)}")
+    for products in (4, 2):
+        for n in range(CHAIN_MAX, 0, -1) if chain is None else [chain]:
+            top = n * -EVEN_WEIGHT[0] * ((1 << act_bits) - 1)
+            packing = Packing(device=device, act_bits=act_bits, products=products, chain=n, field=(top - 1).bit_length() + 1)
+            if packing.holds():
+                return packing
+    raise AlloyError(f"products of 4-bit weights and {act_bits}-bit activations in chains of {chain or 1} do not fit {device}: "
+                     "use a shorter chain or smaller activation digits")
