@@ -1,0 +1,135 @@
+"""Checks every command before any unit sees it."""
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.commands import MAGIC, PARAM_BYTES, Error, Opcode
+
+from .layouts import COMMAND
+from .load import error_layout
+from .multiply import SerialMultiplier
+
+__all__ = ["Check"]
+
+
+class Check(wiring.Component):
+    """Passes commands on that this configuration can run; stops at the first other one.
+
+    OPCODE: magic byte or opcode unknown. FIELD: a count that is 0, an on-chip range or bank outside the configuration, a DRAM
+    address or stride that is not a multiple of ``port_bytes``. WINDOW: a byte of the DRAM region outside ``0 .. size - 1``,
+    computed without wrapping. On-chip addresses that a view reaches only by its steps, and tap offsets, are not checked.
+    Latency: 4 to 20 cycles.
+
+    Members
+    -------
+    cmd, out : commands in and out.
+    size : bytes of the DRAM window.
+    error : why ``cmd`` is refused; stays until ``clear``.
+    clear : forget everything.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({"cmd": In(stream.Signature(COMMAND)), "out": Out(stream.Signature(COMMAND)), "size": In(32),
+                          "error": Out(error_layout()), "clear": In(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c, cmd = self._config, self.cmd.payload
+        m.submodules.region = region = SerialMultiplier(16, 32)
+        m.submodules.inner = inner = SerialMultiplier(16, 16)
+        conv = cmd.opcode == Opcode.CONV
+        m.d.comb += [
+            region.x.eq(cmd.rows - 1), region.y.eq(cmd.stride),
+            inner.x.eq(Mux(conv, cmd.groups, cmd.out_groups)), inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
+            self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
+        unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
+
+        with m.FSM(name="check"):
+            with m.State("IDLE"):
+                m.d.comb += [region.start.eq(self.cmd.valid), inner.start.eq(self.cmd.valid)]
+                with m.If(self.cmd.valid):
+                    m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):
+                self._fields(m, unknown, bad)
+                with m.If(region.done & inner.done):
+                    m.next = "SUM"
+            with m.State("SUM"):
+                m.d.sync += extent.eq(cmd.dram + self._bytes(m, region.product, inner.product))
+                with m.If(conv & (cmd.weight_base + inner.product > c.weight_depth)):
+                    m.d.sync += bad.eq(1)
+                m.next = "JUDGE"
+            with m.State("JUDGE"):
+                moves = Cat(cmd.opcode == o for o in Opcode if o.name.startswith(("LOAD", "STORE"))).any()
+                m.next = "REFUSE"
+                with m.If(unknown):
+                    m.d.sync += code.eq(Error.OPCODE)
+                with m.Elif(bad):
+                    m.d.sync += code.eq(Error.FIELD)
+                with m.Elif(moves & (extent > self.size)):
+                    m.d.sync += code.eq(Error.WINDOW)
+                with m.Else():
+                    m.next = "PASS"
+            with m.State("PASS"):
+                m.d.comb += [self.out.valid.eq(1), self.cmd.ready.eq(self.out.ready)]
+                with m.If(self.out.ready):
+                    m.next = "IDLE"
+            with m.State("REFUSE"):
+                m.d.comb += [self.error.valid.eq(1), self.error.code.eq(code)]
+        return ResetInserter(self.clear)(m)
+
+    def _bytes(self, m, region, inner):
+        """Bytes from the first to the last of the DRAM region."""
+        c, cmd, out = self._config, self.cmd.payload, Signal(50)
+        with m.Switch(cmd.opcode):
+            with m.Case(Opcode.LOAD_WEIGHTS):
+                m.d.comb += out.eq(cmd.stride * (c.ports - 1) + cmd.count * (c.weight_beats * c.port_bytes))
+            with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS):
+                m.d.comb += out.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) & ~(c.port_bytes - 1))
+            with m.Default():
+                m.d.comb += out.eq(region + inner * c.act_group_bytes)
+        return out
+
+    def _fields(self, m, unknown, bad):
+        """Registers whether the command is unknown or has a field outside the configuration."""
+        c, cmd = self._config, self.cmd.payload
+        low = (1 << c.port_bytes.bit_length() - 1) - 1
+        address, stride = (cmd.dram & low) != 0, (cmd.stride & low) != 0
+        area = (cmd.rows == 0) | (cmd.cols == 0)
+        out, res = self._view("out"), self._view("res")
+        taps = (cmd.taps == 0) | (cmd.groups == 0) | (cmd.tap_base + cmd.taps > c.tap_depth)
+
+        def records(depth):
+            return address | (cmd.count == 0) | (cmd.dst + cmd.count > depth)
+
+        pairs = c.dsp_filters // 2
+        wrong = {
+            Opcode.END: 0,
+            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride | (cmd.book_pairs >> pairs != 0),
+            Opcode.LOAD_PARAMS: records(c.param_depth * c.slots),
+            Opcode.LOAD_TAPS: records(c.tap_depth),
+            Opcode.LOAD_ACT: address | stride | area | out,
+            Opcode.STORE_ACT: address | stride | area | out,
+            Opcode.CONV: area | taps | out | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.residual & res)
+            | (cmd.acc_last & (cmd.param_base + c.slots > c.param_depth * c.slots)) | (cmd.in_base >= c.act_depth),
+            Opcode.POOL: area | taps | out | res}
+        m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]
+        with m.Switch(cmd.opcode):
+            for opcode, value in wrong.items():
+                with m.Case(opcode):
+                    m.d.sync += bad.eq(value)
+            with m.Default():
+                m.d.sync += unknown.eq(1)
+
+    def _view(self, prefix):
+        """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
+        c, cmd = self._config, self.cmd.payload
+        banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
+        places = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
+        return (Cat(cmd[f"{prefix}_{n}"] >= c.pixels for n in banks).any() | (cmd[f"{prefix}_groups"] == 0)
+                | Cat(cmd[f"{prefix}_{n}"] > c.act_depth for n in places).any())
