@@ -28,11 +28,9 @@ class Compute(wiring.Component):
 
     def __init__(self, config):
         self.config = c = config
-        pairs = max(1, c.dsp_filters // 2)
         super().__init__({
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
-            "w_en": In(1), "w_addr": In(range(c.weight_depth)), "w_data": In(c.slots * c.ic * 4), "book": In(128),
-            "book_pairs": In(pairs),
+            "w_en": In(1), "w_addr": In(range(c.weight_depth)), "w_data": In(c.slots * c.ic * 4),
             "p_en": In(1), "p_addr": In(range(c.param_depth * c.slots)), "p_data": In(128),
             "t_en": In(1), "t_addr": In(range(c.tap_depth)), "t_data": In(128),
             "feed_en": Out(1), "feed_mem": Out(1), "feed_addr": Out(bank_addrs_layout(c)),
@@ -100,8 +98,8 @@ class Compute(wiring.Component):
 
         # Array.
         m.d.comb += [
-            core.w_en.eq(self.w_en), core.w_addr.eq(self.w_addr), core.w_data.eq(self.w_data), core.book.eq(self.book),
-            core.book_pairs.eq(self.book_pairs), core.step.eq(feeder.step), core.r_addr.eq(feeder.r_addr),
+            core.w_en.eq(self.w_en), core.w_addr.eq(self.w_addr), core.w_data.eq(self.w_data),
+            core.step.eq(feeder.step), core.r_addr.eq(feeder.r_addr),
             core.acts.eq(feeder.acts), feeder.room.eq(core.room), core.reserve.eq(feeder.reserve),
             post.row.valid.eq(core.row.valid), post.row.payload.eq(core.row.payload), core.row.ready.eq(post.row.ready)]
 

@@ -5,11 +5,14 @@ from amaranth.hdl import Signal, Value
 __all__ = ["delay"]
 
 
-def delay(m, value, cycles, *, clear=0):
-    """``value`` as it was ``cycles`` (>= 0) cycles ago; while ``clear`` is high zeros enter and the line empties."""
+def delay(m, value, cycles, *, clear=0, plain=False):
+    """``value`` as it was ``cycles`` (>= 0) cycles ago; while ``clear`` is high zeros enter and the line empties.
+
+    ``plain`` data has no reset, so that synthesis may use shift-register LUTs.
+    """
     value = Value.cast(value)
     for _ in range(cycles):
-        later = Signal(value.shape())
+        later = Signal(value.shape(), reset_less=plain)
         m.d.sync += later.eq(value)
         if not isinstance(clear, int):
             with m.If(clear):

@@ -12,11 +12,9 @@ from .banks import FEED_LATENCY
 from .core import ACT_DELAY
 from .delay import delay
 from .layouts import COMMAND, TAP, bank_addrs_layout, bank_data_layout
+from .pe import STEP
 
-__all__ = ["Feeder", "STEP"]
-
-STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})
-
+__all__ = ["Feeder"]
 
 class Feeder(wiring.Component):
     """Executes the array's side of CONV commands.

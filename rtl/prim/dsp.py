@@ -1,0 +1,81 @@
+"""Packed multipliers and their chains: DSP48E2, DSP48E1 and portable bodies behind one function.
+
+Latency of all bodies: :data:`CHAIN_LATENCY` (operands, product, sum).
+"""
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Signal, signed
+
+__all__ = ["CHAIN_LATENCY", "packed_chain", "explicit"]
+
+CHAIN_LATENCY = 3
+SUM_BITS = 48
+
+
+def explicit(config, platform):
+    """True if the slices are instantiated: conversion to Verilog for a DSP48 device; the simulator has no DSP48."""
+    return platform is not None and not config.portable_dsp and config.dsp_device != "mult18"
+
+
+def packed_chain(m, config, packing, operands, platform):
+    """Biased sum of the packed products of one chain, ``packing.products * packing.field`` bits.
+
+    ``operands`` is one ``(low, high, single, shared)`` for each slice: the wide port is ``low + high*2^shift`` (pre-adder), with
+    ``shift`` 2f for weights (four products) and f for activations (two products); the narrow port is ``single``
+    plus ``shared*2^f`` (four products) or the weight alone (``shared`` is None).
+    """
+    body = _dsp48 if explicit(config, platform) else _portable
+    return body(m, config, packing, operands)[:packing.products * packing.field]
+
+
+def _ports(packing, low, high, single, shared):
+    """The three port values: D, A (shifted), B."""
+    shift = packing.field * (2 if packing.products == 4 else 1)
+    d = Signal(signed(27))
+    a = Signal(signed(27))
+    b = Signal(signed(18))
+    return d, a, b, [d.eq(low), a.eq(high << shift),
+                     b.eq(single if shared is None else Cat(single, Const(0, packing.field - len(single)), shared))]
+
+
+def _portable(m, config, packing, operands):
+    products = []
+    for operand in operands:
+        d, a, b, wires = _ports(packing, *operand)
+        m.d.comb += wires
+        sum_reg, b_reg = Signal(signed(27), reset_less=True), Signal(signed(18), reset_less=True)
+        product = Signal(signed(45), reset_less=True)
+        m.d.sync += [sum_reg.eq(d + a), b_reg.eq(b), product.eq(sum_reg * b_reg)]
+        products.append(product)
+    total = Signal(SUM_BITS, reset_less=True)
+    m.d.sync += total.eq(sum(products, Const(packing.bias, SUM_BITS)))
+    return total
+
+
+def _dsp48(m, config, packing, operands):
+    e2 = config.dsp_device == "dsp48e2"
+    cascade, total = Const(0, SUM_BITS), None
+    for index, operand in enumerate(operands):
+        d, a, b, wires = _ports(packing, *operand)
+        m.d.comb += wires
+        last = index == len(operands) - 1
+        p, pcout = Signal(SUM_BITS), Signal(SUM_BITS)
+        # Z multiplexer: C (the bias) at the head of the chain, PCIN behind it; X and Y are the product.
+        opmode = 0b0110101 if index == 0 else 0b0010101
+        common = dict(
+            p_ACASCREG=0, p_ADREG=1, p_ALUMODEREG=0, p_AREG=0, p_BCASCREG=1, p_BREG=1, p_CARRYINREG=0,
+            p_CARRYINSELREG=0, p_CREG=0, p_DREG=0, p_INMODEREG=0, p_MREG=1, p_OPMODEREG=0, p_PREG=1 if last else 0,
+            p_A_INPUT="DIRECT", p_B_INPUT="DIRECT", p_USE_MULT="MULTIPLY", p_USE_SIMD="ONE48",
+            i_CLK=ClockSignal(), i_A=Cat(a, a[-1].replicate(3)), i_B=b, i_C=Const(packing.bias, SUM_BITS),
+            i_ALUMODE=Const(0, 4), i_CARRYIN=Const(0, 1), i_CARRYINSEL=Const(0, 3), i_INMODE=Const(0b00100, 5),
+            i_PCIN=cascade, i_ACIN=Const(0, 30), i_BCIN=Const(0, 18), i_CARRYCASCIN=Const(0, 1), i_MULTSIGNIN=Const(0, 1),
+            **{f"i_CE{n}": Const(1, 1) for n in ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "CARRYIN", "CTRL", "D",
+                                                 "INMODE", "M", "P")},
+            **{f"i_RST{n}": Const(0, 1) for n in ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")},
+            o_P=p, o_PCOUT=pcout)
+        if e2:
+            m.submodules += Instance("DSP48E2", p_AMULTSEL="AD", p_BMULTSEL="B", p_PREADDINSEL="A", i_D=d,
+                                     i_OPMODE=Const(opmode, 9), **common)
+        else:
+            m.submodules += Instance("DSP48E1", p_USE_DPORT="TRUE", i_D=d[:25], i_OPMODE=Const(opmode, 7), **common)
+        cascade, total = pcout, p
+    return total
