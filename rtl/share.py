@@ -42,6 +42,7 @@ def place(m, name, component, platform):
     if not isinstance(platform, Library):
         m.submodules[name] = component
         return
+    component._MustUse__silence = True      # this one stands for its ports only
     module, clock, reset = platform.module(component)
     platform.counts[module] = platform.counts.get(module, 0) + 1
     pins = {("i_" if flow == Flow.In else "o_") + path: value for path, flow, value in _ports(component)}

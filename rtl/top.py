@@ -1,0 +1,123 @@
+"""The whole engine, and its Verilog."""
+
+from amaranth.back import rtlil
+from amaranth.hdl import Cat, Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .axi import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature, ReadArbiter, ReadPort, WritePort
+from .banks import Banks
+from .compute import Compute
+from .control import Control
+from .load import Load
+from .registers import BUS_ADDR_BITS, Registers
+from .share import Library, place
+from .store import Store
+from .verilog import to_verilog
+
+__all__ = ["Engine", "generate", "port_names", "TOP"]
+
+TOP = "alloy"
+
+
+class Engine(wiring.Component):
+    """AXI4-Lite slave ``s_axi``, AXI4 read ports ``r_axi[i]`` and write port ``w_axi`` (Verilog: ``m{i}_axi``, ``m0_axi``), interrupt and trace.
+
+    ``trace_*`` is one event per cycle at most: 0 a convolution issued its first k-step, 1 its last, 2 a compute command is
+    complete (its outputs can be read); 2 wins over the others.
+    """
+
+    def __init__(self, config):
+        self.config = c = config
+        super().__init__({
+            "s_axi": In(AXI4LiteSignature(BUS_ADDR_BITS)),
+            "r_axi": Out(AXI4ReadSignature(c.addr_bits, c.port_bits)).array(c.ports),
+            "w_axi": Out(AXI4WriteSignature(c.addr_bits, c.port_bits)),
+            "irq": Out(1), "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)})
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self.config
+        registers, control, load, store = Registers(c), Control(c), Load(c), Store(c)
+        banks, compute, arbiter = Banks(c), Compute(c), ReadArbiter(c)
+        reads, write = [ReadPort(c) for _ in range(c.ports)], WritePort(c)
+        for name, unit in (("registers", registers), ("control", control), ("load", load), ("store", store),
+                           ("banks", banks), ("compute", compute), ("arbiter", arbiter), ("write_port", write),
+                           *((f"read_port{i}", port) for i, port in enumerate(reads))):
+            place(m, name, unit, platform)
+
+        # Read ports: 0 is shared by command fetch (first) and load unit, the others carry weights only.
+        for i, port in enumerate(reads):
+            user = (arbiter.req, arbiter.data) if i == 0 else (load.req[i], load.data[i])
+            _join(m, user[0], port.req)
+            _join(m, port.data, user[1])
+            connect(m, port.bus, flipped(self.r_axi[i]))
+        for i, (req, taken) in enumerate(((control.req, control.data), (load.req[0], load.data[0]))):
+            _join(m, req, arbiter.user_req[i])
+            _join(m, arbiter.user_data[i], taken)
+        connect(m, write.bus, flipped(self.w_axi))
+        connect(m, flipped(self.s_axi), registers.bus)
+        for source, target in ((control.load, load.cmd), (control.compute, compute.cmd), (control.store, store.cmd),
+                               (store.req, write.req), (store.data, write.data), (store.gather, banks.store), (load.act, banks.load)):
+            _join(m, source, target)
+
+        m.d.comb += [
+            *(getattr(control, n).eq(getattr(registers, n))
+              for n in ("start", "abort", "base", "size", "cmd_offset", "cmd_count", "watchdog")),
+            *(getattr(registers, n).eq(getattr(control, n))
+              for n in ("busy", "done", "error", "code", "tag", "cycles", "commands")),
+            load.base.eq(registers.base), store.base.eq(registers.base), store.done.eq(write.done),
+            control.load_post.eq(load.post), control.store_post.eq(store.post),
+            control.post_post.eq(compute.post), control.feed_post.eq(compute.feed),
+            control.load_idle.eq(load.idle), control.store_idle.eq(store.idle), control.compute_idle.eq(compute.idle),
+            control.load_error.eq(load.error), control.store_error.eq(store.error),
+            control.read_error.eq(Cat(p.error for p in reads).any()), control.write_error.eq(write.error),
+            control.ports_idle.eq(Cat(*(p.idle for p in reads), write.idle).all()),
+            control.progress.eq(load.progress | store.progress | compute.progress),
+            *(u.clear.eq(control.clear) for u in (load, store, compute, arbiter)),
+            *(p.stop.eq(control.clear) for p in (*reads, write)),
+            registers.inc_array.eq(compute.accumulates), registers.inc_load.eq(load.moving),
+            registers.inc_store.eq(store.moving), registers.inc_post.eq(compute.write_en)]
+
+        # Tables, weights and activation memories.
+        m.d.comb += [getattr(compute, n).eq(getattr(load, n)) for n in (
+            "w_en", "w_addr", "w_data", "p_en", "p_addr", "p_data", "t_en", "t_addr", "t_data")]
+        m.d.comb += [
+            banks.feed_en.eq(compute.feed_en), banks.feed_mem.eq(compute.feed_mem), banks.feed_addr.eq(compute.feed_addr),
+            compute.feed_data.eq(banks.feed_data), banks.post_en.eq(compute.gather_en), banks.post_place.eq(compute.gather),
+            compute.gathered.eq(banks.gathered), store.g_data.eq(banks.gathered), store.g_valid.eq(banks.store_valid),
+            banks.write_en.eq(compute.write_en), banks.write.eq(compute.write)]
+
+        m.d.sync += self.irq.eq(registers.irq)
+        m.d.comb += [self.trace_valid.eq(compute.trace_valid), self.trace_event.eq(compute.trace_event),
+                     self.trace_tag.eq(compute.trace_tag)]
+        return m
+
+
+def _join(m, source, target):
+    """Connect two streams of equal payload."""
+    m.d.comb += [target.payload.eq(source.payload), target.valid.eq(source.valid), source.ready.eq(target.ready)]
+
+
+
+def port_names(engine):
+    """Verilog port name -> signal, in AXI's names."""
+    out = {}
+    for i, bus in enumerate(engine.r_axi):
+        out |= _members(f"m{i}_axi", bus)
+    out |= _members("m0_axi", engine.w_axi) | _members("s_axi", engine.s_axi)
+    return out | {n: getattr(engine, n) for n in ("irq", "trace_valid", "trace_event", "trace_tag")}
+
+
+def _members(prefix, bus):
+    return {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
+
+
+def generate(config):
+    """Verilog of the engine for ``config``: a dict of file name to text; every distinct module is there once."""
+    library = Library()
+    engine = Engine(config)
+    text = rtlil.convert(engine, name=TOP, platform=library, emit_src=False,
+                         ports={name: (signal, None) for name, signal in port_names(engine).items()})
+    text = to_verilog(library.rtlil() + "\n" + text)
+    return {f"{TOP}.v": text}
