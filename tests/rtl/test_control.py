@@ -9,8 +9,8 @@ from rtl.control import Control
 from rtl.queues import Queues
 from spec.commands import FIELDS, Error, Opcode, pack
 
-from axi_models import AxiMemory, put, simulate, sink, small_config, until
-from command_models import command, out_fields, tensor_view
+from .axi_models import AxiMemory, put, simulate, sink, small_config, until
+from .command_models import command, out_fields, tensor_view
 
 BASE, SIZE, AT = 0x1000, 0x8000, 0x200
 VIEW = tensor_view(4, 2, 3, 1)[0]

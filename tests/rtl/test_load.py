@@ -8,8 +8,8 @@ from rtl.axi import ReadPort
 from rtl.load import Load
 from spec.commands import Error, Opcode
 
-from axi_models import AxiMemory, put, simulate, sink, small_config, until, watch
-from command_models import command, out_fields, tensor_view, walk
+from .axi_models import AxiMemory, put, simulate, sink, small_config, until, watch
+from .command_models import command, out_fields, tensor_view, walk
 
 BASE = 0x1000
 CASES = [dict(), dict(ports=1, port_bits=32, ic=5, dsp_filters=2, lut_filters=1), dict(ports=3, port_bits=128, ic=20, pixels=6),

@@ -12,9 +12,9 @@ from rtl.registers import Registers
 from rtl.store import Store
 from spec.commands import Error, Opcode, pack, unpack
 
-from axi_models import AxiMemory, simulate, small_config
-from command_models import out_fields, tensor_view
-from test_registers import AT, read, write
+from .axi_models import AxiMemory, simulate, small_config
+from .command_models import out_fields, tensor_view
+from .test_registers import AT, read, write
 
 BASE, SIZE, PROGRAM = 0x3000, 0xC000, 0x8000
 

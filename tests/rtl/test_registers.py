@@ -17,7 +17,7 @@ from rtl.registers import Registers
 from spec.commands import Error, Opcode
 from spec.registers import ID, REGISTERS, VERSION
 
-from axi_models import simulate, small_config
+from .axi_models import simulate, small_config
 
 AT = {r.name: r.offset for r in REGISTERS}
 

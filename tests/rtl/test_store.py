@@ -9,8 +9,8 @@ from rtl.axi import WritePort
 from rtl.store import Store
 from spec.commands import Error, Opcode
 
-from axi_models import AxiMemory, put, simulate, small_config, until
-from command_models import command, out_fields, tensor_view, walk
+from .axi_models import AxiMemory, put, simulate, small_config, until
+from .command_models import command, out_fields, tensor_view, walk
 
 BASE = 0x2000
 CASES = [dict(), dict(port_bits=32, ic=5), dict(port_bits=256, ic=40, pixels=6), dict(port_bits=128, ic=64, burst=16),
