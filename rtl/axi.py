@@ -84,25 +84,31 @@ def read_depth(config):
 
 
 class _Bursts:
-    """Cuts requests into bursts, one each cycle: ``addr``, ``count`` (beats) and ``last`` while ``valid``."""
+    """Cuts requests into bursts, one each cycle: ``addr``, ``count`` (beats) and ``last`` of the request while ``valid``.
+
+    All come from registers. ``take`` moves on; ``stop`` forgets everything. ``busy``: there is or will be a burst.
+    """
     def __init__(self, m, config, req, stop, take):
         longest, shift = burst_beats(config), (config.port_bytes - 1).bit_length()
-        self.addr, self._left = Signal(config.addr_bits), Signal(beat_count_width(config))
-        self.count, self.valid, self.last = Signal(range(longest + 1)), Signal(), Signal()
-        room = Signal(range(longest + 1))
-        offset = self.addr[shift:shift + (longest - 1).bit_length()] if longest > 1 else Const(0, 1)
+        self.addr, self.count, self.last = Signal(config.addr_bits), Signal(range(longest + 1)), Signal()
+        self.valid, self.busy = Signal(), Signal()
+        staged, at, left = Signal(), Signal(config.addr_bits), Signal(beat_count_width(config))
+        count, room, final, fill = Signal(range(longest + 1)), Signal(range(longest + 1)), Signal(), Signal()
+        offset = at[shift:shift + (longest - 1).bit_length()] if longest > 1 else Const(0, 1)
         m.d.comb += [
-            room.eq(longest - offset),
-            self.last.eq(self._left <= room),
-            self.count.eq(Mux(self.last, self._left, room)),
-            self.valid.eq((self._left != 0) & ~stop),
-            req.ready.eq(((self._left == 0) | (take & self.last)) & ~stop)]
-        with m.If(stop):
-            m.d.sync += self._left.eq(0)
-        with m.Elif(req.valid & req.ready):
-            m.d.sync += [self.addr.eq(req.payload.addr), self._left.eq(req.payload.beats)]
+            room.eq(longest - offset), final.eq(left <= room), count.eq(Mux(final, left, room)),
+            fill.eq((left != 0) & (~staged | take)),
+            self.valid.eq(staged & ~stop), self.busy.eq(staged | (left != 0)),
+            req.ready.eq(((left == 0) | (fill & final)) & ~stop)]
+        with m.If(fill):
+            m.d.sync += [staged.eq(1), self.addr.eq(at), self.count.eq(count), self.last.eq(final),
+                         at.eq(at + (count << shift)), left.eq(left - count)]
         with m.Elif(take):
-            m.d.sync += [self.addr.eq(self.addr + (self.count << shift)), self._left.eq(self._left - self.count)]
+            m.d.sync += staged.eq(0)
+        with m.If(req.valid & req.ready):
+            m.d.sync += [at.eq(req.payload.addr), left.eq(req.payload.beats)]
+        with m.If(stop):
+            m.d.sync += [staged.eq(0), left.eq(0)]
 
 
 def _constants(m, bus, prefix, config):
@@ -116,7 +122,8 @@ class ReadPort(wiring.Component):
 
     Space for a burst is reserved before it is issued, so ``rready`` never falls; up to ``outstanding`` bursts and
     :func:`read_depth` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
-    other without a gap. Latency: 2 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to ``data.valid``; one beat each cycle.
+    other without a gap. Latency: 3 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to ``data.valid``; one
+    beat each cycle.
 
     Members
     -------
@@ -165,7 +172,7 @@ class ReadPort(wiring.Component):
             self.data.payload.eq(queue.r_data), self.data.valid.eq(queue.r_rdy & ~self.stop),
             queue.r_en.eq(self.data.ready | self.stop),
             out.eq(queue.r_rdy & queue.r_en),
-            self.idle.eq(~bursts.valid & (on_way == 0) & (queue.level == 0))]
+            self.idle.eq(~bursts.busy & (on_way == 0) & (queue.level == 0))]
         m.d.sync += [free.eq(free - Mux(take, bursts.count, 0) + out),
                      on_way.eq(on_way + take - (beat & bus.rlast))]
 
@@ -179,7 +186,7 @@ class ReadPort(wiring.Component):
 class WritePort(wiring.Component):
     """AXI4 write master: requests and their beats in.
 
-    A burst starts when all its beats are here, so it never holds the bus; one cycle between bursts. Latency: 3 cycles
+    A burst starts when all its beats are here, so it never holds the bus; one cycle between bursts. Latency: 2 cycles
     from the last beat of a burst to ``awvalid``.
 
     Members
@@ -239,7 +246,7 @@ class WritePort(wiring.Component):
             bus.bready.eq(1),
             order.w_data.eq(bursts.last), order.w_en.eq(take), order.r_en.eq(response),
             self.done.eq(response & order.r_data),
-            self.idle.eq(~bursts.valid & (left == 0) & (order.level == 0) & (queue.level == 0))]
+            self.idle.eq(~bursts.busy & (left == 0) & (order.level == 0) & (queue.level == 0))]
 
         with m.If(response & (bus.bresp != 0)):
             m.d.sync += self.error.eq(1)

@@ -19,7 +19,7 @@ class Check(wiring.Component):
     OPCODE: magic byte or opcode unknown. FIELD: a count that is 0, an on-chip range or bank outside the configuration, a DRAM
     address or stride that is not a multiple of ``port_bytes``. WINDOW: a byte of the DRAM region outside ``0 .. size - 1``,
     computed without wrapping. On-chip addresses that a view reaches only by its steps, and tap offsets, are not checked.
-    Latency: 4 to 20 cycles.
+    Latency: 5 to 21 cycles.
 
     Members
     -------
@@ -60,9 +60,12 @@ class Check(wiring.Component):
                 with m.If(region.done & inner.done):
                     m.next = "SUM"
             with m.State("SUM"):
-                m.d.sync += extent.eq(cmd.dram + self._bytes(m, region.product, inner.product))
+                m.d.sync += extent.eq(self._bytes(m, region.product, inner.product))
                 with m.If(conv & (cmd.weight_base + inner.product > c.weight_depth)):
                     m.d.sync += bad.eq(1)
+                m.next = "END"
+            with m.State("END"):
+                m.d.sync += extent.eq(extent + cmd.dram)
                 m.next = "JUDGE"
             with m.State("JUDGE"):
                 moves = Cat(cmd.opcode == o for o in Opcode if o.name.startswith(("LOAD", "STORE"))).any()

@@ -56,8 +56,9 @@ class Store(wiring.Component):
         m.submodules.multiply = multiply = SerialMultiplier(8, 16)
         m.submodules.locator = locator = Locator(c)
         begin, run = Signal(), Signal()
-        gathered, requested = self._gather(m, locator, begin, run), self._request(m, multiply, begin, run)
-        self._send(m)
+        room = Signal(range(DEPTH + 1), init=DEPTH)
+        gathered, requested = self._gather(m, locator, room, begin, run), self._request(m, multiply, begin, run)
+        self._send(m, room)
         m.d.comb += [multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols), multiply.start.eq(begin),
                      locator.view.eq(view_of(cmd, "out")), locator.load.eq(begin)]
 
@@ -87,11 +88,10 @@ class Store(wiring.Component):
             self.progress.eq(self.moving | self.done | (self.req.valid & self.req.ready) | self.g_valid)]
         return ResetInserter(self.clear)(m)
 
-    def _gather(self, m, locator, begin, run):
+    def _gather(self, m, locator, room, begin, run):
         """Asks for every group of every pixel while there is room; returns whether all are asked for."""
         cmd, place = self.cmd.payload, self.gather.payload
         cols, rows, group, finished = Signal(16), Signal(16), Signal(8), Signal()
-        self._room = room = Signal(range(DEPTH + 1), init=DEPTH)
         m.d.comb += [self.gather.valid.eq(run & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
                      place.bank.eq(locator.bank), place.addr.eq(locator.addr + group)]
         with m.If(begin):
@@ -122,9 +122,9 @@ class Store(wiring.Component):
         m.d.sync += waiting.eq(waiting + moved - self.done)
         return (rows == 0) & (waiting == 0)
 
-    def _send(self, m):
+    def _send(self, m, room):
         """Cuts the groups that have arrived into beats."""
-        c, room = self._config, self._room
+        c = self._config
         count = c.act_group_bytes // c.port_bytes
         m.submodules.arrived = arrived = fifo.SyncFIFO(width=8 * c.ic, depth=DEPTH)
         beat, last, moved = Signal(range(count)), Signal(), Signal()

@@ -166,6 +166,18 @@ def sink(stream, items, rng=None, stall=0.3):
     return process
 
 
+def steady(stream):
+    """Background testbench that fails when a stream takes back or changes what it offers."""
+    async def process(ctx):
+        held = None
+        while True:
+            _, _, valid, ready, payload = await ctx.tick().sample(stream.valid, stream.ready, stream.payload)
+            if held is not None:
+                assert valid and payload == held, "an offered payload changed"
+            held = payload if valid and not ready else None
+    return process
+
+
 def watch(signals, items, when):
     """Background testbench that appends the values of ``signals`` in each cycle in which ``when`` is 1."""
     async def process(ctx):

@@ -6,7 +6,7 @@ import pytest
 
 from rtl.axi import ReadArbiter, ReadPort, WritePort, read_depth
 
-from .axi_models import AxiMemory, get, put, simulate, sink, small_config, until
+from .axi_models import AxiMemory, get, put, simulate, sink, small_config, steady, until
 
 CASES = [dict(), dict(port_bits=32, burst=16), dict(port_bits=256, burst=256, outstanding=3), dict(burst=1, outstanding=1)]
 
@@ -38,6 +38,36 @@ def test_read(case, stall):
     simulate({"port": port}, ask, background=[dram.read_slave(port.bus), sink(port.data, beats, rng, stall)])
     assert dram.most_outstanding == config.outstanding if config.outstanding < 4 else dram.most_outstanding > 1
     assert sum(n for _, n in dram.reads) == len(expected)
+
+
+def test_latency():
+    """The numbers in the docstrings: request to address, response to data, last beat to address."""
+    config, seen = small_config(), []
+    read, write = ReadPort(config), WritePort(config)
+
+    async def cycles(ctx, signal):
+        count = 1
+        while not ctx.get(signal):
+            await ctx.tick()
+            count += 1
+        seen.append(count)
+
+    async def ask(ctx):
+        await put(ctx, read.req, {"addr": 0, "beats": 1})
+        await cycles(ctx, read.bus.arvalid)
+        ctx.set(read.bus.arready, 1)
+        await ctx.tick()
+        ctx.set(read.bus.rvalid, 1), ctx.set(read.bus.rlast, 1)
+        await ctx.tick()
+        ctx.set(read.bus.rvalid, 0)
+        await cycles(ctx, read.data.valid)
+        await put(ctx, write.req, {"addr": 0, "beats": 1})
+        await ctx.tick().repeat(5)
+        await put(ctx, write.data, {"data": 0, "strb": 0})
+        await cycles(ctx, write.bus.awvalid)
+
+    simulate({"read": read, "write": write}, ask)
+    assert seen == [3, 2, 2]
 
 
 def test_read_bandwidth():
@@ -201,7 +231,8 @@ def test_arbiter():
 
     simulate({"port": port, "arbiter": arbiter}, user(0), user(1), end,
              join=[(arbiter.req, port.req), (port.data, arbiter.data)],
-             background=[dram.read_slave(port.bus), *(sink(arbiter.user_data[n], got[n], Random(20 + n)) for n in range(2))])
+             background=[dram.read_slave(port.bus), steady(arbiter.req),
+                         *(sink(arbiter.user_data[n], got[n], Random(20 + n)) for n in range(2))])
 
 
 def test_arbiter_clear():

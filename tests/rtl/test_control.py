@@ -82,6 +82,7 @@ class Bench:
             await ctx.tick()
             if not ctx.get(d.busy):
                 return tuple(ctx.get(s) for s in (d.done, d.error, d.code, d.tag))
+            assert self.dram.dead or not ctx.get(d.error) and not ctx.get(d.done), "the result is there before the engine is idle"
         raise TimeoutError("the engine stays busy")
 
     def check(self, expected):

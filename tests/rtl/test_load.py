@@ -8,7 +8,7 @@ from rtl.axi import ReadPort
 from rtl.load import Load
 from spec.commands import Error, Opcode
 
-from .axi_models import AxiMemory, put, simulate, sink, small_config, until, watch
+from .axi_models import AxiMemory, put, simulate, sink, small_config, steady, until, watch
 from .command_models import command, out_fields, tensor_view, walk
 
 BASE = 0x1000
@@ -110,7 +110,7 @@ def test_load(case, seed):
             await put(ctx, bench.dut.cmd, item, rng)
         await until(ctx, bench.dut.idle)
 
-    bench.run(body)
+    bench.run(body, steady(bench.dut.act), *map(steady, bench.dut.req))
     log = bench.log
     assert log["w"] == expected["w"] and log["p"] == expected["p"] and log["t"] == expected["t"]
     acts = [(a.place.mem, a.place.bank, a.place.addr, a.as_bits() >> bench.dut.act.payload.shape()["data"].offset) for a in log["act"]]

@@ -9,7 +9,7 @@ from rtl.axi import WritePort
 from rtl.store import Store
 from spec.commands import Error, Opcode
 
-from .axi_models import AxiMemory, put, simulate, small_config, until
+from .axi_models import AxiMemory, put, simulate, small_config, steady, until
 from .command_models import command, out_fields, tensor_view, walk
 
 BASE = 0x2000
@@ -29,7 +29,7 @@ class Bench:
         self.dram.fill(seed)
         self.posts, self.rng, self.stall, self.gather_latency = [], Random(seed), stall, gather_latency
 
-    def run(self, testbench):
+    def run(self, testbench, *background):
         d, p = self.dut, self.port
 
         async def body(ctx):
@@ -53,7 +53,7 @@ class Bench:
                     self.posts.append((post, bytes(self.dram.bytes)))
 
         simulate({"store": d, "port": p}, body, join=[(d.req, p.req), (d.data, p.data)], wires=[(p.done, d.done)],
-                 background=[self.dram.write_slave(p.bus), memories, posts])
+                 background=[self.dram.write_slave(p.bus), memories, posts, *background])
 
 
 def region(bench, rng, rows, cols, groups):
@@ -87,7 +87,7 @@ def test_store(case, stall):
             await put(ctx, bench.dut.cmd, item, rng)
         await until(ctx, bench.dut.idle)
 
-    bench.run(body)
+    bench.run(body, *map(steady, (bench.dut.gather, bench.dut.req, bench.dut.data)))
     assert bench.posts == images
 
 
