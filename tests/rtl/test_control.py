@@ -177,6 +177,24 @@ def test_semaphore_overflow():
     bench.run(body)
 
 
+def test_waiting_commands_do_not_block_the_port():
+    """Commands that cannot go on must not keep their data in the read port, where the load unit's data comes behind it."""
+    program = [pack(Opcode.CONV, wait=1, tag=n, **CONV) for n in range(20)] + [END]
+    bench, seen = Bench(program, latency=1), []
+
+    async def body(ctx):
+        d = bench.dut
+        ctx.set(d.start, 1)
+        await ctx.tick()
+        ctx.set(d.start, 0)
+        for _ in range(600):
+            _, _, valid, ready = await ctx.tick().sample(d.data.valid, d.data.ready)
+            assert ready or not valid
+            seen.append(valid)
+        assert sum(seen) % 16 == 0 and 0 < sum(seen) < 20 * 16
+    bench.run(body)
+
+
 def test_end_waits_for_units():
     bench = Bench([pack(Opcode.CONV, tag=1, **CONV), END], delay=400, seed=5)
     bench.check((1, 0, 0, 0))

@@ -159,6 +159,26 @@ def test_interrupts():
     run(body)
 
 
+def test_event_while_it_is_cleared():
+    """An interrupt that comes in the very cycle in which the host clears the last one is not lost."""
+    async def body(ctx, r):
+        bus = r.bus
+        for late in range(6):
+            ctx.set(r.done, 0)
+            await ctx.tick().repeat(2)
+            await write(ctx, bus, AT["IRQ_STATUS"], 3)
+            ctx.set(bus.awaddr, AT["IRQ_STATUS"]), ctx.set(bus.wdata, 3), ctx.set(bus.bready, 1)
+            ctx.set(bus.awvalid, 1), ctx.set(bus.wvalid, 1)
+            for cycle in range(8):
+                ctx.set(r.done, cycle >= late)
+                await ctx.tick()
+                ctx.set(bus.awvalid, 0), ctx.set(bus.wvalid, 0)
+            ctx.set(bus.bready, 0)
+            # Cleared in cycle 1: what rises then or later stays.
+            assert await read(ctx, bus, AT["IRQ_STATUS"]) == (int(late >= 1), 0), late
+    run(body)
+
+
 def test_pages_are_up_to_date(tmp_path):
     docs = Path(__file__).parents[2] / "docs"
     regmap.write_pages(tmp_path)
