@@ -1,0 +1,42 @@
+"""``python -m compiler``: compile a network file, or show the commands of a program."""
+
+import argparse
+import sys
+
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.network import Network
+
+from .build import compile
+from .disassemble import disassemble
+from .program import Program
+
+
+def main(arguments=None):
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m compiler", description=__doc__)
+    modes = parser.add_subparsers(dest="mode", required=True)
+    build = modes.add_parser("compile", help="network and configuration to a program file")
+    build.add_argument("--network", required=True, help="integer network (.npz)")
+    build.add_argument("--config", required=True, help="engine configuration (.json)")
+    build.add_argument("--out", required=True, help="program file to write")
+    build.add_argument("--keep-all", action="store_true", help="also write every layer's output to DRAM")
+    show = modes.add_parser("disassemble", help="list the commands of a program file")
+    show.add_argument("program")
+    args = parser.parse_args(arguments)
+    try:
+        if args.mode == "disassemble":
+            print("\n".join(disassemble(Program.load(args.program).commands)))
+        else:
+            program = compile(Network.load(args.network), EngineConfig.load(args.config), keep="all" if args.keep_all else ())
+            program.save(args.out)
+            print(f"{args.out}: {program.command_count} commands, {len(program.image)} bytes of image, "
+                  f"{program.window_size} bytes of DRAM")
+    except AlloyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Commands as readable text."""
+
+from spec.commands import SEMAPHORES, unpack
+
+__all__ = ["disassemble"]
+
+SHOWN = ("dram", "stride", "dst", "count", "rows", "cols", "tap_base", "taps", "groups", "tiles", "in_base", "weight_base", "param_base",
+         "pitch", "start_y", "start_x", "shift", "lo", "hi", "res_mult", "zero")
+FLAGS = ("wide", "half", "acc_first", "acc_last", "residual", "straddle")
+
+
+def disassemble(commands):
+    """One line for each 128-byte command: number, tag, opcode, semaphores, fields that are not zero."""
+    return [_line(i, unpack(record)) for i, record in enumerate(commands)]
+
+
+def _line(index, fields):
+    parts = [f"{index:5} {fields['tag']:4} {fields['opcode'].name:12}"]
+    for name in ("wait", "post", "feed"):
+        given = [str(s) for s in range(SEMAPHORES) if fields[name] >> s & 1]
+        parts.append(f"{name} {','.join(given):6}" if given else " " * (len(name) + 7))
+    parts += [f"{n}={fields[n]}" for n in SHOWN if fields.get(n)]
+    for prefix in ("out", "res"):
+        if fields.get(f"{prefix}_groups"):
+            memory = "AB"[fields["mem_out"] if prefix == "out" else fields.get("mem_res", 0)]
+            parts.append(f"{prefix}={memory}[{fields[prefix + '_cur_addr0']}.{fields[prefix + '_cur_bank0']}]x{fields[prefix + '_groups']}")
+    if "mem_in" in fields:
+        parts.append(f"in={'AB'[fields['mem_in']]}")
+    parts += [n for n in FLAGS if fields.get(n)]
+    return " ".join(parts)

@@ -1,0 +1,162 @@
+"""The compiler's graph: values and operations, made from an integer network by :func:`lower`."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from spec.errors import AlloyError
+from spec.numerics import Scheme
+
+__all__ = ["Value", "Op", "Graph", "Fold", "lower"]
+
+STRIDES = (1, 2)
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor on its way through the engine.
+
+    ``order[position]`` is the channel at that position (positions fill groups of ``ic``); ``phases`` (rows, columns) splits it
+    into planes by parity; ``pitch`` is set by the layout pass.
+    """
+    name: str
+    channels: int
+    height: int
+    width: int
+    bits: int
+    zero: int
+    order: np.ndarray = None
+    phases: tuple = (False, False)
+
+
+@dataclass(eq=False)
+class Op:
+    """One convolution (``kind`` "conv") or max pool ("pool", a copy included)."""
+    kind: str
+    name: str
+    tag: int
+    input: Value
+    output: Value
+    kernel: tuple
+    stride: tuple
+    padding: tuple
+    macs: int = 0
+    residual: Value = None
+    weight: np.ndarray = None       # (filters, channels, kernel)
+    scheme: np.ndarray = None
+    mult: np.ndarray = None
+    bias: np.ndarray = None
+    res_mult: int = 0
+    shift: int = 1
+    lo: int = 0
+    hi: int = 255
+
+    @property
+    def reads(self):
+        return [self.input] + ([self.residual] if self.residual is not None else [])
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How the host turns an image (C, H, W) into the engine's input: kernel positions become channels."""
+    kernel: tuple = (1, 1)
+    stride: tuple = (1, 1)
+    padding: tuple = (0, 0)
+    zero: int = 0
+
+    def __call__(self, codes):
+        """(C, H, W) to (C*kernel_h*kernel_w, rows, columns); padding becomes the zero point."""
+        (kh, kw), (sy, sx), (py, px) = self.kernel, self.stride, self.padding
+        padded = np.pad(codes, ((0, 0), (py, py), (px, px)), constant_values=self.zero)
+        rows, cols = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
+        parts = [padded[:, y:y + sy * (rows - 1) + 1:sy, x:x + sx * (cols - 1) + 1:sx] for y in range(kh) for x in range(kw)]
+        return np.stack(parts, 1).reshape(-1, rows, cols)
+
+
+@dataclass(eq=False)
+class Graph:
+    """Operations in execution order."""
+    input: Value
+    output: Value
+    ops: list
+    fold: Fold
+    values: dict = field(default_factory=dict)      # tensor name of the network -> Value
+
+
+def lower(network, config):
+    """Average pools become convolutions, few-channel inputs are folded, mixed strides get a copy."""
+    values = {t.name: Value(t.name, t.channels, t.height, t.width, t.bits, t.zero) for t in network.tensors.values()}
+    ops = []
+    for tag, node in enumerate(network.nodes):
+        source, out = values[node.input], values[node.output]
+        for stride in node.stride:
+            if stride not in STRIDES:
+                raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
+        common = dict(name=node.name, tag=tag, input=source, output=out, stride=tuple(node.stride),
+                      padding=tuple(node.padding), shift=node.shift, lo=node.lo, hi=node.hi, macs=network.node_macs(node))
+        if node.kind == "conv":
+            ops.append(Op(kind="conv", kernel=node.weight.shape[2:], weight=node.weight.astype(np.int64), scheme=node.scheme,
+                          mult=node.mult.astype(np.int64), bias=node.bias.astype(np.int64), res_mult=node.res_mult,
+                          residual=values[node.residual] if node.residual else None, **common))
+        elif node.op == "avg":
+            count = source.channels
+            weight = np.zeros((count, count, *node.kernel), np.int64)
+            weight[np.arange(count), np.arange(count)] = 1
+            ops.append(Op(kind="conv", kernel=tuple(node.kernel), weight=weight,
+                          scheme=np.full(count, Scheme.FIXED4), mult=np.full(count, node.mult, np.int64),
+                          bias=np.zeros(count, np.int64), **common))
+        else:
+            ops.append(Op(kind="pool", kernel=tuple(node.kernel), **common))
+    graph = Graph(values[network.input], values[network.output], ops, Fold(zero=values[network.input].zero), values)
+    _fold_input(graph, config)
+    _set_phases(graph)
+    return graph
+
+
+def _fold_input(graph, config):
+    readers = [op for op in graph.ops if graph.input in op.reads]
+    if len(readers) != 1 or readers[0].kind != "conv" or readers[0].residual is graph.input:
+        return
+    op, source = readers[0], graph.input
+    (kh, kw), channels = op.kernel, source.channels
+    if channels * kh * kw <= config.ic:
+        fold = Fold(op.kernel, op.stride, op.padding, source.zero)
+        weight = op.weight.reshape(len(op.weight), -1, 1, 1)
+        op.kernel, op.stride, op.padding = (1, 1), (1, 1), (0, 0)
+    elif channels * kw <= config.ic and kw > 1:
+        fold = Fold((1, kw), (1, op.stride[1]), (0, op.padding[1]), source.zero)
+        weight = op.weight.transpose(0, 1, 3, 2).reshape(len(op.weight), channels * kw, kh, 1)
+        op.kernel, op.stride, op.padding = (kh, 1), (op.stride[0], 1), (op.padding[0], 0)
+    else:
+        return
+    rows = (source.height + 2 * fold.padding[0] - fold.kernel[0]) // fold.stride[0] + 1
+    cols = (source.width + 2 * fold.padding[1] - fold.kernel[1]) // fold.stride[1] + 1
+    graph.input = Value(source.name, weight.shape[1], rows, cols, source.bits, source.zero)
+    graph.fold, op.weight, op.input = fold, weight, graph.input
+
+
+def _set_phases(graph):
+    """A tensor is laid out for the stride of its readers; readers that want another layout get a copy."""
+    ops = []
+    for value in [graph.input] + [op.output for op in graph.ops]:
+        wanted = {}
+        for op in graph.ops:
+            if op.input is value:
+                wanted.setdefault(tuple(s == 2 for s in op.stride), []).append(op)
+        layouts = sorted(wanted, key=lambda w: -len(wanted[w]))
+        # A copy can only be made of a tensor in one plane.
+        if len(layouts) > 1 and (False, False) in layouts:
+            layouts.remove((False, False))
+            layouts.insert(0, (False, False))
+        if len(layouts) > 1 and layouts[0] != (False, False):
+            layouts.insert(0, (False, False))
+        value.phases = layouts[0] if layouts else (False, False)
+        for phases in layouts[1:]:
+            copy = replace(value, name=f"{value.name}.{'y' * phases[0]}{'x' * phases[1]}", phases=phases)
+            first = min(graph.ops.index(op) for op in wanted[phases])
+            ops.append((graph.ops[first], Op(kind="pool", name=copy.name, tag=graph.ops[first].tag, input=value, output=copy,
+                                             kernel=(1, 1), stride=(1, 1), padding=(0, 0))))
+            for op in wanted[phases]:
+                op.input = copy
+    for before, copy in ops:
+        graph.ops.insert(graph.ops.index(before), copy)

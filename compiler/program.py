@@ -1,0 +1,136 @@
+"""What the compiler produces: commands and memory image, and how data gets in and out."""
+
+from dataclasses import asdict, dataclass
+import json
+import os
+from pathlib import Path
+import zipfile
+
+import numpy as np
+
+from spec.errors import AlloyError
+
+from .ir import Fold
+
+__all__ = ["Program", "Region", "Layer"]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A tensor in DRAM: rows of ``stride`` bytes, in each pixel ``groups`` groups of ``group_bytes``.
+
+    ``order[position]`` is the channel at a position; ``ic`` positions make a group.
+    """
+    offset: int
+    channels: int
+    height: int
+    width: int
+    groups: int
+    group_bytes: int
+    ic: int
+    order: tuple
+
+    @property
+    def stride(self):
+        return self.width * self.groups * self.group_bytes
+
+    @property
+    def size(self):
+        return self.height * self.stride
+
+    def pack(self, codes):
+        """Codes (C, H, W) to the bytes of the region."""
+        out = np.zeros((self.height, self.width, self.groups, self.group_bytes), np.uint8)
+        flat = np.zeros((self.height, self.width, self.groups * self.ic), np.uint8)
+        flat[..., :self.channels] = np.asarray(codes)[list(self.order)].transpose(1, 2, 0)
+        out[..., :self.ic] = flat.reshape(self.height, self.width, self.groups, self.ic)
+        return out.tobytes()
+
+    def unpack(self, data):
+        """Inverse of :meth:`pack`: int64 (C, H, W)."""
+        whole = np.frombuffer(data, np.uint8).reshape(self.height, self.width, self.groups, self.group_bytes)
+        flat = whole[..., :self.ic].reshape(self.height, self.width, -1)[..., :self.channels]
+        out = np.zeros((self.channels, self.height, self.width), np.int64)
+        out[list(self.order)] = flat.transpose(2, 0, 1)
+        return out
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the network as it was compiled."""
+    tag: int
+    name: str
+    output: str
+    macs: int
+    commands: int
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Commands and image for one configuration.
+
+    Attributes
+    ----------
+    digest : of the configuration it was compiled for.
+    image : bytes of the window from offset 0: commands, weights, parameters, taps.
+    command_offset, command_count : where the commands lie.
+    window_size : bytes of DRAM the program needs.
+    input : region of the (folded) input; use :meth:`pack_input`.
+    outputs : tensor name -> region, of the network's output and of every kept tensor.
+    """
+    digest: str
+    image: bytes
+    command_offset: int
+    command_count: int
+    window_size: int
+    input: Region
+    fold: Fold
+    output: str
+    outputs: dict
+    layers: tuple
+
+    def pack_input(self, codes):
+        """Image codes (C, H, W) to the bytes of the input region."""
+        return self.input.pack(self.fold(np.asarray(codes)))
+
+    def unpack(self, tensor, data):
+        """Bytes of an output region to codes (C, H, W)."""
+        return self.outputs[tensor].unpack(data)
+
+    @property
+    def commands(self):
+        """The commands as a list of 128-byte records."""
+        from spec.commands import COMMAND_BYTES
+        start = self.command_offset
+        return [self.image[start + i * COMMAND_BYTES:start + (i + 1) * COMMAND_BYTES] for i in range(self.command_count)]
+
+    def save(self, path):
+        """Write one file; an existing file is replaced only when the new one is complete."""
+        meta = {"digest": self.digest, "command_offset": self.command_offset, "command_count": self.command_count,
+                "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold), "output": self.output,
+                "outputs": {n: asdict(r) for n, r in self.outputs.items()}, "layers": [asdict(x) for x in self.layers]}
+        path = Path(path)
+        partial = path.with_name(path.name + ".part")
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("program.json", json.dumps(meta, default=int))
+            file.writestr("image.bin", self.image)
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path):
+        """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
+        try:
+            with zipfile.ZipFile(path) as file:
+                meta, image = json.loads(file.read("program.json")), file.read("image.bin")
+            return cls(image=image, **{
+                **meta, "input": _region(meta["input"]), "outputs": {n: _region(r) for n, r in meta["outputs"].items()},
+                "fold": Fold(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["fold"].items()}),
+                "layers": tuple(Layer(**x) for x in meta["layers"])})
+        except FileNotFoundError:
+            raise AlloyError(f"there is no program file {path}") from None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise AlloyError(f"{path} is not a whole Alloy program ({type(error).__name__}): compile the network again") from None
+
+
+def _region(values):
+    return Region(**{**values, "order": tuple(values["order"])})

@@ -1,0 +1,35 @@
+"""Proof that no accumulator and no requantizer of a layer can overflow, from the weights and the range of the codes."""
+
+import numpy as np
+
+from spec.errors import AlloyError
+
+__all__ = ["prove"]
+
+SUM_BITS = 48
+PARAM_MULT = 1 << 16
+
+
+def prove(op, channel, digits, ones, mult, bias, config):
+    """Check one filter; ``digits`` are its slots' weights (list of arrays, low digit first), ``ones`` its one's-complement terms."""
+    wide = op.input.bits > config.act_digit_bits
+    top = (1 << min(op.input.bits, config.act_digit_bits)) - 1
+    where = f"layer {op.name} filter {channel}"
+    low, high = [], []
+    for digit in digits:
+        low.append(int(digit[digit < 0].sum()) * top - ones)
+        high.append(int(digit[digit > 0].sum()) * top)
+    limit = 1 << config.acc_width - 1
+    if min(low) < -limit or max(high) >= limit:
+        worst = max(-min(low), max(high))
+        raise AlloyError(f"{where} can reach {worst}, more than the {config.acc_width}-bit accumulator holds: raise acc_width to "
+                         f"{int(worst).bit_length() + 1} or use smaller weights")
+    scale = 1 + (1 << config.act_digit_bits) if wide else 1
+    total = [sum(v << 4 * i for i, v in enumerate(side)) * scale for side in (low, high)]
+    joined = 1 << (27 if config.dsp_device == "dsp48e2" else 25) - 1
+    if total[0] < -joined or total[1] >= joined:
+        raise AlloyError(f"{where} can reach {max(-total[0], total[1])} after its digits are joined, more than the requantizer of "
+                         f"{config.dsp_device} takes: use fewer weight bits")
+    extreme = [np.int64(t) * mult + bias for t in total] + [total[1] * mult + bias + op.res_mult * 255]
+    if max(abs(int(e)) for e in extreme) >= 1 << SUM_BITS - 1 or abs(bias) >= 1 << SUM_BITS - 1:
+        raise AlloyError(f"{where} overflows the {SUM_BITS}-bit requantizer: use a smaller multiplier")

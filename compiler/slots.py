@@ -1,0 +1,116 @@
+"""Filters to slots: which filters run on DSP and which on LUT columns, the channel order, and the filter tiles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spec.errors import AlloyError
+from spec.numerics import POT_EXP_MAX, Scheme, pot_code, split_weight
+
+__all__ = ["Tile", "assign", "channel_orders", "make_tiles", "nibbles"]
+
+SINGLE_MAX = 7      # a weight up to this fits one digit of any DSP slot
+
+
+@dataclass
+class Tile:
+    """The filters of one command: ``(channel, slot, joined)``; output channel groups ``group`` and perhaps ``group + 1``."""
+    group: int
+    members: list
+    straddle: bool = False
+
+
+def _costs(op):
+    """For each filter: DSP slots it needs (1 or 2), and whether LUT columns can compute it."""
+    flat = np.abs(op.weight.reshape(len(op.weight), -1))
+    pot = np.isin(flat, [0, *(1 << np.arange(POT_EXP_MAX + 1))]).all(1)
+    return np.where(flat.max(1) <= SINGLE_MAX, 1, 2), pot
+
+
+def assign(op, config):
+    """Kind of each filter: 0 LUT, 1 one DSP slot, 2 a DSP pair. Power-of-two filters balance both sides of the array."""
+    cost, pot = _costs(op)
+    if config.dsp_filters == 0:
+        if not pot.all():
+            raise AlloyError(f"layer {op.name} filter {int(np.flatnonzero(~pot)[0])} is not power-of-two, and the configuration has no "
+                             "DSP filters: give dsp_filters or quantize the layer to PoT-4")
+        return np.zeros(len(cost), np.int64)
+    kind = np.where((op.scheme == Scheme.POT4) & (config.lut_filters > 0), 0, cost)
+    if config.lut_filters == 0:
+        return kind
+
+    def tiles(k):
+        return max(-(-(k == 0).sum() / config.lut_filters), -(-k.sum() / config.dsp_filters))
+    for target in (0, 1):       # move to LUT columns, then to DSP columns, as long as that helps
+        for index in np.flatnonzero(pot):
+            trial = kind.copy()
+            trial[index] = 0 if target == 0 else cost[index]
+            if tiles(trial) < tiles(kind):
+                kind = trial
+    return kind
+
+
+def channel_orders(graph, config):
+    """Set ``order`` of every value: tensors that meet in an addition or a pool share one, interleaved by kind of filter."""
+    parent = {}
+
+    def find(v):
+        while parent.get(v, v) is not v:
+            v = parent[v]
+        return v
+    for op in graph.ops:
+        if op.residual is not None:
+            parent[find(op.residual)] = find(op.output)
+        if op.kind == "pool":
+            parent[find(op.input)] = find(op.output)
+    kinds = {op: assign(op, config) for op in graph.ops if op.kind == "conv"}
+    classes = {}
+    for value in [graph.input] + [op.output for op in graph.ops]:
+        classes.setdefault(find(value), []).append(value)
+    for values in classes.values():
+        producers = [kinds[op] for op in graph.ops if op.kind == "conv" and op.output in values]
+        order = np.arange(values[0].channels)
+        if producers and graph.input not in values:
+            keys = np.stack(producers, 1)
+            place = np.zeros(len(order))
+            for key in np.unique(keys, axis=0):
+                same = np.flatnonzero((keys == key).all(1))
+                place[same] = (np.arange(len(same)) + 0.5) / len(same)
+            order = np.argsort(place, kind="stable")
+        for value in values:
+            value.order = order
+    return kinds
+
+
+def make_tiles(op, kind, config):
+    """Greedy tiles in channel order: each takes what fits its slots from two adjacent groups."""
+    order, waiting, tiles = op.output.order, list(range(len(op.weight))), []
+    while waiting:
+        group = waiting[0] // config.ic
+        pairs, singles, luts = [], [], []
+        for position in waiting:
+            if position // config.ic > group + 1:
+                break
+            k = kind[order[position]]
+            if k == 0 and len(luts) < config.lut_filters:
+                luts.append(position)
+            elif k and 2 * len(pairs) + len(singles) + k <= config.dsp_filters:
+                (pairs if k == 2 else singles).append(position)
+        members = [(order[p], 2 * i, True) for i, p in enumerate(pairs)]
+        members += [(order[p], 2 * len(pairs) + i, False) for i, p in enumerate(singles)]
+        members += [(order[p], config.dsp_filters + i, False) for i, p in enumerate(luts)]
+        taken = {*pairs, *singles, *luts}
+        waiting = [p for p in waiting if p not in taken]
+        tiles.append(Tile(group, members, any(p // config.ic != group for p in taken)))
+    return tiles
+
+
+def nibbles(weights, slot, joined, config):
+    """Digits of one filter: a list of (slot, nibbles) and the number of one's-complement terms; any shape."""
+    if slot >= config.dsp_filters:
+        codes = pot_code(weights)
+        return [(slot, codes)], int((codes >> 3).sum())
+    if not joined:
+        return [(slot, weights & 15)], 0
+    hi, lo = split_weight(weights)
+    return [(slot, lo & 15), (slot + 1, hi & 15)], 0

@@ -1,0 +1,1 @@
+"""Models and benches: golden integers, command-level, cycles, Amaranth's simulator and Verilator."""

@@ -1,0 +1,53 @@
+"""The golden model: an integer network on NumPy."""
+
+import numpy as np
+
+from spec.numerics import requantize, round_shift
+
+__all__ = ["run", "accumulate", "windows"]
+
+
+def windows(codes, kernel, stride, padding, fill):
+    """Kernel windows of (N, C, H, W) as a view (N, C, rows, cols, kernel_h, kernel_w); padding reads ``fill``."""
+    padded = np.pad(codes, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=fill)
+    view = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))
+    return view[:, :, ::stride[0], ::stride[1]]
+
+
+def accumulate(node, codes, zero):
+    """Exact sums of ``weight * (code - zero)``: int64 (N, F, rows, cols). Uses float64 products, exact below 2**53."""
+    shifted = windows(codes - zero, node.weight.shape[2:], node.stride, node.padding, 0)
+    count, _, rows, cols = shifted.shape[:4]
+    columns = shifted.transpose(0, 2, 3, 1, 4, 5).reshape(count * rows * cols, -1).astype(np.float64)
+    weights = node.weight.reshape(len(node.weight), -1).astype(np.float64)
+    assert np.abs(weights).sum(1).max() * 255 < 2 ** 53
+    return (columns @ weights.T).astype(np.int64).reshape(count, rows, cols, -1).transpose(0, 3, 1, 2)
+
+
+def run(network, images):
+    """Every tensor of ``network`` for images of input codes.
+
+    Parameters
+    ----------
+    images : int array (N, C, H, W), codes of the input tensor.
+
+    Returns
+    -------
+    dict from tensor name to int64 array (N, C, H, W).
+    """
+    tensors = {network.input: np.asarray(images, np.int64)}
+    for node in network.nodes:
+        source, out = network.tensors[node.input], network.tensors[node.output]
+        codes = tensors[node.input]
+        if node.kind == "conv":
+            acc = accumulate(node, codes, source.zero)
+            res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
+            column = (slice(None), None, None)
+            tensors[node.output] = requantize(acc, node.mult.astype(np.int64)[column], node.bias.astype(np.int64)[column], node.shift,
+                                              lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult)
+        elif node.op == "max":
+            tensors[node.output] = windows(codes, node.kernel, node.stride, node.padding, 0).max((4, 5))
+        else:
+            total = windows(codes - source.zero, node.kernel, node.stride, node.padding, 0).sum((4, 5))
+            tensors[node.output] = np.clip(round_shift(total * node.mult, node.shift) + out.zero, node.lo, node.hi)
+    return tensors
