@@ -42,9 +42,9 @@ class Pool(wiring.Component):
                      self.tap_addr.eq(run.tap_base + tap_index)]
         with m.FSM(name="pool"):
             with m.State("IDLE"):
-                m.d.comb += [self.cmd.ready.eq(~self.clear), out.load.eq(1), source.load.eq(1)]
+                m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), source.load.eq(1)]
                 m.d.sync += [run.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), left.eq(flight)]
-                with m.If(self.cmd.valid & ~self.clear):
+                with m.If(self.cmd.valid):
                     m.next = "VISIT"
             with m.State("VISIT"):
                 m.d.comb += visit.eq(1)

@@ -63,10 +63,10 @@ class Post(wiring.Component):
                      out.start_x.eq(new.start_x[0]), res.start_x.eq(new.start_x[0])]
         with m.FSM(name="post") as fsm:
             with m.State("IDLE"):
-                m.d.comb += [self.cmd.ready.eq(~self.clear), out.load.eq(1), res.load.eq(1)]
+                m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), res.load.eq(1)]
                 m.d.sync += [run.eq(new), slot.eq(0), loading.eq(0), tile.eq(0), row_index.eq(0), second_pixel.eq(0),
                              second_group.eq(0), y.eq(new.start_y), x.eq(new.start_x), left.eq(flight)]
-                with m.If(self.cmd.valid & ~self.clear):
+                with m.If(self.cmd.valid):
                     with m.If(new.acc_last):
                         m.next = "PARAMS"
                     with m.Else():

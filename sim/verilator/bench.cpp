@@ -1,0 +1,292 @@
+// Runs a program on the Verilated engine against a DRAM model. Job and result are files; see sim/verilator/__init__.py.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <map>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+#include "Valloy.h"
+#include "verilated.h"
+#include "pins.h"   // generated: PORTS, PORT_BYTES, ReadPins, WritePins, bind_read(), bind_write(), register offsets
+
+struct Job {
+    std::map<std::string, double> number;
+    std::vector<std::pair<uint64_t, uint64_t>> regions;
+    std::vector<std::pair<uint64_t, std::string>> inputs;
+    double get(const std::string &key) const { return number.at(key); }
+};
+
+static Valloy *top;
+static std::vector<uint8_t> dram;
+static uint64_t base, now, hang_limit;
+static std::mt19937_64 dice;
+static double stall;
+static std::string violation;
+
+static bool flows() { return stall == 0 || std::uniform_real_distribution<>(0, 1)(dice) >= stall; }
+static void fail(const std::string &what) { if (violation.empty()) violation = what + " in cycle " + std::to_string(now); }
+
+static bool legal(const char *name, uint64_t addr, unsigned len, unsigned size, unsigned burst) {
+    uint64_t bytes = (uint64_t)(len + 1) * PORT_BYTES;
+    std::string who(name);
+    if ((1u << size) != PORT_BYTES || burst != 1) fail(who + ": burst size or type");
+    if (addr % PORT_BYTES) fail(who + ": unaligned address");
+    if ((addr & 4095) + bytes > 4096) fail(who + ": burst crosses 4 KB");
+    if (addr < base || addr + bytes > base + dram.size()) { fail(who + ": address outside the window"); return false; }
+    return true;
+}
+
+struct Burst { uint64_t addr; unsigned beats; uint64_t ready; bool ok; };
+
+struct ReadPort {
+    ReadPins p;
+    std::deque<Burst> bursts;
+    double tokens = 0, rate;
+    uint64_t latency, beat = 0, bad_beat;
+    bool waiting = false, offered = false;
+    uint64_t held_addr = 0;
+    void drive() {
+        *p.arready = bursts.size() < 64 && flows();
+        tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
+        if (!offered && !bursts.empty() && bursts.front().ready <= now && tokens >= PORT_BYTES && flows()) {
+            Burst &b = bursts.front();
+            offered = true;
+            tokens -= PORT_BYTES;
+            if (b.ok) std::memcpy(p.rdata, &dram[b.addr - base], PORT_BYTES); else std::memset(p.rdata, 0, PORT_BYTES);
+            *p.rresp = !b.ok || beat == bad_beat ? 2 : 0;
+            *p.rlast = b.beats == 1;
+            *p.rvalid = 1;
+            beat++;
+        }
+    }
+    void sample() {
+        uint64_t addr = p.araddr();
+        if (waiting && (!*p.arvalid || addr != held_addr)) fail("read address changed while it waited");
+        waiting = *p.arvalid && !*p.arready;
+        held_addr = addr;
+        if (*p.arvalid && *p.arready) {
+            bool ok = legal("read", addr, *p.arlen, *p.arsize, *p.arburst);
+            bursts.push_back({addr, *p.arlen + 1u, now + latency, ok});
+        }
+        if (offered && *p.rready) {
+            Burst &b = bursts.front();
+            b.addr += PORT_BYTES;
+            if (--b.beats == 0) bursts.pop_front();
+            offered = false;
+        }
+    }
+    void release() { if (!offered) *p.rvalid = 0; }
+    void reset() { bursts.clear(); offered = waiting = false; *p.rvalid = 0; tokens = 0; }
+};
+
+struct WritePort {
+    WritePins p;
+    std::deque<Burst> bursts;
+    struct Beat { uint8_t data[PORT_BYTES]; uint64_t strb; bool last; };
+    std::deque<Beat> beats;
+    struct Response { uint64_t ready; unsigned resp; };
+    std::deque<Response> responses;
+    double tokens = 0, rate;
+    uint64_t latency, beat = 0, bad_beat;
+    bool aw_waiting = false, w_waiting = false, offered = false, bad = false;
+    uint64_t held_addr = 0;
+    Beat held;
+    void drive() {
+        tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
+        *p.awready = flows();
+        *p.wready = tokens >= PORT_BYTES && flows();
+        if (!offered && !responses.empty() && responses.front().ready <= now && flows()) {
+            offered = true;
+            *p.bvalid = 1;
+            *p.bresp = responses.front().resp;
+        }
+    }
+    void sample() {
+        uint64_t addr = p.awaddr();
+        if (aw_waiting && (!*p.awvalid || addr != held_addr)) fail("write address changed while it waited");
+        aw_waiting = *p.awvalid && !*p.awready;
+        held_addr = addr;
+        Beat now_beat;
+        std::memcpy(now_beat.data, p.wdata, PORT_BYTES);
+        now_beat.strb = p.wstrb();
+        now_beat.last = *p.wlast;
+        if (w_waiting && (!*p.wvalid || std::memcmp(now_beat.data, held.data, PORT_BYTES) || now_beat.strb != held.strb || now_beat.last != held.last))
+            fail("write data changed while it waited");
+        w_waiting = *p.wvalid && !*p.wready;
+        held = now_beat;
+        if (*p.awvalid && *p.awready)
+            bursts.push_back({addr, *p.awlen + 1u, 0, legal("write", addr, *p.awlen, *p.awsize, *p.awburst)});
+        if (*p.wvalid && *p.wready) { beats.push_back(now_beat); tokens -= PORT_BYTES; }
+        while (!bursts.empty() && !beats.empty()) {
+            Burst &b = bursts.front();
+            Beat &x = beats.front();
+            for (unsigned i = 0; i < PORT_BYTES; i++)
+                if (b.ok && (x.strb >> i & 1)) dram[b.addr - base + i] = x.data[i];
+            if (x.last != (b.beats == 1)) fail("WLAST at the wrong beat");
+            if (beat++ == bad_beat || !b.ok) bad = true;
+            b.addr += PORT_BYTES;
+            beats.pop_front();
+            if (--b.beats == 0) {
+                responses.push_back({now + latency, bad ? 2u : 0u});
+                bad = false;
+                bursts.pop_front();
+            }
+        }
+        if (offered && *p.bready) { responses.pop_front(); offered = false; }
+    }
+    void release() { if (!offered) *p.bvalid = 0; }
+    void reset() { bursts.clear(); beats.clear(); responses.clear(); offered = aw_waiting = w_waiting = bad = false; *p.bvalid = 0; tokens = 0; }
+};
+
+static std::vector<ReadPort> reads;
+static WritePort writes;
+static std::vector<std::array<uint64_t, 3>> trace;
+
+static void tick() {
+    for (auto &r : reads) r.drive();
+    writes.drive();
+    top->clk = 0;
+    top->eval();
+    for (auto &r : reads) r.sample();
+    writes.sample();
+    if (top->trace_valid) trace.push_back({now, top->trace_event, top->trace_tag});
+    bool aw = top->s_axi_awvalid && top->s_axi_awready, w = top->s_axi_wvalid && top->s_axi_wready, ar = top->s_axi_arvalid && top->s_axi_arready;
+    top->clk = 1;
+    top->eval();
+    for (auto &r : reads) r.release();
+    writes.release();
+    if (aw) top->s_axi_awvalid = 0;
+    if (w) top->s_axi_wvalid = 0;
+    if (ar) top->s_axi_arvalid = 0;
+    now++;
+}
+
+static void reset() {
+    top->rst = 1;
+    top->s_axi_awvalid = top->s_axi_wvalid = top->s_axi_arvalid = 0;
+    for (auto &r : reads) r.reset();
+    writes.reset();
+    for (int i = 0; i < 4; i++) tick();
+    for (auto &r : reads) r.reset();
+    writes.reset();
+    top->rst = 0;
+}
+
+static void put(uint32_t addr, uint32_t value) {
+    top->s_axi_awaddr = addr;
+    top->s_axi_wdata = value;
+    top->s_axi_wstrb = 15;
+    bool later = !flows();
+    top->s_axi_awvalid = 1;
+    if (!later) top->s_axi_wvalid = 1;
+    if (later) { tick(); top->s_axi_wvalid = 1; }
+    top->s_axi_bready = 1;
+    for (int i = 0; i < 1000; i++) {
+        top->clk = 0;
+        top->eval();
+        bool done = top->s_axi_bvalid;
+        tick();
+        if (done) return;
+    }
+    fail("no answer to a register write");
+}
+
+static uint32_t get(uint32_t addr) {
+    top->s_axi_araddr = addr;
+    top->s_axi_arvalid = 1;
+    top->s_axi_rready = 1;
+    for (int i = 0; i < 1000; i++) {
+        top->clk = 0;
+        top->eval();
+        bool done = top->s_axi_rvalid;
+        uint32_t value = top->s_axi_rdata;
+        tick();
+        if (done) return value;
+    }
+    fail("no answer to a register read");
+    return 0;
+}
+
+static Job read_job(const char *path) {
+    Job job;
+    std::ifstream in(path);
+    std::string line, key;
+    while (std::getline(in, line)) {
+        std::istringstream words(line);
+        words >> key;
+        if (key == "region") { uint64_t a, b; words >> a >> b; job.regions.push_back({a, b}); }
+        else if (key == "input") { uint64_t a; std::string f; words >> a >> f; job.inputs.push_back({a, f}); }
+        else { double v; words >> v; job.number[key] = v; }
+    }
+    return job;
+}
+
+static void load_file(const std::string &path, uint64_t at) {
+    std::ifstream in(path, std::ios::binary);
+    std::vector<char> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    if (at + bytes.size() > dram.size()) { std::fprintf(stderr, "%s does not fit the window\n", path.c_str()); std::exit(3); }
+    std::memcpy(&dram[at], bytes.data(), bytes.size());
+}
+
+int main(int argc, char **argv) {
+    std::string dir = argv[1];
+    Job job = read_job((dir + "/job.txt").c_str());
+    top = new Valloy;
+    base = (uint64_t)job.get("base");
+    dram.resize((uint64_t)job.get("size"));
+    dice.seed((uint64_t)job.get("seed"));
+    stall = job.get("stall");
+    load_file(dir + "/image.bin", 0);
+    bind(*top, reads, writes);
+    for (size_t i = 0; i < reads.size(); i++) {
+        reads[i].rate = job.get("bytes_per_cycle");
+        reads[i].latency = (uint64_t)job.get("latency");
+        reads[i].bad_beat = i == 0 ? (uint64_t)job.get("bad_read") : ~0ull;
+    }
+    writes.rate = job.get("bytes_per_cycle");
+    writes.latency = (uint64_t)job.get("latency");
+    writes.bad_beat = (uint64_t)job.get("bad_write");
+    std::ofstream json(dir + "/result.json"), out(dir + "/out.bin", std::ios::binary);
+    json << "{\"runs\": [";
+    reset();
+    uint64_t abort_at = (uint64_t)job.get("abort_at"), reset_at = (uint64_t)job.get("reset_at");
+    for (size_t run = 0; run < job.inputs.size(); run++) {
+        load_file(dir + "/" + job.inputs[run].second, job.inputs[run].first);
+        for (auto &r : job.regions) std::memset(&dram[r.first], 0xEE, r.second);
+        trace.clear();
+        put(BASE_LO, (uint32_t)base); put(BASE_HI, (uint32_t)(base >> 32)); put(SIZE, (uint32_t)dram.size());
+        put(CMD_OFFSET, (uint32_t)job.get("command_offset")); put(CMD_COUNT, (uint32_t)job.get("command_count"));
+        put(WATCHDOG, (uint32_t)job.get("watchdog")); put(IRQ_STATUS, 3); put(IRQ_ENABLE, 3);
+        uint64_t started = now;
+        put(CTRL, 1);
+        bool hung = false;
+        while (!top->irq) {
+            if (run == 0 && abort_at && now - started == abort_at) put(CTRL, 2);
+            if (run == 0 && reset_at && now - started == reset_at) { reset(); break; }
+            tick();
+            if (now - started > (uint64_t)job.get("limit")) { hung = true; break; }
+        }
+        uint32_t status = get(STATUS);
+        uint64_t cycles = get(CYCLES_LO);
+        cycles |= (uint64_t)get(CYCLES_HI) << 32;
+        json << (run ? ", " : "") << "{\"status\": " << status << ", \"hung\": " << (hung ? "true" : "false") << ", \"cycles\": " << cycles
+             << ", \"started\": " << started << ", \"commands\": " << get(COMMANDS) << ", \"array_cycles\": " << get(ARRAY_CYCLES)
+             << ", \"load_cycles\": " << get(LOAD_CYCLES) << ", \"store_cycles\": " << get(STORE_CYCLES) << ", \"post_cycles\": " << get(POST_CYCLES)
+             << ", \"digest\": " << get(DIGEST) << ", \"trace\": [";
+        for (size_t i = 0; i < trace.size(); i++)
+            json << (i ? "," : "") << "[" << trace[i][0] - started << "," << trace[i][1] << "," << trace[i][2] << "]";
+        json << "]}";
+        for (auto &r : job.regions) out.write((const char *)&dram[r.first], r.second);
+        std::printf("run %zu %llu\n", run, (unsigned long long)cycles);
+        std::fflush(stdout);
+        if (hung || !violation.empty()) break;
+    }
+    json << "], \"violation\": \"" << violation << "\"}\n";
+    delete top;
+    return 0;
+}
