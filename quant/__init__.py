@@ -1,0 +1,7 @@
+"""From a trained PyTorch CNN to the integer network: import, assignment of number systems, calibration, fine-tuning, export."""
+
+from .assign import Ratio, assign
+from .graph import trace
+from .net import QuantNet
+
+__all__ = ["trace", "QuantNet", "assign", "Ratio"]

@@ -1,0 +1,72 @@
+"""Which filter gets which number system."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spec.errors import AlloyError
+from spec.numerics import Scheme, levels, nearest_level
+
+__all__ = ["Ratio", "assign", "best_scale"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Shares of power-of-two, 4-bit and 8-bit fixed-point filters in each layer, any positive numbers."""
+    pot4: float
+    fixed4: float
+    fixed8: float
+
+    @classmethod
+    def parse(cls, text):
+        """From ``"35:60:5"``."""
+        try:
+            parts = [float(p) for p in text.split(":")]
+            if len(parts) != 3 or min(parts) < 0 or sum(parts) <= 0:
+                raise ValueError
+        except ValueError:
+            raise AlloyError(f"the ratio {text!r} is not three shares PoT-4:fixed-4:fixed-8 such as 35:60:5") from None
+        return cls(*parts)
+
+    def counts(self, filters):
+        """Filters of each kind, by largest remainder; a share above zero gets at least one filter where there are enough."""
+        shares = np.array([self.pot4, self.fixed4, self.fixed8])
+        exact = shares / shares.sum() * filters
+        counts = np.floor(exact).astype(int)
+        for index in np.argsort(-(exact - counts), kind="stable")[:filters - counts.sum()]:
+            counts[index] += 1
+        if filters >= 8 and self.fixed8 > 0 and counts[2] == 0:
+            counts[int(np.argmax(counts))] -= 1
+            counts[2] = 1
+        return counts
+
+
+def best_scale(weight, scheme, codebook=None):
+    """Scale of one filter with the least squared error, searched on a grid below the one that just holds every weight."""
+    top = levels(scheme, codebook).max()
+    full = np.abs(weight).max() / max(top, 1)
+    if full == 0:
+        return 1.0
+    scales = full * np.linspace(0.4, 1.15, 46)
+    errors = [((weight - s * nearest_level(weight / s, scheme, codebook)) ** 2).sum() for s in scales]
+    return float(scales[int(np.argmin(errors))])
+
+
+def assign(weight, ratio):
+    """Scheme of every filter of a layer (F, C, kh, kw).
+
+    Filters of least variance are power-of-two: their weights crowd around zero, where the levels are dense (Chang et al., Mix and Match,
+    HPCA 2021, section 4.2). Of the others, those with the largest squared error in 4 bits get 8 (after Chang et al., ILMPQ, 2021).
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    pot, _, wide = ratio.counts(len(flat))
+    order = np.argsort(flat.var(1), kind="stable")
+    scheme = np.full(len(flat), Scheme.FIXED4, np.uint8)
+    scheme[order[:pot]] = Scheme.POT4
+    rest = order[pot:]
+    errors = []
+    for index in rest:
+        scale = best_scale(flat[index], Scheme.FIXED4)
+        errors.append(((flat[index] - scale * nearest_level(flat[index] / scale, Scheme.FIXED4)) ** 2).sum())
+    scheme[rest[np.argsort(errors)[::-1][:wide]]] = Scheme.FIXED8
+    return scheme

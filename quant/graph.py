@@ -1,0 +1,144 @@
+"""A PyTorch model as a list of layers: batch norm folded, ReLU and addition fused into the convolution before them."""
+
+from dataclasses import dataclass
+import operator
+
+import torch
+from torch import fx, nn
+
+from spec.errors import AlloyError
+
+__all__ = ["Layer", "Graph", "trace"]
+
+SUPPORTED = "Conv2d, BatchNorm2d, ReLU, addition, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten and Linear are supported"
+
+
+@dataclass(eq=False)
+class Layer:
+    """One layer of the float graph. ``weight`` (F, C, kh, kw) and ``bias`` (F,) have the batch norm folded in."""
+    kind: str                   # "conv", "max" or "avg"
+    name: str
+    input: str
+    output: str
+    kernel: tuple
+    stride: tuple
+    padding: tuple
+    weight: torch.Tensor = None
+    bias: torch.Tensor = None
+    residual: str = None
+    relu: bool = False
+
+
+@dataclass(eq=False)
+class Graph:
+    """Layers in execution order; ``shapes`` is (C, H, W) of every tensor."""
+    input: str
+    output: str
+    layers: list
+    shapes: dict
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def trace(model, shape):
+    """Import ``model`` (in eval mode) for inputs of ``shape`` (C, H, W).
+
+    Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are.
+    """
+    model = model.eval()
+    try:
+        traced = fx.symbolic_trace(model)
+    except (fx.proxy.TraceError, TypeError) as error:
+        raise AlloyError(f"the model's forward cannot be traced ({error}): avoid control flow that depends on data") from None
+    modules = dict(traced.named_modules())
+    layers, where, shapes = [], {}, {}          # where: fx node name -> tensor name
+    uses = {}
+    for node in traced.graph.nodes:
+        for source in node.all_input_nodes:
+            uses[source.name] = uses.get(source.name, 0) + 1
+    for node in traced.graph.nodes:
+        if node.op == "placeholder":
+            where[node.name], shapes["input"] = "input", tuple(shape)
+        elif node.op == "output":
+            return Graph("input", where[node.args[0].name], layers, shapes)
+        else:
+            _add(node, modules.get(node.target), layers, where, shapes, uses)
+    raise AlloyError("the model returns nothing")
+
+
+def _made(layers, tensor):
+    """The layer that makes a tensor, or None."""
+    return next((layer for layer in layers if layer.output == tensor), None)
+
+
+def _add(node, module, layers, where, shapes, uses):
+    name = str(node.target).replace(".", "_") if module is not None else node.name
+    sources = [where[a.name] for a in node.args if isinstance(a, fx.Node)]
+    source = sources[0] if sources else None
+    shape = shapes.get(source)
+    before = _made(layers, source)
+    alone = all(uses[a.name] == 1 for a in node.args if isinstance(a, fx.Node))
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        if isinstance(module, nn.Linear):
+            weight, stride, padding = module.weight.reshape(len(module.weight), *_map_shape(shape, module, name)), (1, 1), (0, 0)
+        else:
+            if module.groups != 1 or _pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
+                raise AlloyError(f"layer {node.target} is a grouped, dilated or specially padded convolution: use groups=1, dilation=1 and "
+                                 "numeric zero padding")
+            weight, stride, padding = module.weight, _pair(module.stride), _pair(module.padding)
+        bias = module.bias if module.bias is not None else torch.zeros(len(weight))
+        layer = Layer("conv", name, source, name, tuple(weight.shape[2:]), stride, padding, weight.detach().clone(), bias.detach().clone())
+    elif isinstance(module, nn.BatchNorm2d) and before is not None and before.kind == "conv" and not before.relu and alone:
+        scale = (module.weight / torch.sqrt(module.running_var + module.eps)).detach()
+        before.weight = before.weight * scale[:, None, None, None]
+        before.bias = (before.bias - module.running_mean) * scale + module.bias.detach()
+        where[node.name] = source
+        return
+    elif isinstance(module, nn.ReLU) or node.target in (torch.relu, nn.functional.relu, "relu"):
+        if before is None or before.kind != "conv" or not alone:
+            raise AlloyError(f"layer {node.target} is a ReLU that does not directly follow a convolution: {SUPPORTED}")
+        before.relu = True
+        where[node.name] = source
+        return
+    elif node.target in (operator.add, torch.add, operator.iadd, "add") and len(sources) == 2:
+        made = [layer for layer in layers if layer.output in sources and layer.kind == "conv" and not layer.relu and layer.residual is None]
+        if not made or sources[0] == sources[1] or not alone and uses[node.args[0].name] > 1 and uses[node.args[1].name] > 1:
+            raise AlloyError(f"layer {node.name} adds two tensors of which none is fresh from a convolution: {SUPPORTED}")
+        last = made[-1]
+        last.residual = sources[0] if last.output == sources[1] else sources[1]
+        where[node.name] = last.output
+        # The addition happens where its second operand is known.
+        layers.remove(last)
+        layers.append(last)
+        return
+    elif isinstance(module, nn.Dropout) or isinstance(module, nn.Identity):
+        where[node.name] = source
+        return
+    elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
+        kernel = _pair(module.kernel_size)
+        if getattr(module, "ceil_mode", False) or _pair(getattr(module, "dilation", 1)) != (1, 1):
+            raise AlloyError(f"layer {node.target} pools with ceil_mode or dilation: use floor mode and dilation 1")
+        kind = "max" if isinstance(module, nn.MaxPool2d) else "avg"
+        if kind == "avg" and _pair(module.padding) != (0, 0):
+            raise AlloyError(f"layer {node.target} averages over padding: use padding 0")
+        layer = Layer(kind, name, source, name, kernel, _pair(module.stride or kernel), _pair(module.padding))
+    elif isinstance(module, nn.AdaptiveAvgPool2d) and _pair(module.output_size) == (1, 1):
+        layer = Layer("avg", name, source, name, tuple(shape[1:]), (1, 1), (0, 0))
+    elif isinstance(module, nn.Flatten) or node.target in (torch.flatten, "flatten"):
+        where[node.name] = source
+        return
+    else:
+        raise AlloyError(f"layer {node.target} ({type(module).__name__ if module is not None else 'function'}) is not supported: {SUPPORTED}")
+    where[node.name] = name
+    layers.append(layer)
+    rows, cols = ((s + 2 * p - k) // st + 1 for s, p, k, st in zip(shape[1:], layer.padding, layer.kernel, layer.stride))
+    shapes[name] = (len(layer.weight) if layer.kind == "conv" else shape[0], rows, cols)
+
+
+def _map_shape(shape, module, name):
+    """(C, H, W) that a linear layer reads."""
+    if shape[0] * shape[1] * shape[2] != module.in_features:
+        raise AlloyError(f"layer {name} reads {module.in_features} features of a tensor {shape}: flatten the whole tensor before it")
+    return shape

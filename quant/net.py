@@ -1,0 +1,200 @@
+"""The quantized network in PyTorch: fake quantization to train, exact integers to evaluate."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from spec.errors import AlloyError
+from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX, Conv, Network, Pool, Tensor
+from spec.numerics import Scheme, levels, nearest_level, requantize, round_shift
+
+from .assign import Ratio, assign, best_scale
+
+__all__ = ["QuantNet"]
+
+LOGIT_BITS = 8
+
+
+def _round(x):
+    """Round half up with a straight-through gradient."""
+    return x + (torch.floor(x + 0.5) - x).detach()
+
+
+class QuantNet(nn.Module):
+    """A graph (:func:`quant.graph.trace`) with a number system for each filter and a scale for each tensor.
+
+    Parameters
+    ----------
+    graph : quant.graph.Graph
+    ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
+    bits : bits of activations. Tensors that are only added, pooled averages and the output have 8.
+    input_scale : real value of one input code (8 bits, zero point 0).
+    """
+
+    def __init__(self, graph, *, ratio=None, schemes=None, bits=5, input_scale=1 / 255):
+        super().__init__()
+        if not 1 <= bits <= 8:
+            raise AlloyError(f"activations of {bits} bits: 1 to 8 are supported")
+        self.graph = graph
+        ratio = ratio or Ratio(35, 60, 5)
+        self.weights, self.biases, self.scales = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
+        self.steps = nn.ParameterDict()         # log2 of the scale of each tensor
+        self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: 0}
+        self.input_scale = input_scale
+        for layer in graph.layers:
+            only_added = not any(other.input == layer.output for other in graph.layers)
+            self.bits[layer.output] = 8 if only_added or layer.kind == "avg" else bits
+            self.zeros[layer.output] = 0 if layer.relu else 1 << self.bits[layer.output] - 1
+            if layer.kind == "max":
+                self.bits[layer.output], self.zeros[layer.output] = self.bits[layer.input], self.zeros[layer.input]
+            if layer.kind == "avg":
+                self.zeros[layer.output] = 0 if self.zeros[layer.input] == 0 else 1 << self.bits[layer.output] - 1
+            if layer.kind != "max":
+                self.steps[layer.output] = nn.Parameter(torch.zeros(()))
+            if layer.kind != "conv":
+                continue
+            weight = layer.weight.numpy().astype(np.float64)
+            scheme = np.asarray(schemes[layer.name], np.uint8) if schemes else assign(weight, ratio)
+            self.schemes[layer.name] = scheme
+            self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
+            self.scales[layer.name] = nn.Parameter(torch.tensor(
+                [best_scale(weight[i], Scheme(int(s))) for i, s in enumerate(scheme)], dtype=torch.float32))
+
+    # -- calibration and training --------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def calibrate(self, images):
+        """Set the scale of every tensor from real inputs (N, C, H, W): the least squared error on a grid of clipping points."""
+        for name, value in self._run(images, quantized=False).items():
+            if name not in self.steps:
+                continue
+            flat = value.flatten()
+            flat = flat[torch.randperm(len(flat), generator=torch.Generator().manual_seed(0))[:100_000]]
+            zero, top = self.zeros[name], (1 << self.bits[name]) - 1
+            full = float(flat.abs().max()) / max(top - zero, 1) or 1.0
+            steps = [full * f for f in np.linspace(0.3, 1.0, 36)]
+            errors = [float(((_codes(flat, s, zero, top) - zero) * s - flat).square().sum()) for s in steps]
+            self.steps[name].fill_(float(np.log2(steps[int(np.argmin(errors))])))
+
+    def step(self, name):
+        """Real value of one code of a tensor."""
+        layer = next((x for x in self.graph.layers if x.output == name), None)
+        if layer is None:
+            return torch.tensor(self.input_scale)
+        return self.step(layer.input) if layer.kind == "max" else torch.exp2(self.steps[name])
+
+    def forward(self, x):
+        """Logits (N, classes). Training: fake quantization with straight-through gradients; evaluation: exact integers."""
+        if self.training:
+            out = self._run(x)[self.graph.output]
+        else:
+            name = self.graph.output
+            codes = self.codes(torch.floor(x / self.input_scale + 0.5).long())[name]
+            out = (torch.from_numpy(codes) - self.zeros[name]).float() * float(self.step(name).detach())
+        return out.flatten(1)
+
+    def _fake_weight(self, layer):
+        weight, scale = self.weights[layer.name], self.scales[layer.name][:, None, None, None]
+        ratio = weight / scale
+        quantized = torch.empty_like(ratio)
+        low, high = torch.empty(len(ratio)), torch.empty(len(ratio))
+        for scheme in np.unique(self.schemes[layer.name]):
+            table = torch.from_numpy(levels(Scheme(int(scheme)))).float()
+            rows = torch.from_numpy(np.flatnonzero(self.schemes[layer.name] == scheme))
+            with torch.no_grad():
+                quantized[rows] = table[torch.bucketize(ratio[rows], (table[1:] + table[:-1]) / 2, right=True)]
+            low[rows], high[rows] = table[0], table[-1]
+        bounded = torch.minimum(torch.maximum(ratio, low[:, None, None, None]), high[:, None, None, None])
+        return (bounded + (quantized - bounded).detach()) * scale
+
+    def _run(self, x, quantized=True):
+        """Real values of every tensor."""
+        tensors = {self.graph.input: x}
+        for layer in self.graph.layers:
+            source = tensors[layer.input]
+            if layer.kind == "max":
+                tensors[layer.output] = F.max_pool2d(source, layer.kernel, layer.stride, layer.padding)
+                continue
+            if layer.kind == "avg":
+                out = F.avg_pool2d(source, layer.kernel, layer.stride)
+            else:
+                weight = self._fake_weight(layer) if quantized else self.weights[layer.name]
+                out = F.conv2d(source, weight, self.biases[layer.name], layer.stride, layer.padding)
+            if layer.residual:
+                out = out + tensors[layer.residual]
+            if layer.relu:
+                out = F.relu(out)
+            if quantized:
+                step, zero, top = self.step(layer.output), self.zeros[layer.output], (1 << self.bits[layer.output]) - 1
+                out = (torch.clamp(_round(out / step) + zero, 0, top) - zero) * step
+            tensors[layer.output] = out
+        return tensors
+
+    # -- integers ------------------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def export(self, name="network"):
+        """The integer network (:class:`spec.network.Network`)."""
+        shapes = self.graph.shapes
+        tensors = {n: Tensor(name=n, channels=shapes[n][0], height=shapes[n][1], width=shapes[n][2], bits=self.bits[n],
+                             zero=self.zeros[n]) for n in self.bits}
+        nodes = []
+        for layer in self.graph.layers:
+            common = dict(name=layer.name, input=layer.input, output=layer.output, stride=layer.stride, padding=layer.padding)
+            top = (1 << self.bits[layer.output]) - 1
+            if layer.kind == "max":
+                nodes.append(Pool(op="max", kernel=layer.kernel, lo=0, hi=top, **common))
+                continue
+            step_in, step_out = (float(self.step(n).double()) for n in (layer.input, layer.output))
+            if layer.kind == "avg":
+                factor = step_in / step_out / (layer.kernel[0] * layer.kernel[1])
+                shift = _shift(factor)
+                nodes.append(Pool(op="avg", kernel=layer.kernel, mult=round(factor * 2 ** shift), shift=shift, lo=0, hi=top, **common))
+                continue
+            scale = self.scales[layer.name].double().numpy()
+            weight = self.weights[layer.name].double().numpy()
+            scheme = self.schemes[layer.name]
+            integers = np.stack([nearest_level(w / s, Scheme(int(k))) for w, s, k in zip(weight, scale, scheme)])
+            factor = np.abs(scale) * step_in / step_out
+            integers[scale < 0] *= -1
+            extra = float(self.step(layer.residual).double()) / step_out if layer.residual else 0.0
+            bias = self.biases[layer.name].double().numpy() / step_out
+            shift = _shift(max(factor.max(), extra), np.abs(bias).max())
+            nodes.append(Conv(
+                weight=integers.astype(np.int16), scheme=scheme, mult=np.round(factor * 2 ** shift).astype(np.int32),
+                bias=np.round(bias * 2.0 ** shift).astype(np.int64), shift=shift, lo=self.zeros[layer.output] if layer.relu else 0, hi=top,
+                residual=layer.residual, res_mult=round(extra * 2 ** shift), **common))
+        return Network(name=name, input=self.graph.input, output=self.graph.output, tensors=tensors, nodes=nodes)
+
+    @torch.no_grad()
+    def codes(self, images):
+        """Codes of every tensor for input codes (N, C, H, W): PyTorch convolutions on exported integers, exact in float64."""
+        network = self.export()
+        tensors = {network.input: np.asarray(images, np.int64)}
+        for node in network.nodes:
+            source, out = network.tensors[node.input], network.tensors[node.output]
+            real = torch.from_numpy(tensors[node.input] - source.zero).double()
+            if node.kind == "conv":
+                acc = F.conv2d(real, torch.from_numpy(node.weight).double(), stride=node.stride, padding=node.padding).numpy().astype(np.int64)
+                res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
+                tensors[node.output] = requantize(acc, node.mult[:, None, None].astype(np.int64), node.bias[:, None, None], node.shift,
+                                                  lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult)
+            elif node.op == "max":
+                pooled = F.max_pool2d(real, node.kernel, node.stride, node.padding).numpy().astype(np.int64)
+                tensors[node.output] = pooled + source.zero
+            else:
+                size = node.kernel[0] * node.kernel[1]
+                total = np.round(F.avg_pool2d(real, node.kernel, node.stride).numpy() * size).astype(np.int64)
+                tensors[node.output] = np.clip(round_shift(total * node.mult, node.shift) + out.zero, node.lo, node.hi)
+        return tensors
+
+
+def _codes(value, step, zero, top):
+    return torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
+
+
+def _shift(factor, bias=0.0):
+    """Largest shift at which the multiplier has at most 16 bits and the bias fits."""
+    shift = SHIFT_MAX
+    while shift > 1 and (factor * 2.0 ** shift >= (1 << MULT_BITS) - 1 or bias * 2.0 ** shift >= 1 << BIAS_BITS - 2):
+        shift -= 1
+    return shift

@@ -1,0 +1,58 @@
+"""Quantization-aware fine-tuning of the embedded example, and its parameters as files."""
+
+import numpy as np
+import torch
+
+from spec.errors import AlloyError
+
+from .graph import trace
+from .net import QuantNet
+
+__all__ = ["fine_tune", "save", "load", "load_float"]
+
+
+def load_float(model, path):
+    """Put the float parameters of ``path`` (.npz) into ``model``; returns it."""
+    arrays = _arrays(path)
+    try:
+        model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
+    except (RuntimeError, TypeError) as error:
+        raise AlloyError(f"{path} does not hold the weights of this model: {str(error).splitlines()[-1].strip()}") from None
+    return model
+
+
+def save(net, path):
+    """All parameters and schemes of a :class:`QuantNet` as one .npz."""
+    arrays = {k: v.detach().numpy() for k, v in net.state_dict().items()}
+    np.savez_compressed(path, **arrays, **{f"scheme.{k}": v for k, v in net.schemes.items()})
+
+
+def load(graph, path, **options):
+    """A :class:`QuantNet` over ``graph`` with the parameters of ``path``."""
+    arrays = _arrays(path)
+    schemes = {k[7:]: v for k, v in arrays.items() if k.startswith("scheme.")}
+    try:
+        net = QuantNet(graph, schemes=schemes, **options)
+        net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if not k.startswith("scheme.")})
+    except (KeyError, RuntimeError, IndexError) as error:
+        raise AlloyError(f"{path} does not fit the model ({str(error).splitlines()[0]}): train it again") from None
+    return net
+
+
+def _arrays(path):
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except FileNotFoundError:
+        raise AlloyError(f"there is no weight file {path}") from None
+    except Exception as error:      # NumPy raises whatever the damaged zip member makes it raise
+        raise AlloyError(f"{path} is not a whole weight file ({type(error).__name__}): it may be truncated, copy it again") from None
+
+
+def fine_tune(model, folder, train, test, fit, epochs, rate=0.01):
+    """Quantize the float model of ``folder``, train it with ``fit``, write ``qat.npz``; data as in ``examples/fashion_mnist``."""
+    graph = trace(load_float(model, folder / "float.npz"), train[0].shape[1:])
+    net = QuantNet(graph)
+    net.calibrate(torch.from_numpy(train[0][:2000]).float() / 255)
+    fit(net, train, test, epochs, rate)
+    save(net, folder / "qat.npz")
