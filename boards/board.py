@@ -1,0 +1,64 @@
+"""What the flow needs to know about a board."""
+
+from dataclasses import dataclass
+
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.packing import solve
+
+__all__ = ["Board", "LIMITS"]
+
+# Largest share of the budget at which a design counts as fitting.
+LIMITS = {"lut": 0.80, "ff": 0.90, "dsp": 0.97, "bram36": 0.90, "uram": 0.90}
+BRAM_BITS = 36 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board.
+
+    Attributes
+    ----------
+    part, family : for Vivado and Yosys. budget : lut, ff, dsp, bram36, uram of the part.
+    clock_mhz : clock for figures. dram_gbs : DRAM bandwidth, GB/s. latency : assumed read latency of the DRAM model, cycles.
+    """
+    name: str
+    part: str
+    family: str
+    budget: dict
+    clock_mhz: int
+    dram_gbs: float
+    config: EngineConfig
+    latency: int = 40
+
+    def bytes_per_cycle(self, config):
+        """Bytes per cycle and port: the DRAM's share, at most the port's width."""
+        return min(config.port_bytes, self.dram_gbs * 1e3 / self.clock_mhz / config.ports)
+
+    def over(self, resources):
+        """(resource, used, limit) of everything beyond its share of the budget."""
+        return [(r, used, int(LIMITS[r] * self.budget[r])) for r, used in resources.items() if used > LIMITS[r] * self.budget[r]]
+
+    def refuse(self, resources):
+        """Raise :class:`AlloyError` for the first resource that does not fit."""
+        way = {"lut": "lut_filters, dsp_filters or pixels", "ff": "pixels or ic", "dsp": "dsp_filters, pixels or ic",
+               "bram36": "act_depth, weight_depth or pixels", "uram": "act_depth"}
+        for resource, used, limit in self.over(resources):
+            raise AlloyError(f"the configuration needs {used:g} {resource} and {self.name} gives at most {limit} "
+                             f"({LIMITS[resource]:.0%} of {self.budget[resource]}): reduce {way[resource]}")
+
+    def check(self, config):
+        """Arithmetic check before synthesis: multipliers and memory bits that are needed whatever the tools do."""
+        packing = solve(config.dsp_device, config.act_digit_bits)
+        slices = config.macs_dsp // packing.products
+        bits = (2 * config.pixels * config.act_depth * config.ic * 8 + config.weight_depth * config.slots * config.ic * 4)
+        self.refuse({"dsp": slices, "bram36": bits // BRAM_BITS})
+
+    def project(self, files, top):
+        """Vivado Tcl that makes a project of the generated sources (non-project use: ``vivado -mode batch -source``)."""
+        reads = "\n".join(f"add_files {name}" for name in files)
+        return (f"create_project -force {top} vivado -part {self.part}\n{reads}\nset_property top {top} [current_fileset]\n"
+                f"set constraints [open clock.xdc w]\n"
+                f"puts $constraints {{create_clock -period {1000 / self.clock_mhz:.3f} -name clk [get_ports clk]}}\n"
+                f"close $constraints\nadd_files -fileset constrs_1 clock.xdc\n"
+                f"synth_design -top {top} -part {self.part} -mode out_of_context\nreport_utilization -file utilization.rpt\n")
