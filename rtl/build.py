@@ -1,0 +1,126 @@
+"""``python -m rtl.build``: the engine's Verilog with everything a user needs around it.
+
+Writes into the output directory: Verilog, register map (C header, JSON, Markdown), configuration with digest, Vivado project script,
+``report.json`` and ``report.txt``. The directory appears only when all of it is there.
+"""
+
+import argparse
+from hashlib import sha256
+import json
+from pathlib import Path
+import shutil
+import sys
+import time
+
+import boards
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+
+from .regmap import registers_page, write_software
+from .synth import RESOURCES, synthesize
+from .top import TOP, generate
+
+__all__ = ["build", "report_of", "main"]
+
+
+def _say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def report_of(board, config, files, synthesis):
+    """The content of ``report.json``; ``synthesis`` is :func:`rtl.synth.synthesize`'s result or None."""
+    macs = {"dsp": config.macs_dsp, "lut": config.macs_lut}
+    report = {"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "part": board.part,
+              "verilog_sha256": sha256("".join(files[n] for n in sorted(files)).encode()).hexdigest(),
+              "resources": None, "budget": dict(board.budget), "fits": None, "macs_per_cycle": macs, "lut_per_mac": None, "pe": None}
+    if synthesis is None:
+        return report
+    elements = {"dsp_pe": ("alloy_dsppe", 4 * config.ic), "lut_pe": ("alloy_lutpe", 2 * config.ic)}
+    modules = synthesis["modules"]
+    report["pe"] = {name: {"lut": modules[module]["all"]["lut"], "ff": modules[module]["all"]["ff"], "dsp": modules[module]["all"]["dsp"],
+                           "cells": modules[module]["cells"], "macs": count} for name, (module, count) in elements.items() if module in modules}
+    report["lut_per_mac"] = {name: round(report["pe"][name]["lut"] / report["pe"][name]["macs"], 2) if name in report["pe"] else None
+                             for name in elements}
+    report["resources"] = {r: synthesis["total"][r] for r in RESOURCES}
+    report["fits"] = not board.over(synthesis["total"])
+    report["modules"] = {n: {"count": m["count"], "cells": m["cells"], **m["own"]} for n, m in
+                         sorted(modules.items(), key=lambda item: -item[1]["own"]["lut"] * item[1]["count"])}
+    return report
+
+
+def _text(report):
+    """Readable form of the report."""
+    lines = [f"{report['platform']} ({report['part']}), configuration {report['digest']}, {report['clock_mhz']} MHz",
+             f"MACs per cycle: {report['macs_per_cycle']['dsp']} on DSPs, {report['macs_per_cycle']['lut']} on LUTs"]
+    if report["resources"] is None:
+        return "\n".join([*lines, "not synthesized"]) + "\n"
+    lines += ["", f"{'resource':10}{'used':>10}{'budget':>10}{'share':>8}"]
+    for name, used in report["resources"].items():
+        budget = report["budget"][name]
+        lines.append(f"{name:10}{used:>10g}{budget:>10}{used / budget if budget else 0:>8.1%}")
+    lines.append("fits" if report["fits"] else "does not fit")
+    for name, pe in report["pe"].items():
+        lines.append(f"{name}: {pe['lut']} LUT for {pe['macs']} MACs per cycle = {report['lut_per_mac'][name]} LUT/MAC, netlist of {pe['cells']} cells")
+    lines += ["", f"{'module (own cells only)':40}{'count':>6}{'lut':>8}{'ff':>8}{'dsp':>5}"]
+    lines += [f"{n:40}{m['count']:>6}{m['lut']:>8}{m['ff']:>8}{m['dsp']:>5}" for n, m in report["modules"].items() if m["lut"] + m["ff"] + m["dsp"]]
+    return "\n".join(lines) + "\n"
+
+
+def build(board, config, out, *, synth=True, say=_say):
+    """Generate into directory ``out``; returns the report.
+
+    Raises :class:`AlloyError` if the configuration does not fit the board; ``out`` then stays as it was.
+    """
+    out = Path(out)
+    board.check(config)
+    say(f"elaborating {config.name}, digest {config.digest}")
+    files = generate(config)
+    say(f"{sum(map(len, files.values())) // 1024} KiB of Verilog")
+    synthesis = synthesize("\n".join(files.values()), TOP, board.family, report=say) if synth else None
+    if synthesis:
+        board.refuse(synthesis["total"])
+    report = report_of(board, config, files, synthesis)
+    partial = out.with_name(out.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for name, text in files.items():
+            (partial / name).write_text(text)
+        write_software(partial)
+        (partial / "registers.md").write_text(registers_page())
+        (partial / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        (partial / "vivado.tcl").write_text(board.project(sorted(files), TOP))
+        (partial / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        (partial / "report.txt").write_text(_text(report))
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise AlloyError(f"cannot write {out}: {error}") from None
+    return report
+
+
+def main(arguments=None):
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m rtl.build", description=__doc__)
+    parser.add_argument("--platform", required=True, help=f"one of {', '.join(boards.BOARDS)}")
+    parser.add_argument("--out", help="output directory (default build/PLATFORM)")
+    parser.add_argument("--config", help="engine configuration (JSON) instead of the board's own")
+    parser.add_argument("--no-synth", action="store_true", help="skip synthesis: no resources in the report")
+    args = parser.parse_args(arguments)
+    try:
+        board = boards.get(args.platform)
+        config = EngineConfig.load(args.config) if args.config else board.config
+        out = Path(args.out or Path("build") / board.name)
+        report = build(board, config, out, synth=not args.no_synth)
+        print(_text(report), end="")
+        print(f"written to {out}")
+    except AlloyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
