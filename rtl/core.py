@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from .array import PEArray, columns
-from .pe import PE_LATENCY, STEP
+from .pe import STEP, pe_latency
 from .share import place
 from .weights import READ_LATENCY, WeightColumn
 
@@ -62,7 +62,7 @@ class Core(wiring.Component):
         fifo = SyncFIFOBuffered(width=len(array.row.as_value()), depth=depth)
         m.submodules.fifo = ResetInserter(self.clear)(fifo)
         # After a clear the array may still deliver rows of the work thrown away: nothing is taken until it is empty.
-        flight = PE_LATENCY + 3 * c.pixels + len(columns(c)) + ACT_DELAY + 16
+        flight = pe_latency(c) + 3 * c.pixels + len(columns(c)) + ACT_DELAY + 16
         flush, gap, used = Signal(range(flight + 1)), Signal(range(c.pixels + 1)), Signal(range(depth + 1))
         pop = Signal()
         m.d.comb += [

@@ -4,11 +4,26 @@ from amaranth.hdl import Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["STEP", "TREE_LATENCY", "PE_LATENCY", "act_layout", "pe_members", "hop", "finish"]
+from spec.packing import solve
+
+from .delay import delay
+from .prim.adders import tree_levels
+from .prim.dsp import CHAIN_LATENCY
+
+__all__ = ["STEP", "total_latency", "pe_latency", "act_layout", "pe_members", "hop", "finish"]
 
 STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})
-TREE_LATENCY = 3                    # from the hop registers to the operands of :func:`finish`
-PE_LATENCY = 1 + TREE_LATENCY + 3   # from the inputs of an element to its drain register
+
+def total_latency(config):
+    """Cycles from the hop registers to the totals of every element: products, then the adder tree."""
+    packing = solve(config.dsp_device, config.act_digit_bits)
+    dsp = CHAIN_LATENCY + tree_levels(-(-config.ic // packing.chain)) if config.dsp_filters else 0
+    return max(dsp, 1 + tree_levels(config.ic) if config.lut_filters else 0)
+
+
+def pe_latency(config):
+    """Cycles from the inputs of an element to its drain register."""
+    return 1 + total_latency(config) + 2
 
 
 def act_layout(config):
@@ -33,25 +48,21 @@ def hop(m, pe):
     m.d.sync += [pe.step_out.eq(pe.step), pe.acts_out.eq(pe.acts), pe.weights_out.eq(pe.weights)]
 
 
-def finish(m, config, pe, totals, bias):
-    """Accumulate and drain ``totals``: one unsigned sum for each result, each ``bias`` too large."""
-    step = pe.step_out
-    for _ in range(TREE_LATENCY + 1):
-        later = Signal(STEP)
-        m.d.sync += later.eq(step)
-        step = later
+def finish(m, config, pe, totals, bias, latency):
+    """Accumulate and drain ``totals``: one unsigned sum for each result, ``latency`` cycles after the hop registers, each ``bias`` too large."""
+    wait = total_latency(config)
+    step = data.View(STEP, delay(m, pe.step_out, wait))
     done = Signal()
     m.d.sync += [done.eq(step.valid & step.last), pe.drain_valid.eq(done | pe.below_valid)]
     for k, total in enumerate(totals):
-        width = len(total)
-        held = Signal(width, name=f"total{k}", reset_less=True)
+        total = delay(m, total, wait - latency, plain=True)
+        width = max(len(total), bias.bit_length() + 1)
         value = Signal(signed(width + 1), name=f"value{k}")
         acc = Signal(signed(config.acc_width), name=f"acc{k}", reset_less=True)
-        m.d.sync += held.eq(total)
         if bias == 1 << width - 1:
-            m.d.comb += value.eq((held ^ bias).as_signed())     # inverting the top bit takes the bias away
+            m.d.comb += value.eq((total ^ bias).as_signed())    # inverting the top bit takes the bias away
         else:
-            m.d.comb += value.eq(held - bias)
+            m.d.comb += value.eq(total - bias)
         with m.If(step.valid):
             m.d.sync += acc.eq(value + Mux(step.first, 0, acc))
         m.d.sync += pe.drain[k].eq(Mux(done, acc, pe.below[k]))

@@ -5,13 +5,11 @@ from amaranth.lib import wiring
 
 from spec.packing import solve
 
-from .pe import TREE_LATENCY, finish, hop, pe_members
-from .prim.adders import add_tree
+from .pe import finish, hop, pe_members
+from .prim.adders import add_tree, tree_levels
 from .prim.dsp import CHAIN_LATENCY, packed_chain
 
 __all__ = ["DspPE"]
-
-assert CHAIN_LATENCY == TREE_LATENCY
 
 
 class DspPE(wiring.Component):
@@ -43,5 +41,6 @@ class DspPE(wiring.Component):
                     total = packed_chain(m, c, packing, operands, platform)
                     for pixel in range(2):
                         sums[2 * slot + pixel].append(total[pixel * f:(pixel + 1) * f])
-        finish(m, c, self, [add_tree(m, s) for s in sums], len(sums[0]) << f - 1)
+        totals = [add_tree(m, c, s, f"tree{k}", platform) for k, s in enumerate(sums)]
+        finish(m, c, self, totals, len(sums[0]) << f - 1, CHAIN_LATENCY + tree_levels(len(sums[0])))
         return m

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from spec.numerics import POT_EXP_MAX
 
 from .pe import finish, hop, pe_members
-from .prim.adders import add_tree
+from .prim.adders import add_tree, tree_levels
 
 __all__ = ["LutPE"]
 
@@ -42,8 +42,8 @@ class LutPE(wiring.Component):
                 product = magnitude(m, code, self.acts_out[pixel][i], width, f"{pixel}_{i}")
                 m.d.sync += term.eq(Cat(product ^ code[3].replicate(width), ~code[3]))
                 terms.append(term)
-            totals.append(add_tree(m, terms, registers=(2, 4)))
-        finish(m, c, self, totals, c.ic << width)
+            totals.append(add_tree(m, c, terms, f"tree{pixel}", platform))
+        finish(m, c, self, totals, c.ic << width, 1 + tree_levels(c.ic))
         return m
 
 

@@ -1,27 +1,82 @@
-"""Adder trees."""
+"""Three-input adders and registered trees of them."""
 
-from amaranth.hdl import Const, Signal, Value
+from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-__all__ = ["add_tree"]
+from ..share import place
+from .dsp import explicit
+
+__all__ = ["Adder3", "add_tree", "tree_levels"]
+
+MAJORITY, PARITY = 0xE8E8E8E8, 0x69966996      # of inputs 0..2, of inputs 0..3
+CARRY_BITS = 4
 
 
-def add_tree(m, values, *, registers=()):
-    """Sum of ``values`` in a balanced tree of two-input adders, each as wide as its own operands need.
+class Adder3(wiring.Component):
+    """``total`` is ``a + b + c`` one cycle later; all unsigned.
 
-    ``registers`` names the levels (1 is the first) after which the sums are registered.
+    On AMD devices one LUT6_2 for each bit makes the sum and the carry of the three, and the carry chain adds these two
+    (Simkins and Young, US 7,274,211; the structure of the devices' ternary adders); elsewhere it is the plain operator.
     """
-    values = [Value.cast(v) for v in values] or [Const(0)]
+
+    def __init__(self, width, explicit):
+        self.width, self.explicit = width, explicit
+        super().__init__({"a": In(width), "b": In(width), "c": In(width), "total": Out(width + 2)})
+
+    def elaborate(self, platform):
+        m = Module()
+        if not self.explicit:
+            m.d.sync += self.total.eq(self.a + self.b + self.c)
+            return m
+        count = self.width + 1
+        half, saved, sums = Signal(count), Signal(count + 1), Signal(count)
+        for i in range(count):
+            bits = [v[i] if i < self.width else Const(0, 1) for v in (self.a, self.b, self.c)]
+            m.submodules[f"bit{i}"] = Instance(
+                "LUT6_2", p_INIT=Const(PARITY << 32 | MAJORITY, 64), **{f"i_I{n}": b for n, b in enumerate(bits)},
+                i_I3=saved[i], i_I4=Const(0, 1), i_I5=Const(1, 1), o_O6=half[i], o_O5=saved[i + 1])
+        carry = Const(0, 1)
+        for low in range(0, count, CARRY_BITS):
+            size = min(CARRY_BITS, count - low)
+            out, co = Signal(CARRY_BITS, name=f"out{low}"), Signal(CARRY_BITS, name=f"co{low}")
+            pad = Const(0, CARRY_BITS - size)
+            m.submodules[f"carry{low}"] = Instance(
+                "CARRY4", i_CI=carry, i_CYINIT=Const(0, 1), i_S=Cat(half[low:low + size], pad),
+                i_DI=Cat(saved[low:low + size], pad), o_O=out, o_CO=co)
+            m.d.comb += sums[low:low + size].eq(out[:size])
+            carry = co[size - 1]
+        # The lowest saved carry does not exist.
+        m.d.comb += saved[0].eq(0)
+        m.d.sync += self.total.eq(Cat(sums, carry))
+        return m
+
+
+def tree_levels(count):
+    """Registered levels of a tree over ``count`` values."""
+    levels = 0
+    while count > 1:
+        count, levels = -(-count // 3), levels + 1
+    return levels
+
+
+def add_tree(m, config, values, name, platform):
+    """Sum of unsigned ``values``, :func:`tree_levels` cycles later."""
+    values = [Value.cast(v) for v in values]
     level = 0
-    while len(values) > 1 or level < max(registers, default=0):
-        level += 1
-        pairs = [values[i:i + 2] for i in range(0, len(values), 2)]
-        values = [pair[0] + pair[1] if len(pair) == 2 else pair[0] for pair in pairs]
-        if level in registers:
-            held = [Signal(v.shape(), reset_less=True) for v in values]
-            m.d.sync += [h.eq(v) for h, v in zip(held, values)]
-            values = held
-        else:
-            wires = [Signal(v.shape()) for v in values]
-            m.d.comb += [w.eq(v) for w, v in zip(wires, values)]
-            values = wires
+    while len(values) > 1:
+        sums = []
+        for index in range(0, len(values), 3):
+            group = values[index:index + 3]
+            width = max(len(v) for v in group)
+            if len(group) == 3:
+                adder = Adder3(width, explicit(config, platform))
+                place(m, f"{name}_{level}_{index}", adder, platform)
+                m.d.comb += [adder.a.eq(group[0]), adder.b.eq(group[1]), adder.c.eq(group[2])]
+                sums.append(adder.total)
+            else:
+                total = Signal(width + len(group) - 1, name=f"{name}_{level}_{index}_total", reset_less=True)
+                m.d.sync += total.eq(sum(group[1:], group[0]))
+                sums.append(total)
+        values, level = sums, level + 1
     return values[0]
