@@ -49,6 +49,9 @@ class Board:
 
     def check(self, config):
         """Arithmetic check before synthesis: multipliers and memory bits that are needed whatever the tools do."""
+        device = {"xcup": "dsp48e2", "xc7": "dsp48e1"}[self.family]
+        if config.dsp_device != device and not config.portable_dsp:
+            raise AlloyError(f"the configuration is for {config.dsp_device} and {self.name} has {device}: set dsp_device to {device}")
         packing = solve(config.dsp_device, config.act_digit_bits)
         slices = config.macs_dsp // packing.products
         bits = (2 * config.pixels * config.act_depth * config.ic * 8 + config.weight_depth * config.slots * config.ic * 4)
