@@ -1,6 +1,6 @@
 """``python -m rtl.build``: the engine's Verilog with everything a user needs around it.
 
-Writes into the output directory: Verilog, register map (C header, JSON, Markdown), configuration with digest, Vivado project script,
+Writes into the output directory: Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado script,
 ``report.json`` and ``report.txt``. The directory appears only when all of it is there.
 """
 
@@ -22,6 +22,9 @@ from .top import TOP, generate
 
 __all__ = ["build", "report_of", "main"]
 
+LARGEST = 10            # modules in report.txt
+REPORT = "report.json"
+
 
 def _say(text):
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
@@ -37,8 +40,12 @@ def report_of(board, config, files, synthesis):
         return report
     elements = {"dsp_pe": ("alloy_dsppe", 4 * config.ic), "lut_pe": ("alloy_lutpe", 2 * config.ic)}
     modules = synthesis["modules"]
-    report["pe"] = {name: {"lut": modules[module]["all"]["lut"], "ff": modules[module]["all"]["ff"], "dsp": modules[module]["all"]["dsp"],
-                           "cells": modules[module]["cells"], "macs": count} for name, (module, count) in elements.items() if module in modules}
+    report["pe"] = {}
+    for name, (module, macs_each) in elements.items():
+        if module in modules:
+            used = modules[module]["all"]
+            report["pe"][name] = {"lut": used["lut"], "ff": used["ff"], "dsp": used["dsp"], "cells": modules[module]["cells"],
+                                  "macs": macs_each}
     report["lut_per_mac"] = {name: round(report["pe"][name]["lut"] / report["pe"][name]["macs"], 2) if name in report["pe"] else None
                              for name in elements}
     report["resources"] = {r: synthesis["total"][r] for r in RESOURCES}
@@ -60,9 +67,11 @@ def _text(report):
         lines.append(f"{name:10}{used:>10g}{budget:>10}{used / budget if budget else 0:>8.1%}")
     lines.append("fits" if report["fits"] else "does not fit")
     for name, pe in report["pe"].items():
-        lines.append(f"{name}: {pe['lut']} LUT for {pe['macs']} MACs per cycle = {report['lut_per_mac'][name]} LUT/MAC, netlist of {pe['cells']} cells")
-    lines += ["", f"{'module (own cells only)':40}{'count':>6}{'lut':>8}{'ff':>8}{'dsp':>5}"]
-    lines += [f"{n:40}{m['count']:>6}{m['lut']:>8}{m['ff']:>8}{m['dsp']:>5}" for n, m in report["modules"].items() if m["lut"] + m["ff"] + m["dsp"]]
+        lines.append(f"{name}: {pe['lut']} LUT for {pe['macs']} MACs per cycle = {report['lut_per_mac'][name]} LUT/MAC, "
+                     f"netlist of {pe['cells']} cells")
+    lines += ["", f"{'largest modules (own cells of one)':40}{'count':>6}{'lut':>8}{'ff':>8}{'dsp':>5}{'all lut':>9}"]
+    lines += [f"{n:40}{m['count']:>6}{m['lut']:>8}{m['ff']:>8}{m['dsp']:>5}{m['lut'] * m['count']:>9}"
+              for n, m in list(report["modules"].items())[:LARGEST]]
     return "\n".join(lines) + "\n"
 
 
@@ -71,7 +80,8 @@ def build(board, config, out, *, synth=True, say=_say):
 
     Raises :class:`AlloyError` if the configuration does not fit the board; ``out`` then stays as it was.
     """
-    out = Path(out)
+    out = Path(out).absolute()
+    _replaceable(out)
     board.check(config)
     say(f"elaborating {config.name}, digest {config.digest}")
     files = generate(config)
@@ -81,24 +91,31 @@ def build(board, config, out, *, synth=True, say=_say):
         board.refuse(synthesis["total"])
     report = report_of(board, config, files, synthesis)
     partial = out.with_name(out.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, text in files.items():
             (partial / name).write_text(text)
         write_software(partial)
-        (partial / "registers.md").write_text(registers_page())
+        write_pages(partial)
         (partial / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
         (partial / "vivado.tcl").write_text(board.project(sorted(files), TOP))
-        (partial / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        (partial / REPORT).write_text(json.dumps(report, indent=2) + "\n")
         (partial / "report.txt").write_text(_text(report))
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise AlloyError(f"cannot write {out}: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def _replaceable(out):
+    """Refuse to replace anything but an empty directory or an earlier build."""
+    if out.exists() and not (out.is_dir() and ((out / REPORT).is_file() or not any(out.iterdir()))):
+        raise AlloyError(f"{out} exists and is not an earlier build: remove it or give another --out")
 
 
 def main(arguments=None):

@@ -5,6 +5,7 @@ native library (the WebAssembly build runs out of memory on the largest modules)
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 import json
 import os
 from pathlib import Path
@@ -21,13 +22,28 @@ RESOURCES = ("lut", "ff", "dsp", "bram36", "uram")
 MODULE = re.compile(r"^module (\\\S+ |[A-Za-z_]\w*)\((.*?)^endmodule", re.S | re.M)
 INSTANCE = re.compile(r"^  (\\\S+ |[A-Za-z_]\w*)(?: #\(.*?\))? (\\\S+ |[A-Za-z_]\w*) \(", re.S | re.M)
 # LUTs of one cell; other LUTRAM cells are refused rather than guessed.
-LUTS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "LUT6_2": 1, "INV": 0, "SRL16E": 1, "SRLC32E": 1, "SRLC16E": 1,
+LUTS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "LUT6_2": 1, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "SRLC16E": 1,
         "RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8,
         "RAM64M8": 8, "RAM32X16DR8": 8, "RAM64X8SW": 8, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8}
 NOTHING = ("CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "BUFG", "IBUF", "OBUF", "VCC", "GND")
-# The LUT step of ``synth_xilinx`` with the classic mapper: abc9 of Yosys 0.70 stops with a name clash on the feeder.
-STEPS = ("read_verilog {source}", "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run begin:map_luts",
-         "opt_expr -mux_undef -noclkinv", "abc -luts 2:2,3,6:5,10,20", "clean", "xilinx_srl -fixed -minlen 3",
+# Each adder becomes a carry chain of one LUT per bit, as vendor tools map it. Left alone, Yosys merges adder trees into carry-save
+# form, which takes two LUTs per bit and level.
+ADDERS = """(* techmap_celltype = "$add" *)
+module alloy_add (A, B, Y);
+    parameter A_SIGNED = 0, B_SIGNED = 0, A_WIDTH = 1, B_WIDTH = 1, Y_WIDTH = 1;
+    input [A_WIDTH-1:0] A;
+    input [B_WIDTH-1:0] B;
+    output [Y_WIDTH-1:0] Y;
+    wire [Y_WIDTH-1:0] X, CO;
+    \\$alu #(.A_SIGNED(A_SIGNED), .B_SIGNED(B_SIGNED), .A_WIDTH(A_WIDTH), .B_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH))
+        _TECHMAP_REPLACE_ (.A(A), .B(B), .BI(1'b0), .CI(1'b0), .X(X), .Y(Y), .CO(CO));
+endmodule
+"""
+# LUTs are mapped for area. abc9 of Yosys 0.70 stops with a name clash on the feeder, hence the classic mapper.
+MAPPER = "strash; dch -f; if -a -K 6\n"
+FLOW = "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
+STEPS = ("read_verilog {source}", FLOW + "begin:coarse", "techmap -map {folder}/adders.v", FLOW + "coarse:map_luts",
+         "opt_expr -mux_undef -noclkinv", "abc -lut 6 -script {folder}/mapper.abc", "clean", "xilinx_srl -fixed -minlen 3",
          "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt", "opt_lut_ins -tech xilinx", "clean")
 SCRIPT = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); out = sys.argv[1]; "
           "[ys.run_pass(f'tee -q -o {out}.log ' + step, d) for step in sys.argv[2:]]; "
@@ -70,51 +86,73 @@ def _count(cells):
     return out
 
 
-def _synthesize(name, modules, children, family, folder):
-    source = Path(folder) / f"{abs(hash(name))}.v"
-    # A plain name keeps the tool's command line simple.
+def _source(name, modules, children):
+    """Verilog of one module, called ``top_module``, with black boxes for what it instantiates."""
     own = modules[name].replace(f"module {name} (" if name.startswith("\\") else f"module {name}(", "module top_module(", 1)
-    source.write_text(own + "\n" + "\n".join(_stub(modules[c]) for c in sorted(set(children[name]))))
+    return own + "\n" + "\n".join(_stub(modules[c]) for c in sorted(set(children[name])))
+
+
+def _synthesize(source, known, family):
+    """Cell type -> count for the Verilog file ``source``, without the instances of the modules ``known``; a message if Yosys fails."""
     out = source.with_suffix(".json")
-    steps = [step.format(source=source, family=family) for step in STEPS]
+    steps = [step.format(source=source, family=family, folder=source.parent) for step in STEPS]
     done = subprocess.run([sys.executable, "-c", SCRIPT, out, *steps], capture_output=True, text=True)
     if done.returncode or not out.exists():
-        raise AlloyError(f"synthesis of module {name} failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
-    data = json.loads(out.read_text()[out.read_text().index("{"):])
+        lines = (done.stderr + done.stdout).strip().splitlines()
+        return next((line for line in lines if "ERROR" in line), f"exit status {done.returncode}")
+    text = out.read_text()
+    data = json.loads(text[text.index("{"):])
     cells = next(v for k, v in data["modules"].items() if k.strip("\\") == "top_module")["num_cells_by_type"]
-    known = {c.lstrip("\\") for c in children[name]} | set(children[name])
-    cells = {k: v for k, v in cells.items() if k not in known and k.lstrip("\\") not in known and k != "$scopeinfo"}
-    return {"own": _count(cells), "cells": int(sum(cells.values()))}
+    known = {c.lstrip("\\") for c in known}
+    return {k: v for k, v in cells.items() if k.lstrip("\\") not in known and k != "$scopeinfo"}
 
 
 def synthesize(text, top, family, *, report=print):
-    """Synthesize the Verilog ``text`` for ``family`` ("xcup", "xc7").
+    """Synthesize the Verilog ``text`` for ``family`` ("xcup", "xc7"); ``report`` is called with a line of text after each module.
 
     Returns
     -------
-    dict with ``total`` (resources of ``top`` with everything below) and ``modules``: name -> own resources, ``cells`` of its netlist, ``all``
-    (with what is below) and ``count`` (instances in the design).
+    dict with ``total`` (resources of ``top`` with everything below) and ``modules``: name -> ``own`` resources, the same with what is
+    below (``all``), ``cells`` of its netlist with what is below, and ``count`` (instances in the design).
     """
     modules, children = split_modules(text)
-    results = {}
+    if top not in modules:
+        raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.top.generate gives")
+    if find_spec("pyosys") is None:
+        raise AlloyError("synthesis needs Yosys as a Python library: install pyosys, or build with --no-synth")
+    results, jobs = {}, {}
     order = sorted(modules, key=lambda n: -len(modules[n]))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = {name: pool.submit(_synthesize, name, modules, children, family, folder) for name in order}
+        folder = Path(folder)
+        (folder / "adders.v").write_text(ADDERS)
+        (folder / "mapper.abc").write_text(MAPPER)
+        for name in order:
+            source = _source(name, modules, children)
+            if source not in jobs:      # modules with the same body are synthesized once
+                path = folder / f"{len(jobs)}.v"
+                path.write_text(source)
+                jobs[source] = pool.submit(_synthesize, path, children[name], family)
         for index, name in enumerate(order):
-            results[name] = jobs[name].result()
+            cells = jobs[_source(name, modules, children)].result()
+            if not isinstance(cells, dict):
+                pool.shutdown(cancel_futures=True)
+                raise AlloyError(f"synthesis of module {name} failed: {cells}")
+            results[name] = {"own": _count(cells), "cells": sum(cells.values())}
             report(f"synthesis {index + 1} of {len(order)}: {name} {results[name]['own']['lut']} LUT")
-    totals = {}
+    totals, counts = {}, dict.fromkeys(modules, 0)
 
     def total(name):
         if name not in totals:
-            parts = [results[name]["own"]] + [total(c) for c in children[name]]
-            totals[name] = {r: sum(p[r] for p in parts) for r in RESOURCES}
+            parts = [total(child) for child in children[name]]
+            own = {**results[name]["own"], "cells": results[name]["cells"]}
+            totals[name] = {key: value + sum(p[key] for p in parts) for key, value in own.items()}
         return totals[name]
-    counts = dict.fromkeys(modules, 0)
 
     def walk(name):
         counts[name] += 1
         for child in children[name]:
             walk(child)
     walk(top)
-    return {"total": total(top), "modules": {n: {**results[n], "all": total(n), "count": counts[n]} for n in modules}}
+    every = {n: {r: total(n)[r] for r in RESOURCES} for n in modules}
+    return {"total": every[top],
+            "modules": {n: {"own": results[n]["own"], "cells": total(n)["cells"], "all": every[n], "count": counts[n]} for n in modules}}

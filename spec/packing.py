@@ -69,6 +69,10 @@ def solve(device, act_bits, chain=None):
     """
     if device not in PORTS:
         raise AlloyError(f"there is no multiplier {device!r}: choose {', '.join(PORTS)}")
+    if act_bits < 1:
+        raise AlloyError(f"activation digits of {act_bits} bits hold nothing: use 1 or more")
+    if chain is not None and chain < 1:
+        raise AlloyError(f"a chain of {chain} multipliers adds nothing: use 1 or more")
     for products in (4, 2):
         for n in range(CHAIN_MAX, 0, -1) if chain is None else [chain]:
             top = n * -EVEN_WEIGHT[0] * ((1 << act_bits) - 1)

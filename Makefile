@@ -1,0 +1,37 @@
+# make run: the embedded example through the whole flow. make test: the tests. Both set up .venv by themselves.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BOARD ?= zcu102
+IMAGES ?= 20
+
+.PHONY: run test test-all lint clean
+
+$(VENV)/ready: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# Synthesis runs beside the simulation; its report is shown at the end, the verdict on bit-exactness last.
+run: $(VENV)/ready
+	@mkdir -p build
+	$(BIN)/python -m quant --example fashion_mnist --out build/network.npz
+	@$(BIN)/python -u -m rtl.build --platform $(BOARD) > build/synthesis.log 2>&1 & synthesis=$$!; \
+	$(BIN)/python -u -m sim.run --platform $(BOARD) --images $(IMAGES) --json build/run.json | tee build/run.log \
+	  | grep --line-buffered -v '^bit-exact'; simulated=$${PIPESTATUS[0]}; \
+	echo "waiting for synthesis (progress in build/synthesis.log)"; \
+	wait $$synthesis || { tail -n 1 build/synthesis.log; exit 1; }; \
+	head -n 14 build/$(BOARD)/report.txt; tail -n 1 build/run.log; exit $$simulated
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
+
+test-all: $(VENV)/ready
+	$(BIN)/python -m pytest -q -n 2 tests
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf build

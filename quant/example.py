@@ -1,0 +1,56 @@
+"""The embedded examples: trained weights, quantizer parameters and test images that lie in ``examples/``."""
+
+from collections import Counter
+from dataclasses import dataclass
+import importlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sim import golden
+from spec.errors import AlloyError
+from spec.numerics import Scheme
+
+from . import qat
+from .graph import trace
+from .net import QuantNet
+
+__all__ = ["EXAMPLES", "Example", "load"]
+
+EXAMPLES = ("fashion_mnist",)
+FOLDER = Path(__file__).resolve().parent.parent / "examples"
+
+
+@dataclass
+class Example:
+    """A float model, its quantized network, test images (uint8 (N, C, H, W)) and labels."""
+    model: torch.nn.Module
+    net: QuantNet
+    images: np.ndarray
+    labels: np.ndarray
+
+    def mix(self):
+        """Number of filters of each scheme."""
+        count = Counter(Scheme(int(s)).name for schemes in self.net.schemes.values() for s in schemes)
+        return dict(sorted(count.items()))
+
+    @torch.no_grad()
+    def accuracies(self, network):
+        """Accuracy of the float model and of the integer network on the images."""
+        self.model.eval()
+        logits = self.model(torch.from_numpy(self.images).float() / 255)
+        codes = golden.run(network, self.images)[network.output].reshape(len(self.images), -1)
+        return {"float": float((logits.argmax(1).numpy() == self.labels).mean()),
+                "integer": float((codes.argmax(1) == self.labels).mean())}
+
+
+def load(name, folder=None):
+    """Load an example; ``folder`` replaces the shipped one. Raises :class:`AlloyError` for damaged files."""
+    if name not in EXAMPLES:
+        raise AlloyError(f"there is no example {name!r}: choose {', '.join(EXAMPLES)}")
+    folder = Path(folder or FOLDER / name)
+    model = qat.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
+    with np.load(folder / "images.npz", allow_pickle=False) as data:
+        images, labels = data["images"], data["labels"]
+    return Example(model, qat.load(trace(model, images.shape[1:]), folder / "qat.npz"), images, labels)

@@ -1,0 +1,197 @@
+"""Cycles of a program without simulating it: one pass over the commands, tile by tile, in plain Python.
+
+Queues and semaphores are exact; bus, pipelines and setup are the constants of :class:`Timing`, measured on the RTL. A layer's cycles run
+from the completion of the layer before it to the completion of its own last command, as the trace of the RTL counts them.
+"""
+
+from dataclasses import dataclass, field
+
+from spec.commands import COMMAND_BYTES, PARAM_BYTES, SEMAPHORES, TAP_BYTES, Opcode, unpack
+
+__all__ = ["Timing", "LayerCycles", "model", "CAUSES"]
+
+# Where the cycles of a layer go: full use, lanes and slots without work, and what the array waited for.
+CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
+QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
+          Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
+AHEAD = 3           # commands whose data the load unit has requested
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Overheads in cycles."""
+    fetch: int = 14             # from a command's data to its queue
+    token: int = 3              # from a semaphore's post to the start of what waits
+    request: int = 6            # from a load command to its first request
+    landed: int = 6             # from the last beat to the semaphore
+    feeder: int = 3             # from the shadow registers to the first step, besides one cycle for each lane
+    pipeline: int = 14          # from the last step to the first row, besides hops
+    params: int = 4             # post: besides one cycle for each slot
+    flush: int = 16             # post: from the last pixel to completion
+    store: int = 12             # store: besides data and latency
+
+
+@dataclass
+class LayerCycles:
+    """One layer: modelled cycles and where they went (``losses``, by :data:`CAUSES`; they add up to ``cycles``)."""
+    tag: int
+    name: str
+    macs: int
+    cycles: float = 0
+    losses: dict = field(default_factory=dict)
+
+    def utilisation(self, config):
+        """Share of the array's multiply-accumulates that the layer used."""
+        return self.macs / max(self.cycles, 1) / (config.macs_dsp + config.macs_lut)
+
+
+class _Engine:
+    def __init__(self, config, rate, latency, timing):
+        self.c, self.rate, self.latency, self.t = config, rate, latency, timing
+        self.tokens = [[] for _ in range(SEMAPHORES)]
+        self.taken = [0] * SEMAPHORES
+        self.fetched = float(latency)
+        self.entered = {"load": [], "compute": [], "store": []}     # when each command left its queue
+        self.load_issue, self.load_done = 0.0, [0.0]
+        self.feeder_end, self.shadow_free = 0.0, 0.0
+        self.post_free, self.post_taken = 0.0, []
+        self.store_free = 0.0
+        self.feeder_log = []            # (from, to, cause)
+        self.completed = []             # (time, tag)
+        self.last = [-1e9]              # reservation times of tiles
+        self.popped = []                # when each tile's rows had left the FIFO
+
+    def run(self, records):
+        for record in records:
+            cmd = unpack(record)
+            self.fetched += max(COMMAND_BYTES / self.rate, self.c.port_bytes and COMMAND_BYTES / self.c.port_bytes)
+            if cmd["opcode"] == Opcode.END:
+                continue
+            queue = QUEUES[cmd["opcode"]]
+            left = self.entered[queue]
+            if len(left) > self.c.queue_depth:      # the queue is full until an older command has gone
+                self.fetched = max(self.fetched, left[-self.c.queue_depth - 1])
+            arrived = self.fetched + self.t.fetch
+            ready, cause = arrived, "commands"
+            for s in range(SEMAPHORES):
+                if cmd["wait"] >> s & 1:
+                    at = self.tokens[s][self.taken[s]] + self.t.token
+                    self.taken[s] += 1
+                    if at > ready:
+                        ready, cause = at, "weights" if s == 0 else "dependency"
+            ready = max(ready, left[-1] + 1 if left else 0)
+            getattr(self, "_" + queue)(cmd, ready, cause)
+
+    def _give(self, mask, time):
+        for s in range(SEMAPHORES):
+            if mask >> s & 1:
+                self.tokens[s].append(time)
+
+    def _load(self, cmd, ready, _):
+        c = self.c
+        beats = {Opcode.LOAD_WEIGHTS: lambda: cmd["count"] * c.weight_beats,
+                 Opcode.LOAD_PARAMS: lambda: cmd["count"] * PARAM_BYTES / c.port_bytes,
+                 Opcode.LOAD_TAPS: lambda: cmd["count"] * TAP_BYTES / c.port_bytes,
+                 Opcode.LOAD_ACT: lambda: cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes}[cmd["opcode"]]()
+        issue = max(ready, self.load_issue, self.load_done[-AHEAD] if len(self.load_done) >= AHEAD else 0) + self.t.request
+        self.load_issue = issue + (c.ports if cmd["opcode"] == Opcode.LOAD_WEIGHTS else cmd.get("rows", 1))
+        first = max(self.load_done[-1] + 2, issue + self.latency)
+        done = first + beats * c.port_bytes / min(self.rate, c.port_bytes)
+        self.load_done.append(done)
+        self.entered["load"].append(issue)
+        self._give(cmd["post"], done + self.t.landed)
+
+    def _store(self, cmd, ready, _):
+        c = self.c
+        beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes
+        start = max(ready, self.store_free)
+        self.store_free = start + self.t.store + beats * c.port_bytes / min(self.rate, c.port_bytes) + self.latency
+        self.entered["store"].append(start)
+        self._give(cmd["post"], self.store_free)
+
+    def _compute(self, cmd, ready, cause):
+        taken = max(ready, self.shadow_free, self.post_taken[-self.c.queue_depth] if len(self.post_taken) >= self.c.queue_depth else 0)
+        self.entered["compute"].append(taken)
+        if cmd["opcode"] == Opcode.POOL:
+            start = max(taken + 2, self.post_free)
+            self.post_taken.append(start)
+            self.post_free = start + cmd["rows"] * cmd["cols"] * cmd["groups"] * cmd["taps"] + self.t.flush - 4
+        else:
+            self._conv(cmd, taken, cause)
+        self._give(cmd["post"], self.post_free)
+        self.completed.append((self.post_free, cmd["tag"]))
+
+    def _conv(self, cmd, taken, cause):
+        c, t = self.c, self.t
+        start = max(taken + c.pixels + t.feeder, self.feeder_end + 1)
+        if taken + c.pixels + t.feeder <= self.feeder_end + 1:
+            cause = "commands"
+        self.shadow_free = start
+        self.feeder_log.append((self.feeder_end, start, cause))
+        steps, rows = cmd["taps"] * cmd["groups"], c.pixels // 2
+        hops = c.dsp_filters // 2 + c.lut_filters
+        work = max(self.post_free, taken + 2)
+        self.post_taken.append(work)
+        work += c.slots + t.params
+        at, issued = start, 0.0
+        if not cmd["acc_last"]:
+            self.feeder_end = start + cmd["tiles"] * steps
+            self.feeder_log.append((start, self.feeder_end, "busy"))
+            self._give(cmd["feed"], self.feeder_end + t.pipeline + hops + rows)
+            self.post_free = max(self.post_free, taken + 2) + t.flush
+            return
+        pixel = cmd["start_y"] * cmd["pitch"] + cmd["start_x"]
+        npix = rows if cmd["wide"] else c.pixels
+        for _ in range(cmd["tiles"]):
+            last = at + steps
+            room = max(self.last[-1] + c.pixels, self.popped[-3] if len(self.popped) >= 3 else 0)
+            issued += steps
+            if room > last:
+                self.feeder_log.append((at, last, "busy"))
+                self.feeder_log.append((last, room, "post"))
+                last = room
+            else:
+                self.feeder_log.append((at, last, "busy"))
+            self.last.append(last)
+            arrive = last + t.pipeline + hops
+            inside = sum((p % cmd["pitch"]) < cmd["cols"] and p // cmd["pitch"] < cmd["rows"] for p in range(pixel, pixel + npix))
+            pixel += npix
+            work = max(max(work, arrive) + npix + (inside if cmd["straddle"] else 0), arrive + 2 * rows)
+            self.popped.append(work)
+            at = last
+        self.feeder_end = at
+        self._give(cmd["feed"], at + t.pipeline + hops + rows)
+        self.post_free = work + t.flush
+
+
+def model(program, config, *, bytes_per_cycle=None, latency=40, timing=None):
+    """Modelled cycles of each layer of a program.
+
+    Parameters
+    ----------
+    bytes_per_cycle : of each port (the port's width if None). latency : of a DRAM read, cycles.
+
+    Returns
+    -------
+    list of :class:`LayerCycles`, one for each layer of the network in order of completion.
+    """
+    engine = _Engine(config, bytes_per_cycle or config.port_bytes, latency, timing or Timing())
+    engine.run(program.commands)
+    ends = {}
+    for time, tag in engine.completed:
+        ends[tag] = max(time, ends.get(tag, 0))
+    peak = config.macs_dsp + config.macs_lut
+    layers, before = [], 0.0
+    for tag in sorted(ends, key=lambda t: ends[t]):
+        layer = next(x for x in program.layers if x.tag == tag)
+        out = LayerCycles(tag, layer.name, layer.macs, ends[tag] - before)
+        spent = dict.fromkeys(("busy", *CAUSES), 0.0)
+        for low, high, cause in engine.feeder_log:
+            spent[cause] += max(0.0, min(high, ends[tag]) - max(low, before))
+        busy = spent.pop("busy")
+        spent["macs"] = min(busy, layer.macs / peak)
+        spent["edge"] = busy - spent["macs"]
+        spent["drain"] = out.cycles - sum(v for k, v in spent.items() if k != "drain")
+        out.losses, before = spent, ends[tag]
+        layers.append(out)
+    return layers

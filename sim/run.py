@@ -1,0 +1,214 @@
+"""``python -m sim.run``: a network, or one layer, on the Verilated engine of a board; compared bit for bit and counted."""
+
+import argparse
+import json
+from pathlib import Path
+import sys
+import time
+
+import numpy as np
+
+import boards
+from compiler import compile
+from rtl.top import generate
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.network import Conv, Network, Tensor
+from spec.numerics import Scheme, levels
+
+from . import golden, verilator
+from .compare import first_difference
+from .cycle_model import CAUSES, model
+
+__all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
+
+DONE = 2            # trace event: a compute command is complete
+
+
+def _say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def layer_network(text, config, seed=0):
+    """A network of one layer from ``"3x3,256,256,14"``: kernel, input channels, filters, map size.
+
+    Weights are random; the filters' schemes are in the ratio of the array's DSP and LUT slots (fixed-4 and PoT-4).
+    """
+    try:
+        kernel, channels, filters, size = text.split(",")
+        kh, kw = map(int, kernel.split("x"))
+        channels, filters, size = int(channels), int(filters), int(size)
+        if min(kh, kw, channels, filters, size) < 1 or kh > size + kh // 2 * 2 or kw > size + kw // 2 * 2:
+            raise ValueError
+    except ValueError:
+        raise AlloyError(f"the layer {text!r} is not KxK,CHANNELS,FILTERS,SIZE such as 3x3,256,256,14") from None
+    rng, bits = np.random.default_rng(seed), config.act_digit_bits
+    lut = round(filters * config.lut_filters / config.slots)
+    scheme = np.array([Scheme.POT4] * lut + [Scheme.FIXED4] * (filters - lut), np.uint8)
+    weight = np.stack([rng.choice(levels(Scheme(int(s))), (channels, kh, kw)) for s in scheme]).astype(np.int16)
+    spread = np.sqrt((weight.astype(float) ** 2).reshape(filters, -1).sum(1)) * (1 << bits) / 2
+    mult = np.maximum(1, (spread.min() / spread * 30000)).astype(np.int32)
+    shift = int(np.log2(spread.min() * 30000 / (1 << bits)))
+    bias = np.full(filters, 1 << shift + bits - 1, np.int64)
+    rows, cols = size + 2 * (kh // 2) - kh + 1, size + 2 * (kw // 2) - kw + 1
+    tensors = {"image": Tensor(name="image", channels=channels, height=size, width=size, bits=bits),
+               "out": Tensor(name="out", channels=filters, height=rows, width=cols, bits=bits)}
+    node = Conv(name="layer", input="image", output="out", weight=weight, scheme=scheme, mult=mult, bias=bias, shift=shift, lo=0,
+                hi=(1 << bits) - 1, padding=(kh // 2, kw // 2))
+    return Network(name="layer", input="image", output="out", tensors=tensors, nodes=[node])
+
+
+def rtl_layer_cycles(trace, program):
+    """Cycles of each layer by tag, from the trace: completion of its last command minus that of the layer before."""
+    ends = {}
+    for cycle, event, tag in trace:
+        if event == DONE:
+            ends[tag] = cycle
+    out, before = {}, 0
+    for tag in sorted(ends, key=ends.get):
+        out[tag], before = ends[tag] - before, ends[tag]
+    return out
+
+
+def _check(result):
+    """Refuse a run in which the engine or the bus misbehaved."""
+    if result.violation:
+        raise AlloyError(f"the engine broke the bus protocol: {result.violation}")
+    for index, run in enumerate(result.runs):
+        if run.hung or not run.done:
+            raise AlloyError(f"image {index}: the engine {'hung' if run.hung else f'stopped with error code {run.code}'} "
+                             f"after {run.cycles} cycles")
+
+
+def run_network(board, config, network, images, *, cache="build/cache", stalls=None, say=_say):
+    """Run images (codes (N, C, H, W)) in RTL, every layer output compared with the golden model, then once more for cycles.
+
+    Returns
+    -------
+    dict: ``layers`` (name, rtl_cycles, model_cycles, macs, utilisation, equal, losses), ``cycles``, ``fps``, ``tensors``, ``tensors_equal``,
+    ``outputs`` (codes of the network's output), ``difference`` (the first one, as text, or None).
+    """
+    whole, fast = compile(network, config, keep="all"), compile(network, config)
+    say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image; elaborating {config.name}")
+    engine = verilator.build(generate(config), config, cache, report=say)
+    options = dict(port_bytes=config.port_bytes, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+    say("golden model")
+    expected = golden.run(network, images)
+    say(f"RTL, every tensor, {len(images)} images")
+    stall = {} if stalls is None else {"stall": 0.2, "seed": stalls}
+    result = engine.run(whole, images, report=lambda n: say(f"image {n} of {len(images)}"), **options, **stall)
+    _check(result)
+    equal, tensors, difference, wrong, outputs = 0, 0, None, set(), []
+    for index, run in enumerate(result.runs):
+        got = {name: whole.unpack(name, data) for name, data in zip(whole.outputs, run.regions)}
+        for name, codes in got.items():
+            same = bool((codes == expected[name][index]).all())
+            tensors, equal = tensors + 1, equal + same
+            if not same:
+                wrong.add(name)
+        if difference is None and wrong:
+            difference = f"image {index}: {first_difference(whole, config, {n: expected[n][index] for n in got}, got)}"
+        outputs.append(got[network.output])
+    say("RTL, for cycles")
+    timed = engine.run(fast, images[:1], **options)
+    _check(timed)
+    rtl = rtl_layer_cycles(timed.runs[0].trace, fast)
+    modelled = {x.tag: x for x in model(fast, config, bytes_per_cycle=options["bytes_per_cycle"], latency=options["latency"])}
+    layers = []
+    for layer in fast.layers:
+        guess = modelled[layer.tag]
+        layers.append({"name": layer.name, "rtl_cycles": rtl[layer.tag], "model_cycles": round(guess.cycles), "macs": layer.macs,
+                       "utilisation": layer.macs / rtl[layer.tag] / (config.macs_dsp + config.macs_lut),
+                       "equal": layer.output not in wrong, "losses": {k: round(v) for k, v in guess.losses.items()}})
+    cycles = timed.runs[0].cycles
+    return {"layers": layers, "cycles": cycles, "fps": board.clock_mhz * 1e6 / cycles, "tensors": tensors, "tensors_equal": equal,
+            "outputs": np.stack(outputs), "difference": difference}
+
+
+def _table(result, board):
+    print(f"{'layer':16}{'RTL':>9}{'model':>9}{'error':>8}{'MACs':>12}{'array':>8}  where the model sees the cycles go")
+    for x in result["layers"]:
+        losses = ", ".join(f"{k} {x['losses'][k]}" for k in CAUSES if x["losses"][k])
+        print(f"{x['name']:16}{x['rtl_cycles']:>9}{x['model_cycles']:>9}{x['model_cycles'] / x['rtl_cycles'] - 1:>8.1%}{x['macs']:>12}"
+              f"{x['utilisation']:>8.1%}  {losses}")
+    print(f"whole network: {result['cycles']} cycles = {result['fps']:.0f} frames per second at {board.clock_mhz} MHz "
+          "(batch 1, 1 image in flight, start to END)")
+
+
+def _images(args, network):
+    """(codes, labels or None) of the images to run."""
+    if args.images_file is None and not Path("examples/fashion_mnist/images.npz").exists():
+        raise AlloyError("no images: give --images-file")
+    path = args.images_file or "examples/fashion_mnist/images.npz"
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            images, labels = data["images"], data["labels"]
+    except (OSError, ValueError, KeyError) as error:
+        raise AlloyError(f"{path} holds no images and labels ({type(error).__name__})") from None
+    if images.shape[1:] != network.tensors[network.input].shape:
+        raise AlloyError(f"{path} holds images of shape {images.shape[1:]}, the network reads {network.tensors[network.input].shape}")
+    return images.astype(np.int64), labels
+
+
+def _network(args, board, config):
+    network = Network.load(args.network)
+    images, labels = _images(args, network)
+    if not 1 <= args.images <= len(images):
+        raise AlloyError(f"{args.images} images asked for: the file has {len(images)}")
+    result = run_network(board, config, network, images[:args.images], cache=args.cache, stalls=args.stalls)
+    _table(result, board)
+    right = golden.run(network, images)[network.output].reshape(len(images), -1).argmax(1) == labels
+    hits = result["outputs"].reshape(args.images, -1).argmax(1) == labels[:args.images]
+    print(f"accuracy integer (golden) {right.mean():.2%} of {len(images)} images, RTL {hits.mean():.2%} of {args.images} images "
+          f"(golden on the same: {right[:args.images].mean():.2%})")
+    return result
+
+
+def _layer(args, board, config):
+    network = layer_network(args.layer, config)
+    images = np.random.default_rng(1).integers(0, 1 << config.act_digit_bits, (1, *network.tensors["image"].shape))
+    result = run_network(board, config, network, images, cache=args.cache, stalls=args.stalls)
+    _table(result, board)
+    entry, peak = result["layers"][0], config.macs_dsp + config.macs_lut
+    rate = entry["macs"] / entry["rtl_cycles"]
+    print(f"layer {args.layer}: {entry['rtl_cycles']} cycles, {rate:.0f} of {peak} MACs per cycle = {rate / peak:.1%} of the array")
+    lost = {k: v for k, v in entry["losses"].items() if k != "macs" and v}
+    print("held back by: " + ", ".join(f"{k} {v / entry['model_cycles']:.1%}" for k, v in sorted(lost.items(), key=lambda i: -i[1])))
+    return result
+
+
+def main(arguments=None):
+    """Entry point; exit status 1 if anything differs, 2 for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m sim.run", description=__doc__)
+    parser.add_argument("--platform", required=True, help=f"one of {', '.join(boards.BOARDS)}")
+    parser.add_argument("--config", help="engine configuration (JSON) instead of the board's own")
+    parser.add_argument("--network", default="build/network.npz", help="integer network (python -m quant makes it)")
+    parser.add_argument("--images", type=int, default=20, help="number of images")
+    parser.add_argument("--images-file", help=".npz with images (N, C, H, W) and labels")
+    parser.add_argument("--layer", help="run one layer instead: KxK,CHANNELS,FILTERS,SIZE")
+    parser.add_argument("--stalls", type=int, metavar="SEED", help="pause every bus channel at random")
+    parser.add_argument("--json", help="write the result to this file")
+    parser.add_argument("--cache", default="build/cache", help="directory of built simulators")
+    args = parser.parse_args(arguments)
+    try:
+        board = boards.get(args.platform)
+        config = EngineConfig.load(args.config) if args.config else board.config
+        result = (_layer if args.layer else _network)(args, board, config)
+        count = 1 if args.layer else args.images
+        if args.json:
+            text = json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "images": count, "batch": 1,
+                               "images_in_flight": 1, **{k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}}, indent=2)
+            partial = Path(args.json + ".part")
+            partial.write_text(text + "\n")
+            partial.replace(args.json)
+    except AlloyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if result["difference"]:
+        print(f"first difference: {result['difference']}")
+    print(f"bit-exact: {result['tensors_equal']} of {result['tensors']} tensors, {count} images")
+    return 0 if result["tensors_equal"] == result["tensors"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""``python -m rtl.build``: what it writes, what it refuses, and that a refusal changes nothing."""
+
+from dataclasses import replace
+from hashlib import sha256
+import json
+
+import pytest
+
+import boards
+from rtl import build
+from rtl.synth import split_modules, synthesize
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+
+TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64, weight_depth=32,
+                    param_depth=4, tap_depth=16, ports=1, port_bits=64, addr_bits=32)
+FILES = {"alloy.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl", "report.json", "report.txt"}
+RESOURCES = {"lut", "ff", "dsp", "bram36", "uram"}
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """File of the small configuration."""
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(TINY.to_dict()))
+    return path
+
+
+def refused(capsys, *arguments):
+    """Run the program, expect status 2, return the one line on stderr."""
+    assert build.main([str(a) for a in arguments]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("error: ") and text.count("\n") == 1
+    return text
+
+
+def test_files_and_keys(tiny, tmp_path):
+    out = tmp_path / "out"
+    assert build.main(["--platform", "pynq-z2", "--config", str(tiny), "--no-synth", "--out", str(out)]) == 0
+    assert {p.name for p in out.iterdir()} == FILES
+    assert EngineConfig.load(out / "config.json") == TINY
+    report = json.loads((out / "report.json").read_text())
+    assert set(report) >= {"platform", "clock_mhz", "digest", "verilog_sha256", "resources", "budget", "fits", "macs_per_cycle",
+                           "lut_per_mac", "pe"}
+    assert report["platform"] == "pynq-z2" and report["digest"] == TINY.digest
+    assert report["verilog_sha256"] == sha256((out / "alloy.v").read_bytes()).hexdigest()
+    assert report["fits"] is None and report["resources"] is None
+    assert set(report["budget"]) == RESOURCES
+    assert report["macs_per_cycle"] == {"dsp": 16, "lut": 8}
+    assert "not synthesized" in (out / "report.txt").read_text()
+    assert not (tmp_path / "out.part").exists()
+
+
+def test_an_earlier_build_is_replaced_and_reproduced(tiny, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["--platform", "pynq-z2", "--config", str(tiny), "--no-synth", "--out", str(out)]
+    assert build.main(arguments) == 0
+    first = (out / "alloy.v").read_bytes()
+    (out / "extra").write_text("from the earlier build")
+    assert build.main(arguments) == 0
+    assert {p.name for p in out.iterdir()} == FILES
+    assert (out / "alloy.v").read_bytes() == first
+
+
+def test_unknown_platform(capsys, tmp_path):
+    assert "no platform 'zcu103': choose zcu102, pynq-z2" in refused(capsys, "--platform", "zcu103", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("values, text", [
+    ({"colour": 1}, "unknown key 'colour': known keys are"),
+    ({"pixels": 3}, "pixels is 3: it must be even"),
+    ({"dsp_device": "dsp48e2"}, "pynq-z2 has dsp48e1: set dsp_device to dsp48e1"),
+    ({"ic": 64, "pixels": 8, "dsp_filters": 8}, "needs 1024 dsp and pynq-z2 gives at most 213"),
+    ({"act_depth": 65536, "pixels": 16}, "bram36 and pynq-z2 gives at most 126"),
+])
+def test_bad_configuration(capsys, tmp_path, values, text):
+    path, out = tmp_path / "bad.json", tmp_path / "out"
+    path.write_text(json.dumps(TINY.to_dict() | values))
+    assert text in refused(capsys, "--platform", "pynq-z2", "--config", path, "--out", out)
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.json"]
+
+
+def test_missing_configuration_file(capsys, tmp_path):
+    assert "there is no configuration file" in refused(capsys, "--platform", "zcu102", "--config", tmp_path / "none.json")
+
+
+def test_a_directory_that_is_no_build_is_kept(capsys, tiny, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.tex").write_text("precious")
+    text = refused(capsys, "--platform", "pynq-z2", "--config", tiny, "--no-synth", "--out", out)
+    assert "is not an earlier build" in text
+    assert (out / "thesis.tex").read_text() == "precious"
+
+
+def test_over_budget_after_synthesis_keeps_the_earlier_build(capsys, tiny, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    arguments = ["--platform", "pynq-z2", "--config", str(tiny), "--out", str(out)]
+    assert build.main([*arguments, "--no-synth"]) == 0
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    total = {"lut": 50_000, "ff": 1, "dsp": 1, "bram36": 1, "uram": 0}
+    monkeypatch.setattr(build, "synthesize", lambda *a, **k: {"total": total, "modules": {}})
+    text = refused(capsys, *arguments)
+    assert "needs 50000 lut and pynq-z2 gives at most 42560 (80% of 53200): reduce lut_filters" in text
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "tiny.json"]
+
+
+def test_a_failed_write_leaves_nothing(capsys, tiny, tmp_path, monkeypatch):
+    def full(folder):
+        raise OSError("no space left")
+    monkeypatch.setattr(build, "write_software", full)
+    text = refused(capsys, "--platform", "pynq-z2", "--config", tiny, "--no-synth", "--out", tmp_path / "out")
+    assert "no space left" in text
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.json"]
+
+
+LEAF = """module leaf(clk, a, b, y);
+  input clk;
+  wire clk;
+  input [7:0] a;
+  wire [7:0] a;
+  input [7:0] b;
+  wire [7:0] b;
+  output [7:0] y;
+  reg [7:0] y;
+  always @(posedge clk) y <= a & b;
+endmodule
+"""
+PAIR = """module pair(clk, a, b, y);
+  input clk;
+  wire clk;
+  input [7:0] a;
+  wire [7:0] a;
+  input [7:0] b;
+  wire [7:0] b;
+  output [7:0] y;
+  wire [7:0] y;
+  wire [7:0] t;
+  leaf first (
+    .clk(clk), .a(a), .b(b), .y(t)
+  );
+  leaf second (
+    .clk(clk), .a(t), .b(b), .y(y)
+  );
+endmodule
+"""
+
+
+def test_hierarchy_is_counted():
+    modules, children = split_modules(LEAF + PAIR)
+    assert list(modules) == ["leaf", "pair"] and children == {"leaf": [], "pair": ["leaf", "leaf"]}
+    lines = []
+    result = synthesize(LEAF + PAIR, "pair", "xc7", report=lines.append)
+    assert result["total"] == {"lut": 16, "ff": 16, "dsp": 0, "bram36": 0, "uram": 0}
+    assert result["modules"]["leaf"] == {"own": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}, "cells": 16, "count": 2,
+                                         "all": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}}
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("text, message", [("", "no module pair"), (PAIR.replace(".y(t)", ".y(t"), "synthesis of module pair failed")])
+def test_synthesis_failures(text, message):
+    with pytest.raises(AlloyError, match=message):
+        synthesize(text, "pair", "xc7", report=lambda line: None)
+
+
+@pytest.mark.slow
+def test_tiny_synthesis(tiny, tmp_path):
+    out = tmp_path / "out"
+    assert build.main(["--platform", "pynq-z2", "--config", str(tiny), "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["fits"] is True and set(report["resources"]) == RESOURCES
+    assert report["pe"]["dsp_pe"]["dsp"] == 4 and report["resources"]["dsp"] >= 4
+    for name in ("dsp_pe", "lut_pe"):
+        assert 0 < report["pe"][name]["lut"] < report["pe"][name]["cells"]
+        assert report["lut_per_mac"][name] > 0
+
+
+@pytest.mark.slow
+def test_zcu102_without_synthesis(tmp_path):
+    board = boards.get("zcu102")
+    report = build.build(board, replace(board.config), tmp_path / "out", synth=False, say=lambda line: None)
+    assert report["macs_per_cycle"] == {"dsp": 8192, "lut": 4096}
