@@ -16,7 +16,7 @@ import boards
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
-from .regmap import registers_page, write_software
+from .regmap import write_pages, write_software
 from .synth import RESOURCES, synthesize
 from .top import TOP, generate
 

@@ -1,6 +1,6 @@
 """``python -m rtl.build``: what it writes, what it refuses, and that a refusal changes nothing."""
 
-from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 import json
 
@@ -9,6 +9,7 @@ import pytest
 import boards
 from rtl import build
 from rtl.synth import split_modules, synthesize
+from rtl.top import generate
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
@@ -24,6 +25,17 @@ def tiny(tmp_path):
     path = tmp_path / "tiny.json"
     path.write_text(json.dumps(TINY.to_dict()))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _generate_once(monkeypatch):
+    """Each configuration is elaborated once for all tests."""
+    monkeypatch.setattr(build, "generate", generated)
+
+
+@cache
+def generated(config):
+    return generate(config)
 
 
 def refused(capsys, *arguments):
@@ -179,5 +191,5 @@ def test_tiny_synthesis(tiny, tmp_path):
 @pytest.mark.slow
 def test_zcu102_without_synthesis(tmp_path):
     board = boards.get("zcu102")
-    report = build.build(board, replace(board.config), tmp_path / "out", synth=False, say=lambda line: None)
+    report = build.build(board, board.config, tmp_path / "out", synth=False, say=lambda line: None)
     assert report["macs_per_cycle"] == {"dsp": 8192, "lut": 4096}
