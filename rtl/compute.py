@@ -10,7 +10,7 @@ from spec.commands import Opcode
 
 from .core import Core
 from .feeder import Feeder
-from .layouts import COMMAND, PARAM, TAP, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
+from .layouts import COMMAND, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 from .pool import Pool
 from .post import Post
 from .share import place

@@ -6,7 +6,7 @@ import pytest
 
 from rtl.axi import ReadArbiter, ReadPort, WritePort, read_depth
 
-from .axi_models import AxiMemory, get, put, simulate, sink, small_config, steady, until
+from .axi_models import AxiMemory, put, simulate, sink, small_config, steady, until
 
 CASES = [dict(), dict(port_bits=32, burst=16), dict(port_bits=256, burst=256, outstanding=3), dict(burst=1, outstanding=1)]
 

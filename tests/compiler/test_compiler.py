@@ -1,0 +1,131 @@
+"""Compiled programs on the command model against the golden model, for networks and configurations nobody planned."""
+
+from hypothesis import HealthCheck, given, settings, strategies as st
+import numpy as np
+import pytest
+
+from compiler import Program, compile
+from compiler.disassemble import disassemble
+from sim import command_model, golden
+from sim.compare import first_difference
+from spec.commands import Opcode, unpack
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.network import Conv, Network, Tensor
+from spec.numerics import Scheme
+from tests.networks import random_config, random_network
+
+TINY = dict(act_depth=24, weight_depth=24, tap_depth=12)
+
+
+def check(seed, **values):
+    """Compile, execute in a random order of the queues, compare every tensor. Returns the program."""
+    rng = np.random.default_rng(seed)
+    network, config = random_network(rng), random_config(rng, **values)
+    codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
+    program = compile(network, config, keep="all")
+    got = command_model.run(program, config, codes[0], seed)
+    expected = {n: t[0] for n, t in golden.run(network, codes).items()}
+    assert set(got) == {node.output for node in network.nodes}
+    assert first_difference(program, config, expected, got) is None
+    return program
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 10 ** 6))
+def test_random_networks(seed):
+    check(seed)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 10 ** 6))
+def test_tiny_buffers_spill_and_split(seed):
+    try:
+        check(seed, **TINY)
+    except AlloyError as error:
+        assert "raise act_depth" in str(error) or "raise weight_depth" in str(error)
+
+
+def test_spilling_and_splitting_happen():
+    """The property above is not vacuous: strips and split accumulations occur among few seeds."""
+    strips = splits = 0
+    for seed in range(40):
+        try:
+            commands = [unpack(c) for c in check(seed, **TINY).commands]
+        except AlloyError:
+            continue
+        strips += sum(c["opcode"] == Opcode.LOAD_ACT for c in commands) > 1
+        splits += any(c["opcode"] == Opcode.CONV and not c["acc_last"] for c in commands)
+    assert strips > 3 and splits > 3
+
+
+def small(weight, scheme=Scheme.FIXED8, bits=5, **values):
+    """A network of one 1x1 convolution over a 4x4 map."""
+    weight = np.asarray(weight, np.int16).reshape(len(weight), -1, 1, 1)
+    count, channels = weight.shape[:2]
+    tensors = {"image": Tensor(name="image", channels=channels, height=4, width=4, bits=bits),
+               "out": Tensor(name="out", channels=count, height=4, width=4, bits=bits)}
+    node = Conv(name="dense", input="image", output="out", weight=weight, scheme=np.full(count, scheme, np.uint8),
+                mult=np.full(count, values.pop("mult", 64), np.int32), bias=np.zeros(count, np.int64), shift=10, lo=0, hi=(1 << bits) - 1, **values)
+    return Network(name="small", input="image", output="out", tensors=tensors, nodes=[node])
+
+
+CONFIG = EngineConfig(name="test", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64, ports=1, port_bits=32)
+
+
+def test_accumulator_overflow_names_layer_and_filter():
+    with pytest.raises(AlloyError, match=r"layer dense filter 1 .* raise acc_width"):
+        compile(small([[1] * 40, [7] * 40], Scheme.FIXED4), EngineConfig.from_dict({**CONFIG.to_dict(), "acc_width": 12}))
+
+
+def test_scheme_without_columns():
+    config = EngineConfig.from_dict({**CONFIG.to_dict(), "dsp_filters": 0})
+    with pytest.raises(AlloyError, match="layer dense filter 0 is not power-of-two"):
+        compile(small([[3, 5]], Scheme.FIXED4), config)
+
+
+def test_unsupported_stride():
+    with pytest.raises(AlloyError, match="layer dense has stride 3"):
+        network = small([[1, 1]])
+        tensors = dict(network.tensors, out=Tensor(name="out", channels=1, height=2, width=2, bits=5))
+        node = Conv(**{**vars(network.nodes[0]), "stride": (3, 3)})
+        compile(Network(name="n", input="image", output="out", tensors=tensors, nodes=[node]), CONFIG)
+
+
+def test_flipped_weight_bit_is_seen():
+    rng = np.random.default_rng(5)
+    network = small(rng.integers(-119, 120, (3, 8)))
+    program = compile(network, CONFIG)
+    codes = rng.integers(1, 32, (8, 4, 4))
+    expected = golden.run(network, codes[None])["out"][0]
+    load = next(c for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_WEIGHTS)
+    image = bytearray(program.image)
+    image[load["dram"]] ^= 4
+    broken = Program(**{**vars(program), "image": bytes(image)})
+    assert (command_model.run(program, CONFIG, codes)["out"] == expected).all()
+    difference = first_difference(broken, CONFIG, {"out": expected}, command_model.run(broken, CONFIG, codes))
+    assert difference is not None and difference.layer == "dense" and "expected" in str(difference)
+
+
+def test_program_file(tmp_path):
+    program = compile(small([[1, 2, 3]]), CONFIG)
+    program.save(tmp_path / "p.alloy")
+    again = Program.load(tmp_path / "p.alloy")
+    assert vars(again) == vars(program)
+    data = (tmp_path / "p.alloy").read_bytes()
+    (tmp_path / "p.alloy").write_bytes(data[:len(data) // 2])
+    with pytest.raises(AlloyError, match="not a whole Alloy program"):
+        Program.load(tmp_path / "p.alloy")
+
+
+def test_disassembly_lists_every_command():
+    program = compile(small([[1, 2, 3]]), CONFIG)
+    lines = disassemble(program.commands)
+    assert len(lines) == program.command_count and "CONV" in "".join(lines) and "END" in lines[-1]
+
+
+def test_wrong_configuration_is_refused():
+    program = compile(small([[1, 2, 3]]), CONFIG)
+    other = EngineConfig.from_dict({**CONFIG.to_dict(), "ports": 2})
+    with pytest.raises(AlloyError, match="compile it again"):
+        command_model.run(program, other, np.zeros((3, 4, 4), int))
