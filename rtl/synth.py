@@ -39,11 +39,27 @@ module alloy_add (A, B, Y);
         _TECHMAP_REPLACE_ (.A(A), .B(B), .BI(1'b0), .CI(1'b0), .X(X), .Y(Y), .CO(CO));
 endmodule
 """
+# A product with a constant of at most two ones is one adder, not a DSP slice.
+TIMES = """(* techmap_celltype = "$mul" *)
+module alloy_times (A, B, Y);
+    parameter A_SIGNED = 0, B_SIGNED = 0, A_WIDTH = 1, B_WIDTH = 1, Y_WIDTH = 1;
+    parameter _TECHMAP_CONSTMSK_B_ = 0, _TECHMAP_CONSTVAL_B_ = 0;
+    input [A_WIDTH-1:0] A;
+    input [B_WIDTH-1:0] B;
+    output [Y_WIDTH-1:0] Y;
+    localparam [B_WIDTH-1:0] ALL = _TECHMAP_CONSTVAL_B_;
+    localparam [B_WIDTH-1:0] LOW = ALL & (~ALL + 1);
+    localparam [B_WIDTH-1:0] HIGH = ALL ^ LOW;
+    wire _TECHMAP_FAIL_ = A_SIGNED || _TECHMAP_CONSTMSK_B_ != {B_WIDTH{1'b1}} || LOW == 0 || HIGH == 0 || (HIGH & (HIGH - 1)) != 0;
+    assign Y = (A << $clog2(LOW)) + (A << $clog2(HIGH));
+endmodule
+"""
 # LUTs are mapped for area. abc9 of Yosys 0.70 stops with a name clash on the feeder, hence the classic mapper.
 MAPPER = "strash; dch -f; if -a -K 6\n"
 FLOW = "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
-STEPS = ("read_verilog {source}", FLOW + "begin:coarse", "techmap -map {folder}/adders.v", FLOW + "coarse:map_luts",
-         "opt_expr -mux_undef -noclkinv", "abc -lut 6 -script {folder}/mapper.abc", "clean", "xilinx_srl -fixed -minlen 3",
+STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map {folder}/times.v", FLOW + "map_dsp:coarse",
+         "techmap -map {folder}/adders.v", FLOW + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
+         "abc -lut 6 -script {folder}/mapper.abc", "clean", "xilinx_srl -fixed -minlen 3",
          "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt", "opt_lut_ins -tech xilinx", "clean")
 SCRIPT = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); out = sys.argv[1]; "
           "[ys.run_pass(f'tee -q -o {out}.log ' + step, d) for step in sys.argv[2:]]; "
@@ -125,6 +141,7 @@ def synthesize(text, top, family, *, report=print):
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         folder = Path(folder)
         (folder / "adders.v").write_text(ADDERS)
+        (folder / "times.v").write_text(TIMES)
         (folder / "mapper.abc").write_text(MAPPER)
         for name in order:
             source = _source(name, modules, children)
