@@ -3,19 +3,22 @@
 from functools import cache
 from hashlib import sha256
 import json
+import subprocess
+import sys
 
 import pytest
 
 import boards
 from rtl import build
-from rtl.synth import split_modules, synthesize
+from rtl.synth import ADDERS, TIMES, split_modules, synthesize
 from rtl.top import generate
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
 TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64, weight_depth=32,
                     param_depth=4, tap_depth=16, ports=1, port_bits=64, addr_bits=32)
-FILES = {"alloy.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl", "report.json", "report.txt"}
+FILES = {"alloy.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl",
+         "report.json", "report.txt"}
 RESOURCES = {"lut", "ff", "dsp", "bram36", "uram"}
 
 
@@ -174,6 +177,26 @@ def test_hierarchy_is_counted():
 def test_synthesis_failures(text, message):
     with pytest.raises(AlloyError, match=message):
         synthesize(text, "pair", "xc7", report=lambda line: None)
+
+
+SUMS = """module gold(input [8:0] x, input signed [5:0] s, output [14:0] a, output [15:0] b, output [6:0] c, output signed [9:0] d);
+  assign a = x * 6'h28;
+  assign b = x * 3'h3;
+  assign c = x * 8'h41;
+  assign d = s + $signed(x[3:0]);
+endmodule
+"""
+
+
+def test_adder_and_product_maps_are_equivalent(tmp_path):
+    for name, text in (("sums", SUMS), ("times", TIMES), ("adders", ADDERS)):
+        (tmp_path / f"{name}.v").write_text(text)
+    steps = [f"read_verilog {tmp_path}/sums.v", "proc", "copy gold gate", "cd gate", f"techmap -map {tmp_path}/times.v",
+             "select -assert-none t:$mul", f"techmap -map {tmp_path}/adders.v", "select -assert-none t:$add", "cd ..",
+             "miter -equiv -flatten -make_assert gold gate miter", "sat -verify -prove-asserts miter"]
+    script = "from pyosys import libyosys as ys; import sys; d = ys.Design(); [ys.run_pass(step, d) for step in sys.argv[1:]]"
+    done = subprocess.run([sys.executable, "-c", script, *steps], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
