@@ -10,5 +10,5 @@ KV260 = Board(
     name="kv260", part="xck26-sfvc784-2lv-c", family="xcup",
     budget={"lut": 117_120, "ff": 234_240, "dsp": 1248, "bram36": 144, "uram": 64},
     clock_mhz=150, dram_gbs=19.2,
-    config=EngineConfig(name="kv260", ic=32, pixels=8, dsp_filters=16, lut_filters=4, dsp_device="dsp48e2",
+    config=EngineConfig(name="kv260", ic=32, pixels=8, dsp_filters=16, lut_filters=6, dsp_device="dsp48e2",
                         act_depth=512, weight_depth=512, ports=4, port_bits=128))
