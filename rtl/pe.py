@@ -14,6 +14,7 @@ __all__ = ["STEP", "total_latency", "pe_latency", "act_layout", "pe_members", "h
 
 STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})
 
+
 def total_latency(config):
     """Cycles from the hop registers to the totals of every element: products, then the adder tree."""
     packing = solve(config.dsp_device, config.act_digit_bits)
@@ -56,11 +57,12 @@ def finish(m, config, pe, totals, bias, latency):
     m.d.sync += [done.eq(step.valid & step.last), pe.drain_valid.eq(done | pe.below_valid)]
     for k, total in enumerate(totals):
         total = delay(m, total, wait - latency, plain=True)
-        width = max(len(total), bias.bit_length() + 1)
+        width = (2 * bias - 1).bit_length()     # every total is below twice the bias
         value = Signal(signed(width + 1), name=f"value{k}")
         acc = Signal(signed(config.acc_width), name=f"acc{k}", reset_less=True)
         if bias == 1 << width - 1:
-            m.d.comb += value.eq((total ^ bias).as_signed())    # inverting the top bit takes the bias away
+            # Inverting the top bit takes the bias away.
+            m.d.comb += value.eq((total[:width] ^ bias).as_signed())
         else:
             m.d.comb += value.eq(total - bias)
         with m.If(step.valid):
