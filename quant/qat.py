@@ -49,10 +49,14 @@ def _arrays(path):
         raise AlloyError(f"{path} is not a whole weight file ({type(error).__name__}): it may be truncated, copy it again") from None
 
 
-def fine_tune(model, folder, train, test, fit, epochs, rate=0.01):
-    """Quantize the float model of ``folder``, train it with ``fit``, write ``qat.npz``; data as in ``examples/fashion_mnist``."""
+def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.01):
+    """Quantize the float model of ``folder`` (or take its ``qat.npz`` if ``again``), train it with ``fit``, write ``qat.npz``."""
     graph = trace(load_float(model, folder / "float.npz"), train[0].shape[1:])
-    net = QuantNet(graph)
-    net.calibrate(torch.from_numpy(train[0][:2000]).float() / 255)
-    fit(net, train, test, epochs, rate)
+    if again:
+        net = load(graph, folder / "qat.npz")
+    else:
+        net = QuantNet(graph)
+        pick = np.random.default_rng(0).permutation(len(train[0]))[:2000]
+        net.calibrate(torch.from_numpy(train[0][pick]).float() / 255)
+    fit(net, train, test, epochs, rate, decay=1e-5)
     save(net, folder / "qat.npz")

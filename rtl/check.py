@@ -110,10 +110,9 @@ class Check(wiring.Component):
         def records(depth):
             return address | (cmd.count == 0) | (cmd.dst + cmd.count > depth)
 
-        pairs = c.dsp_filters // 2
         wrong = {
             Opcode.END: 0,
-            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride | (cmd.book_pairs >> pairs != 0),
+            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride,
             Opcode.LOAD_PARAMS: records(c.param_depth * c.slots),
             Opcode.LOAD_TAPS: records(c.tap_depth),
             Opcode.LOAD_ACT: address | stride | area | out,

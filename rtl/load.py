@@ -25,8 +25,7 @@ def error_layout():
 def _job_layout(config):
     """What the data side keeps of a command."""
     return data.StructLayout({
-        "opcode": 8, "post": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1,
-        "book": 128, "book_pairs": max(1, config.dsp_filters // 2)})
+        "opcode": 8, "post": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1})
 
 
 class Load(wiring.Component):
@@ -41,7 +40,7 @@ class Load(wiring.Component):
     cmd : commands, in order; taken when their requests are under way.
     base : byte address of the DRAM window.
     req, data : to and from each read port.
-    w_en, w_addr, w_data, book, book_pairs : one k-word of nibbles; the code book belongs to this word.
+    w_en, w_addr, w_data : one k-word of nibbles.
     p_en, p_addr, p_data, t_en, t_addr, t_data : one record.
     act : one channel group of one pixel.
     post : semaphores of a command, one cycle after its last write.
@@ -59,7 +58,6 @@ class Load(wiring.Component):
             "req": Out(stream.Signature(request_layout(c))).array(c.ports),
             "data": In(stream.Signature(c.port_bits)).array(c.ports),
             "w_en": Out(1), "w_addr": Out(range(c.weight_depth)), "w_data": Out(4 * c.slots * c.ic),
-            "book": Out(128), "book_pairs": Out(max(1, c.dsp_filters // 2)),
             "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": Out(RECORD_BITS),
             "t_en": Out(1), "t_addr": Out(range(c.tap_depth)), "t_data": Out(RECORD_BITS),
             "act": Out(stream.Signature(write_layout(c))),
@@ -102,7 +100,7 @@ class Load(wiring.Component):
                 m.d.sync += req.valid.eq(0)
 
         job = data.View(_job_layout(c), jobs.w_data)
-        m.d.comb += [getattr(job, n).eq(cmd[n]) for n in ("opcode", "post", "dst", "count", "rows", "cols", "book", "book_pairs")]
+        m.d.comb += [getattr(job, n).eq(cmd[n]) for n in ("opcode", "post", "dst", "count", "rows", "cols")]
         m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols)]
 
         with m.FSM(name="issue") as fsm:
@@ -196,8 +194,7 @@ class Load(wiring.Component):
         m.d.comb += [d.ready.eq(Cat(other.valid for other in self.data).all()) for d in self.data]
         whole = self._collect(m, "weight", self.data, c.weight_beats, k_word)
         with m.If(whole):
-            m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1),
-                         self.book.eq(job.book), self.book_pairs.eq(job.book_pairs)]
+            m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]
         return whole
 
     def _records(self, m, job, left, record):

@@ -49,7 +49,7 @@ class Post(wiring.Component):
         run = Signal(COMMAND)
 
         # Control: take a command, fetch its parameters, visit its pixels, let the pipeline run empty.
-        slot, loading, settled = Signal(range(c.slots + 2)), Signal(), Signal()
+        slot, loading = Signal(range(c.slots + 2)), Signal()
         tile, row_index, second_pixel, second_group = Signal(16), Signal(range(c.pixels // 2)), Signal(), Signal()
         y, x = Signal(16), Signal(16)
         visit, inside, leave, last_row, pixel_done, row_end = (Signal() for _ in range(6))

@@ -1,7 +1,7 @@
 """The command table: one fixed-size record per command, its fields, and the small records that commands load.
 
 A command is 128 bytes, little endian. Every opcode has the same header; the rest is one table of fields shared by the
-opcodes that use them (``FIELDS[name].opcodes``), two groups of which overlay each other. Reserved bits are zero.
+opcodes that use them (``FIELDS[name].opcodes``). Reserved bits are zero.
 All DRAM addresses are byte offsets from the engine's window base (:mod:`spec.registers`).
 The page ``docs/commands.md`` is generated from this table.
 """
@@ -104,8 +104,6 @@ _header, _end = _lay(0, [
 ], _ALL)
 _out, _end = _lay(_end, [("out_" + n, w, t) for n, w, t in VIEW_FIELDS], _ACTS + _C + _P)
 _res, _stop = _lay(_end, [("res_" + n, w, t) for n, w, t in VIEW_FIELDS], _C + _P)
-_book, _ = _lay(_end, [("book", 128, "code book: entry n has the low digit in bits 8n..8n+3, the high in 8n+4..8n+7"),
-                       ("book_pairs", 64, "DSP slot pairs whose nibbles are code-book indices")], _W)
 _conv, _last = _lay(_stop, [
     ("tap_base", 16, "first tap entry", _C + _P),
     ("taps", 16, "number of taps", _C + _P),
@@ -137,7 +135,7 @@ _conv, _last = _lay(_stop, [
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last
 
-FIELDS = {f.name: f for f in _header + _out + _res + _book + _conv}
+FIELDS = {f.name: f for f in _header + _out + _res + _conv}
 
 _tap, _last = _lay(0, [
     ("addr", -32, "address offset of the tap"), ("rot", 16, "bank offset, 0..pixels-1"),

@@ -1,6 +1,6 @@
 """Trains the float network, then fine-tunes it with fake quantization.
 
-``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz --stage float`` and ``--stage qat``. The data file holds
+``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz --stage float``, then ``--stage qat`` and ``--stage more``. The data file holds
 ``x_train, y_train, x_test, y_test`` (uint8) in NumPy's npz form inside xz.
 """
 
@@ -48,13 +48,17 @@ def accuracy(model, images, labels):
     return right / len(images)
 
 
-def fit(model, train, test, epochs, rate, seed=0):
+def fit(model, train, test, epochs, rate, decay=5e-4, seed=0):
     """SGD with momentum and one cosine cycle; prints the test accuracy after each epoch."""
     images, labels = torch.from_numpy(train[0]), torch.from_numpy(train[1])
     generator = torch.Generator().manual_seed(seed)
     steps = epochs * (len(images) // BATCH)
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.2)
+    # Scales of quantizers move slowly and do not decay.
+    scales = [p for name, p in model.named_parameters() if name.startswith(("steps.", "scales."))]
+    others = [p for name, p in model.named_parameters() if not name.startswith(("steps.", "scales."))]
+    groups = [{"params": others, "weight_decay": decay}] + ([{"params": scales, "weight_decay": 0.0}] if scales else [])
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [rate, rate / 20][:len(groups)], total_steps=steps, pct_start=0.15)
     for epoch in range(epochs):
         model.train()
         order = torch.randperm(len(images), generator=generator)
@@ -76,7 +80,8 @@ def main(arguments=None):
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--stage", choices=("float", "qat"), required=True)
+    parser.add_argument("--stage", choices=("float", "qat", "more"), required=True,
+                        help="float, qat from it, or more epochs of qat")
     parser.add_argument("--epochs", type=int, default=None)
     args = parser.parse_args(arguments)
     torch.manual_seed(0)
@@ -87,7 +92,7 @@ def main(arguments=None):
         np.savez_compressed(HERE / "float.npz", **{k: v.numpy() for k, v in model.state_dict().items()})
         return
     from quant import qat
-    qat.fine_tune(model, HERE, train, test, fit, args.epochs or 4)
+    qat.fine_tune(model, HERE, train, test, fit, args.epochs or 4, again=args.stage == "more")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def build(files, config, cache, *, report=print, optimize="-O2"):
     pins, bench = _pins(config), (HERE / "bench.cpp").read_text()
     flags = [*FLAGS, *CXXFLAGS, optimize]
     key = sha256(json.dumps([files, models, pins, bench, flags], sort_keys=True).encode()).hexdigest()[:16]
-    target = Path(cache) / key
+    target = Path(cache).resolve() / key
     program = target / "bench"
     if program.exists():
         return Model(program)

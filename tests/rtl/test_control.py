@@ -207,7 +207,6 @@ BAD = [
     (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dst=47, count=2)), (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dram=4, count=2)),
     (Error.FIELD, pack(Opcode.LOAD_WEIGHTS, tag=7, dst=0xFFFF, count=1)),
     (Error.FIELD, pack(Opcode.LOAD_WEIGHTS, tag=7, count=1, stride=4)),
-    (Error.FIELD, pack(Opcode.LOAD_WEIGHTS, tag=7, count=1, book_pairs=4)),
     (Error.FIELD, pack(Opcode.LOAD_ACT, tag=7, **{**ACT, "out_cur_bank0": 4})),
     (Error.FIELD, pack(Opcode.LOAD_ACT, tag=7, **{**ACT, "out_row_addr0": 65})),
     (Error.FIELD, pack(Opcode.STORE_ACT, tag=7, **{**ACT, "rows": 0})),
@@ -241,7 +240,7 @@ def test_bad_commands(number):
 def test_last_legal_places():
     bench = Bench([
         pack(Opcode.LOAD_TAPS, dst=19, count=13, dram=SIZE - 13 * 16), pack(Opcode.LOAD_PARAMS, dst=47, count=1),
-        pack(Opcode.LOAD_WEIGHTS, dst=31, count=1, dram=SIZE - 64, stride=48, book_pairs=3),
+        pack(Opcode.LOAD_WEIGHTS, dst=31, count=1, dram=SIZE - 64, stride=48),
         pack(Opcode.STORE_ACT, **{**ACT, "dram": SIZE - 64 - 24}), pack(Opcode.CONV, **CONV, param_base=42, acc_last=1),
         pack(Opcode.CONV, **{**CONV, "taps": 4, "groups": 7}, tap_base=28, weight_base=4), END])
     bench.check((1, 0, 0, 0))

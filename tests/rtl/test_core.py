@@ -122,3 +122,70 @@ def test_back_to_back():
                  lut_form=st.sampled_from(["shift_add", "product_lookup"])), st.integers(0, 1000))
 def test_random(config, seed):
     check_core(config, seed)
+
+
+@pytest.mark.parametrize("moment", range(0, 44, 3))
+def test_clear(moment):
+    """Whatever is on its way is gone when ``clear`` comes; nothing of it leaves later, and the next tile is right."""
+    config = small(pixels=6)
+    core, rng = Core(config), np.random.default_rng(moment)
+    nibbles = random_nibbles(config, rng, 1)
+    acts = rng.integers(0, 32, (2, config.pixels, config.ic))
+    weights, offset = slot_weights(config, nibbles[0])
+    expected = [(acts[1, 2 * r:2 * r + 2] @ weights.T - offset).tolist() for r in range(config.pixels // 2)]
+    got = []
+
+    async def tile(ctx, values, clear_at=None):
+        """One single-step tile; ``clear`` in cycle ``clear_at`` from its ``reserve``."""
+        for cycle in range(60):
+            ctx.set(core.reserve, cycle == 0)
+            ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), cycle == LATER))
+            if cycle == LATER + ACT_DELAY:
+                ctx.set(core.acts, values.tolist())
+            ctx.set(core.clear, cycle == clear_at)
+            valid, payload = (await ctx.tick().sample(core.row.valid, core.row.payload))[2:]
+            if valid:
+                got.append((cycle, [list(pixel) for pixel in payload]))
+
+    async def drive(ctx):
+        ctx.set(core.w_en, 1)
+        ctx.set(core.w_data, sum(int(n) << 4 * i for i, n in enumerate(nibbles.reshape(-1))))
+        await ctx.tick()
+        ctx.set(core.w_en, 0)
+        await ctx.tick().repeat(2)
+        assert ctx.get(core.idle) and ctx.get(core.room)
+        ctx.set(core.row.ready, 1)
+        await tile(ctx, acts[0], moment)
+        assert all(cycle <= moment for cycle, _ in got)
+        got.clear()
+        assert ctx.get(core.idle) and ctx.get(core.room)
+        await tile(ctx, acts[1])
+        assert [row for _, row in got] == expected
+        assert ctx.get(core.idle)
+
+    simulate({"core": core}, drive)
+
+
+def test_room():
+    """Nobody takes rows: tiles are accepted until their rows fill the FIFO, none is lost, and ``idle`` stays low."""
+    config = small(pixels=4, ic=1)
+    core, taken = Core(config), []
+
+    async def drive(ctx):
+        accepted = 0
+        for _ in range(120):
+            room = ctx.get(core.room)
+            ctx.set(core.reserve, room)
+            ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), room))
+            accepted += room
+            await ctx.tick()
+        assert accepted == 3 and not ctx.get(core.room) and not ctx.get(core.idle)
+        ctx.set(core.reserve, 0)
+        ctx.set(core.step, {"valid": 0})
+        ctx.set(core.row.ready, 1)
+        for _ in range(20):
+            valid, = (await ctx.tick().sample(core.row.valid))[2:]
+            taken.append(valid)
+        assert sum(taken) == accepted * config.pixels // 2 and ctx.get(core.idle) and ctx.get(core.room)
+
+    simulate({"core": core}, drive)

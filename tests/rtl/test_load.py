@@ -44,7 +44,7 @@ class Bench:
         join = [pair for n, port in enumerate(self.ports) for pair in ((d.req[n], port.req), (port.data, d.data[n]))]
         simulate({"load": d, **{f"port{n}": p for n, p in enumerate(self.ports)}}, body, join=join, background=[
             *(self.dram.read_slave(p.bus) for p in self.ports), order, *background,
-            watch([d.w_addr, d.w_data, d.book, d.book_pairs], self.log["w"], d.w_en),
+            watch([d.w_addr, d.w_data], self.log["w"], d.w_en),
             watch([d.p_addr, d.p_data], self.log["p"], d.p_en), watch([d.t_addr, d.t_data], self.log["t"], d.t_en),
             sink(d.act, self.log["act"], Random(9), self.act_stall)])
 
@@ -71,10 +71,8 @@ def program(bench, seed):
         if kind == "w":
             count = rng.randint(1, 9)
             dst, stride = rng.randint(0, c.weight_depth - count), rng.randrange(0, 0x800, align)
-            book, pairs = rng.getrandbits(128), rng.getrandbits(c.dsp_filters // 2) if c.dsp_filters else 0
-            commands.append(command(Opcode.LOAD_WEIGHTS, dram=dram, stride=stride, dst=dst, count=count, post=post, book=book,
-                                    book_pairs=pairs))
-            expected["w"] += [(dst + k, w, book, pairs) for k, w in enumerate(bench.k_words(dram, stride, count))]
+            commands.append(command(Opcode.LOAD_WEIGHTS, dram=dram, stride=stride, dst=dst, count=count, post=post))
+            expected["w"] += [(dst + k, w) for k, w in enumerate(bench.k_words(dram, stride, count))]
         elif kind in "pt":
             count, limit = rng.randint(1, 7), c.tap_depth if kind == "t" else c.param_depth * c.slots
             dst = rng.randint(0, limit - count)
