@@ -137,7 +137,7 @@ def test_clear(moment):
 
     async def tile(ctx, values, clear_at=None):
         """One single-step tile; ``clear`` in cycle ``clear_at`` from its ``reserve``."""
-        for cycle in range(60):
+        for cycle in range(120):
             ctx.set(core.reserve, cycle == 0)
             ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), cycle == LATER))
             if cycle == LATER + ACT_DELAY:
