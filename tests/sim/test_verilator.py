@@ -1,0 +1,128 @@
+"""The generated Verilog in Verilator: random networks, stalls on every channel, errors, aborts and resets."""
+
+import numpy as np
+import pytest
+
+from compiler import Program, compile
+from rtl.top import generate
+from sim import golden, verilator
+from sim.compare import first_difference
+from spec.commands import Error, Opcode, unpack
+from spec.errors import AlloyError
+from tests.networks import random_config, random_network
+
+CONFIGS = {
+    "portable": dict(portable_dsp=True, dsp_filters=2, lut_filters=1, pixels=4, ic=3, ports=1, port_bits=32, act_depth=96),
+    "dsp48e2": dict(portable_dsp=False, dsp_device="dsp48e2", dsp_filters=4, lut_filters=2, pixels=6, ic=5, ports=2, port_bits=64, act_depth=96),
+}
+SLOW = {
+    "dsp48e1": dict(portable_dsp=False, dsp_device="dsp48e1", dsp_filters=4, lut_filters=3, pixels=4, ic=8, act_depth=128),
+    "mult18": dict(dsp_device="mult18", dsp_filters=2, lut_filters=2, pixels=8, ic=7, act_digit_bits=5, port_bits=128),
+    "lut_only": dict(dsp_filters=0, lut_filters=3, lut_form="product_lookup", pixels=4, ic=4),
+    "smallest": dict(dsp_filters=2, lut_filters=0, pixels=2, ic=1, ports=1, port_bits=32),
+}
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """Name -> (config, model), built on first use."""
+    built, cache = {}, tmp_path_factory.mktemp("verilator")
+
+    def get(name):
+        if name not in built:
+            config = random_config(np.random.default_rng(1), **{**CONFIGS, **SLOW}[name])
+            built[name] = config, verilator.build(generate(config), config, cache, optimize="-O1", report=lambda line: None)
+        return built[name]
+    return get
+
+
+def run(engine, seed, *, stall=0.0, keep="all", images=2, schemes=None, **options):
+    config, model = engine
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, schemes=schemes)
+    codes = rng.integers(0, 256, (images, *network.tensors["image"].shape))
+    program = compile(network, config, keep=keep)
+    result = model.run(program, codes, port_bytes=config.port_bytes, stall=stall, seed=seed, watchdog=5000, limit=3_000_000, **options)
+    return network, program, codes, result
+
+
+def check(engine, seed, **options):
+    try:
+        network, program, codes, result = run(engine, seed, **options)
+    except AlloyError as error:
+        assert "not power-of-two" in str(error) or "raise" in str(error)
+        return 0
+    assert result.violation == "" and len(result.runs) == len(codes)
+    expected = golden.run(network, codes)
+    for index, one in enumerate(result.runs):
+        assert one.done and not one.hung and one.code == 0
+        got = {name: program.unpack(name, data) for name, data in zip(program.outputs, one.regions)}
+        assert first_difference(program, engine[0], {n: expected[n][index] for n in got}, got) is None
+    return 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_networks(engines, name):
+    assert sum(check(engines(name), seed, stall=(0, 0.3, 0.7)[seed % 3]) for seed in range(24)) > 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_more_configurations(engines, name):
+    from spec.numerics import Scheme
+    schemes = [Scheme.POT4] if name == "lut_only" else None
+    assert sum(check(engines(name), seed, stall=(0, 0.3)[seed % 2], schemes=schemes) for seed in range(40)) > 20
+
+
+@pytest.mark.parametrize("kind, code", [("bad_read", Error.READ), ("bad_write", Error.WRITE)])
+def test_bus_error_stops_and_the_next_run_is_right(engines, kind, code):
+    network, program, codes, result = run(engines("portable"), 3, images=2, **{kind: 20})
+    first, second = result.runs
+    assert first.code == code and not first.done and not first.hung
+    assert second.done and result.violation == ""
+    last = program.unpack(network.output, second.regions[list(program.outputs).index(network.output)])
+    assert (last == golden.run(network, codes)[network.output][1]).all()
+
+
+@pytest.mark.parametrize("event", ["abort_at", "reset_at"])
+@pytest.mark.parametrize("cycle", [60, 700, 1900])
+def test_abort_and_reset_in_mid_flight(engines, event, cycle):
+    network, program, codes, result = run(engines("dsp48e2"), 8, images=2, stall=0.2, **{event: cycle})
+    assert result.runs[0].code == (Error.ABORT if event == "abort_at" else 0) and not result.runs[0].hung
+    second = result.runs[1]
+    assert second.done and result.violation == ""
+    last = program.unpack(network.output, second.regions[list(program.outputs).index(network.output)])
+    assert (last == golden.run(network, codes)[network.output][1]).all()
+
+
+def test_flipped_weight_bit_is_seen(engines):
+    config, model = engines("portable")
+    rng = np.random.default_rng(11)
+    seen = False
+    network = random_network(rng)
+    codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
+    program = compile(network, config, keep="all")
+    expected = golden.run(network, codes)
+    load = next(c for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_WEIGHTS)
+    for bit in range(4):
+        image = bytearray(program.image)
+        image[load["dram"]] ^= 1 << bit
+        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes, port_bytes=config.port_bytes)
+        got = {n: program.unpack(n, d) for n, d in zip(program.outputs, result.runs[0].regions)}
+        seen |= first_difference(program, config, {n: expected[n][0] for n in got}, got) is not None
+    assert seen
+
+
+def test_bad_commands_stop_with_a_code(engines):
+    config, model = engines("portable")
+    rng = np.random.default_rng(3)
+    network = random_network(rng)
+    codes = rng.integers(0, 256, (2, *network.tensors["image"].shape))
+    program = compile(network, config)
+    for at, code in ((0, Error.OPCODE), (7, Error.OPCODE)):     # opcode and magic byte of the first command
+        image = bytearray(program.image)
+        image[at] = 0xEE
+        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes[:1], port_bytes=config.port_bytes, watchdog=5000)
+        assert result.runs[0].code == code and not result.runs[0].hung and result.violation == ""
+
+
