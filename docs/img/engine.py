@@ -27,8 +27,8 @@ def main():
     ax.axis("off")
     box(ax, 0.2, 4.4, 2.2, 3.4, "DRAM\n\nweights\ncommands\ntensors", GREY)
     box(ax, 3.4, 8.6, 3.2, 1.2, "AXI4-Lite\nregisters, IRQ", BLUE)
-    box(ax, 3.4, 6.6, 3.2, 1.2, "fetch, check\n3 queues, semaphores", BLUE)
-    box(ax, 3.4, 4.4, 3.2, 1.4, "load unit\nAXI4 read ports 0..n", BLUE)
+    box(ax, 3.4, 6.6, 3.2, 1.2, "fetch, check, 3 queues\nand semaphores", BLUE)
+    box(ax, 3.4, 4.4, 3.2, 1.4, "load unit\nAXI4 read ports", BLUE)
     box(ax, 3.4, 0.6, 3.2, 1.4, "store unit\nAXI4 write port 0", BLUE)
     box(ax, 8.0, 8.0, 6.6, 0.9, "weight buffer, one memory per column", ORANGE)
     for row in range(3):
@@ -36,7 +36,7 @@ def main():
             box(ax, 9.4 + 1.1 * col, 6.6 - 1.0 * row, 0.9, 0.8, "DSP", GREEN)
         for col in range(2):
             box(ax, 12.7 + 1.0 * col, 6.6 - 1.0 * row, 0.85, 0.8, "LUT", ORANGE)
-    ax.text(12.0, 4.15, "rows: pixel pairs   columns: DSP pairs of filters, LUT filters", ha="center", fontsize=8)
+    ax.text(12.6, 4.15, "rows: pixel pairs   columns: DSP pairs of filters, LUT filters", ha="center", fontsize=8)
     box(ax, 7.6, 4.5, 1.3, 2.9, "feeder\ntaps\npad\nrotate", BLUE)
     box(ax, 15.4, 5.6, 1.6, 1.8, "rows\nFIFO", GREY)
     box(ax, 17.7, 5.2, 2.9, 2.6, "post unit\njoin digits\nrequantize\nresidual, clip", BLUE)

@@ -76,7 +76,7 @@ def _pins(config):
     return "\n".join(lines) + "\n"
 
 
-def build(files, config, cache, *, report=print, optimize="-O2"):
+def build(files, config, cache, *, report=print, optimize="-O1"):
     """Verilate and compile; the result is cached under ``cache`` by the digest of everything that goes in.
 
     Parameters
