@@ -98,7 +98,7 @@ def build(board, config, out, *, synth=True, say=_say):
             (partial / name).write_text(text)
         write_software(partial)
         write_pages(partial)
-        (partial / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        (partial / "config.json").write_text(json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
         (partial / "vivado.tcl").write_text(board.project(sorted(files), TOP))
         (partial / REPORT).write_text(json.dumps(report, indent=2) + "\n")
         (partial / "report.txt").write_text(_text(report))

@@ -128,15 +128,20 @@ class EngineConfig:
 
     @classmethod
     def from_dict(cls, values):
-        """Build from a mapping; unknown or missing keys raise :class:`AlloyError`."""
+        """Build from a mapping; unknown or missing keys, and a ``digest`` of another configuration, raise :class:`AlloyError`."""
+        digest = values.get("digest")
+        values = {k: v for k, v in values.items() if k != "digest"}
         known = {f.name for f in fields(cls)}
         for key in values:
             if key not in known:
                 raise AlloyError(f"configuration has the unknown key {key!r}: known keys are {', '.join(sorted(known))}")
         try:
-            return cls(**values)
+            config = cls(**values)
         except TypeError as error:
             raise AlloyError(f"the configuration is not complete: {error}") from None
+        if digest not in (None, config.digest):
+            raise AlloyError(f"the configuration says digest {digest} but has {config.digest}: it was edited, remove the digest")
+        return config
 
     @classmethod
     def load(cls, path):

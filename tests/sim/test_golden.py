@@ -1,0 +1,41 @@
+"""The golden model against a direct evaluation of the formulas, one output value at a time."""
+
+import numpy as np
+
+from sim import golden
+from tests.networks import random_network
+
+
+def value(network, node, tensors, n, c, y, x):
+    """One output code by the definition, in Python integers."""
+    source, out = network.tensors[node.input], network.tensors[node.output]
+    codes, kernel = tensors[node.input], node.weight.shape[2:] if node.kind == "conv" else node.kernel
+    window = [(ky, kx, y * node.stride[0] + ky - node.padding[0], x * node.stride[1] + kx - node.padding[1])
+              for ky in range(kernel[0]) for kx in range(kernel[1])]
+    window = [w for w in window if 0 <= w[2] < source.height and 0 <= w[3] < source.width]
+    if node.kind == "pool" and node.op == "max":
+        return max([int(codes[n, c, r, k]) for _, _, r, k in window], default=0)
+    if node.kind == "pool":
+        total, extra, shift = sum(int(codes[n, c, r, k]) - source.zero for _, _, r, k in window) * node.mult, 0, node.shift
+    else:
+        acc = sum(int(node.weight[c, i, ky, kx]) * (int(codes[n, i, r, k]) - source.zero)
+                  for ky, kx, r, k in window for i in range(source.channels))
+        extra = int(node.bias[c])
+        if node.residual:
+            extra += (int(tensors[node.residual][n, c, y, x]) - network.tensors[node.residual].zero) * node.res_mult
+        total, shift = acc * int(node.mult[c]), node.shift
+    return min(max((total + extra + (1 << shift - 1) >> shift) + out.zero, node.lo), node.hi)
+
+
+def test_every_layer_by_the_definition():
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        network = random_network(rng, max_size=7, max_channels=5)
+        images = rng.integers(0, 256, (2, *network.tensors["image"].shape))
+        tensors = golden.run(network, images)
+        for node in network.nodes:
+            out = tensors[node.output]
+            assert out.shape[1:] == network.tensors[node.output].shape
+            for _ in range(12):
+                at = tuple(int(rng.integers(s)) for s in out.shape)
+                assert out[at] == value(network, node, tensors, *at), (seed, node.name, at)
