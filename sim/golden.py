@@ -6,6 +6,8 @@ from spec.numerics import requantize, round_shift
 
 __all__ = ["run", "accumulate", "windows"]
 
+CHUNK = 1 << 22         # values of one block of columns: bounds the memory, whatever the number of images
+
 
 def windows(codes, kernel, stride, padding, fill):
     """Kernel windows of (N, C, H, W) as a view (N, C, rows, cols, kernel_h, kernel_w); padding reads ``fill``."""
@@ -15,13 +17,29 @@ def windows(codes, kernel, stride, padding, fill):
 
 
 def accumulate(node, codes, zero):
-    """Exact sums of ``weight * (code - zero)``: int64 (N, F, rows, cols). Uses float64 products, exact below 2**53."""
-    shifted = windows(codes - zero, node.weight.shape[2:], node.stride, node.padding, 0)
+    """Exact sums of ``weight * (code - zero)``: int64 (N, F, rows, cols).
+
+    Products of matrices in floating point: every partial sum is an integer no larger than the bound of the whole sum, so float32 is
+    exact below 2**24 and float64 below 2**53.
+
+    Parameters
+    ----------
+    node : spec.network.Conv
+    codes : int array (N, C, H, W), codes of the input tensor; ``zero`` is their zero point.
+    """
+    weights = node.weight.reshape(len(node.weight), -1).astype(np.int64)
+    codes = np.asarray(codes, np.int64) - zero
+    bound = int(np.abs(weights).sum(1).max()) * int(np.abs(codes).max(initial=0))
+    assert bound < 1 << 53
+    exact = np.float32 if bound < 1 << 24 else np.float64
+    weights, shifted = weights.T.astype(exact), windows(codes.astype(exact), node.weight.shape[2:], node.stride, node.padding, 0)
     count, _, rows, cols = shifted.shape[:4]
-    columns = shifted.transpose(0, 2, 3, 1, 4, 5).reshape(count * rows * cols, -1).astype(np.float64)
-    weights = node.weight.reshape(len(node.weight), -1).astype(np.float64)
-    assert np.abs(weights).sum(1).max() * 255 < 2 ** 53
-    return (columns @ weights.T).astype(np.int64).reshape(count, rows, cols, -1).transpose(0, 3, 1, 2)
+    step = max(1, CHUNK // (rows * cols * len(weights)))
+    sums = np.empty((count, weights.shape[1], rows, cols), np.int64)
+    for at in range(0, count, step):
+        block = shifted[at:at + step].transpose(0, 2, 3, 1, 4, 5).reshape(-1, len(weights))
+        sums[at:at + step] = (block @ weights).reshape(-1, rows, cols, weights.shape[1]).transpose(0, 3, 1, 2)
+    return sums
 
 
 def run(network, images):
@@ -29,6 +47,7 @@ def run(network, images):
 
     Parameters
     ----------
+    network : spec.network.Network
     images : int array (N, C, H, W), codes of the input tensor.
 
     Returns
