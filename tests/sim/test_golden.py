@@ -1,8 +1,10 @@
 """The golden model against a direct evaluation of the formulas, one output value at a time."""
 
 import numpy as np
+import pytest
 
 from sim import golden
+from spec.network import Conv
 from tests.networks import random_network
 
 
@@ -39,3 +41,20 @@ def test_every_layer_by_the_definition():
             for _ in range(12):
                 at = tuple(int(rng.integers(s)) for s in out.shape)
                 assert out[at] == value(network, node, tensors, *at), (seed, node.name, at)
+
+
+@pytest.mark.parametrize("peak, channels", [(119, 3), (119, 700)])
+def test_sums_are_exact(peak, channels, monkeypatch):
+    """Worst sums on both sides of float32's limit, in blocks of one image, against int64."""
+    rng = np.random.default_rng(channels)
+    weight = np.full((2, channels, 3, 3), peak, np.int16)
+    weight[1] = rng.integers(-peak, peak + 1, weight[1].shape)
+    node = Conv(name="c", input="a", output="b", weight=weight, scheme=np.full(2, 8, np.uint8), mult=np.ones(2, np.int32),
+                bias=np.zeros(2, np.int64), shift=1, lo=0, hi=255, padding=(1, 1))
+    codes = rng.integers(254, 256, (3, channels, 4, 5))
+    assert (int(np.abs(weight.astype(int)).reshape(2, -1).sum(1).max()) * 255 >= 1 << 24) == (channels == 700)
+    view = golden.windows(codes - 1, (3, 3), (1, 1), (1, 1), 0)
+    expected = np.einsum("ncyxij,fcij->nfyx", view, weight.astype(np.int64))
+    for chunk in (1, 1 << 22):
+        monkeypatch.setattr(golden, "CHUNK", chunk)
+        assert (golden.accumulate(node, codes, 1) == expected).all()
