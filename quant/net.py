@@ -21,6 +21,12 @@ def _round(x):
     return x + (torch.floor(x + 0.5) - x).detach()
 
 
+def _calm(scale, count):
+    """``scale`` with its gradient divided by sqrt(count): it sums over ``count`` values (Esser et al., LSQ, ICLR 2020, section 2.2)."""
+    factor = count ** -0.5
+    return scale * factor + (scale * (1 - factor)).detach()
+
+
 class QuantNet(nn.Module):
     """A graph (:func:`quant.graph.trace`) with a number system for each filter and a scale for each tensor.
 
@@ -94,7 +100,9 @@ class QuantNet(nn.Module):
         return out.flatten(1)
 
     def _fake_weight(self, layer):
-        weight, scale = self.weights[layer.name], self.scales[layer.name][:, None, None, None]
+        weight = self.weights[layer.name]
+        top = torch.tensor([float(levels(Scheme(int(s)))[-1]) for s in self.schemes[layer.name]])
+        scale = _calm(self.scales[layer.name], weight[0].numel() * top)[:, None, None, None]
         ratio = weight / scale
         quantized = torch.empty_like(ratio)
         low, high = torch.empty(len(ratio)), torch.empty(len(ratio))
@@ -125,7 +133,8 @@ class QuantNet(nn.Module):
             if layer.relu:
                 out = F.relu(out)
             if quantized:
-                step, zero, top = self.step(layer.output), self.zeros[layer.output], (1 << self.bits[layer.output]) - 1
+                zero, top = self.zeros[layer.output], (1 << self.bits[layer.output]) - 1
+                step = _calm(self.step(layer.output), out[0].numel() * top)
                 out = (torch.clamp(_round(out / step) + zero, 0, top) - zero) * step
             tensors[layer.output] = out
         return tensors

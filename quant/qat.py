@@ -49,7 +49,7 @@ def _arrays(path):
         raise AlloyError(f"{path} is not a whole weight file ({type(error).__name__}): it may be truncated, copy it again") from None
 
 
-def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.01):
+def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.005):
     """Quantize the float model of ``folder`` (or take its ``qat.npz`` if ``again``), train it with ``fit``, write ``qat.npz``."""
     graph = trace(load_float(model, folder / "float.npz"), train[0].shape[1:])
     if again:
