@@ -28,6 +28,11 @@ class Layer:
     residual: str = None
     relu: bool = False
 
+    @property
+    def fresh(self):
+        """Whether it is a bare convolution so far, without addition and ReLU."""
+        return self.kind == "conv" and not self.relu and self.residual is None
+
 
 @dataclass(eq=False)
 class Graph:
@@ -62,6 +67,8 @@ def trace(model, shape):
         if node.op == "placeholder":
             where[node.name], shapes["input"] = "input", tuple(shape)
         elif node.op == "output":
+            if not isinstance(node.args[0], fx.Node):
+                raise AlloyError("the model returns several values or none: return one tensor")
             return Graph("input", where[node.args[0].name], layers, shapes)
         else:
             _add(node, modules.get(node.target), layers, where, shapes, uses)
@@ -74,12 +81,13 @@ def _made(layers, tensor):
 
 
 def _add(node, module, layers, where, shapes, uses):
-    name = str(node.target).replace(".", "_") if module is not None else node.name
+    name, call = node.name, None if module is not None else node.target      # a layer used twice has two names
     sources = [where[a.name] for a in node.args if isinstance(a, fx.Node)]
     source = sources[0] if sources else None
     shape = shapes.get(source)
     before = _made(layers, source)
     alone = all(uses[a.name] == 1 for a in node.args if isinstance(a, fx.Node))
+    made = [layer for layer in layers if layer.output in sources and layer.fresh]
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         if isinstance(module, nn.Linear):
             weight, stride, padding = module.weight.reshape(len(module.weight), *_map_shape(shape, module, name)), (1, 1), (0, 0)
@@ -90,22 +98,26 @@ def _add(node, module, layers, where, shapes, uses):
             weight, stride, padding = module.weight, _pair(module.stride), _pair(module.padding)
         bias = module.bias if module.bias is not None else torch.zeros(len(weight))
         layer = Layer("conv", name, source, name, tuple(weight.shape[2:]), stride, padding, weight.detach().clone(), bias.detach().clone())
-    elif isinstance(module, nn.BatchNorm2d) and before is not None and before.kind == "conv" and not before.relu and alone:
+    elif isinstance(module, nn.BatchNorm2d):
+        if not (made and alone and module.affine and module.track_running_stats):
+            raise AlloyError(f"layer {node.target} is a batch norm that cannot be folded: put it directly behind a convolution that nothing "
+                             "else reads, with affine parameters and running statistics")
         scale = (module.weight / torch.sqrt(module.running_var + module.eps)).detach()
         before.weight = before.weight * scale[:, None, None, None]
         before.bias = (before.bias - module.running_mean) * scale + module.bias.detach()
         where[node.name] = source
         return
-    elif isinstance(module, nn.ReLU) or node.target in (torch.relu, nn.functional.relu, "relu"):
+    elif isinstance(module, nn.ReLU) or call in (torch.relu, nn.functional.relu, "relu"):
         if before is None or before.kind != "conv" or not alone:
-            raise AlloyError(f"layer {node.target} is a ReLU that does not directly follow a convolution: {SUPPORTED}")
+            raise AlloyError(f"layer {node.name} is a ReLU that does not directly follow a convolution: {SUPPORTED}")
         before.relu = True
         where[node.name] = source
         return
-    elif node.target in (operator.add, torch.add, operator.iadd, "add") and len(sources) == 2:
-        made = [layer for layer in layers if layer.output in sources and layer.kind == "conv" and not layer.relu and layer.residual is None]
-        if not made or sources[0] == sources[1] or not alone and uses[node.args[0].name] > 1 and uses[node.args[1].name] > 1:
-            raise AlloyError(f"layer {node.name} adds two tensors of which none is fresh from a convolution: {SUPPORTED}")
+    elif call in (operator.add, torch.add, operator.iadd, "add") and len(sources) == 2:
+        # The fused layer writes the sum in place of its own result, so nothing else may read that.
+        made = [layer for layer in made if sum(uses[a.name] for a in node.args if where[a.name] == layer.output) == 1]
+        if not made or sources[0] == sources[1] or node.kwargs:
+            raise AlloyError(f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: {SUPPORTED}")
         last = made[-1]
         last.residual = sources[0] if last.output == sources[1] else sources[1]
         where[node.name] = last.output
@@ -113,24 +125,24 @@ def _add(node, module, layers, where, shapes, uses):
         layers.remove(last)
         layers.append(last)
         return
-    elif isinstance(module, nn.Dropout) or isinstance(module, nn.Identity):
+    elif isinstance(module, (nn.Dropout, nn.Identity, nn.Flatten)) or call in (torch.flatten, "flatten"):
         where[node.name] = source
+        uses[node.name] = uses.get(node.name, 0) + uses[node.args[0].name] - 1      # who reads the tensor, by either name
         return
     elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
         kernel = _pair(module.kernel_size)
         if getattr(module, "ceil_mode", False) or _pair(getattr(module, "dilation", 1)) != (1, 1):
             raise AlloyError(f"layer {node.target} pools with ceil_mode or dilation: use floor mode and dilation 1")
         kind = "max" if isinstance(module, nn.MaxPool2d) else "avg"
+        if getattr(module, "divisor_override", None):
+            raise AlloyError(f"layer {node.target} averages with divisor_override: leave it out")
         if kind == "avg" and _pair(module.padding) != (0, 0):
             raise AlloyError(f"layer {node.target} averages over padding: use padding 0")
         layer = Layer(kind, name, source, name, kernel, _pair(module.stride or kernel), _pair(module.padding))
     elif isinstance(module, nn.AdaptiveAvgPool2d) and _pair(module.output_size) == (1, 1):
         layer = Layer("avg", name, source, name, tuple(shape[1:]), (1, 1), (0, 0))
-    elif isinstance(module, nn.Flatten) or node.target in (torch.flatten, "flatten"):
-        where[node.name] = source
-        return
     else:
-        raise AlloyError(f"layer {node.target} ({type(module).__name__ if module is not None else 'function'}) is not supported: {SUPPORTED}")
+        raise AlloyError(f"layer {node.name} ({type(module).__name__ if module is not None else 'function'}) is not supported: {SUPPORTED}")
     where[node.name] = name
     layers.append(layer)
     rows, cols = ((s + 2 * p - k) // st + 1 for s, p, k, st in zip(shape[1:], layer.padding, layer.kernel, layer.stride))
