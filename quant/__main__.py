@@ -24,13 +24,19 @@ def main(arguments=None):
         out = Path(args.out)
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(out.name + ".part")
-        network.save(partial)
-        os.replace(partial, out)
+        try:
+            network.save(partial)
+            os.replace(partial, out)
+        finally:
+            partial.unlink(missing_ok=True)
         for name, filters in loaded.mix().items():
             print(f"{filters:5} filters {name}")
         for name, value in loaded.accuracies(network).items():
-            print(f"accuracy {name} {value:.2%} of {len(loaded.images)} images")
+            print(f"accuracy {name} {100 * value:.1f} % of {len(loaded.images)} images")
         print(f"written to {out}")
+    except OSError as error:
+        print(f"error: {args.out} cannot be written ({error.strerror}): choose another --out", file=sys.stderr)
+        return 2
     except AlloyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spec.errors import AlloyError
-from spec.numerics import Scheme, levels, nearest_level
+from spec.numerics import FIXED8_MAX, Scheme, levels, nearest_level
 
-__all__ = ["Ratio", "assign", "best_scale"]
+__all__ = ["Ratio", "assign", "best_scale", "fit_codebook"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Ratio:
 
 def best_scale(weight, scheme, codebook=None):
     """Scale of one filter with the least squared error, searched on a grid below the one that just holds every weight."""
-    top = levels(scheme, codebook).max()
+    top = np.abs(levels(scheme, codebook)).max()
     full = np.abs(weight).max() / max(top, 1)
     if full == 0:
         return 1.0
@@ -70,3 +70,19 @@ def assign(weight, ratio):
         errors.append(((flat[index] - scale * nearest_level(flat[index] / scale, Scheme.FIXED4)) ** 2).sum())
     scheme[rest[np.argsort(errors)[::-1][:wide]]] = Scheme.FIXED8
     return scheme
+
+
+def fit_codebook(weight, size=16, rounds=30):
+    """Code book of ``size`` levels (int16, sorted) for filters (F, C, kh, kw): one-dimensional k-means (Lloyd) on the filters, each scaled
+    to -119..119."""
+    if not 1 <= size <= 16:
+        raise AlloyError(f"a code book of {size} levels: 1 to 16 are supported")
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    peak = np.abs(flat).max(1, keepdims=True)
+    values = (flat / np.where(peak > 0, peak, 1) * FIXED8_MAX).ravel()
+    centres = np.quantile(values, (np.arange(size) + 0.5) / size)
+    for _ in range(rounds):
+        nearest = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
+        count = np.bincount(nearest, minlength=size)
+        centres = np.sort(np.where(count, np.bincount(nearest, values, size) / np.maximum(count, 1), centres))
+    return np.unique(np.round(centres)).astype(np.int16)

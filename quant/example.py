@@ -16,7 +16,7 @@ from . import qat
 from .graph import trace
 from .net import QuantNet
 
-__all__ = ["EXAMPLES", "Example", "load"]
+__all__ = ["EXAMPLES", "Example", "load", "load_network"]
 
 EXAMPLES = ("fashion_mnist",)
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
@@ -51,6 +51,14 @@ def load(name, folder=None):
         raise AlloyError(f"there is no example {name!r}: choose {', '.join(EXAMPLES)}")
     folder = Path(folder or FOLDER / name)
     model = qat.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
-    with np.load(folder / "images.npz", allow_pickle=False) as data:
-        images, labels = data["images"], data["labels"]
+    data = qat.read_arrays(folder / "images.npz")
+    if not {"images", "labels"} <= set(data) or len(data["images"]) != len(data["labels"]):
+        raise AlloyError(f"{folder / 'images.npz'} does not hold one label for each image: copy it again")
+    images, labels = data["images"], data["labels"]
     return Example(model, qat.load(trace(model, images.shape[1:]), folder / "qat.npz"), images, labels)
+
+
+def load_network(name):
+    """``(network, images, labels)`` of an example: :class:`spec.network.Network`, input codes int64 (N, C, H, W), labels int64 (N,)."""
+    loaded = load(name)
+    return loaded.net.export(name), loaded.images.astype(np.int64), loaded.labels.astype(np.int64)

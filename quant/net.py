@@ -34,11 +34,12 @@ class QuantNet(nn.Module):
     ----------
     graph : quant.graph.Graph
     ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
+    codebooks : dict from layer name to its levels, for layers with code-book filters (:func:`quant.assign.fit_codebook`).
     bits : bits of activations. Tensors that are only added, pooled averages and the output have 8.
     input_scale : real value of one input code (8 bits, zero point 0).
     """
 
-    def __init__(self, graph, *, ratio=None, schemes=None, bits=5, input_scale=1 / 255):
+    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, input_scale=1 / 255):
         super().__init__()
         if not 1 <= bits <= 8:
             raise AlloyError(f"activations of {bits} bits: 1 to 8 are supported")
@@ -46,6 +47,7 @@ class QuantNet(nn.Module):
         ratio = ratio or Ratio(35, 60, 5)
         self.weights, self.biases, self.scales = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
         self.steps = nn.ParameterDict()         # log2 of the scale of each tensor
+        self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: 0}
         self.input_scale = input_scale
         for layer in graph.layers:
@@ -65,7 +67,11 @@ class QuantNet(nn.Module):
             self.schemes[layer.name] = scheme
             self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
             self.scales[layer.name] = nn.Parameter(torch.tensor(
-                [best_scale(weight[i], Scheme(int(s))) for i, s in enumerate(scheme)], dtype=torch.float32))
+                [best_scale(weight[i], Scheme(int(s)), self._book(layer, s)) for i, s in enumerate(scheme)], dtype=torch.float32))
+
+    def _book(self, layer, scheme):
+        """Code book of a filter, or None if its scheme has none."""
+        return self.codebooks.get(layer.name) if scheme == Scheme.CODEBOOK else None
 
     # -- calibration and training --------------------------------------------------------------------------------------
     @torch.no_grad()
@@ -101,13 +107,13 @@ class QuantNet(nn.Module):
 
     def _fake_weight(self, layer):
         weight = self.weights[layer.name]
-        top = torch.tensor([float(levels(Scheme(int(s)))[-1]) for s in self.schemes[layer.name]])
-        scale = _calm(self.scales[layer.name], weight[0].numel() * top)[:, None, None, None]
+        top = torch.tensor([float(np.abs(levels(Scheme(int(s)), self._book(layer, s))).max()) for s in self.schemes[layer.name]])
+        scale = _calm(self.scales[layer.name].abs(), weight[0].numel() * top)[:, None, None, None]
         ratio = weight / scale
         quantized = torch.empty_like(ratio)
         low, high = torch.empty(len(ratio)), torch.empty(len(ratio))
         for scheme in np.unique(self.schemes[layer.name]):
-            table = torch.from_numpy(levels(Scheme(int(scheme)))).float()
+            table = torch.from_numpy(levels(Scheme(int(scheme)), self._book(layer, scheme))).float()
             rows = torch.from_numpy(np.flatnonzero(self.schemes[layer.name] == scheme))
             with torch.no_grad():
                 quantized[rows] = table[torch.bucketize(ratio[rows], (table[1:] + table[:-1]) / 2, right=True)]
@@ -159,19 +165,19 @@ class QuantNet(nn.Module):
                 shift = _shift(factor)
                 nodes.append(Pool(op="avg", kernel=layer.kernel, mult=round(factor * 2 ** shift), shift=shift, lo=0, hi=top, **common))
                 continue
-            scale = self.scales[layer.name].double().numpy()
+            scale = self.scales[layer.name].abs().double().numpy()
             weight = self.weights[layer.name].double().numpy()
             scheme = self.schemes[layer.name]
-            integers = np.stack([nearest_level(w / s, Scheme(int(k))) for w, s, k in zip(weight, scale, scheme)])
-            factor = np.abs(scale) * step_in / step_out
-            integers[scale < 0] *= -1
+            integers = np.stack([nearest_level(w / s, Scheme(int(k)), self._book(layer, k)) for w, s, k in zip(weight, scale, scheme)])
+            factor = scale * step_in / step_out
+            book = self._book(layer, Scheme.CODEBOOK) if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
             extra = float(self.step(layer.residual).double()) / step_out if layer.residual else 0.0
             bias = self.biases[layer.name].double().numpy() / step_out
             shift = _shift(max(factor.max(), extra), np.abs(bias).max())
             nodes.append(Conv(
                 weight=integers.astype(np.int16), scheme=scheme, mult=np.round(factor * 2 ** shift).astype(np.int32),
                 bias=np.round(bias * 2.0 ** shift).astype(np.int64), shift=shift, lo=self.zeros[layer.output] if layer.relu else 0, hi=top,
-                residual=layer.residual, res_mult=round(extra * 2 ** shift), **common))
+                residual=layer.residual, res_mult=round(extra * 2 ** shift), codebook=book, **common))
         return Network(name=name, input=self.graph.input, output=self.graph.output, tensors=tensors, nodes=nodes)
 
     @torch.no_grad()

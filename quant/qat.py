@@ -8,12 +8,12 @@ from spec.errors import AlloyError
 from .graph import trace
 from .net import QuantNet
 
-__all__ = ["fine_tune", "save", "load", "load_float"]
+__all__ = ["fine_tune", "save", "load", "load_float", "read_arrays"]
 
 
 def load_float(model, path):
     """Put the float parameters of ``path`` (.npz) into ``model``; returns it."""
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     try:
         model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
     except (RuntimeError, TypeError) as error:
@@ -22,31 +22,33 @@ def load_float(model, path):
 
 
 def save(net, path):
-    """All parameters and schemes of a :class:`QuantNet` as one .npz."""
+    """All parameters, schemes and code books of a :class:`QuantNet` as one .npz."""
     arrays = {k: v.detach().numpy() for k, v in net.state_dict().items()}
-    np.savez_compressed(path, **arrays, **{f"scheme.{k}": v for k, v in net.schemes.items()})
+    np.savez_compressed(path, **arrays, **{f"scheme.{k}": v for k, v in net.schemes.items()},
+                        **{f"codebook.{k}": v for k, v in net.codebooks.items()})
 
 
 def load(graph, path, **options):
     """A :class:`QuantNet` over ``graph`` with the parameters of ``path``."""
-    arrays = _arrays(path)
-    schemes = {k[7:]: v for k, v in arrays.items() if k.startswith("scheme.")}
+    arrays = read_arrays(path)
+    schemes, codebooks = ({k[len(kind):]: arrays.pop(k) for k in list(arrays) if k.startswith(kind)} for kind in ("scheme.", "codebook."))
     try:
-        net = QuantNet(graph, schemes=schemes, **options)
-        net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if not k.startswith("scheme.")})
+        net = QuantNet(graph, schemes=schemes, codebooks=codebooks, **options)
+        net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
     except (KeyError, RuntimeError, IndexError) as error:
         raise AlloyError(f"{path} does not fit the model ({str(error).splitlines()[0]}): train it again") from None
     return net
 
 
-def _arrays(path):
+def read_arrays(path):
+    """Every array of an .npz, by name; any damage is one :class:`AlloyError`."""
     try:
         with np.load(path, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
-        raise AlloyError(f"there is no weight file {path}") from None
+        raise AlloyError(f"there is no file {path}") from None
     except Exception as error:      # NumPy raises whatever the damaged zip member makes it raise
-        raise AlloyError(f"{path} is not a whole weight file ({type(error).__name__}): it may be truncated, copy it again") from None
+        raise AlloyError(f"{path} is not a whole .npz file ({type(error).__name__}): it may be truncated, copy it again") from None
 
 
 def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.005):

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from quant import QuantNet, Ratio, assign, trace
+from quant import QuantNet, Ratio, assign, example, fit_codebook, qat, trace
 from quant.__main__ import main
 from quant.assign import best_scale
 from sim import golden
 from spec.errors import AlloyError
 from spec.network import Network
-from spec.numerics import Scheme, check_weights
+from spec.numerics import Scheme, check_weights, nearest_level
 
 
 class Small(nn.Module):
@@ -55,6 +55,59 @@ def test_fake_quantization_equals_golden(seed, bits, ratio):
                        * float(net.step(network.output).detach()))
 
 
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 1000))
+def test_every_scheme_is_exact_and_survives_a_file(tmp_path_factory, seed):
+    tmp_path = tmp_path_factory.mktemp("schemes")
+    rng = np.random.default_rng(seed)
+    graph = trace(Small(seed), (2, 9, 8))
+    convs = {layer.name: layer.weight.numpy() for layer in graph.layers if layer.kind == "conv"}
+    net = QuantNet(graph, schemes={name: rng.choice([int(s) for s in Scheme], len(w)).astype(np.uint8) for name, w in convs.items()},
+                   codebooks={name: fit_codebook(w) for name, w in convs.items()})
+    net.calibrate(torch.rand(4, 2, 9, 8))
+    codes = rng.integers(0, 256, (3, 2, 9, 8))
+    qat.save(net, tmp_path / "q.npz")
+    exact, expected = qat.load(graph, tmp_path / "q.npz").codes(codes), golden.run(net.export(), codes)
+    assert set(exact) == set(expected) and all((exact[name] == expected[name]).all() for name in expected)
+    net.train()(torch.rand(2, 2, 9, 8)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_fitted_codebook_beats_four_bits():
+    weight = np.random.default_rng(2).laplace(0, 1, (6, 8, 3, 3))
+    book = fit_codebook(weight)
+    assert len(book) <= 16 and np.abs(book.astype(int)).max() <= 119 and (np.diff(book) > 0).all()
+
+    def error(scheme, book=None):
+        scales = [best_scale(w, scheme, book) for w in weight]
+        return sum(((w - s * nearest_level(w / s, scheme, book)) ** 2).sum() for w, s in zip(weight, scales))
+    assert error(Scheme.CODEBOOK, book) < error(Scheme.FIXED4)
+    with pytest.raises(AlloyError, match="17 levels"):
+        fit_codebook(weight, 17)
+
+
+class Pools(nn.Module):
+    """Padded max pool, average pool, one convolution used twice, a sum behind Identity."""
+    def __init__(self):
+        super().__init__()
+        self.conv, self.max, self.avg, self.same = nn.Conv2d(2, 2, 3, 1, 1), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.Identity()
+
+    def forward(self, x):
+        x = self.max(self.conv(x))
+        return self.avg(self.same(self.conv(x)) + x)
+
+
+def test_layers_used_twice_and_pools():
+    torch.manual_seed(0)
+    model = Pools().eval()
+    net, x = QuantNet(trace(model, (2, 9, 8))), torch.rand(3, 2, 9, 8)
+    assert torch.allclose(net._run(x, quantized=False)[net.graph.output], model(x), atol=1e-5)
+    net.calibrate(x)
+    codes = np.random.default_rng(0).integers(0, 256, (3, 2, 9, 8))
+    exact, expected = net.codes(codes), golden.run(net.export(), codes)
+    assert all((exact[name] == expected[name]).all() for name in expected)
+
+
 def test_folding_keeps_the_function():
     model = Small(3).eval()
     net = QuantNet(trace(model, (2, 9, 8)))
@@ -95,7 +148,6 @@ def test_assignment_follows_variance_and_ratio():
 
 def test_best_scale_is_no_worse_than_the_full_range():
     weight = np.random.default_rng(1).normal(0, 1, 100)
-    from spec.numerics import nearest_level
 
     def error(scale):
         return ((weight - scale * nearest_level(weight / scale, Scheme.FIXED4)) ** 2).sum()
@@ -123,6 +175,40 @@ def test_unsupported_layers(model, words):
         trace(model, (2, 9, 8))
 
 
+def _model(forward, **modules):
+    """A model of ``modules`` whose forward is ``forward(model, x)``."""
+    class Model(nn.Module):
+        def forward(self, x):
+            return forward(self, x)
+    model = Model()
+    for name, module in modules.items():
+        model.add_module(name, module)
+    return model
+
+
+def _conv():
+    return nn.Conv2d(2, 2, 1)
+
+
+def _read_before_the_sum(m, x):
+    y = m.a(x)
+    return m.c(y) + (y + torch.relu(m.b(x)))
+
+
+@pytest.mark.parametrize("model, words", [
+    (_model(_read_before_the_sum, a=_conv(), b=_conv(), c=_conv()), "nothing else reads"),
+    (_model(lambda m, x: torch.add(m.a(x), x, alpha=2), a=_conv()), "does not add"),
+    (_model(lambda m, x: m.bn(m.a(x) + x), a=_conv(), bn=nn.BatchNorm2d(2)), "cannot be folded"),
+    (_model(lambda m, x: m.bn(m.a(x)), a=_conv(), bn=nn.BatchNorm2d(2, affine=False)), "cannot be folded"),
+    (_model(lambda m, x: m.relu(m.a(x)), a=_conv(), relu=nn.Sigmoid()), "Sigmoid"),
+    (_model(lambda m, x: m.p(m.a(x)), a=_conv(), p=nn.AvgPool2d(2, divisor_override=3)), "divisor_override"),
+    (_model(lambda m, x: (m.a(x), x), a=_conv()), "return one tensor"),
+])
+def test_what_would_change_the_function_is_refused(model, words):
+    with pytest.raises(AlloyError, match=words):
+        trace(model, (2, 9, 8))
+
+
 def test_shipped_example(tmp_path, capsys):
     assert main(["--out", str(tmp_path / "n.npz")]) == 0
     lines = dict(line.split()[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy"))
@@ -131,8 +217,35 @@ def test_shipped_example(tmp_path, capsys):
     assert (tmp_path / "n.npz").exists()
 
 
+def test_shipped_network_without_training_code():
+    network, images, labels = example.load_network("fashion_mnist")
+    assert network.tensors[network.input].shape == images.shape[1:] == (1, 28, 28) and images.min() >= 0 and images.max() <= 255
+    codes = golden.run(network, images[:100])[network.output].reshape(100, -1)
+    assert (codes.argmax(1) == labels[:100]).mean() > 0.8
+    for node in network.nodes:
+        if node.kind == "conv":
+            assert {Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8} == {Scheme(int(s)) for s in node.scheme}
+
+
+def test_damaged_images(tmp_path):
+    for name in ("float.npz", "qat.npz", "images.npz"):
+        (tmp_path / name).write_bytes((example.FOLDER / "fashion_mnist" / name).read_bytes())
+    (tmp_path / "images.npz").write_bytes((tmp_path / "images.npz").read_bytes()[:1000])
+    with pytest.raises(AlloyError, match="truncated"):
+        example.load("fashion_mnist", tmp_path)
+    np.savez(tmp_path / "images.npz", images=np.zeros((2, 1, 28, 28), np.uint8), labels=np.zeros(3, np.uint8))
+    with pytest.raises(AlloyError, match="one label for each image"):
+        example.load("fashion_mnist", tmp_path)
+
+
+def test_output_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["--out", str(tmp_path / "file" / "n.npz")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "cannot be written" in error
+
+
 def test_truncated_weights(tmp_path, capsys):
-    from quant import example, qat
     data = (example.FOLDER / "fashion_mnist" / "qat.npz").read_bytes()
     (tmp_path / "w.npz").write_bytes(data[:len(data) // 2])
     with pytest.raises(AlloyError, match="truncated"):
