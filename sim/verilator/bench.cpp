@@ -80,7 +80,7 @@ struct ReadPort {
         }
     }
     void sample() {
-        Request asked = request(p.araddr(), p.held());
+        Request asked = *p.arvalid ? request(p.araddr(), p.held()) : Request();
         if (waiting && (!*p.arvalid || !(asked == held))) fail("read address changed while it waited");
         waiting = *p.arvalid && !*p.arready;
         held = asked;
@@ -124,7 +124,7 @@ struct WritePort {
         }
     }
     void sample() {
-        Request asked = request(p.awaddr(), p.held());
+        Request asked = *p.awvalid ? request(p.awaddr(), p.held()) : Request();
         if (aw_waiting && (!*p.awvalid || !(asked == held_request))) fail("write address changed while it waited");
         aw_waiting = *p.awvalid && !*p.awready;
         held_request = asked;
@@ -195,39 +195,49 @@ static void reset() {
     top->rst = 0;
 }
 
+static const int PATIENCE = 1000;      // cycles for an answer on AXI4-Lite
+
+// Takes one AXI4-Lite response. The master is ready in random cycles; until then the response must stay as it is.
+template <class Value> static uint32_t response(const std::string &what, CData &valid, CData &ready, CData &resp, Value value) {
+    bool seen = false;
+    uint64_t held = 0;
+    for (int i = 0; i < PATIENCE; i++) {
+        ready = flows();
+        top->clk = 0;
+        top->eval();
+        uint64_t offered = (uint64_t)resp << 32 | value();
+        if (seen && (!valid || offered != held)) fail("response to a register " + what + " changed while it waited");
+        seen = valid;
+        held = offered;
+        bool taken = valid && ready;
+        if (taken && resp) fail("response to a register " + what + " is not OKAY");
+        tick();
+        if (taken) {
+            ready = 0;
+            return (uint32_t)offered;
+        }
+    }
+    fail("no answer to a register " + what);
+    return 0;
+}
+
 static void put(uint32_t addr, uint32_t value) {
     top->s_axi_awaddr = addr;
     top->s_axi_wdata = value;
     top->s_axi_wstrb = 15;
-    bool later = !flows();
-    top->s_axi_awvalid = 1;
-    if (!later) top->s_axi_wvalid = 1;
-    if (later) { tick(); top->s_axi_wvalid = 1; }
-    top->s_axi_bready = 1;
-    for (int i = 0; i < 1000; i++) {
-        top->clk = 0;
-        top->eval();
-        bool done = top->s_axi_bvalid;
-        tick();
-        if (done) return;
-    }
-    fail("no answer to a register write");
+    unsigned first = stall == 0 ? 0 : dice() % 3;      // both at once, the address first, the data first
+    top->s_axi_awvalid = first != 2;
+    top->s_axi_wvalid = first != 1;
+    if (first) tick();
+    if (first == 2) top->s_axi_awvalid = 1;
+    if (first == 1) top->s_axi_wvalid = 1;
+    response("write", top->s_axi_bvalid, top->s_axi_bready, top->s_axi_bresp, [] { return 0u; });
 }
 
 static uint32_t get(uint32_t addr) {
     top->s_axi_araddr = addr;
     top->s_axi_arvalid = 1;
-    top->s_axi_rready = 1;
-    for (int i = 0; i < 1000; i++) {
-        top->clk = 0;
-        top->eval();
-        bool done = top->s_axi_rvalid;
-        uint32_t value = top->s_axi_rdata;
-        tick();
-        if (done) return value;
-    }
-    fail("no answer to a register read");
-    return 0;
+    return response("read", top->s_axi_rvalid, top->s_axi_rready, top->s_axi_rresp, [] { return (uint32_t)top->s_axi_rdata; });
 }
 
 static Job read_job(const char *path) {
@@ -288,6 +298,7 @@ int main(int argc, char **argv) {
             if (run == 0 && reset_at && now - started >= reset_at) { reset(); break; }
             tick();
             if (now - started > (uint64_t)job.get("limit")) { hung = true; break; }
+            if (!violation.empty()) break;
         }
         if (top->irq)
             for (auto &r : reads)

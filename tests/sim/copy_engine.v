@@ -15,12 +15,13 @@ module alloy (
     input s_axi_wvalid, output s_axi_wready, input [31:0] s_axi_wdata, input [3:0] s_axi_wstrb,
     output reg s_axi_bvalid, input s_axi_bready, output [1:0] s_axi_bresp,
     input s_axi_arvalid, output s_axi_arready, input [11:0] s_axi_araddr, input [2:0] s_axi_arprot,
-    output reg s_axi_rvalid, input s_axi_rready, output reg [31:0] s_axi_rdata, output [1:0] s_axi_rresp,
+    output reg s_axi_rvalid, input s_axi_rready, output [31:0] s_axi_rdata, output [1:0] s_axi_rresp,
     output irq, output trace_valid, output [1:0] trace_event, output [15:0] trace_tag
 );
     localparam IDLE = 0, AR = 1, R = 2, AW = 3, W = 4, B = 5, STUCK = 6;
     localparam ADDRESS = 1, LENGTH = 2, BOUNDARY = 3, SIZE = 4, TYPE = 5, UNALIGNED = 6, OUTSIDE = 7, EARLY_LAST = 8, DATA = 9,
-               DROPPED = 10, WRITE_ADDRESS = 11, HANG = 12, NO_LAST = 13, STROBE = 14, EAGER = 15, QOS = 16;
+               DROPPED = 10, WRITE_ADDRESS = 11, HANG = 12, NO_LAST = 13, STROBE = 14, EAGER = 15, QOS = 16,
+               LITE_ERROR = 17, LITE_DATA = 18, LITE_SILENT = 19, LITE_DROPPED = 20;
     reg [2:0] state;
     reg [31:0] base_lo, base_hi, defect, count, index, cycles;
     reg [63:0] buffer [0:3];
@@ -29,19 +30,23 @@ module alloy (
     reg [7:0] code;
 
     // Registers.
-    wire write = s_axi_awvalid && s_axi_wvalid && !s_axi_bvalid;
+    reg [31:0] value;
+    reg unanswered;
+    wire write = s_axi_awvalid && s_axi_wvalid && !s_axi_bvalid && !(defect == LITE_SILENT && s_axi_awaddr == 12'h30);
     wire read = s_axi_arvalid && !s_axi_rvalid;
-    assign s_axi_awready = write, s_axi_wready = write, s_axi_arready = read, s_axi_bresp = 0, s_axi_rresp = 0;
+    assign s_axi_awready = write, s_axi_wready = write, s_axi_arready = read, s_axi_bresp = 0;
+    assign s_axi_rresp = defect == LITE_ERROR ? 2 : 0, s_axi_rdata = value ^ (defect == LITE_DATA && unanswered ? 1 : 0);
     always @(posedge clk) begin
-        if (write) s_axi_bvalid <= 1; else if (s_axi_bready) s_axi_bvalid <= 0;
+        unanswered <= s_axi_rvalid && !s_axi_rready;
+        if (write) s_axi_bvalid <= 1; else if (s_axi_bready || defect == LITE_DROPPED) s_axi_bvalid <= 0;
         if (read) begin
             s_axi_rvalid <= 1;
             case (s_axi_araddr)
-                12'h08: s_axi_rdata <= 32'hC0DE;
-                12'h10: s_axi_rdata <= {16'd0, code, 5'd0, error, done, busy};
-                12'h34: s_axi_rdata <= cycles;
-                12'h3C: s_axi_rdata <= index;
-                default: s_axi_rdata <= 0;
+                12'h08: value <= 32'hC0DE;
+                12'h10: value <= {16'd0, code, 5'd0, error, done, busy};
+                12'h34: value <= cycles;
+                12'h3C: value <= index;
+                default: value <= 0;
             endcase
         end else if (s_axi_rready) s_axi_rvalid <= 0;
         if (rst) begin s_axi_bvalid <= 0; s_axi_rvalid <= 0; end

@@ -15,7 +15,9 @@ ENGINE = Path(__file__).with_name("copy_engine.v")
 DEFECTS = {1: "read address changed", 2: "read address changed", 3: "read: burst crosses 4 KB", 4: "read: burst size or type",
            5: "read: burst size or type", 6: "read: unaligned address", 7: "read: address outside the window",
            8: "WLAST at the wrong beat", 9: "write data changed", 10: "read address changed", 11: "write address changed",
-           13: "WLAST at the wrong beat", 14: "write data changed", 15: "transfers are outstanding", 16: "read address changed"}
+           13: "WLAST at the wrong beat", 14: "write data changed", 15: "transfers are outstanding", 16: "read address changed",
+           17: "response to a register read is not OKAY", 18: "response to a register read changed", 19: "no answer to a register write",
+           20: "response to a register write changed"}
 
 
 @pytest.fixture(scope="module")
