@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 import sys
 import time
+import zipfile
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from .cycle_model import CAUSES, model
 __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 
 DONE = 2            # trace event: a compute command is complete
+IMAGES = "examples/fashion_mnist/images.npz"
 
 
 def _say(text):
@@ -136,17 +138,21 @@ def _table(result, board):
 
 
 def _images(args, network):
-    """(codes, labels or None) of the images to run."""
-    if args.images_file is None and not Path("examples/fashion_mnist/images.npz").exists():
-        raise AlloyError("no images: give --images-file")
-    path = args.images_file or "examples/fashion_mnist/images.npz"
+    """(codes, labels) of the images to run."""
+    path, shape, limit = Path(args.images_file or IMAGES), network.tensors[network.input].shape, 1 << network.tensors[network.input].bits
+    if not path.exists():
+        raise AlloyError(f"there is no file of images {path}: give --images-file")
     try:
         with np.load(path, allow_pickle=False) as data:
             images, labels = data["images"], data["labels"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise AlloyError(f"{path} holds no images and labels ({type(error).__name__})") from None
-    if images.shape[1:] != network.tensors[network.input].shape:
-        raise AlloyError(f"{path} holds images of shape {images.shape[1:]}, the network reads {network.tensors[network.input].shape}")
+    if images.shape[1:] != shape:
+        raise AlloyError(f"{path} holds images of shape {images.shape[1:]}, the network reads {shape}")
+    if labels.shape != images.shape[:1]:
+        raise AlloyError(f"{path} holds {len(images)} images and labels of shape {labels.shape}: each image needs one label")
+    if not np.issubdtype(images.dtype, np.integer) or images.size and not 0 <= images.min() <= images.max() < limit:
+        raise AlloyError(f"{path} holds images of {images.dtype} that are no codes: the network reads integers from 0 to {limit - 1}")
     return images.astype(np.int64), labels
 
 
@@ -184,7 +190,7 @@ def main(arguments=None):
     parser.add_argument("--config", help="engine configuration (JSON) instead of the board's own")
     parser.add_argument("--network", default="build/network.npz", help="integer network (python -m quant makes it)")
     parser.add_argument("--images", type=int, default=20, help="number of images")
-    parser.add_argument("--images-file", help=".npz with images (N, C, H, W) and labels")
+    parser.add_argument("--images-file", help=f".npz with images (N, C, H, W) and labels (default {IMAGES})")
     parser.add_argument("--layer", help="run one layer instead: KxK,CHANNELS,FILTERS,SIZE")
     parser.add_argument("--stalls", type=int, metavar="SEED", help="pause every bus channel at random")
     parser.add_argument("--json", help="write the result to this file")

@@ -58,22 +58,31 @@ def _tool():
 
 def _pins(config):
     """The generated header that binds the bench to the ports."""
-    names = {"read": ("arvalid", "arready", "arlen", "arsize", "arburst", "rvalid", "rready", "rlast", "rresp"),
-             "write": ("awvalid", "awready", "awlen", "awsize", "awburst", "wvalid", "wready", "wlast", "bvalid", "bready", "bresp")}
-    lines = ["#include <array>", "#include <functional>", f"static const unsigned PORT_BYTES = {config.port_bytes};"]
+    names = {"read": ("arvalid", "arready", "arlen", "arsize", "arburst", "rvalid", "rready", "rlast", "rresp", "arid", "rid"),
+             "write": ("awvalid", "awready", "awlen", "awsize", "awburst", "wvalid", "wready", "wlast", "bvalid", "bready", "bresp", "awid", "bid")}
+    held = ("id", "len", "size", "burst", "lock", "cache", "prot", "qos")       # with the address, what waits for ready
+    lines = ["#include <array>", "#include <functional>", f"static const unsigned PORT_BYTES = {config.port_bytes}, HELD = {len(held)};"]
     lines += [f"static const uint32_t {r.name} = {r.offset};" for r in REGISTERS]
     for kind, extra in (("read", "void *rdata; std::function<uint64_t()> araddr;"),
                         ("write", "void *wdata; std::function<uint64_t()> awaddr, wstrb;")):
-        lines.append(f"struct {kind.capitalize()}Pins {{ CData {', '.join('*' + n for n in names[kind])}; {extra} }};")
+        lines.append(f"struct {kind.capitalize()}Pins {{ CData {', '.join('*' + n for n in names[kind])}; {extra} "
+                     "std::function<std::array<CData *, HELD>()> held; };")
     lines += ["template <class Reads, class Writes> static void bind(Valloy &t, Reads &reads, Writes &writes) {",
               f"  reads.resize({config.ports});"]
     for i in range(config.ports):
         lines += [f"  reads[{i}].p.{n} = &t.m{i}_axi_{n};" for n in names["read"]]
-        lines += [f"  reads[{i}].p.rdata = &t.m{i}_axi_rdata; reads[{i}].p.araddr = [&t] {{ return (uint64_t)t.m{i}_axi_araddr; }};"]
+        lines += [f"  reads[{i}].p.rdata = &t.m{i}_axi_rdata; reads[{i}].p.araddr = [&t] {{ return (uint64_t)t.m{i}_axi_araddr; }};",
+                  f"  reads[{i}].p.held = [&t] {{ return {_list(f't.m{i}_axi_ar', held)}; }};"]
     lines += [f"  writes.p.{n} = &t.m0_axi_{n};" for n in names["write"]]
     lines += ["  writes.p.wdata = (void *)&t.m0_axi_wdata; writes.p.awaddr = [&t] { return (uint64_t)t.m0_axi_awaddr; };",
-              "  writes.p.wstrb = [&t] { return (uint64_t)t.m0_axi_wstrb; };", "}"]
+              "  writes.p.wstrb = [&t] { return (uint64_t)t.m0_axi_wstrb; };",
+              f"  writes.p.held = [&t] {{ return {_list('t.m0_axi_aw', held)}; }};", "}"]
     return "\n".join(lines) + "\n"
+
+
+def _list(prefix, names):
+    """C++ array of the addresses of members."""
+    return f"std::array<CData *, HELD>{{{{{', '.join(f'&{prefix}{n}' for n in names)}}}}}"
 
 
 def build(files, config, cache, *, report=print, optimize="-O1"):
@@ -141,7 +150,8 @@ class Model:
         latency : cycles from a read address to its first data, and from the last write data to the response.
         bytes_per_cycle : of each port; the port's width if None.
         stall : probability that a channel of any port pauses in a cycle, drawn with ``seed``.
-        bad_read, bad_write : number of the beat of port 0 that answers SLVERR. abort_at, reset_at : cycle of the first run.
+        bad_read, bad_write : number of the beat of port 0, from the reset, that answers SLVERR. abort_at, reset_at : cycle of the first
+            run, counted from the write that starts it; 0 is never.
         report : called with the number of finished images.
 
         Returns

@@ -41,7 +41,21 @@ static bool legal(const char *name, uint64_t addr, unsigned len, unsigned size, 
     return true;
 }
 
-struct Burst { uint64_t addr; unsigned beats; uint64_t ready; bool ok; };
+struct Burst { uint64_t addr; unsigned beats; uint64_t ready; bool ok; unsigned id; };
+
+// The payload of an address channel: it must not move while valid waits for ready.
+struct Request {
+    uint64_t addr = 0;
+    std::array<CData, HELD> rest{};
+    bool operator==(const Request &other) const { return addr == other.addr && rest == other.rest; }
+};
+
+static Request request(uint64_t addr, const std::array<CData *, HELD> &pins) {
+    Request r;
+    r.addr = addr;
+    for (unsigned i = 0; i < HELD; i++) r.rest[i] = *pins[i];
+    return r;
+}
 
 struct ReadPort {
     ReadPins p;
@@ -49,7 +63,7 @@ struct ReadPort {
     double tokens = 0, rate;
     uint64_t latency, beat = 0, bad_beat;
     bool waiting = false, offered = false;
-    uint64_t held_addr = 0;
+    Request held;
     void drive() {
         *p.arready = bursts.size() < 64 && flows();
         tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
@@ -60,18 +74,19 @@ struct ReadPort {
             if (b.ok) std::memcpy(p.rdata, &dram[b.addr - base], PORT_BYTES); else std::memset(p.rdata, 0, PORT_BYTES);
             *p.rresp = !b.ok || beat == bad_beat ? 2 : 0;
             *p.rlast = b.beats == 1;
+            *p.rid = b.id;
             *p.rvalid = 1;
             beat++;
         }
     }
     void sample() {
-        uint64_t addr = p.araddr();
-        if (waiting && (!*p.arvalid || addr != held_addr)) fail("read address changed while it waited");
+        Request asked = *p.arvalid ? request(p.araddr(), p.held()) : Request();
+        if (waiting && (!*p.arvalid || !(asked == held))) fail("read address changed while it waited");
         waiting = *p.arvalid && !*p.arready;
-        held_addr = addr;
+        held = asked;
         if (*p.arvalid && *p.arready) {
-            bool ok = legal("read", addr, *p.arlen, *p.arsize, *p.arburst);
-            bursts.push_back({addr, *p.arlen + 1u, now + latency, ok});
+            bool ok = legal("read", asked.addr, *p.arlen, *p.arsize, *p.arburst);
+            bursts.push_back({asked.addr, *p.arlen + 1u, now + latency, ok, *p.arid});
         }
         if (offered && *p.rready) {
             Burst &b = bursts.front();
@@ -81,6 +96,7 @@ struct ReadPort {
         }
     }
     void release() { if (!offered) *p.rvalid = 0; }
+    bool idle() const { return bursts.empty(); }
     void reset() { bursts.clear(); offered = waiting = false; *p.rvalid = 0; tokens = 0; }
 };
 
@@ -89,12 +105,12 @@ struct WritePort {
     std::deque<Burst> bursts;
     struct Beat { uint8_t data[PORT_BYTES]; uint64_t strb; bool last; };
     std::deque<Beat> beats;
-    struct Response { uint64_t ready; unsigned resp; };
+    struct Response { uint64_t ready; unsigned resp, id; };
     std::deque<Response> responses;
     double tokens = 0, rate;
     uint64_t latency, beat = 0, bad_beat;
     bool aw_waiting = false, w_waiting = false, offered = false, bad = false;
-    uint64_t held_addr = 0;
+    Request held_request;
     Beat held;
     void drive() {
         tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
@@ -104,13 +120,14 @@ struct WritePort {
             offered = true;
             *p.bvalid = 1;
             *p.bresp = responses.front().resp;
+            *p.bid = responses.front().id;
         }
     }
     void sample() {
-        uint64_t addr = p.awaddr();
-        if (aw_waiting && (!*p.awvalid || addr != held_addr)) fail("write address changed while it waited");
+        Request asked = *p.awvalid ? request(p.awaddr(), p.held()) : Request();
+        if (aw_waiting && (!*p.awvalid || !(asked == held_request))) fail("write address changed while it waited");
         aw_waiting = *p.awvalid && !*p.awready;
-        held_addr = addr;
+        held_request = asked;
         Beat now_beat;
         std::memcpy(now_beat.data, p.wdata, PORT_BYTES);
         now_beat.strb = p.wstrb();
@@ -120,7 +137,7 @@ struct WritePort {
         w_waiting = *p.wvalid && !*p.wready;
         held = now_beat;
         if (*p.awvalid && *p.awready)
-            bursts.push_back({addr, *p.awlen + 1u, 0, legal("write", addr, *p.awlen, *p.awsize, *p.awburst)});
+            bursts.push_back({asked.addr, *p.awlen + 1u, 0, legal("write", asked.addr, *p.awlen, *p.awsize, *p.awburst), *p.awid});
         if (*p.wvalid && *p.wready) { beats.push_back(now_beat); tokens -= PORT_BYTES; }
         while (!bursts.empty() && !beats.empty()) {
             Burst &b = bursts.front();
@@ -132,7 +149,7 @@ struct WritePort {
             b.addr += PORT_BYTES;
             beats.pop_front();
             if (--b.beats == 0) {
-                responses.push_back({now + latency, bad ? 2u : 0u});
+                responses.push_back({now + latency, bad ? 2u : 0u, b.id});
                 bad = false;
                 bursts.pop_front();
             }
@@ -140,6 +157,7 @@ struct WritePort {
         if (offered && *p.bready) { responses.pop_front(); offered = false; }
     }
     void release() { if (!offered) *p.bvalid = 0; }
+    bool idle() const { return bursts.empty() && beats.empty() && responses.empty(); }
     void reset() { bursts.clear(); beats.clear(); responses.clear(); offered = aw_waiting = w_waiting = bad = false; *p.bvalid = 0; tokens = 0; }
 };
 
@@ -177,39 +195,49 @@ static void reset() {
     top->rst = 0;
 }
 
+static const int PATIENCE = 1000;      // cycles for an answer on AXI4-Lite
+
+// Takes one AXI4-Lite response. The master is ready in random cycles; until then the response must stay as it is.
+template <class Value> static uint32_t response(const std::string &what, CData &valid, CData &ready, CData &resp, Value value) {
+    bool seen = false;
+    uint64_t held = 0;
+    for (int i = 0; i < PATIENCE; i++) {
+        ready = flows();
+        top->clk = 0;
+        top->eval();
+        uint64_t offered = (uint64_t)resp << 32 | value();
+        if (seen && (!valid || offered != held)) fail("response to a register " + what + " changed while it waited");
+        seen = valid;
+        held = offered;
+        bool taken = valid && ready;
+        if (taken && resp) fail("response to a register " + what + " is not OKAY");
+        tick();
+        if (taken) {
+            ready = 0;
+            return (uint32_t)offered;
+        }
+    }
+    fail("no answer to a register " + what);
+    return 0;
+}
+
 static void put(uint32_t addr, uint32_t value) {
     top->s_axi_awaddr = addr;
     top->s_axi_wdata = value;
     top->s_axi_wstrb = 15;
-    bool later = !flows();
-    top->s_axi_awvalid = 1;
-    if (!later) top->s_axi_wvalid = 1;
-    if (later) { tick(); top->s_axi_wvalid = 1; }
-    top->s_axi_bready = 1;
-    for (int i = 0; i < 1000; i++) {
-        top->clk = 0;
-        top->eval();
-        bool done = top->s_axi_bvalid;
-        tick();
-        if (done) return;
-    }
-    fail("no answer to a register write");
+    unsigned first = stall == 0 ? 0 : dice() % 3;      // both at once, the address first, the data first
+    top->s_axi_awvalid = first != 2;
+    top->s_axi_wvalid = first != 1;
+    if (first) tick();
+    if (first == 2) top->s_axi_awvalid = 1;
+    if (first == 1) top->s_axi_wvalid = 1;
+    response("write", top->s_axi_bvalid, top->s_axi_bready, top->s_axi_bresp, [] { return 0u; });
 }
 
 static uint32_t get(uint32_t addr) {
     top->s_axi_araddr = addr;
     top->s_axi_arvalid = 1;
-    top->s_axi_rready = 1;
-    for (int i = 0; i < 1000; i++) {
-        top->clk = 0;
-        top->eval();
-        bool done = top->s_axi_rvalid;
-        uint32_t value = top->s_axi_rdata;
-        tick();
-        if (done) return value;
-    }
-    fail("no answer to a register read");
-    return 0;
+    return response("read", top->s_axi_rvalid, top->s_axi_rready, top->s_axi_rresp, [] { return (uint32_t)top->s_axi_rdata; });
 }
 
 static Job read_job(const char *path) {
@@ -264,13 +292,17 @@ int main(int argc, char **argv) {
         put(WATCHDOG, (uint32_t)job.get("watchdog")); put(IRQ_STATUS, 3); put(IRQ_ENABLE, 3);
         uint64_t started = now;
         put(CTRL, 1);
-        bool hung = false;
+        bool hung = false, aborted = run || !abort_at;
         while (!top->irq) {
-            if (run == 0 && abort_at && now - started == abort_at) put(CTRL, 2);
-            if (run == 0 && reset_at && now - started == reset_at) { reset(); break; }
+            if (!aborted && now - started >= abort_at) { put(CTRL, 2); aborted = true; }
+            if (run == 0 && reset_at && now - started >= reset_at) { reset(); break; }
             tick();
             if (now - started > (uint64_t)job.get("limit")) { hung = true; break; }
+            if (!violation.empty()) break;
         }
+        if (top->irq)
+            for (auto &r : reads)
+                if (!r.idle() || !writes.idle()) fail("transfers are outstanding at the interrupt");
         uint32_t status = get(STATUS);
         uint64_t cycles = get(CYCLES_LO);
         cycles |= (uint64_t)get(CYCLES_HI) << 32;
