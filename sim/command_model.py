@@ -1,109 +1,243 @@
 """Executes the emitted commands on NumPy, as docs/architecture.md says, in a random legal order of the three queues.
 
-It keeps the bit patterns of the hardware (one's-complement sums, joined digits) and refuses what the hardware would get wrong in
-silence: reading words that nothing has written, semaphores that never come, addresses outside the window.
+Commands are not atomic: a load owns its destination from its start until it lands, a CONV gives ``feed`` before the post unit reads its
+parameters and residual, and the next CONV may be fed before the outputs of this one are written. What a program orders by semaphores
+alone is therefore seen to be ordered, or seen to be wrong. It keeps the bit patterns of the hardware (one's-complement sums, joined digits)
+and refuses what the hardware would get wrong in silence: words that nothing has written or that are just being written, semaphores that
+never come, addresses outside the window or a buffer, sums that overflow.
 """
 
+from collections import deque
 from random import Random
 
 import numpy as np
 
-from spec.commands import PARAM_BYTES, PARAM_FIELDS, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record
+from spec.commands import (PARAM_BYTES, PARAM_FIELDS, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record)
 from spec.errors import AlloyError
 from spec.numerics import pot_value
 
 __all__ = ["CommandModel", "run"]
 
-QUEUES = {Opcode.LOAD_WEIGHTS: 0, Opcode.LOAD_PARAMS: 0, Opcode.LOAD_TAPS: 0, Opcode.LOAD_ACT: 0,
-          Opcode.CONV: 1, Opcode.POOL: 1, Opcode.STORE_ACT: 2, Opcode.END: 3}
-EMPTY = -1      # a code that nothing has written
+QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
+          Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
+EMPTY = -1              # a word that nothing has written, or that is just being written
+LOADS_AHEAD = 3         # loads whose data may be under way
+POSTS_AHEAD = 3         # commands that the feeder may be ahead of the post unit
+SUM_BITS = 48           # of the requantizer
 
 
 def run(program, config, codes, seed=0):
-    """Run one image of input codes (C, H, W); returns every output region's codes by tensor name."""
+    """Run one image of input codes (C, H, W); returns every output region's codes by tensor name.
+
+    ``seed`` chooses the order in which the queues and units make progress. Raises :class:`AlloyError` naming the layer.
+    """
     model = CommandModel(program, config)
     model.dram[program.input.offset:program.input.offset + program.input.size] = np.frombuffer(program.pack_input(codes), np.uint8)
     model.execute(seed)
-    return {name: program.unpack(name, model.dram[r.offset:r.offset + r.size].tobytes()) for name, r in program.outputs.items()}
+    return {name: model.output(name) for name in program.outputs}
 
 
 class CommandModel:
-    """State of the engine at command level; ``dram`` is the window."""
+    """State of the engine at command level; ``dram`` is the window, a byte in each entry or :data:`EMPTY`."""
 
     def __init__(self, program, config):
         if program.digest != config.digest:
             raise AlloyError(f"the program was compiled for configuration {program.digest}, this one is {config.digest}: compile it again")
         self.config, self.program = config, program
-        self.dram = np.zeros(program.window_size, np.uint8)
+        self.dram = np.full(program.window_size, EMPTY, np.int16)
         self.dram[:len(program.image)] = np.frombuffer(program.image, np.uint8)
-        self.act = np.full((2, config.pixels, config.act_depth, config.ic), EMPTY, np.int64)
-        self.weights = np.zeros((config.weight_depth, config.slots, config.ic), np.int64)
+        self.act = np.full((2, config.pixels, config.act_depth, config.ic), EMPTY, np.int16)
+        self.weights = np.full((config.weight_depth, config.slots, config.ic), EMPTY, np.int8)
         self.params = [None] * (config.param_depth * config.slots)
         self.taps = [None] * config.tap_depth
         self.acc = None
 
-    def execute(self, seed=0):
-        """Run to END; raises :class:`AlloyError` for a deadlock."""
-        dice, queues, tokens = Random(seed), [[], [], [], []], [0] * SEMAPHORES
-        for record in self.program.commands:
-            command = unpack(record)
-            queues[QUEUES[command["opcode"]]].append(command)
-        while any(queues[:3]):
-            ready = [q for q in range(3) if queues[q] and all(tokens[s] for s in _bits(queues[q][0]["wait"]))]
-            if not ready:
-                raise AlloyError(f"the program is stuck: layer {[q[0]['tag'] for q in queues[:3] if q]} waits for semaphores that never come")
-            command = queues[dice.choice(ready)].pop(0)
-            for s in _bits(command["wait"]):
-                tokens[s] -= 1
-            getattr(self, "_" + command["opcode"].name.lower())(command)
-            for s in _bits(command["post"]) + _bits(command["feed"]):
-                tokens[s] += 1
-                assert tokens[s] <= SEMAPHORE_MAX
-        assert not any(tokens), tokens
+    def output(self, name):
+        """Codes (C, H, W) of an output region after :meth:`execute`."""
+        region = self.program.outputs[name]
+        data = self.dram[region.offset:region.offset + region.size]
+        if self.program.unpack(name, (data == EMPTY).astype(np.uint8).tobytes()).any():
+            raise AlloyError(f"tensor {name} has values that nothing has written")
+        return self.program.unpack(name, data.astype(np.uint8).tobytes())
 
+    # -- control -------------------------------------------------------------------------------------------------------
+    def execute(self, seed=0):
+        """Run to END; raises :class:`AlloyError` for a deadlock, a semaphore overflow and semaphores that are left over."""
+        dice = Random(seed)
+        self.tokens = [0] * SEMAPHORES
+        self.coming = deque(unpack(record) for record in self.program.commands)
+        self.queues = {name: deque() for name in ("load", "compute", "store")}
+        self.landing, self.feeding, self.posting, self.writing = deque(), None, deque(), None
+        # Unlimited queues allow more orders, the real depth fewer: both must be right.
+        self.depth = dice.choice((self.config.queue_depth, len(self.coming)))
+        # A favoured event makes one unit run ahead of the others as far as the semaphores let it.
+        events = (self._fetch, self._start_load, self._land, self._issue, self._feed, self._read, self._write, self._store)
+        favour = {event: 10 ** dice.uniform(-1.5, 1.5) for event in events}
+        while True:
+            able = [event for event in events if event(False)]
+            if not able:
+                break
+            dice.choices(able, [favour[event] for event in able])[0](True)
+        stuck = sorted({queue[0]["tag"] for queue in self.queues.values() if queue})
+        if stuck:
+            raise AlloyError(f"the program is stuck: layer {stuck} waits for semaphores that never come")
+        if any(self.tokens):
+            raise AlloyError(f"semaphores are left over at the end: {self.tokens}")
+
+    def _give(self, mask):
+        for s in _bits(mask):
+            self.tokens[s] += 1
+            if self.tokens[s] > SEMAPHORE_MAX:
+                raise AlloyError(f"semaphore {s} overflows: it counts to {SEMAPHORE_MAX}")
+
+    def _ready(self, queue):
+        return bool(self.queues[queue]) and all(self.tokens[s] for s in _bits(self.queues[queue][0]["wait"]))
+
+    def _take(self, queue):
+        command = self.queues[queue].popleft()
+        for s in _bits(command["wait"]):
+            self.tokens[s] -= 1
+        return command
+
+    # Each event tells whether it is possible (``go`` false) or happens (``go`` true).
+    def _fetch(self, go):
+        if not go:
+            return bool(self.coming) and (self.coming[0]["opcode"] == Opcode.END
+                                          or len(self.queues[QUEUES[self.coming[0]["opcode"]]]) < self.depth)
+        command = self.coming.popleft()
+        if command["opcode"] == Opcode.END:
+            self.coming.clear()
+        else:
+            self.queues[QUEUES[command["opcode"]]].append(command)
+
+    def _start_load(self, go):
+        if not go:
+            return len(self.landing) < LOADS_AHEAD and self._ready("load")
+        command = self._take("load")
+        land = getattr(self, "_" + command["opcode"].name.lower())(command)
+        self.landing.append((command, land))
+
+    def _land(self, go):
+        if not go:
+            return bool(self.landing)
+        command, land = self.landing.popleft()
+        land()
+        self._give(command["post"])
+
+    def _issue(self, go):
+        if not go:
+            return self.feeding is None and len(self.posting) < POSTS_AHEAD and self._ready("compute")
+        command = self._take("compute")
+        if command["opcode"] == Opcode.POOL:
+            self.posting.append((command, None))
+        else:
+            self.feeding = command
+
+    def _feed(self, go):
+        if not go:
+            return self.feeding is not None
+        command, self.feeding = self.feeding, None
+        self.posting.append((command, self._conv(command)))
+        self._give(command["feed"])
+
+    def _read(self, go):
+        if not go:
+            return self.writing is None and bool(self.posting)
+        command, sums = self.posting.popleft()
+        if command["opcode"] == Opcode.POOL:
+            writes = self._pool(command)
+        else:
+            writes = self._post(command, *sums) if command["acc_last"] else []
+        for place, _ in writes:
+            self.act[place] = EMPTY
+        self.writing = command, writes
+
+    def _write(self, go):
+        if not go:
+            return self.writing is not None
+        (command, writes), self.writing = self.writing, None
+        for place, codes in writes:
+            self.act[place] = codes
+        self._give(command["post"])
+
+    def _store(self, go):
+        if not go:
+            return self._ready("store")
+        command = self._take("store")
+        groups = command["out_groups"]
+        for bank, addr, at in self._pixels(command):
+            self._bytes(at, groups * self.config.act_group_bytes).reshape(groups, -1)[:, :self.config.ic] = \
+                self.act[command["mem_out"], bank, addr:addr + groups]
+        self._give(command["post"])
+
+    # -- checks --------------------------------------------------------------------------------------------------------
     def _bytes(self, start, count):
         if not 0 <= start <= start + count <= len(self.dram):
             raise AlloyError(f"DRAM bytes {start}..{start + count} are outside the window of {len(self.dram)}")
+        if start % self.config.port_bytes:
+            raise AlloyError(f"DRAM address {start} is no multiple of the port's {self.config.port_bytes} bytes")
         return self.dram[start:start + count]
 
-    # -- loads and stores ----------------------------------------------------------------------------------------------
+    def _words(self, start, count):
+        """Bytes of the window that must have been written."""
+        data = self._bytes(start, count)
+        if (data == EMPTY).any():
+            raise AlloyError(f"DRAM bytes {start}..{start + count} are loaded before anything has written them")
+        return data
+
+    @staticmethod
+    def _inside(cmd, what, last, depth):
+        if last > depth:
+            raise AlloyError(f"layer {cmd['tag']} uses {what} up to {last}, the configuration has {depth}")
+
+    # -- loads: each returns what happens when the data has landed ------------------------------------------------------
     def _load_weights(self, cmd):
         c = self.config
-        size = cmd["count"] * c.weight_beats * c.port_bytes
-        streams = np.stack([self._bytes(cmd["dram"] + i * cmd["stride"], size) for i in range(c.ports)])
+        size, where = cmd["count"] * c.weight_beats * c.port_bytes, slice(cmd["dst"], cmd["dst"] + cmd["count"])
+        self._inside(cmd, "k-words", where.stop, c.weight_depth)
+        streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], size) for i in range(c.ports)])
         beats = streams.reshape(c.ports, cmd["count"], c.weight_beats, c.port_bytes).transpose(1, 2, 0, 3).reshape(cmd["count"], -1)
         nibbles = np.stack([beats & 15, beats >> 4], 2).reshape(cmd["count"], -1)[:, :c.slots * c.ic]
-        words = nibbles.reshape(-1, c.slots, c.ic).astype(np.int64)
-        self.weights[cmd["dst"]:cmd["dst"] + cmd["count"]] = words
+        self.weights[where] = EMPTY
 
-    def _records(self, cmd, fields, table, size):
-        data = self._bytes(cmd["dram"], cmd["count"] * size).tobytes()
-        for i in range(cmd["count"]):
-            table[cmd["dst"] + i] = unpack_record(fields, data[i * size:(i + 1) * size])
+        def land():
+            self.weights[where] = nibbles.reshape(-1, c.slots, c.ic)
+        return land
+
+    def _records(self, cmd, what, fields, table, size):
+        where = slice(cmd["dst"], cmd["dst"] + cmd["count"])
+        self._inside(cmd, what, where.stop, len(table))
+        data = self._words(cmd["dram"], cmd["count"] * size).astype(np.uint8).tobytes()
+        table[where] = [None] * cmd["count"]
+
+        def land():
+            table[where] = [unpack_record(fields, data[i * size:(i + 1) * size]) for i in range(cmd["count"])]
+        return land
 
     def _load_params(self, cmd):
-        self._records(cmd, PARAM_FIELDS, self.params, PARAM_BYTES)
+        return self._records(cmd, "parameter records", PARAM_FIELDS, self.params, PARAM_BYTES)
 
     def _load_taps(self, cmd):
-        self._records(cmd, TAP_FIELDS, self.taps, TAP_BYTES)
+        return self._records(cmd, "taps", TAP_FIELDS, self.taps, TAP_BYTES)
 
-    def _pixels(self, cmd, dram):
+    def _load_act(self, cmd):
+        c, groups, writes = self.config, cmd["out_groups"], []
+        for bank, addr, at in self._pixels(cmd):
+            place = cmd["mem_out"], bank, slice(addr, addr + groups)
+            writes.append((place, self._bytes(at, groups * c.act_group_bytes).reshape(groups, -1)[:, :c.ic].copy()))
+            self.act[place] = EMPTY
+
+        def land():
+            for place, codes in writes:
+                self.act[place] = codes
+        return land
+
+    def _pixels(self, cmd):
         """(bank, address, DRAM offset) of every pixel of a LOAD_ACT or STORE_ACT."""
         size = cmd["out_groups"] * self.config.act_group_bytes
         for y, x, bank, addr in self._visit(cmd, "out", cmd["rows"], cmd["cols"]):
-            yield bank, addr, dram + y * cmd["stride"] + x * size
-
-    def _load_act(self, cmd):
-        c, groups = self.config, cmd["out_groups"]
-        for bank, addr, at in self._pixels(cmd, cmd["dram"]):
-            data = self._bytes(at, groups * c.act_group_bytes).reshape(groups, -1)[:, :c.ic]
-            self.act[cmd["mem_out"], bank, addr:addr + groups] = data
-
-    def _store_act(self, cmd):
-        c, groups = self.config, cmd["out_groups"]
-        for bank, addr, at in self._pixels(cmd, cmd["dram"]):
-            codes = self.act[cmd["mem_out"], bank, addr:addr + groups]
-            self._bytes(at, groups * c.act_group_bytes).reshape(groups, -1)[:, :c.ic] = np.where(codes == EMPTY, 0, codes)
+            self._inside(cmd, "activation words", addr + cmd["out_groups"], self.config.act_depth)
+            yield bank, addr, cmd["dram"] + y * cmd["stride"] + x * size
 
     def _visit(self, cmd, prefix, rows, cols, start=(0, 0)):
         """Pixels of a view in the order of the hardware's locator: (y, x, bank, address)."""
@@ -127,14 +261,15 @@ class CommandModel:
             cur, px, x0 = row[2 * py:2 * py + 2], v["par_x"] if v["phase_x"] else 0, 0
 
     # -- compute -------------------------------------------------------------------------------------------------------
-    def _gather(self, mem, q, tap, group, groups, base):
-        """Codes (pixels, ic) of consecutive positions ``q`` (bank rows from ``base``) at a tap's offset."""
-        c = self.config
-        at = q + tap["rot"]
-        addr = base + at // c.pixels * groups + tap["addr"] + group
-        return self.act[mem, at % c.pixels, addr % c.act_depth]
+    def _tap_records(self, cmd):
+        self._inside(cmd, "taps", cmd["tap_base"] + cmd["taps"], self.config.tap_depth)
+        taps = self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]
+        if None in taps:
+            raise AlloyError(f"layer {cmd['tag']} uses taps that are not loaded")
+        return taps
 
     def _conv(self, cmd):
+        """What the feeder and the array do; returns the sums and which of their pixels are outputs."""
         c = self.config
         npix = c.pixels // 2 if cmd["wide"] else c.pixels
         e = np.arange(cmd["tiles"] * npix)
@@ -147,71 +282,96 @@ class CommandModel:
         if cmd["acc_first"]:
             self.acc = np.zeros((digits, len(e), c.slots), np.int64)
         word = cmd["weight_base"]
-        for tap in self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]:
+        self._inside(cmd, "k-words", word + cmd["taps"] * cmd["groups"], c.weight_depth)
+        for tap in self._tap_records(cmd):
             y, x = oy + tap["dy"], ox + tap["dx"]
             inside = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
+            at = place + tap["rot"]
+            base = cmd["in_base"] + at // c.pixels * cmd["groups"] + tap["addr"]
+            if (inside & live).any():
+                self._inside(cmd, "activation words", base[inside & live].max() + cmd["groups"], c.act_depth)
             for group in range(cmd["groups"]):
-                codes = self._gather(cmd["mem_in"], place, tap, group, cmd["groups"], cmd["in_base"])
-                values, ones = self._word(word)
-                used = (values != 0).any(0)
-                if (codes[inside & live][:, used] == EMPTY).any():
+                codes = self.act[cmd["mem_in"], at % c.pixels, (base + group) % c.act_depth]
+                values, ones = self._word(cmd, word)
+                used = codes[inside & live][:, (values != 0).any(0)]
+                if (used == EMPTY).any():
                     raise AlloyError(f"layer {cmd['tag']} reads activations that nothing has written")
+                if (used >> digits * c.act_digit_bits).any():
+                    raise AlloyError(f"layer {cmd['tag']} reads codes of more than {digits * c.act_digit_bits} bits")
                 codes = np.where(inside[:, None], np.maximum(codes, 0), cmd["zero"])
                 for d in range(digits):
-                    digit = codes >> d * c.act_digit_bits & mask
-                    self.acc[d] += digit @ values.T - ones
+                    # Sums are far below 2**53: float64 is exact, and fast.
+                    digit = (codes >> d * c.act_digit_bits & mask).astype(np.float64)
+                    self.acc[d] += (digit @ values.T).astype(np.int64) - ones
                 word += 1
-        limit = 1 << c.acc_width - 1
-        assert -limit <= self.acc.min() and self.acc.max() < limit, "an accumulator overflowed"
-        if cmd["acc_last"]:
-            self._post(cmd, self.acc[0] + (self.acc[1] << c.act_digit_bits if cmd["wide"] else 0), live)
+        self._fits(cmd, "accumulator", self.acc[:, live], c.acc_width)
+        return self.acc[0] + (self.acc[1] << c.act_digit_bits if cmd["wide"] else 0), live
 
-    def _word(self, address):
-        """Integer weights (slots, ic) of a k-word and the one's-complement terms of each slot."""
+    @staticmethod
+    def _fits(cmd, what, values, bits):
+        if values.size and not -(1 << bits - 1) <= values.min() <= values.max() < 1 << bits - 1:
+            raise AlloyError(f"layer {cmd['tag']} overflows the {bits}-bit {what}")
+
+    def _word(self, cmd, address):
+        """Weights (slots, ic) of a k-word as float64 and the one's-complement terms of each slot."""
         c = self.config
         nibbles = self.weights[address]
-        dsp, lut = nibbles[:c.dsp_filters], nibbles[c.dsp_filters:]
-        values = np.concatenate([dsp - 16 * (dsp > 7), pot_value(lut)])
+        if (nibbles == EMPTY).any():
+            raise AlloyError(f"layer {cmd['tag']} uses weights that are not loaded")
+        dsp, lut = nibbles[:c.dsp_filters].astype(np.int64), nibbles[c.dsp_filters:].astype(np.int64)
+        values = np.concatenate([dsp - 16 * (dsp > 7), pot_value(lut)]).astype(np.float64)
         return values, np.concatenate([np.zeros(c.dsp_filters, np.int64), (lut > 7).sum(1)])
 
     def _post(self, cmd, acc, live):
-        c = self.config
-        start = (cmd["start_y"], cmd["start_x"])
-        # Only pixels of this command are visited.
-        out = list(zip(range(live.sum()), self._visit(cmd, "out", cmd["rows"], cmd["cols"], start)))
-        bank, addr = np.array([p[2] for _, p in out], int), np.array([p[3] for _, p in out], int)
-        res = None
-        if cmd["residual"]:
-            spots = [p for _, p in zip(range(live.sum()), self._visit(cmd, "res", cmd["rows"], cmd["cols"], start))]
-            res = np.array([p[2] for p in spots], int), np.array([p[3] for p in spots], int)
-        acc = acc[live]
+        """What the post unit does with the sums of a command: a list of (place, codes) to write."""
+        c, start, count = self.config, (cmd["start_y"], cmd["start_x"]), int(live.sum())
+
+        def places(prefix):
+            spots = [p for _, p in zip(range(count), self._visit(cmd, prefix, cmd["rows"], cmd["cols"], start))]
+            addr = np.array([p[3] for p in spots], int)
+            if count:
+                self._inside(cmd, "activation words", addr.max() + 1 + cmd["straddle"], c.act_depth)
+            return np.array([p[2] for p in spots], int), addr
+        bank, addr = places("out")
+        res = places("res") if cmd["residual"] else None
+        acc, writes = acc[live], []
+        self._inside(cmd, "parameter records", cmd["param_base"] + c.slots, len(self.params))
         for slot in range(c.slots):
             p = self.params[cmd["param_base"] + slot]
+            if p is None:
+                raise AlloyError(f"layer {cmd['tag']} uses parameters that are not loaded")
             if not p["valid"]:
                 continue
+            if p["second"] and not cmd["straddle"]:
+                raise AlloyError(f"layer {cmd['tag']} slot {slot} writes a second group, but its command has no straddle")
             value = acc[:, slot] + (acc[:, slot + 1] * 16 if p["join"] else 0)
+            self._fits(cmd, "sum of a joined pair", value, 27 if c.dsp_device == "dsp48e2" else 25)
             value = value * p["mult"] + p["bias"]
             if res is not None:
-                code = self.act[cmd["mem_res"], res[0], res[1] + p["second"], p["lane"]]
+                code = self.act[cmd["mem_res"], res[0], res[1] + p["second"], p["lane"]].astype(np.int64)
                 if (code == EMPTY).any():
                     raise AlloyError(f"layer {cmd['tag']} adds a residual that nothing has written")
                 value = value + code * cmd["res_mult"]
-            assert cmd["straddle"] or not p["second"]
-            self.act[cmd["mem_out"], bank, addr + p["second"], p["lane"]] = np.clip(value >> cmd["shift"], cmd["lo"], cmd["hi"])
+            self._fits(cmd, "requantizer", value, SUM_BITS)
+            writes.append(((cmd["mem_out"], bank, addr + p["second"], p["lane"]), np.clip(value >> cmd["shift"], cmd["lo"], cmd["hi"])))
+        return writes
 
     def _pool(self, cmd):
-        c = self.config
-        taps = self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]
+        """Maximum over the taps; a channel with an unwritten operand stays unwritten. Returns (place, codes) to write."""
+        c, taps, writes = self.config, self._tap_records(cmd), []
         sources = self._visit(cmd, "res", cmd["rows"], cmd["cols"])
         for (y, x, bank, addr), (_, _, out_bank, out_addr) in zip(sources, self._visit(cmd, "out", cmd["rows"], cmd["cols"])):
-            for group in range(cmd["groups"]):
-                best = np.zeros(c.ic, np.int64)
-                for tap in taps:
-                    if 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]:
-                        at = bank + tap["rot"]
-                        word = addr + tap["addr"] + group + (cmd["res_groups"] if at >= c.pixels else 0)
-                        best = np.maximum(best, self.act[cmd["mem_in"], at % c.pixels, word])
-                self.act[cmd["mem_out"], out_bank, out_addr + group] = best
+            best, empty = np.zeros((cmd["groups"], c.ic), np.int64), np.zeros((cmd["groups"], c.ic), bool)
+            for tap in taps:
+                if 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]:
+                    at = bank + tap["rot"]
+                    word = addr + tap["addr"] + (cmd["res_groups"] if at >= c.pixels else 0)
+                    self._inside(cmd, "activation words", word + cmd["groups"], c.act_depth)
+                    codes = self.act[cmd["mem_in"], at % c.pixels, word:word + cmd["groups"]]
+                    best, empty = np.maximum(best, codes), empty | (codes == EMPTY)
+            self._inside(cmd, "activation words", out_addr + cmd["groups"], c.act_depth)
+            writes.append(((cmd["mem_out"], out_bank, slice(out_addr, out_addr + cmd["groups"])), np.where(empty, EMPTY, best)))
+        return writes
 
 
 def _bits(mask):
