@@ -72,7 +72,7 @@ class CommandModel:
         self.depth = dice.choice((self.config.queue_depth, len(self.coming)))
         # A favoured event makes one unit run ahead of the others as far as the semaphores let it.
         events = (self._fetch, self._start_load, self._land, self._issue, self._feed, self._read, self._write, self._store)
-        favour = {event: 10 ** dice.uniform(-1.5, 1.5) for event in events}
+        favour = {event: 10 ** dice.uniform(-3, 3) for event in events}
         while True:
             able = [event for event in events if event(False)]
             if not able:
@@ -186,15 +186,15 @@ class CommandModel:
         return data
 
     @staticmethod
-    def _inside(cmd, what, last, depth):
-        if last > depth:
-            raise AlloyError(f"layer {cmd['tag']} uses {what} up to {last}, the configuration has {depth}")
+    def _inside(cmd, what, first, count, depth):
+        if not 0 <= first <= first + count <= depth:
+            raise AlloyError(f"layer {cmd['tag']} uses {what} {first}..{first + count}, the configuration has {depth}")
 
     # -- loads: each returns what happens when the data has landed ------------------------------------------------------
     def _load_weights(self, cmd):
         c = self.config
         size, where = cmd["count"] * c.weight_beats * c.port_bytes, slice(cmd["dst"], cmd["dst"] + cmd["count"])
-        self._inside(cmd, "k-words", where.stop, c.weight_depth)
+        self._inside(cmd, "k-words", cmd["dst"], cmd["count"], c.weight_depth)
         streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], size) for i in range(c.ports)])
         beats = streams.reshape(c.ports, cmd["count"], c.weight_beats, c.port_bytes).transpose(1, 2, 0, 3).reshape(cmd["count"], -1)
         nibbles = np.stack([beats & 15, beats >> 4], 2).reshape(cmd["count"], -1)[:, :c.slots * c.ic]
@@ -206,7 +206,7 @@ class CommandModel:
 
     def _records(self, cmd, what, fields, table, size):
         where = slice(cmd["dst"], cmd["dst"] + cmd["count"])
-        self._inside(cmd, what, where.stop, len(table))
+        self._inside(cmd, what, cmd["dst"], cmd["count"], len(table))
         data = self._words(cmd["dram"], cmd["count"] * size).astype(np.uint8).tobytes()
         table[where] = [None] * cmd["count"]
 
@@ -236,7 +236,7 @@ class CommandModel:
         """(bank, address, DRAM offset) of every pixel of a LOAD_ACT or STORE_ACT."""
         size = cmd["out_groups"] * self.config.act_group_bytes
         for y, x, bank, addr in self._visit(cmd, "out", cmd["rows"], cmd["cols"]):
-            self._inside(cmd, "activation words", addr + cmd["out_groups"], self.config.act_depth)
+            self._inside(cmd, "activation words", addr, cmd["out_groups"], self.config.act_depth)
             yield bank, addr, cmd["dram"] + y * cmd["stride"] + x * size
 
     def _visit(self, cmd, prefix, rows, cols, start=(0, 0)):
@@ -262,7 +262,7 @@ class CommandModel:
 
     # -- compute -------------------------------------------------------------------------------------------------------
     def _tap_records(self, cmd):
-        self._inside(cmd, "taps", cmd["tap_base"] + cmd["taps"], self.config.tap_depth)
+        self._inside(cmd, "taps", cmd["tap_base"], cmd["taps"], self.config.tap_depth)
         taps = self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]
         if None in taps:
             raise AlloyError(f"layer {cmd['tag']} uses taps that are not loaded")
@@ -282,14 +282,15 @@ class CommandModel:
         if cmd["acc_first"]:
             self.acc = np.zeros((digits, len(e), c.slots), np.int64)
         word = cmd["weight_base"]
-        self._inside(cmd, "k-words", word + cmd["taps"] * cmd["groups"], c.weight_depth)
+        self._inside(cmd, "k-words", word, cmd["taps"] * cmd["groups"], c.weight_depth)
         for tap in self._tap_records(cmd):
             y, x = oy + tap["dy"], ox + tap["dx"]
             inside = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
             at = place + tap["rot"]
             base = cmd["in_base"] + at // c.pixels * cmd["groups"] + tap["addr"]
             if (inside & live).any():
-                self._inside(cmd, "activation words", base[inside & live].max() + cmd["groups"], c.act_depth)
+                first, last = base[inside & live].min(), base[inside & live].max()
+                self._inside(cmd, "activation words", first, last - first + cmd["groups"], c.act_depth)
             for group in range(cmd["groups"]):
                 codes = self.act[cmd["mem_in"], at % c.pixels, (base + group) % c.act_depth]
                 values, ones = self._word(cmd, word)
@@ -330,12 +331,12 @@ class CommandModel:
             spots = [p for _, p in zip(range(count), self._visit(cmd, prefix, cmd["rows"], cmd["cols"], start))]
             addr = np.array([p[3] for p in spots], int)
             if count:
-                self._inside(cmd, "activation words", addr.max() + 1 + cmd["straddle"], c.act_depth)
+                self._inside(cmd, "activation words", addr.min(), np.ptp(addr) + 1 + cmd["straddle"], c.act_depth)
             return np.array([p[2] for p in spots], int), addr
         bank, addr = places("out")
         res = places("res") if cmd["residual"] else None
         acc, writes = acc[live], []
-        self._inside(cmd, "parameter records", cmd["param_base"] + c.slots, len(self.params))
+        self._inside(cmd, "parameter records", cmd["param_base"], c.slots, len(self.params))
         for slot in range(c.slots):
             p = self.params[cmd["param_base"] + slot]
             if p is None:
@@ -366,10 +367,10 @@ class CommandModel:
                 if 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]:
                     at = bank + tap["rot"]
                     word = addr + tap["addr"] + (cmd["res_groups"] if at >= c.pixels else 0)
-                    self._inside(cmd, "activation words", word + cmd["groups"], c.act_depth)
+                    self._inside(cmd, "activation words", word, cmd["groups"], c.act_depth)
                     codes = self.act[cmd["mem_in"], at % c.pixels, word:word + cmd["groups"]]
                     best, empty = np.maximum(best, codes), empty | (codes == EMPTY)
-            self._inside(cmd, "activation words", out_addr + cmd["groups"], c.act_depth)
+            self._inside(cmd, "activation words", out_addr, cmd["groups"], c.act_depth)
             writes.append(((cmd["mem_out"], out_bank, slice(out_addr, out_addr + cmd["groups"])), np.where(empty, EMPTY, best)))
         return writes
 
