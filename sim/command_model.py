@@ -1,9 +1,10 @@
-"""Executes the emitted commands on NumPy, as docs/architecture.md says, in a random legal order of the units.
+"""Executes the emitted commands on NumPy, as docs/architecture.md says, in a random legal order of the three queues.
 
-It keeps the bit patterns of the hardware (one's-complement sums, joined digits) and refuses what the hardware would get wrong in
-silence: words that nothing has written, ranges outside a memory, overflows, semaphores that never come or are left over.
-A CONV is two events, as in the engine: the feeder reads its operands and gives ``feed``; the post unit, later and in order, reads
-parameters and residual, writes the outputs and gives ``post``. The feeder may be several commands ahead.
+Commands are not atomic: a load owns its destination from its start until it lands, a CONV gives ``feed`` before the post unit reads its
+parameters and residual, and the next CONV may be fed before the outputs of this one are written. What a program orders by semaphores
+alone is therefore seen to be ordered, or seen to be wrong. It keeps the bit patterns of the hardware (one's-complement sums, joined digits)
+and refuses what the hardware would get wrong in silence: words that nothing has written or that are just being written, semaphores that
+never come, addresses outside the window or a buffer, sums that overflow.
 """
 
 from collections import deque
@@ -11,304 +12,367 @@ from random import Random
 
 import numpy as np
 
-from spec.commands import PARAM_BYTES, PARAM_FIELDS, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record
+from spec.commands import (PARAM_BYTES, PARAM_FIELDS, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record)
 from spec.errors import AlloyError
 from spec.numerics import pot_value
 
-__all__ = ["CommandModel", "run", "visit"]
+__all__ = ["CommandModel", "run"]
 
 QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
           Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
-EMPTY = -1              # a code that nothing has written
+EMPTY = -1              # a word that nothing has written, or that is just being written
+LOADS_AHEAD = 3         # loads whose data may be under way
+POSTS_AHEAD = 3         # commands that the feeder may be ahead of the post unit
 SUM_BITS = 48           # of the requantizer
 
 
 def run(program, config, codes, seed=0):
-    """Run one image of input codes (C, H, W); returns every output region's codes by tensor name."""
-    model = CommandModel(program, config)
-    model.write(program.input.offset, program.pack_input(codes))
-    model.execute(seed)
-    return {name: program.unpack(name, model.read(region, name)) for name, region in program.outputs.items()}
+    """Run one image of input codes (C, H, W); returns every output region's codes by tensor name.
 
-
-def visit(cmd, prefix, pixels, y, x, start_x=0):
-    """(bank, address) of the visited pixels ``y`` rows below the first row and in column ``x`` of a view.
-
-    The closed form of the walk in docs/architecture.md; the first row starts at column ``start_x``, all others at 0.
+    ``seed`` chooses the order in which the queues and units make progress. Raises :class:`AlloyError` naming the layer.
     """
-    v = {k[4:]: value for k, value in cmd.items() if k.startswith(prefix + "_")}
-    fx, fy = v["phase_x"], v["phase_y"]
-    first = y == 0
-    ahead = x - np.where(first, start_x, 0)                 # pixels visited before this one in its row
-    px = fx * (v["par_x"] ^ (x & 1))
-    py = fy * (v["par_y"] ^ (y & 1))
-    plane = 2 * py + px
-    rows = y >> fy                                          # steps that its plane's row has taken
-
-    def pick(cur, row):
-        return np.where(first, np.array([v[f"{cur}{p}"] for p in range(2)])[px], np.array([v[f"{row}{p}"] for p in range(4)])[plane])
-    bank = pick("cur_bank", "row_bank") + rows * v["step_bank"] + (ahead >> fx)
-    addr = pick("cur_addr", "row_addr") + rows * v["step_addr"] + bank // pixels * v["groups"]
-    return bank % pixels, addr
+    model = CommandModel(program, config)
+    model.dram[program.input.offset:program.input.offset + program.input.size] = np.frombuffer(program.pack_input(codes), np.uint8)
+    model.execute(seed)
+    return {name: model.output(name) for name in program.outputs}
 
 
 class CommandModel:
-    """State of the engine at command level.
+    """State of the engine at command level; ``dram`` is the window, a byte in each entry or :data:`EMPTY`."""
 
-    ``dram`` is the window, ``written`` tells which of its bytes hold data. ``observe(command, sums)``, if set, is called with
-    the raw sums (pixels, slots) of every finished accumulation, digits joined over lanes but not over slots.
-    """
-
-    def __init__(self, program, config, observe=None):
+    def __init__(self, program, config):
         if program.digest != config.digest:
             raise AlloyError(f"the program was compiled for configuration {program.digest}, this one is {config.digest}: compile it again")
-        self.config, self.program, self.observe = config, program, observe
-        self.dram = np.zeros(program.window_size, np.uint8)
-        self.written = np.zeros(program.window_size, bool)
-        self.write(0, program.image)
+        self.config, self.program = config, program
+        self.dram = np.full(program.window_size, EMPTY, np.int16)
+        self.dram[:len(program.image)] = np.frombuffer(program.image, np.uint8)
         self.act = np.full((2, config.pixels, config.act_depth, config.ic), EMPTY, np.int16)
-        self.weights = np.zeros((config.weight_depth, config.slots, config.ic), np.uint8)
+        self.weights = np.full((config.weight_depth, config.slots, config.ic), EMPTY, np.int8)
         self.params = [None] * (config.param_depth * config.slots)
         self.taps = [None] * config.tap_depth
         self.acc = None
-        self._posts = deque()       # (command, sums, live pixels) on their way to the post unit
-        self._tokens = [0] * SEMAPHORES
 
-    def write(self, offset, data):
-        """Put bytes into the window, as the host does."""
-        self.dram[offset:offset + len(data)] = np.frombuffer(data, np.uint8)
-        self.written[offset:offset + len(data)] = True
+    def output(self, name):
+        """Codes (C, H, W) of an output region after :meth:`execute`."""
+        region = self.program.outputs[name]
+        data = self.dram[region.offset:region.offset + region.size]
+        if self.program.unpack(name, (data == EMPTY).astype(np.uint8).tobytes()).any():
+            raise AlloyError(f"tensor {name} has values that nothing has written")
+        return self.program.unpack(name, data.astype(np.uint8).tobytes())
 
-    def read(self, region, name):
-        """Bytes of a tensor's region; every code of the tensor must have been stored."""
-        part = slice(region.offset, region.offset + region.size)
-        whole = self.written[part].reshape(region.height, region.width, region.groups, region.group_bytes)[..., :region.ic]
-        if not whole.reshape(region.height, region.width, -1)[..., :region.channels].all():
-            raise AlloyError(f"tensor {name} has codes that nothing has stored")
-        return self.dram[part].tobytes()
-
-    # -- order ---------------------------------------------------------------------------------------------------------
+    # -- control -------------------------------------------------------------------------------------------------------
     def execute(self, seed=0):
-        """Run to END; raises :class:`AlloyError` for a deadlock or a misused semaphore."""
-        dice, c = Random(seed), self.config
-        waiting = deque(unpack(record) for record in self.program.commands)
-        if not waiting or waiting.pop()["opcode"] != Opcode.END or any(x["opcode"] == Opcode.END for x in waiting):
-            raise AlloyError("the program has no END, or one that is not its last command")
-        queues = {"load": deque(), "compute": deque(), "store": deque()}
-        speed = {name: dice.choice((1, 1, 8, 64)) for name in ("fetch", "post", *queues)}
-
-        def ready(name):
-            return queues[name] and all(self._tokens[s] for s in _bits(queues[name][0]["wait"]))
-        while waiting or self._posts or any(queues.values()):
-            able = [n for n in ("load", "store") if ready(n)]
-            if ready("compute") and len(self._posts) <= c.queue_depth:
-                able.append("compute")
-            if self._posts:
-                able.append("post")
-            if waiting and len(queues[QUEUES[waiting[0]["opcode"]]]) < c.queue_depth:
-                able.append("fetch")
+        """Run to END; raises :class:`AlloyError` for a deadlock, a semaphore overflow and semaphores that are left over."""
+        dice = Random(seed)
+        self.tokens = [0] * SEMAPHORES
+        self.coming = deque(unpack(record) for record in self.program.commands)
+        self.queues = {name: deque() for name in ("load", "compute", "store")}
+        self.landing, self.feeding, self.posting, self.writing = deque(), None, deque(), None
+        # Unlimited queues allow more orders, the real depth fewer: both must be right.
+        self.depth = dice.choice((self.config.queue_depth, len(self.coming)))
+        # A favoured event makes one unit run ahead of the others as far as the semaphores let it.
+        events = (self._fetch, self._start_load, self._land, self._issue, self._feed, self._read, self._write, self._store)
+        favour = {event: 10 ** dice.uniform(-3, 3) for event in events}
+        while True:
+            able = [event for event in events if event(False)]
             if not able:
-                heads = [q[0] for q in queues.values() if q]
-                raise AlloyError("the program is stuck: " + ", ".join(f"{h['opcode'].name} of layer {h['tag']}" for h in heads)
-                                 + " wait for semaphores that never come")
-            unit = dice.choices(able, [speed[n] for n in able])[0]
-            if unit == "fetch":
-                command = waiting.popleft()
-                queues[QUEUES[command["opcode"]]].append(command)
-            elif unit == "post":
-                self._post(*self._posts.popleft())
-            else:
-                command = queues[unit].popleft()
-                for s in _bits(command["wait"]):
-                    self._tokens[s] -= 1
-                getattr(self, "_" + command["opcode"].name.lower())(command)
-                if unit != "compute":
-                    self._give(command["post"])
-        if any(self._tokens):
-            raise AlloyError(f"the program leaves semaphores behind: {self._tokens}")
+                break
+            dice.choices(able, [favour[event] for event in able])[0](True)
+        stuck = sorted({queue[0]["tag"] for queue in self.queues.values() if queue})
+        if stuck:
+            raise AlloyError(f"the program is stuck: layer {stuck} waits for semaphores that never come")
+        if any(self.tokens):
+            raise AlloyError(f"semaphores are left over at the end: {self.tokens}")
 
     def _give(self, mask):
         for s in _bits(mask):
-            self._tokens[s] += 1
-            if self._tokens[s] > SEMAPHORE_MAX:
-                raise AlloyError(f"semaphore {s} overflows")
+            self.tokens[s] += 1
+            if self.tokens[s] > SEMAPHORE_MAX:
+                raise AlloyError(f"semaphore {s} overflows: it counts to {SEMAPHORE_MAX}")
+
+    def _ready(self, queue):
+        return bool(self.queues[queue]) and all(self.tokens[s] for s in _bits(self.queues[queue][0]["wait"]))
+
+    def _take(self, queue):
+        command = self.queues[queue].popleft()
+        for s in _bits(command["wait"]):
+            self.tokens[s] -= 1
+        return command
+
+    # Each event tells whether it is possible (``go`` false) or happens (``go`` true).
+    def _fetch(self, go):
+        if not go:
+            return bool(self.coming) and (self.coming[0]["opcode"] == Opcode.END
+                                          or len(self.queues[QUEUES[self.coming[0]["opcode"]]]) < self.depth)
+        command = self.coming.popleft()
+        if command["opcode"] == Opcode.END:
+            self.coming.clear()
+        else:
+            self.queues[QUEUES[command["opcode"]]].append(command)
+
+    def _start_load(self, go):
+        if not go:
+            return len(self.landing) < LOADS_AHEAD and self._ready("load")
+        command = self._take("load")
+        land = getattr(self, "_" + command["opcode"].name.lower())(command)
+        self.landing.append((command, land))
+
+    def _land(self, go):
+        if not go:
+            return bool(self.landing)
+        command, land = self.landing.popleft()
+        land()
+        self._give(command["post"])
+
+    def _issue(self, go):
+        if not go:
+            return self.feeding is None and len(self.posting) < POSTS_AHEAD and self._ready("compute")
+        command = self._take("compute")
+        if command["opcode"] == Opcode.POOL:
+            self.posting.append((command, None))
+        else:
+            self.feeding = command
+
+    def _feed(self, go):
+        if not go:
+            return self.feeding is not None
+        command, self.feeding = self.feeding, None
+        self.posting.append((command, self._conv(command)))
+        self._give(command["feed"])
+
+    def _read(self, go):
+        if not go:
+            return self.writing is None and bool(self.posting)
+        command, sums = self.posting.popleft()
+        if command["opcode"] == Opcode.POOL:
+            writes = self._pool(command)
+        else:
+            writes = self._post(command, *sums) if command["acc_last"] else []
+        for place, _ in writes:
+            self.act[place] = EMPTY
+        self.writing = command, writes
+
+    def _write(self, go):
+        if not go:
+            return self.writing is not None
+        (command, writes), self.writing = self.writing, None
+        for place, codes in writes:
+            self.act[place] = codes
+        self._give(command["post"])
+
+    def _store(self, go):
+        if not go:
+            return self._ready("store")
+        command = self._take("store")
+        groups = command["out_groups"]
+        for bank, addr, at in self._pixels(command):
+            self._bytes(at, groups * self.config.act_group_bytes).reshape(groups, -1)[:, :self.config.ic] = \
+                self.act[command["mem_out"], bank, addr:addr + groups]
+        self._give(command["post"])
+
+    # -- checks --------------------------------------------------------------------------------------------------------
+    def _bytes(self, start, count):
+        if not 0 <= start <= start + count <= len(self.dram):
+            raise AlloyError(f"DRAM bytes {start}..{start + count} are outside the window of {len(self.dram)}")
+        if start % self.config.port_bytes:
+            raise AlloyError(f"DRAM address {start} is no multiple of the port's {self.config.port_bytes} bytes")
+        return self.dram[start:start + count]
+
+    def _words(self, start, count):
+        """Bytes of the window that must have been written."""
+        data = self._bytes(start, count)
+        if (data == EMPTY).any():
+            raise AlloyError(f"DRAM bytes {start}..{start + count} are loaded before anything has written them")
+        return data
 
     @staticmethod
     def _inside(cmd, what, first, count, depth):
-        if first < 0 or count < 1 or first + count > depth:
-            raise AlloyError(f"{cmd['opcode'].name} of layer {cmd['tag']} touches {what} {first}..{first + count - 1}, there are {depth}")
+        if not 0 <= first <= first + count <= depth:
+            raise AlloyError(f"layer {cmd['tag']} uses {what} {first}..{first + count}, the configuration has {depth}")
 
-    def _words(self, cmd, addr, more=1):
-        """Check word addresses (with ``more`` groups each) against the depth of the memories."""
-        if addr.size:
-            self._inside(cmd, "activation words", int(addr.min()), int(addr.max() - addr.min()) + more, self.config.act_depth)
-
-    # -- loads and stores ----------------------------------------------------------------------------------------------
-    def _bytes(self, cmd, start, count):
-        """Index of DRAM bytes from each ``start`` on, checked: loads read only what has been written."""
-        at = np.asarray(start)[..., None] + np.arange(count)
-        self._inside(cmd, "DRAM bytes", int(at.min()), int(at.max() - at.min()) + 1, len(self.dram))
-        if (np.asarray(start) % self.config.port_bytes).any() or cmd.get("stride", 0) % self.config.port_bytes:
-            raise AlloyError(f"{cmd['opcode'].name} of layer {cmd['tag']} has an address or stride that is no multiple of port_bytes")
-        return at
-
-    def _load(self, cmd, start, count):
-        at = self._bytes(cmd, start, count)
-        if not self.written[at].all():
-            raise AlloyError(f"{cmd['opcode'].name} of layer {cmd['tag']} reads DRAM that nothing has written")
-        return self.dram[at]
-
+    # -- loads: each returns what happens when the data has landed ------------------------------------------------------
     def _load_weights(self, cmd):
-        c, count = self.config, cmd["count"]
-        self._inside(cmd, "k-words", cmd["dst"], count, c.weight_depth)
-        streams = self._load(cmd, cmd["dram"] + np.arange(c.ports) * cmd["stride"], count * c.weight_beats * c.port_bytes)
-        beats = streams.reshape(c.ports, count, c.weight_beats, c.port_bytes).transpose(1, 2, 0, 3).reshape(count, -1)
-        nibbles = np.stack([beats & 15, beats >> 4], 2).reshape(count, -1)[:, :c.slots * c.ic]
-        self.weights[cmd["dst"]:cmd["dst"] + count] = nibbles.reshape(-1, c.slots, c.ic)
+        c = self.config
+        size, where = cmd["count"] * c.weight_beats * c.port_bytes, slice(cmd["dst"], cmd["dst"] + cmd["count"])
+        self._inside(cmd, "k-words", cmd["dst"], cmd["count"], c.weight_depth)
+        streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], size) for i in range(c.ports)])
+        beats = streams.reshape(c.ports, cmd["count"], c.weight_beats, c.port_bytes).transpose(1, 2, 0, 3).reshape(cmd["count"], -1)
+        nibbles = np.stack([beats & 15, beats >> 4], 2).reshape(cmd["count"], -1)[:, :c.slots * c.ic]
+        self.weights[where] = EMPTY
 
-    def _records(self, cmd, fields, table, size):
-        self._inside(cmd, "records", cmd["dst"], cmd["count"], len(table))
-        data = self._load(cmd, cmd["dram"], cmd["count"] * size).tobytes()
-        table[cmd["dst"]:cmd["dst"] + cmd["count"]] = [unpack_record(fields, data[i:i + size]) for i in range(0, len(data), size)]
+        def land():
+            self.weights[where] = nibbles.reshape(-1, c.slots, c.ic)
+        return land
+
+    def _records(self, cmd, what, fields, table, size):
+        where = slice(cmd["dst"], cmd["dst"] + cmd["count"])
+        self._inside(cmd, what, cmd["dst"], cmd["count"], len(table))
+        data = self._words(cmd["dram"], cmd["count"] * size).astype(np.uint8).tobytes()
+        table[where] = [None] * cmd["count"]
+
+        def land():
+            table[where] = [unpack_record(fields, data[i * size:(i + 1) * size]) for i in range(cmd["count"])]
+        return land
 
     def _load_params(self, cmd):
-        self._records(cmd, PARAM_FIELDS, self.params, PARAM_BYTES)
+        return self._records(cmd, "parameter records", PARAM_FIELDS, self.params, PARAM_BYTES)
 
     def _load_taps(self, cmd):
-        self._records(cmd, TAP_FIELDS, self.taps, TAP_BYTES)
-
-    def _region(self, cmd):
-        """(bank, address of group 0..) of every pixel of a LOAD_ACT or STORE_ACT, and the index of its codes in DRAM."""
-        c, groups = self.config, cmd["out_groups"]
-        y, x = (a.ravel() for a in np.indices((cmd["rows"], cmd["cols"])))
-        bank, addr = visit(cmd, "out", c.pixels, y, x)
-        self._words(cmd, addr, groups)
-        at = self._bytes(cmd, cmd["dram"] + y * cmd["stride"] + x * groups * c.act_group_bytes, groups * c.act_group_bytes)
-        return bank[:, None], addr[:, None] + np.arange(groups), at.reshape(-1, groups, c.act_group_bytes)[..., :c.ic]
+        return self._records(cmd, "taps", TAP_FIELDS, self.taps, TAP_BYTES)
 
     def _load_act(self, cmd):
-        bank, addr, at = self._region(cmd)
-        self.act[cmd["mem_out"], bank, addr] = np.where(self.written[at], self.dram[at], EMPTY)
+        c, groups, writes = self.config, cmd["out_groups"], []
+        for bank, addr, at in self._pixels(cmd):
+            place = cmd["mem_out"], bank, slice(addr, addr + groups)
+            writes.append((place, self._bytes(at, groups * c.act_group_bytes).reshape(groups, -1)[:, :c.ic].copy()))
+            self.act[place] = EMPTY
 
-    def _store_act(self, cmd):
-        bank, addr, at = self._region(cmd)
-        codes = self.act[cmd["mem_out"], bank, addr]
-        self.dram[at], self.written[at] = np.where(codes == EMPTY, 0, codes), codes != EMPTY
+        def land():
+            for place, codes in writes:
+                self.act[place] = codes
+        return land
+
+    def _pixels(self, cmd):
+        """(bank, address, DRAM offset) of every pixel of a LOAD_ACT or STORE_ACT."""
+        size = cmd["out_groups"] * self.config.act_group_bytes
+        for y, x, bank, addr in self._visit(cmd, "out", cmd["rows"], cmd["cols"]):
+            self._inside(cmd, "activation words", addr, cmd["out_groups"], self.config.act_depth)
+            yield bank, addr, cmd["dram"] + y * cmd["stride"] + x * size
+
+    def _visit(self, cmd, prefix, rows, cols, start=(0, 0)):
+        """Pixels of a view in the order of the hardware's locator: (y, x, bank, address)."""
+        c = self.config
+        v = {k[4:]: x for k, x in cmd.items() if k.startswith(prefix + "_")}
+
+        def wrap(bank, addr):
+            return (bank - c.pixels, addr + v["groups"]) if bank >= c.pixels else (bank, addr)
+        row = [(v[f"row_bank{p}"], v[f"row_addr{p}"]) for p in range(4)]
+        cur = [(v[f"cur_bank{p}"], v[f"cur_addr{p}"]) for p in range(2)]
+        py, px = v["par_y"], (v["par_x"] ^ (start[1] & 1)) if v["phase_x"] else 0
+        x0 = start[1]
+        for y in range(start[0], rows):
+            for x in range(x0, cols):
+                yield y, x, *cur[px]
+                cur[px] = wrap(cur[px][0] + 1, cur[px][1])
+                px ^= v["phase_x"]
+            for p in (2 * py, 2 * py + 1):
+                row[p] = wrap(row[p][0] + v["step_bank"], row[p][1] + v["step_addr"])
+            py ^= v["phase_y"]
+            cur, px, x0 = row[2 * py:2 * py + 2], v["par_x"] if v["phase_x"] else 0, 0
 
     # -- compute -------------------------------------------------------------------------------------------------------
+    def _tap_records(self, cmd):
+        self._inside(cmd, "taps", cmd["tap_base"], cmd["taps"], self.config.tap_depth)
+        taps = self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]
+        if None in taps:
+            raise AlloyError(f"layer {cmd['tag']} uses taps that are not loaded")
+        return taps
+
     def _conv(self, cmd):
-        c, groups = self.config, cmd["groups"]
+        """What the feeder and the array do; returns the sums and which of their pixels are outputs."""
+        c = self.config
         npix = c.pixels // 2 if cmd["wide"] else c.pixels
         e = np.arange(cmd["tiles"] * npix)
         place = e + (c.pixels // 2 if cmd["half"] else 0)
         flat = cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + e
         oy, ox = flat // cmd["pitch"], flat % cmd["pitch"]
         live = (oy < cmd["rows"]) & (ox < cmd["cols"])
-        self._inside(cmd, "taps", cmd["tap_base"], cmd["taps"], c.tap_depth)
-        self._inside(cmd, "k-words", cmd["weight_base"], cmd["taps"] * groups, c.weight_depth)
-        self._inside(cmd, "activation words", cmd["in_base"], 1, c.act_depth)
-        if (cmd["half"] and not cmd["wide"]) or divmod(npix, cmd["pitch"]) != (cmd["step_y"], cmd["step_x"]):
-            raise AlloyError(f"CONV of layer {cmd['tag']} has fields that contradict each other")
+        mask = (1 << c.act_digit_bits) - 1
         digits = 2 if cmd["wide"] else 1
         if cmd["acc_first"]:
             self.acc = np.zeros((digits, len(e), c.slots), np.int64)
-        for index, tap in enumerate(self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]):
-            at = cmd["weight_base"] + index * groups
-            values, ones = self._word(self.weights[at:at + groups])
+        word = cmd["weight_base"]
+        self._inside(cmd, "k-words", word, cmd["taps"] * cmd["groups"], c.weight_depth)
+        for tap in self._tap_records(cmd):
             y, x = oy + tap["dy"], ox + tap["dx"]
             inside = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
-            q = place + tap["rot"]
-            addr = cmd["in_base"] + q // c.pixels * groups + tap["addr"]
-            self._words(cmd, addr[inside & live], groups)
-            codes = self.act[cmd["mem_in"], (q % c.pixels)[:, None], (addr[:, None] + np.arange(groups)) % c.act_depth].reshape(len(e), -1)
-            used = codes[inside & live][:, values.any(0)]
-            if (used == EMPTY).any():
-                raise AlloyError(f"layer {cmd['tag']} reads activations that nothing has written")
-            codes = np.where(inside[:, None], np.maximum(codes, 0), cmd["zero"])
-            if (used >> digits * c.act_digit_bits).any() or cmd["zero"] >> digits * c.act_digit_bits:
-                raise AlloyError(f"layer {cmd['tag']} reads codes of more than {digits * c.act_digit_bits} bits")
-            mask = (1 << c.act_digit_bits) - 1
-            for d in range(digits):     # float64 products are exact: everything stays below 2**53
-                self.acc[d] += (((codes >> d * c.act_digit_bits) & mask).astype(np.float64) @ values.T).astype(np.int64) - ones
-        limit = 1 << c.acc_width - 1
-        if self.acc.min() < -limit or self.acc.max() >= limit:
-            raise AlloyError(f"layer {cmd['tag']} overflows the {c.acc_width}-bit accumulator")
-        sums = None
-        if cmd["acc_last"]:
-            sums, self.acc = self.acc[0] + (self.acc[1] << c.act_digit_bits if cmd["wide"] else 0), None
-        self._give(cmd["feed"])
-        self._posts.append((cmd, sums, np.flatnonzero(live)))
+            at = place + tap["rot"]
+            base = cmd["in_base"] + at // c.pixels * cmd["groups"] + tap["addr"]
+            if (inside & live).any():
+                first, last = base[inside & live].min(), base[inside & live].max()
+                self._inside(cmd, "activation words", first, last - first + cmd["groups"], c.act_depth)
+            for group in range(cmd["groups"]):
+                codes = self.act[cmd["mem_in"], at % c.pixels, (base + group) % c.act_depth]
+                values, ones = self._word(cmd, word)
+                used = codes[inside & live][:, (values != 0).any(0)]
+                if (used == EMPTY).any():
+                    raise AlloyError(f"layer {cmd['tag']} reads activations that nothing has written")
+                if (used >> digits * c.act_digit_bits).any():
+                    raise AlloyError(f"layer {cmd['tag']} reads codes of more than {digits * c.act_digit_bits} bits")
+                codes = np.where(inside[:, None], np.maximum(codes, 0), cmd["zero"])
+                for d in range(digits):
+                    # Sums are far below 2**53: float64 is exact, and fast.
+                    digit = (codes >> d * c.act_digit_bits & mask).astype(np.float64)
+                    self.acc[d] += (digit @ values.T).astype(np.int64) - ones
+                word += 1
+        self._fits(cmd, "accumulator", self.acc[:, live], c.acc_width)
+        return self.acc[0] + (self.acc[1] << c.act_digit_bits if cmd["wide"] else 0), live
 
-    def _word(self, nibbles):
-        """Integer weights (slots, groups*ic) of a tap's k-words and the one's-complement terms of each slot."""
+    @staticmethod
+    def _fits(cmd, what, values, bits):
+        if values.size and not -(1 << bits - 1) <= values.min() <= values.max() < 1 << bits - 1:
+            raise AlloyError(f"layer {cmd['tag']} overflows the {bits}-bit {what}")
+
+    def _word(self, cmd, address):
+        """Weights (slots, ic) of a k-word as float64 and the one's-complement terms of each slot."""
         c = self.config
-        nibbles = nibbles.astype(np.int64).transpose(1, 0, 2).reshape(c.slots, -1)
-        dsp, lut = nibbles[:c.dsp_filters], nibbles[c.dsp_filters:]
-        values = np.concatenate([dsp - 16 * (dsp > 7), pot_value(lut)])
-        return values.astype(np.float64), np.concatenate([np.zeros(c.dsp_filters, np.int64), (lut > 7).sum(1)])
+        nibbles = self.weights[address]
+        if (nibbles == EMPTY).any():
+            raise AlloyError(f"layer {cmd['tag']} uses weights that are not loaded")
+        dsp, lut = nibbles[:c.dsp_filters].astype(np.int64), nibbles[c.dsp_filters:].astype(np.int64)
+        values = np.concatenate([dsp - 16 * (dsp > 7), pot_value(lut)]).astype(np.float64)
+        return values, np.concatenate([np.zeros(c.dsp_filters, np.int64), (lut > 7).sum(1)])
 
-    def _post(self, cmd, sums, live):
-        if cmd["opcode"] == Opcode.POOL:
-            self._max(cmd)
-        elif cmd["acc_last"]:
-            self._requantize(cmd, sums, live)
-        self._give(cmd["post"])
+    def _post(self, cmd, acc, live):
+        """What the post unit does with the sums of a command: a list of (place, codes) to write."""
+        c, start, count = self.config, (cmd["start_y"], cmd["start_x"]), int(live.sum())
 
-    def _requantize(self, cmd, sums, live):
-        c = self.config
+        def places(prefix):
+            spots = [p for _, p in zip(range(count), self._visit(cmd, prefix, cmd["rows"], cmd["cols"], start))]
+            addr = np.array([p[3] for p in spots], int)
+            if count:
+                self._inside(cmd, "activation words", addr.min(), np.ptp(addr) + 1 + cmd["straddle"], c.act_depth)
+            return np.array([p[2] for p in spots], int), addr
+        bank, addr = places("out")
+        res = places("res") if cmd["residual"] else None
+        acc, writes = acc[live], []
         self._inside(cmd, "parameter records", cmd["param_base"], c.slots, len(self.params))
-        if self.observe:
-            self.observe(cmd, sums)
-        flat = cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + live
-        y, x = flat // cmd["pitch"] - cmd["start_y"], flat % cmd["pitch"]
-        if not len(live):
-            return
-        bank, addr = visit(cmd, "out", c.pixels, y, x, cmd["start_x"])
-        self._words(cmd, addr, 1 + cmd["straddle"])
-        if cmd["residual"]:
-            res_bank, res_addr = visit(cmd, "res", c.pixels, y, x, cmd["start_x"])
-            self._words(cmd, res_addr, 1 + cmd["straddle"])
-        results = []
-        joined = 1 << (27 if c.dsp_device == "dsp48e2" else 25) - 1
-        for slot, p in enumerate(self.params[cmd["param_base"]:cmd["param_base"] + c.slots]):
+        for slot in range(c.slots):
+            p = self.params[cmd["param_base"] + slot]
+            if p is None:
+                raise AlloyError(f"layer {cmd['tag']} uses parameters that are not loaded")
             if not p["valid"]:
                 continue
-            if p["second"] > cmd["straddle"] or p["lane"] >= c.ic:
-                raise AlloyError(f"layer {cmd['tag']} has a parameter record for a lane or group it does not write")
-            value = sums[live, slot] + (sums[live, slot + 1] * 16 if p["join"] else 0)
-            total = value * p["mult"] + p["bias"]
-            if cmd["residual"]:
-                code = self.act[cmd["mem_res"], res_bank, res_addr + p["second"], p["lane"]].astype(np.int64)
+            if p["second"] and not cmd["straddle"]:
+                raise AlloyError(f"layer {cmd['tag']} slot {slot} writes a second group, but its command has no straddle")
+            value = acc[:, slot] + (acc[:, slot + 1] * 16 if p["join"] else 0)
+            self._fits(cmd, "sum of a joined pair", value, 27 if c.dsp_device == "dsp48e2" else 25)
+            value = value * p["mult"] + p["bias"]
+            if res is not None:
+                code = self.act[cmd["mem_res"], res[0], res[1] + p["second"], p["lane"]].astype(np.int64)
                 if (code == EMPTY).any():
                     raise AlloyError(f"layer {cmd['tag']} adds a residual that nothing has written")
-                total = total + code * cmd["res_mult"]
-            if np.abs(value).max() >= joined or np.abs(total).max() >> SUM_BITS - 1:
-                raise AlloyError(f"layer {cmd['tag']} overflows the requantizer")
-            results.append((p, np.clip(total >> cmd["shift"], cmd["lo"], cmd["hi"])))
-        for p, codes in results:
-            self.act[cmd["mem_out"], bank, addr + p["second"], p["lane"]] = codes
+                value = value + code * cmd["res_mult"]
+            self._fits(cmd, "requantizer", value, SUM_BITS)
+            writes.append(((cmd["mem_out"], bank, addr + p["second"], p["lane"]), np.clip(value >> cmd["shift"], cmd["lo"], cmd["hi"])))
+        return writes
 
     def _pool(self, cmd):
-        self._posts.append((cmd, None, None))
-
-    def _max(self, cmd):
-        c, groups = self.config, cmd["groups"]
-        self._inside(cmd, "taps", cmd["tap_base"], cmd["taps"], c.tap_depth)
-        y, x = (a.ravel() for a in np.indices((cmd["rows"], cmd["cols"])))
-        bank, addr = visit(cmd, "res", c.pixels, y, x)
-        best = np.zeros((len(y), groups, c.ic), np.int16)
-        for tap in self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]:
-            inside = (y + tap["dy"] >= 0) & (y + tap["dy"] < tap["rows"]) & (x + tap["dx"] >= 0) & (x + tap["dx"] < tap["cols"])
-            q = bank[inside] + tap["rot"]
-            word = addr[inside] + tap["addr"] + q // c.pixels * cmd["res_groups"]
-            self._words(cmd, word, groups)
-            codes = self.act[cmd["mem_in"], (q % c.pixels)[:, None], word[:, None] + np.arange(groups)]
-            if (codes == EMPTY).all((1, 2)).any():
-                raise AlloyError(f"layer {cmd['tag']} pools activations that nothing has written")
-            best[inside] = np.where((best[inside] == EMPTY) | (codes == EMPTY), EMPTY, np.maximum(best[inside], codes))
-        out_bank, out_addr = visit(cmd, "out", c.pixels, y, x)
-        self._words(cmd, out_addr, groups)
-        self.act[cmd["mem_out"], out_bank[:, None], out_addr[:, None] + np.arange(groups)] = best
+        """Maximum over the taps; a channel with an unwritten operand stays unwritten. Returns (place, codes) to write."""
+        c, taps, writes = self.config, self._tap_records(cmd), []
+        sources = self._visit(cmd, "res", cmd["rows"], cmd["cols"])
+        for (y, x, bank, addr), (_, _, out_bank, out_addr) in zip(sources, self._visit(cmd, "out", cmd["rows"], cmd["cols"])):
+            best, empty = np.zeros((cmd["groups"], c.ic), np.int64), np.zeros((cmd["groups"], c.ic), bool)
+            for tap in taps:
+                if 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]:
+                    at = bank + tap["rot"]
+                    word = addr + tap["addr"] + (cmd["res_groups"] if at >= c.pixels else 0)
+                    self._inside(cmd, "activation words", word, cmd["groups"], c.act_depth)
+                    codes = self.act[cmd["mem_in"], at % c.pixels, word:word + cmd["groups"]]
+                    best, empty = np.maximum(best, codes), empty | (codes == EMPTY)
+            self._inside(cmd, "activation words", out_addr, cmd["groups"], c.act_depth)
+            writes.append(((cmd["mem_out"], out_bank, slice(out_addr, out_addr + cmd["groups"])), np.where(empty, EMPTY, best)))
+        return writes
 
 
 def _bits(mask):

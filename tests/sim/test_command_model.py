@@ -1,0 +1,190 @@
+"""The command model refuses what the engine would get wrong: each kind of defect, put into a good program, is seen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compiler import compile
+from compiler.hazards import SEMAPHORE
+from sim import command_model, golden
+from spec.commands import COMMAND_BYTES, Opcode, pack, unpack
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.network import Conv, Network, Tensor
+from spec.numerics import Scheme
+from tests.networks import random_config, random_network
+
+TINY = dict(act_depth=24, weight_depth=24, tap_depth=12)
+PROGRAMS = (0, 1, 5, 6, 12, 16)
+ORDERS = 12
+
+
+def case(seed, **values):
+    """A network, a configuration, input codes, the compiled program and the golden tensors."""
+    rng = np.random.default_rng(seed)
+    network, config = random_network(rng), random_config(rng, **values)
+    codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
+    return config, codes[0], compile(network, config, keep="all"), {n: t[0] for n, t in golden.run(network, codes).items()}
+
+
+def edit(program, change):
+    """The program with ``change(index, fields)`` applied to every command; a command for which it returns None is left out."""
+    kept = [new for i, record in enumerate(program.commands) if (new := change(i, unpack(record))) is not None]
+    records = b"".join(pack(fields.pop("opcode"), **{k: v for k, v in fields.items() if k != "magic"}) for fields in map(dict, kept))
+    size = program.command_count * COMMAND_BYTES
+    assert program.command_offset == 0
+    return replace(program, image=records.ljust(size, b"\0") + program.image[size:], command_count=len(kept))
+
+
+def without(program, semaphore):
+    """Nothing waits for a semaphore any more, and nothing gives it."""
+    keep = 255 & ~(1 << semaphore)
+    return edit(program, lambda i, f: f | {name: f[name] & keep for name in ("wait", "post", "feed")})
+
+
+def seen(config, codes, program, expected, orders=ORDERS):
+    """True if any order of the queues ends in an error or in wrong codes."""
+    for seed in range(orders):
+        try:
+            got = command_model.run(program, config, codes, seed)
+        except AlloyError:
+            return True
+        if any((got[name] != expected[name]).any() for name in got):
+            return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def spilled():
+    """Programs that use every kind of command: strips, accumulations in parts, all tensors stored."""
+    return [case(seed, **TINY) for seed in PROGRAMS]
+
+
+def test_every_order_of_a_good_program_is_right(spilled):
+    for config, codes, program, expected in spilled:
+        assert not seen(config, codes, program, expected)
+
+
+# A wait of a store for a load is always covered by the store's wait for the layer in between.
+@pytest.mark.parametrize("pair", [p for p in SEMAPHORE if p != ("load", "store")], ids="-".join)
+def test_a_missing_dependency_is_seen(pair, spilled):
+    assert any(seen(config, codes, without(program, SEMAPHORE[pair]), expected) for config, codes, program, expected in spilled)
+
+
+def chain(filters, size=8, channels=4, residual=False):
+    """1x1 convolutions of fixed-4 weights 7: the image to ``a`` (and ``b``), then ``a`` (plus ``b``) to ``out``."""
+    def tensor(name, count):
+        return Tensor(name=name, channels=count, height=size, width=size, bits=4)
+
+    def conv(source, out, inputs, **values):
+        return Conv(name=out, input=source, output=out, weight=np.full((filters, inputs, 1, 1), 7, np.int16), mult=np.arange(1, filters + 1, dtype=np.int32),
+                    scheme=np.full(filters, Scheme.FIXED4, np.uint8), bias=np.zeros(filters, np.int64), shift=9, lo=0, hi=15, **values)
+    nodes = [conv("image", "a", channels)] + ([conv("image", "b", channels)] if residual else [])
+    nodes.append(conv("a", "out", filters, **({"residual": "b", "res_mult": 300} if residual else {})))
+    tensors = {"image": tensor("image", channels)} | {node.output: tensor(node.output, filters) for node in nodes}
+    return Network(name="chain", input="image", output="out", tensors=tensors, nodes=nodes)
+
+
+CONFIG = EngineConfig(name="model", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64, ports=1, port_bits=32)
+
+
+@pytest.mark.parametrize("values, network", [(dict(param_depth=2), chain(24)), (dict(act_depth=12, param_depth=64), chain(4, residual=True))],
+                         ids=["params", "residual"])
+def test_what_the_post_unit_reads_is_not_free_at_feed(values, network):
+    """``feed`` frees weights, taps and input only: giving the loads their go for the rest then is an error that shows."""
+    post, config = 1 << SEMAPHORE["compute", "load"], EngineConfig.from_dict(CONFIG.to_dict() | values)
+
+    def early(index, fields):
+        if fields["opcode"] == Opcode.CONV and fields["post"] & post:
+            return fields | {"post": fields["post"] & ~post, "feed": fields["feed"] | post}
+        return fields
+    program = compile(network, config, keep="all")
+    codes = np.random.default_rng(2).integers(0, 16, network.tensors["image"].shape)
+    expected = {n: t[0] for n, t in golden.run(network, codes[None]).items()}
+    assert not seen(config, codes, program, expected)
+    assert seen(config, codes, edit(program, early), expected)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return case(3)
+
+
+def fails(plain, program, words):
+    with pytest.raises(AlloyError, match=words):
+        for seed in range(ORDERS):
+            command_model.run(program, plain[0], plain[1], seed)
+
+
+def test_deadlock(plain):
+    fails(plain, edit(plain[2], lambda i, f: f | {"post": 0}), "waits for semaphores that never come")
+
+
+def test_semaphores_left_over(plain):
+    last = max(i for i, c in enumerate(plain[2].commands) if unpack(c)["opcode"] != Opcode.END)
+    fails(plain, edit(plain[2], lambda i, f: f | {"post": 1} if i == last else f), "left over at the end")
+
+
+def test_semaphore_overflow(plain):
+    config, _, program, _ = plain
+    load = next(unpack(c) for c in program.commands if unpack(c)["opcode"] == Opcode.LOAD_TAPS) | {"wait": 0, "post": 1}
+    records = [pack(load["opcode"], **{k: v for k, v in load.items() if k not in ("opcode", "magic")})] * 300 + [pack(Opcode.END)]
+    model = command_model.CommandModel(program, config)
+    model.program = replace(program, image=b"".join(records), command_count=len(records))
+    with pytest.raises(AlloyError, match="semaphore 0 overflows: it counts to 255"):
+        model.execute()
+
+
+@pytest.mark.parametrize("opcode, words", [
+    (Opcode.LOAD_WEIGHTS, "weights that are not loaded"), (Opcode.LOAD_TAPS, "taps that are not loaded"),
+    (Opcode.LOAD_PARAMS, "parameters that are not loaded"), (Opcode.LOAD_ACT, "activations that nothing has written"),
+    (Opcode.STORE_ACT, "values that nothing has written")])
+def test_what_nothing_wrote_is_not_read(plain, opcode, words):
+    def drop(index, fields):
+        return None if fields["opcode"] == opcode else fields | {name: 0 for name in ("wait", "post", "feed")}
+    config, codes, program, _ = plain
+    model = command_model.CommandModel(program, config)
+    area = program.input
+    model.dram[area.offset:area.offset + area.size] = np.frombuffer(program.pack_input(codes), np.uint8)
+    model.program = edit(program, drop)
+    with pytest.raises(AlloyError, match=words):
+        in_order(model)
+
+
+def in_order(model):
+    """One command after the other, whatever the semaphores say; then all outputs."""
+    for record in model.program.commands:
+        command = unpack(record)
+        name = command_model.QUEUES.get(command["opcode"])
+        if name is None:
+            break
+        model.tokens = [0] * 8
+        model.queues = {n: command_model.deque() for n in ("load", "compute", "store")}
+        model.landing, model.posting = command_model.deque(), command_model.deque()
+        model.feeding = model.writing = None
+        model.queues[name].append(command)
+        events = {"load": ("_start_load", "_land"), "store": ("_store",),
+                  "compute": ("_issue", "_read", "_write") if command["opcode"] == Opcode.POOL else ("_issue", "_feed", "_read", "_write")}
+        for event in events[name]:
+            getattr(model, event)(True)
+    for output in model.program.outputs:
+        model.output(output)
+
+
+@pytest.mark.parametrize("field, opcode, value, words", [
+    ("dram", Opcode.LOAD_WEIGHTS, 1 << 31, "outside the window"), ("dram", Opcode.LOAD_TAPS, 2, "no multiple of the port"),
+    ("dst", Opcode.LOAD_WEIGHTS, 60000, "k-words .* the configuration has"), ("dst", Opcode.LOAD_PARAMS, 60000, "parameter records"),
+    ("dst", Opcode.LOAD_TAPS, 60000, "taps .* the configuration has"), ("in_base", Opcode.CONV, 60000, "activation words"),
+    ("out_cur_addr0", Opcode.CONV, 60000, "activation words"), ("param_base", Opcode.CONV, 60000, "parameter records"),
+    ("weight_base", Opcode.CONV, 60000, "k-words"), ("tap_base", Opcode.CONV, 60000, "taps")])
+def test_fields_outside_the_configuration(plain, field, opcode, value, words):
+    fails(plain, edit(plain[2], lambda i, f: f | {field: value} if f["opcode"] == opcode else f), words)
+
+
+def test_accumulator_overflow():
+    """A program that was proved for a wide accumulator on an engine with a narrow one."""
+    program = compile(chain(40), CONFIG)
+    narrow = EngineConfig.from_dict(CONFIG.to_dict() | {"acc_width": 12})
+    with pytest.raises(AlloyError, match="layer 1 overflows the 12-bit accumulator"):
+        command_model.run(replace(program, digest=narrow.digest), narrow, np.full((4, 8, 8), 15))
