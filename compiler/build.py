@@ -1,5 +1,7 @@
 """The compiler's main road: lower, order, allocate, emit."""
 
+from collections import Counter
+
 from spec.commands import COMMAND_BYTES, Opcode, pack
 
 from .allocate import allocate
@@ -45,17 +47,16 @@ def compile(network, config, *, keep=()):
         if value in in_dram:
             emitter.tensor(value, region(value))
     if input_place is not None:
-        emitter.load(graph.input, input_place, (0, graph.input.height), (0, graph.input.width), tag=graph.ops[0].tag)
-    counts = {}
+        emitter.input(graph.input, input_place)
     for step in steps:
-        before = len(emitter.commands)
         emitter.step(step)
         if step.op.output in kept and step.op.output not in step.dram:
             strip = step.strips[0]
             emitter.store(step.op.output, strip.output, (0, step.op.output.height), (0, step.op.output.width), tag=step.op.tag)
-        counts[step.op.tag] = counts.get(step.op.tag, 0) + len(emitter.commands) - before
 
-    commands = emitter.commands + [(Opcode.END, {})]
+    commands = emitter.commands
+    counts = Counter(fields["tag"] for _, fields in commands)
+    commands.append((Opcode.END, {}))
     start = -(-len(commands) * COMMAND_BYTES // PAGE) * PAGE        # image behind the commands
     at = -(-(start + len(emitter.image)) // PAGE) * PAGE
     places = {}
@@ -71,7 +72,7 @@ def compile(network, config, *, keep=()):
         records.append(pack(opcode, **fields))
     image = b"".join(records).ljust(start, b"\0") + bytes(emitter.image)
     moved = {v: Region(**{**vars(r), "offset": places[v]}) for v, r in regions.items()}
-    layers = tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts.get(tag, 0))
+    layers = tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts[tag])
                    for tag, node in enumerate(network.nodes))
     return Program(digest=config.digest, image=image, command_offset=0, command_count=len(records), window_size=at,
                    input=moved[graph.input], fold=graph.fold, output=graph.output.name,

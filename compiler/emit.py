@@ -5,74 +5,109 @@ import numpy as np
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
 from spec.errors import AlloyError
 
-from .hazards import Hazards
+from .hazards import Item
 from .prove import prove
+from .rings import Ring
+from .schedule import schedule
 from .slots import make_tiles, nibbles
 
 __all__ = ["Emitter"]
 
+PIECE = 150         # least cycles of the array between two parts of an input that is loaded in parts
+PIECES = 8
 
-class _Ring:
-    """Contiguous ranges of a buffer, one after the other; hazards keep a new range from overtaking an old one."""
 
-    def __init__(self, size):
-        self.size, self.head = size, 0
+def _growing(filters, parts, filter_cycles, part_cycles, work):
+    """Pairs (filter tile, input part), so that an array which waits for both has the most to do.
 
-    def take(self, count):
-        start = self.head if self.head + count <= self.size else 0
-        self.head = start + count
-        return start
+    Next is loaded what brings more ``work`` (cycles of the array for one pair) for each cycle of its own load.
+    """
+    have, there = 0, 0
+    while there < parts or have < filters:
+        if there == parts or have < filters and there * work / filter_cycles >= have * work / part_cycles:
+            yield from ((have, part) for part in range(there))
+            have += 1
+        else:
+            yield from ((tile, there) for tile in range(have))
+            there += 1
+
+
+class _Source:
+    """The input of a step, loaded from DRAM in parts: rows just ahead of the commands that read them.
+
+    ``where`` is the placement, ``at`` the tensor coordinates of its first pixel. The first part takes the whole placement; what
+    follows conflicts only with the commands that read those rows.
+    """
+
+    def __init__(self, emitter, op, strip):
+        self._emitter, self._op, self._where, self._at = emitter, op, strip.input, strip.input_at
+        self._loaded, self.stop = strip.input_at[0], strip.input_at[0] + strip.input.height
+        self._resource = ("rows", object())
+
+    def read(self, stop):
+        """The access of a command that reads tensor rows below ``stop``; loads those that are missing."""
+        low, self._loaded = self._loaded, max(self._loaded, min(stop, self.stop))
+        y, x = self._at
+        if low < self._loaded:
+            accesses = [(self._resource, low, self._loaded, True, None)] + [self._emitter.act(self._where, True)] * (low == y)
+            self._emitter.load(self._op.input, self._where, (low, self._loaded), (x, x + self._where.width), self._op.tag, self._at, accesses)
+        return self._resource, y, self._loaded, False, "feed"
 
 
 class Emitter:
-    """Turns steps into commands. ``image`` grows with weights, parameters and taps; ``commands`` are (opcode, fields)."""
+    """Turns steps into commands. ``image`` grows with weights, parameters and taps."""
 
     def __init__(self, config, kinds):
         self.config, self.kinds = config, kinds
         self.image = bytearray()
-        self._hazards = Hazards()
-        self._weights, self._taps = _Ring(config.weight_depth), _Ring(config.tap_depth)
-        self._params = _Ring(config.param_depth)
-        self._regions, self._tiles = {}, {}
+        self._items = []
+        self._weights, self._taps, self._params = Ring(config.weight_depth), Ring(config.tap_depth), Ring(config.param_depth)
+        self._regions, self._tiles, self._pending = {}, {}, {}
 
     @property
     def commands(self):
-        return self._hazards.commands
+        """(opcode, fields) of all commands, in the order of the program."""
+        return schedule(self._items, self.config)
+
+    def _add(self, opcode, accesses, **fields):
+        self._items.append(Item(opcode, accesses, fields))
 
     def tensor(self, value, region):
         """Give a value its DRAM region (placed later)."""
         self._regions[value] = region
 
+    def input(self, value, place):
+        """The first step that reads ``value`` loads it from DRAM to ``place``."""
+        self._pending[value] = place
+
     # -- activations ---------------------------------------------------------------------------------------------------
-    def load(self, value, place, rows, cols, tag, at=(0, 0)):
-        """LOAD_ACT of tensor rows and columns [lo, hi) to where the placement holds them (``at``: its first pixel)."""
-        self._move(Opcode.LOAD_ACT, value, place, rows, cols, tag, at)
-
     def store(self, value, place, rows, cols, tag, at=(0, 0)):
-        """STORE_ACT, the other way."""
-        self._move(Opcode.STORE_ACT, value, place, rows, cols, tag, at)
+        """STORE_ACT of tensor rows and columns [lo, hi) from where the placement holds them (``at``: its first pixel)."""
+        self._move(Opcode.STORE_ACT, value, place, rows, cols, tag, at, [self.act(place, False)])
 
-    def _move(self, opcode, value, place, rows, cols, tag, at):
+    def load(self, value, place, rows, cols, tag, at, accesses):
+        """LOAD_ACT of a region, the other way; ``accesses`` are those on the chip."""
+        self._move(Opcode.LOAD_ACT, value, place, rows, cols, tag, at, accesses)
+
+    def _move(self, opcode, value, place, rows, cols, tag, at, accesses):
         region = self._regions[value]
-        into = opcode == Opcode.LOAD_ACT
         start = rows[0] * region.stride + cols[0] * region.groups * region.group_bytes
-        accesses = [(("act", place.mem), place.base, place.base + place.words, into, None),
-                    (("dram", value.name), rows[0], rows[1], not into, None)]
-        self._hazards.add(opcode, accesses, tag=tag, dram=start, value=value, stride=region.stride,
-                          rows=rows[1] - rows[0], cols=cols[1] - cols[0], mem_out=place.mem,
-                          **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
+        accesses = [*accesses, (("dram", value.name), *rows, opcode == Opcode.STORE_ACT, None)]
+        self._add(opcode, accesses, tag=tag, dram=start, value=value, stride=region.stride, rows=rows[1] - rows[0],
+                  cols=cols[1] - cols[0], mem_out=place.mem, **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
 
     # -- steps ---------------------------------------------------------------------------------------------------------
     def step(self, step):
         """All commands of one operation."""
         op = step.op
         for strip in step.strips:
-            if op.input in step.dram:
-                y, x = strip.input_at
-                self.load(op.input, strip.input, (y, y + strip.input.height), (x, x + strip.input.width), op.tag, strip.input_at)
-            if op.residual is not None and op.residual in step.dram:
-                self.load(op.residual, strip.residual, (strip.y0, strip.y1), (strip.x0, strip.x1), op.tag, strip.residual_at)
-            (self._conv if op.kind == "conv" else self._pool)(op, strip)
+            if op.residual is not None and (op.residual in step.dram or self._pending.pop(op.residual, None)):
+                self.load(op.residual, strip.residual, (strip.y0, strip.y1), (strip.x0, strip.x1), op.tag, strip.residual_at,
+                          [self.act(strip.residual, True)])
+            source = None
+            if op.input in step.dram or self._pending.pop(op.input, None):
+                source = _Source(self, op, strip)
+            (self._conv if op.kind == "conv" else self._pool)(op, strip, source)
             if op.output in step.dram:
                 self.store(op.output, strip.output, (strip.y0, strip.y1), (strip.x0, strip.x1), op.tag, strip.output_at)
 
@@ -82,13 +117,13 @@ class Emitter:
         return strip.input.taps(op.kernel, op.stride, offset)
 
     def _load_records(self, opcode, ring, per, data, tag, resource):
-        """Records into a table: returns the first entry (``per`` records are one unit of the ring)."""
-        size = PARAM_BYTES
-        count = len(data) // size
-        first = ring.take(-(-count // per)) * per
-        # Records start at a whole beat.
-        self._hazards.add(opcode, [((resource,), first, first + count, True, None)], tag=tag, dram=self._put(data), dst=first, count=count)
-        return first
+        """Records into a table, unless it holds them: returns the first entry (``per`` records are one unit of the ring)."""
+        count = len(data) // PARAM_BYTES
+        first, held = ring.take(data, -(-count // per))
+        if not held:
+            self._add(opcode, [((resource,), first * per, first * per + count, True, None)], tag=tag, dram=self._put(data), dst=first * per,
+                      count=count)
+        return first * per
 
     def _put(self, data):
         align = max(64, self.config.wide_bytes)
@@ -97,7 +132,7 @@ class Emitter:
         self.image.extend(data)
         return offset
 
-    def _pool(self, op, strip):
+    def _pool(self, op, strip, loaded):
         taps = self._tap_records(op, strip)
         if len(taps) > self.config.tap_depth:
             raise AlloyError(f"layer {op.name} has {len(taps)} taps, the configuration holds {self.config.tap_depth}: raise tap_depth")
@@ -109,61 +144,81 @@ class Emitter:
         plain |= {"res_step_addr": source.pitch // source.pixels * source.groups, "res_step_bank": source.pitch % source.pixels,
                   "res_groups": source.groups}
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
-        self._hazards.add(
-            Opcode.POOL, [(("taps",), base, base + len(taps), False, None), self._act(source, False), self._act(out, True)],
-            tag=op.tag, rows=rows, cols=cols, pitch=cols, tap_base=base, taps=len(taps), groups=source.groups,
+        accesses = [(("taps",), base, base + len(taps), False, None), self.act(source, False), self.act(out, True)]
+        if loaded is not None:
+            accesses.append((*loaded.read(loaded.stop)[:4], None))
+        self._add(
+            Opcode.POOL, accesses, tag=op.tag, rows=rows, cols=cols, pitch=cols, tap_base=base, taps=len(taps), groups=source.groups,
             mem_in=source.mem, mem_out=out.mem, **plain,
             **out.view("out", y=strip.y0 - strip.output_at[0], x=strip.x0 - strip.output_at[1]))
 
     @staticmethod
-    def _act(place, writes, stage=None):
+    def act(place, writes, stage=None):
+        """The access to all words of a placement."""
         return ("act", place.mem), place.base, place.base + place.words, writes, stage
 
     # -- convolutions --------------------------------------------------------------------------------------------------
-    def _conv(self, op, strip):
-        c = self.config
+    def _conv(self, op, strip, loaded):
+        c, groups, pitch = self.config, strip.input.groups, strip.input.pitch
         if op not in self._tiles:
-            tiles = make_tiles(op, self.kinds[op], c)
-            self._tiles[op] = [(tile, *self._tile_image(op, tile)) for tile in tiles]
-        source, groups = strip.input, strip.input.groups
+            self._tiles[op] = [(tile, *self._tile_image(op, tile)) for tile in make_tiles(op, self.kinds[op], c)]
         taps = self._tap_records(op, strip)
         per = min(len(taps), c.weight_depth // groups, c.tap_depth)
         if per == 0:
             raise AlloyError(f"layer {op.name} has {groups} channel groups, more than the weight buffer's {c.weight_depth} words: "
                              "raise weight_depth")
-        wide = op.input.bits > c.act_digit_bits
         if op.input.bits > 2 * c.act_digit_bits:
             raise AlloyError(f"layer {op.name} reads {op.input.bits}-bit codes, two digits hold {2 * c.act_digit_bits}: "
                              "raise act_digit_bits")
-        npix = c.pixels // 2 if wide else c.pixels
+        npix = c.pixels // 2 if op.input.bits > c.act_digit_bits else c.pixels
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
-        tiles = -(-((rows - 1) * source.pitch + cols) // npix)
+        count = -(-((rows - 1) * pitch + cols) // npix)
         chunks = [(t, min(t + per, len(taps))) for t in range(0, len(taps), per)]
-        spans = [(0, tiles)] if len(chunks) == 1 else [(t, 1) for t in range(tiles)]
-        for tile, weights, params in self._tiles[op]:
-            for first, count in spans:
-                for t0, t1 in chunks:
-                    final = t1 == len(taps)
-                    data = b"".join(pack_record(TAP_FIELDS, t, TAP_BYTES) for t in taps[t0:t1])
-                    tap_base = self._load_records(Opcode.LOAD_TAPS, self._taps, 1, data, op.tag, "taps")
-                    accesses, values = [self._act(source, False, "feed"), (("taps",), tap_base, tap_base + t1 - t0, False, "feed")], {}
-                    if final:
-                        param = self._load_records(Opcode.LOAD_PARAMS, self._params, c.slots, params, op.tag, "params")
-                        accesses += [(("params",), param, param + c.slots, False, None), self._act(strip.output, True)]
-                        values = self._outputs(op, strip, tile, first * npix, source.pitch) | {"param_base": param}
-                        if op.residual is not None:
-                            accesses.append(self._act(strip.residual, False))
-                    words = (t1 - t0) * groups
-                    base = self._weights.take(words)
-                    self._load_weights(op, weights, t0 * groups, len(taps) * groups, words, base)
-                    accesses.append((("weights",), base, base + words, False, "feed"))
-                    start = first * npix
-                    self._hazards.add(
-                        Opcode.CONV, accesses, tag=op.tag, rows=rows, cols=cols, tap_base=tap_base, taps=t1 - t0, groups=groups,
-                        tiles=count, in_base=source.base + start // c.pixels * groups, half=int(start % c.pixels != 0),
-                        weight_base=base, pitch=source.pitch, step_y=npix // source.pitch, step_x=npix % source.pitch,
-                        start_y=start // source.pitch, start_x=start % source.pitch, zero=op.input.zero, wide=int(wide),
-                        acc_first=int(t0 == 0), acc_last=int(final), mem_in=source.mem, **values)
+        tiles = self._tiles[op]
+        if len(chunks) > 1:                 # sums in parts: the accumulators hold one tile of pixels
+            order = [(tile, (t, 1)) for tile in tiles for t in range(count)]
+        else:
+            parts = min(max(count * len(taps) * groups // PIECE, 1), PIECES, count) if loaded is not None else 1
+            cuts = [count * i // parts for i in range(parts + 1)]
+            spans = [(lo, hi - lo) for lo, hi in zip(cuts, cuts[1:])]
+            first = min(self._weights.room(len(taps) * groups), c.param_depth, len(tiles)) if parts > 1 else 0
+            order = [(tiles[i], spans[j]) for i, j in _growing(
+                first, parts, len(taps) * groups * c.weight_beats,
+                strip.input.height * strip.input.width * groups * c.act_group_bytes // c.port_bytes // parts,
+                len(taps) * groups * count // parts)]
+            order += [(tile, (0, count)) for tile in tiles[first:]]
+        for tile, (start, number) in order:
+            access = []
+            if loaded is not None:
+                last = strip.y0 + min(rows - 1, ((start + number) * npix - 1) // pitch)
+                whole = start + number == count
+                access.append(loaded.read(loaded.stop if whole else last * op.stride[0] - op.padding[0] + op.kernel[0]))
+            for chunk in chunks:
+                self._conv_command(op, strip, tile, taps, chunk, npix, start, number, access)
+
+    def _conv_command(self, op, strip, tile, taps, chunk, npix, first, count, accesses):
+        """One CONV over ``count`` tiles of pixels from ``first`` on, and the loads of what it needs."""
+        c, source, groups, (t0, t1) = self.config, strip.input, strip.input.groups, chunk
+        tile, weights, params = tile
+        data = b"".join(pack_record(TAP_FIELDS, t, TAP_BYTES) for t in taps[t0:t1])
+        tap_base = self._load_records(Opcode.LOAD_TAPS, self._taps, 1, data, op.tag, "taps")
+        accesses = [*accesses, self.act(source, False, "feed"), (("taps",), tap_base, tap_base + t1 - t0, False, "feed")]
+        start, values, final = first * npix, {}, t1 == len(taps)
+        if final:
+            param = self._load_records(Opcode.LOAD_PARAMS, self._params, c.slots, params, op.tag, "params")
+            accesses += [(("params",), param, param + c.slots, False, None), self.act(strip.output, True)]
+            values = self._outputs(op, strip, tile, start, source.pitch) | {"param_base": param}
+            if op.residual is not None:
+                accesses.append(self.act(strip.residual, False))
+        words = (t1 - t0) * groups
+        base = self._load_weights(op.tag, weights, t0 * groups, len(taps) * groups, words)
+        accesses.append((("weights",), base, base + words, False, "feed"))
+        self._add(
+            Opcode.CONV, accesses, tag=op.tag, rows=strip.y1 - strip.y0, cols=strip.x1 - strip.x0, tap_base=tap_base, taps=t1 - t0,
+            groups=groups, tiles=count, in_base=source.base + start // c.pixels * groups, half=int(start % c.pixels != 0),
+            weight_base=base, pitch=source.pitch, step_y=npix // source.pitch, step_x=npix % source.pitch,
+            start_y=start // source.pitch, start_x=start % source.pitch, zero=op.input.zero, wide=int(npix < c.pixels),
+            acc_first=int(t0 == 0), acc_last=int(final), mem_in=source.mem, **values)
 
     def _outputs(self, op, strip, tile, start, pitch):
         """Fields of the post unit for the command whose first pixel is ``start``."""
@@ -181,12 +236,15 @@ class Emitter:
         y = min(y, strip.y1 - strip.y0 - 1)
         return place.view(prefix, y=strip.y0 - at[0] + y, x=strip.x0 - at[1], start_x=x, group=group)
 
-    def _load_weights(self, op, weights, low, total, words, base):
-        """``words`` k-words from ``low`` on of a tile's streams; each port reads its own."""
+    def _load_weights(self, tag, weights, low, total, words):
+        """``words`` k-words from ``low`` on of a tile's streams, unless the buffer holds them: their first word there."""
         c = self.config
         beat_bytes = c.weight_beats * c.port_bytes
-        self._hazards.add(Opcode.LOAD_WEIGHTS, [(("weights",), base, base + words, True, None)], tag=op.tag,
-                          dram=weights + low * beat_bytes, stride=total * beat_bytes, dst=base, count=words)
+        base, held = self._weights.take((weights, low), words)
+        if not held:
+            self._add(Opcode.LOAD_WEIGHTS, [(("weights",), base, base + words, True, None)], tag=tag,
+                      dram=weights + low * beat_bytes, stride=total * beat_bytes, dst=base, count=words)
+        return base
 
     def _tile_image(self, op, tile):
         """Image offset of the weight streams and parameter records of one tile."""

@@ -6,9 +6,11 @@ Every wait therefore has its own post, in the same order on both sides: one coun
 A CONV gives twice: "feed" when weights, taps and input have been read, "compute" when its outputs are written.
 """
 
+from dataclasses import dataclass
+
 from spec.commands import Opcode
 
-__all__ = ["Hazards", "QUEUE", "SEMAPHORE"]
+__all__ = ["Item", "Accesses", "Hazards", "QUEUE", "SEMAPHORE"]
 
 QUEUE = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
          Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
@@ -16,45 +18,72 @@ SEMAPHORE = {("load", "compute"): 0, ("compute", "load"): 1, ("compute", "comput
              ("store", "compute"): 4, ("store", "load"): 5, ("load", "store"): 6, ("feed", "load"): 7}
 
 
-class Hazards:
-    """Tracks accesses of commands in program order and sets their wait, post and feed masks."""
+@dataclass(eq=False)
+class Item:
+    """A command to be: ``accesses`` are ``(resource, lo, hi, writes, stage)``, half-open ranges of words, records or rows.
+
+    ``stage`` is "feed" for what the feeder of a CONV reads, and None otherwise.
+    """
+    opcode: Opcode
+    accesses: list
+    fields: dict
+
+    @property
+    def queue(self):
+        return QUEUE[self.opcode]
+
+
+class Accesses:
+    """The latest accesses to every range, in program order."""
 
     def __init__(self):
-        self._accesses = {}         # resource -> [(lo, hi, writes, queue, index)]
-        self._known = {}            # (source queue, queue) -> latest command known to be complete
-        self._count = {"load": 0, "compute": 0, "store": 0}
-        self.commands = []          # [opcode, fields]
-        self._at = {}               # (queue, index) -> fields
+        self._kept = {}             # resource -> [(lo, hi, writes, queue or "feed", index)]
 
-    def add(self, opcode, accesses, **values):
-        """Append a command; ``accesses`` are ``(resource, lo, hi, writes, stage)``: half-open ranges of words or bytes.
-
-        ``stage`` is "feed" for what the feeder of a CONV reads, and None otherwise.
-        """
-        queue = QUEUE[opcode]
-        index = self._count[queue]
-        self._count[queue] += 1
-        fields = {"wait": 0, "post": 0, **values}
-        self.commands.append((opcode, fields))
-        self._at[queue, index] = fields
+    def conflicts(self, item):
+        """Latest command of each queue ("feed" apart) that ``item`` must not overtake: {queue: index}."""
         needs = {}
-        for resource, lo, hi, writes, _ in accesses:
-            for low, high, wrote, other, at in self._accesses.get(resource, ()):
-                if low < hi and lo < high and (writes or wrote) and _matters(other, wrote, queue, writes):
+        for resource, lo, hi, writes, _ in item.accesses:
+            for low, high, wrote, other, at in self._kept.get(resource, ()):
+                if low < hi and lo < high and (writes or wrote) and _matters(other, wrote, item.queue, writes):
                     needs[other] = max(needs.get(other, -1), at)
-        for other, at in needs.items():
+        return needs
+
+    def record(self, item, index):
+        """Remember ``item`` under its number ``index``."""
+        for resource, lo, hi, writes, stage in item.accesses:
+            by, kept = stage or item.queue, []
+            for old in self._kept.get(resource, ()):
+                # What a queue accesses again can no longer be its latest conflict.
+                if old[0] < hi and lo < old[1] and old[3] == by and (writes or not old[2]):
+                    kept += [(a, b, *old[2:]) for a, b in ((old[0], lo), (hi, old[1])) if a < b]
+                else:
+                    kept.append(old)
+            self._kept[resource] = [*kept, (lo, hi, writes, by, index)]
+
+
+class Hazards:
+    """Sets the wait, post and feed masks of items added in program order."""
+
+    def __init__(self):
+        self._accesses = Accesses()
+        self._known = {}            # (source queue, queue) -> latest command known to be complete
+        self._queues = {"load": [], "compute": [], "store": []}
+        self.commands = []          # (opcode, fields)
+
+    def add(self, item):
+        """Append a command."""
+        queue, fields = item.queue, {"wait": 0, "post": 0, **item.fields}
+        for other, at in self._accesses.conflicts(item).items():
             if at > self._known.get((other, queue), -1):
                 self._known[other, queue] = at
                 bit = 1 << SEMAPHORE[other, queue]
                 fields["wait"] |= bit
                 source, mask = ("compute", "feed") if other == "feed" else (other, "post")
-                self._at[source, at][mask] = self._at[source, at].get(mask, 0) | bit
-        for resource, lo, hi, writes, stage in accesses:
-            kept = self._accesses.setdefault(resource, [])
-            by = stage or queue
-            # What is covered completely can no longer be the latest conflict of its queue.
-            kept[:] = [a for a in kept if not (lo <= a[0] and a[1] <= hi and a[3] == by and (writes or not a[2]))]
-            kept.append((lo, hi, writes, by, index))
+                poster = self._queues[source][at]
+                poster[mask] = poster.get(mask, 0) | bit
+        self._accesses.record(item, len(self._queues[queue]))
+        self._queues[queue].append(fields)
+        self.commands.append((item.opcode, fields))
 
 
 def _matters(other, wrote, queue, writes):

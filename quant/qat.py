@@ -51,8 +51,11 @@ def read_arrays(path):
         raise AlloyError(f"{path} is not a whole .npz file ({type(error).__name__}): it may be truncated, copy it again") from None
 
 
-def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.005):
-    """Quantize the float model of ``folder`` (or take its ``qat.npz`` if ``again``), train it with ``fit``, write ``qat.npz``."""
+def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.01):
+    """Quantize the float model of ``folder`` (or take its ``qat.npz`` if ``again``), train it with ``fit``, write ``qat.npz``.
+
+    The float model is the teacher.
+    """
     graph = trace(load_float(model, folder / "float.npz"), train[0].shape[1:])
     if again:
         net = load(graph, folder / "qat.npz")
@@ -60,5 +63,5 @@ def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.005):
         net = QuantNet(graph)
         pick = np.random.default_rng(0).permutation(len(train[0]))[:2000]
         net.calibrate(torch.from_numpy(train[0][pick]).float() / 255)
-    fit(net, train, test, epochs, rate, decay=1e-5)
+    fit(net, train, test, epochs, rate, decay=1e-5, teacher=model.eval())
     save(net, folder / "qat.npz")

@@ -11,13 +11,14 @@ from .layouts import COMMAND
 
 __all__ = ["Fetch"]
 
-AHEAD = 4           # commands on the way or waiting as beats
+AHEAD = 16          # commands on the way or waiting as beats: a request waits while another user's long one is under way
+TOGETHER = 4        # commands of one request
 
 
 class Fetch(wiring.Component):
     """Reads ``count`` commands from byte address ``at``.
 
-    A command is asked for when there is room for it here, so its data never waits in the read port that others share.
+    Commands are asked for when there is room for them here, so their data never waits in the read port that others share.
     Throughput: a command in ``8 * COMMAND_BYTES / port_bits + 1`` cycles.
 
     Members
@@ -44,22 +45,23 @@ class Fetch(wiring.Component):
         m = Module()
         c = self._config
         beats = COMMAND_BYTES // c.port_bytes
-        m.submodules.queue = queue = fifo.SyncFIFO(width=c.port_bits, depth=AHEAD * beats)
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=c.port_bits, depth=AHEAD * beats)
         at, left, room = Signal(c.addr_bits), Signal(32), Signal(range(AHEAD + 1), init=AHEAD)
         word, beat, full = Signal(8 * COMMAND_BYTES, reset_less=True), Signal(range(beats)), Signal()
-        asked, last = Signal(), Signal()
+        asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))
         m.d.comb += [
-            self.req.valid.eq((left != 0) & (room != 0)), self.req.payload.addr.eq(at), self.req.payload.beats.eq(beats),
+            number.eq(Mux(left < TOGETHER, left, TOGETHER)),
+            self.req.valid.eq((left != 0) & (room >= TOGETHER)), self.req.payload.addr.eq(at), self.req.payload.beats.eq(number * beats),
             asked.eq(self.req.valid & self.req.ready),
             queue.w_data.eq(self.data.payload), queue.w_en.eq(self.data.valid), self.data.ready.eq(queue.w_rdy),
             queue.r_en.eq(~full), last.eq(queue.r_rdy & queue.r_en & (beat == beats - 1)),
             self.cmd.payload.eq(word), self.cmd.valid.eq(full),
             self.progress.eq(asked | (self.data.valid & self.data.ready))]
-        m.d.sync += room.eq(room - asked + last)
+        m.d.sync += room.eq(room - Mux(asked, number, 0) + last)
         with m.If(self.start):
             m.d.sync += [at.eq(self.at), left.eq(self.count)]
         with m.Elif(asked):
-            m.d.sync += [at.eq(at + COMMAND_BYTES), left.eq(left - 1)]
+            m.d.sync += [at.eq(at + number * COMMAND_BYTES), left.eq(left - number)]
         with m.If(queue.r_rdy & queue.r_en):
             m.d.sync += [word.eq(Cat(word[c.port_bits:], queue.r_data)), beat.eq(Mux(last, 0, beat + 1)), full.eq(last)]
         with m.Elif(self.cmd.ready):

@@ -8,8 +8,8 @@ from spec.commands import Error, Opcode, PARAM_BYTES
 
 from .axi import beat_count_width, request_layout
 from .layouts import COMMAND, VIEW, view_of, write_layout
-from .locate import Locator
 from .multiply import SerialMultiplier
+from .rows import RowReader
 
 __all__ = ["Load", "error_layout"]
 
@@ -32,8 +32,9 @@ class Load(wiring.Component):
     """Runs the four load commands (docs/architecture.md, Load and store).
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
-    before it. Throughput: one wide beat (weights), one record, or one beat of port 0 (activations) each cycle; one to
-    three cycles between commands. All write outputs come from registers.
+    before it. Weights come over all ports, records over port 0, the rows of activations in turn over ``act_lanes`` ports,
+    the last ones (port 0 also fetches commands). Throughput: one wide beat, one record, or one beat of each lane each cycle; one
+    to three cycles between commands. All write outputs come from registers.
 
     Members
     -------
@@ -85,7 +86,7 @@ class Load(wiring.Component):
         records = (cmd.opcode == Opcode.LOAD_PARAMS) | (cmd.opcode == Opcode.LOAD_TAPS)
         m.submodules.multiply = multiply = SerialMultiplier(8, 16)
         at, beats = Signal(c.addr_bits), Signal(beat_count_width(c))
-        port, row = Signal(range(c.ports)), Signal(16)
+        port, lane, row = Signal(range(c.ports)), Signal(range(c.act_lanes)), Signal(16)
         chosen, free = Signal(), Signal()
         group_beats = c.act_group_bytes // c.port_bytes
 
@@ -105,7 +106,7 @@ class Load(wiring.Component):
 
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
-                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(0), row.eq(1)]
+                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, c.ports - 1, 0)), lane.eq(0), row.eq(1)]
                 with m.If(self.cmd.valid & jobs.w_rdy):
                     with m.If(weights | act | records):
                         m.d.comb += [jobs.w_en.eq(1), multiply.start.eq(act)]
@@ -127,6 +128,10 @@ class Load(wiring.Component):
                     m.d.sync += at.eq(at + cmd.stride)
                     with m.If(weights):
                         m.d.sync += port.eq(port + 1)
+                    with m.Elif(lane == c.act_lanes - 1):
+                        m.d.sync += [port.eq(c.ports - 1), lane.eq(0)]
+                    with m.Else():
+                        m.d.sync += [port.eq(port - 1), lane.eq(lane + 1)]
                     m.d.sync += row.eq(row + 1)
                     with m.If(records | (weights & (port == c.ports - 1)) | (act & (row == cmd.rows))):
                         m.d.comb += self.cmd.ready.eq(1)
@@ -138,21 +143,16 @@ class Load(wiring.Component):
     def _take(self, m, jobs, job):
         """Takes the data of the job at the head of the queue. Returns whether it has work."""
         c = self._config
-        left = Signal(16)                       # k-words, records, or pixels of the row still to come
+        left = Signal(16)                       # k-words or records still to come
         m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
         m.d.sync += [self.post.eq(0), self.w_en.eq(0), self.p_en.eq(0), self.t_en.eq(0)]
-        with m.If(self.act.ready):
-            m.d.sync += self.act.valid.eq(0)
-        m.submodules.locator = locator = Locator(c)
-        rows, group = Signal(16), Signal(8)
-        k_word = Signal(4 * c.slots * c.ic, reset_less=True)
-        record, codes = Signal(RECORD_BITS, reset_less=True), Signal(8 * c.ic, reset_less=True)
-        m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record),
-                     self.act.payload.data.eq(codes), self.act.payload.en.eq(~0)]
+        k_word, record = Signal(4 * c.slots * c.ic, reset_less=True), Signal(RECORD_BITS, reset_less=True)
+        m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record)]
+        begin, coming = Signal(), Signal()
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
-                m.d.comb += [locator.view.eq(job.view), locator.load.eq(jobs.r_rdy)]
-                m.d.sync += [left.eq(Mux(job.opcode == Opcode.LOAD_ACT, job.cols, job.count)), rows.eq(job.rows), group.eq(0)]
+                m.d.comb += begin.eq(jobs.r_rdy & (job.opcode == Opcode.LOAD_ACT))
+                m.d.sync += left.eq(job.count)
                 with m.If(jobs.r_rdy):
                     with m.Switch(job.opcode):
                         with m.Case(Opcode.LOAD_WEIGHTS):
@@ -168,7 +168,7 @@ class Load(wiring.Component):
                 with m.If(self._records(m, job, left, record) & (left == 1)):
                     m.next = "FINISH"
             with m.State("ACTIVATIONS"):
-                with m.If(self._activations(m, job, locator, left, rows, group, codes)):
+                with m.If(~coming):
                     m.next = "FINISH"
             with m.State("FINISH"):
                 # The last write happens in this cycle, or when the activation memory takes it.
@@ -176,6 +176,7 @@ class Load(wiring.Component):
                     m.d.comb += jobs.r_en.eq(1)
                     m.d.sync += self.post.eq(job.post)
                     m.next = "IDLE"
+        m.d.comb += coming.eq(self._activations(m, job, begin, fsm.ongoing("ACTIVATIONS")))
         return ~fsm.ongoing("IDLE")
 
     def _collect(self, m, name, words, count, target):
@@ -216,20 +217,22 @@ class Load(wiring.Component):
                          left.eq(left - 1)]
         return whole
 
-    def _activations(self, m, job, locator, left, rows, group, codes):
-        """One state: place and codes of every group; returns the cycle of the region's last beat."""
-        c, port, act = self._config, self.data[0], self.act
-        end = Signal()
-        m.d.comb += port.ready.eq(~act.valid | act.ready)
-        whole = self._collect(m, "act", [port], c.act_group_bytes // c.port_bytes, codes)
-        with m.If(whole):
-            m.d.sync += [act.valid.eq(1), act.payload.place.mem.eq(job.mem), act.payload.place.bank.eq(locator.bank),
-                         act.payload.place.addr.eq(locator.addr + group), group.eq(group + 1)]
-            with m.If(group == job.view.groups - 1):
-                m.d.sync += [group.eq(0), left.eq(left - 1)]
-                with m.If(left == 1):
-                    m.d.sync += [left.eq(job.cols), rows.eq(rows - 1)]
-                    m.d.comb += [locator.next_row.eq(1), end.eq(rows == 1)]
-                with m.Else():
-                    m.d.comb += locator.step.eq(1)
-        return end
+    def _activations(self, m, job, begin, run):
+        """Takes rows over all lanes while ``run``; returns whether some are still to come. ``begin`` comes one cycle before."""
+        c, act = self._config, self.act
+        room, before = Signal(), 0
+        m.d.comb += room.eq(~act.valid | act.ready)
+        with m.If(act.ready):
+            m.d.sync += act.valid.eq(0)
+        lanes = [RowReader(c, number) for number in range(c.act_lanes)]
+        for number, lane in enumerate(lanes):
+            m.submodules[f"lane{number}"] = lane
+            port = self.data[-1 - number]
+            m.d.comb += [lane.begin.eq(begin), lane.view.eq(job.view), lane.mem.eq(job.mem), lane.rows.eq(job.rows), lane.cols.eq(job.cols),
+                         lane.data.payload.eq(port.payload), lane.data.valid.eq(port.valid & run), lane.out.ready.eq(room & ~before)]
+            with m.If(run):
+                m.d.comb += port.ready.eq(lane.data.ready)
+            with m.If(lane.out.valid & lane.out.ready):
+                m.d.sync += [act.valid.eq(1), act.payload.eq(lane.out.payload)]
+            before |= lane.out.valid
+        return Cat(lane.busy for lane in lanes).any()

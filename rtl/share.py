@@ -12,13 +12,9 @@ __all__ = ["Library", "place"]
 
 
 class Library:
-    """Collects the RTLIL of each distinct component; pass it as ``platform`` to the conversion of the top.
+    """Collects the RTLIL of each distinct component; pass it as ``platform`` to the conversion of the top."""
 
-    With ``simulation`` the modules of three-input adders hold plain operators instead of tens of thousands of vendor LUTs.
-    """
-
-    def __init__(self, *, simulation=False):
-        self.simulation = simulation
+    def __init__(self):
         self._modules = {}      # key -> (name, has clock, has reset)
         self._texts = {}        # name -> RTLIL
         self.counts = {}        # name -> instances placed (each parent module counts once)

@@ -113,12 +113,9 @@ def _members(prefix, bus):
     return {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
 
 
-def generate(config, *, simulation=False):
-    """Verilog of the engine for ``config``: a dict of file name to text; every distinct module is there once.
-
-    ``simulation`` writes the bodies of the three-input adders as plain operators (equal by test); all else is the same text.
-    """
-    library = Library(simulation=simulation)
+def generate(config):
+    """Verilog of the engine for ``config``: a dict of file name to text; every distinct module is there once."""
+    library = Library()
     engine = Engine(config)
     text = rtlil.convert(engine, name=TOP, platform=library, emit_src=False,
                          ports={name: (signal, None) for name, signal in port_names(engine).items()})

@@ -96,8 +96,13 @@ class EngineConfig:
 
     @property
     def act_group_bytes(self):
-        """DRAM bytes of one pixel's ``ic`` channels, rounded up to whole beats of port 0."""
+        """DRAM bytes of one pixel's ``ic`` channels, rounded up to whole beats of a port."""
         return -(-self.ic // self.port_bytes) * self.port_bytes
+
+    @property
+    def act_lanes(self):
+        """Ports that load rows of activations side by side: as many as fill one channel group in each cycle."""
+        return min(self.ports, self.act_group_bytes // self.port_bytes)
 
     @property
     def wide_bytes(self):

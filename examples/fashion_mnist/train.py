@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .model import ResNet8
 
@@ -48,17 +49,29 @@ def accuracy(model, images, labels):
     return right / len(images)
 
 
-def fit(model, train, test, epochs, rate, decay=5e-4, seed=0):
-    """SGD with momentum and one cosine cycle; prints the test accuracy after each epoch."""
+def distillation(out, teacher, batch, temperature=4.0):
+    """Cross entropy (batch mean) between the softened answers of the teacher and of the student, whose logits are ``out``."""
+    with torch.no_grad():
+        target = F.softmax(teacher(batch) / temperature, 1)
+    return F.cross_entropy(out / temperature, target) * temperature ** 2
+
+
+def fit(model, train, test, epochs, rate, decay=5e-4, seed=0, teacher=None):
+    """SGD with momentum and one cosine cycle; prints the test accuracy after each epoch.
+
+    With a ``teacher`` the loss is half cross entropy and half distillation (Hinton et al., arXiv:1503.02531, section 2), and the result
+    is the moving average of the weights over about 1,000 steps, which settles those that swing between two levels.
+    """
     images, labels = torch.from_numpy(train[0]), torch.from_numpy(train[1])
     generator = torch.Generator().manual_seed(seed)
     steps = epochs * (len(images) // BATCH)
-    # Scales of quantizers move slowly and do not decay.
+    # Scales of quantizers do not decay.
     scales = [p for name, p in model.named_parameters() if name.startswith(("steps.", "scales."))]
     others = [p for name, p in model.named_parameters() if not name.startswith(("steps.", "scales."))]
     groups = [{"params": others, "weight_decay": decay}] + ([{"params": scales, "weight_decay": 0.0}] if scales else [])
     optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [rate, rate / 20][:len(groups)], total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
+    average = None if teacher is None else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
     for epoch in range(epochs):
         model.train()
         order = torch.randperm(len(images), generator=generator)
@@ -66,14 +79,21 @@ def fit(model, train, test, epochs, rate, decay=5e-4, seed=0):
         for at in range(0, len(images) - BATCH + 1, BATCH):
             pick = order[at:at + BATCH]
             batch = augment(images[pick].float() / 255, generator)
-            loss = nn.functional.cross_entropy(model(batch), labels[pick])
+            out = model(batch)
+            loss = F.cross_entropy(out, labels[pick])
+            if teacher is not None:
+                loss = (loss + distillation(out, teacher, batch)) / 2
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
+            if average is not None:
+                average.update_parameters(model)
             total += loss.item()
         print(f"epoch {epoch + 1} of {epochs}: loss {total / (len(images) // BATCH):.3f}, "
-              f"test accuracy {100 * accuracy(model, *test):.2f} %", flush=True)
+              f"test accuracy {100 * accuracy(average or model, *test):.2f} %", flush=True)
+    if average is not None:
+        model.load_state_dict(average.module.state_dict())
 
 
 def main(arguments=None):

@@ -26,7 +26,7 @@ class Adder3(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        if not self.explicit or getattr(platform, "simulation", False):
+        if not self.explicit:
             m.d.sync += self.total.eq(self.a + self.b + self.c)
             return m
         count = self.width + 1

@@ -1,10 +1,12 @@
 """The Verilated engine: builds the model of generated Verilog and runs programs on it against a DRAM model in C++."""
 
 from dataclasses import dataclass, field
+import fcntl
 from hashlib import sha256
 import json
 import os
 from pathlib import Path
+import re
 import subprocess
 import tempfile
 
@@ -15,10 +17,12 @@ __all__ = ["build", "Model", "Result", "Run"]
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "models"
+PARTS = ("alloy_dsppe", "alloy_lutpe")
+MANY = 32               # instances of a part from which it is a library of its own
 NEVER = 2 ** 52         # an event that does not happen
-FLAGS = ["--cc", "--top-module", "alloy", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+FLAGS = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
          "--output-split", "20000", "--output-split-cfuncs", "5000"]
-CXXFLAGS = ["-std=gnu++20", "-O2", "-march=native", "-pthread", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", "-DVL_IGNORE_UNKNOWN_ARCH",
+CXXFLAGS = ["-std=gnu++20", "-pthread", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE=0", "-DVL_IGNORE_UNKNOWN_ARCH",
             "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"]
 
 
@@ -88,6 +92,8 @@ def _list(prefix, names):
 def build(files, config, cache, *, report=print, optimize="-O1"):
     """Verilate and compile; the result is cached under ``cache`` by the digest of everything that goes in.
 
+    A build that was cut off goes on with the objects it has; a second one of the same model waits for the first.
+
     Parameters
     ----------
     files : dict of file name to Verilog text (:func:`rtl.top.generate`).
@@ -96,36 +102,54 @@ def build(files, config, cache, *, report=print, optimize="-O1"):
     binary, root = _tool()
     models = {p.name: p.read_text() for p in sorted(MODELS.glob("*.v"))}
     pins, bench = _pins(config), (HERE / "bench.cpp").read_text()
-    flags = [*FLAGS, *CXXFLAGS, optimize]
-    key = sha256(json.dumps([files, models, pins, bench, flags], sort_keys=True).encode()).hexdigest()[:16]
+    key = sha256(json.dumps([files, models, pins, bench, FLAGS, CXXFLAGS, PARTS, optimize], sort_keys=True).encode()).hexdigest()[:16]
     target = Path(cache).resolve() / key
     program = target / "bench"
-    if program.exists():
-        return Model(program)
     target.mkdir(parents=True, exist_ok=True)
-    for name, text in {**files, **models}.items():
-        (target / name).write_text(text)
-    (target / "pins.h").write_text(pins)
-    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
-    report("verilating")
-    _call([str(binary), *FLAGS, "--Mdir", "obj", *sorted({**files, **models})], target, environment)
-    sources = sorted((target / "obj").glob("*.cpp")) + [root / "include" / "verilated.cpp", root / "include" / "verilated_threads.cpp",
-                                                       HERE / "bench.cpp"]
-    includes = ["-I", str(root / "include"), "-I", str(root / "include" / "vltstd"), "-I", "obj", "-I", "."]
-    makefile = ["all: bench.part"]
-    objects = []
-    for source in sources:
-        name = f"{source.stem}.o"
-        slow = "__Slow" in source.name or source.parent != target / "obj"
-        level = "-O1" if slow else optimize
-        makefile.append(f"{name}: {source}\n\tg++ {' '.join(CXXFLAGS)} {level} {' '.join(includes)} -c $< -o $@")
-        objects.append(name)
-    makefile.append(f"bench.part: {' '.join(objects)}\n\tg++ -pthread $^ -latomic -o $@")
-    (target / "Makefile").write_text("\n".join(makefile) + "\n")
-    report(f"compiling {len(sources)} files")
-    _call(["make", "-s", "-j2"], target, environment)
-    os.replace(target / "bench.part", program)
+    with open(target / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))} | {"VERILATOR_ROOT": str(root)}
+            if not (target / "Makefile").exists():
+                report("verilating")
+                _verilate(binary, {**files, **models}, pins, target, environment)
+                _makefile(root, target, optimize)
+            report(f"compiling {len(list(target.glob('*/*.cpp')))} files")
+            _call(["make", "-s", "-j2"], target, environment)
     return Model(program)
+
+
+def _verilate(binary, files, pins, target, environment):
+    """C++ of the engine in folders of ``target``; what an array has many of is a library that is translated and compiled once."""
+    parts = {}
+    for name in PARTS:
+        for file, text in files.items():
+            module = re.search(rf"^module {name}\(.*?^endmodule\n", text, re.M | re.S)
+            if module and len(re.findall(rf"^  {name} ", text, re.M)) >= MANY:
+                parts[name] = module.group()
+                files = {**files, file: text.replace(module.group(), "")}
+    for name, text in {**files, **{f"{n}.v": text for n, text in parts.items()}, "pins.h": pins}.items():
+        (target / name).write_text(text)
+    wrappers = []
+    for name in parts:
+        _call([str(binary), *FLAGS, "--top-module", name, "--lib-create", name, "--prefix", f"V{name}", "--Mdir", name, *files, f"{name}.v"],
+              target, environment)
+        wrappers.append(f"{name}/{name}.sv")
+    _call([str(binary), *FLAGS, "--top-module", "alloy", "--Mdir", "alloy", *files, *wrappers], target, environment)
+
+
+def _makefile(root, target, optimize):
+    """The rules that compile ``target``: objects appear whole, under their name, when they are finished."""
+    includes = f"-I {root}/include -I {root}/include/vltstd -I alloy -I ."
+    sources = [(p.relative_to(target), p.stem, "-O0" if "__Slow" in p.name else optimize) for p in sorted(target.glob("*/*.cpp"))]
+    sources += [(root / "include" / f"{name}.cpp", name, "-O1") for name in ("verilated", "verilated_threads", "verilated_dpi")]
+    sources.append((HERE / "bench.cpp", "bench_cpp", "-O2"))
+    rules = [f"bench: {' '.join(f'{stem}.o' for _, stem, _ in sources)}\n\tg++ -pthread $^ -latomic -o $@.part\n\tmv $@.part $@"]
+    for path, stem, level in sources:
+        rules.append(f"{stem}.o: {path}\n\tg++ {' '.join(CXXFLAGS)} {level} {includes} -c $< -o $@.part\n\tmv $@.part $@")
+    partial = target / "Makefile.part"
+    partial.write_text("\n".join(rules) + "\n")
+    os.replace(partial, target / "Makefile")
 
 
 def _call(command, directory, environment):

@@ -34,7 +34,7 @@ def test_bandwidth_matters():
 
 @pytest.mark.parametrize("rate", [8, 2])
 def test_layers_on_rtl(tmp_path_factory, rate):
-    engine = verilator.build(generate(CONFIG, simulation=True), CONFIG, tmp_path_factory.getbasetemp() / "cycles", report=lambda line: None)
+    engine = verilator.build(generate(CONFIG), CONFIG, tmp_path_factory.getbasetemp() / "cycles", report=lambda line: None)
     for text in ("3x3,32,24,10", "1x1,64,40,8", "3x3,8,60,12"):
         network = layer_network(text, CONFIG)
         program = compile(network, CONFIG)

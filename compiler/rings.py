@@ -1,0 +1,31 @@
+"""The on-chip tables that loads fill: weights, parameters, taps."""
+
+__all__ = ["Ring"]
+
+ENTRIES = 32        # ranges in one round, which bounds the count of a semaphore
+
+
+class Ring:
+    """Contiguous ranges of a buffer of ``size`` units, one after the other; what has not been overwritten is found again.
+
+    Hazards (:mod:`.hazards`) keep a new range from overtaking the last reader of an old one.
+    """
+
+    def __init__(self, size):
+        self.size, self._head, self._round = size, 0, 0
+        self._held = {}             # key -> (lo, hi)
+
+    def room(self, count):
+        """How many ranges of ``count`` units can be taken before the first of them is overwritten."""
+        return (self.size - self._head) // count + self._head // count
+
+    def take(self, key, count):
+        """(first unit, True if the range holds ``key`` already); ``key`` stands for the content."""
+        if key in self._held:
+            return self._held[key][0], True
+        if self._head + count > self.size or self._round == ENTRIES:
+            self._head = self._round = 0
+        lo, hi = self._head, self._head + count
+        self._held = {k: r for k, r in self._held.items() if r[1] <= lo or hi <= r[0]} | {key: (lo, hi)}
+        self._head, self._round = hi, self._round + 1
+        return lo, False
