@@ -42,7 +42,8 @@ class Banks(wiring.Component):
     """Both memories.
 
     The feeder always wins its memory. ``post`` (residual and pool reads) must never ask for the memory that the feeder
-    reads; ``store`` waits for both. Writes of the post unit (``write``) always win over those of the load unit.
+    reads; ``store`` waits for both. Writes of the post unit (``write``) always win over those of the load unit to the
+    same memory.
     """
 
     def __init__(self, config):
@@ -69,15 +70,16 @@ class Banks(wiring.Component):
             gather.eq(Mux(self.post_en, self.post_place, self.store.payload)),
             gather_en.eq(self.post_en | (self.store.valid & self.store.ready))]
 
-        # One write per cycle, registered on the way to the banks.
-        write = Signal(write_layout(c))
-        write_en = Signal()
-        m.d.comb += [self.load.ready.eq(~self.write_en),
-                     write_en.eq(self.write_en | self.load.valid),
-                     write.eq(Mux(self.write_en, self.write, self.load.payload))]
+        m.d.comb += self.load.ready.eq(~(self.write_en & (self.write.place.mem == self.load.payload.place.mem)))
 
         outputs = [[], []]
         for mem in range(2):
+            # One write per cycle and memory.
+            posts = Signal(name=f"posts{mem}")
+            write, write_en = Signal(write_layout(c), name=f"write{mem}"), Signal(name=f"write_en{mem}")
+            m.d.comb += [posts.eq(self.write_en & (self.write.place.mem == mem)),
+                         write_en.eq(posts | (self.load.valid & (self.load.payload.place.mem == mem))),
+                         write.eq(Mux(posts, self.write, self.load.payload))]
             for index in range(c.pixels):
                 bank = Bank(c.act_depth, c.ic)
                 feeds = self.feed_en & (self.feed_mem == mem)
@@ -85,7 +87,7 @@ class Banks(wiring.Component):
                 m.d.comb += [
                     bank.r_en.eq(feeds | (gather_en & (gather.mem == mem) & (gather.bank == index))),
                     bank.r_addr.eq(Mux(feeds, self.feed_addr[index], gather.addr)),
-                    bank.w_en.eq(Mux(write_en & (write.place.mem == mem) & (write.place.bank == index), write.en, 0)),
+                    bank.w_en.eq(Mux(write_en & (write.place.bank == index), write.en, 0)),
                     bank.w_addr.eq(write.place.addr), bank.w_data.eq(write.data)]
                 outputs[mem].append(bank.r_data)
 

@@ -25,7 +25,7 @@ class Timing:
     request: int = 6            # from a load command to its first request
     landed: int = 6             # from the last beat to the semaphore
     feeder: int = 3             # from the shadow registers to the first step, besides one cycle for each lane
-    pipeline: int = 14          # from the last step to the first row, besides hops
+    pipeline: int = 12          # from the last step to the first row, besides hops
     params: int = 4             # post: besides one cycle for each slot
     flush: int = 16             # post: from the last pixel to completion
     store: int = 12             # store: besides data and latency
@@ -92,7 +92,8 @@ class _Engine:
         beats = {Opcode.LOAD_WEIGHTS: lambda: cmd["count"] * c.weight_beats,
                  Opcode.LOAD_PARAMS: lambda: cmd["count"] * PARAM_BYTES / c.port_bytes,
                  Opcode.LOAD_TAPS: lambda: cmd["count"] * TAP_BYTES / c.port_bytes,
-                 Opcode.LOAD_ACT: lambda: cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes}[cmd["opcode"]]()
+                 Opcode.LOAD_ACT: lambda: (-(-cmd["rows"] // c.act_lanes) * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes
+                                           / c.port_bytes)}[cmd["opcode"]]()
         issue = max(ready, self.load_issue, self.load_done[-AHEAD] if len(self.load_done) >= AHEAD else 0) + self.t.request
         self.load_issue = issue + (c.ports if cmd["opcode"] == Opcode.LOAD_WEIGHTS else cmd.get("rows", 1))
         first = max(self.load_done[-1] + 2, issue + self.latency)
@@ -115,7 +116,7 @@ class _Engine:
         if cmd["opcode"] == Opcode.POOL:
             start = max(taken + 2, self.post_free)
             self.post_taken.append(start)
-            self.post_free = start + cmd["rows"] * cmd["cols"] * cmd["groups"] * cmd["taps"] + self.t.flush - 4
+            self.post_free = start + cmd["rows"] * cmd["cols"] * cmd["groups"] * cmd["taps"] + self.t.flush - 9
         else:
             self._conv(cmd, taken, cause)
         self._give(cmd["post"], self.post_free)
