@@ -15,6 +15,7 @@ CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
 QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
           Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
 AHEAD = 3           # commands whose data the load unit has requested
+FETCH_AHEAD = 16    # commands that are fetched before they can go to a queue
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Timing:
     landed: int = 6             # from the last beat to the semaphore
     feeder: int = 3             # from the shadow registers to the first step, besides one cycle for each lane
     pipeline: int = 12          # from the last step to the first row, besides hops
+    credit: int = 4             # from a tile that has left the FIFO to the feeder that may fill its place
     params: int = 4             # post: besides one cycle for each slot
     flush: int = 16             # post: from the last pixel to completion
     store: int = 12             # store: besides data and latency
@@ -47,10 +49,12 @@ class LayerCycles:
 
 class _Engine:
     def __init__(self, config, rate, latency, timing):
-        self.c, self.rate, self.latency, self.t = config, rate, latency, timing
+        self.c, self.rate, self.latency, self.t = config, min(rate, config.port_bytes), latency, timing
         self.tokens = [[] for _ in range(SEMAPHORES)]
         self.taken = [0] * SEMAPHORES
-        self.fetched = float(latency)
+        self.fetched, self.arrivals = 0.0, []                       # when each command has been read
+        self.port = [float(latency)] * config.ports                 # until when each port has delivered what was asked for
+        self.depth = max(2, min(512 // config.burst, config.outstanding)) * config.burst
         self.entered = {"load": [], "compute": [], "store": []}     # when each command left its queue
         self.load_issue, self.load_done = 0.0, [0.0]
         self.feeder_end, self.shadow_free = 0.0, 0.0
@@ -62,9 +66,12 @@ class _Engine:
         self.popped = []                # when each tile's rows had left the FIFO
 
     def run(self, records):
-        for record in records:
+        for index, record in enumerate(records):
             cmd = unpack(record)
-            self.fetched += max(COMMAND_BYTES / self.rate, self.c.port_bytes and COMMAND_BYTES / self.c.port_bytes)
+            while len(self.arrivals) < min(len(records), index + FETCH_AHEAD):
+                self.port[0] = max(self.port[0], self.fetched + (self.latency if index else 0)) + COMMAND_BYTES / self.rate
+                self.arrivals.append(self.port[0])
+            self.fetched = max(self.fetched + 1, self.arrivals[index])
             if cmd["opcode"] == Opcode.END:
                 continue
             queue = QUEUES[cmd["opcode"]]
@@ -89,15 +96,23 @@ class _Engine:
 
     def _load(self, cmd, ready, _):
         c = self.c
-        beats = {Opcode.LOAD_WEIGHTS: lambda: cmd["count"] * c.weight_beats,
-                 Opcode.LOAD_PARAMS: lambda: cmd["count"] * PARAM_BYTES / c.port_bytes,
-                 Opcode.LOAD_TAPS: lambda: cmd["count"] * TAP_BYTES / c.port_bytes,
-                 Opcode.LOAD_ACT: lambda: (-(-cmd["rows"] // c.act_lanes) * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes
-                                           / c.port_bytes)}[cmd["opcode"]]()
         issue = max(ready, self.load_issue, self.load_done[-AHEAD] if len(self.load_done) >= AHEAD else 0) + self.t.request
         self.load_issue = issue + (c.ports if cmd["opcode"] == Opcode.LOAD_WEIGHTS else cmd.get("rows", 1))
-        first = max(self.load_done[-1] + 2, issue + self.latency)
-        done = first + beats * c.port_bytes / min(self.rate, c.port_bytes)
+        if cmd["opcode"] == Opcode.LOAD_ACT:
+            row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
+            beats = {c.ports - 1 - n: row * len(range(n, cmd["rows"], c.act_lanes)) for n in range(c.act_lanes)}
+        elif cmd["opcode"] == Opcode.LOAD_WEIGHTS:
+            beats = dict.fromkeys(range(c.ports), cmd["count"] * c.weight_beats)
+        else:
+            beats = {0: -(-cmd["count"] * {Opcode.LOAD_PARAMS: PARAM_BYTES, Opcode.LOAD_TAPS: TAP_BYTES}[cmd["opcode"]] // c.port_bytes)}
+        # A port reads ahead as far as its FIFO goes; the data side takes one load after the other.
+        begin, done = max(self.load_done[-1] + 2, issue + self.latency), 0.0
+        for port, number in beats.items():
+            cost = c.port_bytes / self.rate
+            self.port[port] = max(self.port[port], issue + self.latency) + number * cost
+            done = max(done, self.port[port], begin + max(number, (number - self.depth) * cost))
+        for port in beats:
+            self.port[port] = max(self.port[port], done - self.depth * cost)
         self.load_done.append(done)
         self.entered["load"].append(issue)
         self._give(cmd["post"], done + self.t.landed)
@@ -106,7 +121,7 @@ class _Engine:
         c = self.c
         beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes
         start = max(ready, self.store_free)
-        self.store_free = start + self.t.store + beats * c.port_bytes / min(self.rate, c.port_bytes) + self.latency
+        self.store_free = start + self.t.store + beats * c.port_bytes / self.rate + self.latency
         self.entered["store"].append(start)
         self._give(cmd["post"], self.store_free)
 
@@ -145,7 +160,7 @@ class _Engine:
         npix = rows if cmd["wide"] else c.pixels
         for _ in range(cmd["tiles"]):
             last = at + steps
-            room = max(self.last[-1] + c.pixels, self.popped[-3] if len(self.popped) >= 3 else 0)
+            room = max(self.last[-1] + c.pixels, self.popped[-3] + t.credit if len(self.popped) >= 3 else 0)
             issued += steps
             if room > last:
                 self.feeder_log.append((at, last, "busy"))

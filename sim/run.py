@@ -93,7 +93,7 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
     whole, fast = compile(network, config, keep="all"), compile(network, config)
     say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image; elaborating {config.name}")
     engine = verilator.build(generate(config), config, cache, report=say)
-    options = dict(port_bytes=config.port_bytes, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+    options = dict(bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
     say("golden model")
     expected = golden.run(network, images)
     say(f"RTL, every tensor, {len(images)} images")

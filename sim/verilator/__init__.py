@@ -116,7 +116,7 @@ def build(files, config, cache, *, report=print, optimize="-O1"):
                 _makefile(root, target, optimize)
             report(f"compiling {len(list(target.glob('*/*.cpp')))} files")
             _call(["make", "-s", "-j2"], target, environment)
-    return Model(program)
+    return Model(program, config)
 
 
 def _verilate(binary, files, pins, target, environment):
@@ -162,11 +162,10 @@ def _call(command, directory, environment):
 class Model:
     """A built simulator."""
 
-    def __init__(self, program):
-        self.program = Path(program)
+    def __init__(self, program, config):
+        self.program, self.config = Path(program), config
 
-    def run(self, program, images, *, latency=40, bytes_per_cycle=None, port_bytes=16, stall=0.0, seed=1, base=0x10_0000_0000, watchdog=100_000,
-            limit=50_000_000, bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
+    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=50_000_000, bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
         Parameters
@@ -185,8 +184,8 @@ class Model:
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             (directory / "image.bin").write_bytes(program.image)
-            job = {"base": base, "size": program.window_size, "seed": seed, "stall": stall, "latency": latency,
-                   "bytes_per_cycle": bytes_per_cycle or port_bytes, "command_offset": program.command_offset,
+            job = {"base": 1 << self.config.addr_bits - 2, "size": program.window_size, "seed": seed, "stall": stall, "latency": latency,
+                   "bytes_per_cycle": bytes_per_cycle or self.config.port_bytes, "command_offset": program.command_offset,
                    "command_count": program.command_count, "watchdog": watchdog, "limit": limit, "abort_at": abort_at, "reset_at": reset_at,
                    "bad_read": NEVER if bad_read is None else bad_read, "bad_write": NEVER if bad_write is None else bad_write}
             lines = [f"{key} {value}" for key, value in job.items()]

@@ -10,7 +10,7 @@ from sim import verilator
 from spec.errors import AlloyError
 
 BURSTS, BYTES = 8, 32           # of one run; bytes of a burst
-CONFIG = SimpleNamespace(ports=1, port_bytes=8)
+CONFIG = SimpleNamespace(ports=1, port_bytes=8, addr_bits=40)
 ENGINE = Path(__file__).with_name("copy_engine.v")
 DEFECTS = {1: "read address changed", 2: "read address changed", 3: "read: burst crosses 4 KB", 4: "read: burst size or type",
            5: "read: burst size or type", 6: "read: unaligned address", 7: "read: address outside the window",

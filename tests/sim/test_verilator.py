@@ -43,7 +43,7 @@ def run(engine, seed, *, stall=0.0, keep="all", images=2, schemes=None, **option
     network = random_network(rng, schemes=schemes)
     codes = rng.integers(0, 256, (images, *network.tensors["image"].shape))
     program = compile(network, config, keep=keep)
-    result = model.run(program, codes, port_bytes=config.port_bytes, stall=stall, seed=seed, watchdog=5000, limit=3_000_000, **options)
+    result = model.run(program, codes, stall=stall, seed=seed, watchdog=5000, limit=3_000_000, **options)
     return network, program, codes, result
 
 
@@ -110,7 +110,7 @@ def test_flipped_weight_bit_is_seen(engines):
     for bit in range(4):
         image = bytearray(program.image)
         image[load["dram"]] ^= 1 << bit
-        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes, port_bytes=config.port_bytes)
+        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes)
         got = {n: program.unpack(n, d) for n, d in zip(program.outputs, result.runs[0].regions)}
         seen |= first_difference(program, config, {n: expected[n][0] for n in got}, got) is not None
     assert seen
@@ -125,7 +125,7 @@ def test_bad_commands_stop_with_a_code(engines):
     for at, code in ((0, Error.OPCODE), (7, Error.OPCODE)):     # opcode and magic byte of the first command
         image = bytearray(program.image)
         image[at] = 0xEE
-        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes[:1], port_bytes=config.port_bytes, watchdog=5000)
+        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes[:1], watchdog=5000)
         assert result.runs[0].code == code and not result.runs[0].hung and result.violation == ""
 
 
