@@ -42,7 +42,7 @@ def images(count=2, bursts=BURSTS):
 
 
 def run(model, *, defect=0, count=2, bursts=BURSTS, window=0x4000, **options):
-    return model.run(program(defect, bursts, window), images(count, bursts), **{"port_bytes": 8, "limit": 20_000, **options})
+    return model.run(program(defect, bursts, window), images(count, bursts), **{"limit": 20_000, **options})
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.3, 0.8])
