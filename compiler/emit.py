@@ -161,11 +161,12 @@ class Emitter:
     def _conv(self, op, strip, loaded):
         c, groups, pitch = self.config, strip.input.groups, strip.input.pitch
         if op not in self._tiles:
-            self._tiles[op] = [(tile, *self._tile_image(op, tile)) for tile in make_tiles(op, self.kinds[op], c)]
+            self._tiles[op] = self._make_tiles(op)
+        depth, tiles = self._tiles[op]
         taps = self._tap_records(op, strip)
-        per = min(len(taps), c.weight_depth // groups, c.tap_depth)
+        per = min(len(taps), c.weight_depth // depth, c.tap_depth)
         if per == 0:
-            raise AlloyError(f"layer {op.name} has {groups} channel groups, more than the weight buffer's {c.weight_depth} words: "
+            raise AlloyError(f"layer {op.name} reads {depth} channel groups, more than the weight buffer's {c.weight_depth} words: "
                              "raise weight_depth")
         if op.input.bits > 2 * c.act_digit_bits:
             raise AlloyError(f"layer {op.name} reads {op.input.bits}-bit codes, two digits hold {2 * c.act_digit_bits}: "
@@ -174,18 +175,17 @@ class Emitter:
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // npix)
         chunks = [(t, min(t + per, len(taps))) for t in range(0, len(taps), per)]
-        tiles = self._tiles[op]
         if len(chunks) > 1:                 # sums in parts: the accumulators hold one tile of pixels
             order = [(tile, (t, 1)) for tile in tiles for t in range(count)]
         else:
-            parts = min(max(count * len(taps) * groups // PIECE, 1), PIECES, count) if loaded is not None else 1
+            parts = min(max(count * len(taps) * depth // PIECE, 1), PIECES, count) if loaded is not None else 1
             cuts = [count * i // parts for i in range(parts + 1)]
             spans = [(lo, hi - lo) for lo, hi in zip(cuts, cuts[1:])]
-            first = min(self._weights.room(len(taps) * groups), c.param_depth, len(tiles)) if parts > 1 else 0
+            first = min(self._weights.room(len(taps) * depth), c.param_depth, len(tiles)) if parts > 1 else 0
             order = [(tiles[i], spans[j]) for i, j in _growing(
-                first, parts, len(taps) * groups * c.weight_beats,
+                first, parts, len(taps) * depth * c.weight_beats,
                 strip.input.height * strip.input.width * groups * c.act_group_bytes // c.port_bytes // parts,
-                len(taps) * groups * count // parts)]
+                len(taps) * depth * count // parts)]
             order += [(tile, (0, count)) for tile in tiles[first:]]
         for tile, (start, number) in order:
             access = []
@@ -194,12 +194,12 @@ class Emitter:
                 whole = start + number == count
                 access.append(loaded.read(loaded.stop if whole else last * op.stride[0] - op.padding[0] + op.kernel[0]))
             for chunk in chunks:
-                self._conv_command(op, strip, tile, taps, chunk, npix, start, number, access)
+                self._conv_command(op, strip, tile, depth, taps, chunk, npix, start, number, access)
 
-    def _conv_command(self, op, strip, tile, taps, chunk, npix, first, count, accesses):
+    def _conv_command(self, op, strip, tile, depth, taps, chunk, npix, first, count, accesses):
         """One CONV over ``count`` tiles of pixels from ``first`` on, and the loads of what it needs."""
         c, source, groups, (t0, t1) = self.config, strip.input, strip.input.groups, chunk
-        tile, weights, params = tile
+        tile, group, weights, params = tile
         data = b"".join(pack_record(TAP_FIELDS, t, TAP_BYTES) for t in taps[t0:t1])
         tap_base = self._load_records(Opcode.LOAD_TAPS, self._taps, 1, data, op.tag, "taps")
         accesses = [*accesses, self.act(source, False, "feed"), (("taps",), tap_base, tap_base + t1 - t0, False, "feed")]
@@ -210,12 +210,12 @@ class Emitter:
             values = self._outputs(op, strip, tile, start, source.pitch) | {"param_base": param}
             if op.residual is not None:
                 accesses.append(self.act(strip.residual, False))
-        words = (t1 - t0) * groups
-        base = self._load_weights(op.tag, weights, t0 * groups, len(taps) * groups, words)
+        words = (t1 - t0) * depth
+        base = self._load_weights(op.tag, weights, t0 * depth, len(taps) * depth, words)
         accesses.append((("weights",), base, base + words, False, "feed"))
         self._add(
             Opcode.CONV, accesses, tag=op.tag, rows=strip.y1 - strip.y0, cols=strip.x1 - strip.x0, tap_base=tap_base, taps=t1 - t0,
-            groups=groups, tiles=count, in_base=source.base + start // c.pixels * groups, half=int(start % c.pixels != 0),
+            groups=groups, depth=depth, tiles=count, in_base=source.base + start // c.pixels * groups + group, half=int(start % c.pixels != 0),
             weight_base=base, pitch=source.pitch, step_y=npix // source.pitch, step_x=npix % source.pitch,
             start_y=start // source.pitch, start_x=start % source.pitch, zero=op.input.zero, wide=int(npix < c.pixels),
             acc_first=int(t0 == 0), acc_last=int(final), mem_in=source.mem, **values)
@@ -246,12 +246,24 @@ class Emitter:
                       dram=weights + low * beat_bytes, stride=total * beat_bytes, dst=base, count=words)
         return base
 
-    def _tile_image(self, op, tile):
-        """Image offset of the weight streams and parameter records of one tile."""
+    def _make_tiles(self, op):
+        """Channel groups that each tile reads, and of each tile: itself, the first group, image offset and parameter records."""
+        tiles, reach = make_tiles(op, self.kinds[op], self.config), []
+        for tile in tiles:
+            used = np.zeros(op.input.channels, bool)
+            for channel, _, _ in tile.members:
+                used |= op.filter(channel)[op.input.order].any(1)
+            at = np.flatnonzero(used) // self.config.ic if used.any() else np.zeros(1, int)
+            reach.append((int(at[0]), int(at[-1]) + 1))
+        depth, groups = max(hi - lo for lo, hi in reach), -(-op.input.channels // self.config.ic)
+        firsts = [min(lo, groups - depth) for lo, _ in reach]
+        return depth, [(tile, first, *self._tile_image(op, tile, first, depth)) for tile, first in zip(tiles, firsts)]
+
+    def _tile_image(self, op, tile, first, depth):
+        """Image offset of the weight streams of one tile, for ``depth`` channel groups from ``first`` on, and its parameter records."""
         c = self.config
-        groups = -(-op.input.channels // c.ic)
         taps = op.kernel[0] * op.kernel[1]
-        words = np.zeros((taps, groups * c.ic, c.slots), np.uint8)
+        words = np.zeros((taps, depth * c.ic, c.slots), np.uint8)
         words[..., c.dsp_filters:] = 7      # power-of-two zero
         records = [bytes(PARAM_BYTES)] * c.slots
         place_of = np.empty(len(op.weight), np.int64)
@@ -259,7 +271,7 @@ class Emitter:
         wide = op.input.bits > c.act_digit_bits
         scale = 1 + (1 << c.act_digit_bits) if wide else 1
         for channel, slot, joined in tile.members:
-            weight = op.weight[channel][op.input.order].reshape(-1, taps)       # (positions, taps)
+            weight = op.filter(channel)[op.input.order][first * c.ic:(first + depth) * c.ic]     # (positions, taps)
             parts, ones = nibbles(weight, slot, joined, c)
             for at, digits in parts:
                 words[:, :len(weight), at] = digits.T
@@ -275,7 +287,7 @@ class Emitter:
                 "bias": bias, "mult": mult, "lane": position % c.ic, "valid": 1, "join": int(joined),
                 "second": position // c.ic - tile.group}, PARAM_BYTES)
         # k-word: nibble slot*ic + channel; then to bytes, beats and port streams.
-        order = words.reshape(taps, groups, c.ic, c.slots).transpose(0, 1, 3, 2).reshape(taps * groups, c.slots * c.ic)
+        order = words.reshape(taps, depth, c.ic, c.slots).transpose(0, 1, 3, 2).reshape(taps * depth, c.slots * c.ic)
         size = c.weight_beats * c.wide_bytes
         padded = np.zeros((len(order), 2 * size), np.uint8)
         padded[:, :order.shape[1]] = order

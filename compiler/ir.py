@@ -42,7 +42,7 @@ class Op:
     padding: tuple
     macs: int = 0
     residual: Value = None
-    weight: np.ndarray = None       # (filters, channels, kernel)
+    weight: np.ndarray = None       # (filters, channels of a convolution group, kernel)
     scheme: np.ndarray = None
     mult: np.ndarray = None
     bias: np.ndarray = None
@@ -54,6 +54,19 @@ class Op:
     @property
     def reads(self):
         return [self.input] + ([self.residual] if self.residual is not None else [])
+
+    @property
+    def by_channel(self):
+        """Whether every output channel reads the input channel of the same number only (depthwise convolution, average)."""
+        return self.kind == "conv" and self.weight.shape[1] == 1 and len(self.weight) == self.input.channels > 1
+
+    def filter(self, index):
+        """Weights of one filter for all channels of the input: (channels, taps)."""
+        share = self.weight.shape[1]
+        dense = np.zeros((self.input.channels, self.kernel[0] * self.kernel[1]), np.int64)
+        first = index // (len(self.weight) * share // self.input.channels) * share
+        dense[first:first + share] = self.weight[index].reshape(share, -1)
+        return dense
 
 
 @dataclass(frozen=True)
@@ -100,9 +113,7 @@ def lower(network, config):
                           residual=values[node.residual] if node.residual else None, **common))
         elif node.op == "avg":
             count = source.channels
-            weight = np.zeros((count, count, *node.kernel), np.int64)
-            weight[np.arange(count), np.arange(count)] = 1
-            ops.append(Op(kind="conv", kernel=tuple(node.kernel), weight=weight,
+            ops.append(Op(kind="conv", kernel=tuple(node.kernel), weight=np.ones((count, 1, *node.kernel), np.int64),
                           scheme=np.full(count, Scheme.FIXED4), mult=np.full(count, node.mult, np.int64),
                           bias=np.zeros(count, np.int64), **common))
         else:
@@ -119,6 +130,8 @@ def _fold_input(graph, config):
         return
     op, source = readers[0], graph.input
     (kh, kw), channels = op.kernel, source.channels
+    if op.weight.shape[1] != channels:
+        return
     if channels * kh * kw <= config.ic:
         fold = Fold(op.kernel, op.stride, op.padding, source.zero)
         weight = op.weight.reshape(len(op.weight), -1, 1, 1)

@@ -27,7 +27,7 @@ def _duration(item, config):
         case Opcode.LOAD_ACT | Opcode.STORE_ACT:
             return f["rows"] * f["cols"] * f["out_groups"] * config.act_group_bytes // config.port_bytes
         case Opcode.CONV:
-            return f["tiles"] * f["taps"] * f["groups"]
+            return f["tiles"] * f["taps"] * f["depth"]
     return f["rows"] * f["cols"] * f["taps"] * f["groups"]
 
 

@@ -51,7 +51,8 @@ def assign(op, config):
 
 
 def channel_orders(graph, config):
-    """Set ``order`` of every value: tensors that meet in an addition or a pool share one, interleaved by kind of filter."""
+    """Set ``order`` of every value: tensors that meet in an addition, a pool or a depthwise convolution share one, interleaved by kind of
+    filter."""
     parent = {}
 
     def find(v):
@@ -61,7 +62,7 @@ def channel_orders(graph, config):
     for op in graph.ops:
         if op.residual is not None:
             parent[find(op.residual)] = find(op.output)
-        if op.kind == "pool":
+        if op.kind == "pool" or op.by_channel:
             parent[find(op.input)] = find(op.output)
     kinds = {op: assign(op, config) for op in graph.ops if op.kind == "conv"}
     classes = {}

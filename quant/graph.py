@@ -10,12 +10,15 @@ from spec.errors import AlloyError
 
 __all__ = ["Layer", "Graph", "trace"]
 
-SUPPORTED = "Conv2d, BatchNorm2d, ReLU, addition, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten and Linear are supported"
+SUPPORTED = "Conv2d, BatchNorm2d, ReLU, ReLU6, addition, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten and Linear are supported"
 
 
 @dataclass(eq=False)
 class Layer:
-    """One layer of the float graph. ``weight`` (F, C, kh, kw) and ``bias`` (F,) have the batch norm folded in."""
+    """One layer of the float graph. ``weight`` (F, C / groups, kh, kw) and ``bias`` (F,) have the batch norm folded in.
+
+    ``cap`` is the upper bound of a ReLU6.
+    """
     kind: str                   # "conv", "max" or "avg"
     name: str
     input: str
@@ -27,6 +30,8 @@ class Layer:
     bias: torch.Tensor = None
     residual: str = None
     relu: bool = False
+    cap: float = None
+    groups: int = 1
 
     @property
     def fresh(self):
@@ -92,12 +97,12 @@ def _add(node, module, layers, where, shapes, uses):
         if isinstance(module, nn.Linear):
             weight, stride, padding = module.weight.reshape(len(module.weight), *_map_shape(shape, module, name)), (1, 1), (0, 0)
         else:
-            if module.groups != 1 or _pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
-                raise AlloyError(f"layer {node.target} is a grouped, dilated or specially padded convolution: use groups=1, dilation=1 and "
-                                 "numeric zero padding")
+            if _pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
+                raise AlloyError(f"layer {node.target} is a dilated or specially padded convolution: use dilation=1 and numeric zero padding")
             weight, stride, padding = module.weight, _pair(module.stride), _pair(module.padding)
         bias = module.bias if module.bias is not None else torch.zeros(len(weight))
-        layer = Layer("conv", name, source, name, tuple(weight.shape[2:]), stride, padding, weight.detach().clone(), bias.detach().clone())
+        layer = Layer("conv", name, source, name, tuple(weight.shape[2:]), stride, padding, weight.detach().clone(), bias.detach().clone(),
+                      groups=getattr(module, "groups", 1))
     elif isinstance(module, nn.BatchNorm2d):
         if not (made and alone and module.affine and module.track_running_stats):
             raise AlloyError(f"layer {node.target} is a batch norm that cannot be folded: put it directly behind a convolution that nothing "
@@ -107,10 +112,10 @@ def _add(node, module, layers, where, shapes, uses):
         before.bias = (before.bias - module.running_mean) * scale + module.bias.detach()
         where[node.name] = source
         return
-    elif isinstance(module, nn.ReLU) or call in (torch.relu, nn.functional.relu, "relu"):
+    elif isinstance(module, (nn.ReLU, nn.ReLU6)) or call in (torch.relu, nn.functional.relu, nn.functional.relu6, "relu"):
         if before is None or before.kind != "conv" or not alone:
             raise AlloyError(f"layer {node.name} is a ReLU that does not directly follow a convolution: {SUPPORTED}")
-        before.relu = True
+        before.relu, before.cap = True, 6.0 if isinstance(module, nn.ReLU6) or call is nn.functional.relu6 else None
         where[node.name] = source
         return
     elif call in (operator.add, torch.add, operator.iadd, "add") and len(sources) == 2:

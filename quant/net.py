@@ -133,11 +133,11 @@ class QuantNet(nn.Module):
                 out = F.avg_pool2d(source, layer.kernel, layer.stride)
             else:
                 weight = self._fake_weight(layer) if quantized else self.weights[layer.name]
-                out = F.conv2d(source, weight, self.biases[layer.name], layer.stride, layer.padding)
+                out = F.conv2d(source, weight, self.biases[layer.name], layer.stride, layer.padding, groups=layer.groups)
             if layer.residual:
                 out = out + tensors[layer.residual]
             if layer.relu:
-                out = F.relu(out)
+                out = torch.clamp(out, 0, layer.cap)
             if quantized:
                 zero, top = self.zeros[layer.output], (1 << self.bits[layer.output]) - 1
                 step = _calm(self.step(layer.output), out[0].numel() * top)
@@ -156,6 +156,8 @@ class QuantNet(nn.Module):
         for layer in self.graph.layers:
             common = dict(name=layer.name, input=layer.input, output=layer.output, stride=layer.stride, padding=layer.padding)
             top = (1 << self.bits[layer.output]) - 1
+            if layer.cap is not None:
+                top = min(top, int(np.floor(layer.cap / float(self.step(layer.output).double()) + 0.5)) + self.zeros[layer.output])
             if layer.kind == "max":
                 nodes.append(Pool(op="max", kernel=layer.kernel, lo=0, hi=top, **common))
                 continue
@@ -189,7 +191,8 @@ class QuantNet(nn.Module):
             source, out = network.tensors[node.input], network.tensors[node.output]
             real = torch.from_numpy(tensors[node.input] - source.zero).double()
             if node.kind == "conv":
-                acc = F.conv2d(real, torch.from_numpy(node.weight).double(), stride=node.stride, padding=node.padding).numpy().astype(np.int64)
+                acc = F.conv2d(real, torch.from_numpy(node.weight).double(), stride=node.stride, padding=node.padding,
+                               groups=source.channels // node.weight.shape[1]).numpy().astype(np.int64)
                 res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
                 tensors[node.output] = requantize(acc, node.mult[:, None, None].astype(np.int64), node.bias[:, None, None], node.shift,
                                                   lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult)

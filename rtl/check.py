@@ -46,7 +46,7 @@ class Check(wiring.Component):
         conv = cmd.opcode == Opcode.CONV
         m.d.comb += [
             region.x.eq(cmd.rows - 1), region.y.eq(cmd.stride),
-            inner.x.eq(Mux(conv, cmd.groups, cmd.out_groups)), inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
+            inner.x.eq(Mux(conv, cmd.depth, cmd.out_groups)), inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
             self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
         unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
 
@@ -117,7 +117,7 @@ class Check(wiring.Component):
             Opcode.LOAD_TAPS: records(c.tap_depth),
             Opcode.LOAD_ACT: address | stride | area | out,
             Opcode.STORE_ACT: address | stride | area | out,
-            Opcode.CONV: area | taps | out | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.residual & res)
+            Opcode.CONV: area | taps | out | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.residual & res)
             | (cmd.acc_last & (cmd.param_base + c.slots > c.param_depth * c.slots)) | (cmd.in_base >= c.act_depth),
             Opcode.POOL: area | taps | out | res}
         m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]

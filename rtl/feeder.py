@@ -73,7 +73,7 @@ class Feeder(wiring.Component):
         tile, tap_index, group, weight = Signal(16), Signal(16), Signal(16), Signal(range(c.weight_depth))
         base, in_half = Signal(addr_t), Signal()
         m.d.comb += [
-            last_group.eq(group + 1 == run.groups), last_tap.eq(tap_index + 1 == run.taps),
+            last_group.eq(group + 1 == run.depth), last_tap.eq(tap_index + 1 == run.taps),
             last_tile.eq(tile + 1 == run.tiles), last_k.eq(last_group & last_tap),
             issue.eq(active & ~self.clear & (self.room | ~(last_k & run.acc_last))),
             self.reserve.eq(issue & last_k & run.acc_last),

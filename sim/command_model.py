@@ -282,7 +282,7 @@ class CommandModel:
         if cmd["acc_first"]:
             self.acc = np.zeros((digits, len(e), c.slots), np.int64)
         word = cmd["weight_base"]
-        self._inside(cmd, "k-words", word, cmd["taps"] * cmd["groups"], c.weight_depth)
+        self._inside(cmd, "k-words", word, cmd["taps"] * cmd["depth"], c.weight_depth)
         for tap in self._tap_records(cmd):
             y, x = oy + tap["dy"], ox + tap["dx"]
             inside = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
@@ -290,8 +290,8 @@ class CommandModel:
             base = cmd["in_base"] + at // c.pixels * cmd["groups"] + tap["addr"]
             if (inside & live).any():
                 first, last = base[inside & live].min(), base[inside & live].max()
-                self._inside(cmd, "activation words", first, last - first + cmd["groups"], c.act_depth)
-            for group in range(cmd["groups"]):
+                self._inside(cmd, "activation words", first, last - first + cmd["depth"], c.act_depth)
+            for group in range(cmd["depth"]):
                 codes = self.act[cmd["mem_in"], at % c.pixels, (base + group) % c.act_depth]
                 values, ones = self._word(cmd, word)
                 used = codes[inside & live][:, (values != 0).any(0)]

@@ -144,7 +144,7 @@ class _Engine:
             cause = "commands"
         self.shadow_free = start
         self.feeder_log.append((self.feeder_end, start, cause))
-        steps, rows = cmd["taps"] * cmd["groups"], c.pixels // 2
+        steps, rows = cmd["taps"] * cmd["depth"], c.pixels // 2
         hops = c.dsp_filters // 2 + c.lut_filters
         work = max(self.post_free, taken + 2)
         self.post_taken.append(work)

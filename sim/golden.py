@@ -27,6 +27,9 @@ def accumulate(node, codes, zero):
     node : spec.network.Conv
     codes : int array (N, C, H, W), codes of the input tensor; ``zero`` is their zero point.
     """
+    count = codes.shape[1] // node.weight.shape[1]
+    if count > 1:
+        return _grouped(node, np.asarray(codes, np.int64) - zero, count)
     weights = node.weight.reshape(len(node.weight), -1).astype(np.int64)
     codes = np.asarray(codes, np.int64) - zero
     bound = int(np.abs(weights).sum(1).max()) * int(np.abs(codes).max(initial=0))
@@ -40,6 +43,18 @@ def accumulate(node, codes, zero):
         block = shifted[at:at + step].transpose(0, 2, 3, 1, 4, 5).reshape(-1, len(weights))
         sums[at:at + step] = (block @ weights).reshape(-1, rows, cols, weights.shape[1]).transpose(0, 3, 1, 2)
     return sums
+
+
+def _grouped(node, codes, count):
+    """The same for ``count`` groups of channels, one position of the kernel after the other."""
+    filters, share = len(node.weight) // count, node.weight.shape[1]
+    view = windows(codes, node.weight.shape[2:], node.stride, node.padding, 0)
+    n, _, rows, cols, height, width = view.shape
+    view, weight = view.reshape(n, count, share, rows, cols, height, width), node.weight.astype(np.int64)
+    sums = np.zeros((n, count, filters, rows, cols), np.int64)
+    for c, y, x in np.ndindex(share, height, width):
+        sums += view[:, :, None, c, :, :, y, x] * weight[:, c, y, x].reshape(count, filters, 1, 1)
+    return sums.reshape(n, -1, rows, cols)
 
 
 def run(network, images):

@@ -108,6 +108,7 @@ _conv, _last = _lay(_stop, [
     ("tap_base", 16, "first tap entry", _C + _P),
     ("taps", 16, "number of taps", _C + _P),
     ("groups", 16, "channel groups of the input", _C + _P),
+    ("depth", 16, "channel groups that are summed, from that of in_base on"),
     ("tiles", 16, "pixel tiles"),
     ("in_base", 16, "input address of the first tile"),
     ("weight_base", 16, "first k-word"),

@@ -57,7 +57,8 @@ class Conv:
 
     Attributes
     ----------
-    weight : int16 array (out_channels, in_channels, kernel_h, kernel_w)
+    weight : int16 array (out_channels, in_channels / g, kernel_h, kernel_w): g groups of output channels read g groups of input
+        channels (a depthwise convolution has one channel in each); 1 unless the array is that narrow
     scheme : uint8 array (out_channels,), values of :class:`spec.numerics.Scheme`
     mult : int32 array (out_channels,), 0 .. 2**16-1
     bias : int64 array (out_channels,), in units of ``acc * mult``; signed 47 bits
@@ -219,9 +220,9 @@ def _check_shape(net, node, kernel, channels, where):
 
 def _check_conv(net, node, where):
     filters = node.weight.shape[0]
-    if node.weight.ndim != 4 or node.weight.shape[1] != net.tensors[node.input].channels:
-        raise AlloyError(f"{where} has weights of shape {node.weight.shape}, but reads "
-                         f"{net.tensors[node.input].channels} channels")
+    channels = net.tensors[node.input].channels
+    if node.weight.ndim != 4 or channels % node.weight.shape[1] or filters % (channels // node.weight.shape[1]):
+        raise AlloyError(f"{where} has weights of shape {node.weight.shape}, but reads {channels} channels")
     for name in ("scheme", "mult", "bias"):
         if getattr(node, name).shape != (filters,):
             raise AlloyError(f"{where} needs one {name} for each of its {filters} filters")

@@ -22,9 +22,9 @@ def random_config(rng, **values):
     return EngineConfig(**{**base, **values})
 
 
-def _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits, residual=None):
+def _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits, residual=None, groups=1):
     tensors = net["tensors"]
-    channels = tensors[source].channels
+    channels = tensors[source].channels // groups
     book = np.unique(rng.integers(-119, 120, 12)).astype(np.int16)
     scheme = np.array([rng.choice(schemes) for _ in range(filters)], np.uint8)
     weight = np.stack([rng.choice(levels(Scheme(int(s)), book), (channels, *kernel)) for s in scheme]).astype(np.int16)
@@ -61,7 +61,7 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
     source = "image"
     for index in range(layers):
         tensor, name = net["tensors"][source], f"l{index}"
-        kind = pick("conv", "conv", "residual", "pool", "wide")
+        kind = pick("conv", "conv", "residual", "pool", "wide", "grouped")
         kernel = (int(min(rng.integers(1, 4), tensor.height)), int(min(rng.integers(1, 4), tensor.width)))
         padding = (int(rng.integers(0, (kernel[0] + 1) // 2 + 1)), int(rng.integers(0, (kernel[1] + 1) // 2 + 1)))
         stride = (int(pick(1, 1, 2)), int(pick(1, 1, 2)))
@@ -70,6 +70,9 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
             first = _conv(rng, net, name + "a", source, filters, (3, 3), stride, (1, 1), schemes, bits())
             other = _conv(rng, net, name + "d", source, filters, (1, 1), stride, (0, 0), schemes, bits())
             source = _conv(rng, net, name + "b", first, filters, (3, 3), (1, 1), (1, 1), schemes, bits(), residual=other)
+        elif kind == "grouped":
+            groups = pick(*(g for g in range(1, tensor.channels + 1) if tensor.channels % g == 0))
+            source = _conv(rng, net, name, source, groups * int(rng.integers(1, 4)), kernel, stride, padding, schemes, bits(), groups=groups)
         elif kind == "pool":
             op = pick("max", "avg") if index else "max"
             padding = (kernel[0] // 2, kernel[1] // 2) if op == "max" else (0, 0)

@@ -86,6 +86,31 @@ def test_fitted_codebook_beats_four_bits():
         fit_codebook(weight, 17)
 
 
+class Inverted(nn.Module):
+    """An inverted residual of MobileNet-V2: depthwise convolution, ReLU6, addition without ReLU."""
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(2, 6, 1), nn.BatchNorm2d(6), nn.ReLU6(), nn.Conv2d(6, 6, 3, 1, 1, groups=6), nn.ReLU6(),
+                                  nn.Conv2d(6, 2, 1))
+
+    def forward(self, x):
+        return self.body(x) + x
+
+
+def test_depthwise_and_relu6():
+    torch.manual_seed(0)
+    model, x = Inverted().eval(), torch.rand(3, 2, 9, 8)
+    model.body[0].weight.data *= 20         # beyond 6
+    net = QuantNet(trace(model, (2, 9, 8)), bits=8, ratio=Ratio(0, 0, 1))
+    assert torch.allclose(net._run(x, quantized=False)[net.graph.output], model(x), atol=1e-4)
+    net.calibrate(x)
+    codes = np.round(x.numpy() * 255).astype(int)
+    exact, expected = net.codes(codes), golden.run(net.export(), codes)
+    assert all((exact[name] == expected[name]).all() for name in expected)
+    real = (exact[net.graph.output] - net.zeros[net.graph.output]) * float(net.step(net.graph.output))
+    assert np.abs(real - model(x).detach().numpy()).max() < 0.1 * float(model(x).detach().abs().max())
+
+
 class Pools(nn.Module):
     """Padded max pool, average pool, one convolution used twice, a sum behind Identity."""
     def __init__(self):
@@ -168,7 +193,7 @@ def test_network_file(tmp_path):
 
 
 @pytest.mark.parametrize("model, words", [
-    (nn.Sequential(nn.Conv2d(2, 4, 3, groups=2)), "grouped"), (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sigmoid()), "Sigmoid"),
+    (nn.Sequential(nn.Conv2d(2, 4, 3, dilation=2)), "dilated"), (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sigmoid()), "Sigmoid"),
     (nn.Sequential(nn.ReLU()), "ReLU"), (nn.Sequential(nn.AvgPool2d(3, padding=1)), "padding")])
 def test_unsupported_layers(model, words):
     with pytest.raises(AlloyError, match=words):

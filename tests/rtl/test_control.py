@@ -14,7 +14,7 @@ from .command_models import command, out_fields, tensor_view
 
 BASE, SIZE, AT = 0x1000, 0x8000, 0x200
 VIEW = tensor_view(4, 2, 3, 1)[0]
-CONV = dict(rows=2, cols=3, taps=1, groups=1, tiles=2, pitch=3, **out_fields(VIEW))
+CONV = dict(rows=2, cols=3, taps=1, groups=1, depth=1, tiles=2, pitch=3, **out_fields(VIEW))
 ACT = dict(dram=0x400, stride=64, rows=2, cols=3, **out_fields(VIEW))
 END = pack(Opcode.END)
 
@@ -210,8 +210,8 @@ BAD = [
     (Error.FIELD, pack(Opcode.LOAD_ACT, tag=7, **{**ACT, "out_cur_bank0": 4})),
     (Error.FIELD, pack(Opcode.LOAD_ACT, tag=7, **{**ACT, "out_row_addr0": 65})),
     (Error.FIELD, pack(Opcode.STORE_ACT, tag=7, **{**ACT, "rows": 0})),
-    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "taps": 5, "groups": 7})),
-    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "tiles": 0})),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "taps": 5, "depth": 7})),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "tiles": 0})), (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "depth": 0})),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, tap_base=32)),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, param_base=43, acc_last=1)),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, residual=1, res_groups=0)),
@@ -242,7 +242,7 @@ def test_last_legal_places():
         pack(Opcode.LOAD_TAPS, dst=19, count=13, dram=SIZE - 13 * 16), pack(Opcode.LOAD_PARAMS, dst=47, count=1),
         pack(Opcode.LOAD_WEIGHTS, dst=31, count=1, dram=SIZE - 64, stride=48),
         pack(Opcode.STORE_ACT, **{**ACT, "dram": SIZE - 64 - 24}), pack(Opcode.CONV, **CONV, param_base=42, acc_last=1),
-        pack(Opcode.CONV, **{**CONV, "taps": 4, "groups": 7}, tap_base=28, weight_base=4), END])
+        pack(Opcode.CONV, **{**CONV, "taps": 4, "depth": 7}, tap_base=28, weight_base=4), END])
     bench.check((1, 0, 0, 0))
 
 

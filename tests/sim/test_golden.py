@@ -20,8 +20,10 @@ def value(network, node, tensors, n, c, y, x):
     if node.kind == "pool":
         total, extra, shift = sum(int(codes[n, c, r, k]) - source.zero for _, _, r, k in window) * node.mult, 0, node.shift
     else:
-        acc = sum(int(node.weight[c, i, ky, kx]) * (int(codes[n, i, r, k]) - source.zero)
-                  for ky, kx, r, k in window for i in range(source.channels))
+        share = node.weight.shape[1]
+        first = c * source.channels // len(node.weight) // share * share
+        acc = sum(int(node.weight[c, i, ky, kx]) * (int(codes[n, first + i, r, k]) - source.zero)
+                  for ky, kx, r, k in window for i in range(share))
         extra = int(node.bias[c])
         if node.residual:
             extra += (int(tensors[node.residual][n, c, y, x]) - network.tensors[node.residual].zero) * node.res_mult
