@@ -1,4 +1,4 @@
-"""The embedded examples: trained weights, quantizer parameters and test images that lie in ``examples/``."""
+"""The embedded examples: trained weights, images to quantize with and test images that lie in ``examples/``."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from sim import golden
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 
-from . import qat
+from . import files
 from .graph import trace
 from .net import QuantNet
+from .ptq import reconstruct
 
 __all__ = ["EXAMPLES", "Example", "load", "load_network"]
 
@@ -50,12 +51,19 @@ def load(name, folder=None):
     if name not in EXAMPLES:
         raise AlloyError(f"there is no example {name!r}: choose {', '.join(EXAMPLES)}")
     folder = Path(folder or FOLDER / name)
-    model = qat.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
-    data = qat.read_arrays(folder / "images.npz")
+    model = files.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
+    images, labels = _images(folder / "images.npz")
+    net = QuantNet(trace(model, images.shape[1:]))
+    reconstruct(net, _images(folder / "calibration.npz")[0])
+    return Example(model, net, images, labels)
+
+
+def _images(path):
+    """(images, labels) of a file."""
+    data = files.read_arrays(path)
     if not {"images", "labels"} <= set(data) or len(data["images"]) != len(data["labels"]):
-        raise AlloyError(f"{folder / 'images.npz'} does not hold one label for each image: copy it again")
-    images, labels = data["images"], data["labels"]
-    return Example(model, qat.load(trace(model, images.shape[1:]), folder / "qat.npz"), images, labels)
+        raise AlloyError(f"{path} does not hold one label for each image: copy it again")
+    return data["images"], data["labels"]
 
 
 def load_network(name):

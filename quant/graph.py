@@ -74,10 +74,17 @@ def trace(model, shape):
         elif node.op == "output":
             if not isinstance(node.args[0], fx.Node):
                 raise AlloyError("the model returns several values or none: return one tensor")
+            _check_finite(layers)
             return Graph("input", where[node.args[0].name], layers, shapes)
         else:
             _add(node, modules.get(node.target), layers, where, shapes, uses)
     raise AlloyError("the model returns nothing")
+
+
+def _check_finite(layers):
+    for layer in layers:
+        if layer.kind == "conv" and not (torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all()):
+            raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train it again")
 
 
 def _made(layers, tensor):

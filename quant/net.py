@@ -36,10 +36,10 @@ class QuantNet(nn.Module):
     ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
     codebooks : dict from layer name to its levels, for layers with code-book filters (:func:`quant.assign.fit_codebook`).
     bits : bits of activations. Tensors that are only added, pooled averages and the output have 8.
-    input_scale : real value of one input code (8 bits, zero point 0).
+    input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
     """
 
-    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, input_scale=1 / 255):
+    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, input_scale=1 / 255, input_zero=0):
         super().__init__()
         if not 1 <= bits <= 8:
             raise AlloyError(f"activations of {bits} bits: 1 to 8 are supported")
@@ -48,7 +48,7 @@ class QuantNet(nn.Module):
         self.weights, self.biases, self.scales = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
         self.steps = nn.ParameterDict()         # log2 of the scale of each tensor
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
-        self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: 0}
+        self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
         self.input_scale = input_scale
         for layer in graph.layers:
             only_added = not any(other.input == layer.output for other in graph.layers)
@@ -101,7 +101,7 @@ class QuantNet(nn.Module):
             out = self._run(x)[self.graph.output]
         else:
             name = self.graph.output
-            codes = self.codes(torch.floor(x / self.input_scale + 0.5).long())[name]
+            codes = self.codes(torch.floor(x / self.input_scale + 0.5).long() + self.zeros[self.graph.input])[name]
             out = (torch.from_numpy(codes) - self.zeros[name]).float() * float(self.step(name).detach())
         return out.flatten(1)
 

@@ -1,7 +1,7 @@
-"""Trains the float network, then fine-tunes it with fake quantization.
+"""Trains the float network and picks the images that it is quantized with.
 
-``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz --stage float``, then ``--stage qat`` and ``--stage more``. The data file holds
-``x_train, y_train, x_test, y_test`` (uint8) in NumPy's npz form inside xz.
+``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz``. The data file holds ``x_train, y_train, x_test, y_test`` (uint8) in
+NumPy's npz form inside xz.
 """
 
 import argparse
@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .model import ResNet8
 
 __all__ = ["load_data", "accuracy", "main"]
 
 HERE = Path(__file__).parent
-BATCH = 128
+BATCH, CALIBRATION = 128, 256
 
 
 def load_data(path):
@@ -28,6 +27,12 @@ def load_data(path):
     with lzma.open(path) as file:
         data = np.load(io.BytesIO(file.read()))
     return tuple((data[f"x_{part}"].reshape(-1, 1, 28, 28), data[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))
+
+
+def calibration(images, labels):
+    """Training images to quantize with, their labels and their index in the training set."""
+    index = np.random.default_rng(0).permutation(len(images))[:CALIBRATION]
+    return {"images": images[index], "labels": labels[index].astype(np.uint8), "index": index.astype(np.int32)}
 
 
 def augment(images, generator):
@@ -49,29 +54,13 @@ def accuracy(model, images, labels):
     return right / len(images)
 
 
-def distillation(out, teacher, batch, temperature=4.0):
-    """Cross entropy (batch mean) between the softened answers of the teacher and of the student, whose logits are ``out``."""
-    with torch.no_grad():
-        target = F.softmax(teacher(batch) / temperature, 1)
-    return F.cross_entropy(out / temperature, target) * temperature ** 2
-
-
-def fit(model, train, test, epochs, rate, decay=5e-4, seed=0, teacher=None):
-    """SGD with momentum and one cosine cycle; prints the test accuracy after each epoch.
-
-    With a ``teacher`` the loss is half cross entropy and half distillation (Hinton et al., arXiv:1503.02531, section 2), and the result
-    is the moving average of the weights over about 1,000 steps, which settles those that swing between two levels.
-    """
+def fit(model, train, test, epochs, rate=0.1, decay=5e-4, seed=0):
+    """SGD with momentum and one cosine cycle; prints the test accuracy after each epoch."""
     images, labels = torch.from_numpy(train[0]), torch.from_numpy(train[1])
     generator = torch.Generator().manual_seed(seed)
     steps = epochs * (len(images) // BATCH)
-    # Scales of quantizers do not decay.
-    scales = [p for name, p in model.named_parameters() if name.startswith(("steps.", "scales."))]
-    others = [p for name, p in model.named_parameters() if not name.startswith(("steps.", "scales."))]
-    groups = [{"params": others, "weight_decay": decay}] + ([{"params": scales, "weight_decay": 0.0}] if scales else [])
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
-    average = None if teacher is None else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
     for epoch in range(epochs):
         model.train()
         order = torch.randperm(len(images), generator=generator)
@@ -79,40 +68,28 @@ def fit(model, train, test, epochs, rate, decay=5e-4, seed=0, teacher=None):
         for at in range(0, len(images) - BATCH + 1, BATCH):
             pick = order[at:at + BATCH]
             batch = augment(images[pick].float() / 255, generator)
-            out = model(batch)
-            loss = F.cross_entropy(out, labels[pick])
-            if teacher is not None:
-                loss = (loss + distillation(out, teacher, batch)) / 2
+            loss = nn.functional.cross_entropy(model(batch), labels[pick])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            if average is not None:
-                average.update_parameters(model)
             total += loss.item()
         print(f"epoch {epoch + 1} of {epochs}: loss {total / (len(images) // BATCH):.3f}, "
-              f"test accuracy {100 * accuracy(average or model, *test):.2f} %", flush=True)
-    if average is not None:
-        model.load_state_dict(average.module.state_dict())
+              f"test accuracy {100 * accuracy(model, *test):.2f} %", flush=True)
 
 
 def main(arguments=None):
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--stage", choices=("float", "qat", "more"), required=True,
-                        help="float, qat from it, or more epochs of qat")
-    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--epochs", type=int, default=10)
     args = parser.parse_args(arguments)
     torch.manual_seed(0)
     train, test = load_data(args.data)
+    np.savez_compressed(HERE / "calibration.npz", **calibration(*train))
     model = ResNet8()
-    if args.stage == "float":
-        fit(model, train, test, args.epochs or 12, 0.1)
-        np.savez_compressed(HERE / "float.npz", **{k: v.numpy() for k, v in model.state_dict().items()})
-        return
-    from quant import qat
-    qat.fine_tune(model, HERE, train, test, fit, args.epochs or 4, again=args.stage == "more")
+    fit(model, train, test, args.epochs)
+    np.savez_compressed(HERE / "float.npz", **{k: v.numpy() for k, v in model.state_dict().items()})
 
 
 if __name__ == "__main__":

@@ -165,7 +165,8 @@ class Model:
     def __init__(self, program, config):
         self.program, self.config = Path(program), config
 
-    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=50_000_000, bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
+    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=50_000_000,
+            bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
         Parameters

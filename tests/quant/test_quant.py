@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from quant import QuantNet, Ratio, assign, example, fit_codebook, qat, trace
+from quant import QuantNet, Ratio, assign, example, files, fit_codebook, trace
 from quant.__main__ import main
 from quant.assign import best_scale
 from sim import golden
@@ -66,8 +66,8 @@ def test_every_scheme_is_exact_and_survives_a_file(tmp_path_factory, seed):
                    codebooks={name: fit_codebook(w) for name, w in convs.items()})
     net.calibrate(torch.rand(4, 2, 9, 8))
     codes = rng.integers(0, 256, (3, 2, 9, 8))
-    qat.save(net, tmp_path / "q.npz")
-    exact, expected = qat.load(graph, tmp_path / "q.npz").codes(codes), golden.run(net.export(), codes)
+    files.save(net, tmp_path / "q.npz")
+    exact, expected = files.load(graph, tmp_path / "q.npz").codes(codes), golden.run(net.export(), codes)
     assert set(exact) == set(expected) and all((exact[name] == expected[name]).all() for name in expected)
     net.train()(torch.rand(2, 2, 9, 8)).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters())
@@ -253,7 +253,7 @@ def test_shipped_network_without_training_code():
 
 
 def test_damaged_images(tmp_path):
-    for name in ("float.npz", "qat.npz", "images.npz"):
+    for name in ("float.npz", "calibration.npz", "images.npz"):
         (tmp_path / name).write_bytes((example.FOLDER / "fashion_mnist" / name).read_bytes())
     (tmp_path / "images.npz").write_bytes((tmp_path / "images.npz").read_bytes()[:1000])
     with pytest.raises(AlloyError, match="truncated"):
@@ -271,9 +271,11 @@ def test_output_that_cannot_be_written(tmp_path, capsys):
 
 
 def test_truncated_weights(tmp_path, capsys):
-    data = (example.FOLDER / "fashion_mnist" / "qat.npz").read_bytes()
+    data = (example.FOLDER / "fashion_mnist" / "float.npz").read_bytes()
     (tmp_path / "w.npz").write_bytes(data[:len(data) // 2])
     with pytest.raises(AlloyError, match="truncated"):
-        qat.load(None, tmp_path / "w.npz")
+        files.load(None, tmp_path / "w.npz")
+    with pytest.raises(AlloyError, match="truncated"):
+        files.load_float(None, tmp_path / "w.npz")
     assert main(["--example", "nothing", "--out", str(tmp_path / "n.npz")]) == 2
     assert "there is no example" in capsys.readouterr().err and not (tmp_path / "n.npz").exists()

@@ -205,7 +205,8 @@ def connect(m, source, sink_stream):
 
 
 def simulate(parts, *testbenches, background=(), join=(), wires=(), limit=20_000):
-    """Run ``testbenches`` against ``parts`` (name to component) with the streams of ``join`` and the signals of ``wires`` connected, from first to second."""
+    """Run ``testbenches`` against ``parts`` (name to component) with the streams of ``join`` and the signals of ``wires`` connected,
+    from first to second."""
     m = Module()
     for name, part in parts.items():
         m.submodules[name] = part

@@ -1,14 +1,13 @@
-"""Quantization-aware fine-tuning of the embedded example, and its parameters as files."""
+"""Parameters of float models and of quantized networks as files."""
 
 import numpy as np
 import torch
 
 from spec.errors import AlloyError
 
-from .graph import trace
 from .net import QuantNet
 
-__all__ = ["fine_tune", "save", "load", "load_float", "read_arrays"]
+__all__ = ["save", "load", "load_float", "read_arrays"]
 
 
 def load_float(model, path):
@@ -49,19 +48,3 @@ def read_arrays(path):
         raise AlloyError(f"there is no file {path}") from None
     except Exception as error:      # NumPy raises whatever the damaged zip member makes it raise
         raise AlloyError(f"{path} is not a whole .npz file ({type(error).__name__}): it may be truncated, copy it again") from None
-
-
-def fine_tune(model, folder, train, test, fit, epochs, again=False, rate=0.01):
-    """Quantize the float model of ``folder`` (or take its ``qat.npz`` if ``again``), train it with ``fit``, write ``qat.npz``.
-
-    The float model is the teacher.
-    """
-    graph = trace(load_float(model, folder / "float.npz"), train[0].shape[1:])
-    if again:
-        net = load(graph, folder / "qat.npz")
-    else:
-        net = QuantNet(graph)
-        pick = np.random.default_rng(0).permutation(len(train[0]))[:2000]
-        net.calibrate(torch.from_numpy(train[0][pick]).float() / 255)
-    fit(net, train, test, epochs, rate, decay=1e-5, teacher=model.eval())
-    save(net, folder / "qat.npz")

@@ -1,0 +1,194 @@
+"""Post-training quantization: layer after layer, ranges, weights and biases that undo the error of what came before.
+
+For every layer, with the columns X of its float input and X' of its quantized input (kernel windows at sampled positions):
+
+* weights: ``min ||W X - Q X'||^2`` over the levels of each filter's number system. First the real minimum ``W + W (X - X') X'^T H^-1``,
+  ``H = X' X'^T``; then column after column is rounded and its error spread over the columns still to come (Frantar et al., GPTQ, ICLR 2023,
+  equations 2 and 3, after Hassibi and Stork, Optimal Brain Surgeon, 1993). This works for any set of levels.
+* bias: plus the mean error that is left (Nagel et al., ICCV 2019, section 4.2).
+* output scale: the least squared distance of the quantized output from the float output.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from spec.numerics import Scheme, levels
+
+__all__ = ["reconstruct", "round_weights", "search_scales", "columns"]
+
+POSITIONS = 16384       # columns of one layer
+DAMPING = 0.01          # of the mean of the Hessian's diagonal
+BLOCK = 128             # columns that are rounded between two updates of the rest
+
+
+def columns(x, layer, picks):
+    """Kernel windows of (N, C, H, W) at output positions ``picks``: (groups, len(picks), K)."""
+    (kh, kw), (sy, sx), (py, px) = layer.kernel, layer.stride, layer.padding
+    padded = F.pad(x, (px, px, py, py))
+    rows, cols = (padded.shape[2] - kh) // sy + 1, (padded.shape[3] - kw) // sx + 1
+    image, at = picks // (rows * cols), picks % (rows * cols)
+    y, x0 = at // cols * sy, at % cols * sx
+    out = torch.stack([padded[image, :, y + i, x0 + j] for i in range(kh) for j in range(kw)], 2)      # (positions, C, taps)
+    return out.reshape(len(picks), layer.groups, -1).transpose(0, 1)
+
+
+def _tables(schemes, codebook=None):
+    """(rows, table) of each number system among ``schemes``."""
+    for scheme in np.unique(schemes):
+        table = levels(Scheme(int(scheme)), codebook if scheme == Scheme.CODEBOOK else None)
+        yield torch.from_numpy(np.flatnonzero(schemes == scheme)), torch.from_numpy(table).float()
+
+
+def _nearest(values, table):
+    return table[torch.bucketize(values, (table[1:] + table[:-1]) / 2, right=True)]
+
+
+def search_scales(weight, schemes, importance, codebook=None, steps=60):
+    """Scale of each filter with the least error ``sum importance * (w - Q(w))^2``.
+
+    Parameters
+    ----------
+    weight : (F, K). importance : (F, K) or (1, K), not negative.
+    """
+    scales = torch.ones(len(weight))
+    for rows, table in _tables(schemes, codebook):
+        part, share = weight[rows], importance.expand_as(weight)[rows]
+        full = part.abs().amax(1) / table.abs().max()
+        full = torch.where(full > 0, full, torch.ones_like(full))
+        best = torch.full_like(full, float("inf"))
+        for factor in torch.linspace(0.25, 1.15, steps):
+            scale = (full * factor)[:, None]
+            error = (share * (part - scale * _nearest(part / scale, table)).square()).sum(1)
+            better = error < best
+            scales[rows] = torch.where(better, scale[:, 0], scales[rows])
+            best = torch.minimum(best, error)
+    return scales
+
+
+def round_weights(weight, scale, schemes, hessian, codebook=None):
+    """Levels times scale, column after column with compensation.
+
+    Parameters
+    ----------
+    weight : (G, F, K) real; scale : (G, F); schemes : uint8 (G * F,); hessian : (G, K, K).
+    """
+    groups, filters, size = weight.shape
+    tables = list(_tables(schemes, codebook))
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    order = diagonal.sum(0).argsort(descending=True)        # columns that matter most come first
+    weight = weight[:, :, order].clone()
+    hessian = hessian[:, order][:, :, order].clone()
+    idle = hessian.diagonal(dim1=1, dim2=2) <= 0
+    damping = DAMPING * diagonal.mean(1).clamp_min(1e-12)
+    hessian += torch.diag_embed(damping[:, None] + idle.float())
+    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    out, flat = torch.empty_like(weight), scale.reshape(-1)
+    for at in range(0, size, BLOCK):
+        end = min(at + BLOCK, size)
+        block, errors = weight[:, :, at:end].clone(), torch.zeros(groups, filters, end - at)
+        for i in range(end - at):
+            ratio = block[:, :, i].reshape(-1) / flat
+            rounded = torch.empty_like(ratio)
+            for rows, table in tables:
+                rounded[rows] = _nearest(ratio[rows], table)
+            column = (rounded * flat).reshape(groups, filters)
+            out[:, :, at + i] = column
+            error = (block[:, :, i] - column) / inverse[:, at + i, at + i, None]
+            block[:, :, i:] -= error[:, :, None] * inverse[:, None, at + i, at + i:end]
+            errors[:, :, i] = error
+        weight[:, :, end:] -= errors @ inverse[:, at:end, end:]
+    back = torch.empty_like(out)
+    back[:, :, order] = out
+    return back
+
+
+def _range(value, target, zero, top, tries=48):
+    """Scale at which the codes of ``value`` come closest to ``target``."""
+    low, high = max(float(-value.min()), 0.0) / max(zero, 1), max(float(value.max()), 0.0) / max(top - zero, 1)
+    full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
+    for factor in np.linspace(0.15, 1.05, tries):
+        step = full * float(factor)
+        codes = torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
+        error = float(((codes - zero) * step - target).square().sum())
+        if error < least:
+            best, least = step, error
+    return best
+
+
+@torch.no_grad()
+def reconstruct(net, images, *, seed=0, weights=True, report=None):
+    """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
+
+    Parameters
+    ----------
+    images : input codes uint8 (N, C, H, W) to calibrate with.
+    weights : False rounds to nearest instead.
+    report : called with (index, layer name) as layers are finished.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
+    real, fake = {net.graph.input: start}, {net.graph.input: start}
+    last = {name: i for i, layer in enumerate(net.graph.layers) for name in (layer.input, layer.residual) if name}
+    for index, layer in enumerate(net.graph.layers):
+        outputs = []
+        if layer.kind == "conv":
+            _quantize_layer(net, layer, real[layer.input], fake[layer.input], generator, weights)
+        for path, weight, bias in ((real, layer.weight, layer.bias),
+                                   (fake, net.weights[layer.name] if layer.kind == "conv" else None, net.biases.get(layer.name))
+                                   if layer.kind == "conv" else (fake, None, None)):
+            x = path[layer.input]
+            if layer.kind == "max":
+                out = F.max_pool2d(x, layer.kernel, layer.stride, layer.padding)
+            elif layer.kind == "avg":
+                out = F.avg_pool2d(x, layer.kernel, layer.stride)
+            else:
+                out = F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)
+            outputs.append(out)
+        exact, out = outputs
+        if layer.residual:
+            exact, out = exact + real[layer.residual], out + fake[layer.residual]
+        if layer.kind == "conv":
+            shift = (exact - out).mean((0, 2, 3))
+            net.biases[layer.name] += shift
+            out = out + shift[:, None, None]
+        if layer.relu:
+            exact, out = torch.clamp(exact, 0, layer.cap), torch.clamp(out, 0, layer.cap)
+        if layer.kind != "max":
+            zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
+            flat, goal = out.flatten(), exact.flatten()
+            pick = torch.randint(len(flat), (200_000,), generator=generator)
+            step = _range(flat[pick], goal[pick], zero, top)
+            net.steps[layer.output].fill_(float(np.log2(step)))
+            out = (torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top) - zero) * step
+        real[layer.output], fake[layer.output] = exact, out
+        for name in {layer.input, layer.residual}:
+            if name and last[name] <= index:
+                real.pop(name, None)
+                fake.pop(name, None)
+        if report:
+            report(index + 1, layer.name)
+
+
+def _quantize_layer(net, layer, exact, given, generator, weights):
+    """Weights and scales of one convolution, from its float and its quantized input."""
+    rows, cols = net.graph.shapes[layer.output][1:]
+    total = len(exact) * rows * cols
+    picks = torch.randperm(total, generator=generator)[:POSITIONS] if total > POSITIONS else torch.arange(total)
+    x, seen = columns(exact, layer, picks), columns(given, layer, picks)
+    groups, size = x.shape[0], x.shape[2]
+    weight = layer.weight.reshape(groups, -1, size)
+    hessian = seen.transpose(1, 2) @ seen / len(picks)
+    importance = hessian.diagonal(dim1=1, dim2=2)[:, None, :].expand_as(weight).reshape(-1, size)
+    if weights:
+        ridge = torch.diag_embed((DAMPING * importance.reshape(groups, -1, size)[:, 0].mean(1, keepdim=True) + 1e-12).expand(-1, size))
+        drift = weight @ ((x - seen).transpose(1, 2) @ seen) / len(picks)
+        weight = weight + torch.linalg.solve(hessian + ridge, drift.transpose(1, 2)).transpose(1, 2)
+    schemes, book = net.schemes[layer.name], net.codebooks.get(layer.name)
+    scale = search_scales(weight.reshape(-1, size), schemes, importance + 1e-12, book)
+    if weights:
+        weight = round_weights(weight, scale.reshape(groups, -1), schemes, hessian, book)
+    net.scales[layer.name].copy_(scale)
+    net.weights[layer.name].copy_(weight.reshape(layer.weight.shape))
+    if not weights:
+        net.weights[layer.name].copy_(net._fake_weight(layer))

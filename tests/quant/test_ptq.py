@@ -1,0 +1,98 @@
+"""Post-training quantization: what is rounded, and that it is better than rounding to nearest."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quant import QuantNet, Ratio, trace
+from quant.ptq import columns, reconstruct, round_weights, search_scales
+from sim import golden
+from spec.errors import AlloyError
+from spec.numerics import Scheme, levels
+
+
+def problem(seed, groups=1, filters=6, size=20, count=400):
+    """Weights (G, F, K), schemes, scales and correlated columns (G, N, K)."""
+    torch.manual_seed(seed)
+    x = torch.randn(groups, count, size) @ torch.randn(groups, size, size) + 1
+    weight = torch.randn(groups, filters, size)
+    schemes = np.resize([int(s) for s in (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED3, Scheme.FIXED8)], groups * filters).astype(np.uint8)
+    scale = search_scales(weight.reshape(-1, size), schemes, torch.ones(1, size)).reshape(groups, filters)
+    return weight, schemes, scale, x
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("groups", [1, 3])
+def test_compensation_beats_nearest(seed, groups):
+    weight, schemes, scale, x = problem(seed, groups)
+    rounded = round_weights(weight, scale, schemes, x.transpose(1, 2) @ x)
+    nearest = torch.empty_like(weight)
+    for index, scheme in enumerate(schemes):
+        g, f = divmod(index, weight.shape[1])
+        table = torch.from_numpy(levels(Scheme(int(scheme)))).float()
+        for out in (rounded, nearest):
+            if out is nearest:
+                out[g, f] = table[(weight[g, f, :, None] / scale[g, f] - table).abs().argmin(1)] * scale[g, f]
+            assert torch.isclose(out[g, f, :, None] / scale[g, f], table, atol=1e-4).any(1).all()
+
+    def error(out):
+        return float(((out - weight) @ x.transpose(1, 2)).square().mean())
+    assert error(rounded) < 0.9 * error(nearest)
+
+
+def test_columns_are_what_the_convolution_reads():
+    conv = nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 1), groups=2)
+    graph = trace(nn.Sequential(conv), (4, 7, 6))
+    layer, x = graph.layers[0], torch.randn(3, 4, 7, 6)
+    expected = (conv(x) - conv.bias[:, None, None]).permute(0, 2, 3, 1).reshape(-1, 2, 3)
+    got = torch.einsum("gnk,gfk->ngf", columns(x, layer, torch.arange(len(expected))), layer.weight.reshape(2, 3, -1))
+    assert torch.allclose(got, expected, atol=1e-5)
+
+
+class Strange(nn.Module):
+    """A dead filter, a constant filter, an input channel that is always zero, a depthwise layer and a residual."""
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.a, self.b, self.c = nn.Conv2d(2, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.Conv2d(8, 8, 1)
+        with torch.no_grad():
+            self.a.weight[0], self.a.bias[0], self.a.weight[1], self.a.bias[2] = 0, -1, 0.5, -100
+
+    def forward(self, x):
+        y = torch.relu(self.a(x))
+        return torch.relu(self.c(torch.relu(self.b(y))) + y)
+
+
+@pytest.mark.parametrize("weights", [True, False])
+@pytest.mark.parametrize("ratio", ["1:0:0", "0:1:0", "0:0:1", "35:60:5"])
+def test_strange_layers(ratio, weights):
+    graph = trace(Strange(), (2, 6, 6))
+    net = QuantNet(graph, ratio=Ratio.parse(ratio), bits=8, input_zero=100)
+    images = np.random.default_rng(0).integers(0, 256, (20, 2, 6, 6)).astype(np.uint8)
+    images[:, 1] = 100
+    reconstruct(net, images, weights=weights)
+    network = net.export()
+    codes = golden.run(network, images)[network.output]
+    assert (codes == net.codes(images)[network.output]).all()
+    float_out = Strange().eval()((torch.from_numpy(images).float() - 100) / 255).detach().numpy()
+    error = (codes - network.tensors[network.output].zero) * float(net.step(network.output).detach()) - float_out
+    assert np.abs(error).mean() < 0.15 * np.abs(float_out).mean()
+
+
+def test_not_a_number_is_refused_with_the_layer():
+    for value in (float("nan"), float("inf")):
+        model = Strange()
+        model.b.weight.data[3, 0, 1, 1] = value
+        with pytest.raises(AlloyError, match="layer b has weights or biases that are NaN"):
+            trace(model, (2, 6, 6))
+
+
+def test_same_seed_same_network():
+    images = np.random.default_rng(0).integers(0, 256, (300, 2, 9, 9)).astype(np.uint8)
+    nets = []
+    for _ in range(2):
+        net = QuantNet(trace(Strange(), (2, 9, 9)))
+        reconstruct(net, images)
+        nets.append(net.export())
+    assert all((a.weight == b.weight).all() and (a.bias == b.bias).all() and (a.mult == b.mult).all() for a, b in zip(nets[0].nodes, nets[1].nodes))
