@@ -12,7 +12,7 @@ from enum import IntEnum
 from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
-           "TAP_BYTES", "PARAM_BYTES", "SEMAPHORES", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
+           "TAP_BYTES", "PARAM_BYTES", "LAYOUT", "SEMAPHORES", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -154,6 +154,10 @@ _param, _last = _lay(0, [
     ("reserved", 37, "zero")])
 assert _last == 8 * PARAM_BYTES
 PARAM_FIELDS = {f.name: f for f in _param}
+
+
+# Which bits mean what: part of a configuration's digest, so that commands of another layout are refused.
+LAYOUT = ";".join(f"{f.name} {f.lo} {f.width}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())
 
 
 def pack_record(fields, values, size):

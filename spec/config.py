@@ -5,6 +5,7 @@ from hashlib import sha256
 import json
 from pathlib import Path
 
+from .commands import LAYOUT
 from .errors import AlloyError
 
 __all__ = ["EngineConfig", "DSP_DEVICES", "LUT_FORMS"]
@@ -127,8 +128,8 @@ class EngineConfig:
 
     @property
     def digest(self):
-        """First 8 hex digits of the SHA-256 of the canonical JSON form; also a register of the engine."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """First 8 hex digits of the SHA-256 of the canonical JSON form and the layout of commands; also a register of the engine."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":")) + LAYOUT
         return sha256(text.encode()).hexdigest()[:8]
 
     @classmethod

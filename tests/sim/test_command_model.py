@@ -79,7 +79,8 @@ def chain(filters, size=8, channels=4, residual=False):
 
     def conv(source, out, inputs, **values):
         return Conv(name=out, input=source, output=out, weight=np.full((filters, inputs, 1, 1), 7, np.int16),
-                    mult=np.arange(1, filters + 1, dtype=np.int32), scheme=np.full(filters, Scheme.FIXED4, np.uint8), bias=np.zeros(filters, np.int64), shift=9, lo=0, hi=15, **values)
+                    mult=np.arange(1, filters + 1, dtype=np.int32), scheme=np.full(filters, Scheme.FIXED4, np.uint8),
+                    bias=np.zeros(filters, np.int64), shift=9, lo=0, hi=15, **values)
     nodes = [conv("image", "a", channels)] + ([conv("image", "b", channels)] if residual else [])
     nodes.append(conv("a", "out", filters, **({"residual": "b", "res_mult": 300} if residual else {})))
     tensors = {"image": tensor("image", channels)} | {node.output: tensor(node.output, filters) for node in nodes}

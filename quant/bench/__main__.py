@@ -1,0 +1,80 @@
+"""``python -m quant.bench``: measures recipes on networks and writes docs/results/quant.json and quant.md.
+
+Rows that are there already are kept, unless ``--again``.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+import sys
+import time
+
+from spec.errors import AlloyError
+
+from . import data, runs
+from .table import markdown
+
+__all__ = ["main", "ROWS"]
+
+SMALL = ("fixed8", "fixed4", "uniform4", "ilmpq", "msq", "ios_pot", "ios_pot3", "hbp", "nonuniform", "film_qnn", "film_qnn_a8", "alloy", "alloy_a8")
+ROWS = [(recipe, network) for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in SMALL]
+ROWS += [(recipe, "resnet50") for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_a8")]
+
+
+def _say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def _write(path, text):
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _wanted(only):
+    """Rows that match ``RECIPE:NETWORK:MODE``; an empty part or * matches all."""
+    if only is None:
+        return ROWS
+    parts = (only.split(":") + ["", ""])[:3]
+    rows = [row for row in ROWS if all(p in ("", "*", value) for p, value in zip(parts, (*row, "ptq")))]
+    if not rows:
+        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(runs.VARIANTS)}, networks {', '.join(data.NETWORKS)}, mode ptq")
+    return rows
+
+
+def main(arguments=None):
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m quant.bench", description=__doc__)
+    parser.add_argument("--only", metavar="RECIPE:NETWORK:MODE", help="only the rows that match; empty parts match all")
+    parser.add_argument("--again", action="store_true", help="measure rows that are there again")
+    parser.add_argument("--out", default="docs/results", help="folder of quant.json and quant.md")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(arguments)
+    try:
+        folder = Path(args.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "quant.json"
+        rows = json.loads(path.read_text()) if path.exists() else []
+        task = None
+        for recipe, network in _wanted(args.only):
+            same = [r for r in rows if (r["recipe"], r["network"], r["mode"], r["seed"]) == (recipe, network, "ptq", args.seed)]
+            if same and not args.again:
+                continue
+            if task is None or task.name != network:
+                task = data.load(network)
+            row = runs.run(recipe, task, seed=args.seed, say=_say)
+            _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, {row['seconds']} s")
+            rows = [r for r in rows if r not in same] + [row]
+            order = {key: index for index, key in enumerate(ROWS)}
+            rows.sort(key=lambda r: order.get((r["recipe"], r["network"]), len(order)))
+            _write(path, json.dumps(rows, indent=1) + "\n")
+            _write(folder / "quant.md", markdown(rows))
+    except AlloyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

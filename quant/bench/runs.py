@@ -1,0 +1,120 @@
+"""One row of the bench: a recipe on a network, measured."""
+
+from collections import namedtuple
+from datetime import date
+import platform
+import time
+
+import numpy as np
+import torch
+
+import boards
+from compiler import compile
+from sim import golden
+from sim.cycle_model import model
+from spec.errors import AlloyError
+
+from ..compress import code_lengths
+from ..graph import trace
+from ..ptq import reconstruct
+from ..recipes import Request, make_plan
+from ..recipes.plan import code_bits
+from ..sensitivity import collect
+
+__all__ = ["VARIANTS", "run", "BOARDS"]
+
+Variant = namedtuple("Variant", "recipe options note")
+BOARDS = ("zcu102", "pynq-z2")
+BATCH, CALIBRATION = 20, 256
+
+VARIANTS = {
+    "fixed8": Variant("fixed", {"bits": 8, "act_bits": 8}, "8-bit weights and activations"),
+    "fixed4": Variant("fixed", {"bits": 4, "act_bits": 4, "ends": 8}, "4-bit, first and last layer 8-bit"),
+    "uniform4": Variant("fixed", {"bits": 4, "act_bits": 5}, "4-bit weights, A5"),
+    "ilmpq": Variant("ilmpq", {}, "60:35:5, A4"),
+    "msq": Variant("msq", {}, "SP2 60 %, fixed-4 40 %, A4; reconstruction of the levels from a secondary source"),
+    "ios_pot": Variant("ios_pot", {}, "PoT-4, A8; reconstruction"),
+    "ios_pot3": Variant("ios_pot", {"bits": 3}, "PoT-3, A8; reconstruction"),
+    "hbp": Variant("hbp", {}, "4 bits on average, A5; reconstruction"),
+    "nonuniform": Variant("nonuniform", {"act_bits": 5}, "16 k-quantile levels, A5, uniform activations; reconstruction"),
+    "film_qnn": Variant("film_qnn", {}, "95 % W4, 5 % W8, A5"),
+    "film_qnn_a8": Variant("film_qnn", {"act_bits": 8}, "95 % W4, 5 % W8, A8"),
+    "alloy": Variant("alloy", {}, "ours, A5, fewest cycles"),
+    "alloy_a8": Variant("alloy", {"act_bits": 8}, "ours, A8, fewest cycles of the array"),
+}
+
+
+def _answers(function, images):
+    return np.concatenate([function(images[at:at + BATCH]) for at in range(0, len(images), BATCH)])
+
+
+def _float_answers(task, images):
+    with torch.no_grad():
+        return _answers(lambda x: task.model((torch.from_numpy(x).float() - task.zero) / 255).argmax(1).numpy(), images)
+
+
+def _sizes(network):
+    """(bytes of packed weight codes, of the same Huffman-coded with its tables)."""
+    packed = coded = 0
+    for node in network.nodes:
+        if node.kind != "conv":
+            continue
+        for scheme in np.unique(node.scheme):
+            width = code_bits(scheme, node.codebook if node.codebook.size else None)
+            part = node.weight[node.scheme == scheme].ravel()
+            symbols = np.unique(part, return_inverse=True)[1]
+            counts = np.bincount(symbols)
+            packed += part.size * width
+            coded += int(code_lengths(counts)[symbols].sum()) + 4 * (1 << width)
+    return -(-packed // 8), -(-coded // 8)
+
+
+def _cycles(network):
+    """Predicted cycles and frames per second on each board (one image in flight), or the reason why not."""
+    cycles, fps = {}, {}
+    for name in BOARDS:
+        board = boards.get(name)
+        try:
+            program = compile(network, board.config)
+            layers = model(program, board.config, bytes_per_cycle=board.bytes_per_cycle(board.config), latency=board.latency)
+            cycles[name] = round(sum(layer.cycles for layer in layers))
+            fps[name] = round(board.clock_mhz * 1e6 / cycles[name], 1)
+        except AlloyError as error:
+            cycles[name], fps[name] = str(error), None
+    return cycles, fps
+
+
+def run(variant, task, *, board="zcu102", seed=0, say=print):
+    """Measure one PTQ row: a dict with the keys of docs/results/quant.md."""
+    chosen, began = VARIANTS[variant], time.time()
+    generator = np.random.default_rng(seed)
+    count = min(CALIBRATION, len(task.train[0]))
+    images = task.train[0][generator.permutation(len(task.train[0]))[:count]]
+    graph = trace(task.model, images.shape[1:])
+    say(f"{variant} {task.name}: statistics of {count} images")
+    statistics = collect(graph, (torch.from_numpy(images).float() - task.zero) / 255, seed=seed)
+    plan = make_plan(chosen.recipe, Request(graph, statistics, boards.get(board).config, chosen.options))
+    del statistics
+    net = plan.net(graph, input_zero=task.zero)
+    reconstruct(net, images, seed=seed, report=lambda i, name: say(f"{variant} {task.name}: layer {i} of {len(graph.layers)} ({name})"))
+    network = net.export(task.name)
+    tests, labels = task.test
+    say(f"{variant} {task.name}: accuracy on {len(tests)} images")
+    real = _float_answers(task, tests)
+    whole = _answers(lambda x: golden.run(network, x)[network.output].reshape(len(x), -1).argmax(1), tests)
+    fake = _answers(lambda x: net.codes(x)[network.output].reshape(len(x), -1).argmax(1), tests)
+    if (whole != fake).any():
+        raise AlloyError(f"image {int(np.flatnonzero(whole != fake)[0])}: fake quantization and the golden model disagree")
+    say(f"{variant} {task.name}: cycles")
+    cycles, fps = _cycles(network)
+    packed, coded = _sizes(network)
+    bits, weights = plan.weight_bits(graph)
+    share = float((whole == labels).mean())
+    return {
+        "recipe": variant, "network": task.name, "data": task.data, "mode": "ptq", "note": chosen.note, "images": len(tests),
+        "float_top1": round(100 * float((real == labels).mean()), 2), "fake_top1": round(100 * float((fake == labels).mean()), 2),
+        "int_top1": round(100 * share, 2), "stderr": round(100 * (share * (1 - share) / len(tests)) ** 0.5, 2),
+        "agree": round(100 * float((whole == real).mean()), 2), "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,
+        "compressed_bytes": coded, "shares": {k: round(v, 4) for k, v in plan.shares(graph).items()}, "act_bits": plan.bits,
+        "board": list(BOARDS), "cycles": cycles, "fps": fps, "seed": seed, "date": date.today().isoformat(),
+        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads", "seconds": round(time.time() - began)}

@@ -1,0 +1,51 @@
+"""HBP, hierarchical bit programming (IEEE TETCI 2024, 10.1109/tetci.2024.3510295): bits per channel group.
+
+Reconstruction (the paper's text could not be had): minimize ``sum_g Omega_g(b_g)`` subject to ``sum_g n_g b_g <= budget``, b_g in 2..8, with
+``Omega_g = trace(Hessian) ||W_g - Q_b(W_g)||^2``; level 1 over the layers, level 2 sorts the filters of a layer by sensitivity, cuts them into groups
+and solves over the groups within the bits of level 1. Both are integer programs. The trace is that of the filter's Fisher block.
+"""
+
+import numpy as np
+import torch
+
+from spec.numerics import Scheme, levels
+
+from ..ptq import search_scales
+from .plan import Plan
+from .programs import choose
+
+__all__ = ["plan"]
+
+BITS = np.arange(2, 9)
+
+
+def _sensitivity(layer, statistics):
+    """``trace * ||w - Q_b(w)||^2`` of every filter and width: (F, bits)."""
+    flat = layer.weight.flatten(1)
+    trace = torch.einsum("gnk,gnf->gf", statistics.windows.square(), statistics.gradients.square()) / statistics.windows.shape[1]
+    out = np.zeros((len(flat), len(BITS)))
+    for column, bits in enumerate(BITS):
+        scale = search_scales(flat, np.full(len(flat), bits), torch.ones(1, flat.shape[1]))[:, None]
+        table = torch.from_numpy(levels(Scheme(int(bits)))).float()
+        rounded = table[torch.bucketize(flat / scale, (table[1:] + table[:-1]) / 2, right=True)] * scale
+        out[:, column] = (trace.reshape(-1) * (flat - rounded).square().sum(1)).numpy()
+    return out
+
+
+def plan(request):
+    """Options: ``average`` bits of a weight (4), ``groups`` of each layer (8), ``act_bits`` (5)."""
+    average, parts = request.options.get("average", 4), request.options.get("groups", 8)
+    layers = request.convolutions
+    costs = [_sensitivity(layer, request.statistics[layer.name]) for layer in layers]
+    sizes = np.array([layer.weight.numel() for layer in layers])
+    level1 = choose([c.sum(0) for c in costs], [(n * BITS)[None] for n in sizes / sizes.sum()], np.array([average]), "bits of the layers")
+    schemes = {}
+    for layer, cost, at in zip(layers, costs, level1):
+        groups = np.array_split(np.argsort(-cost[:, 2], kind="stable"), min(parts, len(cost)))
+        chosen = choose([cost[g].sum(0) for g in groups], [(len(g) * BITS)[None] / len(cost) for g in groups], np.array([BITS[at]]),
+                        f"bits of layer {layer.name}")
+        scheme = np.zeros(len(cost), np.uint8)
+        for group, option in zip(groups, chosen):
+            scheme[group] = BITS[option]
+        schemes[layer.name] = scheme
+    return Plan(schemes, request.options.get("act_bits", 5))

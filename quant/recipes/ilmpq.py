@@ -1,0 +1,30 @@
+"""ILMPQ (Chang et al., arXiv:2111.00155): PoT-4, fixed-4 and fixed-8 filters in one ratio in every layer, 4-bit activations.
+
+The largest Hessian eigenvalue of each filter selects the 8-bit ones; of the rest, those of low variance are power-of-two, the others
+4-bit fixed point. Reconstruction: the eigenvalue is that of the filter's Fisher block (the Gauss-Newton part of the Hessian).
+"""
+
+import numpy as np
+
+from spec.numerics import Scheme
+
+from ..assign import Ratio
+from .plan import Plan
+
+__all__ = ["plan"]
+
+
+def plan(request):
+    """Options: ``ratio`` ("60:35:5" PoT-4 : fixed-4 : fixed-8), ``act_bits`` (4)."""
+    ratio, schemes = Ratio.parse(request.options.get("ratio", "60:35:5")), {}
+    for layer in request.convolutions:
+        eigenvalue = request.statistics[layer.name].largest_eigenvalues().numpy()
+        pot, _, wide = ratio.counts(len(eigenvalue))
+        scheme = np.full(len(eigenvalue), Scheme.FIXED4, np.uint8)
+        order = np.argsort(-eigenvalue, kind="stable")
+        scheme[order[:wide]] = Scheme.FIXED8
+        rest = order[wide:]
+        variance = layer.weight.flatten(1).var(1, unbiased=False).numpy()[rest]
+        scheme[rest[np.argsort(variance, kind="stable")[:pot]]] = Scheme.POT4
+        schemes[layer.name] = scheme
+    return Plan(schemes, request.options.get("act_bits", 4))

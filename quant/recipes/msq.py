@@ -1,0 +1,26 @@
+"""MSQ (Chang et al., Mix and Match, HPCA 2021, arXiv:2012.04240): SP2 and fixed-4 filters in every layer at the board's ratio.
+
+SP2 has the magnitudes 0, 1/8, 1/4, 1/2, 5/8, 3/4 and 1, sums of two powers of two; filters of low variance get it. On this engine it
+is a code book whose levels are twice 4-bit digits: the LUT elements add one power of two for each weight, and two passes through
+them cost more than a pair of DSP slots, which hold any level.
+"""
+
+import numpy as np
+
+from spec.numerics import Scheme
+
+from .plan import Plan
+
+__all__ = ["plan", "LEVELS"]
+
+LEVELS = np.array([-8, -6, -5, -4, -2, -1, 0, 1, 2, 4, 5, 6, 8], np.int16)
+
+
+def plan(request):
+    """Options: ``share`` of SP2 filters (0.6), ``act_bits`` (4)."""
+    share, schemes = request.options.get("share", 0.6), {}
+    for layer in request.convolutions:
+        variance = layer.weight.flatten(1).var(1, unbiased=False).numpy()
+        schemes[layer.name] = np.full(len(variance), Scheme.FIXED4, np.uint8)
+        schemes[layer.name][np.argsort(variance, kind="stable")[:round(share * len(variance))]] = Scheme.CODEBOOK
+    return Plan(schemes, request.options.get("act_bits", 4), {name: LEVELS for name, s in schemes.items() if (s == Scheme.CODEBOOK).any()})

@@ -1,0 +1,63 @@
+"""What a recipe decides."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from spec.numerics import Scheme, levels
+
+from ..net import QuantNet
+
+__all__ = ["Plan", "Request", "code_bits", "uniform"]
+
+
+@dataclass
+class Request:
+    """What a recipe decides from: the float graph, statistics of its layers (:func:`quant.sensitivity.collect`), the board's engine."""
+    graph: object
+    statistics: dict
+    config: object
+    options: dict = field(default_factory=dict)
+
+    @property
+    def convolutions(self):
+        return [layer for layer in self.graph.layers if layer.kind == "conv"]
+
+
+@dataclass
+class Plan:
+    """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the activations."""
+    schemes: dict
+    bits: int
+    codebooks: dict = field(default_factory=dict)
+
+    def net(self, graph, **options):
+        """The :class:`QuantNet` of this plan, not calibrated."""
+        return QuantNet(graph, schemes=self.schemes, codebooks=self.codebooks, bits=self.bits, **options)
+
+    def shares(self, graph):
+        """Share of the weights in each number system."""
+        total = {}
+        for layer in graph.layers:
+            if layer.kind == "conv":
+                for scheme in self.schemes[layer.name]:
+                    name = Scheme(int(scheme)).name
+                    total[name] = total.get(name, 0) + layer.weight[0].numel()
+        return {name: count / sum(total.values()) for name, count in sorted(total.items())}
+
+    def weight_bits(self, graph):
+        """(bits of all weights as packed codes, number of weights)."""
+        bits = sum(code_bits(s, self.codebooks.get(layer.name)) * layer.weight[0].numel()
+                   for layer in graph.layers if layer.kind == "conv" for s in self.schemes[layer.name])
+        return bits, sum(layer.weight.numel() for layer in graph.layers if layer.kind == "conv")
+
+
+def code_bits(scheme, codebook=None):
+    """Bits of one weight's code."""
+    fixed = Scheme(int(scheme)).fixed_bits
+    return fixed if fixed else (len(levels(Scheme(int(scheme)), codebook)) - 1).bit_length()
+
+
+def uniform(request, scheme):
+    """The same number system everywhere."""
+    return {layer.name: np.full(len(layer.weight), scheme, np.uint8) for layer in request.convolutions}
