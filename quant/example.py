@@ -17,7 +17,7 @@ from .graph import trace
 from .net import QuantNet
 from .ptq import reconstruct
 
-__all__ = ["EXAMPLES", "Example", "load", "load_network"]
+__all__ = ["EXAMPLES", "Example", "load", "load_network", "calibration"]
 
 EXAMPLES = ("fashion_mnist",)
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
@@ -54,7 +54,7 @@ def load(name, folder=None):
     model = files.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
     images, labels = _images(folder / "images.npz")
     net = QuantNet(trace(model, images.shape[1:]))
-    reconstruct(net, _images(folder / "calibration.npz")[0])
+    reconstruct(net, calibration(name, folder))
     return Example(model, net, images, labels)
 
 
@@ -64,6 +64,11 @@ def _images(path):
     if not {"images", "labels"} <= set(data) or len(data["images"]) != len(data["labels"]):
         raise AlloyError(f"{path} does not hold one label for each image: copy it again")
     return data["images"], data["labels"]
+
+
+def calibration(name, folder=None):
+    """Images of the training set to quantize an example with: uint8 (N, C, H, W)."""
+    return _images(Path(folder or FOLDER / name) / "calibration.npz")[0]
 
 
 def load_network(name):

@@ -1,0 +1,149 @@
+"""Recipes: what they promise about shares and budgets, and that every layer of the engine agrees on what they make."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+import boards
+from compiler import compile
+from quant import example, trace
+from quant.assign import Ratio
+from quant.ptq import reconstruct
+from quant.recipes import RECIPES, Request, make_plan
+from quant.recipes.alloy import cycles
+from quant.recipes.nonuniform import quantile_levels
+from quant.recipes.programs import choose
+from quant.sensitivity import collect
+from rtl.top import generate
+from sim import golden, verilator
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.numerics import Scheme
+
+ENGINE = EngineConfig(name="recipes", ic=16, pixels=4, dsp_filters=4, lut_filters=2, act_depth=1024, weight_depth=256, ports=2, port_bits=64,
+                      portable_dsp=True)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """(graph, statistics, images to quantize with, test images) of the embedded example."""
+    loaded = example.load("fashion_mnist")
+    images = example.calibration("fashion_mnist")
+    graph = trace(loaded.model, images.shape[1:])
+    return graph, collect(graph, torch.from_numpy(images[:64]).float() / 255), images, loaded.images
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return verilator.build(generate(ENGINE), ENGINE, tmp_path_factory.mktemp("recipes"), report=lambda line: None)
+
+
+def planned(shipped, name, **options):
+    return make_plan(name, Request(shipped[0], shipped[1], boards.get("zcu102").config, options))
+
+
+def shares(plan, scheme):
+    return {name: float((s == scheme).mean()) for name, s in plan.schemes.items()}
+
+
+def test_film_qnn_takes_the_worst_filters(shipped):
+    plan = planned(shipped, "film_qnn")
+    for name, scheme in plan.schemes.items():
+        assert (scheme == Scheme.FIXED8).sum() == max(1, round(0.05 * len(scheme))) and set(scheme) <= {Scheme.FIXED4, Scheme.FIXED8}
+    assert plan.bits == 5
+    assert all((s == Scheme.FIXED4).all() for s in planned(shipped, "film_qnn", share=0).schemes.values())
+
+
+def test_ilmpq_keeps_the_ratio(shipped):
+    for name, scheme in planned(shipped, "ilmpq").schemes.items():
+        assert [(scheme == s).sum() for s in (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)] == list(Ratio(60, 35, 5).counts(len(scheme)))
+
+
+def test_largest_eigenvalue(shipped):
+    stats = shipped[1]["block1_conv1"]
+    x, g = stats.windows[0].double(), stats.gradients[0].double()
+    found = stats.largest_eigenvalues(rounds=60)
+    for f in (0, 7, 15):
+        block = (x * g[:, f:f + 1].square()).T @ x / len(x)
+        assert found[f] == pytest.approx(float(torch.linalg.eigvalsh(block)[-1]), rel=0.02)
+
+
+def test_hbp_meets_its_budget(shipped):
+    graph = shipped[0]
+    for average in (3, 4, 5.5):
+        bits, weights = planned(shipped, "hbp", average=average).weight_bits(graph)
+        assert bits <= average * weights * 1.0001
+    assert len({int(s) for scheme in planned(shipped, "hbp").schemes.values() for s in scheme}) > 2
+    with pytest.raises(AlloyError, match="no choice of bits"):
+        planned(shipped, "hbp", average=1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_choose_equals_exhaustive_search(seed):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 5, rng.integers(1, 6))
+    costs, uses = [rng.random(n) for n in sizes], [rng.integers(0, 6, (2, n)).astype(float) for n in sizes]
+    limits = np.array([u.min(1) for u in uses]).sum(0) + rng.integers(0, 8, 2)
+    best = min((sum(c[i] for c, i in zip(costs, pick)) for pick in product(*map(range, sizes))
+                if (sum(u[:, i] for u, i in zip(uses, pick)) <= limits).all()), default=None)
+    if best is None:
+        with pytest.raises(AlloyError):
+            choose(costs, uses, limits, "things")
+        return
+    pick = choose(costs, uses, limits, "things")
+    assert (sum(u[:, i] for u, i in zip(uses, pick)) <= limits).all()
+    assert sum(c[i] for c, i in zip(costs, pick)) == pytest.approx(best, abs=1e-5)
+
+
+def test_alloy_fills_the_slots_and_no_more(shipped):
+    config, graph, plan = boards.get("zcu102").config, shipped[0], planned(shipped, "alloy")
+    for layer in graph.layers:
+        if layer.kind == "conv":
+            scheme = plan.schemes[layer.name]
+            tiles = -(-len(scheme) // config.slots)
+            assert (scheme == Scheme.POT4).sum() <= tiles * config.lut_filters
+            assert (scheme == Scheme.FIXED4).sum() + 2 * (scheme == Scheme.FIXED8).sum() <= tiles * config.dsp_filters
+            assert cycles(layer, graph.shapes[layer.output], 2 * tiles, config) == 2 * cycles(layer, graph.shapes[layer.output], tiles, config)
+    assert sum((s == Scheme.FIXED8).sum() for s in plan.schemes.values()) > 0
+    wide = planned(shipped, "alloy", slack=0.5)
+    assert sum((s == Scheme.FIXED8).sum() for s in wide.schemes.values()) > sum((s == Scheme.FIXED8).sum() for s in plan.schemes.values())
+
+
+def test_quantile_levels():
+    levels = quantile_levels(16)
+    assert len(levels) == 16 and (levels == -levels[::-1]).all() and levels.max() == 119
+
+
+def test_unknown_recipe(shipped):
+    with pytest.raises(AlloyError, match="no recipe 'best'"):
+        planned(shipped, "best")
+
+
+def through(shipped, engine, name):
+    """Quantize by a recipe; every tensor of three images agrees in PyTorch, golden model and RTL."""
+    graph, _, images, tests = shipped
+    net = planned(shipped, name).net(graph)
+    reconstruct(net, images)
+    network, codes = net.export(name), tests[:3].astype(np.int64)
+    program, expected = compile(network, ENGINE, keep="all"), golden.run(network, codes)
+    exact = net.codes(codes)
+    assert all((exact[tensor] == expected[tensor]).all() for tensor in expected)
+    result = engine.run(program, codes)
+    assert result.violation == "" and all(run.done for run in result.runs)
+    for index, run in enumerate(result.runs):
+        for tensor, region in zip(program.outputs, run.regions):
+            assert (program.unpack(tensor, region) == expected[tensor][index]).all(), (name, tensor, index)
+    return network
+
+
+@pytest.mark.parametrize("name", ["hbp", "alloy"])
+def test_recipe_on_rtl(shipped, engine, name):
+    through(shipped, engine, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"hbp", "alloy"}))
+def test_every_recipe_on_rtl(shipped, engine, name):
+    through(shipped, engine, name)
