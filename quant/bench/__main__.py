@@ -56,14 +56,14 @@ def main(arguments=None):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "quant.json"
         rows = json.loads(path.read_text()) if path.exists() else []
-        task = None
+        prepared = None
         for recipe, network in _wanted(args.only):
             same = [r for r in rows if (r["recipe"], r["network"], r["mode"], r["seed"]) == (recipe, network, "ptq", args.seed)]
             if same and not args.again:
                 continue
-            if task is None or task.name != network:
-                task = data.load(network)
-            row = runs.run(recipe, task, seed=args.seed, say=_say)
+            if prepared is None or prepared.task.name != network:
+                prepared = runs.prepare(data.load(network), seed=args.seed, say=_say)
+            row = runs.run(recipe, prepared, say=_say)
             _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, {row['seconds']} s")
             rows = [r for r in rows if r not in same] + [row]
             order = {key: index for index, key in enumerate(ROWS)}

@@ -1,6 +1,7 @@
 """One row of the bench: a recipe on a network, measured."""
 
 from collections import namedtuple
+from dataclasses import dataclass
 from datetime import date
 import platform
 import time
@@ -21,7 +22,7 @@ from ..recipes import Request, make_plan
 from ..recipes.plan import code_bits
 from ..sensitivity import collect
 
-__all__ = ["VARIANTS", "run", "BOARDS"]
+__all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
 
 Variant = namedtuple("Variant", "recipe options note")
 BOARDS = ("zcu102", "pynq-z2")
@@ -84,23 +85,38 @@ def _cycles(network):
     return cycles, fps
 
 
-def run(variant, task, *, board="zcu102", seed=0, say=print):
-    """Measure one PTQ row: a dict with the keys of docs/results/quant.md."""
-    chosen, began = VARIANTS[variant], time.time()
-    generator = np.random.default_rng(seed)
+@dataclass
+class Prepared:
+    """What all recipes of a network share: float graph, images to quantize with, statistics, the float network's answers to the tests."""
+    task: object
+    seed: int
+    graph: object
+    images: np.ndarray
+    statistics: dict
+    answers: np.ndarray
+
+
+def prepare(task, *, seed=0, say=print):
+    """:class:`Prepared` for a task."""
     count = min(CALIBRATION, len(task.train[0]))
-    images = task.train[0][generator.permutation(len(task.train[0]))[:count]]
+    images = task.train[0][np.random.default_rng(seed).permutation(len(task.train[0]))[:count]]
     graph = trace(task.model, images.shape[1:])
-    say(f"{variant} {task.name}: statistics of {count} images")
+    say(f"{task.name}: statistics of {count} images")
     statistics = collect(graph, (torch.from_numpy(images).float() - task.zero) / 255, seed=seed)
-    plan = make_plan(chosen.recipe, Request(graph, statistics, boards.get(board).config, chosen.options))
-    del statistics
+    say(f"{task.name}: float answers to {len(task.test[0])} images")
+    return Prepared(task, seed, graph, images, statistics, _float_answers(task, task.test[0]))
+
+
+def run(variant, prepared, *, board="zcu102", say=print):
+    """Measure one PTQ row: a dict with the keys of docs/results/quant.md."""
+    chosen, began, task, graph, real = VARIANTS[variant], time.time(), prepared.task, prepared.graph, prepared.answers
+    plan = make_plan(chosen.recipe, Request(graph, prepared.statistics, boards.get(board).config, chosen.options))
     net = plan.net(graph, input_zero=task.zero)
-    reconstruct(net, images, seed=seed, report=lambda i, name: say(f"{variant} {task.name}: layer {i} of {len(graph.layers)} ({name})"))
+    reconstruct(net, prepared.images, seed=prepared.seed,
+                report=lambda i, name: say(f"{variant} {task.name}: layer {i} of {len(graph.layers)} ({name})"))
     network = net.export(task.name)
     tests, labels = task.test
     say(f"{variant} {task.name}: accuracy on {len(tests)} images")
-    real = _float_answers(task, tests)
     whole = _answers(lambda x: golden.run(network, x)[network.output].reshape(len(x), -1).argmax(1), tests)
     fake = _answers(lambda x: net.codes(x)[network.output].reshape(len(x), -1).argmax(1), tests)
     if (whole != fake).any():
@@ -116,5 +132,5 @@ def run(variant, task, *, board="zcu102", seed=0, say=print):
         "int_top1": round(100 * share, 2), "stderr": round(100 * (share * (1 - share) / len(tests)) ** 0.5, 2),
         "agree": round(100 * float((whole == real).mean()), 2), "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,
         "compressed_bytes": coded, "shares": {k: round(v, 4) for k, v in plan.shares(graph).items()}, "act_bits": plan.bits,
-        "board": list(BOARDS), "cycles": cycles, "fps": fps, "seed": seed, "date": date.today().isoformat(),
+        "board": list(BOARDS), "cycles": cycles, "fps": fps, "seed": prepared.seed, "date": date.today().isoformat(),
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads", "seconds": round(time.time() - began)}

@@ -50,14 +50,14 @@ def shares(plan, scheme):
 
 def test_film_qnn_takes_the_worst_filters(shipped):
     plan = planned(shipped, "film_qnn")
-    for name, scheme in plan.schemes.items():
+    for scheme in plan.schemes.values():
         assert (scheme == Scheme.FIXED8).sum() == max(1, round(0.05 * len(scheme))) and set(scheme) <= {Scheme.FIXED4, Scheme.FIXED8}
     assert plan.bits == 5
     assert all((s == Scheme.FIXED4).all() for s in planned(shipped, "film_qnn", share=0).schemes.values())
 
 
 def test_ilmpq_keeps_the_ratio(shipped):
-    for name, scheme in planned(shipped, "ilmpq").schemes.items():
+    for scheme in planned(shipped, "ilmpq").schemes.values():
         assert [(scheme == s).sum() for s in (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)] == list(Ratio(60, 35, 5).counts(len(scheme)))
 
 

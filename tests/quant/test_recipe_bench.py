@@ -1,0 +1,58 @@
+"""The bench of recipes: one row on the embedded example, kept rows, bad names, missing data."""
+
+from dataclasses import replace
+import json
+
+import pytest
+
+from quant.bench import data, runs
+from quant.bench.__main__ import main
+from quant.bench.table import markdown
+from spec.errors import AlloyError
+
+KEYS = ("recipe network data mode images float_top1 fake_top1 int_top1 stderr agree bits_per_weight weight_bytes compressed_bytes shares board cycles "
+        "fps seed date hardware").split()
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The embedded example without what lies beside the repository, on 60 test images."""
+    monkeypatch.setattr(data, "SHARED", tmp_path / "nothing")
+    task = data.load("resnet8")
+    task = replace(task, test=(task.test[0][:60], task.test[1][:60]))
+    monkeypatch.setattr(data, "load", lambda name: task)
+    return task
+
+
+def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "results"
+    arguments = ["--only", "film_qnn:resnet8", "--out", str(out)]
+    assert main(arguments) == 0
+    row, = json.loads((out / "quant.json").read_text())
+    assert set(KEYS) <= set(row) and row["fake_top1"] == row["int_top1"] > 80 and row["images"] == 60 and abs(row["bits_per_weight"] - 4.2) < 0.05
+    assert row["compressed_bytes"] < row["weight_bytes"] and row["fps"]["zcu102"] == pytest.approx(150e6 / row["cycles"]["zcu102"], rel=1e-3)
+    assert "| film_qnn | ptq |" in (out / "quant.md").read_text()
+    monkeypatch.setattr(runs, "run", None)          # a row that is there is not measured again
+    assert main(arguments) == 0
+
+
+def test_bad_names(tmp_path, capsys):
+    assert main(["--only", "best:resnet8", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "no row matches 'best:resnet8'" in error and not (tmp_path / "quant.json").exists()
+
+
+def test_missing_data(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(data, "SHARED", tmp_path)
+    for name in ("resnet18", "resnet20", "mobilenetv2"):
+        with pytest.raises(AlloyError, match="not part of the repository"):
+            data.load(name)
+    assert main(["--only", "film_qnn:resnet18", "--out", str(tmp_path / "r")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_network_that_does_not_compile_is_shown():
+    row = dict(recipe="r", network="n", data="d", mode="ptq", images=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, stderr=0.1, agree=1.0,
+               bits_per_weight=4.0, weight_bytes=1, compressed_bytes=1, act_bits=5, board=["zcu102"], cycles={"zcu102": "too big"},
+               fps={"zcu102": None}, note="x")
+    assert "does not compile" in markdown([row])
