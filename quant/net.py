@@ -7,9 +7,10 @@ from torch.nn import functional as F
 
 from spec.errors import AlloyError
 from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX, Conv, Network, Pool, Tensor
-from spec.numerics import Scheme, levels, nearest_level, requantize, round_shift
+from spec.numerics import Scheme, nearest_level, requantize, round_shift
 
-from .assign import Ratio, assign, best_scale
+from .assign import Ratio, assign
+from .ptq import level_tables, nearest, search_scales
 
 __all__ = ["QuantNet"]
 
@@ -48,6 +49,7 @@ class QuantNet(nn.Module):
         self.weights, self.biases, self.scales = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
         self.steps = nn.ParameterDict()         # log2 of the scale of each tensor
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
+        self._levels = {}
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
         self.input_scale = input_scale
         for layer in graph.layers:
@@ -66,8 +68,7 @@ class QuantNet(nn.Module):
             scheme = np.asarray(schemes[layer.name], np.uint8) if schemes else assign(weight, ratio)
             self.schemes[layer.name] = scheme
             self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
-            self.scales[layer.name] = nn.Parameter(torch.tensor(
-                [best_scale(weight[i], Scheme(int(s)), self._book(layer, s)) for i, s in enumerate(scheme)], dtype=torch.float32))
+            self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, torch.ones(1, 1), self.codebooks.get(layer.name)))
 
     def _book(self, layer, scheme):
         """Code book of a filter, or None if its scheme has none."""
@@ -105,20 +106,24 @@ class QuantNet(nn.Module):
             out = (torch.from_numpy(codes) - self.zeros[name]).float() * float(self.step(name).detach())
         return out.flatten(1)
 
-    def _fake_weight(self, layer):
+    def quantized_weight(self, layer):
+        """Weights of a convolution on the levels of its filters, with straight-through gradients: (F, C / groups, kh, kw)."""
         weight = self.weights[layer.name]
-        top = torch.tensor([float(np.abs(levels(Scheme(int(s)), self._book(layer, s))).max()) for s in self.schemes[layer.name]])
-        scale = _calm(self.scales[layer.name].abs(), weight[0].numel() * top)[:, None, None, None]
+        if layer.name not in self._levels:
+            tables = level_tables(self.schemes[layer.name], self.codebooks.get(layer.name))
+            low, high = torch.empty(2, len(weight))
+            for rows, table in tables:
+                low[rows], high[rows] = table[0], table[-1]
+            self._levels[layer.name] = tables, low, high
+        tables, low, high = self._levels[layer.name]
+        low, high = low.to(weight.device), high.to(weight.device)
+        scale = _calm(self.scales[layer.name].abs(), weight[0].numel() * torch.maximum(high, -low))[:, None, None, None]
         ratio = weight / scale
-        quantized = torch.empty_like(ratio)
-        low, high = torch.empty(len(ratio)), torch.empty(len(ratio))
-        for scheme in np.unique(self.schemes[layer.name]):
-            table = torch.from_numpy(levels(Scheme(int(scheme)), self._book(layer, scheme))).float()
-            rows = torch.from_numpy(np.flatnonzero(self.schemes[layer.name] == scheme))
-            with torch.no_grad():
-                quantized[rows] = table[torch.bucketize(ratio[rows], (table[1:] + table[:-1]) / 2, right=True)]
-            low[rows], high[rows] = table[0], table[-1]
         bounded = torch.minimum(torch.maximum(ratio, low[:, None, None, None]), high[:, None, None, None])
+        with torch.no_grad():
+            quantized = torch.empty_like(ratio)
+            for rows, table in tables:
+                quantized[rows] = nearest(ratio[rows], table.to(weight.device))
         return (bounded + (quantized - bounded).detach()) * scale
 
     def _run(self, x, quantized=True):
@@ -132,7 +137,7 @@ class QuantNet(nn.Module):
             if layer.kind == "avg":
                 out = F.avg_pool2d(source, layer.kernel, layer.stride)
             else:
-                weight = self._fake_weight(layer) if quantized else self.weights[layer.name]
+                weight = self.quantized_weight(layer) if quantized else self.weights[layer.name]
                 out = F.conv2d(source, weight, self.biases[layer.name], layer.stride, layer.padding, groups=layer.groups)
             if layer.residual:
                 out = out + tensors[layer.residual]

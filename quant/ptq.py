@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from spec.numerics import Scheme, levels
 
-__all__ = ["reconstruct", "round_weights", "search_scales", "columns"]
+__all__ = ["reconstruct", "round_weights", "search_scales", "columns", "level_tables", "nearest"]
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
@@ -33,14 +33,15 @@ def columns(x, layer, picks):
     return out.reshape(len(picks), layer.groups, -1).transpose(0, 1)
 
 
-def _tables(schemes, codebook=None):
-    """(rows, table) of each number system among ``schemes``."""
-    for scheme in np.unique(schemes):
-        table = levels(Scheme(int(scheme)), codebook if scheme == Scheme.CODEBOOK else None)
-        yield torch.from_numpy(np.flatnonzero(schemes == scheme)), torch.from_numpy(table).float()
+def level_tables(schemes, codebook=None):
+    """(filters, levels) of each number system among ``schemes``, as tensors."""
+    return [(torch.from_numpy(np.flatnonzero(schemes == scheme)),
+             torch.from_numpy(levels(Scheme(int(scheme)), codebook if scheme == Scheme.CODEBOOK else None)).float())
+            for scheme in np.unique(schemes)]
 
 
-def _nearest(values, table):
+def nearest(values, table):
+    """The nearest of the sorted levels of ``table``; a tie goes to the larger one."""
     return table[torch.bucketize(values, (table[1:] + table[:-1]) / 2, right=True)]
 
 
@@ -52,14 +53,14 @@ def search_scales(weight, schemes, importance, codebook=None, steps=60):
     weight : (F, K). importance : (F, K) or (1, K), not negative.
     """
     scales = torch.ones(len(weight))
-    for rows, table in _tables(schemes, codebook):
+    for rows, table in level_tables(schemes, codebook):
         part, share = weight[rows], importance.expand_as(weight)[rows]
         full = part.abs().amax(1) / table.abs().max()
         full = torch.where(full > 0, full, torch.ones_like(full))
         best = torch.full_like(full, float("inf"))
         for factor in torch.linspace(0.25, 1.15, steps):
             scale = (full * factor)[:, None]
-            error = (share * (part - scale * _nearest(part / scale, table)).square()).sum(1)
+            error = (share * (part - scale * nearest(part / scale, table)).square()).sum(1)
             better = error < best
             scales[rows] = torch.where(better, scale[:, 0], scales[rows])
             best = torch.minimum(best, error)
@@ -74,7 +75,7 @@ def round_weights(weight, scale, schemes, hessian, codebook=None):
     weight : (G, F, K) real; scale : (G, F); schemes : uint8 (G * F,); hessian : (G, K, K).
     """
     groups, filters, size = weight.shape
-    tables = list(_tables(schemes, codebook))
+    tables = level_tables(schemes, codebook)
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     order = diagonal.sum(0).argsort(descending=True)        # columns that matter most come first
     weight = weight[:, :, order].clone()
@@ -91,7 +92,7 @@ def round_weights(weight, scale, schemes, hessian, codebook=None):
             ratio = block[:, :, i].reshape(-1) / flat
             rounded = torch.empty_like(ratio)
             for rows, table in tables:
-                rounded[rows] = _nearest(ratio[rows], table)
+                rounded[rows] = nearest(ratio[rows], table)
             column = (rounded * flat).reshape(groups, filters)
             out[:, :, at + i] = column
             error = (block[:, :, i] - column) / inverse[:, at + i, at + i, None]
@@ -182,7 +183,7 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
     importance = hessian.diagonal(dim1=1, dim2=2)[:, None, :].expand_as(weight).reshape(-1, size)
     if weights:
         ridge = torch.diag_embed((DAMPING * importance.reshape(groups, -1, size)[:, 0].mean(1, keepdim=True) + 1e-12).expand(-1, size))
-        drift = weight @ ((x - seen).transpose(1, 2) @ seen) / len(picks)
+        drift = (weight @ (x - seen).transpose(1, 2)) @ seen / len(picks)
         weight = weight + torch.linalg.solve(hessian + ridge, drift.transpose(1, 2)).transpose(1, 2)
     schemes, book = net.schemes[layer.name], net.codebooks.get(layer.name)
     scale = search_scales(weight.reshape(-1, size), schemes, importance + 1e-12, book)
@@ -191,4 +192,4 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
     net.scales[layer.name].copy_(scale)
     net.weights[layer.name].copy_(weight.reshape(layer.weight.shape))
     if not weights:
-        net.weights[layer.name].copy_(net._fake_weight(layer))
+        net.weights[layer.name].copy_(net.quantized_weight(layer))

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from spec.numerics import levels
 
-from .ptq import columns, search_scales
+from .ptq import columns, nearest, search_scales
 
 __all__ = ["Statistics", "collect", "filter_errors"]
 
@@ -101,6 +101,6 @@ def filter_errors(layer, statistics, scheme, codebook=None):
     schemes = torch.full((len(flat),), int(scheme)).numpy()
     scale = search_scales(flat, schemes, importance + 1e-12, codebook)[:, None]
     table = torch.from_numpy(levels(scheme, codebook)).float()
-    rounded = table[torch.bucketize(flat / scale, (table[1:] + table[:-1]) / 2, right=True)] * scale
+    rounded = nearest(flat / scale, table) * scale
     change = (flat - rounded).reshape(groups, -1, size)
     return ((change @ statistics.hessian) * change).sum(2).clamp_min(0).reshape(-1)

@@ -10,7 +10,7 @@ import torch
 
 from spec.numerics import Scheme, levels
 
-from ..ptq import search_scales
+from ..ptq import nearest, search_scales
 from .plan import Plan
 from .programs import choose
 
@@ -27,7 +27,7 @@ def _sensitivity(layer, statistics):
     for column, bits in enumerate(BITS):
         scale = search_scales(flat, np.full(len(flat), bits), torch.ones(1, flat.shape[1]))[:, None]
         table = torch.from_numpy(levels(Scheme(int(bits)))).float()
-        rounded = table[torch.bucketize(flat / scale, (table[1:] + table[:-1]) / 2, right=True)] * scale
+        rounded = nearest(flat / scale, table) * scale
         out[:, column] = (trace.reshape(-1) * (flat - rounded).square().sum(1)).numpy()
     return out
 

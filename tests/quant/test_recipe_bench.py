@@ -10,8 +10,8 @@ from quant.bench.__main__ import main
 from quant.bench.table import markdown
 from spec.errors import AlloyError
 
-KEYS = ("recipe network data mode images float_top1 fake_top1 int_top1 stderr agree bits_per_weight weight_bytes compressed_bytes shares board cycles "
-        "fps seed date hardware").split()
+KEYS = ("recipe", "network", "data", "mode", "images", "float_top1", "fake_top1", "int_top1", "stderr", "agree", "bits_per_weight",
+        "weight_bytes", "compressed_bytes", "shares", "board", "cycles", "fps", "seed", "date", "hardware")
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+"""Quantization-aware training of a :class:`quant.net.QuantNet`, after post-training quantization.
+
+Straight-through gradients, learned scales (Esser et al., LSQ, ICLR 2020), distillation from the float network (Hinton et al.,
+arXiv:1503.02531) and a moving average of the weights. Runs on a GPU if there is one; under ``torchrun`` each process takes its share of every
+batch. The same seed gives the same network on the same hardware.
+"""
+
+from dataclasses import dataclass
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import distributed, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+__all__ = ["Training", "fine_tune"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of one training.
+
+    Attributes
+    ----------
+    rate : largest learning rate of the one-cycle schedule; batch : images of a step, of all processes together.
+    distillation : weight of the teacher's part of the loss, the rest is cross entropy with the labels; temperature of its answers.
+    average : decay of the moving average in each step. shift : largest shift of the augmentation, in pixels; half of the images are mirrored.
+    """
+    epochs: int = 4
+    batch: int = 128
+    rate: float = 2e-3
+    decay: float = 1e-4
+    distillation: float = 0.5
+    temperature: float = 4.0
+    average: float = 0.998
+    shift: int = 2
+    seed: int = 0
+
+
+def _augment(images, shift, zero, generator):
+    """Mirrored and shifted copies of a batch of codes (N, C, H, W); what comes in has the code ``zero``."""
+    flip = torch.rand(len(images), generator=generator) < 0.5
+    images = torch.where(flip[:, None, None, None], images.flip(3), images)
+    dy, dx = torch.randint(0, 2 * shift + 1, (2,), generator=generator).tolist()
+    height, width = images.shape[2:]
+    return F.pad(images, (shift,) * 4, value=zero)[:, :, dy:dy + height, dx:dx + width]
+
+
+def _loss(logits, labels, target, settings):
+    plain = F.cross_entropy(logits, labels)
+    if not settings.distillation:
+        return plain
+    t = settings.temperature
+    soft = F.cross_entropy(logits / t, F.softmax(target / t, 1)) * t * t
+    return (1 - settings.distillation) * plain + settings.distillation * soft
+
+
+def _groups(net, decay):
+    """Weights decay, scales and biases do not."""
+    decayed = [p for name, p in net.named_parameters() if "weights." in name]
+    others = [p for name, p in net.named_parameters() if "weights." not in name]
+    return [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def fine_tune(net, teacher, images, labels, settings, *, checkpoint=None, report=None):
+    """Train ``net`` in place.
+
+    Parameters
+    ----------
+    teacher : float model that reads ``(code - zero) * input_scale``.
+    images : input codes uint8 (N, C, H, W); labels int64 (N,).
+    checkpoint : file that holds the state after every epoch; if it exists, training goes on from it.
+    report : called with (epoch, epochs, mean loss) after each epoch.
+    """
+    size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    if size > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    net.to(device).train()
+    teacher = teacher.to(device).eval()
+    model = DistributedDataParallel(net) if size > 1 else net
+    zero, batches = net.zeros[net.graph.input], len(images) // settings.batch
+    optimizer = torch.optim.SGD(_groups(net, settings.decay), lr=settings.rate, momentum=0.9, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=settings.epochs * batches, pct_start=0.1)
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
+    parts = {"net": net, "optimizer": optimizer, "schedule": schedule, "average": average}
+    first, path = 0, Path(checkpoint) if checkpoint else None
+    if path and path.exists():
+        state = torch.load(path, map_location=device, weights_only=True)
+        first = state.pop("epoch")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    pixels, answers = torch.from_numpy(images), torch.from_numpy(np.asarray(labels, np.int64))
+    for epoch in range(first, settings.epochs):
+        generator = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
+        order, total = torch.randperm(len(images), generator=generator), 0.0
+        for at in range(0, batches * settings.batch, settings.batch):
+            pick = order[at:at + settings.batch]
+            batch = _augment(pixels[pick], settings.shift, zero, generator)[rank::size].to(device)
+            x = (batch.float() - zero) * net.input_scale
+            with torch.no_grad():
+                target = teacher(x)
+            loss = _loss(model(x), answers[pick][rank::size].to(device), target, settings)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+            optimizer.step()
+            schedule.step()
+            average.update_parameters(net)
+            total += float(loss.detach())
+        if path and rank == 0:
+            partial = path.with_name(path.name + ".part")
+            torch.save({"epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+            os.replace(partial, path)
+        if report:
+            report(epoch + 1, settings.epochs, total / batches)
+    net.load_state_dict(average.module.state_dict())
+    return net.cpu().eval()
