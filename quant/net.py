@@ -188,16 +188,19 @@ class QuantNet(nn.Module):
         return Network(name=name, input=self.graph.input, output=self.graph.output, tensors=tensors, nodes=nodes)
 
     @torch.no_grad()
-    def codes(self, images):
-        """Codes of every tensor for input codes (N, C, H, W): PyTorch convolutions on exported integers, exact in float64."""
-        network = self.export()
+    def codes(self, images, network=None):
+        """Codes of every tensor for input codes (N, C, H, W): PyTorch convolutions on integers, without rounding.
+
+        ``network`` is what :meth:`export` gave, for those who ask again and again.
+        """
+        network = network or self.export()
         tensors = {network.input: np.asarray(images, np.int64)}
         for node in network.nodes:
             source, out = network.tensors[node.input], network.tensors[node.output]
-            real = torch.from_numpy(tensors[node.input] - source.zero).double()
+            whole = torch.from_numpy(tensors[node.input] - source.zero)
+            real = whole.double()
             if node.kind == "conv":
-                acc = F.conv2d(real, torch.from_numpy(node.weight).double(), stride=node.stride, padding=node.padding,
-                               groups=source.channels // node.weight.shape[1]).numpy().astype(np.int64)
+                acc = _exact_conv(node, whole, source.channels // node.weight.shape[1]).numpy()
                 res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
                 tensors[node.output] = requantize(acc, node.mult[:, None, None].astype(np.int64), node.bias[:, None, None], node.shift,
                                                   lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult)
@@ -209,6 +212,19 @@ class QuantNet(nn.Module):
                 total = np.round(F.avg_pool2d(real, node.kernel, node.stride).numpy() * size).astype(np.int64)
                 tensors[node.output] = np.clip(round_shift(total * node.mult, node.shift) + out.zero, node.lo, node.hi)
         return tensors
+
+
+def _exact_conv(node, codes, groups):
+    """Sums of integers (N, F, rows, cols): float32 holds those below 2**24, so larger codes go through it digit by digit."""
+    weight, reach = torch.from_numpy(node.weight).float(), int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max())
+
+    def conv(values):
+        return F.conv2d(values.float(), weight, stride=node.stride, padding=node.padding, groups=groups).long()
+    if reach * int(codes.abs().max()) < 1 << 24:
+        return conv(codes)
+    assert reach << 4 < 1 << 24, node.name
+    high = codes >> 4
+    return (conv(high) << 4) + conv(codes - (high << 4))
 
 
 def _codes(value, step, zero, top):

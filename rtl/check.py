@@ -117,8 +117,9 @@ class Check(wiring.Component):
             Opcode.LOAD_TAPS: records(c.tap_depth),
             Opcode.LOAD_ACT: address | stride | area | out,
             Opcode.STORE_ACT: address | stride | area | out,
-            Opcode.CONV: area | taps | out | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.residual & res)
-            | (cmd.acc_last & (cmd.param_base + c.slots > c.param_depth * c.slots)) | (cmd.in_base >= c.act_depth),
+            # Sums of a part (acc_last is 0) have no output yet.
+            Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.in_base >= c.act_depth)
+            | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots))),
             Opcode.POOL: area | taps | out | res}
         m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]
         with m.Switch(cmd.opcode):

@@ -118,7 +118,7 @@ def run(variant, prepared, *, board="zcu102", say=print):
     tests, labels = task.test
     say(f"{variant} {task.name}: accuracy on {len(tests)} images")
     whole = _answers(lambda x: golden.run(network, x)[network.output].reshape(len(x), -1).argmax(1), tests)
-    fake = _answers(lambda x: net.codes(x)[network.output].reshape(len(x), -1).argmax(1), tests)
+    fake = _answers(lambda x: net.codes(x, network)[network.output].reshape(len(x), -1).argmax(1), tests)
     if (whole != fake).any():
         raise AlloyError(f"image {int(np.flatnonzero(whole != fake)[0])}: fake quantization and the golden model disagree")
     say(f"{variant} {task.name}: cycles")

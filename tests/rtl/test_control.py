@@ -214,7 +214,8 @@ BAD = [
     (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "tiles": 0})), (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "depth": 0})),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, tap_base=32)),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, param_base=43, acc_last=1)),
-    (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, residual=1, res_groups=0)),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, residual=1, res_groups=0, acc_last=1)),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "out_groups": 0}, acc_last=1)),
     (Error.FIELD, pack(Opcode.POOL, tag=7, rows=1, cols=1, taps=1, groups=1, **out_fields(VIEW), res_step_bank=9, res_groups=1)),
     (Error.WINDOW, pack(Opcode.LOAD_TAPS, tag=7, dram=SIZE - 16, count=2)),
     (Error.WINDOW, pack(Opcode.LOAD_TAPS, tag=7, dram=0xFFFF_FFF0, count=1)),
@@ -242,6 +243,7 @@ def test_last_legal_places():
         pack(Opcode.LOAD_TAPS, dst=19, count=13, dram=SIZE - 13 * 16), pack(Opcode.LOAD_PARAMS, dst=47, count=1),
         pack(Opcode.LOAD_WEIGHTS, dst=31, count=1, dram=SIZE - 64, stride=48),
         pack(Opcode.STORE_ACT, **{**ACT, "dram": SIZE - 64 - 24}), pack(Opcode.CONV, **CONV, param_base=42, acc_last=1),
+        pack(Opcode.CONV, **{**CONV, "out_groups": 0, "param_base": 999}),
         pack(Opcode.CONV, **{**CONV, "taps": 4, "depth": 7}, tap_base=28, weight_base=4), END])
     bench.check((1, 0, 0, 0))
 
