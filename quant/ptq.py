@@ -19,6 +19,7 @@ __all__ = ["reconstruct", "round_weights", "search_scales", "columns", "level_ta
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
+RIDGE = 0.01            # the same, of the real minimum
 BLOCK = 128             # columns that are rounded between two updates of the rest
 
 
@@ -182,7 +183,7 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
     hessian = seen.transpose(1, 2) @ seen / len(picks)
     importance = hessian.diagonal(dim1=1, dim2=2)[:, None, :].expand_as(weight).reshape(-1, size)
     if weights:
-        ridge = torch.diag_embed((DAMPING * importance.reshape(groups, -1, size)[:, 0].mean(1, keepdim=True) + 1e-12).expand(-1, size))
+        ridge = torch.diag_embed((RIDGE * importance.reshape(groups, -1, size)[:, 0].mean(1, keepdim=True) + 1e-12).expand(-1, size))
         drift = (weight @ (x - seen).transpose(1, 2)) @ seen / len(picks)
         weight = weight + torch.linalg.solve(hessian + ridge, drift.transpose(1, 2)).transpose(1, 2)
     schemes, book = net.schemes[layer.name], net.codebooks.get(layer.name)

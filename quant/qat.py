@@ -25,13 +25,14 @@ class Training:
 
     Attributes
     ----------
-    rate : largest learning rate of the one-cycle schedule; batch : images of a step, of all processes together.
+    rate : largest learning rate of the one-cycle schedule; ten times more destroys the compensation between rounded weights.
+    batch : images of a step, of all processes together.
     distillation : weight of the teacher's part of the loss, the rest is cross entropy with the labels; temperature of its answers.
     average : decay of the moving average in each step. shift : largest shift of the augmentation, in pixels; half of the images are mirrored.
     """
     epochs: int = 4
     batch: int = 128
-    rate: float = 2e-3
+    rate: float = 5e-4
     decay: float = 1e-4
     distillation: float = 0.5
     temperature: float = 4.0
@@ -54,7 +55,7 @@ def _loss(logits, labels, target, settings):
     if not settings.distillation:
         return plain
     t = settings.temperature
-    soft = F.cross_entropy(logits / t, F.softmax(target / t, 1)) * t * t
+    soft = F.kl_div(F.log_softmax(logits / t, 1), F.log_softmax(target / t, 1), reduction="batchmean", log_target=True) * t * t
     return (1 - settings.distillation) * plain + settings.distillation * soft
 
 

@@ -18,8 +18,9 @@ from .table import markdown
 __all__ = ["main", "ROWS"]
 
 SMALL = ("fixed8", "fixed4", "uniform4", "ilmpq", "msq", "ios_pot", "ios_pot3", "hbp", "nonuniform", "film_qnn", "film_qnn_a8", "alloy", "alloy_a8")
-ROWS = [(recipe, network) for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in SMALL]
-ROWS += [(recipe, "resnet50") for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_a8")]
+ROWS = [(recipe, network, "ptq") for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in SMALL]
+ROWS += [(recipe, network, "qat") for network in ("resnet8", "resnet20") for recipe in SMALL]
+ROWS += [(recipe, "resnet50", "ptq") for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_a8")]
 
 
 def _say(text):
@@ -37,9 +38,9 @@ def _wanted(only):
     if only is None:
         return ROWS
     parts = (only.split(":") + ["", ""])[:3]
-    rows = [row for row in ROWS if all(p in ("", "*", value) for p, value in zip(parts, (*row, "ptq")))]
+    rows = [row for row in ROWS if all(p in ("", "*", value) for p, value in zip(parts, row))]
     if not rows:
-        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(runs.VARIANTS)}, networks {', '.join(data.NETWORKS)}, mode ptq")
+        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(runs.VARIANTS)}, networks {', '.join(data.NETWORKS)}, modes ptq and qat")
     return rows
 
 
@@ -57,17 +58,17 @@ def main(arguments=None):
         path = folder / "quant.json"
         rows = json.loads(path.read_text()) if path.exists() else []
         prepared = None
-        for recipe, network in _wanted(args.only):
-            same = [r for r in rows if (r["recipe"], r["network"], r["mode"], r["seed"]) == (recipe, network, "ptq", args.seed)]
+        for recipe, network, mode in _wanted(args.only):
+            same = [r for r in rows if (r["recipe"], r["network"], r["mode"], r["seed"]) == (recipe, network, mode, args.seed)]
             if same and not args.again:
                 continue
             if prepared is None or prepared.task.name != network:
                 prepared = runs.prepare(data.load(network), seed=args.seed, say=_say)
-            row = runs.run(recipe, prepared, say=_say)
+            row = runs.run(recipe, prepared, mode, say=_say)
             _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, {row['seconds']} s")
             rows = [r for r in rows if r not in same] + [row]
             order = {key: index for index, key in enumerate(ROWS)}
-            rows.sort(key=lambda r: order.get((r["recipe"], r["network"]), len(order)))
+            rows.sort(key=lambda r: order.get((r["recipe"], r["network"], r["mode"]), len(order)))
             _write(path, json.dumps(rows, indent=1) + "\n")
             _write(folder / "quant.md", markdown(rows))
     except AlloyError as error:

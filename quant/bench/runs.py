@@ -1,8 +1,9 @@
 """One row of the bench: a recipe on a network, measured."""
 
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 import platform
 import time
 
@@ -18,6 +19,7 @@ from spec.errors import AlloyError
 from ..compress import code_lengths
 from ..graph import trace
 from ..ptq import reconstruct
+from ..qat import Training, fine_tune
 from ..recipes import Request, make_plan
 from ..recipes.plan import code_bits
 from ..sensitivity import collect
@@ -27,6 +29,7 @@ __all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
 Variant = namedtuple("Variant", "recipe options note")
 BOARDS = ("zcu102", "pynq-z2")
 BATCH, CALIBRATION = 20, 256
+TRAINING = {"resnet8": Training(epochs=3), "resnet20": Training(epochs=3)}
 
 VARIANTS = {
     "fixed8": Variant("fixed", {"bits": 8, "act_bits": 8}, "8-bit weights and activations"),
@@ -107,13 +110,19 @@ def prepare(task, *, seed=0, say=print):
     return Prepared(task, seed, graph, images, statistics, _float_answers(task, task.test[0]))
 
 
-def run(variant, prepared, *, board="zcu102", say=print):
-    """Measure one PTQ row: a dict with the keys of docs/results/quant.md."""
+def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", say=print):
+    """Measure one row: a dict with the keys of docs/results/quant.md. Trainings (``mode`` "qat") keep their checkpoints in ``folder``."""
     chosen, began, task, graph, real = VARIANTS[variant], time.time(), prepared.task, prepared.graph, prepared.answers
     plan = make_plan(chosen.recipe, Request(graph, prepared.statistics, boards.get(board).config, chosen.options))
     net = plan.net(graph, input_zero=task.zero)
     reconstruct(net, prepared.images, seed=prepared.seed,
                 report=lambda i, name: say(f"{variant} {task.name}: layer {i} of {len(graph.layers)} ({name})"))
+    if mode == "qat":
+        settings = TRAINING[task.name]
+        path = Path(folder) / f"{variant}-{task.name}-{prepared.seed}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fine_tune(net, task.model, *task.train, replace(settings, seed=prepared.seed), checkpoint=path,
+                  report=lambda epoch, epochs, loss: say(f"{variant} {task.name}: epoch {epoch} of {epochs}, loss {loss:.3f}"))
     network = net.export(task.name)
     tests, labels = task.test
     say(f"{variant} {task.name}: accuracy on {len(tests)} images")
@@ -125,9 +134,10 @@ def run(variant, prepared, *, board="zcu102", say=print):
     cycles, fps = _cycles(network)
     packed, coded = _sizes(network)
     bits, weights = plan.weight_bits(graph)
+    note = chosen.note + (f", {TRAINING[task.name].epochs} epochs" if mode == "qat" else "")
     share = float((whole == labels).mean())
     return {
-        "recipe": variant, "network": task.name, "data": task.data, "mode": "ptq", "note": chosen.note, "images": len(tests),
+        "recipe": variant, "network": task.name, "data": task.data, "mode": mode, "note": note, "images": len(tests),
         "float_top1": round(100 * float((real == labels).mean()), 2), "fake_top1": round(100 * float((fake == labels).mean()), 2),
         "int_top1": round(100 * share, 2), "stderr": round(100 * (share * (1 - share) / len(tests)) ** 0.5, 2),
         "agree": round(100 * float((whole == real).mean()), 2), "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,

@@ -26,7 +26,7 @@ def small(monkeypatch, tmp_path):
 
 def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "results"
-    arguments = ["--only", "film_qnn:resnet8", "--out", str(out)]
+    arguments = ["--only", "film_qnn:resnet8:ptq", "--out", str(out)]
     assert main(arguments) == 0
     row, = json.loads((out / "quant.json").read_text())
     assert set(KEYS) <= set(row) and row["fake_top1"] == row["int_top1"] > 80 and row["images"] == 60 and abs(row["bits_per_weight"] - 4.2) < 0.05
