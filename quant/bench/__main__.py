@@ -34,11 +34,11 @@ def _write(path, text):
 
 
 def _wanted(only):
-    """Rows that match ``RECIPE:NETWORK:MODE``; an empty part or * matches all."""
+    """Rows that match ``RECIPE:NETWORK:MODE``; a part may be a list with commas, an empty one matches all."""
     if only is None:
         return ROWS
     parts = (only.split(":") + ["", ""])[:3]
-    rows = [row for row in ROWS if all(p in ("", "*", value) for p, value in zip(parts, row))]
+    rows = [row for row in ROWS if all(not p or value in p.split(",") for p, value in zip(parts, row))]
     if not rows:
         raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(runs.VARIANTS)}, networks {', '.join(data.NETWORKS)}, modes ptq and qat")
     return rows
@@ -47,7 +47,7 @@ def _wanted(only):
 def main(arguments=None):
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m quant.bench", description=__doc__)
-    parser.add_argument("--only", metavar="RECIPE:NETWORK:MODE", help="only the rows that match; empty parts match all")
+    parser.add_argument("--only", metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists with commas, empty ones match all")
     parser.add_argument("--again", action="store_true", help="measure rows that are there again")
     parser.add_argument("--out", default="docs/results", help="folder of quant.json and quant.md")
     parser.add_argument("--seed", type=int, default=0)
