@@ -40,7 +40,7 @@ def _wanted(only):
     parts = (only.split(":") + ["", ""])[:3]
     rows = [row for row in ROWS if all(not p or value in p.split(",") for p, value in zip(parts, row))]
     if not rows:
-        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(runs.VARIANTS)}, networks {', '.join(data.NETWORKS)}, modes ptq and qat")
+        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(runs.VARIANTS)}, networks {', '.join(data.NETWORKS)}, modes ptq, qat")
     return rows
 
 
