@@ -5,6 +5,7 @@ import operator
 
 import torch
 from torch import fx, nn
+from torch.nn import functional as F
 
 from spec.errors import AlloyError
 
@@ -37,6 +38,21 @@ class Layer:
     def fresh(self):
         """Whether it is a bare convolution so far, without addition and ReLU."""
         return self.kind == "conv" and not self.relu and self.residual is None
+
+
+    def apply(self, x, weight=None, bias=None):
+        """The layer on (N, C, H, W), before addition and ReLU; with other weights and bias if they are given."""
+        if self.kind == "max":
+            return F.max_pool2d(x, self.kernel, self.stride, self.padding)
+        if self.kind == "avg":
+            return F.avg_pool2d(x, self.kernel, self.stride)
+        return F.conv2d(x, self.weight if weight is None else weight, self.bias if bias is None else bias, self.stride, self.padding,
+                        groups=self.groups)
+
+    def finish(self, x, residual=None):
+        """Addition and ReLU."""
+        x = x if residual is None else x + residual
+        return torch.clamp(x, 0, self.cap) if self.relu else x
 
 
 @dataclass(eq=False)

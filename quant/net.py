@@ -130,20 +130,11 @@ class QuantNet(nn.Module):
         """Real values of every tensor."""
         tensors = {self.graph.input: x}
         for layer in self.graph.layers:
-            source = tensors[layer.input]
-            if layer.kind == "max":
-                tensors[layer.output] = F.max_pool2d(source, layer.kernel, layer.stride, layer.padding)
-                continue
-            if layer.kind == "avg":
-                out = F.avg_pool2d(source, layer.kernel, layer.stride)
-            else:
-                weight = self.quantized_weight(layer) if quantized else self.weights[layer.name]
-                out = F.conv2d(source, weight, self.biases[layer.name], layer.stride, layer.padding, groups=layer.groups)
-            if layer.residual:
-                out = out + tensors[layer.residual]
-            if layer.relu:
-                out = torch.clamp(out, 0, layer.cap)
-            if quantized:
+            conv = layer.kind == "conv"
+            weight = (self.quantized_weight(layer) if quantized else self.weights[layer.name]) if conv else None
+            out = layer.apply(tensors[layer.input], weight, self.biases[layer.name] if conv else None)
+            out = layer.finish(out, tensors.get(layer.residual))
+            if quantized and layer.kind != "max":
                 zero, top = self.zeros[layer.output], (1 << self.bits[layer.output]) - 1
                 step = _calm(self.step(layer.output), out[0].numel() * top)
                 out = (torch.clamp(_round(out / step) + zero, 0, top) - zero) * step

@@ -133,29 +133,17 @@ def reconstruct(net, images, *, seed=0, weights=True, report=None):
     real, fake = {net.graph.input: start}, {net.graph.input: start}
     last = {name: i for i, layer in enumerate(net.graph.layers) for name in (layer.input, layer.residual) if name}
     for index, layer in enumerate(net.graph.layers):
-        outputs = []
+        exact = layer.apply(real[layer.input])
         if layer.kind == "conv":
             _quantize_layer(net, layer, real[layer.input], fake[layer.input], generator, weights)
-        for path, weight, bias in ((real, layer.weight, layer.bias),
-                                   (fake, net.weights[layer.name] if layer.kind == "conv" else None, net.biases.get(layer.name))
-                                   if layer.kind == "conv" else (fake, None, None)):
-            x = path[layer.input]
-            if layer.kind == "max":
-                out = F.max_pool2d(x, layer.kernel, layer.stride, layer.padding)
-            elif layer.kind == "avg":
-                out = F.avg_pool2d(x, layer.kernel, layer.stride)
-            else:
-                out = F.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)
-            outputs.append(out)
-        exact, out = outputs
-        if layer.residual:
-            exact, out = exact + real[layer.residual], out + fake[layer.residual]
-        if layer.kind == "conv":
-            shift = (exact - out).mean((0, 2, 3))
+            out = layer.apply(fake[layer.input], net.weights[layer.name], net.biases[layer.name])
+            gap = exact - out + (real[layer.residual] - fake[layer.residual] if layer.residual else 0)
+            shift = gap.mean((0, 2, 3))
             net.biases[layer.name] += shift
             out = out + shift[:, None, None]
-        if layer.relu:
-            exact, out = torch.clamp(exact, 0, layer.cap), torch.clamp(out, 0, layer.cap)
+        else:
+            out = layer.apply(fake[layer.input])
+        exact, out = layer.finish(exact, real.get(layer.residual)), layer.finish(out, fake.get(layer.residual))
         if layer.kind != "max":
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
             flat, goal = out.flatten(), exact.flatten()

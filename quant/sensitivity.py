@@ -47,16 +47,10 @@ def _forward(graph, x):
     """Every tensor, and the output of every convolution before addition and ReLU."""
     tensors, raw = {graph.input: x}, {}
     for layer in graph.layers:
-        source = tensors[layer.input]
-        if layer.kind == "max":
-            out = F.max_pool2d(source, layer.kernel, layer.stride, layer.padding)
-        elif layer.kind == "avg":
-            out = F.avg_pool2d(source, layer.kernel, layer.stride)
-        else:
-            out = raw[layer.name] = F.conv2d(source, layer.weight, layer.bias, layer.stride, layer.padding, groups=layer.groups)
-        if layer.residual:
-            out = out + tensors[layer.residual]
-        tensors[layer.output] = torch.clamp(out, 0, layer.cap) if layer.relu else out
+        out = layer.apply(tensors[layer.input])
+        if layer.kind == "conv":
+            raw[layer.name] = out
+        tensors[layer.output] = layer.finish(out, tensors.get(layer.residual))
     return tensors, raw
 
 

@@ -27,14 +27,13 @@ def accumulate(node, codes, zero):
     node : spec.network.Conv
     codes : int array (N, C, H, W), codes of the input tensor; ``zero`` is their zero point.
     """
-    count = codes.shape[1] // node.weight.shape[1]
-    if count > 1:
-        return _grouped(node, np.asarray(codes, np.int64) - zero, count)
     weights = node.weight.reshape(len(node.weight), -1).astype(np.int64)
-    codes = np.asarray(codes, np.int64) - zero
+    codes, groups = np.asarray(codes, np.int64) - zero, codes.shape[1] // node.weight.shape[1]
     bound = int(np.abs(weights).sum(1).max()) * int(np.abs(codes).max(initial=0))
     assert bound < 1 << 53
     exact = np.float32 if bound < 1 << 24 else np.float64
+    if groups > 1:
+        return _grouped(node, codes.astype(exact), groups).astype(np.int64)
     weights, shifted = weights.T.astype(exact), windows(codes.astype(exact), node.weight.shape[2:], node.stride, node.padding, 0)
     count, _, rows, cols = shifted.shape[:4]
     step = max(1, CHUNK // (rows * cols * len(weights)))
@@ -50,8 +49,8 @@ def _grouped(node, codes, count):
     filters, share = len(node.weight) // count, node.weight.shape[1]
     view = windows(codes, node.weight.shape[2:], node.stride, node.padding, 0)
     n, _, rows, cols, height, width = view.shape
-    view, weight = view.reshape(n, count, share, rows, cols, height, width), node.weight.astype(np.int64)
-    sums = np.zeros((n, count, filters, rows, cols), np.int64)
+    view, weight = view.reshape(n, count, share, rows, cols, height, width), node.weight.astype(codes.dtype)
+    sums = np.zeros((n, count, filters, rows, cols), codes.dtype)
     for c, y, x in np.ndindex(share, height, width):
         sums += view[:, :, None, c, :, :, y, x] * weight[:, c, y, x].reshape(count, filters, 1, 1)
     return sums.reshape(n, -1, rows, cols)

@@ -47,7 +47,7 @@ def _wanted(only):
 def main(arguments=None):
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m quant.bench", description=__doc__)
-    parser.add_argument("--only", metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists with commas, empty ones match all")
+    parser.add_argument("--only", metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists with commas, empty: all")
     parser.add_argument("--again", action="store_true", help="measure rows that are there again")
     parser.add_argument("--out", default="docs/results", help="folder of quant.json and quant.md")
     parser.add_argument("--seed", type=int, default=0)
