@@ -24,6 +24,9 @@ run: $(VENV)/ready
 	wait $$synthesis || { tail -n 1 build/synthesis.log; exit 1; }; \
 	head -n 14 build/$(BOARD)/report.txt; tail -n 1 build/run.log; exit $$simulated
 
+# Two processes fill the cores; threads of PyTorch and NumPy within them would only wait for each other.
+test test-all: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
 
