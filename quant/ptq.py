@@ -19,7 +19,7 @@ __all__ = ["reconstruct", "round_weights", "search_scales", "columns", "level_ta
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
-RIDGE = 0.2             # the same, for the real minimum: less follows the few images too closely
+RIDGES = (0.05, 0.5, 5.0)       # the same, of the real minimum: small ones follow the images closely
 BLOCK = 128             # columns that are rounded between two updates of the rest
 
 
@@ -161,24 +161,44 @@ def reconstruct(net, images, *, seed=0, weights=True, report=None):
 
 
 def _quantize_layer(net, layer, exact, given, generator, weights):
-    """Weights and scales of one convolution, from its float and its quantized input."""
+    """Weights and scales of one convolution, from its float and its quantized input.
+
+    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out: it decides how far the real minimum may
+    leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest.
+    """
     rows, cols = net.graph.shapes[layer.output][1:]
     total = len(exact) * rows * cols
     picks = torch.randperm(total, generator=generator)[:POSITIONS] if total > POSITIONS else torch.arange(total)
     x, seen = columns(exact, layer, picks), columns(given, layer, picks)
+    held = picks // (rows * cols) % 5 == 0 if len(exact) >= 5 else torch.zeros(len(picks), dtype=torch.bool)
     groups, size = x.shape[0], x.shape[2]
     weight = layer.weight.reshape(groups, -1, size)
-    hessian = seen.transpose(1, 2) @ seen / len(picks)
-    importance = hessian.diagonal(dim1=1, dim2=2)[:, None, :].expand_as(weight).reshape(-1, size)
-    if weights:
-        ridge = torch.diag_embed((RIDGE * importance.reshape(groups, -1, size)[:, 0].mean(1, keepdim=True) + 1e-12).expand(-1, size))
-        drift = (weight @ (x - seen).transpose(1, 2)) @ seen / len(picks)
-        weight = weight + torch.linalg.solve(hessian + ridge, drift.transpose(1, 2)).transpose(1, 2)
+    goal = x[:, held] @ weight.transpose(1, 2)
+
+    def error(candidate):
+        return float((seen[:, held] @ candidate.transpose(1, 2) - goal).square().sum())
+    fitted, count = seen[:, ~held], int((~held).sum())
+    hessian = fitted.transpose(1, 2) @ fitted / count
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
     schemes, book = net.schemes[layer.name], net.codebooks.get(layer.name)
-    scale = search_scales(weight.reshape(-1, size), schemes, importance + 1e-12, book)
+
+    def rounded(real, compensate):
+        importance = diagonal[:, None, :].expand_as(real).reshape(-1, size)
+        scale = search_scales(real.reshape(-1, size), schemes, importance + 1e-12, book).reshape(groups, -1)
+        if compensate:
+            return scale, round_weights(real, scale, schemes, hessian, book)
+        out = torch.empty(groups * real.shape[1], size)
+        for filters, table in level_tables(schemes, book):
+            out[filters] = nearest(real.reshape(-1, size)[filters] / scale.reshape(-1)[filters, None], table)
+        return scale, out.reshape(real.shape) * scale[:, :, None]
+    choices = [rounded(weight, False)]
     if weights:
-        weight = round_weights(weight, scale.reshape(groups, -1), schemes, hessian, book)
-    net.scales[layer.name].copy_(scale)
-    net.weights[layer.name].copy_(weight.reshape(layer.weight.shape))
-    if not weights:
-        net.weights[layer.name].copy_(net.quantized_weight(layer))
+        drift = (weight @ (x - seen)[:, ~held].transpose(1, 2)) @ fitted / count
+        reals = [weight]
+        for ridge in RIDGES:
+            damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand(-1, size))
+            reals.append(weight + torch.linalg.solve(damped, drift.transpose(1, 2)).transpose(1, 2))
+        choices.append(rounded(min(reals, key=error), True))
+    scale, best = min(choices, key=lambda choice: error(choice[1])) if held.any() else choices[-1]
+    net.scales[layer.name].copy_(scale.reshape(-1))
+    net.weights[layer.name].copy_(best.reshape(layer.weight.shape))
