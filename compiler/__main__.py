@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from spec.config import EngineConfig
-from spec.errors import AlloyError
+from spec.errors import command_line
 from spec.network import Network
 
 from .build import compile
@@ -12,6 +12,7 @@ from .disassemble import disassemble
 from .program import Program
 
 
+@command_line
 def main(arguments=None):
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m compiler", description=__doc__)
@@ -24,17 +25,13 @@ def main(arguments=None):
     show = modes.add_parser("disassemble", help="list the commands of a program file")
     show.add_argument("program")
     args = parser.parse_args(arguments)
-    try:
-        if args.mode == "disassemble":
-            print("\n".join(disassemble(Program.load(args.program).commands)))
-        else:
-            program = compile(Network.load(args.network), EngineConfig.load(args.config), keep="all" if args.keep_all else ())
-            program.save(args.out)
-            print(f"{args.out}: {program.command_count} commands, {len(program.image)} bytes of image, "
-                  f"{program.window_size} bytes of DRAM")
-    except AlloyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.mode == "disassemble":
+        print("\n".join(disassemble(Program.load(args.program).commands)))
+    else:
+        program = compile(Network.load(args.network), EngineConfig.load(args.config), keep="all" if args.keep_all else ())
+        program.save(args.out)
+        print(f"{args.out}: {program.command_count} commands, {len(program.image)} bytes of image, "
+              f"{program.window_size} bytes of DRAM")
     return 0
 
 

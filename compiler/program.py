@@ -2,13 +2,12 @@
 
 from dataclasses import asdict, dataclass
 import json
-import os
-from pathlib import Path
 import zipfile
 
 import numpy as np
 
 from spec.errors import AlloyError
+from spec.files import replacing
 
 from .ir import Fold
 
@@ -109,12 +108,9 @@ class Program:
         meta = {"digest": self.digest, "command_offset": self.command_offset, "command_count": self.command_count,
                 "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold), "output": self.output,
                 "outputs": {n: asdict(r) for n, r in self.outputs.items()}, "layers": [asdict(x) for x in self.layers]}
-        path = Path(path)
-        partial = path.with_name(path.name + ".part")
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
+        with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("program.json", json.dumps(meta, default=int))
             file.writestr("image.bin", self.image)
-        os.replace(partial, path)
 
     @classmethod
     def load(cls, path):

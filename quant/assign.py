@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from spec.errors import AlloyError
-from spec.numerics import FIXED8_MAX, Scheme, levels, nearest_level
+from spec.numerics import FIXED8_MAX, Scheme
 
-__all__ = ["Ratio", "assign", "best_scale", "fit_codebook"]
+from .ptq import rounded
+
+__all__ = ["Ratio", "assign", "fit_codebook"]
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,6 @@ class Ratio:
         return counts
 
 
-def best_scale(weight, scheme, codebook=None):
-    """Scale of one filter with the least squared error, searched on a grid below the one that just holds every weight."""
-    top = np.abs(levels(scheme, codebook)).max()
-    full = np.abs(weight).max() / max(top, 1)
-    if full == 0:
-        return 1.0
-    scales = full * np.linspace(0.4, 1.15, 46)
-    errors = [((weight - s * nearest_level(weight / s, scheme, codebook)) ** 2).sum() for s in scales]
-    return float(scales[int(np.argmin(errors))])
-
-
 def assign(weight, ratio):
     """Scheme of every filter of a layer (F, C, kh, kw).
 
@@ -64,11 +56,9 @@ def assign(weight, ratio):
     scheme = np.full(len(flat), Scheme.FIXED4, np.uint8)
     scheme[order[:pot]] = Scheme.POT4
     rest = order[pot:]
-    errors = []
-    for index in rest:
-        scale = best_scale(flat[index], Scheme.FIXED4)
-        errors.append(((flat[index] - scale * nearest_level(flat[index] / scale, Scheme.FIXED4)) ** 2).sum())
-    scheme[rest[np.argsort(errors)[::-1][:wide]]] = Scheme.FIXED8
+    real = torch.from_numpy(flat[rest]).float()
+    errors = (real - rounded(real, np.full(len(rest), Scheme.FIXED4))[1]).square().sum(1).numpy()
+    scheme[rest[np.argsort(-errors, kind="stable")[:wide]]] = Scheme.FIXED8
     return scheme
 
 

@@ -17,7 +17,7 @@ from .graph import trace
 from .net import QuantNet
 from .ptq import reconstruct
 
-__all__ = ["EXAMPLES", "Example", "load", "load_network", "calibration"]
+__all__ = ["EXAMPLES", "Example", "load", "calibration"]
 
 EXAMPLES = ("fashion_mnist",)
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
@@ -69,9 +69,3 @@ def _images(path):
 def calibration(name, folder=None):
     """Images of the training set to quantize an example with: uint8 (N, C, H, W)."""
     return _images(Path(folder or FOLDER / name) / "calibration.npz")[0]
-
-
-def load_network(name):
-    """``(network, images, labels)`` of an example: :class:`spec.network.Network`, input codes int64 (N, C, H, W), labels int64 (N,)."""
-    loaded = load(name)
-    return loaded.net.export(name), loaded.images.astype(np.int64), loaded.labels.astype(np.int64)

@@ -68,27 +68,13 @@ class QuantNet(nn.Module):
             scheme = np.asarray(schemes[layer.name], np.uint8) if schemes else assign(weight, ratio)
             self.schemes[layer.name] = scheme
             self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
-            self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, torch.ones(1, 1), self.codebooks.get(layer.name)))
+            self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(layer.name)))
 
     def _book(self, layer, scheme):
         """Code book of a filter, or None if its scheme has none."""
         return self.codebooks.get(layer.name) if scheme == Scheme.CODEBOOK else None
 
-    # -- calibration and training --------------------------------------------------------------------------------------
-    @torch.no_grad()
-    def calibrate(self, images):
-        """Set the scale of every tensor from real inputs (N, C, H, W): the least squared error on a grid of clipping points."""
-        for name, value in self._run(images, quantized=False).items():
-            if name not in self.steps:
-                continue
-            flat = value.flatten()
-            flat = flat[torch.randperm(len(flat), generator=torch.Generator().manual_seed(0))[:100_000]]
-            zero, top = self.zeros[name], (1 << self.bits[name]) - 1
-            full = float(flat.abs().max()) / max(top - zero, 1) or 1.0
-            steps = [full * f for f in np.linspace(0.3, 1.0, 36)]
-            errors = [float(((_codes(flat, s, zero, top) - zero) * s - flat).square().sum()) for s in steps]
-            self.steps[name].fill_(float(np.log2(steps[int(np.argmin(errors))])))
-
+    # -- training ------------------------------------------------------------------------------------------------------
     def step(self, name):
         """Real value of one code of a tensor."""
         layer = next((x for x in self.graph.layers if x.output == name), None)
@@ -206,20 +192,17 @@ class QuantNet(nn.Module):
 
 
 def _exact_conv(node, codes, groups):
-    """Sums of integers (N, F, rows, cols): float32 holds those below 2**24, so larger codes go through it digit by digit."""
-    weight, reach = torch.from_numpy(node.weight).float(), int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max())
+    """Sums of integers (N, F, rows, cols): float32 holds those below 2**24, so larger codes go through it
+    digit by digit, and where even digits do not fit float64 does (exact below 2**53)."""
+    reach = int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max())
+    kind = torch.float32 if reach << 4 < 1 << 24 else torch.float64
 
     def conv(values):
-        return F.conv2d(values.float(), weight, stride=node.stride, padding=node.padding, groups=groups).long()
-    if reach * int(codes.abs().max()) < 1 << 24:
+        return F.conv2d(values.to(kind), torch.from_numpy(node.weight).to(kind), stride=node.stride, padding=node.padding, groups=groups).long()
+    if kind is torch.float64 or reach * int(codes.abs().max()) < 1 << 24:
         return conv(codes)
-    assert reach << 4 < 1 << 24, node.name
     high = codes >> 4
     return (conv(high) << 4) + conv(codes - (high << 4))
-
-
-def _codes(value, step, zero, top):
-    return torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
 
 
 def _shift(factor, bias=0.0):

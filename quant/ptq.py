@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from spec.numerics import Scheme, levels
 
-__all__ = ["reconstruct", "round_weights", "search_scales", "columns", "level_tables", "nearest"]
+__all__ = ["reconstruct", "round_weights", "search_scales", "rounded", "columns", "level_tables", "nearest"]
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
@@ -46,14 +46,14 @@ def nearest(values, table):
     return table[torch.bucketize(values, (table[1:] + table[:-1]) / 2, right=True)]
 
 
-def search_scales(weight, schemes, importance, codebook=None, steps=60):
+def search_scales(weight, schemes, importance=None, codebook=None, steps=60):
     """Scale of each filter with the least error ``sum importance * (w - Q(w))^2``.
 
     Parameters
     ----------
-    weight : (F, K). importance : (F, K) or (1, K), not negative.
+    weight : (F, K). importance : (F, K) or (1, K), not negative; None: all alike.
     """
-    scales = torch.ones(len(weight))
+    scales, importance = torch.ones(len(weight)), torch.ones_like(weight) if importance is None else importance
     for rows, table in level_tables(schemes, codebook):
         part, share = weight[rows], importance.expand_as(weight)[rows]
         full = part.abs().amax(1) / table.abs().max()
@@ -66,6 +66,14 @@ def search_scales(weight, schemes, importance, codebook=None, steps=60):
             scales[rows] = torch.where(better, scale[:, 0], scales[rows])
             best = torch.minimum(best, error)
     return scales
+
+
+def rounded(weight, schemes, importance=None, codebook=None):
+    """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
+    scale, out = search_scales(weight, schemes, importance, codebook), torch.empty_like(weight)
+    for rows, table in level_tables(schemes, codebook):
+        out[rows] = nearest(weight[rows] / scale[rows, None], table) * scale[rows, None]
+    return scale, out
 
 
 def round_weights(weight, scale, schemes, hessian, codebook=None):
@@ -182,23 +190,20 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     schemes, book = net.schemes[layer.name], net.codebooks.get(layer.name)
 
-    def rounded(real, compensate):
+    def quantize(real, compensate):
         importance = diagonal[:, None, :].expand_as(real).reshape(-1, size)
-        scale = search_scales(real.reshape(-1, size), schemes, importance + 1e-12, book).reshape(groups, -1)
+        scale, out = rounded(real.reshape(-1, size), schemes, importance + 1e-12, book)
         if compensate:
-            return scale, round_weights(real, scale, schemes, hessian, book)
-        out = torch.empty(groups * real.shape[1], size)
-        for filters, table in level_tables(schemes, book):
-            out[filters] = nearest(real.reshape(-1, size)[filters] / scale.reshape(-1)[filters, None], table)
-        return scale, out.reshape(real.shape) * scale[:, :, None]
-    choices = [rounded(weight, False)]
+            return scale, round_weights(real, scale.reshape(groups, -1), schemes, hessian, book)
+        return scale, out.reshape(real.shape)
+    choices = [quantize(weight, False)]
     if weights:
         drift = (weight @ (x - seen)[:, ~held].transpose(1, 2)) @ fitted / count
         reals = [weight]
         for ridge in RIDGES:
             damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand(-1, size))
             reals.append(weight + torch.linalg.solve(damped, drift.transpose(1, 2)).transpose(1, 2))
-        choices.append(rounded(min(reals, key=error), True))
+        choices.append(quantize(min(reals, key=error), True))
     scale, best = min(choices, key=lambda choice: error(choice[1])) if held.any() else choices[-1]
-    net.scales[layer.name].copy_(scale.reshape(-1))
+    net.scales[layer.name].copy_(scale)
     net.weights[layer.name].copy_(best.reshape(layer.weight.shape))

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from spec.files import replacing
+
 __all__ = ["Training", "fine_tune"]
 
 
@@ -113,9 +115,8 @@ def fine_tune(net, teacher, images, labels, settings, *, checkpoint=None, report
             average.update_parameters(net)
             total += float(loss.detach())
         if path and rank == 0:
-            partial = path.with_name(path.name + ".part")
-            torch.save({"epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
-            os.replace(partial, path)
+            with replacing(path) as partial:
+                torch.save({"epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
         if report:
             report(epoch + 1, settings.epochs, total / batches)
     net.load_state_dict(average.module.state_dict())

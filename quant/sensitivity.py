@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from spec.numerics import levels
-
-from .ptq import columns, nearest, search_scales
+from .ptq import columns, rounded
 
 __all__ = ["Statistics", "collect", "filter_errors"]
 
@@ -93,8 +91,5 @@ def filter_errors(layer, statistics, scheme, codebook=None):
     flat = weight.reshape(-1, size)
     importance = statistics.hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
     schemes = torch.full((len(flat),), int(scheme)).numpy()
-    scale = search_scales(flat, schemes, importance + 1e-12, codebook)[:, None]
-    table = torch.from_numpy(levels(scheme, codebook)).float()
-    rounded = nearest(flat / scale, table) * scale
-    change = (flat - rounded).reshape(groups, -1, size)
+    change = (flat - rounded(flat, schemes, importance + 1e-12, codebook)[1]).reshape(groups, -1, size)
     return ((change @ statistics.hessian) * change).sum(2).clamp_min(0).reshape(-1)

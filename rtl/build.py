@@ -14,7 +14,7 @@ import time
 
 import boards
 from spec.config import EngineConfig
-from spec.errors import AlloyError
+from spec.errors import AlloyError, command_line
 
 from .regmap import write_pages, write_software
 from .synth import RESOURCES, synthesize
@@ -118,6 +118,7 @@ def _replaceable(out):
         raise AlloyError(f"{out} exists and is not an earlier build: remove it or give another --out")
 
 
+@command_line
 def main(arguments=None):
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m rtl.build", description=__doc__)
@@ -126,16 +127,12 @@ def main(arguments=None):
     parser.add_argument("--config", help="engine configuration (JSON) instead of the board's own")
     parser.add_argument("--no-synth", action="store_true", help="skip synthesis: no resources in the report")
     args = parser.parse_args(arguments)
-    try:
-        board = boards.get(args.platform)
-        config = EngineConfig.load(args.config) if args.config else board.config
-        out = Path(args.out or Path("build") / board.name)
-        report = build(board, config, out, synth=not args.no_synth)
-        print(_text(report), end="")
-        print(f"written to {out}")
-    except AlloyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    board = boards.get(args.platform)
+    config = EngineConfig.load(args.config) if args.config else board.config
+    out = Path(args.out or Path("build") / board.name)
+    report = build(board, config, out, synth=not args.no_synth)
+    print(_text(report), end="")
+    print(f"written to {out}")
     return 0
 
 

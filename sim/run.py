@@ -13,7 +13,8 @@ import boards
 from compiler import compile
 from rtl.top import generate
 from spec.config import EngineConfig
-from spec.errors import AlloyError
+from spec.errors import AlloyError, command_line
+from spec.files import replacing
 from spec.network import Conv, Network, Tensor
 from spec.numerics import Scheme, levels
 
@@ -183,6 +184,7 @@ def _layer(args, board, config):
     return result
 
 
+@command_line
 def main(arguments=None):
     """Entry point; exit status 1 if anything differs, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m sim.run", description=__doc__)
@@ -196,20 +198,15 @@ def main(arguments=None):
     parser.add_argument("--json", help="write the result to this file")
     parser.add_argument("--cache", default="build/cache", help="directory of built simulators")
     args = parser.parse_args(arguments)
-    try:
-        board = boards.get(args.platform)
-        config = EngineConfig.load(args.config) if args.config else board.config
-        result = (_layer if args.layer else _network)(args, board, config)
-        count = 1 if args.layer else args.images
-        if args.json:
-            text = json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "images": count, "batch": 1,
-                               "images_in_flight": 1, **{k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}}, indent=2)
-            partial = Path(args.json + ".part")
+    board = boards.get(args.platform)
+    config = EngineConfig.load(args.config) if args.config else board.config
+    result = (_layer if args.layer else _network)(args, board, config)
+    count = 1 if args.layer else args.images
+    if args.json:
+        text = json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "images": count, "batch": 1,
+                           "images_in_flight": 1, **{k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}}, indent=2)
+        with replacing(args.json) as partial:
             partial.write_text(text + "\n")
-            partial.replace(args.json)
-    except AlloyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     if result["difference"]:
         print(f"first difference: {result['difference']}")
     print(f"bit-exact: {result['tensors_equal']} of {result['tensors']} tensors, {count} images")

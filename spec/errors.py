@@ -1,10 +1,22 @@
-"""The one exception a user of Alloy sees for bad input."""
+"""The one exception a user of Alloy sees for bad input, and how command-line programs show it."""
 
-__all__ = ["AlloyError"]
+from functools import wraps
+import sys
+
+__all__ = ["AlloyError", "command_line"]
 
 
 class AlloyError(ValueError):
-    """Bad input: one sentence that names the value and the way out.
+    """Bad input: one sentence that names the value and the way out."""
 
-    Command-line programs print it without a traceback and exit with status 2.
-    """
+
+def command_line(main):
+    """A program whose :class:`AlloyError` becomes one line on standard error and exit status 2."""
+    @wraps(main)
+    def wrapped(arguments=None):
+        try:
+            return main(arguments)
+        except AlloyError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    return wrapped

@@ -10,8 +10,7 @@ import numpy as np
 from .errors import AlloyError
 
 __all__ = ["Scheme", "FIXED8_MAX", "POT_EXP_MAX", "DIGIT_BITS", "levels", "check_weights", "nearest_level",
-           "split_weight", "join_weight", "pot_code", "pot_value", "split_activation",
-           "round_shift", "requantize"]
+           "split_weight", "pot_code", "pot_value", "round_shift", "requantize"]
 
 DIGIT_BITS = 4          # width of one weight digit (one filter slot of the array)
 FIXED8_MAX = 119        # 16*7 + 7: the largest weight that splits into hi in -7..7 and lo in -8..7
@@ -80,11 +79,6 @@ def split_weight(weight):
     return (weight - lo) >> DIGIT_BITS, lo
 
 
-def join_weight(hi, lo):
-    """Inverse of :func:`split_weight`."""
-    return (np.asarray(hi, np.int64) << DIGIT_BITS) + lo
-
-
 def pot_code(weight):
     """4-bit code of a power-of-two weight: bit 3 is the sign, bits 2..0 the exponent, 7 is zero."""
     weight = np.asarray(weight, np.int64)
@@ -98,12 +92,6 @@ def pot_value(code):
     code = np.asarray(code, np.int64)
     magnitude = np.where((code & 7) == 7, 0, 1 << (code & 7))
     return np.where(code & 8, -magnitude, magnitude)
-
-
-def split_activation(code, digit_bits):
-    """Split an activation code of up to ``2*digit_bits`` bits into unsigned digits ``(hi, lo)``."""
-    code = np.asarray(code, np.int64)
-    return code >> digit_bits, code & ((1 << digit_bits) - 1)
 
 
 def round_shift(value, shift):

@@ -4,13 +4,15 @@ Rows that are there already are kept, unless ``--again``.
 """
 
 import argparse
+import fcntl
 import json
 import os
 from pathlib import Path
 import sys
 import time
 
-from spec.errors import AlloyError
+from spec.errors import AlloyError, command_line
+from spec.files import replacing
 
 from . import data, runs
 from .table import markdown
@@ -27,10 +29,33 @@ def _say(text):
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
-def _write(path, text):
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
-    os.replace(partial, path)
+def _rows(folder):
+    path = folder / "quant.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def _key(row):
+    return row["recipe"], row["network"], row["mode"], row["seed"]
+
+
+def _add(folder, row):
+    """Put a row into both files; several benches may run side by side."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AlloyError(f"{folder} cannot be written ({error.strerror}): choose another --out") from None
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = [r for r in _rows(folder) if _key(r) != _key(row)] + [row]
+        order = {key: index for index, key in enumerate(ROWS)}
+        rows.sort(key=lambda r: order.get((r["recipe"], r["network"], r["mode"]), len(order)))
+        with replacing(folder / "quant.json") as partial:
+            partial.write_text(json.dumps(rows, indent=1) + "\n")
+        with replacing(folder / "quant.md") as partial:
+            partial.write_text(markdown(rows))
+    finally:
+        os.close(lock)
 
 
 def _wanted(only):
@@ -44,6 +69,7 @@ def _wanted(only):
     return rows
 
 
+@command_line
 def main(arguments=None):
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m quant.bench", description=__doc__)
@@ -52,28 +78,15 @@ def main(arguments=None):
     parser.add_argument("--out", default="docs/results", help="folder of quant.json and quant.md")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    try:
-        folder = Path(args.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "quant.json"
-        rows = json.loads(path.read_text()) if path.exists() else []
-        prepared = None
-        for recipe, network, mode in _wanted(args.only):
-            same = [r for r in rows if (r["recipe"], r["network"], r["mode"], r["seed"]) == (recipe, network, mode, args.seed)]
-            if same and not args.again:
-                continue
-            if prepared is None or prepared.task.name != network:
-                prepared = runs.prepare(data.load(network), seed=args.seed, say=_say)
-            row = runs.run(recipe, prepared, mode, say=_say)
-            _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, {row['seconds']} s")
-            rows = [r for r in rows if r not in same] + [row]
-            order = {key: index for index, key in enumerate(ROWS)}
-            rows.sort(key=lambda r: order.get((r["recipe"], r["network"], r["mode"]), len(order)))
-            _write(path, json.dumps(rows, indent=1) + "\n")
-            _write(folder / "quant.md", markdown(rows))
-    except AlloyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folder, prepared = Path(args.out), None
+    for recipe, network, mode in _wanted(args.only):
+        if not args.again and (recipe, network, mode, args.seed) in map(_key, _rows(folder)):
+            continue
+        if prepared is None or prepared.task.name != network:
+            prepared = runs.prepare(data.load(network), seed=args.seed, say=_say)
+        row = runs.run(recipe, prepared, mode, say=_say)
+        _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, {row['seconds']} s")
+        _add(folder, row)
     return 0
 
 

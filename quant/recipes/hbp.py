@@ -8,9 +8,7 @@ and solves over the groups within the bits of level 1. Both are integer programs
 import numpy as np
 import torch
 
-from spec.numerics import Scheme, levels
-
-from ..ptq import nearest, search_scales
+from ..ptq import rounded
 from .plan import Plan
 from .programs import choose
 
@@ -25,10 +23,8 @@ def _sensitivity(layer, statistics):
     trace = torch.einsum("gnk,gnf->gf", statistics.windows.square(), statistics.gradients.square()) / statistics.windows.shape[1]
     out = np.zeros((len(flat), len(BITS)))
     for column, bits in enumerate(BITS):
-        scale = search_scales(flat, np.full(len(flat), bits), torch.ones(1, flat.shape[1]))[:, None]
-        table = torch.from_numpy(levels(Scheme(int(bits)))).float()
-        rounded = nearest(flat / scale, table) * scale
-        out[:, column] = (trace.reshape(-1) * (flat - rounded).square().sum(1)).numpy()
+        change = flat - rounded(flat, np.full(len(flat), bits))[1]
+        out[:, column] = (trace.reshape(-1) * change.square().sum(1)).numpy()
     return out
 
 

@@ -8,11 +8,16 @@ from torch import nn
 
 from quant import QuantNet, Ratio, assign, example, files, fit_codebook, trace
 from quant.__main__ import main
-from quant.assign import best_scale
+from quant.ptq import reconstruct, rounded
 from sim import golden
 from spec.errors import AlloyError
 from spec.network import Network
 from spec.numerics import Scheme, check_weights, nearest_level
+
+
+def calibrate(net, images):
+    """Rounding to nearest, ranges from real images."""
+    reconstruct(net, (images * 255).round().byte().numpy(), weights=False)
 
 
 class Small(nn.Module):
@@ -44,7 +49,7 @@ class Small(nn.Module):
 def test_fake_quantization_equals_golden(seed, bits, ratio):
     net = QuantNet(trace(Small(seed), (2, 9, 8)), ratio=Ratio.parse(ratio), bits=bits)
     images = torch.rand(4, 2, 9, 8)
-    net.calibrate(images)
+    calibrate(net, images)
     codes = torch.floor(images * 255 + 0.5).long().numpy()
     network, exact = net.export(), net.eval().codes(codes)
     expected = golden.run(network, codes)
@@ -64,7 +69,7 @@ def test_every_scheme_is_exact_and_survives_a_file(tmp_path_factory, seed):
     convs = {layer.name: layer.weight.numpy() for layer in graph.layers if layer.kind == "conv"}
     net = QuantNet(graph, schemes={name: rng.choice([int(s) for s in Scheme], len(w)).astype(np.uint8) for name, w in convs.items()},
                    codebooks={name: fit_codebook(w) for name, w in convs.items()})
-    net.calibrate(torch.rand(4, 2, 9, 8))
+    calibrate(net, torch.rand(4, 2, 9, 8))
     codes = rng.integers(0, 256, (3, 2, 9, 8))
     files.save(net, tmp_path / "q.npz")
     exact, expected = files.load(graph, tmp_path / "q.npz").codes(codes), golden.run(net.export(), codes)
@@ -79,8 +84,8 @@ def test_fitted_codebook_beats_four_bits():
     assert len(book) <= 16 and np.abs(book.astype(int)).max() <= 119 and (np.diff(book) > 0).all()
 
     def error(scheme, book=None):
-        scales = [best_scale(w, scheme, book) for w in weight]
-        return sum(((w - s * nearest_level(w / s, scheme, book)) ** 2).sum() for w, s in zip(weight, scales))
+        flat = torch.from_numpy(weight).float().flatten(1)
+        return float((flat - rounded(flat, np.full(len(flat), scheme), codebook=book)[1]).square().sum())
     assert error(Scheme.CODEBOOK, book) < error(Scheme.FIXED4)
     with pytest.raises(AlloyError, match="17 levels"):
         fit_codebook(weight, 17)
@@ -103,7 +108,7 @@ def test_depthwise_and_relu6():
     model.body[0].weight.data *= 20         # beyond 6
     net = QuantNet(trace(model, (2, 9, 8)), bits=8, ratio=Ratio(0, 0, 1))
     assert torch.allclose(net._run(x, quantized=False)[net.graph.output], model(x), atol=1e-4)
-    net.calibrate(x)
+    calibrate(net, x)
     codes = np.round(x.numpy() * 255).astype(int)
     exact, expected = net.codes(codes), golden.run(net.export(), codes)
     assert all((exact[name] == expected[name]).all() for name in expected)
@@ -127,7 +132,7 @@ def test_layers_used_twice_and_pools():
     model = Pools().eval()
     net, x = QuantNet(trace(model, (2, 9, 8))), torch.rand(3, 2, 9, 8)
     assert torch.allclose(net._run(x, quantized=False)[net.graph.output], model(x), atol=1e-5)
-    net.calibrate(x)
+    calibrate(net, x)
     codes = np.random.default_rng(0).integers(0, 256, (3, 2, 9, 8))
     exact, expected = net.codes(codes), golden.run(net.export(), codes)
     assert all((exact[name] == expected[name]).all() for name in expected)
@@ -144,14 +149,14 @@ def test_eight_bits_follow_the_float_model():
     model = Small(4).eval()
     x = torch.rand(64, 2, 9, 8)
     net = QuantNet(trace(model, (2, 9, 8)), ratio=Ratio(0, 0, 1), bits=8)
-    net.calibrate(x)
+    calibrate(net, x)
     real = model(x)
     assert float((net.eval()(x) - real).abs().max()) < 0.1 * float(real.abs().max())
 
 
 def test_training_reaches_every_parameter():
     net = QuantNet(trace(Small(5), (2, 9, 8)))
-    net.calibrate(torch.rand(4, 2, 9, 8))
+    calibrate(net, torch.rand(4, 2, 9, 8))
     net.train()(torch.rand(4, 2, 9, 8)).square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
@@ -172,11 +177,10 @@ def test_assignment_follows_variance_and_ratio():
 
 
 def test_best_scale_is_no_worse_than_the_full_range():
-    weight = np.random.default_rng(1).normal(0, 1, 100)
-
-    def error(scale):
-        return ((weight - scale * nearest_level(weight / scale, Scheme.FIXED4)) ** 2).sum()
-    assert error(best_scale(weight, Scheme.FIXED4)) <= error(np.abs(weight).max() / 7) + 1e-9
+    weight = np.random.default_rng(1).normal(0, 1, (1, 100))
+    full = np.abs(weight).max() / 7
+    best = rounded(torch.from_numpy(weight).float(), np.array([Scheme.FIXED4]))[1].numpy()
+    assert ((weight - best) ** 2).sum() <= ((weight - full * nearest_level(weight / full, Scheme.FIXED4)) ** 2).sum()
 
 
 def test_network_file(tmp_path):
@@ -243,7 +247,8 @@ def test_shipped_example(tmp_path, capsys):
 
 
 def test_shipped_network_without_training_code():
-    network, images, labels = example.load_network("fashion_mnist")
+    loaded = example.load("fashion_mnist")
+    network, images, labels = loaded.net.export(), loaded.images, loaded.labels
     assert network.tensors[network.input].shape == images.shape[1:] == (1, 28, 28) and images.min() >= 0 and images.max() <= 255
     codes = golden.run(network, images[:100])[network.output].reshape(100, -1)
     assert (codes.argmax(1) == labels[:100]).mean() > 0.8
