@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from spec.coding import code_lengths, encode
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
 from spec.errors import AlloyError
 
@@ -62,7 +63,7 @@ class Emitter:
         self.image = bytearray()
         self._items = []
         self._weights, self._taps, self._params = Ring(config.weight_depth), Ring(config.tap_depth), Ring(config.param_depth)
-        self._regions, self._tiles, self._pending = {}, {}, {}
+        self._regions, self._tiles, self._pending, self._streams = {}, {}, {}, {}
 
     @property
     def commands(self):
@@ -199,7 +200,7 @@ class Emitter:
     def _conv_command(self, op, strip, tile, depth, taps, chunk, npix, first, count, accesses):
         """One CONV over ``count`` tiles of pixels from ``first`` on, and the loads of what it needs."""
         c, source, groups, (t0, t1) = self.config, strip.input, strip.input.groups, chunk
-        tile, group, weights, params = tile
+        tile, group, k_words, params = tile
         data = b"".join(pack_record(TAP_FIELDS, t, TAP_BYTES) for t in taps[t0:t1])
         tap_base = self._load_records(Opcode.LOAD_TAPS, self._taps, 1, data, op.tag, "taps")
         accesses = [*accesses, self.act(source, False, "feed"), (("taps",), tap_base, tap_base + t1 - t0, False, "feed")]
@@ -211,7 +212,7 @@ class Emitter:
             if op.residual is not None:
                 accesses.append(self.act(strip.residual, False))
         words = (t1 - t0) * depth
-        base = self._load_weights(op.tag, weights, t0 * depth, len(taps) * depth, words)
+        base = self._load_weights(op.tag, k_words, t0 * depth, words)
         accesses.append((("weights",), base, base + words, False, "feed"))
         self._add(
             Opcode.CONV, accesses, tag=op.tag, rows=strip.y1 - strip.y0, cols=strip.x1 - strip.x0, tap_base=tap_base, taps=t1 - t0,
@@ -236,18 +237,34 @@ class Emitter:
         y = min(y, strip.y1 - strip.y0 - 1)
         return place.view(prefix, y=strip.y0 - at[0] + y, x=strip.x0 - at[1], start_x=x, group=group)
 
-    def _load_weights(self, tag, weights, low, total, words):
-        """``words`` k-words from ``low`` on of a tile's streams, unless the buffer holds them: their first word there."""
-        c = self.config
-        beat_bytes = c.weight_beats * c.port_bytes
-        base, held = self._weights.take((weights, low), words)
+    def _load_weights(self, tag, k_words, low, count):
+        """``count`` of a tile's ``k_words`` from ``low`` on, unless the buffer holds them: their first word there."""
+        base, held = self._weights.take((id(k_words), low), count)
         if not held:
-            self._add(Opcode.LOAD_WEIGHTS, [(("weights",), base, base + words, True, None)], tag=tag,
-                      dram=weights + low * beat_bytes, stride=total * beat_bytes, dst=base, count=words)
+            if (id(k_words), low) not in self._streams:
+                self._streams[id(k_words), low] = self._stream(k_words[low:low + count])
+            self._add(Opcode.LOAD_WEIGHTS, [(("weights",), base, base + count, True, None)], tag=tag, dst=base, count=count,
+                      **self._streams[id(k_words), low])
         return base
 
+    def _stream(self, k_words):
+        """Puts nibbles (k-words, slots * ic) into the image, one stream for each port, coded if that is shorter: fields of the command."""
+        c, coded = self.config, {}
+        padded = np.zeros((len(k_words), 2 * c.weight_beats * c.wide_bytes), np.uint8)
+        padded[:, :k_words.shape[1]] = k_words
+        beats = (padded[:, ::2] | padded[:, 1::2] << 4).reshape(-1, c.wide_bytes)
+        if c.decode_lanes:
+            symbols = np.zeros((len(k_words), c.decode_steps * c.decode_lanes), np.uint8)
+            symbols[:, :k_words.shape[1]] = k_words
+            lengths = code_lengths(np.bincount(symbols.ravel(), minlength=16))
+            shorter = encode(symbols.reshape(-1, c.decode_lanes), lengths, c.decode_width)
+            if shorter is not None and len(shorter) < len(beats):
+                beats, coded = shorter, {"beats": len(shorter), "codes": sum(int(n) << 3 * i for i, n in enumerate(lengths))}
+        streams = beats.reshape(len(beats), c.ports, c.port_bytes).transpose(1, 0, 2)
+        return {"dram": self._put(streams.tobytes()), "stride": len(beats) * c.port_bytes, **coded}
+
     def _make_tiles(self, op):
-        """Channel groups that each tile reads, and of each tile: itself, the first group, image offset and parameter records."""
+        """Channel groups that each tile reads, and of each tile: itself, the first group, k-words and parameter records."""
         tiles, reach = make_tiles(op, self.kinds[op], self.config), []
         for tile in tiles:
             used = np.zeros(op.input.channels, bool)
@@ -260,7 +277,7 @@ class Emitter:
         return depth, [(tile, first, *self._tile_image(op, tile, first, depth)) for tile, first in zip(tiles, firsts)]
 
     def _tile_image(self, op, tile, first, depth):
-        """Image offset of the weight streams of one tile, for ``depth`` channel groups from ``first`` on, and its parameter records."""
+        """k-words of one tile as nibbles (k-words, slots * ic), for ``depth`` channel groups from ``first`` on, and its parameter records."""
         c = self.config
         taps = op.kernel[0] * op.kernel[1]
         words = np.zeros((taps, depth * c.ic, c.slots), np.uint8)
@@ -286,11 +303,6 @@ class Emitter:
             records[slot] = pack_record(PARAM_FIELDS, {
                 "bias": bias, "mult": mult, "lane": position % c.ic, "valid": 1, "join": int(joined),
                 "second": position // c.ic - tile.group}, PARAM_BYTES)
-        # k-word: nibble slot*ic + channel; then to bytes, beats and port streams.
+        # k-word: nibble slot*ic + channel.
         order = words.reshape(taps, depth, c.ic, c.slots).transpose(0, 1, 3, 2).reshape(taps * depth, c.slots * c.ic)
-        size = c.weight_beats * c.wide_bytes
-        padded = np.zeros((len(order), 2 * size), np.uint8)
-        padded[:, :order.shape[1]] = order
-        packed = padded[:, ::2] | padded[:, 1::2] << 4
-        streams = packed.reshape(len(order), c.weight_beats, c.ports, c.port_bytes).transpose(2, 0, 1, 3)
-        return self._put(streams.tobytes()), b"".join(records)
+        return order, b"".join(records)

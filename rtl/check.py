@@ -16,7 +16,7 @@ __all__ = ["Check"]
 class Check(wiring.Component):
     """Passes commands on that this configuration can run; stops at the first other one.
 
-    OPCODE: magic byte or opcode unknown. FIELD: a count that is 0, an on-chip range or bank outside the configuration, a DRAM
+    OPCODE: magic byte or opcode unknown. FIELD: a count that is 0, coded weights that are longer than plain ones or that nothing decodes, an on-chip range or bank outside the configuration, a DRAM
     address or stride that is not a multiple of ``port_bytes``. WINDOW: a byte of the DRAM region outside ``0 .. size - 1``,
     computed without wrapping. On-chip addresses that a view reaches only by its steps, and tap offsets, are not checked.
     Latency: 5 to 21 cycles.
@@ -91,12 +91,18 @@ class Check(wiring.Component):
         c, cmd, out = self._config, self.cmd.payload, Signal(50)
         with m.Switch(cmd.opcode):
             with m.Case(Opcode.LOAD_WEIGHTS):
-                m.d.comb += out.eq(cmd.stride * (c.ports - 1) + cmd.count * (c.weight_beats * c.port_bytes))
+                m.d.comb += out.eq(cmd.stride * (c.ports - 1) + self._weight_beats() * c.port_bytes)
             with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS):
                 m.d.comb += out.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) & ~(c.port_bytes - 1))
             with m.Default():
                 m.d.comb += out.eq(region + inner * c.act_group_bytes)
         return out
+
+    def _weight_beats(self):
+        """Beats of each port for a LOAD_WEIGHTS."""
+        c, cmd = self._config, self.cmd.payload
+        plain = cmd.count * c.weight_beats
+        return Mux(cmd.beats != 0, cmd.beats, plain) if c.decode_lanes else plain
 
     def _fields(self, m, unknown, bad):
         """Registers whether the command is unknown or has a field outside the configuration."""
@@ -112,7 +118,7 @@ class Check(wiring.Component):
 
         wrong = {
             Opcode.END: 0,
-            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride,
+            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride | (cmd.beats > (cmd.count * c.weight_beats if c.decode_lanes else 0)),
             Opcode.LOAD_PARAMS: records(c.param_depth * c.slots),
             Opcode.LOAD_TAPS: records(c.tap_depth),
             Opcode.LOAD_ACT: address | stride | area | out,

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from spec.commands import Error, Opcode, PARAM_BYTES
 
 from .axi import beat_count_width, request_layout
+from .decode import WeightDecoder
 from .layouts import COMMAND, VIEW, view_of, write_layout
 from .multiply import SerialMultiplier
 from .rows import RowReader
@@ -24,15 +25,16 @@ def error_layout():
 
 def _job_layout(config):
     """What the data side keeps of a command."""
+    coded = {"beats": 32, "codes": 48} if config.decode_lanes else {}
     return data.StructLayout({
-        "opcode": 8, "post": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1})
+        "opcode": 8, "post": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1, **coded})
 
 
 class Load(wiring.Component):
     """Runs the four load commands (docs/architecture.md, Load and store).
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
-    before it. Weights come over all ports, records over port 0, the rows of activations in turn over ``act_lanes`` ports,
+    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the rows of activations in turn over ``act_lanes`` ports,
     the last ones (port 0 also fetches commands). Throughput: one wide beat, one record, or one beat of each lane each cycle; one
     to three cycles between commands. All write outputs come from registers.
 
@@ -101,7 +103,8 @@ class Load(wiring.Component):
                 m.d.sync += req.valid.eq(0)
 
         job = data.View(_job_layout(c), jobs.w_data)
-        m.d.comb += [getattr(job, n).eq(cmd[n]) for n in ("opcode", "post", "dst", "count", "rows", "cols")]
+        same = ("opcode", "post", "dst", "count", "rows", "cols") + (("beats", "codes") if c.decode_lanes else ())
+        m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
         m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols)]
 
         with m.FSM(name="issue") as fsm:
@@ -116,6 +119,9 @@ class Load(wiring.Component):
             with m.State("SIZE"):
                 with m.If(weights):
                     m.d.sync += beats.eq(cmd.count * c.weight_beats)
+                    if c.decode_lanes:
+                        with m.If(cmd.beats != 0):
+                            m.d.sync += beats.eq(cmd.beats)
                 with m.Elif(records):
                     m.d.sync += beats.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) // c.port_bytes)
                 with m.Else():
@@ -148,7 +154,7 @@ class Load(wiring.Component):
         m.d.sync += [self.post.eq(0), self.w_en.eq(0), self.p_en.eq(0), self.t_en.eq(0)]
         k_word, record = Signal(4 * c.slots * c.ic, reset_less=True), Signal(RECORD_BITS, reset_less=True)
         m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record)]
-        begin, coming = Signal(), Signal()
+        begin, coming, beats_left = Signal(), Signal(), Signal(32)
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
                 m.d.comb += begin.eq(jobs.r_rdy & (job.opcode == Opcode.LOAD_ACT))
@@ -157,6 +163,10 @@ class Load(wiring.Component):
                     with m.Switch(job.opcode):
                         with m.Case(Opcode.LOAD_WEIGHTS):
                             m.next = "WEIGHTS"
+                            if c.decode_lanes:
+                                m.d.sync += beats_left.eq(job.beats)
+                                with m.If(job.beats != 0):
+                                    m.next = "CODED"
                         with m.Case(Opcode.LOAD_ACT):
                             m.next = "ACTIVATIONS"
                         with m.Default():
@@ -164,6 +174,11 @@ class Load(wiring.Component):
             with m.State("WEIGHTS"):
                 with m.If(self._weights(m, job, left, k_word) & (left == 1)):
                     m.next = "FINISH"
+            if c.decode_lanes:
+                with m.State("CODED"):
+                    self._coded(m, job, left, k_word, beats_left)
+                    with m.If((left == 0) & (beats_left == 0)):
+                        m.next = "FINISH"
             with m.State("RECORDS"):
                 with m.If(self._records(m, job, left, record) & (left == 1)):
                     m.next = "FINISH"
@@ -197,6 +212,19 @@ class Load(wiring.Component):
         with m.If(whole):
             m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]
         return whole
+
+    def _coded(self, m, job, left, k_word, beats_left):
+        """Weights through the decoder; ``beats_left`` counts what is still to be taken."""
+        c = self._config
+        m.submodules.decoder = decoder = WeightDecoder(c)
+        come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
+        m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1), decoder.data.valid.eq(come), decoder.out.ready.eq(left != 0),
+                     decoder.data.payload.eq(Cat(d.payload for d in self.data))]
+        m.d.comb += [d.ready.eq(come & decoder.data.ready) for d in self.data]
+        with m.If(come & decoder.data.ready):
+            m.d.sync += beats_left.eq(beats_left - 1)
+        with m.If(self._collect(m, "coded", [decoder.out], c.decode_steps, k_word)):
+            m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]
 
     def _records(self, m, job, left, record):
         c, port = self._config, self.data[0]

@@ -12,6 +12,7 @@ from random import Random
 
 import numpy as np
 
+from spec.coding import decode
 from spec.commands import (PARAM_BYTES, PARAM_FIELDS, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record)
 from spec.errors import AlloyError
 from spec.numerics import pot_value
@@ -193,11 +194,16 @@ class CommandModel:
     # -- loads: each returns what happens when the data has landed ------------------------------------------------------
     def _load_weights(self, cmd):
         c = self.config
-        size, where = cmd["count"] * c.weight_beats * c.port_bytes, slice(cmd["dst"], cmd["dst"] + cmd["count"])
+        beats, where = cmd["beats"] or cmd["count"] * c.weight_beats, slice(cmd["dst"], cmd["dst"] + cmd["count"])
         self._inside(cmd, "k-words", cmd["dst"], cmd["count"], c.weight_depth)
-        streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], size) for i in range(c.ports)])
-        beats = streams.reshape(c.ports, cmd["count"], c.weight_beats, c.port_bytes).transpose(1, 2, 0, 3).reshape(cmd["count"], -1)
-        nibbles = np.stack([beats & 15, beats >> 4], 2).reshape(cmd["count"], -1)[:, :c.slots * c.ic]
+        streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], beats * c.port_bytes) for i in range(c.ports)])
+        data = streams.reshape(c.ports, beats, c.port_bytes).transpose(1, 0, 2).reshape(beats, -1)
+        if cmd["beats"]:
+            lengths = [cmd["codes"] >> 3 * n & 7 for n in range(16)]
+            nibbles = decode(data, lengths, cmd["count"] * c.decode_steps, c.decode_lanes, c.decode_width)
+        else:
+            nibbles = np.stack([data & 15, data >> 4], 2)
+        nibbles = nibbles.reshape(cmd["count"], -1)[:, :c.slots * c.ic]
         self.weights[where] = EMPTY
 
         def land():

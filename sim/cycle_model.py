@@ -31,6 +31,8 @@ class Timing:
     params: int = 4             # post: besides one cycle for each slot
     flush: int = 16             # post: from the last pixel to completion
     store: int = 12             # store: besides data and latency
+    table: int = 140            # a new table of codes
+    decoder: int = 6            # from the beats to the last nibbles
 
 
 @dataclass
@@ -56,7 +58,7 @@ class _Engine:
         self.port = [float(latency)] * config.ports                 # until when each port has delivered what was asked for
         self.depth = max(2, min(512 // config.burst, config.outstanding)) * config.burst
         self.entered = {"load": [], "compute": [], "store": []}     # when each command left its queue
-        self.load_issue, self.load_done = 0.0, [0.0]
+        self.load_issue, self.load_done, self.codes = 0.0, [0.0], None
         self.feeder_end, self.shadow_free = 0.0, 0.0
         self.post_free, self.post_taken = 0.0, []
         self.store_free = 0.0
@@ -102,7 +104,7 @@ class _Engine:
             row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
             beats = {c.ports - 1 - n: row * len(range(n, cmd["rows"], c.act_lanes)) for n in range(c.act_lanes)}
         elif cmd["opcode"] == Opcode.LOAD_WEIGHTS:
-            beats = dict.fromkeys(range(c.ports), cmd["count"] * c.weight_beats)
+            beats = dict.fromkeys(range(c.ports), cmd["beats"] or cmd["count"] * c.weight_beats)
         else:
             beats = {0: -(-cmd["count"] * {Opcode.LOAD_PARAMS: PARAM_BYTES, Opcode.LOAD_TAPS: TAP_BYTES}[cmd["opcode"]] // c.port_bytes)}
         # A port reads ahead as far as its FIFO goes; the data side takes one load after the other.
@@ -113,6 +115,9 @@ class _Engine:
             done = max(done, self.port[port], begin + max(number, (number - self.depth) * cost))
         for port in beats:
             self.port[port] = max(self.port[port], done - self.depth * cost)
+        if cmd.get("beats"):        # one step of the decoder in each cycle, after the table
+            same, self.codes = cmd["codes"] == self.codes, cmd["codes"]
+            done = max(done, begin + self.t.table * (not same) + cmd["count"] * c.decode_steps + self.t.decoder)
         self.load_done.append(done)
         self.entered["load"].append(issue)
         self._give(cmd["post"], done + self.t.landed)

@@ -102,6 +102,10 @@ _header, _end = _lay(0, [
     ("rows", 16, "rows of the region", _ACTS + _C + _P),
     ("cols", 16, "columns of the region", _ACTS + _C + _P),
 ], _ALL)
+_coded, _last = _lay(_end, [
+    ("beats", 32, "wide beats of coded weights; 0: the weights are stored plainly"),
+    ("codes", 48, "length of the code of each nibble, 3 bits each; 0: absent"),
+], _W)
 _out, _end = _lay(_end, [("out_" + n, w, t) for n, w, t in VIEW_FIELDS], _ACTS + _C + _P)
 _res, _stop = _lay(_end, [("res_" + n, w, t) for n, w, t in VIEW_FIELDS], _C + _P)
 _conv, _last = _lay(_stop, [
@@ -136,7 +140,7 @@ _conv, _last = _lay(_stop, [
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last
 
-FIELDS = {f.name: f for f in _header + _out + _res + _conv}
+FIELDS = {f.name: f for f in _header + _coded + _out + _res + _conv}
 
 _tap, _last = _lay(0, [
     ("addr", -32, "address offset of the tap"), ("rot", 16, "bank offset, 0..pixels-1"),

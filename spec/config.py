@@ -33,6 +33,7 @@ class EngineConfig:
     weight_depth : k-words of the weight buffer (the compiler splits it into regions).
     param_depth : parameter records per filter slot that fit on chip (regions as well).
     tap_depth : entries of the tap table.
+    decode_lanes : coded weights (:mod:`spec.coding`) decoded in each cycle, 0: all weights are stored plainly.
     ports : AXI4 read ports (weights use all of them, everything else port 0).
     port_bits : data width of each AXI4 port.
     addr_bits : bits of a DRAM address.
@@ -54,6 +55,7 @@ class EngineConfig:
     weight_depth: int = 512
     param_depth: int = 16
     tap_depth: int = 128
+    decode_lanes: int = 0
     ports: int = 4
     port_bits: int = 128
     addr_bits: int = 40
@@ -83,6 +85,9 @@ class EngineConfig:
             raise AlloyError(f"configuration port_bits is {self.port_bits}: choose 32, 64, 128 or 256")
         if self.burst & (self.burst - 1):
             raise AlloyError(f"configuration burst is {self.burst}: it must be a power of two")
+        if self.decode_lanes and (self.decode_lanes * self.decode_width != 8 * self.wide_bytes or not 2 <= self.decode_width <= 32):
+            raise AlloyError(f"configuration decode_lanes is {self.decode_lanes}: give a power of two from {self.wide_bytes // 4} to "
+                             f"{self.wide_bytes * 4}, so that each lane has 2 to 32 bits of the {8 * self.wide_bytes}-bit beat, or 0")
         if self.slots > 8 * 32:
             raise AlloyError(f"the configuration has {self.slots} filter slots: at most 256 are supported")
 
@@ -114,6 +119,16 @@ class EngineConfig:
     def weight_beats(self):
         """Wide beats of one k-word (``slots * ic`` nibbles, padded)."""
         return -(-self.slots * self.ic // (2 * self.wide_bytes))
+
+    @property
+    def decode_width(self):
+        """Bits of each decoding lane in a wide beat."""
+        return 8 * self.wide_bytes // self.decode_lanes
+
+    @property
+    def decode_steps(self):
+        """Steps of all lanes for one k-word."""
+        return -(-self.slots * self.ic // self.decode_lanes)
 
     @property
     def macs_dsp(self):
@@ -165,5 +180,5 @@ class EngineConfig:
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),
            ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("weight_depth", 4, 65536),
-           ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256),
+           ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("decode_lanes", 0, 1024), ("ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256),
            ("outstanding", 1, 64), ("queue_depth", 1, 16))

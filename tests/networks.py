@@ -19,7 +19,9 @@ def random_config(rng, **values):
         weight_depth=int(rng.choice([64, 128])), param_depth=int(rng.integers(2, 6)), tap_depth=int(rng.choice([18, 32])),
         ports=int(rng.integers(1, 4)), port_bits=int(rng.choice([32, 64, 128])), burst=int(rng.choice([1, 4, 16])),
         outstanding=int(rng.integers(1, 5)), queue_depth=int(rng.integers(1, 4)))
-    return EngineConfig(**{**base, **values})
+    base |= values
+    base.setdefault("decode_lanes", int(base["ports"] * base["port_bits"] // rng.choice([2, 4, 8, 16]) * rng.integers(2)))
+    return EngineConfig(**base)
 
 
 def _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits, residual=None, groups=1):

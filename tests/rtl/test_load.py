@@ -2,10 +2,12 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 
 from rtl.axi import ReadPort
 from rtl.load import Load
+from spec.coding import code_lengths, encode
 from spec.commands import Error, Opcode
 
 from .axi_models import AxiMemory, put, simulate, sink, small_config, steady, until, watch
@@ -14,7 +16,8 @@ from .command_models import command, out_fields, tensor_view, walk
 BASE = 0x1000
 CASES = [dict(), dict(ports=1, port_bits=32, ic=5, dsp_filters=2, lut_filters=1), dict(ports=3, port_bits=128, ic=20, pixels=6),
          dict(ports=1, port_bits=256, ic=40), dict(ports=2, port_bits=128, ic=64, dsp_filters=8, lut_filters=0, burst=16),
-         dict(ports=2, port_bits=32, ic=8, dsp_filters=0, lut_filters=2, outstanding=1)]
+         dict(ports=2, port_bits=32, ic=8, dsp_filters=0, lut_filters=2, outstanding=1), dict(decode_lanes=32),
+         dict(ports=3, port_bits=128, ic=20, pixels=6, decode_lanes=48), dict(ports=1, port_bits=32, ic=5, decode_lanes=2)]
 
 
 class Bench:
@@ -61,6 +64,19 @@ class Bench:
         return out
 
 
+    def coded(self, rng, dram, count):
+        """Random weights, coded, put into the DRAM at ``dram``: fields of the load and the k-words."""
+        c, kinds = self.config, rng.sample(range(16), rng.choice([1, 2, 5, 16]))
+        nibbles = np.array(rng.choices(kinds, [rng.random() ** 3 for _ in kinds], k=count * c.decode_steps * c.decode_lanes))
+        lengths = code_lengths(np.bincount(nibbles, minlength=16))
+        beats = encode(nibbles.reshape(-1, c.decode_lanes), lengths, c.decode_width)
+        stride = len(beats) * c.port_bytes
+        data = beats.reshape(len(beats), c.ports, c.port_bytes).transpose(1, 0, 2).tobytes()
+        self.dram.bytes[BASE + dram:BASE + dram + len(data)] = data
+        words = [sum(int(v) << 4 * i for i, v in enumerate(row[:c.slots * c.ic])) for row in nibbles.reshape(count, -1)]
+        return dict(dram=dram, stride=stride, beats=len(beats), codes=sum(int(n) << 3 * i for i, n in enumerate(lengths))), words
+
+
 def program(bench, seed):
     """Random load commands and what they write."""
     c, rng, commands, expected = bench.config, Random(seed), [], {"w": [], "p": [], "t": [], "act": []}
@@ -71,8 +87,10 @@ def program(bench, seed):
         if kind == "w":
             count = rng.randint(1, 9)
             dst, stride = rng.randint(0, c.weight_depth - count), rng.randrange(0, 0x800, align)
-            commands.append(command(Opcode.LOAD_WEIGHTS, dram=dram, stride=stride, dst=dst, count=count, post=post))
-            expected["w"] += [(dst + k, w) for k, w in enumerate(bench.k_words(dram, stride, count))]
+            coded = bench.coded(rng, dram=0x4000 + 0x800 * number, count=count) if c.decode_lanes and rng.random() < 0.7 else None
+            fields, words = coded or (dict(dram=dram, stride=stride), bench.k_words(dram, stride, count))
+            commands.append(command(Opcode.LOAD_WEIGHTS, dst=dst, count=count, post=post, **fields))
+            expected["w"] += [(dst + k, w) for k, w in enumerate(words)]
         elif kind in "pt":
             count, limit = rng.randint(1, 7), c.tap_depth if kind == "t" else c.param_depth * c.slots
             dst = rng.randint(0, limit - count)

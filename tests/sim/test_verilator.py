@@ -13,8 +13,9 @@ from tests.networks import random_config, random_network
 
 CONFIGS = {
     "portable": dict(portable_dsp=True, dsp_filters=2, lut_filters=1, pixels=4, ic=3, ports=1, port_bits=32, act_depth=96,
-                     weight_depth=12),
-    "dsp48e2": dict(portable_dsp=False, dsp_device="dsp48e2", dsp_filters=4, lut_filters=2, pixels=6, ic=5, ports=2, port_bits=64, act_depth=96),
+                     weight_depth=12, decode_lanes=0),
+    "dsp48e2": dict(portable_dsp=False, dsp_device="dsp48e2", dsp_filters=4, lut_filters=2, pixels=6, ic=5, ports=2, port_bits=64, act_depth=96,
+                    decode_lanes=32),
 }
 SLOW = {
     "dsp48e1": dict(portable_dsp=False, dsp_device="dsp48e1", dsp_filters=4, lut_filters=3, pixels=4, ic=8, act_depth=128),
