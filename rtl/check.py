@@ -16,9 +16,10 @@ __all__ = ["Check"]
 class Check(wiring.Component):
     """Passes commands on that this configuration can run; stops at the first other one.
 
-    OPCODE: magic byte or opcode unknown. FIELD: a count that is 0, coded weights that are longer than plain ones or that nothing decodes, an on-chip range or bank outside the configuration, a DRAM
-    address or stride that is not a multiple of ``port_bytes``. WINDOW: a byte of the DRAM region outside ``0 .. size - 1``,
-    computed without wrapping. On-chip addresses that a view reaches only by its steps, and tap offsets, are not checked.
+    OPCODE: magic byte or opcode unknown. FIELD: a count that is 0, coded weights that nothing decodes or that are longer than plain
+    ones, an on-chip range or bank outside the configuration, a DRAM address or stride that is not a multiple of ``port_bytes``.
+    WINDOW: a byte of the DRAM region outside ``0 .. size - 1``, computed without wrapping. On-chip addresses that a view reaches
+    only by its steps, and tap offsets, are not checked.
     Latency: 5 to 21 cycles.
 
     Members

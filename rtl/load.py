@@ -34,9 +34,9 @@ class Load(wiring.Component):
     """Runs the four load commands (docs/architecture.md, Load and store).
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
-    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the rows of activations in turn over ``act_lanes`` ports,
-    the last ones (port 0 also fetches commands). Throughput: one wide beat, one record, or one beat of each lane each cycle; one
-    to three cycles between commands. All write outputs come from registers.
+    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the rows of
+    activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands). Throughput: one wide beat, one
+    record, or one beat of each lane each cycle; one to three cycles between commands. All write outputs come from registers.
 
     Members
     -------

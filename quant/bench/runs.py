@@ -14,9 +14,11 @@ import boards
 from compiler import compile
 from sim import golden
 from sim.cycle_model import model
+from spec.coding import code_lengths, entropy
 from spec.errors import AlloyError
+from spec.numerics import split_weight
 
-from ..compress import code_lengths
+from ..equalize import equalize
 from ..graph import trace
 from ..ptq import reconstruct
 from ..qat import Training, fine_tune
@@ -28,7 +30,7 @@ __all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
 
 Variant = namedtuple("Variant", "recipe options note")
 BOARDS = ("zcu102", "pynq-z2")
-BATCH, CALIBRATION = 20, 256
+BATCH, CALIBRATION, TABLE_BITS = 20, 256, 48
 TRAINING = {"resnet8": Training(epochs=3), "resnet20": Training(epochs=3)}
 
 VARIANTS = {
@@ -58,19 +60,23 @@ def _float_answers(task, images):
 
 
 def _sizes(network):
-    """(bytes of packed weight codes, of the same Huffman-coded with its tables)."""
-    packed = coded = 0
+    """Bytes of packed weight codes, of the same Huffman-coded with its tables, and their entropy.
+
+    Codes of more than 4 bits are coded as two digits; each digit of each number system in a layer has a table.
+    """
+    packed = coded = bound = 0
     for node in network.nodes:
         if node.kind != "conv":
             continue
         for scheme in np.unique(node.scheme):
             width = code_bits(scheme, node.codebook if node.codebook.size else None)
             part = node.weight[node.scheme == scheme].ravel()
-            symbols = np.unique(part, return_inverse=True)[1]
-            counts = np.bincount(symbols)
             packed += part.size * width
-            coded += int(code_lengths(counts)[symbols].sum()) + 4 * (1 << width)
-    return -(-packed // 8), -(-coded // 8)
+            for digit in split_weight(part) if width > 4 else [part]:
+                symbols = np.unique(digit, return_inverse=True)[1]
+                coded += int(code_lengths(np.bincount(symbols, minlength=16))[symbols].sum()) + TABLE_BITS
+                bound += entropy(symbols) * symbols.size
+    return (-(-int(v) // 8) for v in (packed, coded, np.ceil(bound)))
 
 
 def _cycles(network):
@@ -103,9 +109,10 @@ def prepare(task, *, seed=0, say=print):
     """:class:`Prepared` for a task."""
     count = min(CALIBRATION, len(task.train[0]))
     images = task.train[0][np.random.default_rng(seed).permutation(len(task.train[0]))[:count]]
-    graph = trace(task.model, images.shape[1:])
+    real = (torch.from_numpy(images).float() - task.zero) / 255
+    graph = equalize(trace(task.model, images.shape[1:]), real)
     say(f"{task.name}: statistics of {count} images")
-    statistics = collect(graph, (torch.from_numpy(images).float() - task.zero) / 255, seed=seed)
+    statistics = collect(graph, real, seed=seed)
     say(f"{task.name}: float answers to {len(task.test[0])} images")
     return Prepared(task, seed, graph, images, statistics, _float_answers(task, task.test[0]))
 
@@ -132,7 +139,7 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
         raise AlloyError(f"image {int(np.flatnonzero(whole != fake)[0])}: fake quantization and the golden model disagree")
     say(f"{variant} {task.name}: cycles")
     cycles, fps = _cycles(network)
-    packed, coded = _sizes(network)
+    packed, coded, bound = _sizes(network)
     bits, weights = plan.weight_bits(graph)
     note = chosen.note + (f", {TRAINING[task.name].epochs} epochs" if mode == "qat" else "")
     share = float((whole == labels).mean())
@@ -141,6 +148,6 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
         "float_top1": round(100 * float((real == labels).mean()), 2), "fake_top1": round(100 * float((fake == labels).mean()), 2),
         "int_top1": round(100 * share, 2), "stderr": round(100 * (share * (1 - share) / len(tests)) ** 0.5, 2),
         "agree": round(100 * float((whole == real).mean()), 2), "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,
-        "compressed_bytes": coded, "shares": {k: round(v, 4) for k, v in plan.shares(graph).items()}, "act_bits": plan.bits,
+        "compressed_bytes": coded, "entropy_bytes": bound, "shares": {k: round(v, 4) for k, v in plan.shares(graph).items()}, "act_bits": plan.bits,
         "board": list(BOARDS), "cycles": cycles, "fps": fps, "seed": prepared.seed, "date": date.today().isoformat(),
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads", "seconds": round(time.time() - began)}

@@ -14,13 +14,11 @@ from .axi_models import simulate, small_config
 def blocks(config, seed):
     """Nibbles (steps, lanes), code lengths and beats of a few loads; the second has the table of the first."""
     rng, out = np.random.default_rng(seed), []
-    for number, share in enumerate((0.3, 0.3, 5.0, 0.05)):
-        steps = int(rng.integers(1, 90))
-        p = rng.dirichlet(np.full(16, share)) if number != 1 else p
-        symbols = rng.choice(16, (steps, config.decode_lanes), p=p)
-        lengths = code_lengths(np.bincount(symbols.ravel(), minlength=16)) if number != 1 else lengths
-        symbols = np.where(lengths[symbols] > 0, symbols, np.flatnonzero(lengths)[0])
-        out.append((symbols, lengths, encode(symbols, lengths, config.decode_width)))
+    for share, loads in ((0.3, 2), (5.0, 1), (0.05, 1)):
+        steps = [int(n) for n in rng.integers(1, 90, loads)]
+        symbols = rng.choice(16, (sum(steps), config.decode_lanes), p=rng.dirichlet(np.full(16, share)))
+        lengths = code_lengths(np.bincount(symbols.ravel(), minlength=16))
+        out += [(part, lengths, encode(part, lengths, config.decode_width)) for part in np.split(symbols, np.cumsum(steps)[:-1])]
     return out
 
 

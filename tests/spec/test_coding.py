@@ -37,8 +37,8 @@ def test_no_shorter_code(counts):
     lengths, used = code_lengths(counts), np.flatnonzero(counts)
     assert (lengths[counts == 0] == 0).all() and lengths.max() <= LONGEST and (2.0 ** -lengths[used]).sum() <= 1
     if 1 < len(used) <= 5:
-        best = min((np.dot(counts[used], sizes) for sizes in product(range(1, LONGEST + 1), repeat=len(used))
-                    if (2.0 ** -np.array(sizes)).sum() <= 1))
+        best = min(np.dot(counts[used], sizes) for sizes in product(range(1, LONGEST + 1), repeat=len(used))
+                    if (2.0 ** -np.array(sizes)).sum() <= 1)
         assert np.dot(counts, lengths) == best
 
 
