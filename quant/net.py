@@ -175,31 +175,31 @@ class QuantNet(nn.Module):
         for node in network.nodes:
             source, out = network.tensors[node.input], network.tensors[node.output]
             whole = torch.from_numpy(tensors[node.input] - source.zero)
-            real = whole.double()
             if node.kind == "conv":
-                acc = _exact_conv(node, whole, source.channels // node.weight.shape[1]).numpy()
+                reach = max(source.zero, (1 << source.bits) - 1 - source.zero)
+                acc = _exact_conv(node, whole, reach, source.channels // node.weight.shape[1]).numpy()
                 res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
                 tensors[node.output] = requantize(acc, node.mult[:, None, None].astype(np.int64), node.bias[:, None, None], node.shift,
                                                   lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult)
             elif node.op == "max":
-                pooled = F.max_pool2d(real, node.kernel, node.stride, node.padding).numpy().astype(np.int64)
+                pooled = F.max_pool2d(whole.double(), node.kernel, node.stride, node.padding).numpy().astype(np.int64)
                 tensors[node.output] = pooled + source.zero
             else:
                 size = node.kernel[0] * node.kernel[1]
-                total = np.round(F.avg_pool2d(real, node.kernel, node.stride).numpy() * size).astype(np.int64)
+                total = np.round(F.avg_pool2d(whole.double(), node.kernel, node.stride).numpy() * size).astype(np.int64)
                 tensors[node.output] = np.clip(round_shift(total * node.mult, node.shift) + out.zero, node.lo, node.hi)
         return tensors
 
 
-def _exact_conv(node, codes, groups):
-    """Sums of integers (N, F, rows, cols): float32 holds those below 2**24, so larger codes go through it
+def _exact_conv(node, codes, largest, groups):
+    """Sums of integers (N, F, rows, cols) for codes of at most ``largest``: float32 holds those below 2**24, so larger codes go through it
     digit by digit, and where even digits do not fit float64 does (exact below 2**53)."""
     reach = int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max())
     kind = torch.float32 if reach << 4 < 1 << 24 else torch.float64
 
     def conv(values):
         return F.conv2d(values.to(kind), torch.from_numpy(node.weight).to(kind), stride=node.stride, padding=node.padding, groups=groups).long()
-    if kind is torch.float64 or reach * int(codes.abs().max()) < 1 << 24:
+    if kind is torch.float64 or reach * largest < 1 << 24:
         return conv(codes)
     high = codes >> 4
     return (conv(high) << 4) + conv(codes - (high << 4))

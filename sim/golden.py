@@ -27,19 +27,21 @@ def accumulate(node, codes, zero):
     node : spec.network.Conv
     codes : int array (N, C, H, W), codes of the input tensor; ``zero`` is their zero point.
     """
-    weights = node.weight.reshape(len(node.weight), -1).astype(np.int64)
     codes, groups = np.asarray(codes, np.int64) - zero, codes.shape[1] // node.weight.shape[1]
-    bound = int(np.abs(weights).sum(1).max()) * int(np.abs(codes).max(initial=0))
+    bound = int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max()) * int(np.abs(codes).max(initial=0))
     assert bound < 1 << 53
     exact = np.float32 if bound < 1 << 24 else np.float64
     if groups > 1:
         return _grouped(node, codes.astype(exact), groups).astype(np.int64)
-    weights, shifted = weights.T.astype(exact), windows(codes.astype(exact), node.weight.shape[2:], node.stride, node.padding, 0)
+    # Channels innermost: a row of a window is one piece of memory.
+    weights = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(exact)
+    last = np.ascontiguousarray(codes.transpose(0, 2, 3, 1), exact).transpose(0, 3, 1, 2)
+    shifted = windows(last, node.weight.shape[2:], node.stride, node.padding, 0)
     count, _, rows, cols = shifted.shape[:4]
     step = max(1, CHUNK // (rows * cols * len(weights)))
     sums = np.empty((count, weights.shape[1], rows, cols), np.int64)
     for at in range(0, count, step):
-        block = shifted[at:at + step].transpose(0, 2, 3, 1, 4, 5).reshape(-1, len(weights))
+        block = shifted[at:at + step].transpose(0, 2, 3, 4, 5, 1).reshape(-1, len(weights))
         sums[at:at + step] = (block @ weights).reshape(-1, rows, cols, weights.shape[1]).transpose(0, 3, 1, 2)
     return sums
 
