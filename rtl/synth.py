@@ -61,9 +61,12 @@ STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map {folder}
          "techmap -map {folder}/adders.v", FLOW + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
          "abc -lut 6 -script {folder}/mapper.abc", "clean", "xilinx_srl -fixed -minlen 3",
          "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt", "opt_lut_ins -tech xilinx", "clean")
+STATE = ("FD*", "LD*", "SRL*", "RAM*", "DSP*", "URAM*")      # cells where paths begin and end
 SCRIPT = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); out = sys.argv[1]; "
-          "[ys.run_pass(f'tee -q -o {out}.log ' + step, d) for step in sys.argv[2:]]; "
-          "ys.run_pass(f'tee -q -o {out} stat -json -top top_module', d)")
+          "[ys.run_pass(f'tee -q -o {out}.log ' + step, d) for step in sys.argv[3:]]; "
+          "ys.run_pass(f'tee -q -o {out} stat -json -top top_module', d); ys.run_pass('delete ' + sys.argv[2], d); "
+          "ys.run_pass(f'tee -q -o {out}.depth ltp top_module', d)")
+DEPTH = re.compile(r"Longest topological path in \S+ \(length=(\d+)\)")
 
 
 def split_modules(text):
@@ -109,18 +112,20 @@ def _source(name, modules, children):
 
 
 def _synthesize(source, known, family):
-    """Cell type -> count for the Verilog file ``source``, without the instances of the modules ``known``; a message if Yosys fails."""
-    out = source.with_suffix(".json")
+    """(cell type -> count, cells on the longest path between registers) of the Verilog file ``source`` without the instances of the modules
+    ``known``; a message if Yosys fails."""
+    out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
+    ends = " ".join(f"t:{name}" for name in (*STATE, *sorted(known)))
     steps = [step.format(source=source, family=family, folder=source.parent) for step in STEPS]
-    done = subprocess.run([sys.executable, "-c", SCRIPT, out, *steps], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, out, ends, *steps], capture_output=True, text=True)
     if done.returncode or not out.exists():
         lines = (done.stderr + done.stdout).strip().splitlines()
         return next((line for line in lines if "ERROR" in line), f"exit status {done.returncode}")
     text = out.read_text()
     data = json.loads(text[text.index("{"):])
     cells = next(v for k, v in data["modules"].items() if k.strip("\\") == "top_module")["num_cells_by_type"]
-    known = {c.lstrip("\\") for c in known}
-    return {k: v for k, v in cells.items() if k.lstrip("\\") not in known and k != "$scopeinfo"}
+    depth = DEPTH.search(Path(f"{out}.depth").read_text())
+    return {k: v for k, v in cells.items() if k.lstrip("\\") not in known and k != "$scopeinfo"}, int(depth[1]) if depth else 0
 
 
 def synthesize(text, top, family, *, report=print):
@@ -129,7 +134,8 @@ def synthesize(text, top, family, *, report=print):
     Returns
     -------
     dict with ``total`` (resources of ``top`` with everything below) and ``modules``: name -> ``own`` resources, the same with what is
-    below (``all``), ``cells`` of its netlist with what is below, and ``count`` (instances in the design).
+    below (``all``), ``cells`` of its netlist with what is below, ``depth`` (cells on its longest path between registers or ports, carry
+    chains included, without what is below) and ``count`` (instances in the design).
     """
     modules, children = split_modules(text)
     if top not in modules:
@@ -150,11 +156,12 @@ def synthesize(text, top, family, *, report=print):
                 path.write_text(source)
                 jobs[source] = pool.submit(_synthesize, path, children[name], family)
         for index, name in enumerate(order):
-            cells = jobs[_source(name, modules, children)].result()
-            if not isinstance(cells, dict):
+            result = jobs[_source(name, modules, children)].result()
+            if isinstance(result, str):
                 pool.shutdown(cancel_futures=True)
-                raise AlloyError(f"synthesis of module {name} failed: {cells}")
-            results[name] = {"own": _count(cells), "cells": sum(cells.values())}
+                raise AlloyError(f"synthesis of module {name} failed: {result}")
+            cells, depth = result
+            results[name] = {"own": _count(cells), "cells": sum(cells.values()), "depth": depth}
             report(f"synthesis {index + 1} of {len(order)}: {name} {results[name]['own']['lut']} LUT")
     totals, counts = {}, dict.fromkeys(modules, 0)
 
@@ -172,4 +179,5 @@ def synthesize(text, top, family, *, report=print):
     walk(top)
     every = {n: {r: total(n)[r] for r in RESOURCES} for n in modules}
     return {"total": every[top],
-            "modules": {n: {"own": results[n]["own"], "cells": total(n)["cells"], "all": every[n], "count": counts[n]} for n in modules}}
+            "modules": {n: {"own": results[n]["own"], "cells": total(n)["cells"], "all": every[n], "depth": results[n]["depth"], "count": counts[n]}
+                        for n in modules}}

@@ -1,0 +1,83 @@
+"""``python -m rtl.study``: alternatives of single blocks compared by synthesis, on both families; writes docs/results/blocks.md."""
+
+import argparse
+from dataclasses import replace
+import sys
+
+from amaranth.back import rtlil
+
+import boards
+from spec.coding import LANE_BITS, LONGEST
+from spec.errors import command_line
+from spec.files import replacing
+
+from .decode import WeightDecoder
+from .pe_dsp import DspPE
+from .pe_lut import LutPE
+from .share import Library
+from .synth import synthesize
+from .top import to_verilog
+
+__all__ = ["measure", "main"]
+
+BOARDS = ("zcu102", "pynq-z2")
+HEAD = f"""# Blocks by synthesis
+
+Written by `python -m rtl.study` with Yosys, from the Verilog of the engine's own modules. Depth: cells on the longest path between registers (LUTs
+and carry chains) within one module.
+
+## Processing elements
+
+One LUT element: 1 power-of-two filter x 2 pixels x `ic` channels. `shift_add` shifts the activation; `product_lookup` selects among the products of
+the activation with all levels (IOS-PoT). Both read 4 bits per weight from the same buffer, so weight memory does not differ between them; coded
+weights (below) lower what is stored and moved, for both alike. The DSP element, 2 filters x 2 pixels, is there to compare.
+
+| board | element | LUT | FF | DSP | depth | MACs per cycle | LUT/MAC |
+|---|---|---|---|---|---|---|---|
+"""
+DECODER = f"""
+## Decoder of coded weights
+
+Huffman codes of at most {LONGEST} bits; each lane decodes one nibble in each cycle and holds {LANE_BITS} bits. LUT share: of the board.
+
+| board | lanes | bits per lane and beat | LUT | FF | LUT per lane | LUT share |
+|---|---|---|---|---|---|---|
+"""
+
+
+def measure(component, family):
+    """Resources of a component (``total`` of :func:`rtl.synth.synthesize`) and its depth."""
+    library = Library()
+    text = rtlil.convert(component, name="block", platform=library, emit_src=False)
+    result = synthesize(to_verilog(library.rtlil() + "\n" + text), "block", family, report=lambda line: None)
+    return result["total"], max(module["depth"] for module in result["modules"].values())
+
+
+@command_line
+def main(arguments=None):
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m rtl.study", description=__doc__)
+    parser.add_argument("--out", default="docs/results/blocks.md", help="page to write")
+    args = parser.parse_args(arguments)
+    elements, decoders = [], []
+    for board in map(boards.get, BOARDS):
+        for name, make, config in (("LUT, shift_add", LutPE, replace(board.config, lut_form="shift_add")),
+                                   ("LUT, product_lookup", LutPE, replace(board.config, lut_form="product_lookup")), ("DSP", DspPE, board.config)):
+            print(f"{board.name}: {name}", flush=True)
+            used, depth = measure(make(config), board.family)
+            macs = config.ic * (2 if make is LutPE else 4)
+            elements.append(f"| {board.name} | {name} | {used['lut']} | {used['ff']} | {used['dsp']} | {depth} | {macs} | {used['lut'] / macs:.2f} |")
+        for width in (4, 8, 16):
+            config = replace(board.config, decode_lanes=8 * board.config.wide_bytes // width)
+            print(f"{board.name}: decoder of {config.decode_lanes} lanes", flush=True)
+            used, _ = measure(WeightDecoder(config), board.family)
+            decoders.append(f"| {board.name} | {config.decode_lanes} | {width} | {used['lut']} | {used['ff']} | "
+                            f"{used['lut'] / config.decode_lanes:.0f} | {used['lut'] / board.budget['lut']:.1%} |")
+    with replacing(args.out) as partial:
+        partial.write_text(HEAD + "\n".join(elements) + "\n" + DECODER + "\n".join(decoders) + "\n")
+    print(f"written to {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
