@@ -144,6 +144,8 @@ class QuantNet(nn.Module):
                 nodes.append(Pool(op="max", kernel=layer.kernel, lo=0, hi=top, **common))
                 continue
             step_in, step_out = (float(self.step(n).double()) for n in (layer.input, layer.output))
+            if not 0 < step_in < np.inf or not 0 < step_out < np.inf:
+                raise AlloyError(f"layer {layer.name} has an activation scale of {step_in:g} or {step_out:g}: train with a smaller rate")
             if layer.kind == "avg":
                 factor = step_in / step_out / (layer.kernel[0] * layer.kernel[1])
                 shift = _shift(factor)
@@ -151,6 +153,10 @@ class QuantNet(nn.Module):
                 continue
             scale = self.scales[layer.name].abs().double().numpy()
             weight = self.weights[layer.name].double().numpy()
+            for index in np.flatnonzero(~(np.isfinite(scale) & (scale > 0))):
+                raise AlloyError(f"layer {layer.name} filter {index} has the scale {scale[index]:g}: train with a smaller rate")
+            if not (np.isfinite(weight).all() and torch.isfinite(self.biases[layer.name]).all()):
+                raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train with a smaller rate")
             scheme = self.schemes[layer.name]
             integers = np.stack([nearest_level(w / s, Scheme(int(k)), self._book(layer, k)) for w, s, k in zip(weight, scale, scheme)])
             factor = scale * step_in / step_out

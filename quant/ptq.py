@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
 
 __all__ = ["reconstruct", "round_weights", "search_scales", "rounded", "columns", "level_tables", "nearest"]
@@ -136,6 +137,10 @@ def reconstruct(net, images, *, seed=0, weights=True, report=None):
     weights : False rounds to nearest instead.
     report : called with (index, layer name) as layers are finished.
     """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != net.graph.shapes[net.graph.input] or not len(images):
+        shape = "x".join(map(str, net.graph.shapes[net.graph.input]))
+        raise AlloyError(f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 {shape}")
     generator = torch.Generator().manual_seed(seed)
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
     real, fake = {net.graph.input: start}, {net.graph.input: start}
