@@ -3,7 +3,7 @@
 import numpy as np
 
 from spec.coding import code_lengths, encode
-from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
+from spec.commands import PARAM_BYTES, PARAM_FIELDS, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
 from spec.errors import AlloyError
 
 from .hazards import Item
@@ -63,6 +63,7 @@ class Emitter:
         self.image = bytearray()
         self._items = []
         self._weights, self._taps, self._params = Ring(config.weight_depth), Ring(config.tap_depth), Ring(config.param_depth)
+        self._tables = Ring(config.tables)
         self._regions, self._tiles, self._pending, self._streams = {}, {}, {}, {}
 
     @property
@@ -169,6 +170,8 @@ class Emitter:
         if per == 0:
             raise AlloyError(f"layer {op.name} reads {depth} channel groups, more than the weight buffer's {c.weight_depth} words: "
                              "raise weight_depth")
+        if op.table is not None and not c.tables:
+            raise AlloyError(f"layer {op.name} has a table for its codes, the configuration has none: raise tables")
         if op.input.bits > 2 * c.act_digit_bits:
             raise AlloyError(f"layer {op.name} reads {op.input.bits}-bit codes, two digits hold {2 * c.act_digit_bits}: "
                              "raise act_digit_bits")
@@ -211,6 +214,10 @@ class Emitter:
             values = self._outputs(op, strip, tile, start, source.pitch) | {"param_base": param}
             if op.residual is not None:
                 accesses.append(self.act(strip.residual, False))
+            if op.table is not None:
+                first = self._load_records(Opcode.LOAD_TABLES, self._tables, TABLE_RECORDS, op.table.tobytes(), op.tag, "tables")
+                accesses.append((("tables",), first, first + TABLE_RECORDS, False, None))
+                values["table"] = first // TABLE_RECORDS + 1
         words = (t1 - t0) * depth
         base = self._load_weights(op.tag, k_words, t0 * depth, words)
         accesses.append((("weights",), base, base + words, False, "feed"))

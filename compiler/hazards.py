@@ -8,12 +8,10 @@ A CONV gives twice: "feed" when weights, taps and input have been read, "compute
 
 from dataclasses import dataclass
 
-from spec.commands import Opcode
+from spec.commands import QUEUES, Opcode
 
-__all__ = ["Item", "Accesses", "Hazards", "QUEUE", "SEMAPHORE"]
+__all__ = ["Item", "Accesses", "Hazards", "SEMAPHORE"]
 
-QUEUE = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
-         Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
 SEMAPHORE = {("load", "compute"): 0, ("compute", "load"): 1, ("compute", "compute"): 2, ("compute", "store"): 3,
              ("store", "compute"): 4, ("store", "load"): 5, ("load", "store"): 6, ("feed", "load"): 7}
 
@@ -30,7 +28,7 @@ class Item:
 
     @property
     def queue(self):
-        return QUEUE[self.opcode]
+        return QUEUES[self.opcode]
 
 
 class Accesses:

@@ -50,6 +50,7 @@ class Op:
     shift: int = 1
     lo: int = 0
     hi: int = 255
+    table: np.ndarray = None
 
     @property
     def reads(self):
@@ -110,7 +111,7 @@ def lower(network, config):
         if node.kind == "conv":
             ops.append(Op(kind="conv", kernel=node.weight.shape[2:], weight=node.weight.astype(np.int64), scheme=node.scheme,
                           mult=node.mult.astype(np.int64), bias=node.bias.astype(np.int64), res_mult=node.res_mult,
-                          residual=values[node.residual] if node.residual else None, **common))
+                          residual=values[node.residual] if node.residual else None, table=node.table if node.table.size else None, **common))
         elif node.op == "avg":
             count = source.channels
             ops.append(Op(kind="conv", kernel=tuple(node.kernel), weight=np.ones((count, 1, *node.kernel), np.int64),

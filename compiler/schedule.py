@@ -22,7 +22,7 @@ def _duration(item, config):
     match item.opcode:
         case Opcode.LOAD_WEIGHTS:
             return f["count"] * config.weight_beats
-        case Opcode.LOAD_PARAMS | Opcode.LOAD_TAPS:
+        case Opcode.LOAD_PARAMS | Opcode.LOAD_TAPS | Opcode.LOAD_TABLES:
             return -(-f["count"] * PARAM_BYTES // config.port_bytes)
         case Opcode.LOAD_ACT | Opcode.STORE_ACT:
             return f["rows"] * f["cols"] * f["out_groups"] * config.act_group_bytes // config.port_bytes

@@ -2,7 +2,7 @@
 
 A channel divided by s where it is made (the filter's multiplier and bias) and multiplied by s where it is read (a column of weights) changes
 nothing in floating point, ReLU included (Nagel et al., ICCV 2019, equation 7). Here the channels are scaled so that one step size fits all of
-them: fully where only depthwise filters read them, whose own scale absorbs s, and by the square root elsewhere, where s widens the range of
+them: fully where only depthwise filters read them, whose own scale absorbs s, and in part (:data:`SHARE`) elsewhere, where s widens the range of
 weights in a filter (between activation and weight, as Xiao et al., SmoothQuant, ICML 2023, equation 4).
 """
 
@@ -12,6 +12,7 @@ import torch
 
 __all__ = ["equalize"]
 
+SHARE = 0.25                # docs/decisions/equalization.md
 SMALLEST = 2.0 ** -6        # of s: channels that are (almost) dead need no finer steps
 BATCH = 20
 
@@ -60,7 +61,7 @@ def equalize(graph, images):
         readers = [layer for layer in layers if layer.input in names and layer.kind == "conv"]
         free = all(layer.groups == len(reach) for layer in readers)
         scale = torch.where(reach > 0, reach / reach.max().clamp_min(1e-30), torch.ones_like(reach)).clamp_min(SMALLEST)
-        scale = scale if free else scale.sqrt()
+        scale = scale if free else scale ** SHARE
         for layer in layers:
             if layer.kind == "conv" and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale

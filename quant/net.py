@@ -36,7 +36,7 @@ class QuantNet(nn.Module):
     graph : quant.graph.Graph
     ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
     codebooks : dict from layer name to its levels, for layers with code-book filters (:func:`quant.assign.fit_codebook`).
-    bits : bits of activations. Tensors that are only added, pooled averages and the output have 8.
+    bits : bits of activations behind a ReLU. All others have 8: signed tensors, those that are only added, pooled averages, the output.
     input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
     """
 
@@ -54,7 +54,7 @@ class QuantNet(nn.Module):
         self.input_scale = input_scale
         for layer in graph.layers:
             only_added = not any(other.input == layer.output for other in graph.layers)
-            self.bits[layer.output] = 8 if only_added or layer.kind == "avg" else bits
+            self.bits[layer.output] = bits if layer.relu and not only_added else 8
             self.zeros[layer.output] = 0 if layer.relu else 1 << self.bits[layer.output] - 1
             if layer.kind == "max":
                 self.bits[layer.output], self.zeros[layer.output] = self.bits[layer.input], self.zeros[layer.input]
@@ -186,7 +186,7 @@ class QuantNet(nn.Module):
                 acc = _exact_conv(node, whole, reach, source.channels // node.weight.shape[1]).numpy()
                 res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
                 tensors[node.output] = requantize(acc, node.mult[:, None, None].astype(np.int64), node.bias[:, None, None], node.shift,
-                                                  lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult)
+                                                  lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult, table=node.table)
             elif node.op == "max":
                 pooled = F.max_pool2d(whole.double(), node.kernel, node.stride, node.padding).numpy().astype(np.int64)
                 tensors[node.output] = pooled + source.zero

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.commands import MAGIC, PARAM_BYTES, Error, Opcode
+from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, Error, Opcode
 
 from .layouts import COMMAND
 from .load import error_layout
@@ -93,7 +93,7 @@ class Check(wiring.Component):
         with m.Switch(cmd.opcode):
             with m.Case(Opcode.LOAD_WEIGHTS):
                 m.d.comb += out.eq(cmd.stride * (c.ports - 1) + self._weight_beats() * c.port_bytes)
-            with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS):
+            with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES):
                 m.d.comb += out.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) & ~(c.port_bytes - 1))
             with m.Default():
                 m.d.comb += out.eq(region + inner * c.act_group_bytes)
@@ -122,11 +122,13 @@ class Check(wiring.Component):
             Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride | (cmd.beats > (cmd.count * c.weight_beats if c.decode_lanes else 0)),
             Opcode.LOAD_PARAMS: records(c.param_depth * c.slots),
             Opcode.LOAD_TAPS: records(c.tap_depth),
+            Opcode.LOAD_TABLES: records(TABLE_RECORDS * c.tables),
             Opcode.LOAD_ACT: address | stride | area | out,
             Opcode.STORE_ACT: address | stride | area | out,
             # Sums of a part (acc_last is 0) have no output yet.
             Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.in_base >= c.act_depth)
-            | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots))),
+            | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots)
+                               | (cmd.table > c.tables))),
             Opcode.POOL: area | taps | out | res}
         m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]
         with m.Switch(cmd.opcode):

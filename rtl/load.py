@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.commands import Error, Opcode, PARAM_BYTES
+from spec.commands import PARAM_BYTES, TABLE_RECORDS, Error, Opcode
 
 from .axi import beat_count_width, request_layout
 from .decode import WeightDecoder
@@ -31,7 +31,7 @@ def _job_layout(config):
 
 
 class Load(wiring.Component):
-    """Runs the four load commands (docs/architecture.md, Load and store).
+    """Runs the five load commands (docs/architecture.md, Load and store).
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
     before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the rows of
@@ -44,7 +44,7 @@ class Load(wiring.Component):
     base : byte address of the DRAM window.
     req, data : to and from each read port.
     w_en, w_addr, w_data : one k-word of nibbles.
-    p_en, p_addr, p_data, t_en, t_addr, t_data : one record.
+    p_en, p_addr, p_data, t_en, t_addr, t_data, table_en, table_addr, table_data : one record.
     act : one channel group of one pixel.
     post : semaphores of a command, one cycle after its last write.
     idle : no command here. Low from the cycle after a command is offered until its ``post`` is over.
@@ -63,6 +63,7 @@ class Load(wiring.Component):
             "w_en": Out(1), "w_addr": Out(range(c.weight_depth)), "w_data": Out(4 * c.slots * c.ic),
             "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": Out(RECORD_BITS),
             "t_en": Out(1), "t_addr": Out(range(c.tap_depth)), "t_data": Out(RECORD_BITS),
+            "table_en": Out(1), "table_addr": Out(range(max(c.tables, 1) * TABLE_RECORDS)), "table_data": Out(RECORD_BITS),
             "act": Out(stream.Signature(write_layout(c))),
             "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1), "clear": In(1)})
 
@@ -85,7 +86,7 @@ class Load(wiring.Component):
         """Reads ``cmd`` where it is, sends its requests, then takes it. Returns whether it has work."""
         c, cmd = self._config, self.cmd.payload
         weights, act = cmd.opcode == Opcode.LOAD_WEIGHTS, cmd.opcode == Opcode.LOAD_ACT
-        records = (cmd.opcode == Opcode.LOAD_PARAMS) | (cmd.opcode == Opcode.LOAD_TAPS)
+        records = Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()
         m.submodules.multiply = multiply = SerialMultiplier(8, 16)
         at, beats = Signal(c.addr_bits), Signal(beat_count_width(c))
         port, lane, row = Signal(range(c.ports)), Signal(range(c.act_lanes)), Signal(16)
@@ -151,9 +152,9 @@ class Load(wiring.Component):
         c = self._config
         left = Signal(16)                       # k-words or records still to come
         m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
-        m.d.sync += [self.post.eq(0), self.w_en.eq(0), self.p_en.eq(0), self.t_en.eq(0)]
+        m.d.sync += [self.post.eq(0), self.w_en.eq(0), self.p_en.eq(0), self.t_en.eq(0), self.table_en.eq(0)]
         k_word, record = Signal(4 * c.slots * c.ic, reset_less=True), Signal(RECORD_BITS, reset_less=True)
-        m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record)]
+        m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record), self.table_data.eq(record)]
         begin, coming, beats_left = Signal(), Signal(), Signal(32)
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
@@ -239,10 +240,10 @@ class Load(wiring.Component):
             with m.If(whole):
                 m.d.sync += [part.eq(Mux(port.ready, 0, part + 1)), record.eq(port.payload.word_select(part, RECORD_BITS))]
         with m.If(whole):
-            taps = job.opcode == Opcode.LOAD_TAPS
             address = job.dst + job.count - left
-            m.d.sync += [self.t_en.eq(taps), self.p_en.eq(~taps), self.t_addr.eq(address), self.p_addr.eq(address),
-                         left.eq(left - 1)]
+            m.d.sync += [self.t_en.eq(job.opcode == Opcode.LOAD_TAPS), self.p_en.eq(job.opcode == Opcode.LOAD_PARAMS),
+                         self.table_en.eq(job.opcode == Opcode.LOAD_TABLES), self.t_addr.eq(address), self.p_addr.eq(address),
+                         self.table_addr.eq(address), left.eq(left - 1)]
         return whole
 
     def _activations(self, m, job, begin, run):

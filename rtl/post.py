@@ -14,6 +14,8 @@ from .layouts import COMMAND, PARAM, codes_layout, place_layout, view_of, write_
 from .locate import Locator
 from .requant import LATENCY, RES_DELAY, Requant
 from .share import place
+from . import table
+from .table import CodeTable, table_members
 
 __all__ = ["Post", "join_bits"]
 
@@ -37,7 +39,7 @@ class Post(wiring.Component):
             "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": In(PARAM),
             "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
             "write_en": Out(1), "write": Out(write_layout(c)),
-            "done": Out(1), "post": Out(8), "tag": Out(16)})
+            "done": Out(1), "post": Out(8), "tag": Out(16), **table_members(c)})
 
     def elaborate(self, platform):
         m = Module()
@@ -55,7 +57,8 @@ class Post(wiring.Component):
         visit, inside, leave, last_row, pixel_done, row_end = (Signal() for _ in range(6))
         # gather (3) and select (1) put the residual beside the accumulator, which waits for it.
         before = GATHER_LATENCY + 1 - RES_DELAY
-        flight = 1 + before + LATENCY + 2
+        stages = before + LATENCY + (table.LATENCY if c.tables else 0)
+        flight = 1 + stages + 2
         left = Signal(range(flight + 2))
         new = self.cmd.payload
 
@@ -147,9 +150,14 @@ class Post(wiring.Component):
                          unit.res_mult.eq(run.res_mult), unit.bias.eq(params[s].bias), unit.shift.eq(run.shift),
                          unit.lo.eq(run.lo), unit.hi.eq(run.hi)]
             codes.append(unit.code)
+            if c.tables:
+                levels = CodeTable(c)
+                place(m, f"table{s}", levels, platform)
+                m.d.comb += [levels.code.eq(unit.code), levels.choice.eq(run.table)]
+                m.d.comb += [getattr(levels, name).eq(getattr(self, name)) for name in table_members(c)]
+                codes[-1] = levels.out
 
         # Crossbar from slots to lanes, then the write.
-        stages = before + LATENCY
         late = delay(m, Cat(beat, second_group, out.bank, out.addr + second_group), stages)
         group = late[1]
         m.d.sync += [self.write_en.eq(late[0]), self.write.place.mem.eq(run.mem_out),

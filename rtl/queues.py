@@ -4,14 +4,14 @@ from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.commands import COMMAND_BYTES, FIELDS, SEMAPHORE_MAX, SEMAPHORES, Opcode
+from spec import commands
+from spec.commands import COMMAND_BYTES, FIELDS, SEMAPHORE_MAX, SEMAPHORES
 
 from .layouts import COMMAND
 
 __all__ = ["Queues", "QUEUES"]
 
-QUEUES = {"load": (Opcode.LOAD_WEIGHTS, Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_ACT),
-          "compute": (Opcode.CONV, Opcode.POOL), "store": (Opcode.STORE_ACT,)}
+QUEUES = {name: tuple(o for o, queue in commands.QUEUES.items() if queue == name) for name in ("load", "compute", "store")}
 POSTERS = 4
 
 

@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from spec.commands import (COMMAND_BYTES, FIELDS, MAGIC, PARAM_BYTES, PARAM_FIELDS, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES,
+from spec.commands import (COMMAND_BYTES, FIELDS, MAGIC, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES,
                            TAP_FIELDS, VIEW_FIELDS, Error, Opcode)
 from spec.registers import ID, REGISTERS, SPACE, VERSION
 
@@ -20,6 +20,7 @@ OPCODE_TEXT = {
     Opcode.LOAD_WEIGHTS: "k-words from DRAM to the weight buffer",
     Opcode.LOAD_PARAMS: "requantizer parameters from DRAM",
     Opcode.LOAD_TAPS: "tap entries from DRAM",
+    Opcode.LOAD_TABLES: "tables of codes from DRAM",
     Opcode.LOAD_ACT: "a region of a tensor from DRAM to an activation memory",
     Opcode.CONV: "convolution or fully connected layer, with optional residual",
     Opcode.POOL: "maximum pooling; with one tap a copy into another layout",
@@ -36,7 +37,6 @@ ERROR_TEXT = {
     Error.TIMEOUT: "the watchdog saw no progress",
     Error.ABORT: "stopped by the host",
 }
-QUEUE_TEXT = {Opcode.END: "-", Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
 
 
 def c_header():
@@ -127,7 +127,7 @@ def commands_page():
              "offsets in the window; they and strides are multiples of the port width. There are "
              f"{SEMAPHORES} semaphores of 0 to {SEMAPHORE_MAX}, all 0 when a program starts.", "", "## Opcodes", ""]
     lines += _table(("code", "name", "queue", "what it does"), [
-        (o.value, o.name, QUEUE_TEXT.get(o, "load"), OPCODE_TEXT[o]) for o in Opcode])
+        (o.value, o.name, QUEUES.get(o, "-"), OPCODE_TEXT[o]) for o in Opcode])
     lines += ["", "## Fields", ""] + _table(("bits", "name", "opcodes", "meaning"), rows)
     lines += ["", "## View", "", f"{width} bits, counted here from the view's first bit.", ""]
     lines += _table(("bits", "name", "meaning"), view)

@@ -21,7 +21,7 @@ from .top import to_verilog
 __all__ = ["measure", "main"]
 
 BOARDS = ("zcu102", "pynq-z2")
-HEAD = f"""# Blocks by synthesis
+HEAD = """# Blocks by synthesis
 
 Written by `python -m rtl.study` with Yosys, from the Verilog of the engine's own modules. Depth: cells on the longest path between registers (LUTs
 and carry chains) within one module.

@@ -81,7 +81,8 @@ class Engine(wiring.Component):
 
         # Tables, weights and activation memories.
         m.d.comb += [getattr(compute, n).eq(getattr(load, n)) for n in (
-            "w_en", "w_addr", "w_data", "p_en", "p_addr", "p_data", "t_en", "t_addr", "t_data")]
+            "w_en", "w_addr", "w_data", "p_en", "p_addr", "p_data", "t_en", "t_addr", "t_data",
+            "table_en", "table_addr", "table_data")]
         m.d.comb += [
             banks.feed_en.eq(compute.feed_en), banks.feed_mem.eq(compute.feed_mem), banks.feed_addr.eq(compute.feed_addr),
             compute.feed_data.eq(banks.feed_data), banks.post_en.eq(compute.gather_en), banks.post_place.eq(compute.gather),

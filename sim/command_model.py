@@ -13,14 +13,13 @@ from random import Random
 import numpy as np
 
 from spec.coding import decode
-from spec.commands import (PARAM_BYTES, PARAM_FIELDS, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record)
+from spec.commands import (PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, unpack,
+                           unpack_record)
 from spec.errors import AlloyError
 from spec.numerics import pot_value
 
 __all__ = ["CommandModel", "run"]
 
-QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
-          Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
 EMPTY = -1              # a word that nothing has written, or that is just being written
 LOADS_AHEAD = 3         # loads whose data may be under way
 POSTS_AHEAD = 3         # commands that the feeder may be ahead of the post unit
@@ -51,6 +50,7 @@ class CommandModel:
         self.weights = np.full((config.weight_depth, config.slots, config.ic), EMPTY, np.int8)
         self.params = [None] * (config.param_depth * config.slots)
         self.taps = [None] * config.tap_depth
+        self.tables = np.full((config.tables * TABLE_RECORDS, PARAM_BYTES), EMPTY, np.int16)
         self.acc = None
 
     def output(self, name):
@@ -226,6 +226,16 @@ class CommandModel:
     def _load_taps(self, cmd):
         return self._records(cmd, "taps", TAP_FIELDS, self.taps, TAP_BYTES)
 
+    def _load_tables(self, cmd):
+        where = slice(cmd["dst"], cmd["dst"] + cmd["count"])
+        self._inside(cmd, "records of tables", cmd["dst"], cmd["count"], len(self.tables))
+        data = self._words(cmd["dram"], cmd["count"] * PARAM_BYTES).reshape(-1, PARAM_BYTES).copy()
+        self.tables[where] = EMPTY
+
+        def land():
+            self.tables[where] = data
+        return land
+
     def _load_act(self, cmd):
         c, groups, writes = self.config, cmd["out_groups"], []
         for bank, addr, at in self._pixels(cmd):
@@ -360,7 +370,13 @@ class CommandModel:
                     raise AlloyError(f"layer {cmd['tag']} adds a residual that nothing has written")
                 value = value + code * cmd["res_mult"]
             self._fits(cmd, "requantizer", value, SUM_BITS)
-            writes.append(((cmd["mem_out"], bank, addr + p["second"], p["lane"]), np.clip(value >> cmd["shift"], cmd["lo"], cmd["hi"])))
+            codes = np.clip(value >> cmd["shift"], cmd["lo"], cmd["hi"])
+            if cmd["table"]:
+                self._inside(cmd, "tables", cmd["table"] - 1, 1, c.tables)
+                codes = self.tables.reshape(c.tables, -1)[cmd["table"] - 1, codes]
+                if (codes == EMPTY).any():
+                    raise AlloyError(f"layer {cmd['tag']} uses a table that is not loaded")
+            writes.append(((cmd["mem_out"], bank, addr + p["second"], p["lane"]), codes))
         return writes
 
     def _pool(self, cmd):

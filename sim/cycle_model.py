@@ -6,14 +6,12 @@ from the completion of the layer before it to the completion of its own last com
 
 from dataclasses import dataclass, field
 
-from spec.commands import COMMAND_BYTES, PARAM_BYTES, SEMAPHORES, TAP_BYTES, Opcode, unpack
+from spec.commands import COMMAND_BYTES, PARAM_BYTES, QUEUES, SEMAPHORES, Opcode, unpack
 
 __all__ = ["Timing", "LayerCycles", "model", "CAUSES"]
 
 # Where the cycles of a layer go: full use, lanes and slots without work, and what the array waited for.
 CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
-QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_ACT: "load",
-          Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
 AHEAD = 3           # commands whose data the load unit has requested
 FETCH_AHEAD = 16    # commands that are fetched before they can go to a queue
 
@@ -106,7 +104,7 @@ class _Engine:
         elif cmd["opcode"] == Opcode.LOAD_WEIGHTS:
             beats = dict.fromkeys(range(c.ports), cmd["beats"] or cmd["count"] * c.weight_beats)
         else:
-            beats = {0: -(-cmd["count"] * {Opcode.LOAD_PARAMS: PARAM_BYTES, Opcode.LOAD_TAPS: TAP_BYTES}[cmd["opcode"]] // c.port_bytes)}
+            beats = {0: -(-cmd["count"] * PARAM_BYTES // c.port_bytes)}
         # A port reads ahead as far as its FIFO goes; the data side takes one load after the other.
         begin, done = max(self.load_done[-1] + 2, issue + self.latency), 0.0
         for port, number in beats.items():

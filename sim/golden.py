@@ -79,7 +79,7 @@ def run(network, images):
             res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
             column = (slice(None), None, None)
             tensors[node.output] = requantize(acc, node.mult.astype(np.int64)[column], node.bias.astype(np.int64)[column], node.shift,
-                                              lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult)
+                                              lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult, table=node.table)
         elif node.op == "max":
             tensors[node.output] = windows(codes, node.kernel, node.stride, node.padding, 0).max((4, 5))
         else:

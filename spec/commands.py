@@ -12,11 +12,12 @@ from enum import IntEnum
 from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
-           "TAP_BYTES", "PARAM_BYTES", "LAYOUT", "SEMAPHORES", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
+           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "QUEUES", "LAYOUT", "SEMAPHORES", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
-PARAM_BYTES = 16
+PARAM_BYTES = 16        # so has every record: a tap, 16 codes of a table
+TABLE_RECORDS = 16      # records of a table of 256 codes
 SEMAPHORES = 8
 SEMAPHORE_MAX = 255     # a post beyond this is an error
 MAGIC = 0xA1            # a command without it is malformed
@@ -31,6 +32,12 @@ class Opcode(IntEnum):
     CONV = 6            # compute queue
     POOL = 7            # compute queue
     STORE_ACT = 8       # store queue
+    LOAD_TABLES = 9     # load queue
+
+
+# The queue of every opcode but END.
+QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_TABLES: "load", Opcode.LOAD_ACT: "load",
+          Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
 
 
 class Error(IntEnum):
@@ -82,7 +89,7 @@ VIEW_FIELDS = ([(f"row_addr{p}", 16, f"address of the first row's first pixel in
                   ("reserved", 4, "zero")])
 
 _C, _P, _W = (Opcode.CONV,), (Opcode.POOL,), (Opcode.LOAD_WEIGHTS,)
-_LOADS = (Opcode.LOAD_WEIGHTS, Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS)
+_LOADS = (Opcode.LOAD_WEIGHTS, Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)
 _ACTS = (Opcode.LOAD_ACT, Opcode.STORE_ACT)
 _ALL = tuple(Opcode)
 
@@ -97,7 +104,7 @@ _header, _end = _lay(0, [
     ("dram", 32, "first byte", _LOADS + _ACTS),
     ("stride", 32, "LOAD_WEIGHTS: distance of the ports' streams; LOAD_ACT, STORE_ACT: distance of rows; bytes",
      _W + _ACTS),
-    ("dst", 16, "first k-word, parameter record or tap entry written", _LOADS),
+    ("dst", 16, "first k-word, parameter record, tap entry or record of tables (16 codes) written", _LOADS),
     ("count", 16, "number of them", _LOADS),
     ("rows", 16, "rows of the region", _ACTS + _C + _P),
     ("cols", 16, "columns of the region", _ACTS + _C + _P),
@@ -136,7 +143,8 @@ _conv, _last = _lay(_stop, [
     ("mem_in", 1, "activation memory of the input", _C + _P),
     ("mem_res", 1, "activation memory of the residual"),
     ("mem_out", 1, "activation memory of the output; LOAD_ACT, STORE_ACT: of the tensor", _ACTS + _C + _P),
-    ("reserved1", 7, "zero"),
+    ("table", 4, "table that the clipped code goes through, from 1; 0: none"),
+    ("reserved1", 3, "zero"),
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last
 

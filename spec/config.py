@@ -33,6 +33,7 @@ class EngineConfig:
     weight_depth : k-words of the weight buffer (the compiler splits it into regions).
     param_depth : parameter records per filter slot that fit on chip (regions as well).
     tap_depth : entries of the tap table.
+    tables : tables of 256 codes behind the requantizers (levels that are not uniform); 0: none.
     decode_lanes : coded weights (:mod:`spec.coding`) decoded in each cycle, 0: all weights are stored plainly.
     ports : AXI4 read ports (weights use all of them, everything else port 0).
     port_bits : data width of each AXI4 port.
@@ -55,6 +56,7 @@ class EngineConfig:
     weight_depth: int = 512
     param_depth: int = 16
     tap_depth: int = 128
+    tables: int = 0
     decode_lanes: int = 0
     ports: int = 4
     port_bits: int = 128
@@ -180,5 +182,5 @@ class EngineConfig:
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),
            ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("weight_depth", 4, 65536),
-           ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("decode_lanes", 0, 1024), ("ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256),
-           ("outstanding", 1, 64), ("queue_depth", 1, 16))
+           ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("tables", 0, 15), ("decode_lanes", 0, 1024),
+           ("ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256), ("outstanding", 1, 64), ("queue_depth", 1, 16))

@@ -65,6 +65,7 @@ class Conv:
     stride, padding : (vertical, horizontal)
     residual : name of the tensor added before the shift, or None; ``res_mult`` is its multiplier
     codebook : int16 array of the layer's levels, empty if no filter uses one
+    table : uint8 array (256,) that the clipped codes (then of 8 bits) go through, empty if there is none
     """
     name: str
     input: str
@@ -81,6 +82,7 @@ class Conv:
     residual: str | None = None
     res_mult: int = 0
     codebook: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
+    table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     kind = "conv"
 
     @property
@@ -212,8 +214,10 @@ def _check_shape(net, node, kernel, channels, where):
     if out.shape != shape:
         raise AlloyError(f"{where} makes {'x'.join(map(str, shape))}, but tensor {out.name} is "
                          f"{'x'.join(map(str, out.shape))}")
-    if not 0 <= node.lo <= node.hi < 1 << out.bits:
-        raise AlloyError(f"{where} clips to {node.lo}..{node.hi}, outside the {out.bits} bits of tensor {out.name}")
+    bits = 8 if node.kind == "conv" and node.table.size else out.bits
+    if not 0 <= node.lo <= node.hi < 1 << bits:
+        what = f"tensor {out.name}" if bits == out.bits else "its table"
+        raise AlloyError(f"{where} clips to {node.lo}..{node.hi}, outside the {bits} bits of {what}")
     if not 1 <= node.shift <= SHIFT_MAX:
         raise AlloyError(f"{where} shifts by {node.shift}: the requantizer shifts by 1 to {SHIFT_MAX}")
 
@@ -236,6 +240,8 @@ def _check_conv(net, node, where):
         raise AlloyError(f"{where} has a multiplier outside 0..{(1 << MULT_BITS) - 1}")
     if int(np.abs(node.bias).max()) >> (BIAS_BITS - 1):
         raise AlloyError(f"{where} has a bias that needs more than {BIAS_BITS} bits")
+    if node.table.size not in (0, 256) or node.table.size and int(node.table.max()) >> net.tensors[node.output].bits:
+        raise AlloyError(f"{where} has a table that is not 256 codes of the {net.tensors[node.output].bits} bits of its output")
     if node.residual is not None:
         if net.tensors[node.residual].shape != net.tensors[node.output].shape:
             raise AlloyError(f"{where} adds tensor {node.residual} of another shape than its output")

@@ -99,10 +99,10 @@ def round_shift(value, shift):
     return (np.asarray(value, np.int64) + (np.int64(1) << (shift - 1))) >> shift
 
 
-def requantize(acc, mult, bias, shift, *, lo, hi, out_zero=0, res=0, res_mult=0):
+def requantize(acc, mult, bias, shift, *, lo, hi, out_zero=0, res=0, res_mult=0, table=None):
     """Requantize accumulators to activation codes.
 
-    Computes ``clip(round_shift(acc*mult + res*res_mult + bias, shift) + out_zero, lo, hi)``.
+    Computes ``clip(round_shift(acc*mult + res*res_mult + bias, shift) + out_zero, lo, hi)``, and ``table[...]`` of it if there is a table.
 
     Parameters
     ----------
@@ -110,6 +110,8 @@ def requantize(acc, mult, bias, shift, *, lo, hi, out_zero=0, res=0, res_mult=0)
     mult, bias : int64, broadcast against ``acc`` (per filter).
     shift : int, 1..47.
     res : int64 array, residual code minus its zero point.
+    table : array (256,) of codes, for levels that are not uniform or any other function of the code.
     """
     wide = np.asarray(acc, np.int64) * mult + np.asarray(res, np.int64) * res_mult + bias
-    return np.clip(round_shift(wide, shift) + out_zero, lo, hi)
+    codes = np.clip(round_shift(wide, shift) + out_zero, lo, hi)
+    return codes if table is None or not len(table) else np.asarray(table, np.int64)[codes]

@@ -19,7 +19,7 @@ def random_config(rng, **values):
         weight_depth=int(rng.choice([64, 128])), param_depth=int(rng.integers(2, 6)), tap_depth=int(rng.choice([18, 32])),
         ports=int(rng.integers(1, 4)), port_bits=int(rng.choice([32, 64, 128])), burst=int(rng.choice([1, 4, 16])),
         outstanding=int(rng.integers(1, 5)), queue_depth=int(rng.integers(1, 4)))
-    base |= values
+    base |= {"tables": int(base["param_depth"] % 3 + 1), **values}
     base.setdefault("decode_lanes", int(base["ports"] * base["port_bits"] // rng.choice([2, 4, 8, 16]) * rng.integers(2)))
     return EngineConfig(**base)
 
@@ -39,10 +39,14 @@ def _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bit
     out = Tensor(name=f"t{name}", channels=filters, height=height, width=width, bits=bits,
                  zero=int(rng.integers(0, 1 << bits)) if rng.random() < 0.3 else 0)
     tensors[out.name] = out
+    own = np.random.default_rng(int(np.abs(weight).sum()))
+    table = own.integers(0, 1 << bits, 256).astype(np.uint8) if own.random() < 0.2 else np.zeros(0, np.uint8)
+    if table.size:      # its codes have 8 bits, as many as they can be
+        shift = max(shift - (8 - bits), 1)
     uses_book = bool((scheme == Scheme.CODEBOOK).any())
     net["nodes"].append(Conv(
         name=name, input=source, output=out.name, weight=weight, scheme=scheme, mult=mult, bias=bias, shift=shift, lo=0,
-        hi=(1 << bits) - 1, stride=stride, padding=padding, residual=residual,
+        hi=255 if table.size else (1 << bits) - 1, table=table, stride=stride, padding=padding, residual=residual,
         res_mult=int(rng.integers(0, 1 << min(shift, 15))) if residual else 0, codebook=book if uses_book else np.zeros(0, np.int16)))
     return out.name
 

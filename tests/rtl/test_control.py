@@ -202,7 +202,7 @@ def test_end_waits_for_units():
 
 
 BAD = [
-    (Error.OPCODE, b"\x06" + bytes(127)), (Error.OPCODE, b"\x00" + END[1:]), (Error.OPCODE, b"\x09" + END[1:]),
+    (Error.OPCODE, b"\x06" + bytes(127)), (Error.OPCODE, b"\x00" + END[1:]), (Error.OPCODE, b"\x0a" + END[1:]),
     (Error.FIELD, pack(Opcode.LOAD_TAPS, tag=7, dst=20, count=13)), (Error.FIELD, pack(Opcode.LOAD_TAPS, tag=7)),
     (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dst=47, count=2)), (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dram=4, count=2)),
     (Error.FIELD, pack(Opcode.LOAD_WEIGHTS, tag=7, dst=0xFFFF, count=1)),
