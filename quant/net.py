@@ -37,11 +37,17 @@ class QuantNet(nn.Module):
     ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
     codebooks : dict from layer name to its levels, for layers with code-book filters (:func:`quant.assign.fit_codebook`).
     bits : bits of activations behind a ReLU. All others have 8: signed tensors, those that are only added, pooled averages, the output.
+    levels : instead of ``bits``, activations behind a ReLU take this many of the 256 codes of 8 bits (:func:`quant.ptq.reconstruct` chooses which;
+        ``tables`` maps every code to the nearest).
+    single_scale : all scales are powers of two (but for the input's), so that the engine only shifts (average pools apart); they are not learned.
     input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
     """
 
-    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, input_scale=1 / 255, input_zero=0):
+    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, input_scale=1 / 255, input_zero=0, levels=None,
+                 single_scale=False):
         super().__init__()
+        if levels is not None and not 2 <= levels <= 256:
+            raise AlloyError(f"activations of {levels} levels: 2 to 256 are supported")
         if not 1 <= bits <= 8:
             raise AlloyError(f"activations of {bits} bits: 1 to 8 are supported")
         self.graph = graph
@@ -51,24 +57,28 @@ class QuantNet(nn.Module):
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
         self._levels = {}
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
-        self.input_scale = input_scale
+        self.input_scale, self.single_scale, self.tables = input_scale, single_scale, {}
         for layer in graph.layers:
             only_added = not any(other.input == layer.output for other in graph.layers)
-            self.bits[layer.output] = bits if layer.relu and not only_added else 8
+            self.bits[layer.output] = bits if layer.relu and not only_added and levels is None else 8
+            if layer.relu and not only_added and levels is not None:
+                kept = np.linspace(0, 255, levels)
+                self.tables[layer.output] = np.round(kept[np.abs(np.arange(256)[:, None] - kept).argmin(1)]).astype(np.uint8)
             self.zeros[layer.output] = 0 if layer.relu else 1 << self.bits[layer.output] - 1
             if layer.kind == "max":
                 self.bits[layer.output], self.zeros[layer.output] = self.bits[layer.input], self.zeros[layer.input]
             if layer.kind == "avg":
                 self.zeros[layer.output] = 0 if self.zeros[layer.input] == 0 else 1 << self.bits[layer.output] - 1
             if layer.kind != "max":
-                self.steps[layer.output] = nn.Parameter(torch.zeros(()))
+                self.steps[layer.output] = nn.Parameter(torch.zeros(()), requires_grad=not single_scale)
             if layer.kind != "conv":
                 continue
             weight = layer.weight.numpy().astype(np.float64)
             scheme = np.asarray(schemes[layer.name], np.uint8) if schemes else assign(weight, ratio)
             self.schemes[layer.name] = scheme
             self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
-            self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(layer.name)))
+            self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(layer.name)),
+                                                   requires_grad=not single_scale)
 
     def _book(self, layer, scheme):
         """Code book of a filter, or None if its scheme has none."""
@@ -123,7 +133,11 @@ class QuantNet(nn.Module):
             if quantized and layer.kind != "max":
                 zero, top = self.zeros[layer.output], (1 << self.bits[layer.output]) - 1
                 step = _calm(self.step(layer.output), out[0].numel() * top)
-                out = (torch.clamp(_round(out / step) + zero, 0, top) - zero) * step
+                codes = torch.clamp(_round(out / step) + zero, 0, top)
+                if layer.output in self.tables:
+                    table = torch.from_numpy(self.tables[layer.output]).to(codes)
+                    codes = codes + (table[codes.detach().long()] - codes).detach()
+                out = (codes - zero) * step
             tensors[layer.output] = out
         return tensors
 
@@ -167,7 +181,8 @@ class QuantNet(nn.Module):
             nodes.append(Conv(
                 weight=integers.astype(np.int16), scheme=scheme, mult=np.round(factor * 2 ** shift).astype(np.int32),
                 bias=np.round(bias * 2.0 ** shift).astype(np.int64), shift=shift, lo=self.zeros[layer.output] if layer.relu else 0, hi=top,
-                residual=layer.residual, res_mult=round(extra * 2 ** shift), codebook=book, **common))
+                residual=layer.residual, res_mult=round(extra * 2 ** shift), codebook=book,
+                table=self.tables.get(layer.output, np.zeros(0, np.uint8)), **common))
         return Network(name=name, input=self.graph.input, output=self.graph.output, tensors=tensors, nodes=nodes)
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
 
-__all__ = ["reconstruct", "round_weights", "search_scales", "rounded", "columns", "level_tables", "nearest"]
+__all__ = ["reconstruct", "fit_levels", "round_weights", "search_scales", "rounded", "columns", "level_tables", "nearest"]
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
@@ -47,12 +47,13 @@ def nearest(values, table):
     return table[torch.bucketize(values, (table[1:] + table[:-1]) / 2, right=True)]
 
 
-def search_scales(weight, schemes, importance=None, codebook=None, steps=60):
+def search_scales(weight, schemes, importance=None, codebook=None, steps=60, unit=None):
     """Scale of each filter with the least error ``sum importance * (w - Q(w))^2``.
 
     Parameters
     ----------
     weight : (F, K). importance : (F, K) or (1, K), not negative; None: all alike.
+    unit : if given, scales are this times a power of two.
     """
     scales, importance = torch.ones(len(weight)), torch.ones_like(weight) if importance is None else importance
     for rows, table in level_tables(schemes, codebook):
@@ -60,8 +61,11 @@ def search_scales(weight, schemes, importance=None, codebook=None, steps=60):
         full = part.abs().amax(1) / table.abs().max()
         full = torch.where(full > 0, full, torch.ones_like(full))
         best = torch.full_like(full, float("inf"))
-        for factor in torch.linspace(0.25, 1.15, steps):
-            scale = (full * factor)[:, None]
+        candidates = [full * factor for factor in torch.linspace(0.25, 1.15, steps)]
+        if unit:
+            candidates = [unit * torch.exp2(torch.floor(torch.log2(full / unit)) + shift) for shift in (-2, -1, 0, 1)]
+        for scale in candidates:
+            scale = scale[:, None]
             error = (share * (part - scale * nearest(part / scale, table)).square()).sum(1)
             better = error < best
             scales[rows] = torch.where(better, scale[:, 0], scales[rows])
@@ -69,9 +73,9 @@ def search_scales(weight, schemes, importance=None, codebook=None, steps=60):
     return scales
 
 
-def rounded(weight, schemes, importance=None, codebook=None):
+def rounded(weight, schemes, importance=None, codebook=None, unit=None):
     """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
-    scale, out = search_scales(weight, schemes, importance, codebook), torch.empty_like(weight)
+    scale, out = search_scales(weight, schemes, importance, codebook, unit=unit), torch.empty_like(weight)
     for rows, table in level_tables(schemes, codebook):
         out[rows] = nearest(weight[rows] / scale[rows, None], table) * scale[rows, None]
     return scale, out
@@ -127,6 +131,20 @@ def _range(value, target, zero, top, tries=48):
     return best
 
 
+def fit_levels(codes, count, rounds=20):
+    """Table (256,) from every code to the nearest of ``count`` codes: k-quantiles of what is not zero (Liss et al., arXiv:1811.10869), then
+    the least squared error (Lloyd)."""
+    values = np.sort(codes[codes > 0]) if (codes > 0).any() else np.array([255.0])
+    levels = np.concatenate([[0.0], np.quantile(values, (np.arange(count - 1) + 0.5) / (count - 1))])
+    for _ in range(rounds):
+        cell = np.searchsorted((levels[1:] + levels[:-1]) / 2, values)
+        number = np.bincount(cell, minlength=count)
+        levels = np.where(number, np.bincount(cell, values, count) / np.maximum(number, 1), levels)
+        levels[0] = 0
+    levels = np.unique(np.round(levels))
+    return levels[np.abs(np.arange(256)[:, None] - levels).argmin(1)].astype(np.uint8)
+
+
 @torch.no_grad()
 def reconstruct(net, images, *, seed=0, weights=True, report=None):
     """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
@@ -162,8 +180,13 @@ def reconstruct(net, images, *, seed=0, weights=True, report=None):
             flat, goal = out.flatten(), exact.flatten()
             pick = torch.randint(len(flat), (200_000,), generator=generator)
             step = _range(flat[pick], goal[pick], zero, top)
+            step = 2.0 ** round(float(np.log2(step))) if net.single_scale else step
             net.steps[layer.output].fill_(float(np.log2(step)))
-            out = (torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top) - zero) * step
+            codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top)
+            if layer.output in net.tables:
+                net.tables[layer.output] = table = fit_levels(codes.flatten()[pick].numpy(), len(np.unique(net.tables[layer.output])))
+                codes = torch.from_numpy(table).float()[codes.long()]
+            out = (codes - zero) * step
         real[layer.output], fake[layer.output] = exact, out
         for name in {layer.input, layer.residual}:
             if name and last[name] <= index:
@@ -195,9 +218,12 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     schemes, book = net.schemes[layer.name], net.codebooks.get(layer.name)
 
+    step = float(net.step(layer.input).detach())
+    unit = 2.0 ** round(float(np.log2(step))) / step if net.single_scale else None
+
     def quantize(real, compensate):
         importance = diagonal[:, None, :].expand_as(real).reshape(-1, size)
-        scale, out = rounded(real.reshape(-1, size), schemes, importance + 1e-12, book)
+        scale, out = rounded(real.reshape(-1, size), schemes, importance + 1e-12, book, unit)
         if compensate:
             return scale, round_weights(real, scale.reshape(groups, -1), schemes, hessian, book)
         return scale, out.reshape(real.shape)

@@ -42,7 +42,8 @@ VARIANTS = {
     "ios_pot": Variant("ios_pot", {}, "PoT-4, A8; reconstruction"),
     "ios_pot3": Variant("ios_pot", {"bits": 3}, "PoT-3, A8; reconstruction"),
     "hbp": Variant("hbp", {}, "4 bits on average, A5; reconstruction"),
-    "nonuniform": Variant("nonuniform", {"act_bits": 5}, "16 k-quantile levels, A5, uniform activations; reconstruction"),
+    "nonuniform": Variant("nonuniform", {}, "16 levels for weights and for activations, single scale; reconstruction"),
+    "nonuniform_scaled": Variant("nonuniform", {"single_scale": False}, "16 levels for weights and for activations; reconstruction"),
     "film_qnn": Variant("film_qnn", {}, "95 % W4, 5 % W8, A5"),
     "film_qnn_a8": Variant("film_qnn", {"act_bits": 8}, "95 % W4, 5 % W8, A8"),
     "alloy": Variant("alloy", {}, "ours, A5, fewest cycles"),
@@ -85,8 +86,10 @@ def _cycles(network):
     for name in BOARDS:
         board = boards.get(name)
         try:
-            program = compile(network, board.config)
-            layers = model(program, board.config, bytes_per_cycle=board.bytes_per_cycle(board.config), latency=board.latency)
+            tables = any(node.kind == "conv" and node.table.size for node in network.nodes)
+            config = replace(board.config, tables=2) if tables else board.config
+            program = compile(network, config)
+            layers = model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
             cycles[name] = round(sum(layer.cycles for layer in layers))
             fps[name] = round(board.clock_mhz * 1e6 / cycles[name], 1)
         except AlloyError as error:

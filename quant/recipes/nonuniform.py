@@ -1,7 +1,9 @@
 """Non-uniform levels on a single-scale integer grid (Liss et al., arXiv:1811.10869).
 
 Reconstruction: k-quantile levels of a normal distribution, ``Q(w) = F^-1((floor(k F(w)) + 1/2) / k)`` with the weights clamped at 3.45
-standard deviations (the authors' published code), rounded to integers -119..119: one code book of 16 levels in every layer.
+standard deviations (the authors' published code), rounded to integers -119..119: one code book of 16 levels in every layer. Activations
+behind a ReLU take 16 of 256 codes, k-quantiles that are then moved to the least squared error. In single-scale mode every scale is a
+power of two, so requantization only shifts.
 """
 
 from statistics import NormalDist
@@ -27,6 +29,7 @@ def quantile_levels(count):
 
 
 def plan(request):
-    """Options: ``levels`` (16, at most), ``act_bits`` (4)."""
-    book = quantile_levels(request.options.get("levels", 16))
-    return Plan(uniform(request, Scheme.CODEBOOK), request.options.get("act_bits", 4), {layer.name: book for layer in request.convolutions})
+    """Options: ``levels`` of weights (16, at most), ``act_bits`` (4): 2 to that many levels of activations, ``single_scale`` (True)."""
+    book, bits = quantile_levels(request.options.get("levels", 16)), request.options.get("act_bits", 4)
+    return Plan(uniform(request, Scheme.CODEBOOK), bits, {layer.name: book for layer in request.convolutions}, levels=1 << bits,
+                single_scale=request.options.get("single_scale", True))

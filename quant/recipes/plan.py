@@ -26,14 +26,18 @@ class Request:
 
 @dataclass
 class Plan:
-    """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the activations."""
+    """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the activations; ``levels`` and
+    ``single_scale`` as for :class:`quant.net.QuantNet`."""
     schemes: dict
     bits: int
     codebooks: dict = field(default_factory=dict)
+    levels: int = None
+    single_scale: bool = False
 
     def net(self, graph, **options):
         """The :class:`QuantNet` of this plan, not calibrated."""
-        return QuantNet(graph, schemes=self.schemes, codebooks=self.codebooks, bits=self.bits, **options)
+        return QuantNet(graph, schemes=self.schemes, codebooks=self.codebooks, bits=self.bits, levels=self.levels,
+                        single_scale=self.single_scale, **options)
 
     def shares(self, graph):
         """Share of the weights in each number system."""

@@ -17,13 +17,13 @@ from quant.recipes.nonuniform import quantile_levels
 from quant.recipes.programs import choose
 from quant.sensitivity import collect
 from rtl.top import generate
-from sim import golden, verilator
+from sim import command_model, golden, verilator
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 
 ENGINE = EngineConfig(name="recipes", ic=16, pixels=4, dsp_filters=4, lut_filters=2, act_depth=1024, weight_depth=256, ports=2, port_bits=64,
-                      portable_dsp=True)
+                      portable_dsp=True, tables=2, decode_lanes=32)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,26 @@ def test_alloy_fills_the_slots_and_no_more(shipped):
     assert sum((s == Scheme.FIXED8).sum() for s in wide.schemes.values()) > sum((s == Scheme.FIXED8).sum() for s in plan.schemes.values())
 
 
+def test_nonuniform_activations_and_single_scale(shipped):
+    """At most 16 levels for every activation behind a ReLU, multipliers that are powers of two, the same codes everywhere."""
+    graph, _, images, tests = shipped
+    net = planned(shipped, "nonuniform").net(graph)
+    reconstruct(net, images[:64])
+    network = net.export()
+    expected, exact = golden.run(network, tests[:20]), net.codes(tests[:20], network)
+    assert all((expected[name] == exact[name]).all() for name in expected)
+    tabled = [node for node in network.nodes if node.kind == "conv" and node.table.size]
+    assert len(tabled) > 4
+    for node in tabled:
+        assert len(np.unique(node.table)) <= 16 and len(np.unique(expected[node.output])) > 8
+    for node in network.nodes[:1] + tabled:
+        used = np.append(node.mult, node.res_mult)
+        assert ((used & used - 1) == 0).all() and used.max() > 0
+    program = compile(network, ENGINE)
+    got = command_model.run(program, ENGINE, tests[0].astype(int), seed=3)
+    assert all((got[name] == expected[name][0]).all() for name in got)
+
+
 def test_quantile_levels():
     levels = quantile_levels(16)
     assert len(levels) == 16 and (levels == -levels[::-1]).all() and levels.max() == 119
@@ -138,12 +158,12 @@ def through(shipped, engine, name):
     return network
 
 
-@pytest.mark.parametrize("name", ["hbp", "alloy"])
+@pytest.mark.parametrize("name", ["nonuniform", "alloy"])
 def test_recipe_on_rtl(shipped, engine, name):
     through(shipped, engine, name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"hbp", "alloy"}))
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"nonuniform", "alloy"}))
 def test_every_recipe_on_rtl(shipped, engine, name):
     through(shipped, engine, name)
