@@ -34,15 +34,15 @@ def accumulate(node, codes, zero):
     if groups > 1:
         return _grouped(node, codes.astype(exact), groups).astype(np.int64)
     # Channels innermost: a row of a window is one piece of memory.
-    weights = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(exact)
+    weights = node.weight.transpose(0, 2, 3, 1).reshape(len(node.weight), -1).astype(exact)
     last = np.ascontiguousarray(codes.transpose(0, 2, 3, 1), exact).transpose(0, 3, 1, 2)
     shifted = windows(last, node.weight.shape[2:], node.stride, node.padding, 0)
     count, _, rows, cols = shifted.shape[:4]
-    step = max(1, CHUNK // (rows * cols * len(weights)))
-    sums = np.empty((count, weights.shape[1], rows, cols), np.int64)
+    step = max(1, CHUNK // (rows * cols * weights.shape[1]))
+    sums = np.empty((count, len(weights), rows, cols), np.int64)
     for at in range(0, count, step):
-        block = shifted[at:at + step].transpose(0, 2, 3, 4, 5, 1).reshape(-1, len(weights))
-        sums[at:at + step] = (block @ weights).reshape(-1, rows, cols, weights.shape[1]).transpose(0, 3, 1, 2)
+        block = shifted[at:at + step].transpose(0, 2, 3, 4, 5, 1).reshape(-1, weights.shape[1])
+        sums[at:at + step] = (weights @ block.T).reshape(len(weights), -1, rows, cols).transpose(1, 0, 2, 3)
     return sums
 
 
