@@ -1,18 +1,22 @@
 """Cross-layer equalization: every channel of a tensor gets a range of its own, at no cost in hardware.
 
 A channel divided by s where it is made (the filter's multiplier and bias) and multiplied by s where it is read (a column of weights) changes
-nothing in floating point, ReLU included (Nagel et al., ICCV 2019, equation 7). Here the channels are scaled so that one step size fits all of
-them: fully where only depthwise filters read them, whose own scale absorbs s, and in part (:data:`SHARE`) elsewhere, where s widens the range of
-weights in a filter (between activation and weight, as Xiao et al., SmoothQuant, ICML 2023, equation 4).
+nothing in floating point, ReLU included (Nagel et al., ICCV 2019, equation 7). ``s = (range / largest range) ** share``: a share of 1 makes the
+steps of all channels fit, but spreads the weights in the filters that read them (Xiao et al., SmoothQuant, ICML 2023, equation 4). Which share
+is best is measured, for every group of tensors that are scaled alike, by the error at the outputs of the layers that read it.
 """
 
 from dataclasses import replace
 
+import numpy as np
 import torch
+
+from .ptq import columns, rounded, search_range
 
 __all__ = ["equalize"]
 
-SHARE = 0.25                # docs/decisions/equalization.md
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+POSITIONS = 2048
 SMALLEST = 2.0 ** -6        # of s: channels that are (almost) dead need no finer steps
 BATCH = 20
 
@@ -47,27 +51,65 @@ def _classes(graph):
     return [names for names in found if graph.input not in names and graph.output not in names]
 
 
+def _readers(graph, names):
+    return [layer for layer in graph.layers if layer.input in names and layer.kind == "conv"]
+
+
+def _scaled(layer, scale):
+    """Weights of a layer whose input channels are divided by ``scale`` (C,)."""
+    share = layer.weight.shape[1]
+    group = torch.arange(len(layer.weight)) * layer.groups // len(layer.weight)
+    return layer.weight * scale[group[:, None] * share + torch.arange(share)][:, :, None, None]
+
+
+def _error(layer, seen, scale, zero, bits, weight_bits):
+    """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized."""
+    groups, _, size = seen.shape
+    per = scale.repeat_interleave(layer.kernel[0] * layer.kernel[1]).reshape(groups, 1, size)
+    weight = _scaled(layer, scale).reshape(len(layer.weight), size)
+    given, top = seen / per, (1 << bits) - 1
+    flat = given.flatten()[::max(1, given.numel() // 50_000)]
+    step = search_range(flat, flat, zero, top, 16)
+    given = (torch.clamp(torch.floor(given / step + 0.5) + zero, 0, top) - zero) * step
+    importance = given.square().mean(1)[:, None].expand(groups, len(weight) // groups, size).reshape(weight.shape)
+    coarse = rounded(weight, np.full(len(weight), weight_bits), importance + 1e-12, steps=12)[1].reshape(groups, -1, size)
+    goal = seen @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
+    return float((given @ coarse.transpose(1, 2) - goal).square().sum() / goal.square().sum().clamp_min(1e-30))
+
+
 @torch.no_grad()
-def equalize(graph, images):
+def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
     """The same network (:class:`quant.graph.Graph`) with scaled channels.
 
     Parameters
     ----------
     images : real inputs (N, C, H, W) that show the ranges. A channel that later exceeds its range by more than the others do is clipped.
+    weight_bits, act_bits : for which the shares are chosen; signed tensors have 8 bits.
     """
     layers, ranges = [replace(layer) for layer in graph.layers], _ranges(graph, images)
+    windows = _windows(graph, images[:BATCH], torch.Generator().manual_seed(seed))
+    signed = {layer.output for layer in graph.layers if not layer.relu}
     for names in _classes(graph):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
-        readers = [layer for layer in layers if layer.input in names and layer.kind == "conv"]
-        free = all(layer.groups == len(reach) for layer in readers)
-        scale = torch.where(reach > 0, reach / reach.max().clamp_min(1e-30), torch.ones_like(reach)).clamp_min(SMALLEST)
-        scale = scale if free else scale ** SHARE
+        full = torch.where(reach > 0, reach / reach.max().clamp_min(1e-30), torch.ones_like(reach)).clamp_min(SMALLEST)
+        errors = [sum(_error(layer, windows[layer.name], full ** share, *((128, 8) if layer.input in signed else (0, act_bits)), weight_bits)
+                      for layer in _readers(graph, names)) for share in SHARES]
+        scale = full ** SHARES[int(np.argmin(errors))]
         for layer in layers:
             if layer.kind == "conv" and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale
             if layer.kind == "conv" and layer.input in names:
-                share = layer.weight.shape[1]
-                group = torch.arange(len(layer.weight)) * layer.groups // len(layer.weight)
-                columns = group[:, None] * share + torch.arange(share)
-                layer.weight = layer.weight * scale[columns][:, :, None, None]
+                layer.weight = _scaled(layer, scale)
     return replace(graph, layers=layers)
+
+
+def _windows(graph, images, generator):
+    """Some kernel windows of every convolution's input: {layer name: (groups, N, K)}."""
+    tensors, found = {graph.input: images}, {}
+    for layer in graph.layers:
+        out = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
+        if layer.kind == "conv":
+            total = len(out) * out.shape[2] * out.shape[3]
+            found[layer.name] = columns(tensors[layer.input], layer, torch.randperm(total, generator=generator)[:POSITIONS])
+        tensors[layer.output] = out
+    return found

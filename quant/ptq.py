@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
 
-__all__ = ["reconstruct", "fit_levels", "round_weights", "search_scales", "rounded", "columns", "level_tables", "nearest"]
+__all__ = ["reconstruct", "fit_levels", "round_weights", "search_scales", "search_range", "rounded", "columns", "level_tables", "nearest"]
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
@@ -73,9 +73,9 @@ def search_scales(weight, schemes, importance=None, codebook=None, steps=60, uni
     return scales
 
 
-def rounded(weight, schemes, importance=None, codebook=None, unit=None):
+def rounded(weight, schemes, importance=None, codebook=None, unit=None, steps=60):
     """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
-    scale, out = search_scales(weight, schemes, importance, codebook, unit=unit), torch.empty_like(weight)
+    scale, out = search_scales(weight, schemes, importance, codebook, steps, unit), torch.empty_like(weight)
     for rows, table in level_tables(schemes, codebook):
         out[rows] = nearest(weight[rows] / scale[rows, None], table) * scale[rows, None]
     return scale, out
@@ -118,7 +118,7 @@ def round_weights(weight, scale, schemes, hessian, codebook=None):
     return back
 
 
-def _range(value, target, zero, top, tries=48):
+def search_range(value, target, zero, top, tries=48):
     """Scale at which the codes of ``value`` come closest to ``target``."""
     low, high = max(float(-value.min()), 0.0) / max(zero, 1), max(float(value.max()), 0.0) / max(top - zero, 1)
     full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
@@ -179,7 +179,7 @@ def reconstruct(net, images, *, seed=0, weights=True, report=None):
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
             flat, goal = out.flatten(), exact.flatten()
             pick = torch.randint(len(flat), (200_000,), generator=generator)
-            step = _range(flat[pick], goal[pick], zero, top)
+            step = search_range(flat[pick], goal[pick], zero, top)
             step = 2.0 ** round(float(np.log2(step))) if net.single_scale else step
             net.steps[layer.output].fill_(float(np.log2(step)))
             codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top)

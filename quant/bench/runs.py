@@ -1,7 +1,7 @@
 """One row of the bench: a recipe on a network, measured."""
 
 from collections import namedtuple
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 import platform
@@ -28,26 +28,26 @@ from ..sensitivity import collect
 
 __all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
 
-Variant = namedtuple("Variant", "recipe options note")
+Variant = namedtuple("Variant", "recipe options bits note")        # bits that channels are equalized for
 BOARDS = ("zcu102", "pynq-z2")
 BATCH, CALIBRATION, TABLE_BITS = 20, 256, 48
 TRAINING = {"resnet8": Training(epochs=3), "resnet20": Training(epochs=3)}
 
 VARIANTS = {
-    "fixed8": Variant("fixed", {"bits": 8, "act_bits": 8}, "8-bit weights and activations"),
-    "fixed4": Variant("fixed", {"bits": 4, "act_bits": 4, "ends": 8}, "4-bit, first and last layer 8-bit"),
-    "uniform4": Variant("fixed", {"bits": 4, "act_bits": 5}, "4-bit weights, A5"),
-    "ilmpq": Variant("ilmpq", {}, "60:35:5, A4"),
-    "msq": Variant("msq", {}, "SP2 60 %, fixed-4 40 %, A4; reconstruction of the levels from a secondary source"),
-    "ios_pot": Variant("ios_pot", {}, "PoT-4, A8; reconstruction"),
-    "ios_pot3": Variant("ios_pot", {"bits": 3}, "PoT-3, A8; reconstruction"),
-    "hbp": Variant("hbp", {}, "4 bits on average, A5; reconstruction"),
-    "nonuniform": Variant("nonuniform", {}, "16 levels for weights and for activations, single scale; reconstruction"),
-    "nonuniform_scaled": Variant("nonuniform", {"single_scale": False}, "16 levels for weights and for activations; reconstruction"),
-    "film_qnn": Variant("film_qnn", {}, "95 % W4, 5 % W8, A5"),
-    "film_qnn_a8": Variant("film_qnn", {"act_bits": 8}, "95 % W4, 5 % W8, A8"),
-    "alloy": Variant("alloy", {}, "ours, A5, fewest cycles"),
-    "alloy_a8": Variant("alloy", {"act_bits": 8}, "ours, A8, fewest cycles of the array"),
+    "fixed8": Variant("fixed", {"bits": 8, "act_bits": 8}, (8, 8), "8-bit weights and activations"),
+    "fixed4": Variant("fixed", {"bits": 4, "act_bits": 4, "ends": 8}, (4, 5), "4-bit, first and last layer 8-bit"),
+    "uniform4": Variant("fixed", {"bits": 4, "act_bits": 5}, (4, 5), "4-bit weights, A5"),
+    "ilmpq": Variant("ilmpq", {}, (4, 5), "60:35:5, A4"),
+    "msq": Variant("msq", {}, (4, 5), "SP2 60 %, fixed-4 40 %, A4; reconstruction of the levels from a secondary source"),
+    "ios_pot": Variant("ios_pot", {}, (4, 8), "PoT-4, A8; reconstruction"),
+    "ios_pot3": Variant("ios_pot", {"bits": 3}, (4, 8), "PoT-3, A8; reconstruction"),
+    "hbp": Variant("hbp", {}, (4, 5), "4 bits on average, A5; reconstruction"),
+    "nonuniform": Variant("nonuniform", {}, (4, 5), "16 levels for weights and for activations, single scale; reconstruction"),
+    "nonuniform_scaled": Variant("nonuniform", {"single_scale": False}, (4, 5), "16 levels for weights and for activations; reconstruction"),
+    "film_qnn": Variant("film_qnn", {}, (4, 5), "95 % W4, 5 % W8, A5"),
+    "film_qnn_a8": Variant("film_qnn", {"act_bits": 8}, (4, 8), "95 % W4, 5 % W8, A8"),
+    "alloy": Variant("alloy", {}, (4, 5), "ours, A5, fewest cycles"),
+    "alloy_a8": Variant("alloy", {"act_bits": 8}, (4, 8), "ours, A8, fewest cycles of the array"),
 }
 
 
@@ -99,31 +99,37 @@ def _cycles(network):
 
 @dataclass
 class Prepared:
-    """What all recipes of a network share: float graph, images to quantize with, statistics, the float network's answers to the tests."""
+    """What the recipes of a network share: images to quantize with, the float network's answers to the tests, and for each pair of bits
+    (weights, activations) the equalized graph and its statistics."""
     task: object
     seed: int
-    graph: object
     images: np.ndarray
-    statistics: dict
     answers: np.ndarray
+    graphs: dict = field(default_factory=dict)
+
+    def graph(self, bits, say):
+        """(graph, statistics) for ``bits`` of weights and activations."""
+        if bits not in self.graphs:
+            say(f"{self.task.name}: equalization and statistics of {len(self.images)} images, {bits[0]}-bit weights, {bits[1]}-bit activations")
+            real = (torch.from_numpy(self.images).float() - self.task.zero) / 255
+            graph = equalize(trace(self.task.model, self.images.shape[1:]), real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed)
+            self.graphs[bits] = graph, collect(graph, real, seed=self.seed)
+        return self.graphs[bits]
 
 
 def prepare(task, *, seed=0, say=print):
     """:class:`Prepared` for a task."""
     count = min(CALIBRATION, len(task.train[0]))
     images = task.train[0][np.random.default_rng(seed).permutation(len(task.train[0]))[:count]]
-    real = (torch.from_numpy(images).float() - task.zero) / 255
-    graph = equalize(trace(task.model, images.shape[1:]), real)
-    say(f"{task.name}: statistics of {count} images")
-    statistics = collect(graph, real, seed=seed)
     say(f"{task.name}: float answers to {len(task.test[0])} images")
-    return Prepared(task, seed, graph, images, statistics, _float_answers(task, task.test[0]))
+    return Prepared(task, seed, images, _float_answers(task, task.test[0]))
 
 
 def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", say=print):
     """Measure one row: a dict with the keys of docs/results/quant.md. Trainings (``mode`` "qat") keep their checkpoints in ``folder``."""
-    chosen, began, task, graph, real = VARIANTS[variant], time.time(), prepared.task, prepared.graph, prepared.answers
-    plan = make_plan(chosen.recipe, Request(graph, prepared.statistics, boards.get(board).config, chosen.options))
+    chosen, began, task, real = VARIANTS[variant], time.time(), prepared.task, prepared.answers
+    graph, statistics = prepared.graph(chosen.bits, say)
+    plan = make_plan(chosen.recipe, Request(graph, statistics, boards.get(board).config, chosen.options))
     net = plan.net(graph, input_zero=task.zero)
     reconstruct(net, prepared.images, seed=prepared.seed,
                 report=lambda i, name: say(f"{variant} {task.name}: layer {i} of {len(graph.layers)} ({name})"))
