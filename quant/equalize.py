@@ -16,7 +16,7 @@ from .ptq import columns, rounded, search_range
 __all__ = ["equalize"]
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
-POSITIONS = 2048
+POSITIONS, FILTERS = 2048, 64      # kernel windows and filters of a layer that are tried
 SMALLEST = 2.0 ** -6        # of s: channels that are (almost) dead need no finer steps
 BATCH = 20
 
@@ -64,6 +64,8 @@ def _scaled(layer, scale):
 
 def _error(layer, seen, scale, zero, bits, weight_bits):
     """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized."""
+    if layer.groups == 1 and len(layer.weight) > FILTERS:
+        layer = replace(layer, weight=layer.weight[::-(-len(layer.weight) // FILTERS)])
     groups, _, size = seen.shape
     per = scale.repeat_interleave(layer.kernel[0] * layer.kernel[1]).reshape(groups, 1, size)
     weight = _scaled(layer, scale).reshape(len(layer.weight), size)

@@ -12,20 +12,14 @@ from spec.errors import AlloyError
 from spec.numerics import Scheme
 
 from ..sensitivity import filter_errors
-from .plan import Plan
+from .plan import Plan, cycles
 from .programs import choose
 
-__all__ = ["plan", "cycles"]
+__all__ = ["plan"]
 
 KINDS = (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)
 SLOTS = np.array([[0, 1, 2], [1, 0, 0]])        # DSP and LUT slots of each kind
 MORE_TILES = 1.5                                # most tiles that are tried, relative to the fewest
-
-
-def cycles(layer, shape, tiles, config):
-    """Cycles of the array for ``tiles`` filter tiles of a layer whose output is ``shape``: k-steps times pixel tiles."""
-    depth = -(-layer.weight.shape[1] // config.ic) if layer.groups == 1 else 1
-    return tiles * -(-shape[1] * shape[2] // config.pixels) * layer.kernel[0] * layer.kernel[1] * depth
 
 
 def plan(request):

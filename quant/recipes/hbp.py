@@ -8,13 +8,16 @@ and solves over the groups within the bits of level 1. Both are integer programs
 import numpy as np
 import torch
 
+from spec.errors import AlloyError
+
 from ..ptq import rounded
-from .plan import Plan
+from .plan import Plan, cycles
 from .programs import choose
 
 __all__ = ["plan"]
 
 BITS = np.arange(2, 9)
+SLOTS = np.where(BITS > 4, 2, 1)
 
 
 def _sensitivity(layer, statistics):
@@ -28,17 +31,30 @@ def _sensitivity(layer, statistics):
     return out
 
 
+def _budget(request):
+    """Cost of each width, and weight of each layer."""
+    kind, shapes = request.options.get("budget", "size"), request.graph.shapes
+    pixels = {layer.name: np.prod(shapes[layer.output][1:]) for layer in request.convolutions}
+    if kind == "size":
+        return BITS, [layer.weight.numel() for layer in request.convolutions]
+    if kind == "bitops":
+        return BITS, [layer.weight.numel() * pixels[layer.name] for layer in request.convolutions]
+    if kind == "cycles":        # of the array: k-steps x tiles of pixels for each filter, twice for two digits
+        return SLOTS, [len(layer.weight) * cycles(layer, shapes[layer.output], 1, request.config) for layer in request.convolutions]
+    raise AlloyError(f"there is no budget {kind!r}: choose size, bitops or cycles")
+
+
 def plan(request):
-    """Options: ``average`` bits of a weight (4), ``groups`` of each layer (8), ``act_bits`` (5)."""
+    """Options: ``budget`` ("size", "bitops" or "cycles"), ``average`` bits of a weight (4; slots of a filter for "cycles"), weighted by what the
+    budget counts, ``groups`` of each layer (8), ``act_bits`` (5)."""
     average, parts = request.options.get("average", 4), request.options.get("groups", 8)
-    layers = request.convolutions
+    layers, (price, sizes) = request.convolutions, _budget(request)
     costs = [_sensitivity(layer, request.statistics[layer.name]) for layer in layers]
-    sizes = np.array([layer.weight.numel() for layer in layers])
-    level1 = choose([c.sum(0) for c in costs], [(n * BITS)[None] for n in sizes / sizes.sum()], np.array([average]), "bits of the layers")
+    level1 = choose([c.sum(0) for c in costs], [(n * price)[None] for n in np.array(sizes) / sum(sizes)], np.array([average]), "bits of the layers")
     schemes = {}
     for layer, cost, at in zip(layers, costs, level1):
         groups = np.array_split(np.argsort(-cost[:, 2], kind="stable"), min(parts, len(cost)))
-        chosen = choose([cost[g].sum(0) for g in groups], [(len(g) * BITS)[None] / len(cost) for g in groups], np.array([BITS[at]]),
+        chosen = choose([cost[g].sum(0) for g in groups], [(len(g) * price)[None] / len(cost) for g in groups], np.array([price[at]]),
                         f"bits of layer {layer.name}")
         scheme = np.zeros(len(cost), np.uint8)
         for group, option in zip(groups, chosen):

@@ -12,7 +12,7 @@ from quant import example, trace
 from quant.assign import Ratio
 from quant.ptq import reconstruct
 from quant.recipes import RECIPES, Request, make_plan
-from quant.recipes.alloy import cycles
+from quant.recipes.plan import cycles
 from quant.recipes.nonuniform import quantile_levels
 from quant.recipes.programs import choose
 from quant.sensitivity import collect
@@ -78,6 +78,21 @@ def test_hbp_meets_its_budget(shipped):
     assert len({int(s) for scheme in planned(shipped, "hbp").schemes.values() for s in scheme}) > 2
     with pytest.raises(AlloyError, match="no choice of bits"):
         planned(shipped, "hbp", average=1)
+
+
+def test_hbp_budgets(shipped):
+    """Bit operations and cycles of the array instead of size; what the budget counts is what the plan keeps."""
+    graph, config = shipped[0], boards.get("zcu102").config
+    layers = [layer for layer in graph.layers if layer.kind == "conv"]
+    macs = [layer.weight[0].numel() * np.prod(graph.shapes[layer.output][1:]) for layer in layers]
+    schemes = planned(shipped, "hbp", budget="bitops", average=5).schemes
+    assert sum(m * schemes[la.name].sum() for m, la in zip(macs, layers)) <= 5.0001 * sum(m * len(la.weight) for m, la in zip(macs, layers))
+    one = [cycles(layer, graph.shapes[layer.output], 1, config) for layer in layers]
+    schemes = planned(shipped, "hbp", budget="cycles", average=1.3).schemes
+    assert {int(s) for scheme in schemes.values() for s in scheme} == {4, 8}, "3 bits cost what 4 do, 5 what 8 do"
+    assert sum(n * (1 + (schemes[la.name] > 4)).sum() for n, la in zip(one, layers)) <= 1.3001 * sum(n * len(la.weight) for n, la in zip(one, layers))
+    with pytest.raises(AlloyError, match="no budget 'watts'"):
+        planned(shipped, "hbp", budget="watts")
 
 
 @pytest.mark.parametrize("seed", range(20))
