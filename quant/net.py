@@ -1,5 +1,7 @@
 """The quantized network in PyTorch: fake quantization to train, exact integers to evaluate."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -121,6 +123,23 @@ class QuantNet(nn.Module):
             for rows, table in tables:
                 quantized[rows] = nearest(ratio[rows], table.to(weight.device))
         return (bounded + (quantized - bounded).detach()) * scale
+
+    def float_graph(self):
+        """The graph with the weights and biases as they are now, not rounded."""
+        layers = [replace(layer, weight=self.weights[layer.name].detach().cpu().clone(), bias=self.biases[layer.name].detach().cpu().clone())
+                  if layer.kind == "conv" else layer for layer in self.graph.layers]
+        return replace(self.graph, layers=layers)
+
+    @torch.no_grad()
+    def assign(self, schemes):
+        """Other number systems for the filters, ``{layer: uint8 (F,)}``; those that change get a new scale from their weights."""
+        for name, scheme in schemes.items():
+            changed = np.flatnonzero(scheme != self.schemes[name])
+            if len(changed):
+                weight = self.weights[name].detach()[changed].flatten(1).cpu()
+                self.scales[name][changed] = search_scales(weight, scheme[changed], codebook=self.codebooks.get(name)).to(self.scales[name])
+            self.schemes[name] = np.array(scheme, np.uint8)
+        self._levels.clear()
 
     def _run(self, x, quantized=True):
         """Real values of every tensor."""

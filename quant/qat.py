@@ -30,6 +30,7 @@ class Training:
     rate : largest learning rate of the one-cycle schedule; ten times more destroys the compensation between rounded weights.
     batch : images of a step, of all processes together.
     distillation : weight of the teacher's part of the loss, the rest is cross entropy with the labels; temperature of its answers.
+    reassign : epochs between two assignments of number systems (0: keep the first), until the share ``freeze`` of all epochs is over.
     average : decay of the moving average in each step. shift : largest shift of the augmentation, in pixels; half of the images are mirrored.
     """
     epochs: int = 4
@@ -40,6 +41,8 @@ class Training:
     temperature: float = 4.0
     average: float = 0.998
     shift: int = 2
+    reassign: int = 0
+    freeze: float = 2 / 3
     seed: int = 0
 
 
@@ -63,18 +66,21 @@ def _loss(logits, labels, target, settings):
 
 def _groups(net, decay):
     """Weights decay, scales and biases do not."""
-    decayed = [p for name, p in net.named_parameters() if "weights." in name]
-    others = [p for name, p in net.named_parameters() if "weights." not in name]
+    learned = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+    decayed = [p for name, p in learned if "weights." in name]
+    others = [p for name, p in learned if "weights." not in name]
     return [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def fine_tune(net, teacher, images, labels, settings, *, checkpoint=None, report=None):
+def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalty=None, checkpoint=None, report=None):
     """Train ``net`` in place.
 
     Parameters
     ----------
     teacher : float model that reads ``(code - zero) * input_scale``.
     images : input codes uint8 (N, C, H, W); labels int64 (N,).
+    assignment : called with the float graph as it is then, gives the number systems of every layer (settings.reassign).
+    penalty : called with the network, gives what is added to the loss.
     checkpoint : file that holds the state after every epoch; if it exists, training goes on from it.
     report : called with (epoch, epochs, mean loss) after each epoch.
     """
@@ -93,11 +99,17 @@ def fine_tune(net, teacher, images, labels, settings, *, checkpoint=None, report
     first, path = 0, Path(checkpoint) if checkpoint else None
     if path and path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
-        first = state.pop("epoch")
+        first, schemes = state.pop("epoch"), {name: value.cpu().numpy() for name, value in state.pop("schemes").items()}
+        for module in (net, average.module):
+            module.assign(schemes)
         for name, part in parts.items():
             part.load_state_dict(state[name])
     pixels, answers = torch.from_numpy(images), torch.from_numpy(np.asarray(labels, np.int64))
     for epoch in range(first, settings.epochs):
+        if assignment and settings.reassign and epoch and epoch % settings.reassign == 0 and epoch < settings.freeze * settings.epochs:
+            schemes = assignment(net.float_graph())
+            for module in (net, average.module):
+                module.assign(schemes)
         generator = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
         order, total = torch.randperm(len(images), generator=generator), 0.0
         for at in range(0, batches * settings.batch, settings.batch):
@@ -106,7 +118,7 @@ def fine_tune(net, teacher, images, labels, settings, *, checkpoint=None, report
             x = (batch.float() - zero) * net.input_scale
             with torch.no_grad():
                 target = teacher(x)
-            loss = _loss(model(x), answers[pick][rank::size].to(device), target, settings)
+            loss = _loss(model(x), answers[pick][rank::size].to(device), target, settings) + (penalty(net) if penalty else 0)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 10.0)
@@ -116,7 +128,8 @@ def fine_tune(net, teacher, images, labels, settings, *, checkpoint=None, report
             total += float(loss.detach())
         if path and rank == 0:
             with replacing(path) as partial:
-                torch.save({"epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+                torch.save({"epoch": epoch + 1, "schemes": {name: torch.from_numpy(value) for name, value in net.schemes.items()},
+                            **{name: part.state_dict() for name, part in parts.items()}}, partial)
         if report:
             report(epoch + 1, settings.epochs, total / batches)
     net.load_state_dict(average.module.state_dict())

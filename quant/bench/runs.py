@@ -31,7 +31,7 @@ __all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
 Variant = namedtuple("Variant", "recipe options bits note")        # bits that channels are equalized for
 BOARDS = ("zcu102", "pynq-z2")
 BATCH, CALIBRATION, TABLE_BITS = 20, 256, 48
-TRAINING = {"resnet8": Training(epochs=3), "resnet20": Training(epochs=3)}
+TRAINING = {"resnet8": Training(epochs=3, reassign=1), "resnet20": Training(epochs=3, reassign=1)}
 
 VARIANTS = {
     "fixed8": Variant("fixed", {"bits": 8, "act_bits": 8}, (8, 8), "8-bit weights and activations"),
@@ -137,7 +137,12 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
         settings = TRAINING[task.name]
         path = Path(folder) / f"{variant}-{task.name}-{prepared.seed}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        fine_tune(net, task.model, *task.train, replace(settings, seed=prepared.seed), checkpoint=path,
+        real_images = (torch.from_numpy(prepared.images).float() - task.zero) / 255
+
+        def assignment(current):
+            statistics = collect(current, real_images, seed=prepared.seed)
+            return make_plan(chosen.recipe, Request(current, statistics, boards.get(board).config, chosen.options)).schemes
+        fine_tune(net, task.model, *task.train, replace(settings, seed=prepared.seed), assignment=assignment, penalty=plan.penalty, checkpoint=path,
                   report=lambda epoch, epochs, loss: say(f"{variant} {task.name}: epoch {epoch} of {epochs}, loss {loss:.3f}"))
     network = net.export(task.name)
     tests, labels = task.test

@@ -1,6 +1,6 @@
 """The measured rows as a Markdown page."""
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "better"]
 
 HEAD = """# Quantization recipes, measured
 
@@ -14,6 +14,23 @@ batch 1) are those of the cycle model: estimates, whose error `python -m sim.run
 
 def _cell(value):
     return f"{value:,}" if isinstance(value, (int, float)) else "does not compile" if value else "-"
+
+
+def better(rows, recipe, board):
+    """Names of the rows that have both a higher accuracy than ``recipe``, beyond one standard error, and fewer cycles on ``board``."""
+    own = [row for row in rows if row["recipe"] == recipe and not isinstance(row["cycles"][board], str)]
+    return [row["recipe"] for row in rows for mine in own if row["mode"] == mine["mode"] and not isinstance(row["cycles"][board], str)
+            and row["int_top1"] > mine["int_top1"] + mine["stderr"] and row["cycles"][board] < mine["cycles"][board]]
+
+
+def _dominance(rows):
+    lines = []
+    for recipe in ("alloy", "alloy_a8"):
+        found = {board: better(rows, recipe, board) for board in rows[0]["board"]}
+        if any(row["recipe"] == recipe for row in rows):
+            lines.append(f"Both more accurate than `{recipe}` (beyond one standard error) and faster: "
+                         + "; ".join(f"on {board} {', '.join(names) or 'none'}" for board, names in found.items()) + ".\n")
+    return lines
 
 
 def markdown(rows):
@@ -30,4 +47,5 @@ def markdown(rows):
                 row["recipe"], row["mode"], f"{row['int_top1']:.2f}", f"{row['fake_top1']:.2f}", f"{row['stderr']:.2f}", f"{row['agree']:.1f}",
                 f"{row['bits_per_weight']:.2f}", *(f"{row[key + '_bytes'] / 1024:,.0f}" for key in ("weight", "compressed", "entropy")),
                 str(row["act_bits"]), *boards, row["note"]]) + " |")
+        lines += ["", *_dominance(part)]
     return "\n".join(lines) + "\n"

@@ -27,12 +27,13 @@ class Request:
 @dataclass
 class Plan:
     """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the activations; ``levels`` and
-    ``single_scale`` as for :class:`quant.net.QuantNet`."""
+    ``single_scale`` as for :class:`quant.net.QuantNet`, ``penalty`` as for :func:`quant.qat.fine_tune`."""
     schemes: dict
     bits: int
     codebooks: dict = field(default_factory=dict)
     levels: int = None
     single_scale: bool = False
+    penalty: object = None
 
     def net(self, graph, **options):
         """The :class:`QuantNet` of this plan, not calibrated."""

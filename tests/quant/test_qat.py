@@ -1,5 +1,10 @@
 """Training: it lowers the loss, resumes where it was cut off, and is deterministic."""
 
+import os
+from pathlib import Path
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +12,8 @@ import torch
 from quant import QuantNet, Ratio, example, trace
 from quant.ptq import reconstruct
 from quant.qat import Training, fine_tune
+from quant.recipes.ios_pot import distribution_loss
+from sim import golden
 
 SETTINGS = Training(epochs=2, batch=32, rate=1e-3, average=0.5)
 
@@ -41,6 +48,33 @@ def test_training_helps_and_repeats(task):
     assert (answers(nets[0], tests) == answers(nets[1], tests)).all()
 
 
+def test_reassignment_and_penalty(task, tmp_path):
+    """Number systems are chosen anew from the weights as they are, until they are frozen, and a checkpoint remembers them."""
+    model, images, tests, labels = task
+    net, asked, penalties = fresh(model, images), [], []
+    start = {name: scheme.copy() for name, scheme in net.schemes.items()}
+
+    def other(graph):
+        asked.append(graph)
+        return {name: scheme[::-1].copy() for name, scheme in net.schemes.items()}
+
+    def penalty(net):
+        penalties.append(distribution_loss(net, 1e-2))
+        return penalties[-1]
+    settings = Training(epochs=3, batch=64, rate=1e-3, average=0.5, reassign=1)
+    fine_tune(net, model, tests, labels, settings, assignment=other, penalty=penalty, checkpoint=tmp_path / "c.pt")
+    assert len(asked) == 1 and all((net.schemes[name] == scheme[::-1]).all() for name, scheme in start.items())
+    assert any((layer.weight != net.graph.layers[i].weight).any() for i, layer in enumerate(asked[0].layers) if layer.kind == "conv")
+    assert len(penalties) == 6 and all(float(p.detach()) > 0 and p.requires_grad for p in penalties)
+    again = fresh(model, images)
+    fine_tune(again, model, tests, labels, settings, assignment=other, checkpoint=tmp_path / "c.pt")
+    assert all((again.schemes[name] == net.schemes[name]).all() for name in start)
+    assert (answers(again, tests) == answers(net, tests)).all()
+    network, codes = net.export(), tests[:8].astype(int)
+    expected, exact = golden.run(network, codes), net.codes(codes)
+    assert all((expected[name] == exact[name]).all() for name in expected)
+
+
 def test_resumes_from_its_checkpoint(task, tmp_path):
     model, images, tests, labels = task
     whole, cut = fresh(model, images), fresh(model, images)
@@ -58,3 +92,16 @@ def test_resumes_from_its_checkpoint(task, tmp_path):
     assert epochs == [2]
     assert torch.allclose(answers(whole, tests), answers(again, tests), atol=1e-5)
     assert np.isfinite(answers(again, tests).numpy()).all()
+
+
+@pytest.mark.slow
+def test_data_parallel(tmp_path):
+    """Two processes that share every batch end where one does, up to the order of additions, and agree with each other."""
+    script = [str(Path(__file__).parent / "parallel.py"), str(tmp_path)]
+    alone, together = [sys.executable], [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for command in (alone, together):
+        done = subprocess.run(command + script, cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, first, second = (np.load(tmp_path / f"{name}.npy") for name in ("1-0", "2-0", "2-1"))
+    assert (first == second).all()
+    assert np.abs(one - first).max() < 0.02 * np.abs(one).max() and np.mean(np.abs(one - first)) < 1e-3
