@@ -16,6 +16,7 @@ from .pe_dsp import DspPE
 from .pe_lut import LutPE
 from .share import Library
 from .synth import synthesize
+from .table import CodeTable
 from .top import to_verilog
 
 __all__ = ["measure", "main"]
@@ -43,6 +44,14 @@ Huffman codes of at most {LONGEST} bits; each lane decodes one nibble in each cy
 | board | lanes | bits per lane and beat | LUT | FF | LUT per lane | LUT share |
 |---|---|---|---|---|---|---|
 """
+TABLES = """
+## Tables of codes
+
+Two tables of 256 codes behind every requantizer (levels of activations that are not uniform).
+
+| board | LUT | FF | requantizers | LUT of all | LUT share |
+|---|---|---|---|---|---|
+"""
 
 
 def measure(component, family):
@@ -59,7 +68,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m rtl.study", description=__doc__)
     parser.add_argument("--out", default="docs/results/blocks.md", help="page to write")
     args = parser.parse_args(arguments)
-    elements, decoders = [], []
+    elements, decoders, tables = [], [], []
     for board in map(boards.get, BOARDS):
         for name, make, config in (("LUT, shift_add", LutPE, replace(board.config, lut_form="shift_add")),
                                    ("LUT, product_lookup", LutPE, replace(board.config, lut_form="product_lookup")), ("DSP", DspPE, board.config)):
@@ -73,8 +82,12 @@ def main(arguments=None):
             used, _ = measure(WeightDecoder(config), board.family)
             decoders.append(f"| {board.name} | {config.decode_lanes} | {width} | {used['lut']} | {used['ff']} | "
                             f"{used['lut'] / config.decode_lanes:.0f} | {used['lut'] / board.budget['lut']:.1%} |")
+        config = replace(board.config, tables=2)
+        used, _ = measure(CodeTable(config), board.family)
+        lut = used["lut"] * config.slots
+        tables.append(f"| {board.name} | {used['lut']} | {used['ff']} | {config.slots} | {lut} | {lut / board.budget['lut']:.1%} |")
     with replacing(args.out) as partial:
-        partial.write_text(HEAD + "\n".join(elements) + "\n" + DECODER + "\n".join(decoders) + "\n")
+        partial.write_text(HEAD + "\n".join(elements) + "\n" + DECODER + "\n".join(decoders) + "\n" + TABLES + "\n".join(tables) + "\n")
     print(f"written to {args.out}")
     return 0
 

@@ -12,7 +12,7 @@ from spec.commands import Opcode, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Conv, Network, Tensor
-from spec.numerics import Scheme
+from spec.numerics import Scheme, levels
 from tests.networks import random_config, random_network
 
 TINY = dict(act_depth=24, weight_depth=24, tap_depth=12)
@@ -129,3 +129,25 @@ def test_wrong_configuration_is_refused():
     other = EngineConfig.from_dict({**CONFIG.to_dict(), "ports": 2})
     with pytest.raises(AlloyError, match="compile it again"):
         command_model.run(program, other, np.zeros((3, 4, 4), int))
+
+
+@pytest.mark.parametrize("scheme, share", [(Scheme.FIXED2, 0.5), (Scheme.FIXED3, 0.8), (Scheme.FIXED4, 1.0)])
+def test_coded_weights_are_smaller_and_the_same(scheme, share):
+    """2- and 3-bit filters take less memory and traffic; the decoded weights give the same codes."""
+    rng = np.random.default_rng(int(scheme))
+    weight = rng.choice(levels(scheme), (24, 32, 3, 3)).astype(np.int16)
+    config = EngineConfig.from_dict(CONFIG.to_dict() | {"ic": 8, "lut_filters": 0, "acc_width": 24, "ports": 2, "act_depth": 256,
+                                                        "weight_depth": 256, "tap_depth": 36})
+    coded = EngineConfig.from_dict(config.to_dict() | {"decode_lanes": 16})
+    tensors = {n: Tensor(name=n, channels=c, height=4, width=4, bits=4) for n, c in (("image", 32), ("out", 24))}
+    node = Conv(name="c", input="image", output="out", weight=weight, scheme=np.full(24, scheme), mult=np.full(24, 3, np.int32),
+                bias=np.zeros(24, np.int64), shift=8, lo=0, hi=15, padding=(1, 1))
+    network = Network(name="n", input="image", output="out", tensors=tensors, nodes=[node])
+    codes = rng.integers(0, 16, (1, 32, 4, 4))
+    sizes = []
+    for c in (config, coded):
+        program = compile(network, c)
+        loads = [f for f in map(unpack, program.commands) if f["opcode"] == Opcode.LOAD_WEIGHTS]
+        sizes.append(sum(f["beats"] or f["count"] * c.weight_beats for f in loads))
+        assert (command_model.run(program, c, codes[0])["out"] == golden.run(network, codes)["out"][0]).all()
+    assert sizes[1] <= share * sizes[0], sizes
