@@ -13,6 +13,7 @@ from spec.errors import AlloyError
 from spec.numerics import Scheme
 
 from . import files
+from .equalize import equalize
 from .graph import trace
 from .net import QuantNet
 from .ptq import reconstruct
@@ -53,8 +54,9 @@ def load(name, folder=None):
     folder = Path(folder or FOLDER / name)
     model = files.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
     images, labels = _images(folder / "images.npz")
-    net = QuantNet(trace(model, images.shape[1:]))
-    reconstruct(net, calibration(name, folder))
+    known = calibration(name, folder)
+    net = QuantNet(equalize(trace(model, images.shape[1:]), torch.from_numpy(known).float() / 255))
+    reconstruct(net, known)
     return Example(model, net, images, labels)
 
 

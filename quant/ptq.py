@@ -16,11 +16,13 @@ from torch.nn import functional as F
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
 
-__all__ = ["reconstruct", "fit_levels", "round_weights", "search_scales", "search_range", "rounded", "columns", "level_tables", "nearest"]
+__all__ = ["RULES", "reconstruct", "fit_levels", "round_weights", "search_scales", "search_range", "rounded", "columns", "level_tables", "nearest"]
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
 RIDGES = (0.05, 0.5, 5.0)       # the same, of the real minimum: small ones follow the images closely
+BEYOND = 1e-4           # share of the values that a percentile leaves out
+RULES = ("mse", "minmax", "percentile")
 BLOCK = 128             # columns that are rounded between two updates of the rest
 
 
@@ -118,10 +120,19 @@ def round_weights(weight, scale, schemes, hessian, codebook=None):
     return back
 
 
-def search_range(value, target, zero, top, tries=48):
-    """Scale at which the codes of ``value`` come closest to ``target``."""
-    low, high = max(float(-value.min()), 0.0) / max(zero, 1), max(float(value.max()), 0.0) / max(top - zero, 1)
+def search_range(value, target, zero, top, tries=48, rule="mse"):
+    """Scale of the codes 0..top for ``value``.
+
+    ``rule``: "mse", that at which the codes come closest to ``target``; "minmax", that which just holds every value; "percentile", that which
+    holds all but :data:`BEYOND` of them at each end.
+    """
+    ends = value.min(), value.max()
+    if rule == "percentile":
+        ends = value.kthvalue(1 + int(BEYOND * (len(value) - 1)))[0], value.kthvalue(len(value) - int(BEYOND * (len(value) - 1)))[0]
+    low, high = max(-float(ends[0]), 0.0) / max(zero, 1), max(float(ends[1]), 0.0) / max(top - zero, 1)
     full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
+    if rule != "mse":
+        return full
     for factor in np.linspace(0.15, 1.05, tries):
         step = full * float(factor)
         codes = torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
@@ -146,19 +157,22 @@ def fit_levels(codes, count, rounds=20):
 
 
 @torch.no_grad()
-def reconstruct(net, images, *, seed=0, weights=True, report=None):
+def reconstruct(net, images, *, seed=0, weights=True, ranges="mse", report=None):
     """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
 
     Parameters
     ----------
     images : input codes uint8 (N, C, H, W) to calibrate with.
     weights : False rounds to nearest instead.
+    ranges : rule for the scales of activations (:func:`search_range`).
     report : called with (index, layer name) as layers are finished.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.shape[1:] != net.graph.shapes[net.graph.input] or not len(images):
         shape = "x".join(map(str, net.graph.shapes[net.graph.input]))
         raise AlloyError(f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 {shape}")
+    if ranges not in RULES:
+        raise AlloyError(f"there is no rule {ranges!r} for ranges: choose {', '.join(RULES)}")
     generator = torch.Generator().manual_seed(seed)
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
     real, fake = {net.graph.input: start}, {net.graph.input: start}
@@ -179,7 +193,9 @@ def reconstruct(net, images, *, seed=0, weights=True, report=None):
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
             flat, goal = out.flatten(), exact.flatten()
             pick = torch.randint(len(flat), (200_000,), generator=generator)
-            step = search_range(flat[pick], goal[pick], zero, top)
+            if ranges == "minmax":      # the extremes themselves
+                pick[:2] = torch.stack([flat.argmin(), flat.argmax()])
+            step = search_range(flat[pick], goal[pick], zero, top, rule=ranges)
             step = 2.0 ** round(float(np.log2(step))) if net.single_scale else step
             net.steps[layer.output].fill_(float(np.log2(step)))
             codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from quant import QuantNet, Ratio, trace
-from quant.ptq import columns, reconstruct, round_weights, search_scales
+from quant.ptq import RULES, columns, reconstruct, round_weights, search_range, search_scales
 from sim import golden
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
@@ -96,3 +96,22 @@ def test_same_seed_same_network():
         reconstruct(net, images)
         nets.append(net.export())
     assert all((a.weight == b.weight).all() and (a.bias == b.bias).all() and (a.mult == b.mult).all() for a, b in zip(nets[0].nodes, nets[1].nodes))
+
+
+def test_ranges():
+    """min-max holds everything, a percentile all but the largest, least squares has the least error."""
+    torch.manual_seed(0)
+    value = torch.cat([torch.randn(50_000), torch.tensor([40.0, -3.0])])
+    for zero, top in ((128, 255), (16, 31)):
+        steps = {rule: search_range(value, value, zero, top, rule=rule) for rule in RULES}
+
+        def error(step):
+            return float(((torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top) - zero) * step - value).square().mean())
+        assert steps["minmax"] == pytest.approx(40 / (top - zero)) and steps["percentile"] < steps["minmax"] / 5
+        assert error(steps["mse"]) <= min(error(steps["minmax"]), error(steps["percentile"])) * 1.05
+    assert search_range(torch.zeros(9), torch.zeros(9), 0, 31, rule="percentile") > 0
+
+
+def test_unknown_range():
+    with pytest.raises(AlloyError, match="no rule 'best' for ranges: choose mse, minmax, percentile"):
+        reconstruct(QuantNet(trace(torch.nn.Conv2d(1, 1, 1), (1, 3, 3))), np.zeros((1, 1, 3, 3), np.uint8), ranges="best")
