@@ -133,7 +133,7 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
     full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
     if rule != "mse":
         return full
-    for factor in np.linspace(0.15, 1.05, tries):
+    for factor in np.geomspace(0.03, 1.05, tries):
         step = full * float(factor)
         codes = torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
         error = float(((codes - zero) * step - target).square().sum())
