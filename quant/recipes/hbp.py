@@ -26,7 +26,7 @@ def _sensitivity(layer, statistics):
     trace = torch.einsum("gnk,gnf->gf", statistics.windows.square(), statistics.gradients.square()) / statistics.windows.shape[1]
     out = np.zeros((len(flat), len(BITS)))
     for column, bits in enumerate(BITS):
-        change = flat - rounded(flat, np.full(len(flat), bits))[1]
+        change = flat - rounded(flat, np.full(len(flat), bits), steps=20)[1]
         out[:, column] = (trace.reshape(-1) * change.square().sum(1)).numpy()
     return out
 

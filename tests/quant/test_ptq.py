@@ -114,4 +114,4 @@ def test_ranges():
 
 def test_unknown_range():
     with pytest.raises(AlloyError, match="no rule 'best' for ranges: choose mse, minmax, percentile"):
-        reconstruct(QuantNet(trace(torch.nn.Conv2d(1, 1, 1), (1, 3, 3))), np.zeros((1, 1, 3, 3), np.uint8), ranges="best")
+        reconstruct(QuantNet(trace(nn.Sequential(nn.Conv2d(1, 1, 1)), (1, 3, 3))), np.zeros((1, 1, 3, 3), np.uint8), ranges="best")
