@@ -157,21 +157,22 @@ def fit_levels(codes, count, rounds=20):
 
 
 @torch.no_grad()
-def reconstruct(net, images, *, seed=0, weights=True, ranges="mse", report=None):
+def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
     """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
 
     Parameters
     ----------
     images : input codes uint8 (N, C, H, W) to calibrate with.
     weights : False rounds to nearest instead.
-    ranges : rule for the scales of activations (:func:`search_range`).
+    ranges : rule for the scales of activations (:func:`search_range`). If None, min-max for codes of 8 bits, whose steps are fine and whose
+        largest values matter, and least squares for fewer bits.
     report : called with (index, layer name) as layers are finished.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.shape[1:] != net.graph.shapes[net.graph.input] or not len(images):
         shape = "x".join(map(str, net.graph.shapes[net.graph.input]))
         raise AlloyError(f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 {shape}")
-    if ranges not in RULES:
+    if ranges not in (None, *RULES):
         raise AlloyError(f"there is no rule {ranges!r} for ranges: choose {', '.join(RULES)}")
     generator = torch.Generator().manual_seed(seed)
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
@@ -193,9 +194,10 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges="mse", report=None)
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
             flat, goal = out.flatten(), exact.flatten()
             pick = torch.randint(len(flat), (200_000,), generator=generator)
-            if ranges == "minmax":      # the extremes themselves
+            rule = ranges or ("minmax" if net.bits[layer.output] == 8 else "mse")
+            if rule == "minmax":        # the extremes themselves
                 pick[:2] = torch.stack([flat.argmin(), flat.argmax()])
-            step = search_range(flat[pick], goal[pick], zero, top, rule=ranges)
+            step = search_range(flat[pick], goal[pick], zero, top, rule=rule)
             step = 2.0 ** round(float(np.log2(step))) if net.single_scale else step
             net.steps[layer.output].fill_(float(np.log2(step)))
             codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top)
