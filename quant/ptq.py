@@ -198,7 +198,7 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
             if rule == "minmax":        # the extremes themselves
                 pick[:2] = torch.stack([flat.argmin(), flat.argmax()])
             step = search_range(flat[pick], goal[pick], zero, top, rule=rule)
-            step = 2.0 ** round(float(np.log2(step))) if net.single_scale else step
+            step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
             net.steps[layer.output].fill_(float(np.log2(step)))
             codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top)
             if layer.output in net.tables:
