@@ -168,7 +168,7 @@ def test_hierarchy_is_counted():
     lines = []
     result = synthesize(LEAF + PAIR, "pair", "xc7", report=lines.append)
     assert result["total"] == {"lut": 16, "ff": 16, "dsp": 0, "bram36": 0, "uram": 0}
-    assert result["modules"]["leaf"] == {"own": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}, "cells": 16, "count": 2,
+    assert result["modules"]["leaf"] == {"own": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}, "cells": 16, "count": 2, "depth": 1,
                                          "all": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}}
     assert len(lines) == 2
 

@@ -40,11 +40,13 @@ def test_training_helps_and_repeats(task):
     nets, losses = [], []
     for _ in range(2):
         net = fresh(model, images)
+        with torch.no_grad():
+            net.biases[net.graph.layers[-1].name] += torch.linspace(-4, 4, 10)      # something to mend
         losses.append([])
-        fine_tune(net, model, tests, labels, Training(epochs=6, batch=32, rate=1e-3, average=0.5, shift=0),
+        fine_tune(net, model, tests, labels, Training(epochs=6, batch=32, rate=1e-2, average=0.5, shift=0),
                   report=lambda epoch, epochs, loss: losses[-1].append(loss))
         nets.append(net)
-    assert losses[0] == losses[1] and losses[0][-1] < losses[0][0]
+    assert losses[0] == losses[1] and losses[0][-1] < 0.8 * losses[0][0]
     assert (answers(nets[0], tests) == answers(nets[1], tests)).all()
 
 
