@@ -310,6 +310,8 @@ class Emitter:
             records[slot] = pack_record(PARAM_FIELDS, {
                 "bias": bias, "mult": mult, "lane": position % c.ic, "valid": 1, "join": int(joined),
                 "second": position // c.ic - tile.group}, PARAM_BYTES)
+            if joined:
+                records[slot + 1] = pack_record(PARAM_FIELDS, {"mult": mult}, PARAM_BYTES)
         # k-word: nibble slot*ic + channel.
         order = words.reshape(taps, depth, c.ic, c.slots).transpose(0, 1, 3, 2).reshape(taps * depth, c.slots * c.ic)
         return order, b"".join(records)

@@ -25,11 +25,11 @@ def prove(op, channel, digits, ones, mult, bias, config):
         raise AlloyError(f"{where} can reach {worst}, more than the {config.acc_width}-bit accumulator holds: raise acc_width to "
                          f"{int(worst).bit_length() + 1} or use smaller weights")
     scale = 1 + (1 << config.act_digit_bits) if wide else 1
+    joined = 1 << config.joined_width - 1
+    if min(low) * scale < -joined or max(high) * scale >= joined:
+        raise AlloyError(f"{where} can reach {max(-min(low), max(high)) * scale} after its pixel digits are joined, more than the requantizer "
+                         f"of {config.dsp_device} takes: use smaller weights or fewer activation bits")
     total = [sum(v << 4 * i for i, v in enumerate(side)) * scale for side in (low, high)]
-    joined = 1 << (27 if config.dsp_device == "dsp48e2" else 25) - 1
-    if total[0] < -joined or total[1] >= joined:
-        raise AlloyError(f"{where} can reach {max(-total[0], total[1])} after its digits are joined, more than the requantizer of "
-                         f"{config.dsp_device} takes: use fewer weight bits")
     extreme = [np.int64(t) * mult + bias for t in total] + [total[1] * mult + bias + op.res_mult * 255]
     if max(abs(int(e)) for e in extreme) >= 1 << SUM_BITS - 1 or abs(bias) >= 1 << SUM_BITS - 1:
         raise AlloyError(f"{where} overflows the {SUM_BITS}-bit requantizer: use a smaller multiplier")

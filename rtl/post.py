@@ -1,4 +1,4 @@
-"""Post unit: joins digit slots, requantizes, adds the residual, and writes codes to the activation memories.
+"""Post unit: joins digits, requantizes, adds the residual, and writes codes to the activation memories.
 
 One pixel and channel group per cycle. Rows come from the array's FIFO; the pipeline behind it never stalls, because the
 gather port always serves it and its writes always win.
@@ -12,17 +12,12 @@ from .banks import GATHER_LATENCY
 from .delay import delay
 from .layouts import COMMAND, PARAM, codes_layout, place_layout, view_of, write_layout
 from .locate import Locator
-from .requant import LATENCY, RES_DELAY, Requant
+from .requant import LATENCY, Requant
 from .share import place
 from . import table
 from .table import CodeTable, table_members
 
-__all__ = ["Post", "join_bits"]
-
-
-def join_bits(config):
-    """Width of a joined accumulator: the wide port of the device's multiplier."""
-    return 27 if config.dsp_device == "dsp48e2" else 25
+__all__ = ["Post"]
 
 
 class Post(wiring.Component):
@@ -44,7 +39,7 @@ class Post(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        width = join_bits(c)
+        width = c.joined_width
         lanes = range(c.ic)
         m.submodules.out = out = Locator(c)
         m.submodules.res = res = Locator(c)
@@ -56,7 +51,7 @@ class Post(wiring.Component):
         y, x = Signal(16), Signal(16)
         visit, inside, leave, last_row, pixel_done, row_end = (Signal() for _ in range(6))
         # gather (3) and select (1) put the residual beside the accumulator, which waits for it.
-        before = GATHER_LATENCY + 1 - RES_DELAY
+        before = GATHER_LATENCY + 1
         stages = before + LATENCY + (table.LATENCY if c.tables else 0)
         flight = 1 + stages + 2
         left = Signal(range(flight + 2))
@@ -137,16 +132,14 @@ class Post(wiring.Component):
         m.d.comb += [self.gather_en.eq(beat & run.residual), self.gather.mem.eq(run.mem_res), self.gather.bank.eq(res.bank),
                      self.gather.addr.eq(res.addr + second_group)]
 
-        codes = []
-        for s in range(c.slots):
-            unit = Requant(width)
+        codes, units = [], [Requant(width, joins=s % 2 == 0 and s + 1 < c.dsp_filters) for s in range(c.slots)]
+        for s, unit in enumerate(units):
             place(m, f"requant{s}", unit, platform)
-            joined = Signal(signed(width), name=f"joined{s}")
-            odd = accs[s + 1] if s + 1 < c.slots else 0
-            m.d.sync += joined.eq(accs[s] + Mux(params[s].join, odd << 4, 0))
+            if unit.joins:
+                m.d.comb += [unit.join.eq(params[s].join), unit.high.eq(units[s + 1].product)]
             code = Signal(8, name=f"res_code{s}")
             m.d.sync += code.eq(Mux(run.residual, Array(self.gathered[i] for i in lanes)[params[s].lane[:_index_bits(c.ic)]], 0))
-            m.d.comb += [unit.acc.eq(delay(m, joined, before - 2)), unit.res.eq(code), unit.mult.eq(params[s].mult),
+            m.d.comb += [unit.acc.eq(delay(m, accs[s], before - 1)), unit.res.eq(code), unit.mult.eq(params[s].mult),
                          unit.res_mult.eq(run.res_mult), unit.bias.eq(params[s].bias), unit.shift.eq(run.shift),
                          unit.lo.eq(run.lo), unit.hi.eq(run.hi)]
             codes.append(unit.code)

@@ -16,7 +16,7 @@ from spec.coding import decode
 from spec.commands import (PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, unpack,
                            unpack_record)
 from spec.errors import AlloyError
-from spec.numerics import pot_value
+from spec.numerics import DIGIT_BITS, pot_value
 
 __all__ = ["CommandModel", "run"]
 
@@ -322,7 +322,9 @@ class CommandModel:
                     self.acc[d] += (digit @ values.T).astype(np.int64) - ones
                 word += 1
         self._fits(cmd, "accumulator", self.acc[:, live], c.acc_width)
-        return self.acc[0] + (self.acc[1] << c.act_digit_bits if cmd["wide"] else 0), live
+        sums = self.acc[0] + (self.acc[1] << c.act_digit_bits if cmd["wide"] else 0)
+        self._fits(cmd, "sum of two pixel digits", sums[live], c.joined_width)
+        return sums, live
 
     @staticmethod
     def _fits(cmd, what, values, bits):
@@ -361,9 +363,11 @@ class CommandModel:
                 continue
             if p["second"] and not cmd["straddle"]:
                 raise AlloyError(f"layer {cmd['tag']} slot {slot} writes a second group, but its command has no straddle")
-            value = acc[:, slot] + (acc[:, slot + 1] * 16 if p["join"] else 0)
-            self._fits(cmd, "sum of a joined pair", value, 27 if c.dsp_device == "dsp48e2" else 25)
-            value = value * p["mult"] + p["bias"]
+            value = acc[:, slot] * p["mult"] + p["bias"]
+            if p["join"]:
+                if slot % 2 or slot + 1 >= c.dsp_filters:
+                    raise AlloyError(f"layer {cmd['tag']} joins slot {slot} to the next: pairs begin at even DSP slots")
+                value = value + (acc[:, slot + 1] * self.params[cmd["param_base"] + slot + 1]["mult"] << DIGIT_BITS)
             if res is not None:
                 code = self.act[cmd["mem_res"], res[0], res[1] + p["second"], p["lane"]].astype(np.int64)
                 if (code == EMPTY).any():

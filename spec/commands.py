@@ -161,8 +161,9 @@ TAP_FIELDS = {f.name: f for f in _tap}
 _param, _last = _lay(0, [
     ("bias", -64, "sum of bias, half, zero points and one's-complement terms; 48 bits used"),
     ("mult", 16, "requantizer multiplier"), ("lane", 8, "output channel within the group"),
-    ("valid", 1, "the slot's result is an output (false for the odd half of a joined pair)"),
-    ("join", 1, "result is this slot plus 16 times the next"), ("second", 1, "output lies in the second group"),
+    ("valid", 1, "the slot's result is an output (false for the odd half of a joined pair, which has a multiplier alone)"),
+    ("join", 1, "result is this slot (even, DSP) plus 16 times the next, each times its own multiplier"),
+    ("second", 1, "output lies in the second group"),
     ("reserved", 37, "zero")])
 assert _last == 8 * PARAM_BYTES
 PARAM_FIELDS = {f.name: f for f in _param}

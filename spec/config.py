@@ -99,6 +99,11 @@ class EngineConfig:
         return self.dsp_filters + self.lut_filters
 
     @property
+    def joined_width(self):
+        """Bits of the sum of two pixel digits, signed: the wide port of a requantizer's multiplier."""
+        return 27 if self.dsp_device == "dsp48e2" else 25
+
+    @property
     def port_bytes(self):
         return self.port_bits // 8
 

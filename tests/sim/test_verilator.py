@@ -9,6 +9,8 @@ from sim import golden, verilator
 from sim.compare import first_difference
 from spec.commands import Error, Opcode, unpack
 from spec.errors import AlloyError
+from spec.network import Conv, Network, Tensor
+from spec.numerics import Scheme
 from tests.networks import random_config, random_network
 
 CONFIGS = {
@@ -68,10 +70,30 @@ def test_random_networks(engines, name):
     assert sum(check(engines(name), seed, stall=(0, 0.3, 0.7)[seed % 3]) for seed in range(24)) > 12
 
 
+def test_sums_that_fit_no_multiplier(engines):
+    """Filters of two digits whose sum is wider than any port of a multiplier: the digits are joined behind it."""
+    config, model = engines("dsp48e2")
+    channels = config.ic * (config.act_depth // -(-15 // config.pixels))
+    codes = np.random.default_rng(1).integers(0, 256, (3, channels, 3, 5))
+    codes[0], codes[1] = 255, 0
+    weight = np.full((4, channels, 3, 5), 119, np.int16)
+    weight[1], weight[2, ::2], weight[3] = -119, -119, np.random.default_rng(2).integers(-119, 120, weight[3].shape)
+    assert 119 * 255 * weight[0].size > 1 << config.joined_width - 1
+    layer = Conv(name="fc", input="image", output="out", weight=weight, scheme=np.full(4, Scheme.FIXED8, np.uint8), mult=np.full(4, 60001, np.int32),
+                 bias=np.array([-5 << 34, 255 << 34, 99 << 34, 7], np.int64), shift=34, lo=0, hi=255)
+    tensors = {t.name: t for t in (Tensor(name="image", channels=channels, height=3, width=5, bits=8, zero=3),
+                                   Tensor(name="out", channels=4, height=1, width=1, bits=8))}
+    network = Network(name="long", input="image", output="out", tensors=tensors, nodes=[layer])
+    program = compile(network, config)
+    expected = golden.run(network, codes)["out"]
+    assert len(np.unique(expected)) > 5
+    for run_, codes_ in zip(model.run(program, codes, watchdog=5000, limit=3_000_000).runs, expected):
+        assert run_.done and (program.unpack("out", run_.regions[0]) == codes_).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_more_configurations(engines, name):
-    from spec.numerics import Scheme
     schemes = [Scheme.POT4] if name == "lut_only" else None
     assert sum(check(engines(name), seed, stall=(0, 0.3)[seed % 2], schemes=schemes) for seed in range(40)) > 20
 
