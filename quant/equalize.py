@@ -4,6 +4,8 @@ A channel divided by s where it is made (the filter's multiplier and bias) and m
 nothing in floating point, ReLU included (Nagel et al., ICCV 2019, equation 7). ``s = (range / largest range) ** share``: a share of 1 makes the
 steps of all channels fit, but spreads the weights in the filters that read them (Xiao et al., SmoothQuant, ICML 2023, equation 4). Which share
 is best is measured, for every group of tensors that are scaled alike, by the error at the outputs of the layers that read it.
+The range of a channel holds all its values; behind a ReLU and with fewer than 8 bits it is the one whose codes come closest to them, because
+every channel gains by clipping at another place.
 """
 
 from dataclasses import replace
@@ -19,11 +21,24 @@ SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 POSITIONS, FILTERS = 2048, 64      # kernel windows and filters of a layer that are tried
 SMALLEST = 2.0 ** -6        # of s: channels that are (almost) dead need no finer steps
 BATCH = 20
+CLIPS = np.geomspace(1.0, 0.1, 24)      # of a channel's peak
 
 
-def _ranges(graph, images):
-    """Largest magnitude of every channel of every tensor: {name: (C,)}."""
-    ranges = {}
+def _clips(values, peak, bits):
+    """The range of each channel at which ``bits`` bits come closest to its ``values`` (C, N), which are not negative: (C,)."""
+    top, least, best = (1 << bits) - 1, torch.full_like(peak, float("inf")), peak.clone()
+    for factor in CLIPS:
+        step = (peak * factor / top).clamp_min(1e-30)[:, None]
+        error = (torch.floor(values / step + 0.5).clamp_max(top) * step - values).square().sum(1)
+        best = torch.where(error < least, peak * factor, best)
+        least = torch.minimum(error, least)
+    return best
+
+
+def _ranges(graph, images, bits, generator):
+    """Range of every channel of every tensor: {name: (C,)}; ``bits`` of those behind a ReLU."""
+    ranges, values = {}, {}
+    share = -(-POSITIONS * BATCH // len(images))
     last = {name: i for i, layer in enumerate(graph.layers) for name in (layer.input, layer.residual) if name}
     for at in range(0, len(images), BATCH):
         tensors = {graph.input: images[at:at + BATCH]}
@@ -32,10 +47,14 @@ def _ranges(graph, images):
             tensors[layer.output] = out
             peak = out.abs().amax((0, 2, 3))
             ranges[layer.output] = torch.maximum(ranges.get(layer.output, peak), peak)
+            if layer.relu and bits < 8:
+                flat = out.transpose(0, 1).flatten(1)
+                picks = torch.randperm(flat.shape[1], generator=generator)[:share]
+                values.setdefault(layer.output, []).append(flat[:, picks])
             for name in {layer.input, layer.residual} - {None}:
                 if last[name] <= index:
                     del tensors[name]
-    return ranges
+    return ranges | {name: _clips(torch.cat(parts, 1), ranges[name], bits) for name, parts in values.items()}
 
 
 def _classes(graph):
@@ -85,11 +104,12 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
 
     Parameters
     ----------
-    images : real inputs (N, C, H, W) that show the ranges. A channel that later exceeds its range by more than the others do is clipped.
+    images : real inputs (N, C, H, W) that show the ranges.
     weight_bits, act_bits : for which the shares are chosen; signed tensors have 8 bits.
     """
-    layers, ranges = [replace(layer) for layer in graph.layers], _ranges(graph, images)
-    windows = _windows(graph, images[:BATCH], torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    layers, ranges = [replace(layer) for layer in graph.layers], _ranges(graph, images, act_bits, generator)
+    windows = _windows(graph, images[:BATCH], generator)
     signed = {layer.output for layer in graph.layers if not layer.relu}
     for names in _classes(graph):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
@@ -100,6 +120,7 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
         for layer in layers:
             if layer.kind == "conv" and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale
+                layer.cap = None if layer.cap is None else layer.cap / scale[:, None, None]
             if layer.kind == "conv" and layer.input in names:
                 layer.weight = _scaled(layer, scale)
     return replace(graph, layers=layers)

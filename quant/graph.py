@@ -18,7 +18,7 @@ SUPPORTED = "Conv2d, BatchNorm2d, ReLU, ReLU6, addition, MaxPool2d, AvgPool2d, A
 class Layer:
     """One layer of the float graph. ``weight`` (F, C / groups, kh, kw) and ``bias`` (F,) have the batch norm folded in.
 
-    ``cap`` is the upper bound of a ReLU6.
+    ``cap`` (F, 1, 1) is the upper bound of a ReLU6, of each channel.
     """
     kind: str                   # "conv", "max" or "avg"
     name: str
@@ -31,7 +31,7 @@ class Layer:
     bias: torch.Tensor = None
     residual: str = None
     relu: bool = False
-    cap: float = None
+    cap: torch.Tensor = None
     groups: int = 1
 
     @property
@@ -52,7 +52,9 @@ class Layer:
     def finish(self, x, residual=None):
         """Addition and ReLU."""
         x = x if residual is None else x + residual
-        return torch.clamp(x, 0, self.cap) if self.relu else x
+        if not self.relu:
+            return x
+        return F.relu(x) if self.cap is None else torch.minimum(F.relu(x), self.cap.to(x))
 
 
 @dataclass(eq=False)
@@ -138,7 +140,8 @@ def _add(node, module, layers, where, shapes, uses):
     elif isinstance(module, (nn.ReLU, nn.ReLU6)) or call in (torch.relu, nn.functional.relu, nn.functional.relu6, "relu"):
         if before is None or before.kind != "conv" or not alone:
             raise AlloyError(f"layer {node.name} is a ReLU that does not directly follow a convolution: {SUPPORTED}")
-        before.relu, before.cap = True, 6.0 if isinstance(module, nn.ReLU6) or call is nn.functional.relu6 else None
+        six = isinstance(module, nn.ReLU6) or call is nn.functional.relu6
+        before.relu, before.cap = True, torch.full((len(before.weight), 1, 1), 6.0) if six else None
         where[node.name] = source
         return
     elif call in (operator.add, torch.add, operator.iadd, "add") and len(sources) == 2:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
-from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX, Conv, Network, Pool, Tensor
+from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX, Conv, Network, Pool, Tensor, worst_case
 from spec.numerics import Scheme, nearest_level, requantize, round_shift
 
 from .assign import Ratio, assign
@@ -94,6 +94,13 @@ class QuantNet(nn.Module):
             return torch.tensor(self.input_scale)
         return self.step(layer.input) if layer.kind == "max" else torch.exp2(self.steps[name])
 
+    def top(self, layer):
+        """The largest code of a layer's output: that of its bits, or of the least bound of a ReLU6."""
+        top = (1 << self.bits[layer.output]) - 1
+        if layer.cap is None:
+            return top
+        return max(1, min(top, int(np.floor(float(layer.cap.min()) / float(self.step(layer.output).detach().double()) + 0.5))))
+
     def forward(self, x):
         """Logits (N, classes). Training: fake quantization with straight-through gradients; evaluation: exact integers."""
         if self.training:
@@ -150,7 +157,7 @@ class QuantNet(nn.Module):
             out = layer.apply(tensors[layer.input], weight, self.biases[layer.name] if conv else None)
             out = layer.finish(out, tensors.get(layer.residual))
             if quantized and layer.kind != "max":
-                zero, top = self.zeros[layer.output], (1 << self.bits[layer.output]) - 1
+                zero, top = self.zeros[layer.output], self.top(layer)
                 step = _calm(self.step(layer.output), out[0].numel() * top)
                 codes = torch.clamp(_round(out / step) + zero, 0, top)
                 if layer.output in self.tables:
@@ -170,9 +177,7 @@ class QuantNet(nn.Module):
         nodes = []
         for layer in self.graph.layers:
             common = dict(name=layer.name, input=layer.input, output=layer.output, stride=layer.stride, padding=layer.padding)
-            top = (1 << self.bits[layer.output]) - 1
-            if layer.cap is not None:
-                top = min(top, int(np.floor(layer.cap / float(self.step(layer.output).double()) + 0.5)) + self.zeros[layer.output])
+            top = self.top(layer)
             if layer.kind == "max":
                 nodes.append(Pool(op="max", kernel=layer.kernel, lo=0, hi=top, **common))
                 continue
@@ -198,9 +203,9 @@ class QuantNet(nn.Module):
             bias = self.biases[layer.name].double().numpy() / step_out
             shift = _shift(max(factor.max(), extra), np.abs(bias).max())
             nodes.append(Conv(
-                weight=integers.astype(np.int16), scheme=scheme, mult=np.round(factor * 2 ** shift).astype(np.int32),
-                bias=np.round(bias * 2.0 ** shift).astype(np.int64), shift=shift, lo=self.zeros[layer.output] if layer.relu else 0, hi=top,
-                residual=layer.residual, res_mult=round(extra * 2 ** shift), codebook=book,
+                weight=integers.astype(np.int16), bounds=worst_case(integers, tensors[layer.input]), scheme=scheme,
+                mult=np.round(factor * 2 ** shift).astype(np.int32), bias=np.round(bias * 2.0 ** shift).astype(np.int64), shift=shift,
+                lo=self.zeros[layer.output] if layer.relu else 0, hi=top, residual=layer.residual, res_mult=round(extra * 2 ** shift), codebook=book,
                 table=self.tables.get(layer.output, np.zeros(0, np.uint8)), **common))
         return Network(name=name, input=self.graph.input, output=self.graph.output, tensors=tensors, nodes=nodes)
 

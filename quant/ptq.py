@@ -200,7 +200,7 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
             step = search_range(flat[pick], goal[pick], zero, top, rule=rule)
             step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
             net.steps[layer.output].fill_(float(np.log2(step)))
-            codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, top)
+            codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, net.top(layer))
             if layer.output in net.tables:
                 net.tables[layer.output] = table = fit_levels(codes.flatten()[pick].numpy(), len(np.unique(net.tables[layer.output])))
                 codes = torch.from_numpy(table).float()[codes.long()]

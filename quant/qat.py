@@ -72,6 +72,19 @@ def _groups(net, decay):
     return [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
+@torch.no_grad()
+def _in_levels(net):
+    """Turn the gradients into those of weights and biases counted in levels, and of scales in powers of e: channels may have any scale
+    (:mod:`quant.equalize`), and a step moves all of them alike."""
+    for layer in net.graph.layers:
+        if layer.kind == "conv":
+            scale, step = net.scales[layer.name].abs(), net.step(layer.output)
+            net.weights[layer.name].grad *= scale.square()[:, None, None, None]
+            net.biases[layer.name].grad *= step.square()
+            if net.scales[layer.name].grad is not None:
+                net.scales[layer.name].grad *= scale.square()
+
+
 def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalty=None, checkpoint=None, report=None):
     """Train ``net`` in place.
 
@@ -121,6 +134,7 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
             loss = _loss(model(x), answers[pick][rank::size].to(device), target, settings) + (penalty(net) if penalty else 0)
             optimizer.zero_grad()
             loss.backward()
+            _in_levels(net)
             nn.utils.clip_grad_norm_(net.parameters(), 10.0)
             optimizer.step()
             schedule.step()

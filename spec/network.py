@@ -13,7 +13,7 @@ import numpy as np
 from .errors import AlloyError
 from .numerics import FIXED8_MAX, Scheme, check_weights
 
-__all__ = ["Tensor", "Conv", "Pool", "Network"]
+__all__ = ["Tensor", "Conv", "Pool", "Network", "worst_case"]
 
 FORMAT = 1
 MULT_BITS = 16          # requantizer multiplier, unsigned
@@ -66,6 +66,7 @@ class Conv:
     residual : name of the tensor added before the shift, or None; ``res_mult`` is its multiplier
     codebook : int16 array of the layer's levels, empty if no filter uses one
     table : uint8 array (256,) that the clipped codes (then of 8 bits) go through, empty if there is none
+    bounds : int64 array (out_channels, 2), least and largest ``acc`` that any input codes can cause (:func:`worst_case`); empty: not given
     """
     name: str
     input: str
@@ -83,6 +84,7 @@ class Conv:
     res_mult: int = 0
     codebook: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
     table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    bounds: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     kind = "conv"
 
     @property
@@ -203,6 +205,17 @@ def _plain_int(value):
     return int(value)
 
 
+def worst_case(weight, tensor):
+    """Least and largest ``sum w * (a - zero)`` of each filter of ``weight`` (F, C, kh, kw) over all codes of the input ``tensor``: int64 (F, 2).
+
+    Padding contributes 0, which lies between them.
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.int64)
+    plus, minus = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
+    low, high = -tensor.zero, (1 << tensor.bits) - 1 - tensor.zero
+    return np.stack([plus * low + minus * high, plus * high + minus * low], 1)
+
+
 def _out_size(size, kernel, stride, padding):
     return (size + 2 * padding - kernel) // stride + 1
 
@@ -236,6 +249,8 @@ def _check_conv(net, node, where):
     for index, scheme in enumerate(node.scheme):
         if not check_weights(node.weight[index], Scheme(int(scheme)), node.codebook if node.codebook.size else None):
             raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")
+    if node.bounds.size and not np.array_equal(node.bounds, worst_case(node.weight, net.tensors[node.input])):
+        raise AlloyError(f"{where} was exported with other accumulator bounds than its weights and input codes have: export it again")
     if node.mult.min() < 0 or int(node.mult.max()) >> MULT_BITS or not 0 <= node.res_mult < 1 << MULT_BITS:
         raise AlloyError(f"{where} has a multiplier outside 0..{(1 << MULT_BITS) - 1}")
     if int(np.abs(node.bias).max()) >> (BIAS_BITS - 1):
