@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .ptq import columns, rounded, search_range
+from .ptq import columns, round_weights, rounded, search_range
 
 __all__ = ["equalize"]
 
-SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
-POSITIONS, FILTERS = 2048, 64      # kernel windows and filters of a layer that are tried
+SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.2, 0.0)
+POSITIONS, FILTERS = 4096, 64      # kernel windows and filters of a layer that are tried
 SMALLEST = 2.0 ** -6        # of s: channels that are (almost) dead need no finer steps
 BATCH = 20
 CLIPS = np.geomspace(1.0, 0.1, 24)      # of a channel's peak
@@ -35,26 +35,28 @@ def _clips(values, peak, bits):
     return best
 
 
-def _ranges(graph, images, bits, generator):
-    """Range of every channel of every tensor: {name: (C,)}; ``bits`` of those behind a ReLU."""
-    ranges, values = {}, {}
+def _survey(graph, images, bits, generator):
+    """Range of every channel of every tensor, {name: (C,)}, and some kernel windows of every convolution's input, {layer name: (groups, N, K)};
+    ``bits`` of the tensors behind a ReLU."""
+    ranges, values, windows = {}, {}, {}
     share = -(-POSITIONS * BATCH // len(images))
     last = {name: i for i, layer in enumerate(graph.layers) for name in (layer.input, layer.residual) if name}
     for at in range(0, len(images), BATCH):
         tensors = {graph.input: images[at:at + BATCH]}
         for index, layer in enumerate(graph.layers):
-            out = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
-            tensors[layer.output] = out
+            tensors[layer.output] = out = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
             peak = out.abs().amax((0, 2, 3))
             ranges[layer.output] = torch.maximum(ranges.get(layer.output, peak), peak)
+            picks = torch.randperm(len(out) * out.shape[2] * out.shape[3], generator=generator)[:share]
+            if layer.kind == "conv":
+                windows.setdefault(layer.name, []).append(columns(tensors[layer.input], layer, picks))
             if layer.relu and bits < 8:
-                flat = out.transpose(0, 1).flatten(1)
-                picks = torch.randperm(flat.shape[1], generator=generator)[:share]
-                values.setdefault(layer.output, []).append(flat[:, picks])
+                values.setdefault(layer.output, []).append(out.transpose(0, 1).flatten(1)[:, picks])
             for name in {layer.input, layer.residual} - {None}:
                 if last[name] <= index:
                     del tensors[name]
-    return ranges | {name: _clips(torch.cat(parts, 1), ranges[name], bits) for name, parts in values.items()}
+    clips = {name: _clips(torch.cat(parts, 1), ranges[name], bits) for name, parts in values.items()}
+    return ranges | clips, {name: torch.cat(parts, 1) for name, parts in windows.items()}
 
 
 def _classes(graph):
@@ -82,20 +84,29 @@ def _scaled(layer, scale):
 
 
 def _error(layer, seen, scale, zero, bits, weight_bits):
-    """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized."""
+    """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized.
+
+    The weights are rounded as :func:`quant.ptq.reconstruct` does it, from three windows of four; the others tell the error.
+    """
     if layer.groups == 1 and len(layer.weight) > FILTERS:
         layer = replace(layer, weight=layer.weight[::-(-len(layer.weight) // FILTERS)])
-    groups, _, size = seen.shape
+    groups, count, size = seen.shape
     per = scale.repeat_interleave(layer.kernel[0] * layer.kernel[1]).reshape(groups, 1, size)
-    weight = _scaled(layer, scale).reshape(len(layer.weight), size)
+    weight = _scaled(layer, scale).reshape(groups, -1, size)
     given, top = seen / per, (1 << bits) - 1
     flat = given.flatten()[::max(1, given.numel() // 50_000)]
     step = search_range(flat, flat, zero, top, 16)
-    given = (torch.clamp(torch.floor(given / step + 0.5) + zero, 0, top) - zero) * step
-    importance = given.square().mean(1)[:, None].expand(groups, len(weight) // groups, size).reshape(weight.shape)
-    coarse = rounded(weight, np.full(len(weight), weight_bits), importance + 1e-12, steps=12)[1].reshape(groups, -1, size)
-    goal = seen @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
-    return float((given @ coarse.transpose(1, 2) - goal).square().sum() / goal.square().sum().clamp_min(1e-30))
+    coded = (torch.clamp(torch.floor(given / step + 0.5) + zero, 0, top) - zero) * step
+    held = torch.arange(count) % 4 == 0
+    fitted, tested = given[:, ~held], coded[:, held]
+    hessian = fitted.transpose(1, 2) @ fitted / fitted.shape[1]
+    importance = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
+    schemes = np.full(weight.shape[0] * weight.shape[1], weight_bits, np.uint8)
+    scales, plain = rounded(weight.reshape(-1, size), schemes, importance + 1e-12, steps=12)
+    better = round_weights(weight, scales.reshape(groups, -1), schemes, hessian)
+    goal = seen[:, held] @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
+    return min(float((tested @ w.transpose(1, 2) - goal).square().sum()) for w in (plain.reshape(weight.shape), better)) / max(
+        float(goal.square().sum()), 1e-30)
 
 
 @torch.no_grad()
@@ -108,8 +119,7 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
     weight_bits, act_bits : for which the shares are chosen; signed tensors have 8 bits.
     """
     generator = torch.Generator().manual_seed(seed)
-    layers, ranges = [replace(layer) for layer in graph.layers], _ranges(graph, images, act_bits, generator)
-    windows = _windows(graph, images[:BATCH], generator)
+    layers, (ranges, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator)
     signed = {layer.output for layer in graph.layers if not layer.relu}
     for names in _classes(graph):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
@@ -124,15 +134,3 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
             if layer.kind == "conv" and layer.input in names:
                 layer.weight = _scaled(layer, scale)
     return replace(graph, layers=layers)
-
-
-def _windows(graph, images, generator):
-    """Some kernel windows of every convolution's input: {layer name: (groups, N, K)}."""
-    tensors, found = {graph.input: images}, {}
-    for layer in graph.layers:
-        out = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
-        if layer.kind == "conv":
-            total = len(out) * out.shape[2] * out.shape[3]
-            found[layer.name] = columns(tensors[layer.input], layer, torch.randperm(total, generator=generator)[:POSITIONS])
-        tensors[layer.output] = out
-    return found

@@ -52,9 +52,9 @@ class Layer:
     def finish(self, x, residual=None):
         """Addition and ReLU."""
         x = x if residual is None else x + residual
-        if not self.relu:
-            return x
-        return F.relu(x) if self.cap is None else torch.minimum(F.relu(x), self.cap.to(x))
+        if self.relu:
+            x = F.relu(x)
+        return x if self.cap is None else torch.minimum(x, self.cap.to(x))
 
 
 @dataclass(eq=False)

@@ -183,12 +183,16 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
         if layer.kind == "conv":
             _quantize_layer(net, layer, real[layer.input], fake[layer.input], generator, weights)
             out = layer.apply(fake[layer.input], net.weights[layer.name], net.biases[layer.name])
-            gap = exact - out + (real[layer.residual] - fake[layer.residual] if layer.residual else 0)
-            shift = gap.mean((0, 2, 3))
+            shift = exact.mean((0, 2, 3)) - out.mean((0, 2, 3))
+            if layer.residual:
+                shift += real[layer.residual].mean((0, 2, 3)) - fake[layer.residual].mean((0, 2, 3))
             net.biases[layer.name] += shift
-            out = out + shift[:, None, None]
+            out += shift[:, None, None]
         else:
             out = layer.apply(fake[layer.input])
+        over = [name for name in {layer.input, layer.residual} - {None} if last[name] <= index]
+        if layer.input in over and layer.input != layer.residual:
+            del real[layer.input], fake[layer.input]
         exact, out = layer.finish(exact, real.get(layer.residual)), layer.finish(out, fake.get(layer.residual))
         if layer.kind != "max":
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
@@ -200,16 +204,15 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
             step = search_range(flat[pick], goal[pick], zero, top, rule=rule)
             step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
             net.steps[layer.output].fill_(float(np.log2(step)))
-            codes = torch.clamp(torch.floor(out / step + 0.5) + zero, 0, net.top(layer))
+            out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
             if layer.output in net.tables:
-                net.tables[layer.output] = table = fit_levels(codes.flatten()[pick].numpy(), len(np.unique(net.tables[layer.output])))
-                codes = torch.from_numpy(table).float()[codes.long()]
-            out = (codes - zero) * step
+                net.tables[layer.output] = table = fit_levels(out.flatten()[pick].numpy(), len(np.unique(net.tables[layer.output])))
+                out = torch.from_numpy(table).float()[out.long()]
+            out.sub_(zero).mul_(step)
         real[layer.output], fake[layer.output] = exact, out
-        for name in {layer.input, layer.residual}:
-            if name and last[name] <= index:
-                real.pop(name, None)
-                fake.pop(name, None)
+        for name in over:
+            real.pop(name, None)
+            fake.pop(name, None)
         if report:
             report(index + 1, layer.name)
 
