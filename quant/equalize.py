@@ -21,7 +21,7 @@ SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.2, 0.0)
 POSITIONS, FILTERS = 4096, 64      # kernel windows and filters of a layer that are tried
 SMALLEST = 2.0 ** -6        # of s: channels that are (almost) dead need no finer steps
 BATCH = 20
-CLIPS = np.geomspace(1.0, 0.1, 24)      # of a channel's peak
+CLIPS = np.geomspace(1.0, 0.5, 12)      # of a channel's peak; rare peaks of sparse channels carry more than their energy tells
 
 
 def _clips(values, peak, bits):

@@ -20,6 +20,8 @@ from spec.files import replacing
 
 __all__ = ["Training", "fine_tune"]
 
+SLOW = 0.1      # learning rate of scales, as a part of the others'
+
 
 @dataclass(frozen=True)
 class Training:
@@ -27,7 +29,7 @@ class Training:
 
     Attributes
     ----------
-    rate : largest learning rate of the one-cycle schedule; ten times more destroys the compensation between rounded weights.
+    rate : largest learning rate of the one-cycle schedule, in levels of a weight per step (Adam).
     batch : images of a step, of all processes together.
     distillation : weight of the teacher's part of the loss, the rest is cross entropy with the labels; temperature of its answers.
     reassign : epochs between two assignments of number systems (0: keep the first), until the share ``freeze`` of all epochs is over.
@@ -35,8 +37,7 @@ class Training:
     """
     epochs: int = 4
     batch: int = 128
-    rate: float = 5e-4
-    decay: float = 1e-4
+    rate: float = 1e-3
     distillation: float = 0.5
     temperature: float = 4.0
     average: float = 0.998
@@ -64,25 +65,51 @@ def _loss(logits, labels, target, settings):
     return (1 - settings.distillation) * plain + settings.distillation * soft
 
 
-def _groups(net, decay):
-    """Weights decay, scales and biases do not."""
-    learned = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
-    decayed = [p for name, p in learned if "weights." in name]
-    others = [p for name, p in learned if "weights." not in name]
-    return [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+class _Levels:
+    """The learned parameters counted in levels: weights and biases in the steps they are rounded to, scales in their first value.
 
+    :mod:`quant.equalize` gives channels any scale; a step of the optimizer must not depend on it. :attr:`groups` are the optimizer's.
+    """
 
-@torch.no_grad()
-def _in_levels(net):
-    """Turn the gradients into those of weights and biases counted in levels, and of scales in powers of e: channels may have any scale
-    (:mod:`quant.equalize`), and a step moves all of them alike."""
-    for layer in net.graph.layers:
-        if layer.kind == "conv":
-            scale, step = net.scales[layer.name].abs(), net.step(layer.output)
-            net.weights[layer.name].grad *= scale.square()[:, None, None, None]
-            net.biases[layer.name].grad *= step.square()
-            if net.scales[layer.name].grad is not None:
-                net.scales[layer.name].grad *= scale.square()
+    def __init__(self, net, settings):
+        units = {}
+        for layer in net.graph.layers:
+            if layer.kind == "conv":
+                scale = net.scales[layer.name].detach().abs()
+                units |= {f"weights.{layer.name}": scale[:, None, None, None].clone(), f"scales.{layer.name}": scale.clone(),
+                          f"biases.{layer.name}": net.step(layer.output).detach().clone()}
+        learned = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        self.units = {name: units.get(name, torch.ones_like(p)) for name, p in learned.items()}
+        self.learned, self.values = learned, {name: nn.Parameter(p.detach() / self.units[name]) for name, p in learned.items()}
+        slow = [value for name, value in self.values.items() if name.startswith(("scales.", "steps."))]
+        fast = [value for name, value in self.values.items() if not name.startswith(("scales.", "steps."))]
+        self.groups = [{"params": fast, "lr": settings.rate}, {"params": slow, "lr": settings.rate * SLOW}]
+
+    def gradients(self):
+        """Take over the gradients of the network."""
+        for name, value in self.values.items():
+            value.grad = self.learned[name].grad * self.units[name]
+
+    @torch.no_grad()
+    def write(self):
+        """Give the values to the network."""
+        for name, value in self.values.items():
+            self.learned[name].copy_(value * self.units[name])
+
+    @torch.no_grad()
+    def read(self):
+        """Take the values from the network, which something else has changed."""
+        for name, value in self.values.items():
+            value.copy_(self.learned[name] / self.units[name])
+
+    def state_dict(self):
+        return {"units": self.units, "values": {name: value.detach() for name, value in self.values.items()}}
+
+    @torch.no_grad()
+    def load_state_dict(self, state):
+        self.units = state["units"]
+        for name, value in self.values.items():
+            value.copy_(state["values"][name])
 
 
 def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalty=None, checkpoint=None, report=None):
@@ -105,10 +132,12 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
     teacher = teacher.to(device).eval()
     model = DistributedDataParallel(net) if size > 1 else net
     zero, batches = net.zeros[net.graph.input], len(images) // settings.batch
-    optimizer = torch.optim.SGD(_groups(net, settings.decay), lr=settings.rate, momentum=0.9, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, total_steps=settings.epochs * batches, pct_start=0.1)
+    levels = _Levels(net, settings)
+    optimizer = torch.optim.Adam(levels.groups)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in levels.groups],
+                                                   total_steps=settings.epochs * batches, pct_start=0.1, cycle_momentum=False)
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-    parts = {"net": net, "optimizer": optimizer, "schedule": schedule, "average": average}
+    parts = {"net": net, "optimizer": optimizer, "schedule": schedule, "average": average, "levels": levels}
     first, path = 0, Path(checkpoint) if checkpoint else None
     if path and path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
@@ -123,6 +152,7 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
             schemes = assignment(net.float_graph())
             for module in (net, average.module):
                 module.assign(schemes)
+            levels.read()
         generator = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
         order, total = torch.randperm(len(images), generator=generator), 0.0
         for at in range(0, batches * settings.batch, settings.batch):
@@ -132,12 +162,12 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
             with torch.no_grad():
                 target = teacher(x)
             loss = _loss(model(x), answers[pick][rank::size].to(device), target, settings) + (penalty(net) if penalty else 0)
-            optimizer.zero_grad()
+            net.zero_grad()
             loss.backward()
-            _in_levels(net)
-            nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+            levels.gradients()
             optimizer.step()
             schedule.step()
+            levels.write()
             average.update_parameters(net)
             total += float(loss.detach())
         if path and rank == 0:
