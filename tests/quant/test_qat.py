@@ -107,3 +107,20 @@ def test_data_parallel(tmp_path):
     one, first, second = (np.load(tmp_path / f"{name}.npy") for name in ("1-0", "2-0", "2-1"))
     assert (first == second).all()
     assert np.abs(one - first).max() < 0.02 * np.abs(one).max() and np.mean(np.abs(one - first)) < 1e-3
+
+
+def test_the_scale_of_a_tensor_does_not_matter(task):
+    """A tensor that is made 64 times smaller and read by weights 64 times larger trains alike."""
+    model, images, tests, labels = task
+    losses = []
+    for factor in (1.0, 64.0):
+        graph = trace(model, images.shape[1:])
+        inner = next(layer for layer in graph.layers if layer.relu and not any(layer.output == other.residual for other in graph.layers))
+        inner.weight, inner.bias = inner.weight / factor, inner.bias / factor
+        for reader in (layer for layer in graph.layers if layer.input == inner.output):
+            reader.weight = reader.weight * factor
+        net = QuantNet(graph, ratio=Ratio(1, 1, 0), bits=3)
+        reconstruct(net, images)
+        losses.append([])
+        fine_tune(net, model, tests, labels, SETTINGS, report=lambda epoch, epochs, loss: losses[-1].append(loss))
+    assert np.allclose(*losses, rtol=0.05), losses

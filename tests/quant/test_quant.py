@@ -53,6 +53,7 @@ def test_fake_quantization_equals_golden(seed, bits, ratio):
     codes = torch.floor(images * 255 + 0.5).long().numpy()
     network, exact = net.export(), net.eval().codes(codes)
     expected = golden.run(network, codes)
+    assert all(node.bounds.shape == (len(node.weight), 2) for node in network.nodes if node.kind == "conv")
     assert set(exact) == set(expected)
     assert all((exact[name] == expected[name]).all() for name in expected)
     logits = net(images)
