@@ -5,7 +5,8 @@ nothing in floating point, ReLU included (Nagel et al., ICCV 2019, equation 7). 
 steps of all channels fit, but spreads the weights in the filters that read them (Xiao et al., SmoothQuant, ICML 2023, equation 4). Which share
 is best is measured, for every group of tensors that are scaled alike, by the error at the outputs of the layers that read it.
 The range of a channel holds all its values; behind a ReLU and with fewer than 8 bits it is the one whose codes come closest to them, because
-every channel gains by clipping at another place.
+every channel gains by clipping at another place. Channels of signed tensors are turned so that their larger side is positive: with the zero
+point beside the smaller one, steps are finer.
 """
 
 from dataclasses import replace
@@ -13,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .ptq import columns, round_weights, rounded, search_range
+from .ptq import columns, round_weights, rounded, search_range, zero_point
 
 __all__ = ["equalize"]
 
@@ -36,17 +37,17 @@ def _clips(values, peak, bits):
 
 
 def _survey(graph, images, bits, generator):
-    """Range of every channel of every tensor, {name: (C,)}, and some kernel windows of every convolution's input, {layer name: (groups, N, K)};
-    ``bits`` of the tensors behind a ReLU."""
-    ranges, values, windows = {}, {}, {}
+    """Of every tensor the range of each channel and its least and largest value, {name: (C,)} and {name: (2, C)}, and some kernel windows of
+    every convolution's input, {layer name: (groups, N, K)}; ``bits`` of the tensors behind a ReLU."""
+    ends, values, windows = {}, {}, {}
     share = -(-POSITIONS * BATCH // len(images))
     last = {name: i for i, layer in enumerate(graph.layers) for name in (layer.input, layer.residual) if name}
     for at in range(0, len(images), BATCH):
         tensors = {graph.input: images[at:at + BATCH]}
         for index, layer in enumerate(graph.layers):
             tensors[layer.output] = out = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
-            peak = out.abs().amax((0, 2, 3))
-            ranges[layer.output] = torch.maximum(ranges.get(layer.output, peak), peak)
+            low, high = ends.get(layer.output, (out.amin((0, 2, 3)), out.amax((0, 2, 3))))
+            ends[layer.output] = torch.stack([torch.minimum(low, out.amin((0, 2, 3))), torch.maximum(high, out.amax((0, 2, 3)))])
             picks = torch.randperm(len(out) * out.shape[2] * out.shape[3], generator=generator)[:share]
             if layer.kind == "conv":
                 windows.setdefault(layer.name, []).append(columns(tensors[layer.input], layer, picks))
@@ -55,8 +56,9 @@ def _survey(graph, images, bits, generator):
             for name in {layer.input, layer.residual} - {None}:
                 if last[name] <= index:
                     del tensors[name]
+    ranges = {name: both.abs().amax(0) for name, both in ends.items()}
     clips = {name: _clips(torch.cat(parts, 1), ranges[name], bits) for name, parts in values.items()}
-    return ranges | clips, {name: torch.cat(parts, 1) for name, parts in windows.items()}
+    return ranges | clips, ends, {name: torch.cat(parts, 1) for name, parts in windows.items()}
 
 
 def _classes(graph):
@@ -83,7 +85,7 @@ def _scaled(layer, scale):
     return layer.weight * scale[group[:, None] * share + torch.arange(share)][:, :, None, None]
 
 
-def _error(layer, seen, scale, zero, bits, weight_bits):
+def _error(layer, seen, scale, signed, bits, weight_bits):
     """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized.
 
     The weights are rounded as :func:`quant.ptq.reconstruct` does it, from three windows of four; the others tell the error.
@@ -95,6 +97,7 @@ def _error(layer, seen, scale, zero, bits, weight_bits):
     weight = _scaled(layer, scale).reshape(groups, -1, size)
     given, top = seen / per, (1 << bits) - 1
     flat = given.flatten()[::max(1, given.numel() // 50_000)]
+    zero = zero_point(flat.min(), flat.max(), top) if signed else 0
     step = search_range(flat, flat, zero, top, 16)
     coded = (torch.clamp(torch.floor(given / step + 0.5) + zero, 0, top) - zero) * step
     held = torch.arange(count) % 4 == 0
@@ -119,14 +122,23 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
     weight_bits, act_bits : for which the shares are chosen; signed tensors have 8 bits.
     """
     generator = torch.Generator().manual_seed(seed)
-    layers, (ranges, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator)
-    signed = {layer.output for layer in graph.layers if not layer.relu}
+    layers, (ranges, ends, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator)
+    codes = {graph.input: (False, 8)}       # of each tensor: whether it is signed, bits
+    for layer in graph.layers:
+        if layer.kind == "conv":
+            codes[layer.output] = (False, act_bits) if layer.relu else (True, 8)
+        else:
+            codes[layer.output] = codes[layer.input] if layer.kind == "max" else (codes[layer.input][0], 8)
+    linear = {layer.output for layer in graph.layers if layer.kind == "conv" and not layer.relu}
     for names in _classes(graph):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
         full = torch.where(reach > 0, reach / reach.max().clamp_min(1e-30), torch.ones_like(reach)).clamp_min(SMALLEST)
-        errors = [sum(_error(layer, windows[layer.name], full ** share, *((128, 8) if layer.input in signed else (0, act_bits)), weight_bits)
+        low, high = torch.stack([ends[name] for name in names]).unbind(1)
+        turned = (-low.amin(0) > high.amax(0)) & linear.issuperset(names)
+        sign = torch.where(turned, -1.0, 1.0)
+        errors = [sum(_error(layer, windows[layer.name], sign * full ** share, *codes[layer.input], weight_bits)
                       for layer in _readers(graph, names)) for share in SHARES]
-        scale = full ** SHARES[int(np.argmin(errors))]
+        scale = sign * full ** SHARES[int(np.argmin(errors))]
         for layer in layers:
             if layer.kind == "conv" and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale

@@ -21,22 +21,26 @@ def load_float(model, path):
 
 
 def save(net, path):
-    """All parameters, schemes, code books and tables of a :class:`QuantNet` as one .npz."""
+    """All parameters, schemes, code books, tables and zero points of a :class:`QuantNet` as one .npz."""
     arrays = {k: v.detach().numpy() for k, v in net.state_dict().items()}
     np.savez_compressed(path, **arrays, **{f"scheme.{k}": v for k, v in net.schemes.items()},
-                        **{f"codebook.{k}": v for k, v in net.codebooks.items()}, **{f"table.{k}": v for k, v in net.tables.items()})
+                        **{f"codebook.{k}": v for k, v in net.codebooks.items()}, **{f"table.{k}": v for k, v in net.tables.items()},
+                        **{f"zero.{k}": np.int64(v) for k, v in net.zeros.items()})
 
 
 def load(graph, path, **options):
     """A :class:`QuantNet` over ``graph`` with the parameters of ``path``."""
     arrays = read_arrays(path)
-    schemes, codebooks, tables = ({k[len(kind):]: arrays.pop(k) for k in list(arrays) if k.startswith(kind)}
-                                  for kind in ("scheme.", "codebook.", "table."))
+    schemes, codebooks, tables, zeros = ({k[len(kind):]: arrays.pop(k) for k in list(arrays) if k.startswith(kind)}
+                                         for kind in ("scheme.", "codebook.", "table.", "zero."))
     try:
         net = QuantNet(graph, schemes=schemes, codebooks=codebooks, **options)
         if set(tables) != set(net.tables):
             raise KeyError(f"tables of {', '.join(sorted(set(tables) ^ set(net.tables)))}")
+        if not zeros.keys() <= net.zeros.keys():
+            raise KeyError(f"zero points of {', '.join(sorted(zeros.keys() - net.zeros.keys()))}")
         net.tables = tables
+        net.zeros |= {name: int(zero) for name, zero in zeros.items()}
         net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
     except (KeyError, RuntimeError, IndexError) as error:
         raise AlloyError(f"{path} does not fit the model ({str(error).splitlines()[0]}): train it again") from None

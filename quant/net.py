@@ -39,6 +39,7 @@ class QuantNet(nn.Module):
     ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
     codebooks : dict from layer name to its levels, for layers with code-book filters (:func:`quant.assign.fit_codebook`).
     bits : bits of activations behind a ReLU. All others have 8: signed tensors, those that are only added, pooled averages, the output.
+        ``zeros`` maps signed tensors to the code of 0, which :func:`quant.ptq.reconstruct` chooses.
     levels : instead of ``bits``, activations behind a ReLU take this many of the 256 codes of 8 bits (:func:`quant.ptq.reconstruct` chooses which;
         ``tables`` maps every code to the nearest).
     single_scale : all scales are powers of two (but for the input's), so that the engine only shifts (average pools apart); they are not learned.

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
 
-__all__ = ["RULES", "reconstruct", "fit_levels", "round_weights", "search_scales", "search_range", "rounded", "columns", "level_tables", "nearest"]
+__all__ = ["RULES", "reconstruct", "fit_levels", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
+           "nearest"]
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
@@ -142,6 +143,12 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
     return best
 
 
+def zero_point(low, high, top):
+    """The code of 0 with which the codes 0..top hold ``low`` to ``high`` in the finest steps."""
+    low, high = max(-float(low), 0.0), max(float(high), 0.0)
+    return round(top * low / (low + high)) if low + high else (top + 1) // 2
+
+
 def fit_levels(codes, count, rounds=20):
     """Table (256,) from every code to the nearest of ``count`` codes: k-quantiles of what is not zero (Liss et al., arXiv:1811.10869), then
     the least squared error (Lloyd)."""
@@ -194,9 +201,13 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
         if layer.input in over and layer.input != layer.residual:
             del real[layer.input], fake[layer.input]
         exact, out = layer.finish(exact, real.get(layer.residual)), layer.finish(out, fake.get(layer.residual))
-        if layer.kind != "max":
+        if layer.kind == "max":
+            net.zeros[layer.output] = net.zeros[layer.input]
+        else:
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
             flat, goal = out.flatten(), exact.flatten()
+            if zero:
+                zero = net.zeros[layer.output] = zero_point(flat.min(), flat.max(), top)
             pick = torch.randint(len(flat), (200_000,), generator=generator)
             rule = ranges or ("minmax" if net.bits[layer.output] == 8 else "mse")
             if rule == "minmax":        # the extremes themselves

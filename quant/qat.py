@@ -142,8 +142,10 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
     if path and path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
         first, schemes = state.pop("epoch"), {name: value.cpu().numpy() for name, value in state.pop("schemes").items()}
+        zeros = state.pop("zeros")
         for module in (net, average.module):
             module.assign(schemes)
+            module.zeros = dict(zeros)
         for name, part in parts.items():
             part.load_state_dict(state[name])
     pixels, answers = torch.from_numpy(images), torch.from_numpy(np.asarray(labels, np.int64))
@@ -172,7 +174,7 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
             total += float(loss.detach())
         if path and rank == 0:
             with replacing(path) as partial:
-                torch.save({"epoch": epoch + 1, "schemes": {name: torch.from_numpy(value) for name, value in net.schemes.items()},
+                torch.save({"epoch": epoch + 1, "zeros": net.zeros, "schemes": {name: torch.from_numpy(value) for name, value in net.schemes.items()},
                             **{name: part.state_dict() for name, part in parts.items()}}, partial)
         if report:
             report(epoch + 1, settings.epochs, total / batches)

@@ -45,3 +45,14 @@ def test_dead_channels():
             module.weight.data.zero_()
     equal = equalize(trace(model, (2, 9, 8)), x)
     assert all(torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all() for layer in equal.layers if layer.kind == "conv")
+
+
+def test_linear_channels_are_turned_to_their_larger_side():
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 6, 3), torch.nn.Conv2d(6, 4, 1), torch.nn.ReLU())
+    x, graph = torch.rand(6, 2, 9, 8), trace(model, (2, 9, 8))
+    name = graph.layers[0].output
+    before, after = (outputs(g, x) for g in (graph, equalize(graph, x)))
+    assert (-before[name].amin((0, 2, 3)) > before[name].amax((0, 2, 3))).any()
+    assert (-after[name].amin((0, 2, 3)) <= after[name].amax((0, 2, 3)) * 1.001).all()
+    assert torch.allclose(after[graph.output], before[graph.output], atol=1e-4)

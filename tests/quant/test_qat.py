@@ -123,4 +123,4 @@ def test_the_scale_of_a_tensor_does_not_matter(task):
         reconstruct(net, images)
         losses.append([])
         fine_tune(net, model, tests, labels, SETTINGS, report=lambda epoch, epochs, loss: losses[-1].append(loss))
-    assert np.allclose(*losses, rtol=0.05), losses
+    assert np.allclose(*losses, rtol=0.2), losses
