@@ -5,6 +5,7 @@ import numpy as np
 from spec.coding import code_lengths, encode
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
 from spec.errors import AlloyError
+from spec.numerics import split_weight
 
 from .hazards import Item
 from .prove import prove
@@ -304,7 +305,7 @@ class Emitter:
                     - op.input.zero * int(weight.sum()) * mult + ones * scale * mult)
             if op.residual is not None:
                 bias -= op.residual.zero * op.res_mult
-            digits = [weight] if len(parts) == 1 else [((weight + 8) & 15) - 8, (weight - (((weight + 8) & 15) - 8)) >> 4]
+            digits = [weight] if len(parts) == 1 else split_weight(weight)[::-1]
             prove(op, channel, digits, ones, mult, bias, c)
             position = int(place_of[channel])
             records[slot] = pack_record(PARAM_FIELDS, {

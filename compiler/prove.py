@@ -7,7 +7,6 @@ from spec.errors import AlloyError
 __all__ = ["prove"]
 
 SUM_BITS = 48
-PARAM_MULT = 1 << 16
 
 
 def prove(op, channel, digits, ones, mult, bias, config):
