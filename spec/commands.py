@@ -170,7 +170,8 @@ PARAM_FIELDS = {f.name: f for f in _param}
 
 
 # Which bits mean what: part of a configuration's digest, so that commands of another layout are refused.
-LAYOUT = ";".join(f"{f.name} {f.lo} {f.width}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())
+MEANING = 2     # raised when a field keeps its place and means something else
+LAYOUT = f"{MEANING};" + ";".join(f"{f.name} {f.lo} {f.width}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())
 
 
 def pack_record(fields, values, size):
