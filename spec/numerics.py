@@ -112,6 +112,10 @@ def requantize(acc, mult, bias, shift, *, lo, hi, out_zero=0, res=0, res_mult=0,
     res : int64 array, residual code minus its zero point.
     table : array (256,) of codes, for levels that are not uniform or any other function of the code.
     """
-    wide = np.asarray(acc, np.int64) * mult + np.asarray(res, np.int64) * res_mult + bias
-    codes = np.clip(round_shift(wide, shift) + out_zero, lo, hi)
+    wide = np.asarray(acc, np.int64) * mult
+    if res_mult:
+        wide = wide + np.asarray(res, np.int64) * res_mult
+    wide = round_shift(wide + bias, shift)
+    wide += out_zero
+    codes = np.clip(wide, lo, hi)
     return codes if table is None or not len(table) else np.asarray(table, np.int64)[codes]

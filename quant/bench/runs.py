@@ -30,7 +30,7 @@ __all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
 
 Variant = namedtuple("Variant", "recipe options bits note")        # bits that channels are equalized for
 BOARDS = ("zcu102", "pynq-z2")
-BATCH, CALIBRATION, TABLE_BITS = 20, 256, 48
+VALUES, CALIBRATION, TABLE_BITS = 750_000, 256, 48      # values of a batch of images: its tensors stay near the processor
 TRAINING = {"resnet8": Training(epochs=3, reassign=1), "resnet20": Training(epochs=3, reassign=1)}
 
 VARIANTS = {
@@ -52,7 +52,8 @@ VARIANTS = {
 
 
 def _answers(function, images):
-    return np.concatenate([function(images[at:at + BATCH]) for at in range(0, len(images), BATCH)])
+    batch = max(1, VALUES // images[0].size)
+    return np.concatenate([function(images[at:at + batch]) for at in range(0, len(images), batch)])
 
 
 def _float_answers(task, images):
