@@ -106,7 +106,7 @@ def _error(layer, seen, scale, signed, bits, weight_bits):
     importance = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
     schemes = np.full(weight.shape[0] * weight.shape[1], weight_bits, np.uint8)
     scales, plain = rounded(weight.reshape(-1, size), schemes, importance + 1e-12, steps=12)
-    better = round_weights(weight, scales.reshape(groups, -1), schemes, hessian)
+    better = round_weights(weight, scales.reshape(groups, -1), schemes, hessian)[0]
     goal = seen[:, held] @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
     return min(float((tested @ w.transpose(1, 2) - goal).square().sum()) for w in (plain.reshape(weight.shape), better)) / max(
         float(goal.square().sum()), 1e-30)

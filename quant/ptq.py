@@ -24,6 +24,7 @@ DAMPING = 0.01          # of the mean of the Hessian's diagonal
 RIDGES = (0.05, 0.5, 5.0)       # the same, of the real minimum: small ones follow the images closely
 BEYOND = 1e-4           # share of the values that a percentile leaves out
 RULES = ("mse", "minmax", "percentile")
+INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
 BLOCK = 128             # columns that are rounded between two updates of the rest
 
 
@@ -85,11 +86,15 @@ def rounded(weight, schemes, importance=None, codebook=None, unit=None, steps=60
 
 
 def round_weights(weight, scale, schemes, hessian, codebook=None):
-    """Levels times scale, column after column with compensation.
+    """Weights rounded column after column with compensation.
 
     Parameters
     ----------
     weight : (G, F, K) real; scale : (G, F); schemes : uint8 (G * F,); hessian : (G, K, K).
+
+    Returns
+    -------
+    (levels times scale, compensated weights just before each was rounded), both (G, F, K): the first is the second, rounded to nearest.
     """
     groups, filters, size = weight.shape
     tables = level_tables(schemes, codebook)
@@ -101,7 +106,7 @@ def round_weights(weight, scale, schemes, hessian, codebook=None):
     damping = DAMPING * diagonal.mean(1).clamp_min(1e-12)
     hessian += torch.diag_embed(damping[:, None] + idle.float())
     inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
-    out, flat = torch.empty_like(weight), scale.reshape(-1)
+    out, before, flat = torch.empty_like(weight), torch.empty_like(weight), scale.reshape(-1)
     for at in range(0, size, BLOCK):
         end = min(at + BLOCK, size)
         block, errors = weight[:, :, at:end].clone(), torch.zeros(groups, filters, end - at)
@@ -111,14 +116,13 @@ def round_weights(weight, scale, schemes, hessian, codebook=None):
             for rows, table in tables:
                 rounded[rows] = nearest(ratio[rows], table)
             column = (rounded * flat).reshape(groups, filters)
-            out[:, :, at + i] = column
+            out[:, :, at + i], before[:, :, at + i] = column, block[:, :, i]
             error = (block[:, :, i] - column) / inverse[:, at + i, at + i, None]
             block[:, :, i:] -= error[:, :, None] * inverse[:, None, at + i, at + i:end]
             errors[:, :, i] = error
         weight[:, :, end:] -= errors @ inverse[:, at:end, end:]
-    back = torch.empty_like(out)
-    back[:, :, order] = out
-    return back
+    unsorted = order.argsort()
+    return out[:, :, unsorted], before[:, :, unsorted]
 
 
 def search_range(value, target, zero, top, tries=48, rule="mse"):
@@ -188,8 +192,8 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
     for index, layer in enumerate(net.graph.layers):
         exact = layer.apply(real[layer.input])
         if layer.kind == "conv":
-            _quantize_layer(net, layer, real[layer.input], fake[layer.input], generator, weights)
-            out = layer.apply(fake[layer.input], net.weights[layer.name], net.biases[layer.name])
+            rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], generator, weights)
+            out = layer.apply(fake[layer.input], rounded_weight, net.biases[layer.name])
             shift = exact.mean((0, 2, 3)) - out.mean((0, 2, 3))
             if layer.residual:
                 shift += real[layer.residual].mean((0, 2, 3)) - fake[layer.residual].mean((0, 2, 3))
@@ -229,9 +233,9 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
 
 
 def _quantize_layer(net, layer, exact, given, generator, weights):
-    """Weights and scales of one convolution, from its float and its quantized input.
+    """Weights and scales of one convolution, from its float and its quantized input; what the weights are once rounded is returned.
 
-    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out: it decides how far the real minimum may
+    The network keeps real weights that round to these, so that training can start between the levels. Few images tempt a layer of many weights to learn them by heart, so every fifth is held out: it decides how far the real minimum may
     leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest.
     """
     rows, cols = net.graph.shapes[layer.output][1:]
@@ -257,8 +261,8 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
         importance = diagonal[:, None, :].expand_as(real).reshape(-1, size)
         scale, out = rounded(real.reshape(-1, size), schemes, importance + 1e-12, book, unit)
         if compensate:
-            return scale, round_weights(real, scale.reshape(groups, -1), schemes, hessian, book)
-        return scale, out.reshape(real.shape)
+            return scale, *round_weights(real, scale.reshape(groups, -1), schemes, hessian, book)
+        return scale, out.reshape(real.shape), real
     choices = [quantize(weight, False)]
     if weights:
         drift = (weight @ (x - seen)[:, ~held].transpose(1, 2)) @ fitted / count
@@ -267,6 +271,12 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
             damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand(-1, size))
             reals.append(weight + torch.linalg.solve(damped, drift.transpose(1, 2)).transpose(1, 2))
         choices.append(quantize(min(reals, key=error), True))
-    scale, best = min(choices, key=lambda choice: error(choice[1])) if held.any() else choices[-1]
+    scale, best, real = min(choices, key=lambda choice: error(choice[1])) if held.any() else choices[-1]
+    best, real = best.reshape(layer.weight.shape), real.reshape(layer.weight.shape)
+    low, high = (torch.empty(len(scale)) for _ in range(2))
+    for rows, table in level_tables(schemes, book):
+        low[rows], high[rows] = table[0], table[-1]
+    low, high = ((end * scale)[:, None, None, None] for end in (low, high))
     net.scales[layer.name].copy_(scale)
-    net.weights[layer.name].copy_(best.reshape(layer.weight.shape))
+    net.weights[layer.name].copy_(best + INSIDE * (torch.minimum(torch.maximum(real, low), high) - best))
+    return best

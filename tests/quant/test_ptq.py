@@ -26,19 +26,20 @@ def problem(seed, groups=1, filters=6, size=20, count=400):
 @pytest.mark.parametrize("groups", [1, 3])
 def test_compensation_beats_nearest(seed, groups):
     weight, schemes, scale, x = problem(seed, groups)
-    rounded = round_weights(weight, scale, schemes, x.transpose(1, 2) @ x)
-    nearest = torch.empty_like(weight)
+    rounded, before = round_weights(weight, scale, schemes, x.transpose(1, 2) @ x)
+    nearest, again = torch.empty_like(weight), torch.empty_like(weight)
     for index, scheme in enumerate(schemes):
         g, f = divmod(index, weight.shape[1])
         table = torch.from_numpy(levels(Scheme(int(scheme)))).float()
-        for out in (rounded, nearest):
-            if out is nearest:
-                out[g, f] = table[(weight[g, f, :, None] / scale[g, f] - table).abs().argmin(1)] * scale[g, f]
+        for out, real in ((rounded, None), (nearest, weight), (again, before)):
+            if real is not None:
+                out[g, f] = table[(real[g, f, :, None] / scale[g, f] - table).abs().argmin(1)] * scale[g, f]
             assert torch.isclose(out[g, f, :, None] / scale[g, f], table, atol=1e-4).any(1).all()
 
     def error(out):
         return float(((out - weight) @ x.transpose(1, 2)).square().mean())
     assert error(rounded) < 0.9 * error(nearest)
+    assert torch.allclose(rounded, again)       # what training starts from rounds to the same
 
 
 def test_columns_are_what_the_convolution_reads():

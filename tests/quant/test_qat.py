@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from quant import QuantNet, Ratio, example, trace
+from quant.net import _Coded
 from quant.ptq import reconstruct
 from quant.qat import Training, fine_tune
 from quant.recipes.ios_pot import distribution_loss
@@ -124,3 +125,26 @@ def test_the_scale_of_a_tensor_does_not_matter(task):
         losses.append([])
         fine_tune(net, model, tests, labels, SETTINGS, report=lambda epoch, epochs, loss: losses[-1].append(loss))
     assert np.allclose(*losses, rtol=0.2), losses
+
+
+@pytest.mark.parametrize("zero, top, table", [(0, 15, None), (9, 31, None), (0, 7, [0, 0, 2, 2, 5, 5, 5, 7])])
+def test_gradients_of_coded_activations(zero, top, table):
+    """The fused function against the same formula left to PyTorch, straight through the rounding and the table."""
+    torch.manual_seed(1)
+    table, weight = torch.tensor(table, dtype=torch.float64) if table else None, torch.randn(300, dtype=torch.float64)
+
+    def composed(x, step):
+        codes = torch.clamp(x / step + (torch.floor(x / step + 0.5) - x / step).detach() + zero, 0, top)
+        if table is not None:
+            codes = codes + (table[codes.detach().long()] - codes).detach()
+        return (codes - zero) * step
+    results = []
+    for function in (composed, lambda x, step: _Coded.apply(x, step, zero, top, table)):
+        torch.manual_seed(2)
+        x, step = torch.randn(300, dtype=torch.float64).mul_(4).requires_grad_(), torch.tensor(0.37, dtype=torch.float64, requires_grad=True)
+        out = function(x, step)
+        (out * weight).sum().backward()
+        results.append((out.detach(), x.grad, step.grad))
+    for expected, got in zip(*results):
+        assert torch.allclose(expected, got, atol=1e-12)
+    assert 0 < (results[0][1] == 0).sum() < 300         # some were clipped
