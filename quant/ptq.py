@@ -235,7 +235,9 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
 def _quantize_layer(net, layer, exact, given, generator, weights):
     """Weights and scales of one convolution, from its float and its quantized input; what the weights are once rounded is returned.
 
-    The network keeps real weights that round to these, so that training can start between the levels. Few images tempt a layer of many weights to learn them by heart, so every fifth is held out: it decides how far the real minimum may
+    The network keeps real weights that round to these, so that training can start between the levels.
+
+    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out: it decides how far the real minimum may
     leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest.
     """
     rows, cols = net.graph.shapes[layer.output][1:]

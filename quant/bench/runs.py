@@ -31,7 +31,7 @@ __all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
 Variant = namedtuple("Variant", "recipe options bits note")        # bits that channels are equalized for
 BOARDS = ("zcu102", "pynq-z2")
 VALUES, CALIBRATION, TABLE_BITS = 750_000, 256, 48      # values of a batch of images: its tensors stay near the processor
-TRAINING = {"resnet8": Training(epochs=3, reassign=1), "resnet20": Training(epochs=3, reassign=1)}
+TRAINING = {"resnet8": Training(epochs=2, reassign=1), "resnet20": Training(epochs=1)}
 
 VARIANTS = {
     "fixed8": Variant("fixed", {"bits": 8, "act_bits": 8}, (8, 8), "8-bit weights and activations"),
