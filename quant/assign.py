@@ -8,9 +8,13 @@ import torch
 from spec.errors import AlloyError
 from spec.numerics import FIXED8_MAX, Scheme
 
-from .ptq import rounded
+from .levels import best_levels
+from .ptq import rounded, search_scales
 
 __all__ = ["Ratio", "assign", "fit_codebook"]
+
+BINS = 512          # of a histogram of weights
+WEIGHTS = 100_000   # of a layer that a code book is fitted to
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,22 @@ def assign(weight, ratio):
     return scheme
 
 
-def fit_codebook(weight, size=16, rounds=30):
-    """Code book of ``size`` levels (int16, sorted) for filters (F, C, kh, kw): one-dimensional k-means (Lloyd) on the filters, each scaled
-    to -119..119."""
+def fit_codebook(weight, size=16, rounds=4):
+    """Code book of at most ``size`` levels (int16, sorted, -119..119) for filters (F, C, kh, kw), each with a scale of its own: levels that lose
+    least at the filters' scales and scales that lose least with the levels, in turns."""
     if not 1 <= size <= 16:
         raise AlloyError(f"a code book of {size} levels: 1 to 16 are supported")
-    flat = weight.reshape(len(weight), -1).astype(np.float64)
-    peak = np.abs(flat).max(1, keepdims=True)
-    values = (flat / np.where(peak > 0, peak, 1) * FIXED8_MAX).ravel()
-    centres = np.quantile(values, (np.arange(size) + 0.5) / size)
+    flat = torch.from_numpy(np.ascontiguousarray(weight.reshape(len(weight), -1), np.float32))
+    flat = flat[:, ::max(1, flat.numel() // WEIGHTS)]
+    scale = flat.abs().amax(1)
+    if not scale.any():
+        return np.zeros(1, np.int16)
     for _ in range(rounds):
-        nearest = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
-        count = np.bincount(nearest, minlength=size)
-        centres = np.sort(np.where(count, np.bincount(nearest, values, size) / np.maximum(count, 1), centres))
-    return np.unique(np.round(centres)).astype(np.int16)
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        values = (flat / scale[:, None]).numpy().ravel()
+        peak = max(float(np.abs(values).max()), 1e-30)
+        counts = np.histogram(values, BINS, (-peak, peak), weights=scale.square()[:, None].expand_as(flat).numpy().ravel())[0]
+        levels = best_levels(counts, size) - (BINS - 1) / 2
+        book = np.unique(np.round(levels * FIXED8_MAX / max(np.abs(levels).max(), 1e-30))).astype(np.int16)
+        scale = search_scales(flat, np.full(len(flat), Scheme.CODEBOOK), codebook=book, steps=20)
+    return book

@@ -16,7 +16,9 @@ from torch.nn import functional as F
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
 
-__all__ = ["RULES", "reconstruct", "fit_levels", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
+from .levels import fit_table
+
+__all__ = ["RULES", "reconstruct", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
            "nearest"]
 
 POSITIONS = 16384       # columns of one layer
@@ -24,6 +26,7 @@ DAMPING = 0.01          # of the mean of the Hessian's diagonal
 RIDGES = (0.05, 0.5, 5.0)       # the same, of the real minimum: small ones follow the images closely
 BEYOND = 1e-4           # share of the values that a percentile leaves out
 RULES = ("mse", "minmax", "percentile")
+DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
 INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
 BLOCK = 128             # columns that are rounded between two updates of the rest
 
@@ -63,7 +66,8 @@ def search_scales(weight, schemes, importance=None, codebook=None, steps=60, uni
     for rows, table in level_tables(schemes, codebook):
         part, share = weight[rows], importance.expand_as(weight)[rows]
         full = part.abs().amax(1) / table.abs().max()
-        full = torch.where(full > 0, full, torch.ones_like(full))
+        dead = 1.0 if (table == 0).any() else DEAD * float(full.max()) or 1.0
+        full = torch.where(full > 0, full, dead)
         best = torch.full_like(full, float("inf"))
         candidates = [full * factor for factor in torch.linspace(0.25, 1.15, steps)]
         if unit:
@@ -153,20 +157,6 @@ def zero_point(low, high, top):
     return round(top * low / (low + high)) if low + high else (top + 1) // 2
 
 
-def fit_levels(codes, count, rounds=20):
-    """Table (256,) from every code to the nearest of ``count`` codes: k-quantiles of what is not zero (Liss et al., arXiv:1811.10869), then
-    the least squared error (Lloyd)."""
-    values = np.sort(codes[codes > 0]) if (codes > 0).any() else np.array([255.0])
-    levels = np.concatenate([[0.0], np.quantile(values, (np.arange(count - 1) + 0.5) / (count - 1))])
-    for _ in range(rounds):
-        cell = np.searchsorted((levels[1:] + levels[:-1]) / 2, values)
-        number = np.bincount(cell, minlength=count)
-        levels = np.where(number, np.bincount(cell, values, count) / np.maximum(number, 1), levels)
-        levels[0] = 0
-    levels = np.unique(np.round(levels))
-    return levels[np.abs(np.arange(256)[:, None] - levels).argmin(1)].astype(np.uint8)
-
-
 @torch.no_grad()
 def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
     """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
@@ -221,7 +211,7 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
             net.steps[layer.output].fill_(float(np.log2(step)))
             out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
             if layer.output in net.tables:
-                net.tables[layer.output] = table = fit_levels(out.flatten()[pick].numpy(), len(np.unique(net.tables[layer.output])))
+                net.tables[layer.output] = table = fit_table(out.flatten()[pick].numpy(), len(np.unique(net.tables[layer.output])))
                 out = torch.from_numpy(table).float()[out.long()]
             out.sub_(zero).mul_(step)
         real[layer.output], fake[layer.output] = exact, out

@@ -1,9 +1,11 @@
 """Non-uniform levels on a single-scale integer grid (Liss et al., arXiv:1811.10869).
 
-Reconstruction: k-quantile levels of a normal distribution, ``Q(w) = F^-1((floor(k F(w)) + 1/2) / k)`` with the weights clamped at 3.45
-standard deviations (the authors' published code), rounded to integers -119..119: one code book of 16 levels in every layer. Activations
-behind a ReLU take 16 of 256 codes, k-quantiles that are then moved to the least squared error. In single-scale mode every scale is a
-power of two, so requantization only shifts.
+Reconstruction: the weights of a layer take 16 integer levels in -119..119 (a code book), activations behind a ReLU 16 of 256 codes. In single-scale
+mode every scale is a power of two, so requantization only shifts.
+
+The paper's levels are k-quantiles of a normal distribution, ``Q(w) = F^-1((floor(k F(w)) + 1/2) / k)`` with the weights clamped at 3.45 standard
+deviations (the authors' published code), which suit its training with noise; without training the large weights, that they hold worst, cost
+most. So by default the levels are those that lose least (:func:`quant.levels.best_levels`); ``quantiles`` gives the paper's for the weights.
 """
 
 from statistics import NormalDist
@@ -12,6 +14,7 @@ import numpy as np
 
 from spec.numerics import FIXED8_MAX, Scheme
 
+from ..assign import fit_codebook
 from .plan import Plan, uniform
 
 __all__ = ["plan", "quantile_levels"]
@@ -29,7 +32,9 @@ def quantile_levels(count):
 
 
 def plan(request):
-    """Options: ``levels`` of weights (16, at most), ``act_bits`` (4): 2 to that many levels of activations, ``single_scale`` (True)."""
-    book, bits = quantile_levels(request.options.get("levels", 16)), request.options.get("act_bits", 4)
-    return Plan(uniform(request, Scheme.CODEBOOK), bits, {layer.name: book for layer in request.convolutions}, levels=1 << bits,
-                single_scale=request.options.get("single_scale", True))
+    """Options: ``levels`` of weights (16, at most), ``act_bits`` (4): 2 to that many levels of activations, ``single_scale`` (True), ``quantiles``
+    (False)."""
+    size, bits = request.options.get("levels", 16), request.options.get("act_bits", 4)
+    quantiles = quantile_levels(size) if request.options.get("quantiles") else None
+    books = {layer.name: fit_codebook(layer.weight.numpy(), size) if quantiles is None else quantiles for layer in request.convolutions}
+    return Plan(uniform(request, Scheme.CODEBOOK), bits, books, levels=1 << bits, single_scale=request.options.get("single_scale", True))

@@ -1,5 +1,7 @@
 """Fake quantization, import and export."""
 
+from itertools import combinations_with_replacement
+
 from hypothesis import HealthCheck, given, settings, strategies as st
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from torch import nn
 
 from quant import QuantNet, Ratio, assign, example, files, fit_codebook, trace
 from quant.__main__ import main
+from quant.levels import best_levels
 from quant.ptq import reconstruct, rounded
 from sim import golden
 from spec.errors import AlloyError
@@ -88,8 +91,37 @@ def test_fitted_codebook_beats_four_bits():
         flat = torch.from_numpy(weight).float().flatten(1)
         return float((flat - rounded(flat, np.full(len(flat), scheme), codebook=book)[1]).square().sum())
     assert error(Scheme.CODEBOOK, book) < error(Scheme.FIXED4)
+    assert (fit_codebook(np.zeros((3, 2, 1, 1))) == 0).all()
     with pytest.raises(AlloyError, match="17 levels"):
         fit_codebook(weight, 17)
+
+
+def test_filters_of_zeros_stay_zero_without_the_level():
+    """A code book need not hold 0; a filter that has nothing else must not become noise."""
+    weight = torch.randn(4, 20)
+    weight[2] = 0
+    values = rounded(weight, np.full(4, Scheme.CODEBOOK), codebook=np.array([-119, -40, 40, 119]))[1]
+    assert values[2].abs().max() < 2e-3 * values.abs().max()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(1, 4), st.booleans())
+def test_levels_are_the_best(counts, size, zero):
+    """Against every way to cut the values into cells."""
+    counts, values = np.array(counts), np.arange(len(counts))
+
+    def loss(levels):
+        return float((counts * np.abs(values[:, None] - np.array(levels)).min(1) ** 2).sum())
+
+    def centres(borders):
+        cells = [range(a, b) for a, b in zip((0, *borders), (*borders, len(counts)))]
+        return [0.0 if zero and not i else float(np.average(cell, weights=counts[cell])) for i, cell in enumerate(cells)
+                if zero and not i or counts[cell].any()]
+    choices = [centres(borders) for k in range(size) for borders in combinations_with_replacement(range(len(counts) + 1), k)]
+    least = min(loss(levels) for levels in choices if levels) if zero or counts.any() else 0.0
+    found = best_levels(counts, size, first=0.0 if zero else None)
+    assert len(found) <= size and (np.diff(found) > 0).all()
+    assert (len(found) == 0 and not counts.any()) or loss(found) == pytest.approx(least)
 
 
 class Inverted(nn.Module):
