@@ -4,8 +4,8 @@ Reconstruction: the weights of a layer take 16 integer levels in -119..119 (a co
 mode every scale is a power of two, so requantization only shifts.
 
 The paper's levels are k-quantiles of a normal distribution, ``Q(w) = F^-1((floor(k F(w)) + 1/2) / k)`` with the weights clamped at 3.45 standard
-deviations (the authors' published code), which suit its training with noise; without training the large weights, that they hold worst, cost
-most. So by default the levels are those that lose least (:func:`quant.levels.best_levels`); ``quantiles`` gives the paper's for the weights.
+deviations (the authors' published code), which suit its training with noise. Here the levels are by default those that lose least
+(:func:`quant.levels.best_levels`); ``quantiles`` gives the paper's for the weights.
 """
 
 from statistics import NormalDist
