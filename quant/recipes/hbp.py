@@ -20,10 +20,10 @@ BITS = np.arange(2, 9)
 SLOTS = np.where(BITS > 4, 2, 1)
 
 
-def _sensitivity(layer, statistics):
-    """``trace * ||w - Q_b(w)||^2`` of every filter and width: (F, bits)."""
+def _sensitivity(layer, statistics, positions):
+    """``trace * ||w - Q_b(w)||^2`` of every filter and width: (F, bits). The trace adds up over the ``positions`` of the output."""
     flat = layer.weight.flatten(1)
-    trace = torch.einsum("gnk,gnf->gf", statistics.windows.square(), statistics.gradients.square()) / statistics.windows.shape[1]
+    trace = torch.einsum("gnk,gnf->gf", statistics.windows.square(), statistics.gradients.square()) / statistics.windows.shape[1] * positions
     out = np.zeros((len(flat), len(BITS)))
     for column, bits in enumerate(BITS):
         change = flat - rounded(flat, np.full(len(flat), bits), steps=20)[1]
@@ -49,7 +49,7 @@ def plan(request):
     budget counts, ``groups`` of each layer (8), ``act_bits`` (5)."""
     average, parts = request.options.get("average", 4), request.options.get("groups", 8)
     layers, (price, sizes) = request.convolutions, _budget(request)
-    costs = [_sensitivity(layer, request.statistics[layer.name]) for layer in layers]
+    costs = [_sensitivity(layer, request.statistics[layer.name], np.prod(request.graph.shapes[layer.output][1:])) for layer in layers]
     level1 = choose([c.sum(0) for c in costs], [(n * price)[None] for n in np.array(sizes) / sum(sizes)], np.array([average]), "bits of the layers")
     schemes = {}
     for layer, cost, at in zip(layers, costs, level1):
