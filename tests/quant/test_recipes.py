@@ -5,17 +5,19 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import boards
 from compiler import compile
 from quant import example, trace
 from quant.assign import Ratio
-from quant.ptq import reconstruct
+from quant.ptq import reconstruct, rounded
 from quant.recipes import RECIPES, Request, make_plan
-from quant.recipes.plan import cycles
+from quant.recipes.hbp import sensitivity
 from quant.recipes.nonuniform import quantile_levels
+from quant.recipes.plan import cycles
 from quant.recipes.programs import choose
-from quant.sensitivity import collect
+from quant.sensitivity import collect, filter_errors
 from rtl.top import generate
 from sim import command_model, golden, verilator
 from spec.config import EngineConfig
@@ -68,6 +70,33 @@ def test_largest_eigenvalue(shipped):
     for f in (0, 7, 15):
         block = (x * g[:, f:f + 1].square()).T @ x / len(x)
         assert found[f] == pytest.approx(float(torch.linalg.eigvalsh(block)[-1]), rel=0.02)
+
+
+def test_predicted_loss_is_that_of_the_network(shipped):
+    """What `hbp` and `alloy` minimize, against the divergence of the answers when one layer after the other is rounded to 4 bits.
+
+    Both leave out how weights work together, so only the order of magnitude is right; a forgotten number of weights or positions would be
+    wrong by up to 800 in this network.
+    """
+    graph, statistics, images, _ = shipped
+    real = torch.from_numpy(images[:64]).float() / 255
+
+    def answers(changed=None):
+        tensors = {graph.input: real}
+        for layer in graph.layers:
+            weight = None
+            if layer.name == changed:
+                weight = rounded(layer.weight.flatten(1), np.full(len(layer.weight), Scheme.FIXED4))[1].reshape(layer.weight.shape)
+            tensors[layer.output] = layer.finish(layer.apply(tensors[layer.input], weight), tensors.get(layer.residual))
+        return F.log_softmax(tensors[graph.output].flatten(1), 1)
+    exact, ratios = answers(), {"hbp": [], "alloy": []}
+    for layer in (layer for layer in graph.layers if layer.kind == "conv"):
+        loss = float(F.kl_div(answers(layer.name), exact, log_target=True, reduction="batchmean"))
+        stats, positions = statistics[layer.name], np.prod(graph.shapes[layer.output][1:])
+        ratios["hbp"].append(sensitivity(layer, stats, positions)[:, 2].sum() / 2 / loss)
+        ratios["alloy"].append(float((filter_errors(layer, stats, Scheme.FIXED4) * stats.gain).sum()) * positions / 2 / loss)
+    for values in ratios.values():
+        assert max(values) < 40 * min(values) and 0.03 < np.median(values) < 3
 
 
 def test_hbp_meets_its_budget(shipped):
