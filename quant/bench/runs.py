@@ -157,7 +157,8 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
     cycles, fps = _cycles(network)
     packed, coded, bound = _sizes(network)
     bits, weights = plan.weight_bits(graph)
-    note = chosen.note + (f", {TRAINING[task.name].epochs} epochs" if mode == "qat" else "")
+    epochs = TRAINING[task.name].epochs if mode == "qat" else 0
+    note = chosen.note + (f", {epochs} epoch" + "s" * (epochs > 1) if epochs else "")
     share = float((whole == labels).mean())
     return {
         "recipe": variant, "network": task.name, "data": task.data, "mode": mode, "note": note, "images": len(tests),
