@@ -78,6 +78,29 @@ def test_accumulator_overflow_names_layer_and_filter():
         compile(small([[1] * 40, [7] * 40], Scheme.FIXED4), EngineConfig.from_dict({**CONFIG.to_dict(), "acc_width": 12}))
 
 
+@pytest.mark.parametrize("device, channels, refused", [("dsp48e1", 1020, False), ("dsp48e1", 1030, True), ("dsp48e2", 4100, False),
+                                                       ("dsp48e2", 4115, True)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_joined_pixel_digits_are_refused_where_they_overflow(device, channels, refused, sign):
+    """Power-of-two weights 64 and the code 255: 16,320 for each input, and a port of 2^24 or 2^26; just below it the sums are right."""
+    config = EngineConfig(name="deep", ic=32, pixels=2, dsp_filters=2, lut_filters=1, act_depth=1024, weight_depth=512, acc_width=27,
+                          dsp_device=device)
+    channels = channels if sign > 0 or refused else channels - 2        # one's complements take a little
+    layer = Conv(name="fc", input="image", output="out", weight=np.full((1, channels, 1, 1), sign * 64, np.int16),
+                 scheme=np.array([Scheme.POT4], np.uint8), mult=np.array([40000], np.int32),
+                 bias=np.array([(100 - 99 * sign) << 33], np.int64), shift=33, lo=0, hi=255)
+    tensors = {t.name: t for t in (Tensor(name="image", channels=channels, height=1, width=1, bits=8),
+                                   Tensor(name="out", channels=1, height=1, width=1, bits=8))}
+    network = Network(name="deep", input="image", output="out", tensors=tensors, nodes=[layer])
+    if refused:
+        with pytest.raises(AlloyError, match="filter 0 can reach .* after its pixel digits are joined"):
+            compile(network, config)
+        return
+    program = compile(network, config)
+    for codes in (np.full((channels, 1, 1), 255), np.random.default_rng(4).integers(0, 256, (channels, 1, 1))):
+        assert (command_model.run(program, config, codes, seed=1)["out"] == golden.run(network, codes[None])["out"][0]).all()
+
+
 def test_scheme_without_columns():
     config = EngineConfig.from_dict({**CONFIG.to_dict(), "dsp_filters": 0})
     with pytest.raises(AlloyError, match="layer dense filter 0 is not power-of-two"):
