@@ -17,7 +17,7 @@ class Statistics:
     """Of one convolution with G groups of F filters and K weights in each filter.
 
     ``hessian`` (G, K, K): mean of x x^T over kernel windows x. ``fisher`` (G, F, K, K) times a vector is :meth:`fisher_product`;
-    ``gain`` (G * F,): mean square of the loss's gradient at the filter's outputs, of one position. ``trace`` (G * F,): mean over the K weights
+    ``gain`` (G * F,): mean square of the loss's gradient at the filter's outputs, of one position. ``trace`` (G * F,): sum over the K weights
     of the squared gradient of an image, all positions together, without what the bias could do (inputs less their mean).
     """
     hessian: torch.Tensor
@@ -85,12 +85,12 @@ def collect(graph, images, *, batch=25, seed=0):
 
 
 def _squares(layer, x, gradients, mean):
-    """Mean square, over the weights of each filter, of the gradient of each image: (N, G * F); inputs are counted from ``mean`` (G, K)."""
+    """Sum of squares, over the weights of each filter, of the gradient of each image: (N, G * F); inputs are counted from ``mean`` (G, K)."""
     out, at = [], gradients.shape[2] * gradients.shape[3]
     for image, grad in zip(x, gradients):
         windows = columns(image[None], layer, torch.arange(at)) - mean[:, None]
         whole = grad.reshape(layer.groups, -1, at) @ windows            # (G, F, K)
-        out.append(whole.square().mean(2).reshape(-1))
+        out.append(whole.square().sum(2).reshape(-1))
     return torch.stack(out)
 
 

@@ -1,9 +1,10 @@
 """HBP, hierarchical bit programming (IEEE TETCI 2024, 10.1109/tetci.2024.3510295): bits per channel group.
 
 Reconstruction (the paper's text could not be had): minimize ``sum_g Omega_g(b_g)`` subject to ``sum_g n_g b_g <= budget``, b_g in 2..8, with
-``Omega_g = mean(trace(Hessian)) ||W_g - Q_b(W_g)||^2`` (the mean over the weights as in Dong et al., HAWQ-V2, NeurIPS 2020); level 1 over the
-layers, level 2 sorts the filters of a layer by sensitivity, cuts them into groups and solves over the groups within the bits of level 1. Both are
-integer programs. The trace is that of the filter's Fisher block (:class:`quant.sensitivity.Statistics`).
+``Omega_g = trace(Hessian) ||W_g - Q_b(W_g)||^2``; level 1 over the layers, level 2 sorts the filters of a layer by sensitivity, cuts them into groups
+and solves over the groups within the bits of level 1. Both are integer programs. The trace is that of the filter's Fisher block
+(:class:`quant.sensitivity.Statistics`). For errors that have nothing to do with each other the mean of the trace would be right (Dong et al.,
+HAWQ-V2, NeurIPS 2020); those of 2 or 3 bits follow the weights, and add up the more the larger a filter is.
 """
 
 import numpy as np
@@ -21,7 +22,7 @@ SLOTS = np.where(BITS > 4, 2, 1)
 
 
 def sensitivity(layer, statistics):
-    """Mean of the trace times ``||w - Q_b(w)||^2``, of every filter and width: (F, bits)."""
+    """Trace times ``||w - Q_b(w)||^2``, of every filter and width: (F, bits)."""
     flat = layer.weight.flatten(1)
     out = np.zeros((len(flat), len(BITS)))
     for column, bits in enumerate(BITS):
