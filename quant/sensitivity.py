@@ -17,12 +17,10 @@ class Statistics:
     """Of one convolution with G groups of F filters and K weights in each filter.
 
     ``hessian`` (G, K, K): mean of x x^T over kernel windows x. ``fisher`` (G, F, K, K) times a vector is :meth:`fisher_product`;
-    ``gain`` (G * F,): mean square of the loss's gradient at the filter's outputs, of one position. ``trace`` (G * F,): sum over the K weights
-    of the squared gradient of an image, all positions together, without what the bias could do (inputs less their mean).
+    ``gain`` (G * F,): mean square of the loss's gradient at the filter's outputs.
     """
     hessian: torch.Tensor
     gain: torch.Tensor
-    trace: torch.Tensor
     windows: torch.Tensor       # (G, N, K)
     gradients: torch.Tensor     # (G, N, F)
 
@@ -61,7 +59,7 @@ def collect(graph, images, *, batch=25, seed=0):
     the Fisher information (Kunstner et al., NeurIPS 2019, section 2).
     """
     generator = torch.Generator().manual_seed(seed)
-    parts, traces = ({layer.name: [] for layer in graph.layers if layer.kind == "conv"} for _ in range(2))
+    parts = {layer.name: [] for layer in graph.layers if layer.kind == "conv"}
     for at in range(0, len(images), batch):
         x = images[at:at + batch].clone().requires_grad_()
         tensors, raw = _forward(graph, x)
@@ -75,23 +73,12 @@ def collect(graph, images, *, batch=25, seed=0):
             windows = columns(tensors[layer.input].detach(), layer, picks)
             flat = grad.permute(0, 2, 3, 1).reshape(total, layer.groups, -1)[picks].transpose(0, 1)
             parts[layer.name].append((windows, flat))
-            traces[layer.name].append(_squares(layer, tensors[layer.input].detach(), grad, windows.mean(1)))
     out = {}
     for name, pieces in parts.items():
         windows, grads = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
         hessian = windows.transpose(1, 2) @ windows / windows.shape[1]
-        out[name] = Statistics(hessian, grads.square().mean(1).reshape(-1), torch.cat(traces[name]).mean(0), windows, grads)
+        out[name] = Statistics(hessian, grads.square().mean(1).reshape(-1), windows, grads)
     return out
-
-
-def _squares(layer, x, gradients, mean):
-    """Sum of squares, over the weights of each filter, of the gradient of each image: (N, G * F); inputs are counted from ``mean`` (G, K)."""
-    out, at = [], gradients.shape[2] * gradients.shape[3]
-    for image, grad in zip(x, gradients):
-        windows = columns(image[None], layer, torch.arange(at)) - mean[:, None]
-        whole = grad.reshape(layer.groups, -1, at) @ windows            # (G, F, K)
-        out.append(whole.square().sum(2).reshape(-1))
-    return torch.stack(out)
 
 
 def filter_errors(layer, statistics, scheme, codebook=None):

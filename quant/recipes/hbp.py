@@ -2,12 +2,11 @@
 
 Reconstruction (the paper's text could not be had): minimize ``sum_g Omega_g(b_g)`` subject to ``sum_g n_g b_g <= budget``, b_g in 2..8, with
 ``Omega_g = trace(Hessian) ||W_g - Q_b(W_g)||^2``; level 1 over the layers, level 2 sorts the filters of a layer by sensitivity, cuts them into groups
-and solves over the groups within the bits of level 1. Both are integer programs. The trace is that of the filter's Fisher block
-(:class:`quant.sensitivity.Statistics`). For errors that have nothing to do with each other the mean of the trace would be right (Dong et al.,
-HAWQ-V2, NeurIPS 2020); those of 2 or 3 bits follow the weights, and add up the more the larger a filter is.
+and solves over the groups within the bits of level 1. Both are integer programs. The trace is that of the filter's Fisher block.
 """
 
 import numpy as np
+import torch
 
 from spec.errors import AlloyError
 
@@ -15,19 +14,20 @@ from ..ptq import rounded
 from .plan import Plan, cycles
 from .programs import choose
 
-__all__ = ["plan", "sensitivity"]
+__all__ = ["plan"]
 
 BITS = np.arange(2, 9)
 SLOTS = np.where(BITS > 4, 2, 1)
 
 
-def sensitivity(layer, statistics):
-    """Trace times ``||w - Q_b(w)||^2``, of every filter and width: (F, bits)."""
+def _sensitivity(layer, statistics):
+    """``trace * ||w - Q_b(w)||^2`` of every filter and width: (F, bits)."""
     flat = layer.weight.flatten(1)
+    trace = torch.einsum("gnk,gnf->gf", statistics.windows.square(), statistics.gradients.square()) / statistics.windows.shape[1]
     out = np.zeros((len(flat), len(BITS)))
     for column, bits in enumerate(BITS):
         change = flat - rounded(flat, np.full(len(flat), bits), steps=20)[1]
-        out[:, column] = (statistics.trace * change.square().sum(1)).numpy()
+        out[:, column] = (trace.reshape(-1) * change.square().sum(1)).numpy()
     return out
 
 
@@ -49,7 +49,7 @@ def plan(request):
     budget counts, ``groups`` of each layer (8), ``act_bits`` (5)."""
     average, parts = request.options.get("average", 4), request.options.get("groups", 8)
     layers, (price, sizes) = request.convolutions, _budget(request)
-    costs = [sensitivity(layer, request.statistics[layer.name]) for layer in layers]
+    costs = [_sensitivity(layer, request.statistics[layer.name]) for layer in layers]
     level1 = choose([c.sum(0) for c in costs], [(n * price)[None] for n in np.array(sizes) / sum(sizes)], np.array([average]), "bits of the layers")
     schemes = {}
     for layer, cost, at in zip(layers, costs, level1):
