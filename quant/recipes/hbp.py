@@ -2,7 +2,8 @@
 
 Reconstruction (the paper's text could not be had): minimize ``sum_g Omega_g(b_g)`` subject to ``sum_g n_g b_g <= budget``, b_g in 2..8, with
 ``Omega_g = trace(Hessian) ||W_g - Q_b(W_g)||^2``; level 1 over the layers, level 2 sorts the filters of a layer by sensitivity, cuts them into groups
-and solves over the groups within the bits of level 1. Both are integer programs. The trace is that of the filter's Fisher block.
+and solves over the groups within the bits of level 1. Both are integer programs. The trace is that of the filter's Fisher
+block at one output position, see docs/decisions/training.md.
 """
 
 import numpy as np
