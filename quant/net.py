@@ -12,7 +12,7 @@ from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX, Conv, Network, Pool, T
 from spec.numerics import Scheme, nearest_level, requantize, round_shift
 
 from .assign import Ratio, assign
-from .ptq import level_tables, nearest, search_scales
+from .ptq import level_ends, level_tables, nearest, search_scales
 
 __all__ = ["QuantNet"]
 
@@ -137,10 +137,7 @@ class QuantNet(nn.Module):
         weight = self.weights[layer.name]
         if layer.name not in self._levels:
             tables = level_tables(self.schemes[layer.name], self.codebooks.get(layer.name))
-            low, high = torch.empty(2, len(weight))
-            for rows, table in tables:
-                low[rows], high[rows] = table[0], table[-1]
-            self._levels[layer.name] = tables, low, high
+            self._levels[layer.name] = tables, *level_ends(tables, len(weight))
         tables, low, high = self._levels[layer.name]
         low, high = low.to(weight.device), high.to(weight.device)
         scale = _calm(self.scales[layer.name].abs(), weight[0].numel() * torch.maximum(high, -low))[:, None, None, None]

@@ -19,7 +19,7 @@ from spec.numerics import Scheme, levels
 from .levels import fit_table
 
 __all__ = ["RULES", "reconstruct", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
-           "nearest"]
+           "level_ends", "nearest"]
 
 POSITIONS = 16384       # columns of one layer
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
@@ -47,6 +47,14 @@ def level_tables(schemes, codebook=None):
     return [(torch.from_numpy(np.flatnonzero(schemes == scheme)),
              torch.from_numpy(levels(Scheme(int(scheme)), codebook if scheme == Scheme.CODEBOOK else None)).float())
             for scheme in np.unique(schemes)]
+
+
+def level_ends(tables, filters):
+    """Lowest and highest level of each of the ``filters``, for the ``tables`` of :func:`level_tables`: two tensors (F,)."""
+    low, high = torch.empty(2, filters)
+    for rows, table in tables:
+        low[rows], high[rows] = table[0], table[-1]
+    return low, high
 
 
 def nearest(values, table):
@@ -265,10 +273,7 @@ def _quantize_layer(net, layer, exact, given, generator, weights):
         choices.append(quantize(min(reals, key=error), True))
     scale, best, real = min(choices, key=lambda choice: error(choice[1])) if held.any() else choices[-1]
     best, real = best.reshape(layer.weight.shape), real.reshape(layer.weight.shape)
-    low, high = (torch.empty(len(scale)) for _ in range(2))
-    for rows, table in level_tables(schemes, book):
-        low[rows], high[rows] = table[0], table[-1]
-    low, high = ((end * scale)[:, None, None, None] for end in (low, high))
+    low, high = ((end * scale)[:, None, None, None] for end in level_ends(level_tables(schemes, book), len(scale)))
     net.scales[layer.name].copy_(scale)
     net.weights[layer.name].copy_(best + INSIDE * (torch.minimum(torch.maximum(real, low), high) - best))
     return best
