@@ -65,6 +65,20 @@ class Graph:
     layers: list
     shapes: dict
 
+    @property
+    def bounded(self):
+        """Names of the tensors that a ReLU bounds and a layer reads, not only an addition: those that recipes give few bits."""
+        read = {layer.input for layer in self.layers}
+        return [layer.output for layer in self.layers if layer.relu and layer.output in read]
+
+    def readers(self, name):
+        """The convolutions that read a tensor, be it through a max pool."""
+        out = []
+        for layer in self.layers:
+            if layer.input == name:
+                out += self.readers(layer.output) if layer.kind == "max" else [layer] if layer.kind == "conv" else []
+        return out
+
 
 def _pair(value):
     return (value, value) if isinstance(value, int) else tuple(value)

@@ -58,7 +58,8 @@ class QuantNet(nn.Module):
     graph : quant.graph.Graph
     ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
     codebooks : dict from layer name to its levels, for layers with code-book filters (:func:`quant.assign.fit_codebook`).
-    bits : bits of activations behind a ReLU. All others have 8: signed tensors, those that are only added, pooled averages, the output.
+    bits : bits of activations behind a ReLU. All others have 8: signed tensors, those that are only added, pooled averages, the output; and
+        those whose names are in ``wide``.
         ``zeros`` maps signed tensors to the code of 0, which :func:`quant.ptq.reconstruct` chooses.
     levels : instead of ``bits``, activations behind a ReLU take this many of the 256 codes of 8 bits (:func:`quant.ptq.reconstruct` chooses which;
         ``tables`` maps every code to the nearest).
@@ -66,8 +67,8 @@ class QuantNet(nn.Module):
     input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
     """
 
-    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, input_scale=1 / 255, input_zero=0, levels=None,
-                 single_scale=False):
+    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, wide=(), input_scale=1 / 255, input_zero=0,
+                 levels=None, single_scale=False):
         super().__init__()
         if levels is not None and not 2 <= levels <= 256:
             raise AlloyError(f"activations of {levels} levels: 2 to 256 are supported")
@@ -82,9 +83,9 @@ class QuantNet(nn.Module):
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
         self.input_scale, self.single_scale, self.tables = input_scale, single_scale, {}
         for layer in graph.layers:
-            only_added = not any(other.input == layer.output for other in graph.layers)
-            self.bits[layer.output] = bits if layer.relu and not only_added and levels is None else 8
-            if layer.relu and not only_added and levels is not None:
+            narrow = layer.output in graph.bounded
+            self.bits[layer.output] = bits if narrow and levels is None and layer.output not in wide else 8
+            if narrow and levels is not None:
                 kept = np.linspace(0, 255, levels)
                 self.tables[layer.output] = np.round(kept[np.abs(np.arange(256)[:, None] - kept).argmin(1)]).astype(np.uint8)
             self.zeros[layer.output] = 0 if layer.relu else 1 << self.bits[layer.output] - 1

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .ptq import columns, rounded
+from .ptq import columns, round_weights, rounded, search_range
 
-__all__ = ["Statistics", "collect", "filter_errors"]
+__all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors"]
 
 POSITIONS = 8192
+SOME, BATCH = 32, 16    # images that divergences are measured with
+CODED = 100_000         # values that the step of a tensor is searched with
 
 
 @dataclass
@@ -79,6 +82,53 @@ def collect(graph, images, *, batch=25, seed=0):
         hessian = windows.transpose(1, 2) @ windows / windows.shape[1]
         out[name] = Statistics(hessian, grads.square().mean(1).reshape(-1), windows, grads)
     return out
+
+
+@torch.no_grad()
+def divergences(graph, images, changes, *, report=None):
+    """How far the answers of the float network move when one thing alone is changed: Kullback-Leibler divergence (nats), mean over images.
+
+    Parameters
+    ----------
+    images : real inputs (N, C, H, W), of which the first :data:`SOME` are taken.
+    changes : list of (layer name, weight, bits). The layer has this weight, if not None, and its output, which a ReLU bounds, codes of this
+        many bits, if not None.
+    report : called with (batch, batches).
+
+    Returns
+    -------
+    float64 array (changes,).
+    """
+    total, images = np.zeros(len(changes)), images[:SOME]
+    for index, at in enumerate(range(0, len(images), BATCH)):
+        exact = _forward(graph, images[at:at + BATCH])[0]
+        answers = F.log_softmax(exact[graph.output].flatten(1), 1)
+        for number, (name, weight, bits) in enumerate(changes):
+            moved = {}
+            for layer in graph.layers:
+                if layer.name != name and not {layer.input, layer.residual} & set(moved):
+                    continue
+                x, residual = (moved.get(tensor, exact.get(tensor)) for tensor in (layer.input, layer.residual))
+                out = layer.finish(layer.apply(x, weight if layer.name == name else None), residual)
+                if layer.name == name and bits is not None:
+                    some, top = out.flatten()[::-(-out.numel() // CODED)], (1 << bits) - 1
+                    step = search_range(some, some, 0, top)
+                    out = out.div_(step).add_(0.5).floor_().clamp_(0, top).mul_(step)
+                moved[layer.output] = out
+            changed = F.log_softmax(moved[graph.output].flatten(1), 1)
+            total[number] += float(F.kl_div(changed, answers, log_target=True, reduction="sum"))
+        if report:
+            report(index + 1, -(-len(images) // BATCH))
+    return total / len(images)
+
+
+def compensated(layer, statistics, schemes):
+    """The weights of a layer as compensated rounding leaves them (:func:`quant.ptq.round_weights`), for number systems uint8 (F,)."""
+    groups, size = statistics.hessian.shape[:2]
+    weight = layer.weight.reshape(groups, -1, size)
+    importance = statistics.hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
+    scale = rounded(weight.reshape(-1, size), schemes, importance + 1e-12)[0]
+    return round_weights(weight, scale.reshape(groups, -1), schemes, statistics.hessian)[0].reshape(layer.weight.shape)
 
 
 def filter_errors(layer, statistics, scheme, codebook=None):

@@ -2,45 +2,101 @@
 
 A layer of F filters runs in T filter tiles; T tiles have ``T * dsp_filters`` DSP slots (a 4-bit filter takes one, an 8-bit filter two) and
 ``T * lut_filters`` LUT slots (a power-of-two filter takes one). For each T an integer program gives every filter the number system with the least
-total increase of the loss, ``1/2 E[g^2] (w - Q(w))^T H (w - Q(w))`` (second order, Fisher information at the outputs). A second program picks T for
-each layer within a budget of cycles: by default those that the fewest tiles take, so that slots that would stay empty make filters wider.
+total increase of the loss, ``1/2 E[g^2] (w - Q(w))^T H (w - Q(w))`` (second order, Fisher information at the outputs). By default a layer takes the
+fewest tiles, so that slots that would stay empty make filters wider.
+
+Cycles beyond those (``slack``) are spent where they lower the loss most, by a second integer program: on more tiles for a layer, and on 8 bits for a
+tensor, whose readers then run with fewer pixels at a time. What a tensor's few bits cost is measured on the float network
+(:func:`quant.sensitivity.divergences`), and so is, for each layer, what its number systems cost in the fewest tiles; other tiles in proportion to the second
+order, which compares filters well and layers badly. Cycles are those of the cycle model.
 """
+
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 
-from ..sensitivity import filter_errors
-from .plan import Plan, cycles
+from ..sensitivity import compensated, divergences, filter_errors
+from .plan import Plan, modelled
 from .programs import choose
 
 __all__ = ["plan"]
 
 KINDS = (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)
 SLOTS = np.array([[0, 1, 2], [1, 0, 0]])        # DSP and LUT slots of each kind
-MORE_TILES = 1.5                                # most tiles that are tried, relative to the fewest
+MORE = 0.5                                      # share of tiles beyond the fewest that is tried
+
+
+def _fill(layer, request, tiles):
+    """The best number systems of a layer's filters in so many tiles, uint8 (F,), and their second-order loss."""
+    c, stats = request.config, request.statistics[layer.name]
+    loss = np.stack([(filter_errors(layer, stats, kind) * stats.gain).numpy() for kind in KINDS], 1) / 2
+    loss *= np.prod(request.graph.shapes[layer.output][1:])       # gain is that of one output position
+    kinds = choose(list(loss), [SLOTS] * len(loss), tiles * np.array([c.dsp_filters, c.lut_filters]), f"number systems of {layer.name}")
+    return np.array(KINDS, np.uint8)[kinds], loss[np.arange(len(loss)), kinds].sum()
+
+
+def _tiles(layer, config, share=0.0):
+    """Filter tiles of a layer: the fewest, and a share more."""
+    least = -(-len(layer.weight) // config.slots)
+    return least + int(np.ceil(least * share))
+
+
+def _takes(request, fewest):
+    """Cycles of a layer, ``f(name, tiles, wide)``: linear between the fewest tiles and the most, which the cycle model has been asked about."""
+    graph, c = request.graph, request.config
+    layers = {layer.name: layer for layer in request.convolutions}
+    most = {name: _fill(layer, request, _tiles(layer, c, MORE))[0] for name, layer in layers.items()}
+    ends = []
+    for number, (schemes, wide) in enumerate(product((fewest.schemes, most), ((), tuple(graph.bounded)))):
+        request.report(f"cycles, {number + 1} of 4 programs")
+        ends.append(modelled(request, replace(fewest, schemes=schemes, wide=wide)))
+
+    def cycles(name, tiles, wide):
+        low, high = _tiles(layers[name], c), _tiles(layers[name], c, MORE)
+        return np.interp(tiles, (low, high), (ends[wide][name], ends[2 + wide][name]))
+    return cycles
+
+
+def _spend(request, fewest, losses):
+    """The plan ``fewest`` with more cycles; ``losses``: its second-order loss of each layer."""
+    c, graph, layers = request.config, request.graph, {layer.name: layer for layer in request.convolutions}
+    bounded = graph.bounded if fewest.bits <= c.act_digit_bits else []
+    takes = _takes(request, fewest)
+    changes = [(name, compensated(layer, request.statistics[name], fewest.schemes[name]), None) for name, layer in layers.items()]
+    changes += [(layer.name, None, fewest.bits) for name in bounded for layer in graph.layers if layer.output == name]
+    cost = divergences(graph, request.images, changes, report=lambda i, n: request.report(f"cost of each layer and tensor, batch {i} of {n}"))
+    unit = {name: value / max(losses[name], 1e-30) for name, value in zip(layers, cost)}
+    options = {}
+    for name, layer in layers.items():
+        request.report(f"number systems of {name} in more filter tiles")
+        options[name] = [(tiles, *_fill(layer, request, tiles)) for tiles in range(_tiles(layer, c), _tiles(layer, c, MORE) + 1)]
+    groups = [([layer.name for layer in graph.readers(name)], name, value) for name, value in zip(bounded, cost[len(layers):])]
+    found = {name for names, *_ in groups for name in names}
+    groups += [([name], None, 0.0) for name in layers if name not in found]
+    items, costs, uses = [], [], []
+    for names, tensor, narrow in groups:        # a tensor with its readers, or a layer that reads 8 bits anyway
+        item = [(wide, picks) for wide in range(1 + (tensor is not None)) for picks in product(*(options[name] for name in names))]
+        items.append(item)
+        costs.append(np.array([narrow * (not wide) + sum(unit[n] * loss for n, (_, _, loss) in zip(names, picks)) for wide, picks in item]))
+        uses.append(np.array([[sum(takes(n, tiles, wide) for n, (tiles, *_) in zip(names, picks)) for wide, picks in item]]))
+    budget = sum(takes(name, _tiles(layer, c), 0) for name, layer in layers.items()) * (1 + request.options["slack"])
+    picked = [item[at] for item, at in zip(items, choose(costs, uses, np.array([budget]), "filter tiles and bits of tensors"))]
+    schemes = {name: scheme for (names, *_), (_, picks) in zip(groups, picked) for name, (_, scheme, _) in zip(names, picks)}
+    return replace(fewest, schemes={name: schemes[name] for name in layers},
+                   wide=tuple(tensor for (_, tensor, _), (wide, _) in zip(groups, picked) if wide))
 
 
 def plan(request):
-    """Options: ``slack``, cycles beyond the fewest (0.0 = none), ``act_bits`` (5)."""
-    c, names, costs, uses, plans = request.config, [], [], [], []
+    """Options: ``slack``, the share of cycles beyond the fewest (0.0), ``act_bits`` (5)."""
+    c, slack = request.config, request.options.get("slack", 0.0)
     if not c.dsp_filters or not c.lut_filters:
         raise AlloyError("the alloy recipe balances DSP and LUT slots: give the configuration both dsp_filters and lut_filters")
-    for layer in request.convolutions:
-        stats = request.statistics[layer.name]
-        loss = np.stack([(filter_errors(layer, stats, kind) * stats.gain).numpy() for kind in KINDS], 1) / 2
-        loss *= np.prod(request.graph.shapes[layer.output][1:])       # gain is that of one output position
-        least = -(-len(loss) // c.slots)
-        options = []
-        for tiles in range(least, int(np.ceil(least * MORE_TILES)) + 1):
-            kinds = choose(list(loss), [SLOTS] * len(loss), tiles * np.array([c.dsp_filters, c.lut_filters]), f"number systems of {layer.name}")
-            options.append((tiles, kinds, loss[np.arange(len(loss)), kinds].sum()))
-        names.append(layer.name)
-        plans.append(options)
-        costs.append(np.array([o[2] for o in options]))
-        uses.append(np.array([[cycles(layer, request.graph.shapes[layer.output], o[0], c) for o in options]], float))
-    budget = sum(u.min() for u in uses) * (1 + request.options.get("slack", 0.0))
-    picked = choose(costs, uses, np.array([budget * (1 + 1e-9)]), "filter tiles")
-    schemes = {name: np.array(KINDS, np.uint8)[options[at][1]] for name, options, at in zip(names, plans, picked)}
-    return Plan(schemes, request.options.get("act_bits", 5))
+    if not 0 <= slack < np.inf:
+        raise AlloyError(f"a slack of {slack}: give the share of cycles beyond the fewest, 0 or more")
+    fills = {layer.name: _fill(layer, request, _tiles(layer, c)) for layer in request.convolutions}
+    fewest = Plan({name: scheme for name, (scheme, _) in fills.items()}, request.options.get("act_bits", 5))
+    return _spend(request, fewest, {name: loss for name, (_, loss) in fills.items()}) if slack else fewest

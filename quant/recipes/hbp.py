@@ -2,8 +2,8 @@
 
 Reconstruction (the paper's text could not be had): minimize ``sum_g Omega_g(b_g)`` subject to ``sum_g n_g b_g <= budget``, b_g in 2..8, with
 ``Omega_g = trace(Hessian) ||W_g - Q_b(W_g)||^2``; level 1 over the layers, level 2 sorts the filters of a layer by sensitivity, cuts them into groups
-and solves over the groups within the bits of level 1. Both are integer programs. The trace is that of the filter's Fisher
-block at one output position, see docs/decisions/training.md.
+and solves over the groups within the bits of level 1. Both are integer programs. The trace, of each filter's Fisher block, compares the filters of a
+layer; what all of a layer's filters together cost at each width is measured on the float network (docs/decisions/sensitivity.md).
 """
 
 import numpy as np
@@ -12,16 +12,18 @@ import torch
 from spec.errors import AlloyError
 
 from ..ptq import rounded
+from ..sensitivity import compensated, divergences
 from .plan import Plan, cycles
 from .programs import choose
 
 __all__ = ["plan"]
 
 BITS = np.arange(2, 9)
+MEASURED = 4            # widths, 2 to 5 bits; every further bit quarters the squared error
 SLOTS = np.where(BITS > 4, 2, 1)
 
 
-def _sensitivity(layer, statistics):
+def _trace(layer, statistics):
     """``trace * ||w - Q_b(w)||^2`` of every filter and width: (F, bits)."""
     flat = layer.weight.flatten(1)
     trace = torch.einsum("gnk,gnf->gf", statistics.windows.square(), statistics.gradients.square()) / statistics.windows.shape[1]
@@ -29,6 +31,19 @@ def _sensitivity(layer, statistics):
     for column, bits in enumerate(BITS):
         change = flat - rounded(flat, np.full(len(flat), bits), steps=20)[1]
         out[:, column] = (trace.reshape(-1) * change.square().sum(1)).numpy()
+    return out
+
+
+def _sensitivities(request):
+    """For every layer the loss that each filter brings at each width: list of (F, bits). They add up to what the layer costs at this width."""
+    layers, out = request.convolutions, []
+    for number, layer in enumerate(layers):
+        stats, filters = request.statistics[layer.name], len(layer.weight)
+        changes = [(layer.name, compensated(layer, stats, np.full(filters, bits, np.uint8)), None) for bits in BITS[:MEASURED]]
+        measured, trace = np.minimum.accumulate(divergences(request.graph, request.images, changes)), _trace(layer, stats) + 1e-30
+        cost = np.append(measured, measured[-1] / 4.0 ** np.arange(1, len(BITS) - MEASURED + 1))
+        out.append(trace / trace.sum(0) * cost)
+        request.report(f"sensitivity of layer {number + 1} of {len(layers)} ({layer.name})")
     return out
 
 
@@ -50,7 +65,7 @@ def plan(request):
     budget counts, ``groups`` of each layer (8), ``act_bits`` (5)."""
     average, parts = request.options.get("average", 4), request.options.get("groups", 8)
     layers, (price, sizes) = request.convolutions, _budget(request)
-    costs = [_sensitivity(layer, request.statistics[layer.name]) for layer in layers]
+    costs = _sensitivities(request)
     level1 = choose([c.sum(0) for c in costs], [(n * price)[None] for n in np.array(sizes) / sum(sizes)], np.array([average]), "bits of the layers")
     schemes = {}
     for layer, cost, at in zip(layers, costs, level1):

@@ -4,20 +4,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from compiler import compile
+from sim.cycle_model import model
 from spec.numerics import Scheme, levels
 
 from ..net import QuantNet
 
-__all__ = ["Plan", "Request", "code_bits", "cycles", "uniform"]
+__all__ = ["Plan", "Request", "code_bits", "cycles", "modelled", "uniform"]
 
 
 @dataclass
 class Request:
-    """What a recipe decides from: the float graph, statistics of its layers (:func:`quant.sensitivity.collect`), the board's engine."""
+    """What a recipe decides from: the float graph, statistics of its layers (:func:`quant.sensitivity.collect`), the board, real inputs (N, C, H, W);
+    ``report`` is called with a line of text as long work goes on."""
     graph: object
     statistics: dict
-    config: object
-    options: dict = field(default_factory=dict)
+    board: object
+    options: dict
+    images: object
+    report: object = lambda text: None
+
+    @property
+    def config(self):
+        """The engine of the board."""
+        return self.board.config
 
     @property
     def convolutions(self):
@@ -26,19 +36,20 @@ class Request:
 
 @dataclass
 class Plan:
-    """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the activations; ``levels`` and
-    ``single_scale`` as for :class:`quant.net.QuantNet`, ``penalty`` as for :func:`quant.qat.fine_tune`."""
+    """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the activations; ``levels``,
+    ``single_scale`` and ``wide`` as for :class:`quant.net.QuantNet`, ``penalty`` as for :func:`quant.qat.fine_tune`."""
     schemes: dict
     bits: int
     codebooks: dict = field(default_factory=dict)
     levels: int = None
     single_scale: bool = False
+    wide: tuple = ()
     penalty: object = None
 
     def net(self, graph, **options):
         """The :class:`QuantNet` of this plan, not calibrated."""
-        return QuantNet(graph, schemes=self.schemes, codebooks=self.codebooks, bits=self.bits, levels=self.levels,
-                        single_scale=self.single_scale, **options)
+        return QuantNet(graph, schemes=self.schemes, codebooks=self.codebooks, bits=self.bits, wide=self.wide,
+                        levels=self.levels, single_scale=self.single_scale, **options)
 
     def shares(self, graph):
         """Share of the weights in each number system."""
@@ -61,6 +72,13 @@ def cycles(layer, shape, tiles, config):
     """Cycles of the array for ``tiles`` filter tiles of a layer whose output is ``shape``: k-steps times pixel tiles."""
     depth = -(-layer.weight.shape[1] // config.ic) if layer.groups == 1 else 1
     return tiles * -(-shape[1] * shape[2] // config.pixels) * layer.kernel[0] * layer.kernel[1] * depth
+
+
+def modelled(request, plan):
+    """Cycles of every layer by the cycle model, ``{layer: cycles}``, for a plan that is not calibrated yet."""
+    board, config = request.board, request.config
+    program = compile(plan.net(request.graph).export(), config)
+    return {layer.name: layer.cycles for layer in model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)}
 
 
 def code_bits(scheme, codebook=None):
