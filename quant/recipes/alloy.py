@@ -7,8 +7,8 @@ fewest tiles, so that slots that would stay empty make filters wider.
 
 Cycles beyond those (``slack``) are spent where they lower the loss most, by a second integer program: on more tiles for a layer, and on 8 bits for a
 tensor, whose readers then run with fewer pixels at a time. What a tensor's few bits cost is measured on the float network
-(:func:`quant.sensitivity.divergences`), and so is, for each layer, what its number systems cost in the fewest tiles; other tiles in proportion to the second
-order, which compares filters well and layers badly. Cycles are those of the cycle model.
+(:func:`quant.sensitivity.divergences`), and so is, for each layer, what its number systems cost in the fewest tiles; other tiles cost in proportion
+to the second order, which compares filters well and layers badly. Cycles are those of the cycle model.
 """
 
 from dataclasses import replace
