@@ -11,7 +11,8 @@ from .ptq import columns, round_weights, rounded, search_range
 __all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors"]
 
 POSITIONS = 8192
-SOME, BATCH = 32, 16    # images that divergences are measured with
+BATCH = 25
+SOME = 32               # images that divergences are measured with, the last ones; of few images a quarter
 CODED = 100_000         # values that the step of a tensor is searched with
 
 
@@ -26,6 +27,7 @@ class Statistics:
     gain: torch.Tensor
     windows: torch.Tensor       # (G, N, K)
     gradients: torch.Tensor     # (G, N, F)
+    images: int                 # that the windows are from, batch after batch
 
     def fisher_product(self, vectors):
         """``E[g_f^2 x x^T] v_f`` for vectors (G, F, K): the Fisher block (Gauss-Newton approximation of the Hessian) of each filter."""
@@ -55,7 +57,7 @@ def _forward(graph, x):
     return tensors, raw
 
 
-def collect(graph, images, *, batch=25, seed=0):
+def collect(graph, images, *, seed=0):
     """:class:`Statistics` of every convolution of a float graph for real inputs (N, C, H, W).
 
     The gradients are those of the cross entropy at labels drawn from the network's own answers, whose mean square is the diagonal of
@@ -63,8 +65,8 @@ def collect(graph, images, *, batch=25, seed=0):
     """
     generator = torch.Generator().manual_seed(seed)
     parts = {layer.name: [] for layer in graph.layers if layer.kind == "conv"}
-    for at in range(0, len(images), batch):
-        x = images[at:at + batch].clone().requires_grad_()
+    for at in range(0, len(images), BATCH):
+        x = images[at:at + BATCH].clone().requires_grad_()
         tensors, raw = _forward(graph, x)
         logits = tensors[graph.output].flatten(1)
         answers = torch.multinomial(F.softmax(logits.detach(), 1), 1, generator=generator)[:, 0]
@@ -80,8 +82,12 @@ def collect(graph, images, *, batch=25, seed=0):
     for name, pieces in parts.items():
         windows, grads = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
         hessian = windows.transpose(1, 2) @ windows / windows.shape[1]
-        out[name] = Statistics(hessian, grads.square().mean(1).reshape(-1), windows, grads)
+        out[name] = Statistics(hessian, grads.square().mean(1).reshape(-1), windows, grads, len(images))
     return out
+
+
+def _measured(images):
+    return min(SOME, max(1, images // 4))
 
 
 @torch.no_grad()
@@ -90,7 +96,7 @@ def divergences(graph, images, changes, *, report=None):
 
     Parameters
     ----------
-    images : real inputs (N, C, H, W), of which the first :data:`SOME` are taken.
+    images : real inputs (N, C, H, W), of which the last are taken (:data:`SOME`).
     changes : list of (layer name, weight, bits). The layer has this weight, if not None, and its output, which a ReLU bounds, codes of this
         many bits, if not None.
     report : called with (batch, batches).
@@ -99,7 +105,7 @@ def divergences(graph, images, changes, *, report=None):
     -------
     float64 array (changes,).
     """
-    total, images = np.zeros(len(changes)), images[:SOME]
+    total, images = np.zeros(len(changes)), images[-_measured(len(images)):]
     for index, at in enumerate(range(0, len(images), BATCH)):
         exact = _forward(graph, images[at:at + BATCH])[0]
         answers = F.log_softmax(exact[graph.output].flatten(1), 1)
@@ -123,12 +129,23 @@ def divergences(graph, images, changes, *, report=None):
 
 
 def compensated(layer, statistics, schemes):
-    """The weights of a layer as compensated rounding leaves them (:func:`quant.ptq.round_weights`), for number systems uint8 (F,)."""
-    groups, size = statistics.hessian.shape[:2]
-    weight = layer.weight.reshape(groups, -1, size)
-    importance = statistics.hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
-    scale = rounded(weight.reshape(-1, size), schemes, importance + 1e-12)[0]
-    return round_weights(weight, scale.reshape(groups, -1), schemes, statistics.hessian)[0].reshape(layer.weight.shape)
+    """The weights of a layer as :func:`quant.ptq.reconstruct` would leave them, for each of several number systems (list of uint8 (F,)).
+
+    They have not seen the images with which :func:`divergences` measures, for a layer of many weights learns images by heart; those decide whether
+    compensated rounding beats rounding to nearest. (With less than a batch of other images there is no choice but to let them see all.)
+    """
+    groups, count, size = statistics.windows.shape
+    weight, images = layer.weight.reshape(groups, -1, size), statistics.images
+    others = (images - _measured(images)) // BATCH * BATCH or images
+    seen, held = statistics.windows[:, :count * others // images], statistics.windows[:, -(count * _measured(images) // images):]
+    hessian, out = seen.transpose(1, 2) @ seen / max(seen.shape[1], 1), []
+    importance = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
+    for scheme in schemes:
+        scale, nearest = rounded(weight.reshape(-1, size), scheme, importance + 1e-12, steps=20)
+        both = nearest.reshape(weight.shape), round_weights(weight, scale.reshape(groups, -1), scheme, hessian)[0]
+        errors = [float((held @ (change - weight).transpose(1, 2)).square().sum()) for change in both]
+        out.append(both[int(np.argmin(errors))].reshape(layer.weight.shape))
+    return out
 
 
 def filter_errors(layer, statistics, scheme, codebook=None):

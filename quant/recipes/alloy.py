@@ -66,7 +66,7 @@ def _spend(request, fewest, losses):
     c, graph, layers = request.config, request.graph, {layer.name: layer for layer in request.convolutions}
     bounded = graph.bounded if fewest.bits <= c.act_digit_bits else []
     takes = _takes(request, fewest)
-    changes = [(name, compensated(layer, request.statistics[name], fewest.schemes[name]), None) for name, layer in layers.items()]
+    changes = [(name, *compensated(layer, request.statistics[name], [fewest.schemes[name]]), None) for name, layer in layers.items()]
     changes += [(layer.name, None, fewest.bits) for name in bounded for layer in graph.layers if layer.output == name]
     cost = divergences(graph, request.images, changes, report=lambda i, n: request.report(f"cost of each layer and tensor, batch {i} of {n}"))
     unit = {name: value / max(losses[name], 1e-30) for name, value in zip(layers, cost)}

@@ -39,7 +39,8 @@ def _sensitivities(request):
     layers, out = request.convolutions, []
     for number, layer in enumerate(layers):
         stats, filters = request.statistics[layer.name], len(layer.weight)
-        changes = [(layer.name, compensated(layer, stats, np.full(filters, bits, np.uint8)), None) for bits in BITS[:MEASURED]]
+        weights = compensated(layer, stats, [np.full(filters, bits, np.uint8) for bits in BITS[:MEASURED]])
+        changes = [(layer.name, weight, None) for weight in weights]
         measured, trace = np.minimum.accumulate(divergences(request.graph, request.images, changes)), _trace(layer, stats) + 1e-30
         cost = np.append(measured, measured[-1] / 4.0 ** np.arange(1, len(BITS) - MEASURED + 1))
         out.append(trace / trace.sum(0) * cost)
