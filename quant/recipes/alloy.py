@@ -30,12 +30,17 @@ SLOTS = np.array([[0, 1, 2], [1, 0, 0]])        # DSP and LUT slots of each kind
 MORE = 0.5                                      # share of tiles beyond the fewest that is tried
 
 
-def _fill(layer, request, tiles):
-    """The best number systems of a layer's filters in so many tiles, uint8 (F,), and their second-order loss."""
-    c, stats = request.config, request.statistics[layer.name]
+def _losses(layer, request):
+    """Second-order loss of each filter in each number system: (F, kinds)."""
+    stats = request.statistics[layer.name]
     loss = np.stack([(filter_errors(layer, stats, kind) * stats.gain).numpy() for kind in KINDS], 1) / 2
-    loss *= np.prod(request.graph.shapes[layer.output][1:])       # gain is that of one output position
-    kinds = choose(list(loss), [SLOTS] * len(loss), tiles * np.array([c.dsp_filters, c.lut_filters]), f"number systems of {layer.name}")
+    return loss * np.prod(request.graph.shapes[layer.output][1:])       # gain is that of one output position
+
+
+def _fill(layer, loss, tiles, config):
+    """The best number systems of a layer's filters in so many tiles, uint8 (F,), and what they lose."""
+    slots = tiles * np.array([config.dsp_filters, config.lut_filters])
+    kinds = choose(list(loss), [SLOTS] * len(loss), slots, f"number systems of {layer.name}")
     return np.array(KINDS, np.uint8)[kinds], loss[np.arange(len(loss)), kinds].sum()
 
 
@@ -45,35 +50,29 @@ def _tiles(layer, config, share=0.0):
     return least + int(np.ceil(least * share))
 
 
-def _takes(request, fewest):
-    """Cycles of a layer, ``f(name, tiles, wide)``: linear between the fewest tiles and the most, which the cycle model has been asked about."""
-    graph, c = request.graph, request.config
-    layers = {layer.name: layer for layer in request.convolutions}
-    most = {name: _fill(layer, request, _tiles(layer, c, MORE))[0] for name, layer in layers.items()}
-    ends = []
-    for number, (schemes, wide) in enumerate(product((fewest.schemes, most), ((), tuple(graph.bounded)))):
-        request.report(f"cycles, {number + 1} of 4 programs")
-        ends.append(modelled(request, replace(fewest, schemes=schemes, wide=wide)))
-
-    def cycles(name, tiles, wide):
-        low, high = _tiles(layers[name], c), _tiles(layers[name], c, MORE)
-        return np.interp(tiles, (low, high), (ends[wide][name], ends[2 + wide][name]))
-    return cycles
+def _takes(request, fewest, most):
+    """Cycles of a layer, ``f(name, tiles, wide)``: by the cycle model for the fewest tiles and the most (two plans), linear between them."""
+    c, layers, ends = request.config, {layer.name: layer for layer in request.convolutions}, []
+    for number, (plan, wide) in enumerate(product((fewest, most), ((), tuple(request.graph.bounded)))):
+        request.report(f"cycles, program {number + 1} of 4")
+        ends.append(modelled(request, replace(plan, wide=wide)))
+    return lambda name, tiles, wide: np.interp(tiles, [_tiles(layers[name], c, share) for share in (0, MORE)],
+                                               [end[name] for end in ends[wide::2]])
 
 
 def _spend(request, fewest, losses):
-    """The plan ``fewest`` with more cycles; ``losses``: its second-order loss of each layer."""
+    """The plan ``fewest`` with more cycles; ``losses``: the second-order loss of each layer, (F, kinds)."""
     c, graph, layers = request.config, request.graph, {layer.name: layer for layer in request.convolutions}
-    bounded = graph.bounded if fewest.bits <= c.act_digit_bits else []
-    takes = _takes(request, fewest)
-    changes = [(name, *compensated(layer, request.statistics[name], [fewest.schemes[name]]), None) for name, layer in layers.items()]
-    changes += [(layer.name, None, fewest.bits) for name in bounded for layer in graph.layers if layer.output == name]
-    cost = divergences(graph, request.images, changes, report=lambda i, n: request.report(f"cost of each layer and tensor, batch {i} of {n}"))
-    unit = {name: value / max(losses[name], 1e-30) for name, value in zip(layers, cost)}
     options = {}
     for name, layer in layers.items():
         request.report(f"number systems of {name} in more filter tiles")
-        options[name] = [(tiles, *_fill(layer, request, tiles)) for tiles in range(_tiles(layer, c), _tiles(layer, c, MORE) + 1)]
+        options[name] = [(tiles, *_fill(layer, losses[name], tiles, c)) for tiles in range(_tiles(layer, c), _tiles(layer, c, MORE) + 1)]
+    takes = _takes(request, fewest, replace(fewest, schemes={name: option[-1][1] for name, option in options.items()}))
+    bounded = graph.bounded if fewest.bits <= c.act_digit_bits else []
+    changes = [(name, *compensated(layer, request.statistics[name], [fewest.schemes[name]]), None) for name, layer in layers.items()]
+    changes += [(layer.name, None, fewest.bits) for name in bounded for layer in graph.layers if layer.output == name]
+    cost = divergences(graph, request.images, changes, report=lambda i, n: request.report(f"cost of each layer and tensor, batch {i} of {n}"))
+    unit = {name: value / max(options[name][0][2], 1e-30) for name, value in zip(layers, cost)}
     groups = [([layer.name for layer in graph.readers(name)], name, value) for name, value in zip(bounded, cost[len(layers):])]
     found = {name for names, *_ in groups for name in names}
     groups += [([name], None, 0.0) for name in layers if name not in found]
@@ -97,6 +96,7 @@ def plan(request):
         raise AlloyError("the alloy recipe balances DSP and LUT slots: give the configuration both dsp_filters and lut_filters")
     if not 0 <= slack < np.inf:
         raise AlloyError(f"a slack of {slack}: give the share of cycles beyond the fewest, 0 or more")
-    fills = {layer.name: _fill(layer, request, _tiles(layer, c)) for layer in request.convolutions}
-    fewest = Plan({name: scheme for name, (scheme, _) in fills.items()}, request.options.get("act_bits", 5))
-    return _spend(request, fewest, {name: loss for name, (_, loss) in fills.items()}) if slack else fewest
+    losses = {layer.name: _losses(layer, request) for layer in request.convolutions}
+    fewest = Plan({layer.name: _fill(layer, losses[layer.name], _tiles(layer, c), c)[0] for layer in request.convolutions},
+                  request.options.get("act_bits", 5))
+    return _spend(request, fewest, losses) if slack else fewest
