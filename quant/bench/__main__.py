@@ -19,10 +19,8 @@ from .table import markdown
 
 __all__ = ["main", "ROWS"]
 
-SMALL = ("fixed8", "fixed4", "uniform4", "ilmpq", "msq", "ios_pot", "ios_pot3", "hbp", "nonuniform", "nonuniform_scaled",
-         "nonuniform_kq", "film_qnn", "film_qnn_a8", "alloy", "alloy_more", "alloy_a8")
-ROWS = [(recipe, network, "ptq") for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in SMALL]
-ROWS += [(recipe, network, "qat") for network in ("resnet8", "resnet20") for recipe in SMALL]
+ROWS = [(recipe, network, "ptq") for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in runs.VARIANTS]
+ROWS += [(recipe, network, "qat") for network in ("resnet8", "resnet20") for recipe in runs.VARIANTS]
 ROWS += [(recipe, "resnet50", "ptq") for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_more", "alloy_a8")]
 
 
