@@ -1,0 +1,68 @@
+"""Draws ``recipes.png`` from ``docs/results/quant.json`` (needs matplotlib): ``python docs/img/recipes.py``."""
+
+from itertools import product
+import json
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+NETWORKS = {"resnet20": "ResNet-20, CIFAR-10 (JPEG)", "resnet18": "ResNet-18, 800 photographs", "mobilenetv2": "MobileNet-V2, 800 photographs",
+            "resnet50": "ResNet-50, 800 photographs"}
+BOARD, OURS, OTHERS = "zcu102", "#c2410c", "#4b5563"
+WINDOW = 18     # points of accuracy shown; rows below are left out and said so
+
+
+def panel(ax, rows, title):
+    rows = [row for row in rows if isinstance(row["cycles"][BOARD], int)]
+    top = max(row["float_top1"] for row in rows)
+    shown = [row for row in rows if row["int_top1"] > top - WINDOW]
+    ax.axhline(top, color="black", lw=0.8, ls=":")
+    ax.annotate("float", (1, top), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=8)
+    for row in shown:
+        ours = row["recipe"].startswith("alloy")
+        color = OURS if ours else OTHERS
+        ax.errorbar(row["cycles"][BOARD], row["int_top1"], yerr=row["stderr"], fmt="o", ms=6 if ours else 4, color=color, lw=0.7, alpha=0.9,
+                    ecolor=color + "55", zorder=3 if ours else 2)
+    taken, point = [], ax.figure.dpi / 72
+    for row in sorted(shown, key=lambda r: (not r["recipe"].startswith("alloy"), r["cycles"][BOARD])):
+        ours = row["recipe"].startswith("alloy")
+        at = ax.transData.transform((row["cycles"][BOARD], row["int_top1"]))
+        width = 6 * point * len(row["recipe"])
+        for dy, side in product((3, -9, 12, -18), ("left", "right")):      # the first place that is free
+            dx = 5 if side == "left" else -5
+            x, y = at[0] + dx * point - width * (side == "right"), at[1] + dy * point
+            own = (x, y, x + width, y + 8 * point)
+            if all(own[2] < t[0] or own[0] > t[2] or own[3] < t[1] or own[1] > t[3] for t in taken):
+                break
+        taken.append(own)
+        ax.annotate(row["recipe"], (row["cycles"][BOARD], row["int_top1"]), xytext=(dx, dy), textcoords="offset points", ha=side, fontsize=8,
+                    color=OURS if ours else OTHERS, weight="bold" if ours else "normal")
+    left = f", {len(rows) - len(shown)} below" if len(shown) < len(rows) else ""
+    ax.set_title(title + left, fontsize=10)
+
+
+def main():
+    every = [row for row in json.loads((HERE.parent / "results" / "quant.json").read_text()) if row["mode"] == "ptq"]
+    fig, axes = plt.subplots(2, 2, figsize=(12.5, 9), dpi=110)
+    for ax, (network, title) in zip(axes.flat, NETWORKS.items()):
+        rows = [row for row in every if row["network"] == network]
+        cycles = [row["cycles"][BOARD] for row in rows if isinstance(row["cycles"][BOARD], int)]
+        low = min(row["int_top1"] - row["stderr"] for row in rows)
+        top = max(row["float_top1"] for row in rows)
+        ax.set_xlim(0, max(cycles) * 1.18)
+        span = top + 1 - max(low, top - WINDOW)
+        ax.set_ylim(max(low, top - WINDOW) - 0.06 * span, top + 0.12 * span)
+        ax.xaxis.set_major_formatter(plt.FuncFormatter(lambda v, _: f"{v / 1000:,.0f}k"))
+        ax.tick_params(labelsize=8)
+        ax.grid(True, lw=0.3, alpha=0.5)
+        ax.set_xlabel(f"cycles of an image on {BOARD} (cycle model)", fontsize=8)
+        ax.set_ylabel("top-1, integer network, %", fontsize=8)
+        panel(ax, rows, title)
+    fig.suptitle("Recipes after calibration, without training; bars are one standard error", fontsize=11)
+    fig.tight_layout()
+    fig.savefig(HERE / "recipes.png")
+
+
+if __name__ == "__main__":
+    main()
