@@ -25,11 +25,10 @@ def better(rows, recipe, board):
 
 def _dominance(rows):
     lines = []
-    for recipe in ("alloy", "alloy_a8"):
+    for recipe in dict.fromkeys(row["recipe"] for row in rows if row["recipe"].startswith("alloy")):
         found = {board: better(rows, recipe, board) for board in rows[0]["board"]}
-        if any(row["recipe"] == recipe for row in rows):
-            lines.append(f"Both more accurate than `{recipe}` (beyond one standard error) and faster: "
-                         + "; ".join(f"on {board} {', '.join(names) or 'none'}" for board, names in found.items()) + ".\n")
+        lines.append(f"Both more accurate than `{recipe}` (beyond one standard error) and faster: "
+                     + "; ".join(f"on {board} {', '.join(names) or 'none'}" for board, names in found.items()) + ".\n")
     return lines
 
 
