@@ -26,7 +26,7 @@ from ..recipes import Request, make_plan
 from ..recipes.plan import code_bits
 from ..sensitivity import collect
 
-__all__ = ["VARIANTS", "Prepared", "prepare", "run", "BOARDS"]
+__all__ = ["VARIANTS", "Prepared", "prepare", "run", "layer_cycles", "BOARDS"]
 
 Variant = namedtuple("Variant", "recipe options bits note")        # bits that channels are equalized for
 BOARDS = ("zcu102", "pynq-z2")
@@ -85,17 +85,21 @@ def _sizes(network):
     return (-(-int(v) // 8) for v in (packed, coded, np.ceil(bound)))
 
 
+def layer_cycles(network, board):
+    """Cycles of every layer of an integer network on a board by the cycle model, ``{layer: cycles}``."""
+    tables = any(node.kind == "conv" and node.table.size for node in network.nodes)
+    config = replace(board.config, tables=2) if tables else board.config
+    layers = model(compile(network, config), config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+    return {layer.name: layer.cycles for layer in layers}
+
+
 def _cycles(network):
     """Predicted cycles and frames per second on each board (one image in flight), or the reason why not."""
     cycles, fps = {}, {}
     for name in BOARDS:
         board = boards.get(name)
         try:
-            tables = any(node.kind == "conv" and node.table.size for node in network.nodes)
-            config = replace(board.config, tables=2) if tables else board.config
-            program = compile(network, config)
-            layers = model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
-            cycles[name] = round(sum(layer.cycles for layer in layers))
+            cycles[name] = round(sum(layer_cycles(network, board).values()))
             fps[name] = round(board.clock_mhz * 1e6 / cycles[name], 1)
         except AlloyError as error:
             cycles[name], fps[name] = str(error), None
@@ -139,8 +143,9 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
     graph, statistics = prepared.graph(chosen.bits, say)
 
     def planned(graph, statistics):
-        return make_plan(chosen.recipe, Request(graph, statistics, boards.get(board), chosen.options, prepared.real,
-                                                lambda text: say(f"{variant} {task.name}: {text}")))
+        return make_plan(chosen.recipe, Request(
+            graph, statistics, boards.get(board).config, chosen.options, prepared.real, lambda network: layer_cycles(network, boards.get(board)),
+            lambda text: say(f"{variant} {task.name}: {text}")))
     plan = planned(graph, statistics)
     net = plan.net(graph, input_zero=task.zero)
     reconstruct(net, prepared.images, seed=prepared.seed,

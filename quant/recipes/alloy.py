@@ -20,7 +20,7 @@ from spec.errors import AlloyError
 from spec.numerics import Scheme
 
 from ..sensitivity import compensated, divergences, filter_errors
-from .plan import Plan, modelled
+from .plan import Plan
 from .programs import choose
 
 __all__ = ["plan"]
@@ -55,7 +55,7 @@ def _takes(request, fewest, most):
     c, layers, ends = request.config, {layer.name: layer for layer in request.convolutions}, []
     for number, (plan, wide) in enumerate(product((fewest, most), ((), tuple(request.graph.bounded)))):
         request.report(f"cycles, program {number + 1} of 4")
-        ends.append(modelled(request, replace(plan, wide=wide)))
+        ends.append(request.cycles(replace(plan, wide=wide).net(request.graph).export()))
     return lambda name, tiles, wide: np.interp(tiles, [_tiles(layers[name], c, share) for share in (0, MORE)],
                                                [end[name] for end in ends[wide::2]])
 
@@ -96,6 +96,8 @@ def plan(request):
         raise AlloyError("the alloy recipe balances DSP and LUT slots: give the configuration both dsp_filters and lut_filters")
     if not 0 <= slack < np.inf:
         raise AlloyError(f"a slack of {slack}: give the share of cycles beyond the fewest, 0 or more")
+    if slack and not request.cycles:
+        raise AlloyError(f"a slack of {slack} needs to know the cycles of a network: give the request a cycle model")
     losses = {layer.name: _losses(layer, request) for layer in request.convolutions}
     fewest = Plan({layer.name: _fill(layer, losses[layer.name], _tiles(layer, c), c)[0] for layer in request.convolutions},
                   request.options.get("act_bits", 5))

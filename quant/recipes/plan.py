@@ -4,30 +4,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler import compile
-from sim.cycle_model import model
 from spec.numerics import Scheme, levels
 
 from ..net import QuantNet
 
-__all__ = ["Plan", "Request", "code_bits", "cycles", "modelled", "uniform"]
+__all__ = ["Plan", "Request", "code_bits", "cycles", "uniform"]
 
 
 @dataclass
 class Request:
-    """What a recipe decides from: the float graph, statistics of its layers (:func:`quant.sensitivity.collect`), the board, real inputs (N, C, H, W);
-    ``report`` is called with a line of text as long work goes on."""
+    """What a recipe decides from: the float graph, statistics of its layers (:func:`quant.sensitivity.collect`), the board's engine, real inputs
+    (N, C, H, W). ``cycles`` tells those of every layer of an integer network on the board, ``{layer: cycles}``; ``report`` is called with a line of
+    text as long work goes on."""
     graph: object
     statistics: dict
-    board: object
+    config: object
     options: dict
     images: object
+    cycles: object = None
     report: object = lambda text: None
-
-    @property
-    def config(self):
-        """The engine of the board."""
-        return self.board.config
 
     @property
     def convolutions(self):
@@ -72,13 +67,6 @@ def cycles(layer, shape, tiles, config):
     """Cycles of the array for ``tiles`` filter tiles of a layer whose output is ``shape``: k-steps times pixel tiles."""
     depth = -(-layer.weight.shape[1] // config.ic) if layer.groups == 1 else 1
     return tiles * -(-shape[1] * shape[2] // config.pixels) * layer.kernel[0] * layer.kernel[1] * depth
-
-
-def modelled(request, plan):
-    """Cycles of every layer by the cycle model, ``{layer: cycles}``, for a plan that is not calibrated yet."""
-    board, config = request.board, request.config
-    program = compile(plan.net(request.graph).export(), config)
-    return {layer.name: layer.cycles for layer in model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)}
 
 
 def code_bits(scheme, codebook=None):

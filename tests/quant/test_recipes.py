@@ -11,10 +11,11 @@ import boards
 from compiler import compile
 from quant import example, trace
 from quant.assign import Ratio
+from quant.bench.runs import layer_cycles
 from quant.ptq import reconstruct, rounded, search_range
 from quant.recipes import RECIPES, Request, make_plan
 from quant.recipes.nonuniform import quantile_levels
-from quant.recipes.plan import cycles, modelled
+from quant.recipes.plan import cycles
 from quant.recipes.programs import choose
 from quant.sensitivity import SOME, collect, divergences, filter_errors
 from rtl.top import generate
@@ -42,8 +43,9 @@ def engine(tmp_path_factory):
 
 
 def planned(shipped, name, **options):
-    return make_plan(name, Request(shipped[0], shipped[1], boards.get("zcu102"), options,
-                                   torch.from_numpy(shipped[2][:64]).float() / 255))
+    board = boards.get("zcu102")
+    return make_plan(name, Request(shipped[0], shipped[1], board.config, options, torch.from_numpy(shipped[2][:64]).float() / 255,
+                                   lambda network: layer_cycles(network, board)))
 
 
 def shares(plan, scheme):
@@ -178,10 +180,9 @@ def test_alloy_fills_the_slots_and_no_more(shipped):
 def test_alloy_spends_cycles(shipped):
     """More cycles, never beyond what was allowed, buy 8-bit filters and tensors; bits that the array joins anyway are left alone."""
     graph, board = shipped[0], boards.get("zcu102")
-    request = Request(graph, shipped[1], board, {}, None)
 
     def taken(plan):
-        layers = modelled(request, plan)
+        layers = layer_cycles(plan.net(graph).export(), board)
         return sum(layers[layer.name] for layer in graph.layers if layer.kind == "conv")
     fewest, more = (planned(shipped, "alloy", slack=slack) for slack in (0, 0.25))
     assert 1.1 * taken(fewest) < taken(more) < 1.28 * taken(fewest) and not fewest.wide and more.wide
