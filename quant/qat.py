@@ -6,6 +6,7 @@ batch. The same seed gives the same network on the same hardware.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from spec.errors import AlloyError
 from spec.files import replacing
 
 __all__ = ["Training", "fine_tune"]
@@ -112,6 +114,14 @@ class _Levels:
             value.copy_(state["values"][name])
 
 
+def _start(net, settings):
+    """What tells one training from another: a digest of number systems, bits and settings at its start."""
+    digest = sha256(repr((settings, net.bits)).encode())
+    for name, schemes in net.schemes.items():
+        digest.update(name.encode() + schemes.tobytes())
+    return digest.hexdigest()
+
+
 def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalty=None, checkpoint=None, report=None):
     """Train ``net`` in place.
 
@@ -121,7 +131,8 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
     images : input codes uint8 (N, C, H, W); labels int64 (N,).
     assignment : called with the float graph as it is then, gives the number systems of every layer (settings.reassign).
     penalty : called with the network, gives what is added to the loss.
-    checkpoint : file that holds the state after every epoch; if it exists, training goes on from it.
+    checkpoint : file that holds the state after every epoch; if it exists, training goes on from it. :class:`AlloyError` if it is of another network
+        or of other settings.
     report : called with (epoch, epochs, mean loss) after each epoch.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
@@ -138,9 +149,11 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
                                                    total_steps=settings.epochs * batches, pct_start=0.1, cycle_momentum=False)
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     parts = {"net": net, "optimizer": optimizer, "schedule": schedule, "average": average, "levels": levels}
-    first, path = 0, Path(checkpoint) if checkpoint else None
+    first, path, start = 0, Path(checkpoint) if checkpoint else None, _start(net, settings)
     if path and path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
+        if state.pop("start", None) != start:
+            raise AlloyError(f"{path} is the checkpoint of another training (other number systems, bits or settings): remove it or name another file")
         first, schemes = state.pop("epoch"), {name: value.cpu().numpy() for name, value in state.pop("schemes").items()}
         zeros = state.pop("zeros")
         for module in (net, average.module):
@@ -174,7 +187,8 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
             total += float(loss.detach())
         if path and rank == 0:
             with replacing(path) as partial:
-                torch.save({"epoch": epoch + 1, "zeros": net.zeros, "schemes": {name: torch.from_numpy(value) for name, value in net.schemes.items()},
+                schemes = {name: torch.from_numpy(value) for name, value in net.schemes.items()}
+                torch.save({"start": start, "epoch": epoch + 1, "zeros": net.zeros, "schemes": schemes,
                             **{name: part.state_dict() for name, part in parts.items()}}, partial)
         if report:
             report(epoch + 1, settings.epochs, total / batches)

@@ -172,6 +172,8 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
     note = chosen.note + (f", {epochs} epoch" + "s" * (epochs > 1) if epochs else "")
     note += f", {len(plan.wide)} of {len(graph.bounded)} tensors A8" if plan.wide else ""
     share = float((whole == labels).mean())
+    if mode == "qat":
+        path.unlink(missing_ok=True)        # it would have served an interrupted run
     return {
         "recipe": variant, "network": task.name, "data": task.data, "mode": mode, "note": note, "images": len(tests),
         "float_top1": round(100 * float((real == labels).mean()), 2), "fake_top1": round(100 * float((fake == labels).mean()), 2),

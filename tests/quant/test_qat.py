@@ -1,5 +1,6 @@
 """Training: it lowers the loss, resumes where it was cut off, and is deterministic."""
 
+from dataclasses import replace
 import os
 from pathlib import Path
 import subprocess
@@ -15,6 +16,7 @@ from quant.ptq import reconstruct
 from quant.qat import Training, fine_tune
 from quant.recipes.ios_pot import distribution_loss
 from sim import golden
+from spec.errors import AlloyError
 
 SETTINGS = Training(epochs=2, batch=32, rate=1e-3, average=0.5)
 
@@ -95,6 +97,17 @@ def test_resumes_from_its_checkpoint(task, tmp_path):
     assert epochs == [2]
     assert torch.allclose(answers(whole, tests), answers(again, tests), atol=1e-5)
     assert np.isfinite(answers(again, tests).numpy()).all()
+
+
+def test_checkpoint_of_another_training(task, tmp_path):
+    """Another assignment or other settings are refused, instead of going on with what the file holds."""
+    model, images, tests, labels = task
+    fine_tune(fresh(model, images), model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt")
+    other = fresh(model, images)
+    other.assign({name: scheme[::-1].copy() for name, scheme in other.schemes.items()})
+    for net, settings in ((other, SETTINGS), (fresh(model, images), replace(SETTINGS, epochs=3))):
+        with pytest.raises(AlloyError, match="c.pt is the checkpoint of another training"):
+            fine_tune(net, model, tests, labels, settings, checkpoint=tmp_path / "c.pt")
 
 
 @pytest.mark.slow
