@@ -166,7 +166,7 @@ def zero_point(low, high, top):
 
 
 @torch.no_grad()
-def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
+def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False, report=None):
     """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
 
     Parameters
@@ -175,6 +175,8 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
     weights : False rounds to nearest instead.
     ranges : rule for the scales of activations (:func:`search_range`). If None, min-max for codes of 8 bits, whose steps are fine and whose
         largest values matter, and least squares for fewer bits.
+    mirror : take every image mirrored left to right, too. For photographs, if they are few: small maps give the late layers less positions than
+        they have weights.
     report : called with (index, layer name) as layers are finished.
     """
     images = np.asarray(images)
@@ -183,14 +185,15 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
         raise AlloyError(f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 {shape}")
     if ranges not in (None, *RULES):
         raise AlloyError(f"there is no rule {ranges!r} for ranges: choose {', '.join(RULES)}")
-    generator = torch.Generator().manual_seed(seed)
+    generator, count = torch.Generator().manual_seed(seed), len(images)
+    images = np.concatenate([images, images[..., ::-1]]) if mirror else images
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
     real, fake = {net.graph.input: start}, {net.graph.input: start}
     last = {name: i for i, layer in enumerate(net.graph.layers) for name in (layer.input, layer.residual) if name}
     for index, layer in enumerate(net.graph.layers):
         exact = layer.apply(real[layer.input])
         if layer.kind == "conv":
-            rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], generator, weights)
+            rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], count, generator, weights)
             out = layer.apply(fake[layer.input], rounded_weight, net.biases[layer.name])
             shift = exact.mean((0, 2, 3)) - out.mean((0, 2, 3))
             if layer.residual:
@@ -230,19 +233,20 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, report=None):
             report(index + 1, layer.name)
 
 
-def _quantize_layer(net, layer, exact, given, generator, weights):
-    """Weights and scales of one convolution, from its float and its quantized input; what the weights are once rounded is returned.
+def _quantize_layer(net, layer, exact, given, count, generator, weights):
+    """Weights and scales of one convolution, from its float and its quantized input, of ``count`` images (mirrored ones not counted); what the
+    weights are once rounded is returned.
 
     The network keeps real weights that round to these, so that training can start between the levels.
 
-    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out: it decides how far the real minimum may
+    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out, with its mirror image: it decides how far the real minimum may
     leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest.
     """
     rows, cols = net.graph.shapes[layer.output][1:]
     total = len(exact) * rows * cols
     picks = torch.randperm(total, generator=generator)[:POSITIONS] if total > POSITIONS else torch.arange(total)
     x, seen = columns(exact, layer, picks), columns(given, layer, picks)
-    held = picks // (rows * cols) % 5 == 0 if len(exact) >= 5 else torch.zeros(len(picks), dtype=torch.bool)
+    held = picks // (rows * cols) % count % 5 == 0 if count >= 5 else torch.zeros(len(picks), dtype=torch.bool)
     groups, size = x.shape[0], x.shape[2]
     weight = layer.weight.reshape(groups, -1, size)
     goal = x[:, held] @ weight.transpose(1, 2)

@@ -22,13 +22,17 @@ CALIBRATION = 200
 
 @dataclass
 class Task:
-    """A float model, images uint8 (N, C, H, W) and labels to calibrate (and train) with and to report on; ``zero`` of the input codes."""
+    """A float model, images uint8 (N, C, H, W) and labels to calibrate (and train) with and to report on; ``zero`` of the input codes.
+
+    ``mirror``: the images are few, and calibrate mirrored, too.
+    """
     name: str
     data: str
     model: torch.nn.Module
     train: tuple
     test: tuple
     zero: int = 0
+    mirror: bool = False
 
 
 def _file(name):
@@ -93,7 +97,7 @@ def _imagenet(name):
         model.load_state_dict(_state(_xz(f"{name}_pqf.npz.xz")), strict=False)
         first = model.conv1
     fold_normalization(first)
-    return Task(name, "nips17", model.eval(), *_photographs(), ZERO)
+    return Task(name, "nips17", model.eval(), *_photographs(), ZERO, mirror=True)
 
 
 def _fashion():

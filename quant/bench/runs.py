@@ -148,7 +148,7 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
             lambda text: say(f"{variant} {task.name}: {text}")))
     plan = planned(graph, statistics)
     net = plan.net(graph, input_zero=task.zero)
-    reconstruct(net, prepared.images, seed=prepared.seed,
+    reconstruct(net, prepared.images, seed=prepared.seed, mirror=task.mirror,
                 report=lambda i, name: say(f"{variant} {task.name}: layer {i} of {len(graph.layers)} ({name})"))
     if mode == "qat":
         settings = TRAINING[task.name]
@@ -176,6 +176,7 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
         path.unlink(missing_ok=True)        # it would have served an interrupted run
     return {
         "recipe": variant, "network": task.name, "data": task.data, "mode": mode, "note": note, "images": len(tests),
+        "calibration": len(prepared.images) * (1 + task.mirror),
         "float_top1": round(100 * float((real == labels).mean()), 2), "fake_top1": round(100 * float((fake == labels).mean()), 2),
         "int_top1": round(100 * share, 2), "stderr": round(100 * (share * (1 - share) / len(tests)) ** 0.5, 2),
         "agree": round(100 * float((whole == real).mean()), 2), "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,

@@ -116,3 +116,17 @@ def test_ranges():
 def test_unknown_range():
     with pytest.raises(AlloyError, match="no rule 'best' for ranges: choose mse, minmax, percentile"):
         reconstruct(QuantNet(trace(nn.Sequential(nn.Conv2d(1, 1, 1)), (1, 3, 3))), np.zeros((1, 1, 3, 3), np.uint8), ranges="best")
+
+
+def test_mirrored_images_are_images_once_more():
+    def quantized(images, mirror):
+        net = QuantNet(trace(Strange(), (2, 6, 6)))
+        reconstruct(net, images, mirror=mirror)
+        return net.export().nodes
+
+    def alike(a, b):
+        return all((x.weight == y.weight).all() and (x.mult == y.mult).all() for x, y in zip(a, b))
+    images = np.random.default_rng(0).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8)       # 46 are no fives: a pair could be torn between the folds
+    even = np.maximum(images, images[..., ::-1])
+    assert alike(quantized(even, False), quantized(even, True))
+    assert not alike(quantized(images, False), quantized(images, True))

@@ -10,7 +10,7 @@ from quant.bench.__main__ import main
 from quant.bench.table import markdown
 from spec.errors import AlloyError
 
-KEYS = ("recipe", "network", "data", "mode", "images", "float_top1", "fake_top1", "int_top1", "stderr", "agree", "bits_per_weight",
+KEYS = ("recipe", "network", "data", "mode", "images", "calibration", "float_top1", "fake_top1", "int_top1", "stderr", "agree", "bits_per_weight",
         "weight_bytes", "compressed_bytes", "entropy_bytes", "shares", "board", "cycles", "fps", "seed", "date", "hardware")
 
 
@@ -31,7 +31,7 @@ def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     row, = json.loads((out / "quant.json").read_text())
     assert set(KEYS) <= set(row) and row["fake_top1"] == row["int_top1"] > 80 and row["images"] == 60 and abs(row["bits_per_weight"] - 4.2) < 0.05
     assert row["compressed_bytes"] < row["weight_bytes"] and row["fps"]["zcu102"] == pytest.approx(150e6 / row["cycles"]["zcu102"], rel=1e-3)
-    assert "| film_qnn | ptq |" in (out / "quant.md").read_text()
+    assert f"| film_qnn | ptq | {row['calibration']} |" in (out / "quant.md").read_text()
     monkeypatch.setattr(runs, "run", None)          # a row that is there is not measured again
     assert main(arguments) == 0
 
@@ -52,7 +52,7 @@ def test_missing_data(monkeypatch, tmp_path, capsys):
 
 
 def test_a_network_that_does_not_compile_is_shown():
-    row = dict(recipe="r", network="n", data="d", mode="ptq", images=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, stderr=0.1, agree=1.0,
+    row = dict(recipe="r", network="n", data="d", mode="ptq", images=1, calibration=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, stderr=0.1, agree=1.0,
                bits_per_weight=4.0, weight_bytes=1, compressed_bytes=1, entropy_bytes=1, act_bits=5, board=["zcu102"], cycles={"zcu102": "too big"},
                fps={"zcu102": None}, note="x")
     assert "does not compile" in markdown([row])
