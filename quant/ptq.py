@@ -29,16 +29,35 @@ RULES = ("mse", "minmax", "percentile")
 DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
 INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
 BLOCK = 128             # columns that are rounded between two updates of the rest
+VALUES = 1 << 24        # of the images that a layer reads at once
+
+
+def _batches(x):
+    """Slices of the images ``x`` (N, C, H, W): temporary tensors of so many are small, where those of all might take gigabytes."""
+    count = max(1, VALUES // x[0].numel())
+    return [slice(at, at + count) for at in range(0, len(x), count)]
+
+
+def _each(function, *tensors, out=None):
+    """``function`` of the images of ``tensors`` (or None), batch after batch; into ``out`` if given."""
+    for some in _batches(tensors[0]):
+        part = function(*(t if t is None else t[some] for t in tensors))
+        out = part.new_empty_strided((len(tensors[0]), *part.shape[1:]), part.stride()) if out is None else out
+        out[some] = part
+    return out
 
 
 def columns(x, layer, picks):
     """Kernel windows of (N, C, H, W) at output positions ``picks``: (groups, len(picks), K)."""
     (kh, kw), (sy, sx), (py, px) = layer.kernel, layer.stride, layer.padding
-    padded = F.pad(x, (px, px, py, py))
-    rows, cols = (padded.shape[2] - kh) // sy + 1, (padded.shape[3] - kw) // sx + 1
+    rows, cols = (x.shape[2] + 2 * py - kh) // sy + 1, (x.shape[3] + 2 * px - kw) // sx + 1
     image, at = picks // (rows * cols), picks % (rows * cols)
     y, x0 = at // cols * sy, at % cols * sx
-    out = torch.stack([padded[image, :, y + i, x0 + j] for i in range(kh) for j in range(kw)], 2)      # (positions, C, taps)
+    out = x.new_empty(len(picks), x.shape[1], kh * kw)
+    for some in _batches(x):
+        padded, mine = F.pad(x[some], (px, px, py, py)), ((image >= some.start) & (image < some.stop)).nonzero()[:, 0]
+        for tap in range(kh * kw):
+            out[mine, :, tap] = padded[image[mine] - some.start, :, y[mine] + tap // kw, x0[mine] + tap % kw]
     return out.reshape(len(picks), layer.groups, -1).transpose(0, 1)
 
 
@@ -191,39 +210,40 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
     real, fake = {net.graph.input: start}, {net.graph.input: start}
     last = {name: i for i, layer in enumerate(net.graph.layers) for name in (layer.input, layer.residual) if name}
     for index, layer in enumerate(net.graph.layers):
-        exact = layer.apply(real[layer.input])
+        exact = _each(layer.apply, real[layer.input])
         if layer.kind == "conv":
             rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], count, generator, weights)
-            out = layer.apply(fake[layer.input], rounded_weight, net.biases[layer.name])
+            out = _each(lambda x: layer.apply(x, rounded_weight, net.biases[layer.name]), fake[layer.input])
             shift = exact.mean((0, 2, 3)) - out.mean((0, 2, 3))
             if layer.residual:
                 shift += real[layer.residual].mean((0, 2, 3)) - fake[layer.residual].mean((0, 2, 3))
             net.biases[layer.name] += shift
             out += shift[:, None, None]
         else:
-            out = layer.apply(fake[layer.input])
+            out = _each(layer.apply, fake[layer.input])
         over = [name for name in {layer.input, layer.residual} - {None} if last[name] <= index]
         if layer.input in over and layer.input != layer.residual:
             del real[layer.input], fake[layer.input]
-        exact, out = layer.finish(exact, real.get(layer.residual)), layer.finish(out, fake.get(layer.residual))
+        for tensor, tensors in ((exact, real), (out, fake)):
+            _each(layer.finish, tensor, tensors.get(layer.residual), out=tensor)
         if layer.kind == "max":
             net.zeros[layer.output] = net.zeros[layer.input]
         else:
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
-            flat, goal = out.flatten(), exact.flatten()
             if zero:
-                zero = net.zeros[layer.output] = zero_point(flat.min(), flat.max(), top)
-            pick = torch.randint(len(flat), (200_000,), generator=generator)
+                zero = net.zeros[layer.output] = zero_point(out.min(), out.max(), top)
+            pick = torch.randint(out.numel(), (200_000,), generator=generator)
             rule = ranges or ("minmax" if net.bits[layer.output] == 8 else "mse")
             if rule == "minmax":        # the extremes themselves
-                pick[:2] = torch.stack([flat.argmin(), flat.argmax()])
-            step = search_range(flat[pick], goal[pick], zero, top, rule=rule)
+                pick[:2] = torch.stack([out.argmin(), out.argmax()])
+            pick = torch.unravel_index(pick, out.shape)
+            step = search_range(out[pick], exact[pick], zero, top, rule=rule)
             step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
             net.steps[layer.output].fill_(float(np.log2(step)))
             out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
             if layer.output in net.tables:
-                net.tables[layer.output] = table = fit_table(out.flatten()[pick].numpy(), len(np.unique(net.tables[layer.output])))
-                out = torch.from_numpy(table).float()[out.long()]
+                net.tables[layer.output] = table = fit_table(out[pick].numpy(), len(np.unique(net.tables[layer.output])))
+                _each(lambda codes: torch.from_numpy(table).float()[codes.long()], out, out=out)
             out.sub_(zero).mul_(step)
         real[layer.output], fake[layer.output] = exact, out
         for name in over:
