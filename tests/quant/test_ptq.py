@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from quant import QuantNet, Ratio, trace
+from quant import QuantNet, Ratio, ptq, trace
 from quant.ptq import RULES, columns, reconstruct, round_weights, search_range, search_scales
 from sim import golden
 from spec.errors import AlloyError
@@ -130,3 +130,18 @@ def test_mirrored_images_are_images_once_more():
     even = np.maximum(images, images[..., ::-1])
     assert alike(quantized(even, False), quantized(even, True))
     assert not alike(quantized(images, False), quantized(images, True))
+
+
+def test_batches_change_nothing(monkeypatch):
+    images = np.random.default_rng(1).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8)
+    x, layer = torch.from_numpy(images).float(), trace(Strange(), (2, 6, 6)).layers[0]
+    picks = torch.randperm(23 * 36, generator=torch.Generator().manual_seed(0))[:300]
+    whole = columns(x, layer, picks)
+    nets = []
+    for values in (ptq.VALUES, 5 * 2 * 36, 1):        # all images, five, one
+        monkeypatch.setattr(ptq, "VALUES", values)
+        assert torch.equal(columns(x, layer, picks), whole)
+        net = QuantNet(trace(Strange(), (2, 6, 6)), bits=5)
+        reconstruct(net, images)
+        nets.append(net.codes(images)[net.graph.output])
+    assert all(np.abs(nets[0] - other).max() <= 1 for other in nets[1:])        # sums of products in another order
