@@ -259,8 +259,8 @@ def _quantize_layer(net, layer, exact, given, count, generator, weights):
 
     The network keeps real weights that round to these, so that training can start between the levels.
 
-    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out, with its mirror image: it decides how far the real minimum may
-    leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest.
+    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out, with its mirror image: it decides how far the
+    real minimum may leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest.
     """
     rows, cols = net.graph.shapes[layer.output][1:]
     total = len(exact) * rows * cols

@@ -39,7 +39,8 @@ def markdown(rows):
     for network in dict.fromkeys(row["network"] for row in rows):
         part = [row for row in rows if row["network"] == network]
         lines += [f"\n## {network}, {part[0]['data']}, {part[0]['images']:,} images, float {part[0]['float_top1']:.2f} %\n",
-                  "| recipe | mode | calib | int | fake | +- | agree | bits | KiB | coded | bound | A | zcu102 cycles | FPS | pynq-z2 cycles | FPS | what |",
+                  "| recipe | mode | calib | int | fake | +- | agree | bits | KiB | coded | bound | A "
+                  "| zcu102 cycles | FPS | pynq-z2 cycles | FPS | what |",
                   "|" + "---|" * 17]
         for row in part:
             boards = [_cell(row[key][name]) for name in row["board"] for key in ("cycles", "fps")]
