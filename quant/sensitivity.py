@@ -13,6 +13,7 @@ __all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors
 POSITIONS = 8192
 BATCH = 25
 SOME = 32               # images that divergences are measured with, the last ones; of few images a quarter
+SHOWN = 10              # images for each class, below which no image tells a class from another
 CODED = 100_000         # values that the step of a tensor is searched with
 
 
@@ -61,7 +62,8 @@ def collect(graph, images, *, seed=0):
     """:class:`Statistics` of every convolution of a float graph for real inputs (N, C, H, W).
 
     The gradients are those of the cross entropy at labels drawn from the network's own answers, whose mean square is the diagonal of
-    the Fisher information (Kunstner et al., NeurIPS 2019, section 2).
+    the Fisher information (Kunstner et al., NeurIPS 2019, section 2). Those of the last layer are averaged over the classes if there are fewer
+    than :data:`SHOWN` images for each: a class that none shows would seem to be worth nothing, and others will ask for it.
     """
     generator = torch.Generator().manual_seed(seed)
     parts = {layer.name: [] for layer in graph.layers if layer.kind == "conv"}
@@ -79,8 +81,11 @@ def collect(graph, images, *, seed=0):
             flat = grad.permute(0, 2, 3, 1).reshape(total, layer.groups, -1)[picks].transpose(0, 1)
             parts[layer.name].append((windows, flat))
     out = {}
+    classes = {layer.name: len(layer.weight) for layer in graph.layers if layer.output == graph.output and layer.kind == "conv"}
     for name, pieces in parts.items():
         windows, grads = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
+        if len(images) < SHOWN * classes.get(name, 0):
+            grads = grads.square().mean((0, 2), keepdim=True).sqrt().expand_as(grads).contiguous()
         hessian = windows.transpose(1, 2) @ windows / windows.shape[1]
         out[name] = Statistics(hessian, grads.square().mean(1).reshape(-1), windows, grads, len(images))
     return out
