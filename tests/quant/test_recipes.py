@@ -17,7 +17,7 @@ from quant.recipes import RECIPES, Request, make_plan
 from quant.recipes.nonuniform import quantile_levels
 from quant.recipes.plan import cycles
 from quant.recipes.programs import choose
-from quant.sensitivity import SOME, collect, divergences, filter_errors
+from quant.sensitivity import SHOWN, SOME, collect, divergences, filter_errors
 from rtl.top import generate
 from sim import command_model, golden, verilator
 from spec.config import EngineConfig
@@ -89,6 +89,15 @@ def answers(graph, real, changed, weight, bits):
 
 def four_bits(layer):
     return rounded(layer.weight.flatten(1), np.full(len(layer.weight), Scheme.FIXED4))[1].reshape(layer.weight.shape)
+
+
+def test_classes_that_few_images_show_are_alike(shipped):
+    graph, few, images, _ = shipped
+    many, last = collect(graph, torch.from_numpy(images).float() / 255), graph.layers[-1].name
+    assert len(images) >= SHOWN * 10 > few[last].images
+    assert few[last].gain.std() < 1e-6 * few[last].gain.mean() < 0.1 * many[last].gain.std()
+    assert all(s[name].gain.std() > 0.1 * s[name].gain.mean() for s in (few, many) for name in s if name != last)
+    assert few[last].gain.sum() == pytest.approx(float(many[last].gain.sum()), rel=0.5)
 
 
 def test_divergences(shipped):
