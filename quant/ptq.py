@@ -42,7 +42,8 @@ def _each(function, *tensors, out=None):
     """``function`` of the images of ``tensors`` (or None), batch after batch; into ``out`` if given."""
     for some in _batches(tensors[0]):
         part = function(*(t if t is None else t[some] for t in tensors))
-        out = part.new_empty_strided((len(tensors[0]), *part.shape[1:]), part.stride()) if out is None else out
+        if out is None:     # in the order of memory of the parts
+            out = part.new_empty_strided((len(tensors[0]), *part.shape[1:]), (part[0].numel(), *part.stride()[1:]))
         out[some] = part
     return out
 
