@@ -25,7 +25,7 @@ def main(arguments=None):
     for name, filters in loaded.mix().items():
         print(f"{filters:5} filters {name}")
     for name, value in loaded.accuracies(network).items():
-        print(f"accuracy {name} {100 * value:.1f} % of {len(loaded.images)} images")
+        print(f"accuracy {name} {100 * value:.2f} % of {len(loaded.images)} images")
     print(f"written to {args.out}")
     return 0
 

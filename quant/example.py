@@ -1,4 +1,4 @@
-"""The embedded examples: trained weights, images to quantize with and test images that lie in ``examples/``."""
+"""The embedded examples: trained weights, images to quantize and train with, and test images, all in ``examples/``."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ from .graph import trace
 from .net import QuantNet
 from .ptq import reconstruct
 
-__all__ = ["EXAMPLES", "Example", "load", "calibration"]
+__all__ = ["EXAMPLES", "Example", "load", "training", "calibration"]
 
 EXAMPLES = ("fashion_mnist",)
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
+CALIBRATION = 256
 
 
 @dataclass
@@ -41,10 +42,9 @@ class Example:
     def accuracies(self, network):
         """Accuracy of the float model and of the integer network on the images."""
         self.model.eval()
-        logits = self.model(torch.from_numpy(self.images).float() / 255)
-        codes = golden.run(network, self.images)[network.output].reshape(len(self.images), -1)
-        return {"float": float((logits.argmax(1).numpy() == self.labels).mean()),
-                "integer": float((codes.argmax(1) == self.labels).mean())}
+        found = {"float": golden.answers(lambda x: self.model(torch.from_numpy(x).float() / 255), self.images),
+                 "integer": golden.answers(lambda x: golden.run(network, x)[network.output], self.images)}
+        return {name: float((classes == self.labels).mean()) for name, classes in found.items()}
 
 
 def load(name, folder=None):
@@ -68,6 +68,11 @@ def _images(path):
     return data["images"], data["labels"]
 
 
+def training(name, folder=None):
+    """Images of the training set, uint8 (N, C, H, W), and their labels."""
+    return _images(Path(folder or FOLDER / name) / "training.npz")
+
+
 def calibration(name, folder=None):
     """Images of the training set to quantize an example with: uint8 (N, C, H, W)."""
-    return _images(Path(folder or FOLDER / name) / "calibration.npz")[0]
+    return training(name, folder)[0][:CALIBRATION]

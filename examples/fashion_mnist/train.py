@@ -1,4 +1,4 @@
-"""Trains the float network and picks the images that it is quantized with.
+"""Trains the float network and picks the images that are shipped: a part of the training set, all of the test set.
 
 ``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz``. The data file holds ``x_train, y_train, x_test, y_test`` (uint8) in
 NumPy's npz form inside xz.
@@ -19,7 +19,7 @@ from .model import ResNet8
 __all__ = ["load_data", "accuracy", "main"]
 
 HERE = Path(__file__).parent
-BATCH, CALIBRATION = 128, 256
+BATCH, TRAINING = 128, 8192
 
 
 def load_data(path):
@@ -29,9 +29,9 @@ def load_data(path):
     return tuple((data[f"x_{part}"].reshape(-1, 1, 28, 28), data[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))
 
 
-def calibration(images, labels):
-    """Training images to quantize with, their labels and their index in the training set."""
-    index = np.random.default_rng(0).permutation(len(images))[:CALIBRATION]
+def shipped(images, labels, count):
+    """``count`` images in random order, their labels and their index in the data file."""
+    index = np.random.default_rng(0).permutation(len(images))[:count]
     return {"images": images[index], "labels": labels[index].astype(np.uint8), "index": index.astype(np.int32)}
 
 
@@ -86,7 +86,8 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     torch.manual_seed(0)
     train, test = load_data(args.data)
-    np.savez_compressed(HERE / "calibration.npz", **calibration(*train))
+    np.savez_compressed(HERE / "training.npz", **shipped(*train, TRAINING))
+    np.savez_compressed(HERE / "images.npz", **shipped(*test, len(test[0])))
     model = ResNet8()
     fit(model, train, test, args.epochs)
     np.savez_compressed(HERE / "float.npz", **{k: v.numpy() for k, v in model.state_dict().items()})

@@ -102,12 +102,8 @@ def _imagenet(name):
 
 def _fashion():
     shipped = example.load("fashion_mnist")
-    test = shipped.images, shipped.labels.astype(np.int64)
-    train = test
-    if (SHARED / "fashion_mnist.npz.xz").exists():
-        data = _xz("fashion_mnist.npz.xz")
-        train, test = ((data[f"x_{part}"].reshape(-1, 1, 28, 28), data[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))
-    return Task("resnet8", "Fashion-MNIST", shipped.model.eval(), train, test)
+    train, test = example.training("fashion_mnist"), (shipped.images, shipped.labels)
+    return Task("resnet8", "Fashion-MNIST", shipped.model.eval(), *((images, labels.astype(np.int64)) for images, labels in (train, test)))
 
 
 NETWORKS = {"resnet8": _fashion, "resnet20": _resnet20, **{n: (lambda n=n: _imagenet(n)) for n in ("resnet18", "resnet50", "mobilenetv2")}}

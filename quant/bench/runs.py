@@ -30,8 +30,8 @@ __all__ = ["VARIANTS", "Prepared", "prepare", "run", "layer_cycles", "BOARDS"]
 
 Variant = namedtuple("Variant", "recipe options bits note")        # bits that channels are equalized for
 BOARDS = ("zcu102", "pynq-z2")
-VALUES, CALIBRATION, TABLE_BITS = 750_000, 256, 48      # values of a batch of images: its tensors stay near the processor
-TRAINING = {"resnet8": Training(epochs=2, reassign=1), "resnet20": Training(epochs=1)}
+CALIBRATION, TABLE_BITS = 256, 48
+TRAINING = {"resnet8": Training(epochs=8, reassign=2), "resnet20": Training(epochs=1)}
 
 VARIANTS = {
     "fixed8": Variant("fixed", {"bits": 8, "act_bits": 8}, (8, 8), "8-bit weights and activations"),
@@ -55,14 +55,9 @@ VARIANTS = {
 }
 
 
-def _answers(function, images):
-    batch = max(1, VALUES // images[0].size)
-    return np.concatenate([function(images[at:at + batch]) for at in range(0, len(images), batch)])
-
-
 def _float_answers(task, images):
     with torch.no_grad():
-        return _answers(lambda x: task.model((torch.from_numpy(x).float() - task.zero) / 255).argmax(1).numpy(), images)
+        return golden.answers(lambda x: task.model((torch.from_numpy(x).float() - task.zero) / 255), images)
 
 
 def _sizes(network):
@@ -160,8 +155,8 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
     network = net.export(task.name)
     tests, labels = task.test
     say(f"{variant} {task.name}: accuracy on {len(tests)} images")
-    whole = _answers(lambda x: golden.run(network, x)[network.output].reshape(len(x), -1).argmax(1), tests)
-    fake = _answers(lambda x: net.codes(x, network)[network.output].reshape(len(x), -1).argmax(1), tests)
+    whole = golden.answers(lambda x: golden.run(network, x)[network.output], tests)
+    fake = golden.answers(lambda x: net.codes(x, network)[network.output], tests)
     if (whole != fake).any():
         raise AlloyError(f"image {int(np.flatnonzero(whole != fake)[0])}: fake quantization and the golden model disagree")
     say(f"{variant} {task.name}: cycles")

@@ -291,7 +291,7 @@ def test_shipped_network_without_training_code():
 
 
 def test_damaged_images(tmp_path):
-    for name in ("float.npz", "calibration.npz", "images.npz"):
+    for name in ("float.npz", "training.npz", "images.npz"):
         (tmp_path / name).write_bytes((example.FOLDER / "fashion_mnist" / name).read_bytes())
     (tmp_path / "images.npz").write_bytes((tmp_path / "images.npz").read_bytes()[:1000])
     with pytest.raises(AlloyError, match="truncated"):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 import json
 
+import numpy as np
 import pytest
 
 from quant.bench import data, runs
@@ -22,6 +23,14 @@ def small(monkeypatch, tmp_path):
     task = replace(task, test=(task.test[0][:60], task.test[1][:60]))
     monkeypatch.setattr(data, "load", lambda name: task)
     return task
+
+
+def test_embedded_example_is_complete(small):
+    """Training, calibration and report need nothing beside the repository, and no image that is reported on is trained with."""
+    whole = data.NETWORKS["resnet8"]()
+    (train, labels), (test, known) = whole.train, whole.test
+    assert len(train) == len(labels) == 8192 and len(test) == len(known) == 10_000 and (np.bincount(labels) > 700).all()
+    assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
 
 
 def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
