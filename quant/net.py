@@ -126,7 +126,7 @@ class QuantNet(nn.Module):
     def forward(self, x):
         """Logits (N, classes). Training: fake quantization with straight-through gradients; evaluation: exact integers."""
         if self.training:
-            out = self._run(x)[self.graph.output]
+            out = self.tensors(x)[self.graph.output]
         else:
             name = self.graph.output
             codes = self.codes(torch.floor(x / self.input_scale + 0.5).long() + self.zeros[self.graph.input])[name]
@@ -156,19 +156,13 @@ class QuantNet(nn.Module):
                   if layer.kind == "conv" else layer for layer in self.graph.layers]
         return replace(self.graph, layers=layers)
 
-    @torch.no_grad()
     def assign(self, schemes):
-        """Other number systems for the filters, ``{layer: uint8 (F,)}``; those that change get a new scale from their weights."""
-        for name, scheme in schemes.items():
-            changed = np.flatnonzero(scheme != self.schemes[name])
-            if len(changed):
-                weight = self.weights[name].detach()[changed].flatten(1).cpu()
-                self.scales[name][changed] = search_scales(weight, scheme[changed], codebook=self.codebooks.get(name)).to(self.scales[name])
-            self.schemes[name] = np.array(scheme, np.uint8)
+        """Other number systems for the filters, ``{layer: uint8 (F,)}``; scales and weights stay (see :func:`quant.ptq.reassign`)."""
+        self.schemes |= {name: np.array(scheme, np.uint8) for name, scheme in schemes.items()}
         self._levels.clear()
 
-    def _run(self, x, quantized=True):
-        """Real values of every tensor."""
+    def tensors(self, x, quantized=True):
+        """Real values of every tensor, ``{name: (N, C, H, W)}``, with straight-through gradients; ``quantized`` or not."""
         tensors = {self.graph.input: x}
         for layer in self.graph.layers:
             conv = layer.kind == "conv"

@@ -18,7 +18,7 @@ from spec.numerics import Scheme, levels
 
 from .levels import fit_table
 
-__all__ = ["RULES", "reconstruct", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
+__all__ = ["RULES", "reconstruct", "reassign", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
            "level_ends", "nearest"]
 
 POSITIONS = 16384       # columns of one layer
@@ -30,6 +30,7 @@ DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, w
 INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
 BLOCK = 128             # columns that are rounded between two updates of the rest
 VALUES = 1 << 24        # of the images that a layer reads at once
+IMAGES = 256            # at most, to round weights anew
 
 
 def _batches(x):
@@ -254,6 +255,57 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
             report(index + 1, layer.name)
 
 
+@torch.no_grad()
+def reassign(net, schemes, x):
+    """Other number systems for filters of a network in training, in place: ``{layer: uint8 (F,)}``.
+
+    Those that change are rounded anew, with compensation, to be what they were on their levels before. The real weights behind those levels
+    would not do: each holds the rounding errors of others, which are no more.
+
+    Parameters
+    ----------
+    x : real inputs (N, C, H, W); :data:`IMAGES` of them, or fewer if they are large, serve.
+    """
+    generator, device = torch.Generator().manual_seed(0), next(net.parameters()).device
+    net.cpu()
+    tensors = net.tensors(x[:min(IMAGES, 1 + VALUES // x[0].numel())].cpu())
+    for layer in net.graph.layers:
+        if layer.kind != "conv" or (schemes[layer.name] == net.schemes[layer.name]).all():
+            continue
+        given, new = tensors[layer.input], np.array(schemes[layer.name], np.uint8)
+        changed = torch.from_numpy(np.flatnonzero(new != net.schemes[layer.name]))
+        total = len(given) * int(np.prod(net.graph.shapes[layer.output][1:]))
+        seen = columns(given, layer, torch.randperm(total, generator=generator)[:POSITIONS])
+        real = net.quantized_weight(layer).reshape(seen.shape[0], -1, seen.shape[2])
+        scale, best, before = _quantize(net, layer, real, new, _hessian(seen))
+        before = _within(best, before, scale, new, net.codebooks.get(layer.name)).reshape(layer.weight.shape)
+        net.scales[layer.name][changed], net.weights[layer.name][changed] = scale[changed], before[changed]
+        net.assign({layer.name: new})
+    net.to(device)
+
+
+def _hessian(seen):
+    """Mean product of columns (G, N, K) with themselves: (G, K, K)."""
+    return seen.transpose(1, 2) @ seen / seen.shape[1]
+
+
+def _quantize(net, layer, real, schemes, hessian, compensate=True):
+    """(scales (F,), weights on their levels, weights before they were rounded) of real weights (G, F / G, K) of a layer."""
+    book, step = net.codebooks.get(layer.name), float(net.step(layer.input).detach())
+    unit = 2.0 ** round(float(np.log2(step))) / step if net.single_scale else None
+    importance = hessian.diagonal(dim1=1, dim2=2)[:, None, :].expand_as(real).reshape(-1, real.shape[2])
+    scale, out = rounded(real.reshape(-1, real.shape[2]), schemes, importance + 1e-12, book, unit)
+    if compensate:
+        return scale, *round_weights(real, scale.reshape(len(real), -1), schemes, hessian, book)
+    return scale, out.reshape(real.shape), real
+
+
+def _within(best, real, scale, schemes, book):
+    """Real weights that round to ``best``: as near to ``real`` as is safe; all (G, F / G, K)."""
+    low, high = ((end * scale).reshape(*best.shape[:2], 1) for end in level_ends(level_tables(schemes, book), len(scale)))
+    return best + INSIDE * (torch.minimum(torch.maximum(real, low), high) - best)
+
+
 def _quantize_layer(net, layer, exact, given, count, generator, weights):
     """Weights and scales of one convolution, from its float and its quantized input, of ``count`` images (mirrored ones not counted); what the
     weights are once rounded is returned.
@@ -275,30 +327,16 @@ def _quantize_layer(net, layer, exact, given, count, generator, weights):
     def error(candidate):
         return float((seen[:, held] @ candidate.transpose(1, 2) - goal).square().sum())
     fitted, count = seen[:, ~held], int((~held).sum())
-    hessian = fitted.transpose(1, 2) @ fitted / count
-    diagonal = hessian.diagonal(dim1=1, dim2=2)
-    schemes, book = net.schemes[layer.name], net.codebooks.get(layer.name)
-
-    step = float(net.step(layer.input).detach())
-    unit = 2.0 ** round(float(np.log2(step))) / step if net.single_scale else None
-
-    def quantize(real, compensate):
-        importance = diagonal[:, None, :].expand_as(real).reshape(-1, size)
-        scale, out = rounded(real.reshape(-1, size), schemes, importance + 1e-12, book, unit)
-        if compensate:
-            return scale, *round_weights(real, scale.reshape(groups, -1), schemes, hessian, book)
-        return scale, out.reshape(real.shape), real
-    choices = [quantize(weight, False)]
+    hessian, schemes = _hessian(fitted), net.schemes[layer.name]
+    choices = [_quantize(net, layer, weight, schemes, hessian, False)]
     if weights:
         drift = (weight @ (x - seen)[:, ~held].transpose(1, 2)) @ fitted / count
-        reals = [weight]
+        reals, diagonal = [weight], hessian.diagonal(dim1=1, dim2=2)
         for ridge in RIDGES:
             damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand(-1, size))
             reals.append(weight + torch.linalg.solve(damped, drift.transpose(1, 2)).transpose(1, 2))
-        choices.append(quantize(min(reals, key=error), True))
+        choices.append(_quantize(net, layer, min(reals, key=error), schemes, hessian))
     scale, best, real = min(choices, key=lambda choice: error(choice[1])) if held.any() else choices[-1]
-    best, real = best.reshape(layer.weight.shape), real.reshape(layer.weight.shape)
-    low, high = ((end * scale)[:, None, None, None] for end in level_ends(level_tables(schemes, book), len(scale)))
     net.scales[layer.name].copy_(scale)
-    net.weights[layer.name].copy_(best + INSIDE * (torch.minimum(torch.maximum(real, low), high) - best))
-    return best
+    net.weights[layer.name].copy_(_within(best, real, scale, schemes, net.codebooks.get(layer.name)).reshape(layer.weight.shape))
+    return best.reshape(layer.weight.shape)

@@ -20,6 +20,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from spec.errors import AlloyError
 from spec.files import replacing
 
+from .ptq import IMAGES, reassign
+
 __all__ = ["Training", "fine_tune"]
 
 SLOW = 0.1      # learning rate of scales, as a part of the others'
@@ -165,8 +167,9 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
     for epoch in range(first, settings.epochs):
         if assignment and settings.reassign and epoch and epoch % settings.reassign == 0 and epoch < settings.freeze * settings.epochs:
             schemes = assignment(net.float_graph())
+            some = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings.seed))[:IMAGES]
             for module in (net, average.module):
-                module.assign(schemes)
+                reassign(module, schemes, (pixels[some].float() - zero) * net.input_scale)
             levels.read()
         generator = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
         order, total = torch.randperm(len(images), generator=generator), 0.0

@@ -12,11 +12,12 @@ import torch
 
 from quant import QuantNet, Ratio, example, trace
 from quant.net import _Coded
-from quant.ptq import reconstruct
+from quant.ptq import reassign, reconstruct, rounded
 from quant.qat import Training, fine_tune
 from quant.recipes.ios_pot import distribution_loss
 from sim import golden
 from spec.errors import AlloyError
+from spec.numerics import Scheme
 
 SETTINGS = Training(epochs=2, batch=32, rate=1e-3, average=0.5)
 
@@ -97,6 +98,29 @@ def test_resumes_from_its_checkpoint(task, tmp_path):
     assert epochs == [2]
     assert torch.allclose(answers(whole, tests), answers(again, tests), atol=1e-5)
     assert np.isfinite(answers(again, tests).numpy()).all()
+
+
+def test_reassigned_filters_compute_what_they_did(task):
+    """Filters that get another number system are rounded with compensation to what they were on their levels, not from the weights behind those."""
+    model, images, tests, _ = task
+    x = torch.from_numpy(images).float() / 255
+    net = QuantNet(trace(model, images.shape[1:]), ratio=Ratio(0, 1, 0))
+    reconstruct(net, images)
+    layer = net.graph.layers[1]
+    before, given = {name: p.detach().clone() for name, p in net.named_parameters()}, net.tensors(x)[layer.input].detach()
+    target, schemes = net.quantized_weight(layer).detach(), {name: scheme.copy() for name, scheme in net.schemes.items()}
+    schemes[layer.name][::2] = Scheme.POT4
+
+    def error(weight):
+        return float((layer.apply(given, weight, None) - layer.apply(given, target, None)).square().sum())
+    naive = rounded(before[f"weights.{layer.name}"].flatten(1), schemes[layer.name])[1].reshape(target.shape)
+    naive[1::2] = target[1::2]
+    reassign(net, schemes, x)
+    assert (net.schemes[layer.name] == schemes[layer.name]).all()
+    for name, p in net.named_parameters():
+        same = (p == before[name]).flatten(1).all(1) if p.ndim > 1 else p == before[name]
+        assert same[1::2].all() if name.endswith(f".{layer.name}") and p.ndim else same.all(), name
+    assert 0 < error(net.quantized_weight(layer).detach()) < 0.5 * error(naive)
 
 
 def test_checkpoint_of_another_training(task, tmp_path):

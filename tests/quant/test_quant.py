@@ -140,7 +140,7 @@ def test_depthwise_and_relu6():
     model, x = Inverted().eval(), torch.rand(3, 2, 9, 8)
     model.body[0].weight.data *= 20         # beyond 6
     net = QuantNet(trace(model, (2, 9, 8)), bits=8, ratio=Ratio(0, 0, 1))
-    assert torch.allclose(net._run(x, quantized=False)[net.graph.output], model(x), atol=1e-4)
+    assert torch.allclose(net.tensors(x, quantized=False)[net.graph.output], model(x), atol=1e-4)
     calibrate(net, x)
     codes = np.round(x.numpy() * 255).astype(int)
     exact, expected = net.codes(codes), golden.run(net.export(), codes)
@@ -164,7 +164,7 @@ def test_layers_used_twice_and_pools():
     torch.manual_seed(0)
     model = Pools().eval()
     net, x = QuantNet(trace(model, (2, 9, 8))), torch.rand(3, 2, 9, 8)
-    assert torch.allclose(net._run(x, quantized=False)[net.graph.output], model(x), atol=1e-5)
+    assert torch.allclose(net.tensors(x, quantized=False)[net.graph.output], model(x), atol=1e-5)
     calibrate(net, x)
     codes = np.random.default_rng(0).integers(0, 256, (3, 2, 9, 8))
     exact, expected = net.codes(codes), golden.run(net.export(), codes)
@@ -175,7 +175,7 @@ def test_folding_keeps_the_function():
     model = Small(3).eval()
     net = QuantNet(trace(model, (2, 9, 8)))
     x = torch.rand(5, 2, 9, 8)
-    assert torch.allclose(net._run(x, quantized=False)[net.graph.output].flatten(1), model(x), atol=1e-5)
+    assert torch.allclose(net.tensors(x, quantized=False)[net.graph.output].flatten(1), model(x), atol=1e-5)
 
 
 def test_eight_bits_follow_the_float_model():
