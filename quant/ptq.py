@@ -21,7 +21,8 @@ from .levels import fit_table
 __all__ = ["RULES", "reconstruct", "reassign", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
            "level_ends", "nearest"]
 
-POSITIONS = 16384       # columns of one layer
+POSITIONS = 16384, 65536        # columns of one layer, at least (if there are as many) and at most
+COLUMNS = 32            # for each weight of a filter: layers of many weights need many columns
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
 RIDGES = (0.05, 0.5, 5.0)       # the same, of the real minimum: small ones follow the images closely
 BEYOND = 1e-4           # share of the values that a percentile leaves out
@@ -31,6 +32,7 @@ INSIDE = 0.9            # of the way from a level to the border of what is round
 BLOCK = 128             # columns that are rounded between two updates of the rest
 VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
+FACTORS = (1.0, 0.93, 1.07, 1.14)       # of the best scale for nearest levels, which compensation makes finer or coarser
 
 
 def _batches(x):
@@ -275,7 +277,7 @@ def reassign(net, schemes, x):
         given, new = tensors[layer.input], np.array(schemes[layer.name], np.uint8)
         changed = torch.from_numpy(np.flatnonzero(new != net.schemes[layer.name]))
         total = len(given) * int(np.prod(net.graph.shapes[layer.output][1:]))
-        seen = columns(given, layer, torch.randperm(total, generator=generator)[:POSITIONS])
+        seen = columns(given, layer, torch.randperm(total, generator=generator)[:_positions(layer)])
         real = net.quantized_weight(layer).reshape(seen.shape[0], -1, seen.shape[2])
         scale, best, before = _quantize(net, layer, real, new, _hessian(seen))
         before = _within(best, before, scale, new, net.codebooks.get(layer.name)).reshape(layer.weight.shape)
@@ -284,20 +286,38 @@ def reassign(net, schemes, x):
     net.to(device)
 
 
+def _positions(layer):
+    """How many columns a convolution is quantized with, if there are as many."""
+    return min(max(POSITIONS[0], COLUMNS * layer.weight[0].numel()), POSITIONS[1])
+
+
 def _hessian(seen):
     """Mean product of columns (G, N, K) with themselves: (G, K, K)."""
     return seen.transpose(1, 2) @ seen / seen.shape[1]
 
 
-def _quantize(net, layer, real, schemes, hessian, compensate=True):
-    """(scales (F,), weights on their levels, weights before they were rounded) of real weights (G, F / G, K) of a layer."""
+def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
+    """(scales (F,), weights on their levels, weights before they were rounded) of real weights (G, F / G, K) of a layer.
+
+    ``search``: the scale of each filter is that of :data:`FACTORS` with the least error after compensation, which is another than the best for
+    nearest levels.
+    """
     book, step = net.codebooks.get(layer.name), float(net.step(layer.input).detach())
     unit = 2.0 ** round(float(np.log2(step))) / step if net.single_scale else None
     importance = hessian.diagonal(dim1=1, dim2=2)[:, None, :].expand_as(real).reshape(-1, real.shape[2])
     scale, out = rounded(real.reshape(-1, real.shape[2]), schemes, importance + 1e-12, book, unit)
-    if compensate:
-        return scale, *round_weights(real, scale.reshape(len(real), -1), schemes, hessian, book)
-    return scale, out.reshape(real.shape), real
+    if not compensate:
+        return scale, out.reshape(real.shape), real
+    before, least = real, torch.full_like(scale, float("inf"))
+    best, start = out.reshape(real.shape), scale
+    for factor in FACTORS if search and unit is None else (1.0,):
+        tried, kept = round_weights(real, factor * start.reshape(len(real), -1), schemes, hessian, book)
+        error = ((tried - real) @ hessian * (tried - real)).sum(2).flatten()
+        better = error < least
+        rows = better.reshape(len(real), -1, 1)
+        scale, least = torch.where(better, factor * start, scale), torch.where(better, error, least)
+        best, before = torch.where(rows, tried, best), torch.where(rows, kept, before)
+    return scale, best, before
 
 
 def _within(best, real, scale, schemes, book):
@@ -313,30 +333,40 @@ def _quantize_layer(net, layer, exact, given, count, generator, weights):
     The network keeps real weights that round to these, so that training can start between the levels.
 
     Few images tempt a layer of many weights to learn them by heart, so every fifth is held out, with its mirror image: it decides how far the
-    real minimum may leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest.
+    real minimum may leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest. Then all are fitted.
     """
     rows, cols = net.graph.shapes[layer.output][1:]
     total = len(exact) * rows * cols
-    picks = torch.randperm(total, generator=generator)[:POSITIONS] if total > POSITIONS else torch.arange(total)
+    some = _positions(layer)
+    picks = torch.randperm(total, generator=generator)[:some].sort()[0] if total > some else torch.arange(total)
     x, seen = columns(exact, layer, picks), columns(given, layer, picks)
     held = picks // (rows * cols) % count % 5 == 0 if count >= 5 else torch.zeros(len(picks), dtype=torch.bool)
-    groups, size = x.shape[0], x.shape[2]
-    weight = layer.weight.reshape(groups, -1, size)
+    weight, schemes = layer.weight.reshape(x.shape[0], -1, x.shape[2]), net.schemes[layer.name]
     goal = x[:, held] @ weight.transpose(1, 2)
 
     def error(candidate):
         return float((seen[:, held] @ candidate.transpose(1, 2) - goal).square().sum())
-    fitted, count = seen[:, ~held], int((~held).sum())
-    hessian, schemes = _hessian(fitted), net.schemes[layer.name]
-    choices = [_quantize(net, layer, weight, schemes, hessian, False)]
-    if weights:
-        drift = (weight @ (x - seen)[:, ~held].transpose(1, 2)) @ fitted / count
-        reals, diagonal = [weight], hessian.diagonal(dim1=1, dim2=2)
-        for ridge in RIDGES:
-            damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand(-1, size))
-            reals.append(weight + torch.linalg.solve(damped, drift.transpose(1, 2)).transpose(1, 2))
-        choices.append(_quantize(net, layer, min(reals, key=error), schemes, hessian))
-    scale, best, real = min(choices, key=lambda choice: error(choice[1])) if held.any() else choices[-1]
+
+    def moments(part):
+        """Means over columns of ``X' X'^T`` and of ``W (X - X') X'^T``."""
+        some = seen[:, part]
+        return _hessian(some), weight @ (x[:, part] - some).transpose(1, 2) @ some / some.shape[1]
+
+    def rounding(hessian, drift, ridge, compensate, search=False):
+        return _quantize(net, layer, weight if ridge is None else _minimum(weight, hessian, drift, ridge), schemes, hessian, compensate, search)
+    ridge, compensate = None, weights
+    if weights and held.any():
+        fitted = moments(~held)
+        ridge = min((None, *RIDGES), key=lambda r: error(weight if r is None else _minimum(weight, *fitted, r)))
+        ridge, compensate = min(((None, False), (ridge, True)), key=lambda choice: error(rounding(*fitted, *choice)[1]))
+    scale, best, real = rounding(*moments(slice(None)), ridge, compensate, search=True)
     net.scales[layer.name].copy_(scale)
     net.weights[layer.name].copy_(_within(best, real, scale, schemes, net.codebooks.get(layer.name)).reshape(layer.weight.shape))
     return best.reshape(layer.weight.shape)
+
+
+def _minimum(weight, hessian, drift, ridge):
+    """Real weights (G, F / G, K) that undo most of the error before them: ``W + W (X - X') X'^T H^-1``, ``ridge`` keeps them near ``W``."""
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand_as(diagonal))
+    return weight + torch.linalg.solve(damped, drift.transpose(1, 2)).transpose(1, 2)

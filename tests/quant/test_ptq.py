@@ -126,10 +126,18 @@ def test_mirrored_images_are_images_once_more():
 
     def alike(a, b):
         return all((x.weight == y.weight).all() and (x.mult == y.mult).all() for x, y in zip(a, b))
-    images = np.random.default_rng(0).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8)       # 46 are no fives: a pair could be torn between the folds
-    even = np.maximum(images, images[..., ::-1])
-    assert alike(quantized(even, False), quantized(even, True))
-    assert not alike(quantized(images, False), quantized(images, True))
+    images = np.random.default_rng(0).integers(0, 256, (20, 2, 6, 6)).astype(np.uint8)
+    both = np.concatenate([images, images[..., ::-1]])
+    assert alike(quantized(both, False), quantized(images, True)) and not alike(quantized(images, False), quantized(images, True))
+
+
+def test_mirrored_images_are_held_out_together(monkeypatch):
+    images, seen = np.random.default_rng(0).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8), []      # 46 are no fives: a pair could be torn
+    monkeypatch.setattr(ptq, "_hessian", lambda columns: seen.append(columns) or columns.transpose(1, 2) @ columns / columns.shape[1])
+    for some in (images, images[..., ::-1].copy()):
+        reconstruct(QuantNet(trace(Strange(), (2, 6, 6))), some, mirror=True)
+    fitted, turned = (calls[0].square().sum((0, 2)).sort()[0] for calls in (seen[:len(seen) // 2], seen[len(seen) // 2:]))
+    assert len(fitted) == 36 * 2 * (23 - 5) and torch.allclose(fitted, turned)
 
 
 def test_batches_change_nothing(monkeypatch):
