@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .ptq import columns, round_weights, rounded, search_range, zero_point
+from .ptq import Spread, columns, round_weights, rounded, search_range, zero_point
 
 __all__ = ["equalize"]
 
@@ -85,31 +85,35 @@ def _scaled(layer, scale):
     return layer.weight * scale[group[:, None] * share + torch.arange(share)][:, :, None, None]
 
 
-def _error(layer, seen, scale, signed, bits, weight_bits):
-    """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized.
+def _errors(layer, seen, scales, signed, bits, weight_bits):
+    """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized, for each of several
+    ``scales`` (C,) of its input channels, the one that evens the ranges first.
 
     The weights are rounded as :func:`quant.ptq.reconstruct` does it, from three windows of four; the others tell the error.
     """
     if layer.groups == 1 and len(layer.weight) > FILTERS:
         layer = replace(layer, weight=layer.weight[::-(-len(layer.weight) // FILTERS)])
-    groups, count, size = seen.shape
-    per = scale.repeat_interleave(layer.kernel[0] * layer.kernel[1]).reshape(groups, 1, size)
-    weight = _scaled(layer, scale).reshape(groups, -1, size)
-    given, top = seen / per, (1 << bits) - 1
-    flat = given.flatten()[::max(1, given.numel() // 50_000)]
-    zero = zero_point(flat.min(), flat.max(), top) if signed else 0
-    step = search_range(flat, flat, zero, top, 16)
-    coded = (torch.clamp(torch.floor(given / step + 0.5) + zero, 0, top) - zero) * step
+    (groups, count, size), top, errors = seen.shape, (1 << bits) - 1, []
+    per = [scale.repeat_interleave(layer.kernel[0] * layer.kernel[1]).reshape(groups, 1, size) for scale in scales]
     held = torch.arange(count) % 4 == 0
-    fitted, tested = given[:, ~held], coded[:, held]
-    hessian = fitted.transpose(1, 2) @ fitted / fitted.shape[1]
-    importance = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
-    schemes = np.full(weight.shape[0] * weight.shape[1], weight_bits, np.uint8)
-    scales, plain = rounded(weight.reshape(-1, size), schemes, importance + 1e-12, steps=12)
-    better = round_weights(weight, scales.reshape(groups, -1), schemes, hessian)[0]
-    goal = seen[:, held] @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
-    return min(float((tested @ w.transpose(1, 2) - goal).square().sum()) for w in (plain.reshape(weight.shape), better)) / max(
-        float(goal.square().sum()), 1e-30)
+    fitted, tested = seen[:, ~held] / per[0], seen[:, held]
+    goal = tested @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
+    fitted, goal = (part.sub_(part.mean(1, keepdim=True)) for part in (fitted, goal))       # the bias makes up for means
+    even = fitted.transpose(1, 2) @ fitted / fitted.shape[1]
+    spread, importance = Spread.of(even), even.diagonal(dim1=1, dim2=2)
+    for scale, mine in zip(scales, per):
+        weight, given, ratio = _scaled(layer, scale).reshape(groups, -1, size), tested / mine, (per[0] / mine)[:, 0]
+        flat = given.flatten()[::max(1, given.numel() // 50_000)]
+        zero = zero_point(flat.min(), flat.max(), top) if signed else 0
+        step = search_range(flat, flat, zero, top, 16)
+        coded = given.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, top).sub_(zero).mul_(step)
+        coded -= coded.mean(1, keepdim=True)
+        schemes = np.full(weight.shape[0] * weight.shape[1], weight_bits, np.uint8)
+        share = (importance * ratio.square())[:, None].expand_as(weight).reshape(-1, size)
+        scale, plain = rounded(weight.reshape(-1, size), schemes, share + 1e-12, steps=12)
+        better = round_weights(weight, scale.reshape(groups, -1), schemes, spread.scaled(ratio))[0]
+        errors.append(min(float((coded @ w.transpose(1, 2) - goal).square().sum()) for w in (plain.reshape(weight.shape), better)))
+    return np.array(errors) / max(float(goal.square().sum()), 1e-30)
 
 
 @torch.no_grad()
@@ -136,9 +140,9 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
         low, high = torch.stack([ends[name] for name in names]).unbind(1)
         turned = (-low.amin(0) > high.amax(0)) & linear.issuperset(names)
         sign = torch.where(turned, -1.0, 1.0)
-        errors = [sum(_error(layer, windows[layer.name], sign * full ** share, *codes[layer.input], weight_bits)
-                      for layer in _readers(graph, names)) for share in SHARES]
-        scale = sign * full ** SHARES[int(np.argmin(errors))]
+        scales = [sign * full ** share for share in SHARES]
+        errors = sum(_errors(layer, windows[layer.name], scales, *codes[layer.input], weight_bits) for layer in _readers(graph, names))
+        scale = scales[int(np.argmin(errors))]
         for layer in layers:
             if layer.kind == "conv" and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale

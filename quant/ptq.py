@@ -2,12 +2,17 @@
 
 For every layer, with the columns X of its float input and X' of its quantized input (kernel windows at sampled positions):
 
-* weights: ``min ||W X - Q X'||^2`` over the levels of each filter's number system. First the real minimum ``W + W (X - X') X'^T H^-1``,
-  ``H = X' X'^T``; then column after column is rounded and its error spread over the columns still to come (Frantar et al., GPTQ, ICLR 2023,
-  equations 2 and 3, after Hassibi and Stork, Optimal Brain Surgeon, 1993). This works for any set of levels.
+* weights: ``min ||W X + R - Q X' - R'||^2`` over the levels of each filter's number system; R and R' is what is added to the output, and all
+  columns are less their mean, which is left to the bias. First the real minimum ``W + (W (X - X') + R - R') X'^T H^-1``, ``H = X' X'^T``; then
+  column after column is rounded and its error spread over the columns still to come (Frantar et al., GPTQ, ICLR 2023, equations 2 and 3, after
+  Hassibi and Stork, Optimal Brain Surgeon, 1993). This works for any set of levels.
 * bias: plus the mean error that is left (Nagel et al., ICCV 2019, section 4.2).
-* output scale: the least squared distance of the quantized output from the float output.
+* output scale: the least squared distance of the quantized output from the float output; of the network's output the least divergence of the
+  answers.
 """
+
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +23,13 @@ from spec.numerics import Scheme, levels
 
 from .levels import fit_table
 
-__all__ = ["RULES", "reconstruct", "reassign", "round_weights", "search_scales", "search_range", "zero_point", "rounded", "columns", "level_tables",
-           "level_ends", "nearest"]
+__all__ = ["RULES", "Spread", "reconstruct", "reassign", "round_weights", "search_scales", "search_range", "search_logits", "zero_point", "rounded",
+           "columns", "level_tables", "level_ends", "nearest"]
 
 POSITIONS = 16384, 65536        # columns of one layer, at least (if there are as many) and at most
 COLUMNS = 32            # for each weight of a filter: layers of many weights need many columns
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
-RIDGES = (0.05, 0.5, 5.0)       # the same, of the real minimum: small ones follow the images closely
+RIDGES = (0.01, 0.05, 0.2, 0.5, 2.0, 5.0, 20.0)       # the same, of the real minimum: small ones follow the images closely
 BEYOND = 1e-4           # share of the values that a percentile leaves out
 RULES = ("mse", "minmax", "percentile")
 DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
@@ -120,27 +125,44 @@ def rounded(weight, schemes, importance=None, codebook=None, unit=None, steps=60
     return scale, out
 
 
-def round_weights(weight, scale, schemes, hessian, codebook=None):
+class Spread(NamedTuple):
+    """How the rounding error of a column of weights is spread over the columns still to come, which :func:`round_weights` takes in ``order``.
+
+    order : (K,). inverse : (G, K, K), the upper Cholesky factor of the inverse Hessian in this order.
+    """
+    order: torch.Tensor
+    inverse: torch.Tensor
+
+    @classmethod
+    def of(cls, hessian):
+        """For a Hessian (G, K, K). It takes the time; rounding does not."""
+        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        order = diagonal.sum(0).argsort(descending=True)        # columns that matter most come first
+        hessian = hessian[:, order][:, :, order].clone()
+        idle = hessian.diagonal(dim1=1, dim2=2) <= 0
+        damping = DAMPING * diagonal.mean(1).clamp_min(1e-12)
+        hessian += torch.diag_embed(damping[:, None] + idle.float())
+        return cls(order, torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True))
+
+    def scaled(self, factor):
+        """The spread where the column k of weights counts ``factor[k]`` times as much, (K,) or (G, K)."""
+        return Spread(self.order, self.inverse / factor[..., None, self.order])
+
+
+def round_weights(weight, scale, schemes, spread, codebook=None):
     """Weights rounded column after column with compensation.
 
     Parameters
     ----------
-    weight : (G, F, K) real; scale : (G, F); schemes : uint8 (G * F,); hessian : (G, K, K).
+    weight : (G, F, K) real; scale : (G, F); schemes : uint8 (G * F,); spread : :class:`Spread` of the Hessian.
 
     Returns
     -------
     (levels times scale, compensated weights just before each was rounded), both (G, F, K): the first is the second, rounded to nearest.
     """
     groups, filters, size = weight.shape
-    tables = level_tables(schemes, codebook)
-    diagonal = hessian.diagonal(dim1=1, dim2=2)
-    order = diagonal.sum(0).argsort(descending=True)        # columns that matter most come first
+    tables, (order, inverse) = level_tables(schemes, codebook), spread
     weight = weight[:, :, order].clone()
-    hessian = hessian[:, order][:, :, order].clone()
-    idle = hessian.diagonal(dim1=1, dim2=2) <= 0
-    damping = DAMPING * diagonal.mean(1).clamp_min(1e-12)
-    hessian += torch.diag_embed(damping[:, None] + idle.float())
-    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
     out, before, flat = torch.empty_like(weight), torch.empty_like(weight), scale.reshape(-1)
     for at in range(0, size, BLOCK):
         end = min(at + BLOCK, size)
@@ -182,6 +204,25 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
     return best
 
 
+def search_logits(logits, target, top, tries=20, power=False):
+    """Scale and zero point of the codes 0..top of ``logits`` (N, classes) with the least divergence of the answers from those of ``target``.
+
+    Classes compete: among the best of an image steps must be fine, while the largest logits belong to images without a doubt, and the lowest
+    have no chance. Codes that hold all of them tie in more than one answer of a hundred. ``power``: scales are powers of two.
+    """
+    answers, best, least = F.log_softmax(target, 1), None, float("inf")
+    ends = max(-float(logits.min()), 0.0), max(float(logits.max()), 0.0)
+    for low, high in product(np.linspace(ends[0], 0.0, tries), np.linspace(ends[1], 0.4 * ends[1], tries)):
+        step = (low + high) / top or 1.0
+        step = 2.0 ** np.ceil(np.log2(step)) if power else step
+        zero = round(low / step)
+        codes = torch.clamp(torch.floor(logits / step + 0.5) + zero, 0, top)
+        loss = float(F.kl_div(F.log_softmax((codes - zero) * step, 1), answers, log_target=True, reduction="sum"))
+        if loss < least:
+            best, least = (step, zero), loss
+    return best
+
+
 def zero_point(low, high, top):
     """The code of 0 with which the codes 0..top hold ``low`` to ``high`` in the finest steps."""
     low, high = max(-float(low), 0.0), max(float(high), 0.0)
@@ -197,7 +238,7 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
     images : input codes uint8 (N, C, H, W) to calibrate with.
     weights : False rounds to nearest instead.
     ranges : rule for the scales of activations (:func:`search_range`). If None, min-max for codes of 8 bits, whose steps are fine and whose
-        largest values matter, and least squares for fewer bits.
+        largest values matter, least squares for fewer bits, and for the answers of a classifier (:func:`search_logits`) least divergence.
     mirror : take every image mirrored left to right, too. For photographs, if they are few: small maps give the late layers less positions than
         they have weights.
     report : called with (index, layer name) as layers are finished.
@@ -216,7 +257,8 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
     for index, layer in enumerate(net.graph.layers):
         exact = _each(layer.apply, real[layer.input])
         if layer.kind == "conv":
-            rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], count, generator, weights)
+            residual = layer.residual and (real[layer.residual], fake[layer.residual])
+            rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], residual, count, generator, weights)
             out = _each(lambda x: layer.apply(x, rounded_weight, net.biases[layer.name]), fake[layer.input])
             shift = exact.mean((0, 2, 3)) - out.mean((0, 2, 3))
             if layer.residual:
@@ -234,6 +276,7 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
             net.zeros[layer.output] = net.zeros[layer.input]
         else:
             zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
+            classes = ranges is None and zero and layer.output == net.graph.output and out.shape[1:].numel() == len(out[0]) > 1
             if zero:
                 zero = net.zeros[layer.output] = zero_point(out.min(), out.max(), top)
             pick = torch.randint(out.numel(), (200_000,), generator=generator)
@@ -242,6 +285,9 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
                 pick[:2] = torch.stack([out.argmin(), out.argmax()])
             pick = torch.unravel_index(pick, out.shape)
             step = search_range(out[pick], exact[pick], zero, top, rule=rule)
+            if classes:
+                step, zero = search_logits(out.flatten(1), exact.flatten(1), top, power=net.single_scale)
+                net.zeros[layer.output] = zero
             step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
             net.steps[layer.output].fill_(float(np.log2(step)))
             out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
@@ -296,6 +342,11 @@ def _hessian(seen):
     return seen.transpose(1, 2) @ seen / seen.shape[1]
 
 
+def _centred(columns):
+    """Columns (G, N, K) less their mean, in place: what it makes of a filter's output is the bias's business."""
+    return columns.sub_(columns.mean(1, keepdim=True))
+
+
 def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
     """(scales (F,), weights on their levels, weights before they were rounded) of real weights (G, F / G, K) of a layer.
 
@@ -308,10 +359,10 @@ def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
     scale, out = rounded(real.reshape(-1, real.shape[2]), schemes, importance + 1e-12, book, unit)
     if not compensate:
         return scale, out.reshape(real.shape), real
-    before, least = real, torch.full_like(scale, float("inf"))
+    spread, before, least = Spread.of(hessian), real, torch.full_like(scale, float("inf"))
     best, start = out.reshape(real.shape), scale
     for factor in FACTORS if search and unit is None else (1.0,):
-        tried, kept = round_weights(real, factor * start.reshape(len(real), -1), schemes, hessian, book)
+        tried, kept = round_weights(real, factor * start.reshape(len(real), -1), schemes, spread, book)
         error = ((tried - real) @ hessian * (tried - real)).sum(2).flatten()
         better = error < least
         rows = better.reshape(len(real), -1, 1)
@@ -326,9 +377,11 @@ def _within(best, real, scale, schemes, book):
     return best + INSIDE * (torch.minimum(torch.maximum(real, low), high) - best)
 
 
-def _quantize_layer(net, layer, exact, given, count, generator, weights):
-    """Weights and scales of one convolution, from its float and its quantized input, of ``count`` images (mirrored ones not counted); what the
-    weights are once rounded is returned.
+def _quantize_layer(net, layer, exact, given, residual, count, generator, weights):
+    """Weights and scales of one convolution; what the weights are once rounded is returned.
+
+    ``exact`` and ``given`` are its float and its quantized input, ``residual`` both kinds of what is added to its output, or None, and ``count``
+    the number of images (mirrored ones not counted).
 
     The network keeps real weights that round to these, so that training can start between the levels.
 
@@ -339,34 +392,40 @@ def _quantize_layer(net, layer, exact, given, count, generator, weights):
     total = len(exact) * rows * cols
     some = _positions(layer)
     picks = torch.randperm(total, generator=generator)[:some].sort()[0] if total > some else torch.arange(total)
-    x, seen = columns(exact, layer, picks), columns(given, layer, picks)
-    held = picks // (rows * cols) % count % 5 == 0 if count >= 5 else torch.zeros(len(picks), dtype=torch.bool)
+    image, at = picks // (rows * cols), picks % (rows * cols)
+    held = image % count % 5 == 0 if count >= 5 else torch.zeros(len(picks), dtype=torch.bool)
+    x, seen = _centred(columns(exact, layer, picks)), _centred(columns(given, layer, picks))
     weight, schemes = layer.weight.reshape(x.shape[0], -1, x.shape[2]), net.schemes[layer.name]
-    goal = x[:, held] @ weight.transpose(1, 2)
+    goal = x @ weight.transpose(1, 2)
+    if residual:
+        lost = residual[0].flatten(2)[image, :, at] - residual[1].flatten(2)[image, :, at]
+        goal += _centred(lost.reshape(len(picks), layer.groups, -1).transpose(0, 1))
+    drift = goal - seen @ weight.transpose(1, 2)
 
     def error(candidate):
-        return float((seen[:, held] @ candidate.transpose(1, 2) - goal).square().sum())
+        return float((seen[:, held] @ candidate.transpose(1, 2) - goal[:, held]).square().sum())
 
     def moments(part):
-        """Means over columns of ``X' X'^T`` and of ``W (X - X') X'^T``."""
+        """Means over columns of ``X' X'^T`` and of ``(W X + R - W X' - R') X'^T``."""
         some = seen[:, part]
-        return _hessian(some), weight @ (x[:, part] - some).transpose(1, 2) @ some / some.shape[1]
+        return _hessian(some), drift[:, part].transpose(1, 2) @ some / some.shape[1]
 
     def rounding(hessian, drift, ridge, compensate, search=False):
         return _quantize(net, layer, weight if ridge is None else _minimum(weight, hessian, drift, ridge), schemes, hessian, compensate, search)
-    ridge, compensate = None, weights
+    ridge, compensate, fitted = None, weights, moments(~held)
     if weights and held.any():
-        fitted = moments(~held)
         ridge = min((None, *RIDGES), key=lambda r: error(weight if r is None else _minimum(weight, *fitted, r)))
         ridge, compensate = min(((None, False), (ridge, True)), key=lambda choice: error(rounding(*fitted, *choice)[1]))
-    scale, best, real = rounding(*moments(slice(None)), ridge, compensate, search=True)
+        share = float(held.float().mean())
+        fitted = [mean + share * (other - mean) for mean, other in zip(fitted, moments(held))]
+    scale, best, real = rounding(*fitted, ridge, compensate, search=True)
     net.scales[layer.name].copy_(scale)
     net.weights[layer.name].copy_(_within(best, real, scale, schemes, net.codebooks.get(layer.name)).reshape(layer.weight.shape))
     return best.reshape(layer.weight.shape)
 
 
 def _minimum(weight, hessian, drift, ridge):
-    """Real weights (G, F / G, K) that undo most of the error before them: ``W + W (X - X') X'^T H^-1``, ``ridge`` keeps them near ``W``."""
+    """Real weights (G, F / G, K) that undo most of the error before them: ``W + drift H^-1``, ``ridge`` keeps them near ``W``."""
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand_as(diagonal))
     return weight + torch.linalg.solve(damped, drift.transpose(1, 2)).transpose(1, 2)

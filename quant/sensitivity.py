@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .ptq import columns, round_weights, rounded, search_range
+from .ptq import Spread, columns, round_weights, rounded, search_range
 
 __all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors"]
 
@@ -144,10 +144,10 @@ def compensated(layer, statistics, schemes):
     others = (images - _measured(images)) // BATCH * BATCH or images
     seen, held = statistics.windows[:, :count * others // images], statistics.windows[:, -(count * _measured(images) // images):]
     hessian, out = seen.transpose(1, 2) @ seen / max(seen.shape[1], 1), []
-    importance = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
+    importance, spread = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size), Spread.of(hessian)
     for scheme in schemes:
         scale, nearest = rounded(weight.reshape(-1, size), scheme, importance + 1e-12, steps=20)
-        both = nearest.reshape(weight.shape), round_weights(weight, scale.reshape(groups, -1), scheme, hessian)[0]
+        both = nearest.reshape(weight.shape), round_weights(weight, scale.reshape(groups, -1), scheme, spread)[0]
         errors = [float((held @ (change - weight).transpose(1, 2)).square().sum()) for change in both]
         out.append(both[int(np.argmin(errors))].reshape(layer.weight.shape))
     return out

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from quant import QuantNet, Ratio, ptq, trace
-from quant.ptq import RULES, columns, reconstruct, round_weights, search_range, search_scales
+from quant.ptq import RULES, Spread, columns, reconstruct, round_weights, search_logits, search_range, search_scales
 from sim import golden
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
@@ -26,7 +27,7 @@ def problem(seed, groups=1, filters=6, size=20, count=400):
 @pytest.mark.parametrize("groups", [1, 3])
 def test_compensation_beats_nearest(seed, groups):
     weight, schemes, scale, x = problem(seed, groups)
-    rounded, before = round_weights(weight, scale, schemes, x.transpose(1, 2) @ x)
+    rounded, before = round_weights(weight, scale, schemes, Spread.of(x.transpose(1, 2) @ x))
     nearest, again = torch.empty_like(weight), torch.empty_like(weight)
     for index, scheme in enumerate(schemes):
         g, f = divmod(index, weight.shape[1])
@@ -153,3 +154,63 @@ def test_batches_change_nothing(monkeypatch):
         reconstruct(net, images)
         nets.append(net.codes(images)[net.graph.output])
     assert all(np.abs(nets[0] - other).max() <= 1 for other in nets[1:])        # sums of products in another order
+
+
+def test_spread_of_scaled_columns(monkeypatch):
+    monkeypatch.setattr(ptq, "DAMPING", 0.0)
+    x, factor = problem(0, groups=2)[3].double(), torch.linspace(0.5, 2.0, 20, dtype=torch.float64)
+    spread, scaled = Spread.of(x.transpose(1, 2) @ x).scaled(factor), x * factor
+    ordered = (scaled.transpose(1, 2) @ scaled)[:, spread.order][:, :, spread.order]
+    assert torch.allclose(spread.inverse.transpose(1, 2) @ spread.inverse @ ordered, torch.eye(20, dtype=torch.float64).expand(2, -1, -1), atol=1e-6)
+    assert torch.equal(spread.inverse, spread.inverse.triu())
+
+
+def divergence(logits, step, zero, target):
+    codes = torch.clamp(torch.floor(logits / step + 0.5) + zero, 0, 255)
+    answers, exact = F.log_softmax((codes - zero) * step, 1), F.log_softmax(target, 1)
+    return float(F.kl_div(answers, exact, log_target=True, reduction="batchmean")), (codes == codes.amax(1, keepdim=True)).sum(1).gt(1).float().mean()
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_codes_of_logits_tell_classes_apart(power):
+    torch.manual_seed(0)
+    target = torch.randn(500, 200) * 4
+    target[torch.arange(500), torch.randint(0, 200, (500,))] += 15 * torch.rand(500)
+    step, zero = search_logits(target, target, 255, power=power)
+    wide = (target.max() - target.min()) / 255
+    wide = 2.0 ** np.ceil(np.log2(float(wide))) if power else wide
+    (loss, ties), (plain, more) = divergence(target, step, zero, target), divergence(target, wide, torch.round(-target.min() / wide), target)
+    assert loss < 0.7 * plain and ties < more and (not power or float(np.log2(step)).is_integer())
+
+
+def test_logits_that_are_all_alike():
+    for value in (0.0, -3.0, 3.0):
+        step, zero = search_logits(torch.full((4, 3), value), torch.full((4, 3), value), 255)
+        assert step > 0 and 0 <= zero <= 255
+
+
+class Sum(nn.Module):
+    """A convolution whose output is added to another tensor."""
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.a, self.b = nn.Conv2d(2, 8, 3, 1, 1), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        x = self.a(x)
+        return self.b(x) + x
+
+
+def test_errors_of_what_is_added_are_undone():
+    """What can be told from the convolution's input: the mean error is left to the bias."""
+    net, torch_random = QuantNet(trace(Sum(), (2, 8, 8)), ratio=Ratio(0, 0, 1)), torch.Generator().manual_seed(0)
+    layer, x, exact = net.graph.layers[1], torch.rand(60, 8, 8, 8, generator=torch_random), torch.rand(60, 8, 8, 8, generator=torch_random)
+    given = exact - F.conv2d(x, 0.1 * torch.randn(8, 8, 1, 1, generator=torch_random)) - 1.0
+    with torch.no_grad():
+        alone, both = (layer.apply(x, ptq._quantize_layer(net, layer, x, x, residual, 60, torch.Generator().manual_seed(0), True))
+                       for residual in (None, (exact, given)))
+    goal = layer.apply(x) + exact
+
+    def error(out):
+        return float((out + given - goal).var((0, 2, 3)).mean())
+    assert error(both) < 0.1 * error(alone)
