@@ -103,8 +103,8 @@ def _cycles(network):
 
 @dataclass
 class Prepared:
-    """What the recipes of a network share: images to quantize with, the float network's answers to the tests, and for each pair of bits
-    (weights, activations) the equalized graph and its statistics; the images as real inputs."""
+    """What the recipes of a network share: images to quantize with, the float network's answers to the tests, and for the pair of bits
+    (weights, activations) that was asked for last the equalized graph and its statistics, which may be gigabytes; the images as real inputs."""
     task: object
     seed: int
     images: np.ndarray
@@ -118,6 +118,7 @@ class Prepared:
     def graph(self, bits, say):
         """(graph, statistics) for ``bits`` of weights and activations."""
         if bits not in self.graphs:
+            self.graphs.clear()
             say(f"{self.task.name}: equalization and statistics of {len(self.images)} images, {bits[0]}-bit weights, {bits[1]}-bit activations")
             graph = equalize(trace(self.task.model, self.images.shape[1:]), self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed)
             self.graphs[bits] = graph, collect(graph, self.real, seed=self.seed)
