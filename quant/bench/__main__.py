@@ -37,8 +37,8 @@ def _key(row):
     return row["recipe"], row["network"], row["mode"], row["seed"]
 
 
-def _add(folder, row):
-    """Put a row into both files; several benches may run side by side."""
+def _add(folder, *new):
+    """Put rows into both files; several benches may run side by side."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -46,7 +46,7 @@ def _add(folder, row):
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        rows = [r for r in _rows(folder) if _key(r) != _key(row)] + [row]
+        rows = [row for row in _rows(folder) if _key(row) not in map(_key, new)] + list(new)
         order = {key: index for index, key in enumerate(ROWS)}
         rows.sort(key=lambda r: order.get((r["recipe"], r["network"], r["mode"]), len(order)))
         with replacing(folder / "quant.json") as partial:
@@ -87,6 +87,7 @@ def main(arguments=None):
         row = runs.run(recipe, prepared, mode, say=_say)
         _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, {row['seconds']} s")
         _add(folder, row)
+    _add(folder)        # the page of rows that were there already, too
     return 0
 
 

@@ -38,7 +38,7 @@ VARIANTS = {
     "fixed4": Variant("fixed", {"bits": 4, "act_bits": 4, "ends": 8}, (4, 4), "4-bit, first and last layer 8-bit"),
     "uniform4": Variant("fixed", {"bits": 4, "act_bits": 5}, (4, 5), "4-bit weights, A5"),
     "uniform4_a8": Variant("fixed", {"bits": 4, "act_bits": 8}, (4, 8), "4-bit weights, A8"),
-    "ilmpq": Variant("ilmpq", {}, (4, 4), "60:35:5, A4"),
+    "ilmpq": Variant("ilmpq", {}, (4, 4), "60:35:5, A4; reconstruction of the eigenvalue"),
     "msq": Variant("msq", {}, (4, 4), "SP2 60 %, fixed-4 40 %, A4; reconstruction of the levels from a secondary source"),
     "ios_pot": Variant("ios_pot", {}, (4, 8), "PoT-4, A8; reconstruction"),
     "ios_pot3": Variant("ios_pot", {"bits": 3}, (4, 8), "PoT-3, A8; reconstruction"),

@@ -7,14 +7,19 @@ HEAD = """# Quantization recipes, measured
 Written by `python -m quant.bench`; one row again: `python -m quant.bench --only RECIPE:NETWORK:ptq --again`. `int` is the integer network
 on the golden model, `fake` PyTorch's fake quantization on exact integers (equal image by image, checked); `+-` is the standard error of
 `int`, `agree` the share of images on which it answers as the float network does. `calib` images calibrate (400: 200 and their mirror
-images). `bits` per weight and `KiB` of packed codes, `coded` the same after Huffman coding (`spec/coding.py`), `bound` the entropy of the
-codes. Cycles and frames per second (one image in flight, batch 1) are those of the cycle model: estimates, whose error `python -m sim.run`
-prints.
+images). `bits` per weight; `shares` of the weights in each number system in per cent: power-of-two (P), fixed point of so many bits (F), code
+book (C). `KiB` of packed codes, `coded` the same after Huffman coding (`spec/coding.py`), `bound` the entropy of the codes. Cycles and frames
+per second (one image in flight, batch 1) are those of the cycle model: estimates, whose error `python -m sim.run` prints.
 """
 
 
 def _cell(value):
     return f"{value:,}" if isinstance(value, (int, float)) else "does not compile" if value else "-"
+
+
+def _shares(shares):
+    names = {"POT4": "P4", "CODEBOOK": "C"}
+    return " ".join(f"{names.get(name, name.replace('FIXED', 'F'))} {100 * share:.0f}" for name, share in shares.items())
 
 
 def better(rows, recipe, board):
@@ -39,14 +44,15 @@ def markdown(rows):
     for network in dict.fromkeys(row["network"] for row in rows):
         part = [row for row in rows if row["network"] == network]
         lines += [f"\n## {network}, {part[0]['data']}, {part[0]['images']:,} images, float {part[0]['float_top1']:.2f} %\n",
-                  "| recipe | mode | calib | int | fake | +- | agree | bits | KiB | coded | bound | A "
+                  "| recipe | mode | calib | int | fake | +- | agree | bits | shares | KiB | coded | bound | A "
                   "| zcu102 cycles | FPS | pynq-z2 cycles | FPS | what |",
-                  "|" + "---|" * 17]
+                  "|" + "---|" * 18]
         for row in part:
             boards = [_cell(row[key][name]) for name in row["board"] for key in ("cycles", "fps")]
             lines.append("| " + " | ".join([
                 row["recipe"], row["mode"], str(row["calibration"]),
                 *(f"{row[key]:.2f}" for key in ("int_top1", "fake_top1", "stderr")), f"{row['agree']:.1f}", f"{row['bits_per_weight']:.2f}",
+                _shares(row["shares"]),
                 *(f"{row[key + '_bytes'] / 1024:,.0f}" for key in ("weight", "compressed", "entropy")),
                 str(row["act_bits"]), *boards, row["note"]]) + " |")
         lines += ["", *_dominance(part)]
