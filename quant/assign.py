@@ -9,7 +9,7 @@ from spec.errors import AlloyError
 from spec.numerics import FIXED8_MAX, Scheme
 
 from .levels import best_levels
-from .ptq import rounded, search_scales
+from .rounding import rounded, search_scales
 
 __all__ = ["Ratio", "assign", "fit_codebook"]
 

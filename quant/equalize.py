@@ -14,7 +14,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .ptq import Spread, columns, round_weights, rounded, search_range, zero_point
+from .ptq import columns
+from .ranges import search_range, zero_point
+from .rounding import Spread, round_weights, rounded
 
 __all__ = ["equalize"]
 

@@ -12,7 +12,7 @@ from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX, Conv, Network, Pool, T
 from spec.numerics import Scheme, nearest_level, requantize, round_shift
 
 from .assign import Ratio, assign
-from .ptq import level_ends, level_tables, nearest, search_scales
+from .rounding import level_ends, level_tables, nearest, search_scales
 
 __all__ = ["QuantNet"]
 

@@ -4,37 +4,28 @@ For every layer, with the columns X of its float input and X' of its quantized i
 
 * weights: ``min ||W X + R - Q X' - R'||^2`` over the levels of each filter's number system; R and R' is what is added to the output, and all
   columns are less their mean, which is left to the bias. First the real minimum ``W + (W (X - X') + R - R') X'^T H^-1``, ``H = X' X'^T``; then
-  column after column is rounded and its error spread over the columns still to come (Frantar et al., GPTQ, ICLR 2023, equations 2 and 3, after
-  Hassibi and Stork, Optimal Brain Surgeon, 1993). This works for any set of levels.
+  these are rounded with compensation (:mod:`quant.rounding`).
 * bias: plus the mean error that is left (Nagel et al., ICCV 2019, section 4.2).
 * output scale: the least squared distance of the quantized output from the float output; of the network's output the least divergence of the
   answers.
 """
-
-from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
-from spec.numerics import Scheme, levels
 
 from .levels import fit_table
+from .ranges import RULES, search_logits, search_range, zero_point
+from .rounding import Spread, level_ends, level_tables, round_weights, rounded
 
-__all__ = ["RULES", "Spread", "reconstruct", "reassign", "round_weights", "search_scales", "search_range", "search_logits", "zero_point", "rounded",
-           "columns", "level_tables", "level_ends", "nearest"]
+__all__ = ["reconstruct", "reassign", "columns"]
 
 POSITIONS = 16384, 65536        # columns of one layer, at least (if there are as many) and at most
 COLUMNS = 32            # for each weight of a filter: layers of many weights need many columns
-DAMPING = 0.01          # of the mean of the Hessian's diagonal
-RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)       # the same, of the real minimum: small ones follow the images closely; from large to small
-BEYOND = 1e-4           # share of the values that a percentile leaves out
-RULES = ("mse", "minmax", "percentile")
-DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
+RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)       # of the Hessian's mean diagonal; small ones follow the images closely
 INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
-BLOCK = 128             # columns that are rounded between two updates of the rest
 VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
 FACTORS = (1.0, 0.93, 1.07, 1.14)       # of the best scale for nearest levels, which compensation makes finer or coarser
@@ -68,165 +59,6 @@ def columns(x, layer, picks):
         for tap in range(kh * kw):
             out[mine, :, tap] = padded[image[mine] - some.start, :, y[mine] + tap // kw, x0[mine] + tap % kw]
     return out.reshape(len(picks), layer.groups, -1).transpose(0, 1)
-
-
-def level_tables(schemes, codebook=None):
-    """(filters, levels) of each number system among ``schemes``, as tensors."""
-    return [(torch.from_numpy(np.flatnonzero(schemes == scheme)),
-             torch.from_numpy(levels(Scheme(int(scheme)), codebook if scheme == Scheme.CODEBOOK else None)).float())
-            for scheme in np.unique(schemes)]
-
-
-def level_ends(tables, filters):
-    """Lowest and highest level of each of the ``filters``, for the ``tables`` of :func:`level_tables`: two tensors (F,)."""
-    low, high = torch.empty(2, filters)
-    for rows, table in tables:
-        low[rows], high[rows] = table[0], table[-1]
-    return low, high
-
-
-def nearest(values, table):
-    """The nearest of the sorted levels of ``table``; a tie goes to the larger one."""
-    return table[torch.bucketize(values, (table[1:] + table[:-1]) / 2, right=True)]
-
-
-def search_scales(weight, schemes, importance=None, codebook=None, steps=60, unit=None):
-    """Scale of each filter with the least error ``sum importance * (w - Q(w))^2``.
-
-    Parameters
-    ----------
-    weight : (F, K). importance : (F, K) or (1, K), not negative; None: all alike.
-    unit : if given, scales are this times a power of two.
-    """
-    scales, importance = torch.ones(len(weight)), torch.ones_like(weight) if importance is None else importance
-    for rows, table in level_tables(schemes, codebook):
-        part, share = weight[rows], importance.expand_as(weight)[rows]
-        full = part.abs().amax(1) / table.abs().max()
-        dead = 1.0 if (table == 0).any() else DEAD * float(full.max()) or 1.0
-        full = torch.where(full > 0, full, dead)
-        best = torch.full_like(full, float("inf"))
-        candidates = [full * factor for factor in torch.linspace(0.25, 1.15, steps)]
-        if unit:
-            candidates = [unit * torch.exp2(torch.floor(torch.log2(full / unit)) + shift) for shift in (-2, -1, 0, 1)]
-        for scale in candidates:
-            scale = scale[:, None]
-            error = (share * (part - scale * nearest(part / scale, table)).square()).sum(1)
-            better = error < best
-            scales[rows] = torch.where(better, scale[:, 0], scales[rows])
-            best = torch.minimum(best, error)
-    return scales
-
-
-def rounded(weight, schemes, importance=None, codebook=None, unit=None, steps=60):
-    """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
-    scale, out = search_scales(weight, schemes, importance, codebook, steps, unit), torch.empty_like(weight)
-    for rows, table in level_tables(schemes, codebook):
-        out[rows] = nearest(weight[rows] / scale[rows, None], table) * scale[rows, None]
-    return scale, out
-
-
-class Spread(NamedTuple):
-    """How the rounding error of a column of weights is spread over the columns still to come, which :func:`round_weights` takes in ``order``.
-
-    order : (K,). inverse : (G, K, K), the upper Cholesky factor of the inverse Hessian in this order.
-    """
-    order: torch.Tensor
-    inverse: torch.Tensor
-
-    @classmethod
-    def of(cls, hessian):
-        """For a Hessian (G, K, K). It takes the time; rounding does not."""
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
-        order = diagonal.sum(0).argsort(descending=True)        # columns that matter most come first
-        hessian = hessian[:, order][:, :, order].clone()
-        idle = hessian.diagonal(dim1=1, dim2=2) <= 0
-        damping = DAMPING * diagonal.mean(1).clamp_min(1e-12)
-        hessian += torch.diag_embed(damping[:, None] + idle.float())
-        return cls(order, torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True))
-
-    def scaled(self, factor):
-        """The spread where the column k of weights counts ``factor[k]`` times as much, (K,) or (G, K)."""
-        return Spread(self.order, self.inverse / factor[..., None, self.order])
-
-
-def round_weights(weight, scale, schemes, spread, codebook=None):
-    """Weights rounded column after column with compensation.
-
-    Parameters
-    ----------
-    weight : (G, F, K) real; scale : (G, F); schemes : uint8 (G * F,); spread : :class:`Spread` of the Hessian.
-
-    Returns
-    -------
-    (levels times scale, compensated weights just before each was rounded), both (G, F, K): the first is the second, rounded to nearest.
-    """
-    groups, filters, size = weight.shape
-    tables, (order, inverse) = level_tables(schemes, codebook), spread
-    weight = weight[:, :, order].clone()
-    out, before, flat = torch.empty_like(weight), torch.empty_like(weight), scale.reshape(-1)
-    for at in range(0, size, BLOCK):
-        end = min(at + BLOCK, size)
-        block, errors = weight[:, :, at:end].clone(), torch.zeros(groups, filters, end - at)
-        for i in range(end - at):
-            ratio = block[:, :, i].reshape(-1) / flat
-            rounded = torch.empty_like(ratio)
-            for rows, table in tables:
-                rounded[rows] = nearest(ratio[rows], table)
-            column = (rounded * flat).reshape(groups, filters)
-            out[:, :, at + i], before[:, :, at + i] = column, block[:, :, i]
-            error = (block[:, :, i] - column) / inverse[:, at + i, at + i, None]
-            block[:, :, i:] -= error[:, :, None] * inverse[:, None, at + i, at + i:end]
-            errors[:, :, i] = error
-        weight[:, :, end:] -= errors @ inverse[:, at:end, end:]
-    unsorted = order.argsort()
-    return out[:, :, unsorted], before[:, :, unsorted]
-
-
-def search_range(value, target, zero, top, tries=48, rule="mse"):
-    """Scale of the codes 0..top for ``value``.
-
-    ``rule``: "mse", that at which the codes come closest to ``target``; "minmax", that which just holds every value; "percentile", that which
-    holds all but :data:`BEYOND` of them at each end.
-    """
-    ends = value.min(), value.max()
-    if rule == "percentile":
-        ends = value.kthvalue(1 + int(BEYOND * (len(value) - 1)))[0], value.kthvalue(len(value) - int(BEYOND * (len(value) - 1)))[0]
-    low, high = max(-float(ends[0]), 0.0) / max(zero, 1), max(float(ends[1]), 0.0) / max(top - zero, 1)
-    full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
-    if rule != "mse":
-        return full
-    for factor in np.geomspace(0.03, 1.05, tries):
-        step = full * float(factor)
-        codes = torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
-        error = float(((codes - zero) * step - target).square().sum())
-        if error < least:
-            best, least = step, error
-    return best
-
-
-def search_logits(logits, target, top, tries=20, power=False):
-    """Scale and zero point of the codes 0..top of ``logits`` (N, classes) with the least divergence of the answers from those of ``target``.
-
-    Classes compete: among the best of an image steps must be fine, while the largest logits belong to images without a doubt, and the lowest
-    have no chance. Codes that hold all of them tie in more than one answer of a hundred. ``power``: scales are powers of two.
-    """
-    answers, best, least = F.log_softmax(target, 1), None, float("inf")
-    ends = max(-float(logits.min()), 0.0), max(float(logits.max()), 0.0)
-    for low, high in product(np.linspace(ends[0], 0.0, tries), np.linspace(ends[1], 0.4 * ends[1], tries)):
-        step = (low + high) / top or 1.0
-        step = 2.0 ** np.ceil(np.log2(step)) if power else step
-        zero = round(low / step)
-        codes = torch.clamp(torch.floor(logits / step + 0.5) + zero, 0, top)
-        loss = float(F.kl_div(F.log_softmax((codes - zero) * step, 1), answers, log_target=True, reduction="sum"))
-        if loss < least:
-            best, least = (step, zero), loss
-    return best
-
-
-def zero_point(low, high, top):
-    """The code of 0 with which the codes 0..top hold ``low`` to ``high`` in the finest steps."""
-    low, high = max(-float(low), 0.0), max(float(high), 0.0)
-    return round(top * low / (low + high)) if low + high else (top + 1) // 2
 
 
 @torch.no_grad()
@@ -275,32 +107,36 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
         if layer.kind == "max":
             net.zeros[layer.output] = net.zeros[layer.input]
         else:
-            zero, top = net.zeros[layer.output], (1 << net.bits[layer.output]) - 1
-            classes = ranges is None and zero and layer.output == net.graph.output and out.shape[1:].numel() == len(out[0]) > 1
-            if zero:
-                zero = net.zeros[layer.output] = zero_point(out.min(), out.max(), top)
-            pick = torch.randint(out.numel(), (200_000,), generator=generator)
-            rule = ranges or ("minmax" if net.bits[layer.output] == 8 else "mse")
-            if rule == "minmax":        # the extremes themselves
-                pick[:2] = torch.stack([out.argmin(), out.argmax()])
-            pick = torch.unravel_index(pick, out.shape)
-            step = search_range(out[pick], exact[pick], zero, top, rule=rule)
-            if classes:
-                step, zero = search_logits(out.flatten(1), exact.flatten(1), top, power=net.single_scale)
-                net.zeros[layer.output] = zero
-            step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
-            net.steps[layer.output].fill_(float(np.log2(step)))
-            out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
-            if layer.output in net.tables:
-                net.tables[layer.output] = table = fit_table(out[pick].numpy(), len(np.unique(net.tables[layer.output])))
-                _each(lambda codes: torch.from_numpy(table).float()[codes.long()], out, out=out)
-            out.sub_(zero).mul_(step)
+            _code(net, layer, exact, out, ranges, generator)
         real[layer.output], fake[layer.output] = exact, out
         for name in over:
             real.pop(name, None)
             fake.pop(name, None)
         if report:
             report(index + 1, layer.name)
+
+
+def _code(net, layer, exact, out, ranges, generator):
+    """Choose the codes of a layer's output ``out``, whose float values are ``exact``, and make it what they stand for, in place."""
+    name, top, signed = layer.output, (1 << net.bits[layer.output]) - 1, net.zeros[layer.output] != 0
+    zero = zero_point(out.min(), out.max(), top) if signed else 0
+    pick = torch.randint(out.numel(), (200_000,), generator=generator)
+    rule = ranges or ("minmax" if net.bits[name] == 8 else "mse")
+    if rule == "minmax":        # the extremes themselves
+        pick[:2] = torch.stack([out.argmin(), out.argmax()])
+    pick = torch.unravel_index(pick, out.shape)
+    if ranges is None and signed and name == net.graph.output and out[0].numel() == len(out[0]) > 1:
+        step, zero = search_logits(out.flatten(1), exact.flatten(1), top, power=net.single_scale)
+    else:
+        step = search_range(out[pick], exact[pick], zero, top, rule=rule)
+        step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
+    net.zeros[name] = zero
+    net.steps[name].fill_(float(np.log2(step)))
+    out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
+    if name in net.tables:
+        net.tables[name] = table = fit_table(out[pick].numpy(), len(np.unique(net.tables[name])))
+        _each(lambda codes: torch.from_numpy(table).float()[codes.long()], out, out=out)
+    out.sub_(zero).mul_(step)
 
 
 @torch.no_grad()

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .ptq import Spread, columns, round_weights, rounded, search_range
+from .ptq import columns
+from .ranges import search_range
+from .rounding import Spread, round_weights, rounded
 
 __all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors"]
 

@@ -11,7 +11,7 @@ import torch
 
 from spec.errors import AlloyError
 
-from ..ptq import rounded
+from ..rounding import rounded
 from ..sensitivity import compensated, divergences
 from .plan import Plan, cycles
 from .programs import choose

@@ -6,8 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from quant import QuantNet, Ratio, ptq, trace
-from quant.ptq import RULES, Spread, columns, reconstruct, round_weights, search_logits, search_range, search_scales
+from quant import QuantNet, Ratio, ptq, rounding, trace
+from quant.ptq import columns, reconstruct
+from quant.ranges import RULES, search_logits, search_range
+from quant.rounding import Spread, round_weights, search_scales
 from sim import golden
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
@@ -157,7 +159,7 @@ def test_batches_change_nothing(monkeypatch):
 
 
 def test_spread_of_scaled_columns(monkeypatch):
-    monkeypatch.setattr(ptq, "DAMPING", 0.0)
+    monkeypatch.setattr(rounding, "DAMPING", 0.0)
     x, factor = problem(0, groups=2)[3].double(), torch.linspace(0.5, 2.0, 20, dtype=torch.float64)
     spread, scaled = Spread.of(x.transpose(1, 2) @ x).scaled(factor), x * factor
     ordered = (scaled.transpose(1, 2) @ scaled)[:, spread.order][:, :, spread.order]

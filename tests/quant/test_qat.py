@@ -12,7 +12,8 @@ import torch
 
 from quant import QuantNet, Ratio, example, trace
 from quant.net import _Coded
-from quant.ptq import reassign, reconstruct, rounded
+from quant.ptq import reassign, reconstruct
+from quant.rounding import rounded
 from quant.qat import Training, fine_tune
 from quant.recipes.ios_pot import distribution_loss
 from sim import golden

@@ -11,7 +11,8 @@ from torch import nn
 from quant import QuantNet, Ratio, assign, example, files, fit_codebook, trace
 from quant.__main__ import main
 from quant.levels import best_levels
-from quant.ptq import reconstruct, rounded
+from quant.ptq import reconstruct
+from quant.rounding import rounded
 from sim import golden
 from spec.errors import AlloyError
 from spec.network import Network

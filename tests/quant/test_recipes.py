@@ -12,11 +12,13 @@ from compiler import compile
 from quant import example, trace
 from quant.assign import Ratio
 from quant.bench.runs import layer_cycles
-from quant.ptq import reconstruct, rounded, search_range
+from quant.ptq import reconstruct
+from quant.ranges import search_range
 from quant.recipes import RECIPES, Request, make_plan
 from quant.recipes.nonuniform import quantile_levels
 from quant.recipes.plan import cycles
 from quant.recipes.programs import choose
+from quant.rounding import rounded
 from quant.sensitivity import SHOWN, SOME, collect, divergences, filter_errors
 from rtl.top import generate
 from sim import command_model, golden, verilator

@@ -1,0 +1,59 @@
+"""Ranges of activations: the scale and the zero point of a tensor's codes."""
+
+from itertools import product
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+__all__ = ["RULES", "search_range", "search_logits", "zero_point"]
+
+BEYOND = 1e-4           # share of the values that a percentile leaves out
+RULES = ("mse", "minmax", "percentile")
+
+
+def search_range(value, target, zero, top, tries=48, rule="mse"):
+    """Scale of the codes 0..top for ``value``.
+
+    ``rule``: "mse", that at which the codes come closest to ``target``; "minmax", that which just holds every value; "percentile", that which
+    holds all but :data:`BEYOND` of them at each end.
+    """
+    ends = value.min(), value.max()
+    if rule == "percentile":
+        ends = value.kthvalue(1 + int(BEYOND * (len(value) - 1)))[0], value.kthvalue(len(value) - int(BEYOND * (len(value) - 1)))[0]
+    low, high = max(-float(ends[0]), 0.0) / max(zero, 1), max(float(ends[1]), 0.0) / max(top - zero, 1)
+    full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
+    if rule != "mse":
+        return full
+    for factor in np.geomspace(0.03, 1.05, tries):
+        step = full * float(factor)
+        codes = torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
+        error = float(((codes - zero) * step - target).square().sum())
+        if error < least:
+            best, least = step, error
+    return best
+
+
+def search_logits(logits, target, top, tries=20, power=False):
+    """Scale and zero point of the codes 0..top of ``logits`` (N, classes) with the least divergence of the answers from those of ``target``.
+
+    Classes compete: among the best of an image steps must be fine, while the largest logits belong to images without a doubt, and the lowest
+    have no chance. Codes that hold all of them tie in more than one answer of a hundred. ``power``: scales are powers of two.
+    """
+    answers, best, least = F.log_softmax(target, 1), None, float("inf")
+    ends = max(-float(logits.min()), 0.0), max(float(logits.max()), 0.0)
+    for low, high in product(np.linspace(ends[0], 0.0, tries), np.linspace(ends[1], 0.4 * ends[1], tries)):
+        step = (low + high) / top or 1.0
+        step = 2.0 ** np.ceil(np.log2(step)) if power else step
+        zero = round(low / step)
+        codes = torch.clamp(torch.floor(logits / step + 0.5) + zero, 0, top)
+        loss = float(F.kl_div(F.log_softmax((codes - zero) * step, 1), answers, log_target=True, reduction="sum"))
+        if loss < least:
+            best, least = (step, zero), loss
+    return best
+
+
+def zero_point(low, high, top):
+    """The code of 0 with which the codes 0..top hold ``low`` to ``high`` in the finest steps."""
+    low, high = max(-float(low), 0.0), max(float(high), 0.0)
+    return round(top * low / (low + high)) if low + high else (top + 1) // 2

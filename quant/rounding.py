@@ -1,0 +1,130 @@
+"""Rounding weights to the levels of their number systems: scales, nearest levels, and errors that compensate each other.
+
+Compensated rounding takes column after column and spreads the error over the columns still to come (Frantar et al., GPTQ, ICLR 2023, equations 2
+and 3, after Hassibi and Stork, Optimal Brain Surgeon, 1993). This works for any set of levels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from spec.numerics import Scheme, levels
+
+__all__ = ["Spread", "round_weights", "rounded", "search_scales", "nearest", "level_tables", "level_ends"]
+
+DAMPING = 0.01          # of the mean of the Hessian's diagonal
+DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
+BLOCK = 128             # columns that are rounded between two updates of the rest
+
+
+def level_tables(schemes, codebook=None):
+    """(filters, levels) of each number system among ``schemes``, as tensors."""
+    return [(torch.from_numpy(np.flatnonzero(schemes == scheme)),
+             torch.from_numpy(levels(Scheme(int(scheme)), codebook if scheme == Scheme.CODEBOOK else None)).float())
+            for scheme in np.unique(schemes)]
+
+
+def level_ends(tables, filters):
+    """Lowest and highest level of each of the ``filters``, for the ``tables`` of :func:`level_tables`: two tensors (F,)."""
+    low, high = torch.empty(2, filters)
+    for rows, table in tables:
+        low[rows], high[rows] = table[0], table[-1]
+    return low, high
+
+
+def nearest(values, table):
+    """The nearest of the sorted levels of ``table``; a tie goes to the larger one."""
+    return table[torch.bucketize(values, (table[1:] + table[:-1]) / 2, right=True)]
+
+
+def search_scales(weight, schemes, importance=None, codebook=None, steps=60, unit=None):
+    """Scale of each filter with the least error ``sum importance * (w - Q(w))^2``.
+
+    Parameters
+    ----------
+    weight : (F, K). importance : (F, K) or (1, K), not negative; None: all alike.
+    unit : if given, scales are this times a power of two.
+    """
+    scales, importance = torch.ones(len(weight)), torch.ones_like(weight) if importance is None else importance
+    for rows, table in level_tables(schemes, codebook):
+        part, share = weight[rows], importance.expand_as(weight)[rows]
+        full = part.abs().amax(1) / table.abs().max()
+        dead = 1.0 if (table == 0).any() else DEAD * float(full.max()) or 1.0
+        full = torch.where(full > 0, full, dead)
+        best = torch.full_like(full, float("inf"))
+        candidates = [full * factor for factor in torch.linspace(0.25, 1.15, steps)]
+        if unit:
+            candidates = [unit * torch.exp2(torch.floor(torch.log2(full / unit)) + shift) for shift in (-2, -1, 0, 1)]
+        for scale in candidates:
+            scale = scale[:, None]
+            error = (share * (part - scale * nearest(part / scale, table)).square()).sum(1)
+            better = error < best
+            scales[rows] = torch.where(better, scale[:, 0], scales[rows])
+            best = torch.minimum(best, error)
+    return scales
+
+
+def rounded(weight, schemes, importance=None, codebook=None, unit=None, steps=60):
+    """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
+    scale, out = search_scales(weight, schemes, importance, codebook, steps, unit), torch.empty_like(weight)
+    for rows, table in level_tables(schemes, codebook):
+        out[rows] = nearest(weight[rows] / scale[rows, None], table) * scale[rows, None]
+    return scale, out
+
+
+class Spread(NamedTuple):
+    """How the rounding error of a column of weights is spread over the columns still to come, which :func:`round_weights` takes in ``order``.
+
+    order : (K,). inverse : (G, K, K), the upper Cholesky factor of the inverse Hessian in this order.
+    """
+    order: torch.Tensor
+    inverse: torch.Tensor
+
+    @classmethod
+    def of(cls, hessian):
+        """For a Hessian (G, K, K). It takes the time; rounding does not."""
+        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        order = diagonal.sum(0).argsort(descending=True)        # columns that matter most come first
+        hessian = hessian[:, order][:, :, order].clone()
+        idle = hessian.diagonal(dim1=1, dim2=2) <= 0
+        damping = DAMPING * diagonal.mean(1).clamp_min(1e-12)
+        hessian += torch.diag_embed(damping[:, None] + idle.float())
+        return cls(order, torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True))
+
+    def scaled(self, factor):
+        """The spread where the column k of weights counts ``factor[k]`` times as much, (K,) or (G, K)."""
+        return Spread(self.order, self.inverse / factor[..., None, self.order])
+
+
+def round_weights(weight, scale, schemes, spread, codebook=None):
+    """Weights rounded column after column with compensation.
+
+    Parameters
+    ----------
+    weight : (G, F, K) real; scale : (G, F); schemes : uint8 (G * F,); spread : :class:`Spread` of the Hessian.
+
+    Returns
+    -------
+    (levels times scale, compensated weights just before each was rounded), both (G, F, K): the first is the second, rounded to nearest.
+    """
+    groups, filters, size = weight.shape
+    tables, (order, inverse) = level_tables(schemes, codebook), spread
+    weight = weight[:, :, order].clone()
+    out, before, flat = torch.empty_like(weight), torch.empty_like(weight), scale.reshape(-1)
+    for at in range(0, size, BLOCK):
+        end = min(at + BLOCK, size)
+        block, errors = weight[:, :, at:end].clone(), torch.zeros(groups, filters, end - at)
+        for i in range(end - at):
+            ratio = block[:, :, i].reshape(-1) / flat
+            rounded = torch.empty_like(ratio)
+            for rows, table in tables:
+                rounded[rows] = nearest(ratio[rows], table)
+            column = (rounded * flat).reshape(groups, filters)
+            out[:, :, at + i], before[:, :, at + i] = column, block[:, :, i]
+            error = (block[:, :, i] - column) / inverse[:, at + i, at + i, None]
+            block[:, :, i:] -= error[:, :, None] * inverse[:, None, at + i, at + i:end]
+            errors[:, :, i] = error
+        weight[:, :, end:] -= errors @ inverse[:, at:end, end:]
+    unsorted = order.argsort()
+    return out[:, :, unsorted], before[:, :, unsorted]
