@@ -10,17 +10,17 @@ import numpy as np
 import torch
 
 from spec.errors import AlloyError
+from spec.numerics import Scheme
 
 from ..rounding import rounded
 from ..sensitivity import compensated, divergences
-from .plan import Plan, cycles
+from .plan import Plan, uniform
 from .programs import choose
 
 __all__ = ["plan"]
 
 BITS = np.arange(2, 9)
 MEASURED = 4            # widths, 2 to 5 bits; every further bit quarters the squared error
-SLOTS = np.where(BITS > 4, 2, 1)
 
 
 def _trace(layer, statistics):
@@ -48,28 +48,35 @@ def _sensitivities(request):
     return out
 
 
-def _budget(request):
-    """Cost of each width, and weight of each layer."""
-    kind, shapes = request.options.get("budget", "size"), request.graph.shapes
-    pixels = {layer.name: np.prod(shapes[layer.output][1:]) for layer in request.convolutions}
-    if kind == "size":
-        return BITS, [layer.weight.numel() for layer in request.convolutions]
-    if kind == "bitops":
-        return BITS, [layer.weight.numel() * pixels[layer.name] for layer in request.convolutions]
-    if kind == "cycles":        # of the array: k-steps x tiles of pixels for each filter, twice for two digits
-        return SLOTS, [len(layer.weight) * cycles(layer, shapes[layer.output], 1, request.config) for layer in request.convolutions]
-    raise AlloyError(f"there is no budget {kind!r}: choose size, bitops or cycles")
+def _prices(request):
+    """What each layer takes of the budget at each width, if all of its filters have it: list of (bits,), relative to one bit everywhere or, for
+    "cycles", to what the network takes with 4 bits."""
+    kind, graph, layers = request.options.get("budget", "size"), request.graph, request.convolutions
+    if kind == "cycles":
+        if not request.cycles:
+            raise AlloyError("a budget of cycles needs to know the cycles of a network: give the request a cycle model")
+        one, two = (request.cycles(Plan(uniform(request, bits), _act_bits(request)).net(graph).export()) for bits in (Scheme.FIXED4, Scheme.FIXED8))
+        return [np.where(BITS > 4, two[la.name], one[la.name]) / sum(one[la.name] for la in layers) for la in layers]      # two digits, two slots
+    pixels = {"size": lambda layer: 1, "bitops": lambda layer: np.prod(graph.shapes[layer.output][1:])}
+    if kind not in pixels:
+        raise AlloyError(f"there is no budget {kind!r}: choose size, bitops or cycles")
+    sizes = np.array([layer.weight.numel() * pixels[kind](layer) for layer in layers], float)
+    return [BITS * size for size in sizes / sizes.sum()]
+
+
+def _act_bits(request):
+    return request.options.get("act_bits", 5)
 
 
 def plan(request):
-    """Options: ``budget`` ("size", "bitops" or "cycles"), ``average`` bits of a weight (4; slots of a filter for "cycles"), weighted by what the
-    budget counts, ``groups`` of each layer (8), ``act_bits`` (5)."""
+    """Options: ``budget`` ("size", "bitops" or "cycles"), ``average`` bits of a weight (4), weighted by what the budget counts, or for "cycles"
+    those of the cycle model, as a multiple of what 4 bits everywhere take; ``groups`` of each layer (8), ``act_bits`` (5)."""
     average, parts = request.options.get("average", 4), request.options.get("groups", 8)
-    layers, (price, sizes) = request.convolutions, _budget(request)
+    layers, prices = request.convolutions, _prices(request)
     costs = _sensitivities(request)
-    level1 = choose([c.sum(0) for c in costs], [(n * price)[None] for n in np.array(sizes) / sum(sizes)], np.array([average]), "bits of the layers")
+    level1 = choose([c.sum(0) for c in costs], [price[None] for price in prices], np.array([average]), "bits of the layers")
     schemes = {}
-    for layer, cost, at in zip(layers, costs, level1):
+    for layer, cost, price, at in zip(layers, costs, prices, level1):
         groups = np.array_split(np.argsort(-cost[:, 2], kind="stable"), min(parts, len(cost)))
         chosen = choose([cost[g].sum(0) for g in groups], [(len(g) * price)[None] / len(cost) for g in groups], np.array([price[at]]),
                         f"bits of layer {layer.name}")
@@ -77,4 +84,4 @@ def plan(request):
         for group, option in zip(groups, chosen):
             scheme[group] = BITS[option]
         schemes[layer.name] = scheme
-    return Plan(schemes, request.options.get("act_bits", 5))
+    return Plan(schemes, _act_bits(request))

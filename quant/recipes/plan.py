@@ -8,7 +8,7 @@ from spec.numerics import Scheme, levels
 
 from ..net import QuantNet
 
-__all__ = ["Plan", "Request", "code_bits", "cycles", "uniform"]
+__all__ = ["Plan", "Request", "code_bits", "uniform"]
 
 
 @dataclass
@@ -61,12 +61,6 @@ class Plan:
         bits = sum(code_bits(s, self.codebooks.get(layer.name)) * layer.weight[0].numel()
                    for layer in graph.layers if layer.kind == "conv" for s in self.schemes[layer.name])
         return bits, sum(layer.weight.numel() for layer in graph.layers if layer.kind == "conv")
-
-
-def cycles(layer, shape, tiles, config):
-    """Cycles of the array for ``tiles`` filter tiles of a layer whose output is ``shape``: k-steps times pixel tiles."""
-    depth = -(-layer.weight.shape[1] // config.ic) if layer.groups == 1 else 1
-    return tiles * -(-shape[1] * shape[2] // config.pixels) * layer.kernel[0] * layer.kernel[1] * depth
 
 
 def code_bits(scheme, codebook=None):
