@@ -42,8 +42,7 @@ async def read(ctx, bus, name):
     return value
 
 
-@pytest.mark.parametrize("seed, schemes", [
-    (1, [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]), (2, [Scheme.FIXED8])])
+@pytest.mark.parametrize("seed, schemes", [(1, [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]), (2, [Scheme.FIXED8])])
 def test_network(seed, schemes):
     rng = np.random.default_rng(seed)
     config = EngineConfig(name="pysim", ic=2, pixels=2, dsp_filters=2, lut_filters=1, act_depth=128, weight_depth=32, param_depth=4, tap_depth=18,
