@@ -9,7 +9,8 @@ on the golden model, `fake` PyTorch's fake quantization on exact integers (equal
 `int`, `agree` the share of images on which it answers as the float network does. `calib` images calibrate (400: 200 and their mirror
 images). `bits` per weight; `shares` of the weights in each number system in per cent: power-of-two (P), fixed point of so many bits (F), code
 book (C). `KiB` of packed codes, `coded` the same after Huffman coding (`spec/coding.py`), `bound` the entropy of the codes. Cycles and frames
-per second (one image in flight, batch 1) are those of the cycle model: estimates, whose error `python -m sim.run` prints.
+per second (one image in flight, batch 1) are those of the cycle model: estimates, whose error `python -m sim.run` prints. Each row is measured
+with the code of its date.
 """
 
 
@@ -45,8 +46,8 @@ def markdown(rows):
         part = [row for row in rows if row["network"] == network]
         lines += [f"\n## {network}, {part[0]['data']}, {part[0]['images']:,} images, float {part[0]['float_top1']:.2f} %\n",
                   "| recipe | mode | calib | int | fake | +- | agree | bits | shares | KiB | coded | bound | A "
-                  "| zcu102 cycles | FPS | pynq-z2 cycles | FPS | what |",
-                  "|" + "---|" * 18]
+                  "| zcu102 cycles | FPS | pynq-z2 cycles | FPS | what | date |",
+                  "|" + "---|" * 19]
         for row in part:
             boards = [_cell(row[key][name]) for name in row["board"] for key in ("cycles", "fps")]
             lines.append("| " + " | ".join([
@@ -54,6 +55,6 @@ def markdown(rows):
                 *(f"{row[key]:.2f}" for key in ("int_top1", "fake_top1", "stderr")), f"{row['agree']:.1f}", f"{row['bits_per_weight']:.2f}",
                 _shares(row["shares"]),
                 *(f"{row[key + '_bytes'] / 1024:,.0f}" for key in ("weight", "compressed", "entropy")),
-                str(row["act_bits"]), *boards, row["note"]]) + " |")
+                str(row["act_bits"]), *boards, row["note"], row["date"]]) + " |")
         lines += ["", *_dominance(part)]
     return "\n".join(lines) + "\n"

@@ -63,6 +63,6 @@ def test_missing_data(monkeypatch, tmp_path, capsys):
 def test_a_network_that_does_not_compile_is_shown():
     row = dict(recipe="r", network="n", data="d", mode="ptq", images=1, calibration=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, stderr=0.1,
                agree=1.0, bits_per_weight=4.0, weight_bytes=1, compressed_bytes=1, entropy_bytes=1, act_bits=5, board=["zcu102"],
-               cycles={"zcu102": "too big"}, fps={"zcu102": None}, note="x", shares={"POT4": 0.6, "FIXED8": 0.4})
+               cycles={"zcu102": "too big"}, fps={"zcu102": None}, note="x", shares={"POT4": 0.6, "FIXED8": 0.4}, date="2026-11-26")
     page = markdown([row])
-    assert "does not compile" in page and "| P4 60 F8 40 |" in page
+    assert "does not compile" in page and "| P4 60 F8 40 |" in page and "| x | 2026-11-26 |" in page
