@@ -1,14 +1,14 @@
 """ILMPQ (Chang et al., arXiv:2111.00155): PoT-4, fixed-4 and fixed-8 filters in one ratio in every layer, 4-bit activations.
 
-The largest Hessian eigenvalue of each filter selects the 8-bit ones; of the rest, those of low variance are power-of-two, the others
-4-bit fixed point. Reconstruction: the eigenvalue is that of the filter's Fisher block (the Gauss-Newton part of the Hessian).
+The largest Hessian eigenvalue of each filter selects the 8-bit ones; of the rest, those of low variance (:func:`quant.assign.spread`) are
+power-of-two, the others 4-bit fixed point. Reconstruction: the eigenvalue is that of the filter's Fisher block (the Gauss-Newton part of the Hessian).
 """
 
 import numpy as np
 
 from spec.numerics import Scheme
 
-from ..assign import Ratio
+from ..assign import Ratio, spread
 from .plan import Plan
 
 __all__ = ["plan"]
@@ -24,7 +24,6 @@ def plan(request):
         order = np.argsort(-eigenvalue, kind="stable")
         scheme[order[:wide]] = Scheme.FIXED8
         rest = order[wide:]
-        variance = layer.weight.flatten(1).var(1, unbiased=False).numpy()[rest]
-        scheme[rest[np.argsort(variance, kind="stable")[:pot]]] = Scheme.POT4
+        scheme[rest[np.argsort(spread(layer.weight[rest]), kind="stable")[:pot]]] = Scheme.POT4
         schemes[layer.name] = scheme
     return Plan(schemes, request.options.get("act_bits", 4))

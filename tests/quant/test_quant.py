@@ -10,6 +10,7 @@ from torch import nn
 
 from quant import QuantNet, Ratio, assign, example, files, fit_codebook, trace
 from quant.__main__ import main
+from quant.assign import spread
 from quant.levels import best_levels
 from quant.ptq import reconstruct
 from quant.rounding import rounded
@@ -202,12 +203,18 @@ def test_ratio_counts(filters, shares):
     assert all(c == 0 for c, s in zip(counts, shares) if s == 0) or filters >= 8
 
 
-def test_assignment_follows_variance_and_ratio():
-    weight = np.random.default_rng(0).normal(0, 1, (20, 4, 3, 3)) * np.linspace(0.1, 2, 20)[:, None, None, None]
+def test_assignment_follows_spread_and_ratio():
+    random = np.random.default_rng(0)
+    size = random.lognormal(0, 2, 20)[:, None, None, None]
+    weight = size * random.choice([-1, 1], (20, 4, 3, 3)) * random.uniform(0, 1, (20, 4, 3, 3)) ** np.linspace(5, 0.2, 20)[:, None, None, None]
     scheme = assign(weight, Ratio(35, 60, 5))
-    assert (scheme == Scheme.POT4).sum() == 7 and (scheme == Scheme.FIXED8).sum() == 1
-    variance = weight.reshape(20, -1).var(1)
-    assert variance[scheme == Scheme.POT4].max() < variance[scheme != Scheme.POT4].min()
+    assert (scheme[:7] == Scheme.POT4).all() and (scheme == Scheme.POT4).sum() == 7 and (scheme == Scheme.FIXED8).sum() == 1
+    assert (assign(weight / size, Ratio(35, 60, 0)) == assign(weight, Ratio(35, 60, 0))).all()     # whatever the filters' sizes
+
+
+def test_filters_of_zeros_have_no_spread():
+    found = spread(np.stack([np.zeros((3, 2, 2)), np.full((3, 2, 2), 0.5), np.resize([-1e-30, 1e-30], (3, 2, 2)), np.resize([-7, 7], (3, 2, 2))]))
+    assert found.tolist() == [0, 0, 1, 1]
 
 
 def test_best_scale_is_no_worse_than_the_full_range():
