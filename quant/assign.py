@@ -61,7 +61,8 @@ def spread(weight):
 def assign(weight, ratio):
     """Scheme of every filter of a layer (F, C, kh, kw).
 
-    Filters of least :func:`spread` are power-of-two. Of the others, those with the largest squared error in 4 bits get 8 (after Chang et al., ILMPQ, 2021).
+    Filters of least :func:`spread` are power-of-two. Of the others, those with the largest squared error in 4 bits get 8 (after Chang et al.,
+    ILMPQ, 2021).
     """
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     pot, _, wide = ratio.counts(len(flat))

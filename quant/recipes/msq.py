@@ -1,8 +1,8 @@
 """MSQ (Chang et al., Mix and Match, HPCA 2021, arXiv:2012.04240): SP2 and fixed-4 filters in every layer at the board's ratio.
 
-SP2 has the magnitudes 0, 1/8, 1/4, 1/2, 5/8, 3/4 and 1, sums of two powers of two; filters of low variance (:func:`quant.assign.spread`) get it. On this engine it
-is a code book whose levels are twice 4-bit digits: the LUT elements add one power of two for each weight, and two passes through
-them cost more than a pair of DSP slots, which hold any level.
+SP2 has the magnitudes 0, 1/8, 1/4, 1/2, 5/8, 3/4 and 1, sums of two powers of two; filters of low variance (:func:`quant.assign.spread`)
+get it. On this engine it is a code book whose levels are twice 4-bit digits: the LUT elements add one power of two for each weight, and
+two passes through them cost more than a pair of DSP slots, which hold any level.
 """
 
 import numpy as np
