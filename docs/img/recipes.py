@@ -1,9 +1,9 @@
-"""Draws ``recipes.png`` from ``docs/results/quant.json`` (needs matplotlib): ``python docs/img/recipes.py``."""
+"""Draws ``recipes.png`` from ``docs/results/quant.json`` (needs matplotlib and adjustText): ``python docs/img/recipes.py``."""
 
-from itertools import product
 import json
 from pathlib import Path
 
+from adjustText import adjust_text
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
@@ -18,26 +18,16 @@ def panel(ax, rows, title):
     top = max(row["float_top1"] for row in rows)
     shown = [row for row in rows if row["int_top1"] > top - WINDOW]
     ax.axhline(top, color="black", lw=0.8, ls=":")
-    ax.annotate("float", (1, top), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=8)
+    ax.annotate("float", (0, top), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points", fontsize=8)
     for row in shown:
         ours = row["recipe"].startswith("alloy")
         color = OURS if ours else OTHERS
-        ax.errorbar(row["cycles"][BOARD], row["int_top1"], yerr=row["stderr"], fmt="o", ms=6 if ours else 4, color=color, lw=0.7, alpha=0.9,
-                    ecolor=color + "55", zorder=3 if ours else 2)
-    taken, point = [], ax.figure.dpi / 72
-    for row in sorted(shown, key=lambda r: (not r["recipe"].startswith("alloy"), r["cycles"][BOARD])):
-        ours = row["recipe"].startswith("alloy")
-        at = ax.transData.transform((row["cycles"][BOARD], row["int_top1"]))
-        width = 6 * point * len(row["recipe"])
-        for dy, side in product((3, -9, 12, -18), ("left", "right")):      # the first place that is free
-            dx = 5 if side == "left" else -5
-            x, y = at[0] + dx * point - width * (side == "right"), at[1] + dy * point
-            own = (x, y, x + width, y + 8 * point)
-            if all(own[2] < t[0] or own[0] > t[2] or own[3] < t[1] or own[1] > t[3] for t in taken):
-                break
-        taken.append(own)
-        ax.annotate(row["recipe"], (row["cycles"][BOARD], row["int_top1"]), xytext=(dx, dy), textcoords="offset points", ha=side, fontsize=8,
-                    color=OURS if ours else OTHERS, weight="bold" if ours else "normal")
+        ax.errorbar(row["cycles"][BOARD], row["int_top1"], yerr=row["stderr"], fmt="o", ms=6 if ours else 4, color=color, lw=0.7,
+                    ecolor=color + "40", zorder=3 if ours else 2)
+    texts = [ax.text(row["cycles"][BOARD], row["int_top1"], row["recipe"], fontsize=8, zorder=4, color=OURS if ours else OTHERS,
+                     weight="bold" if ours else "normal")
+             for row in shown for ours in [row["recipe"].startswith("alloy")]]
+    adjust_text(texts, ax=ax, expand=(1.15, 1.35), arrowprops={"arrowstyle": "-", "color": OTHERS, "lw": 0.4})
     left = f", {len(rows) - len(shown)} below" if len(shown) < len(rows) else ""
     ax.set_title(title + left, fontsize=10)
 
@@ -50,7 +40,7 @@ def main():
         cycles = [row["cycles"][BOARD] for row in rows if isinstance(row["cycles"][BOARD], int)]
         low = min(row["int_top1"] - row["stderr"] for row in rows)
         top = max(row["float_top1"] for row in rows)
-        ax.set_xlim(0, max(cycles) * 1.18)
+        ax.set_xlim(0, max(cycles) * 1.2)
         span = top + 1 - max(low, top - WINDOW)
         ax.set_ylim(max(low, top - WINDOW) - 0.06 * span, top + 0.12 * span)
         ax.xaxis.set_major_formatter(plt.FuncFormatter(lambda v, _: f"{v / 1000:,.0f}k"))
