@@ -11,7 +11,7 @@ from spec.numerics import FIXED8_MAX, Scheme
 from .levels import best_levels
 from .rounding import rounded, search_scales
 
-__all__ = ["Ratio", "assign", "fit_codebook", "spread"]
+__all__ = ["Ratio", "assign", "fit_codebook", "relative_variance"]
 
 BINS = 512          # of a histogram of weights
 WEIGHTS = 100_000   # of a layer that a code book is fitted to
@@ -48,11 +48,11 @@ class Ratio:
         return counts
 
 
-def spread(weight):
+def relative_variance(weight):
     """Variance of every filter of a layer (F, C, kh, kw), float (F,), in squares of its largest weight; 0 for filters of zeros.
 
     Filters of low variance crowd around zero, where power-of-two levels are dense (Chang et al., Mix and Match, HPCA 2021, section 4.2). Here
-    each filter has a scale of its own, and equalization gives it any size: only what is left once that is taken out tells how it is spread.
+    each filter has a scale of its own, and equalization gives it any size: only what is left once that is taken out tells where its weights lie.
     """
     flat = np.asarray(weight, np.float64).reshape(len(weight), -1)
     return flat.var(1) / np.maximum(np.square(flat).max(1), 1e-300)
@@ -61,12 +61,12 @@ def spread(weight):
 def assign(weight, ratio):
     """Scheme of every filter of a layer (F, C, kh, kw).
 
-    Filters of least :func:`spread` are power-of-two. Of the others, those with the largest squared error in 4 bits get 8 (after Chang et al.,
-    ILMPQ, 2021).
+    Filters of least :func:`relative_variance` are power-of-two. Of the others, those with the largest squared error in 4 bits get 8 (after
+    Chang et al., ILMPQ, 2021).
     """
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     pot, _, wide = ratio.counts(len(flat))
-    order = np.argsort(spread(flat), kind="stable")
+    order = np.argsort(relative_variance(flat), kind="stable")
     scheme = np.full(len(flat), Scheme.FIXED4, np.uint8)
     scheme[order[:pot]] = Scheme.POT4
     rest = order[pot:]

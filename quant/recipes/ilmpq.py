@@ -1,15 +1,15 @@
 """ILMPQ (Chang et al., arXiv:2111.00155): PoT-4, fixed-4 and fixed-8 filters in one ratio in every layer, 4-bit activations.
 
-The largest Hessian eigenvalue of each filter selects the 8-bit ones; of the rest, those of low variance (:func:`quant.assign.spread`)
-are power-of-two, the others 4-bit fixed point. Reconstruction: the eigenvalue is that of the filter's Fisher block (the Gauss-Newton part
-of the Hessian).
+The largest Hessian eigenvalue of each filter selects the 8-bit ones; of the rest, those of low variance are power-of-two, the others
+4-bit fixed point (:func:`quant.assign.relative_variance`). Reconstruction: the eigenvalue is that of the filter's Fisher block (the
+Gauss-Newton part of the Hessian).
 """
 
 import numpy as np
 
 from spec.numerics import Scheme
 
-from ..assign import Ratio, spread
+from ..assign import Ratio, relative_variance
 from .plan import Plan
 
 __all__ = ["plan"]
@@ -25,6 +25,6 @@ def plan(request):
         order = np.argsort(-eigenvalue, kind="stable")
         scheme[order[:wide]] = Scheme.FIXED8
         rest = order[wide:]
-        scheme[rest[np.argsort(spread(layer.weight[rest]), kind="stable")[:pot]]] = Scheme.POT4
+        scheme[rest[np.argsort(relative_variance(layer.weight[rest]), kind="stable")[:pot]]] = Scheme.POT4
         schemes[layer.name] = scheme
     return Plan(schemes, request.options.get("act_bits", 4))

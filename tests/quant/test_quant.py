@@ -10,7 +10,7 @@ from torch import nn
 
 from quant import QuantNet, Ratio, assign, example, files, fit_codebook, trace
 from quant.__main__ import main
-from quant.assign import spread
+from quant.assign import relative_variance
 from quant.levels import best_levels
 from quant.ptq import reconstruct
 from quant.rounding import rounded
@@ -203,7 +203,7 @@ def test_ratio_counts(filters, shares):
     assert all(c == 0 for c, s in zip(counts, shares) if s == 0) or filters >= 8
 
 
-def test_assignment_follows_spread_and_ratio():
+def test_assignment_follows_relative_variance_and_ratio():
     random = np.random.default_rng(0)
     weight = random.normal(0, 1, (20, 4, 3, 3)) ** random.choice([1, 3, 5], (20, 1, 1, 1))
     weight /= np.abs(weight).max((1, 2, 3), keepdims=True)
@@ -213,9 +213,9 @@ def test_assignment_follows_spread_and_ratio():
     assert variance[scheme == Scheme.POT4].max() < variance[scheme != Scheme.POT4].min()
 
 
-def test_filters_of_zeros_have_no_spread():
-    found = spread(np.stack([np.zeros((3, 2, 2)), np.full((3, 2, 2), 0.5), np.resize([-1e-30, 1e-30], (3, 2, 2)), np.resize([-7, 7], (3, 2, 2))]))
-    assert found.tolist() == pytest.approx([0, 0, 1, 1])
+def test_filters_of_zeros_have_no_variance():
+    weight = np.stack([np.resize(values, (3, 2, 2)) for values in ([0.0], [0.5], [-1e-30, 1e-30], [-7, 7])])
+    assert relative_variance(weight).tolist() == pytest.approx([0, 0, 1, 1])
 
 
 def test_best_scale_is_no_worse_than_the_full_range():
