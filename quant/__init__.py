@@ -1,7 +1,7 @@
 """From a trained PyTorch CNN to the integer network: import, assignment of number systems, calibration, fine-tuning, export."""
 
 from .assign import Ratio, assign, fit_codebook
-from .graph import trace
+from .imports import trace
 from .net import QuantNet
 
 __all__ = ["trace", "QuantNet", "assign", "Ratio", "fit_codebook"]

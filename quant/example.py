@@ -14,7 +14,7 @@ from spec.numerics import Scheme
 
 from . import files
 from .equalize import equalize
-from .graph import trace
+from .imports import trace
 from .net import QuantNet
 from .ptq import reconstruct
 

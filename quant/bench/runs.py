@@ -19,7 +19,7 @@ from spec.errors import AlloyError
 from spec.numerics import split_weight
 
 from ..equalize import equalize
-from ..graph import trace
+from ..imports import trace
 from ..ptq import reconstruct
 from ..qat import Training, fine_tune
 from ..recipes import Request, make_plan
