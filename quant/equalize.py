@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from .graph import check_images, check_values
 from .ptq import columns
 from .ranges import search_range, zero_point
 from .rounding import Spread, round_weights, rounded
@@ -48,6 +49,7 @@ def _survey(graph, images, bits, generator):
         tensors = {graph.input: images[at:at + BATCH]}
         for index, layer in enumerate(graph.layers):
             tensors[layer.output] = out = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
+            check_values(layer, out)
             low, high = ends.get(layer.output, (out.amin((0, 2, 3)), out.amax((0, 2, 3))))
             ends[layer.output] = torch.stack([torch.minimum(low, out.amin((0, 2, 3))), torch.maximum(high, out.amax((0, 2, 3)))])
             picks = torch.randperm(len(out) * out.shape[2] * out.shape[3], generator=generator)[:share]
@@ -127,6 +129,7 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
     images : real inputs (N, C, H, W) that show the ranges.
     weight_bits, act_bits : for which the shares are chosen; signed tensors have 8 bits.
     """
+    check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
     layers, (ranges, ends, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator)
     codes = {graph.input: (False, 8)}       # of each tensor: whether it is signed, bits
@@ -138,7 +141,9 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
     linear = {layer.output for layer in graph.layers if layer.kind == "conv" and not layer.relu}
     for names in _classes(graph):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
-        full = torch.where(reach > 0, reach / reach.max().clamp_min(1e-30), torch.ones_like(reach)).clamp_min(SMALLEST)
+        # A few channels beyond all others (a dead one of a huge bias) must not make all others look alike.
+        largest = torch.minimum(reach.max(), reach.median() / SMALLEST) if reach.median() > 0 else reach.max()
+        full = torch.where(reach > 0, reach / largest.clamp_min(1e-30), torch.ones_like(reach)).clamp(SMALLEST, 1 / SMALLEST)
         low, high = torch.stack([ends[name] for name in names]).unbind(1)
         turned = (-low.amin(0) > high.amax(0)) & linear.issuperset(names)
         sign = torch.where(turned, -1.0, 1.0)
@@ -149,6 +154,7 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
             if layer.kind == "conv" and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale
                 layer.cap = None if layer.cap is None else layer.cap / scale[:, None, None]
+                layer.moments = None if layer.moments is None else layer.moments / torch.stack([scale, scale.abs()])
             if layer.kind == "conv" and layer.input in names:
                 layer.weight = _scaled(layer, scale)
     return replace(graph, layers=layers)

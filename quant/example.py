@@ -55,7 +55,7 @@ def load(name, folder=None):
     model = files.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
     images, labels = _images(folder / "images.npz")
     known = calibration(name, folder)
-    net = QuantNet(equalize(trace(model, images.shape[1:]), torch.from_numpy(known).float() / 255))
+    net = QuantNet(equalize(trace(model, images.shape[1:], logits=True), torch.from_numpy(known).float() / 255))
     reconstruct(net, known)
     return Example(model, net, images, labels)
 

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-__all__ = ["Layer", "Graph"]
+from spec.errors import AlloyError
+
+__all__ = ["Layer", "Graph", "check_images", "check_values"]
+
+SMALLEST, LARGEST = 1e-15, 1e15         # of the largest value of a tensor: its squares and their sums are normal 32-bit numbers
 
 
 @dataclass(eq=False)
@@ -84,3 +88,24 @@ class Graph:
         for layer in self.layers:
             tensors[layer.output] = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
         return tensors
+
+
+def check_images(graph, images):
+    """Raise :class:`AlloyError` unless ``images`` are real inputs (N, C, H, W) of a graph, float32 and finite, at least one."""
+    shape = graph.shapes[graph.input]
+    if not isinstance(images, torch.Tensor) or images.dtype != torch.float32:
+        kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
+        raise AlloyError(f"the images are {kind}, not real inputs: give a float32 tensor of what the float model reads, such as codes / 255")
+    if images.shape[1:] != shape or not len(images):
+        raise AlloyError(f"the images are {'x'.join(map(str, images.shape))}, but the network reads Nx{'x'.join(map(str, shape))}: give at least "
+                         "one of that shape")
+    if not torch.isfinite(images).all():
+        raise AlloyError("the images hold NaN or infinite values: look where they come from")
+
+
+def check_values(layer, out):
+    """Raise :class:`AlloyError` if the squares of a layer's float values ``out`` leave the range of 32-bit numbers."""
+    peak = float(out.abs().max())
+    if peak != 0 and not SMALLEST < peak < LARGEST:     # NaN, too
+        raise AlloyError(f"layer {layer.name} makes values of up to {peak:.1e}, beyond {SMALLEST:g} to {LARGEST:g}: scale its filters, and "
+                         "the weights that read them by the inverse")

@@ -1,6 +1,7 @@
 """The quantized network in PyTorch: fake quantization to train, exact integers to evaluate."""
 
 from dataclasses import replace
+import warnings
 
 import numpy as np
 import torch
@@ -8,15 +9,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
-from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX, Conv, Network, Pool, Tensor, worst_case
-from spec.numerics import Scheme, nearest_level, requantize, round_shift
+from spec.numerics import requantize, round_shift
 
 from .assign import Ratio, assign
+from .export import export
+from .requantizer import requantizer
 from .rounding import level_ends, level_tables, nearest, search_scales
 
 __all__ = ["QuantNet"]
 
-LOGIT_BITS = 8
+FEW = 8         # bits of the largest multiplier of a layer; with fewer the scales of filters lie more than half a per cent apart
 
 
 class _Coded(torch.autograd.Function):
@@ -50,6 +52,21 @@ def _calm(scale, count):
     return scale * factor + (scale * (1 - factor)).detach()
 
 
+class _ByName(nn.Module):
+    """Parameters by the name of a layer or a tensor, whatever that is: ``keys``, ``type`` or ``training`` would break a ParameterDict."""
+
+    @staticmethod
+    def key(name):
+        """What a name is called in the state."""
+        return f"of_{name}"
+
+    def __getitem__(self, name):
+        return self.get_parameter(self.key(name))
+
+    def __setitem__(self, name, parameter):
+        self.register_parameter(self.key(name), parameter)
+
+
 class QuantNet(nn.Module):
     """A graph (:func:`quant.graph.trace`) with a number system for each filter and a scale for each tensor.
 
@@ -74,27 +91,28 @@ class QuantNet(nn.Module):
             raise AlloyError(f"activations of {levels} levels: 2 to 256 are supported")
         if not 1 <= bits <= 8:
             raise AlloyError(f"activations of {bits} bits: 1 to 8 are supported")
-        self.graph = graph
+        self.graph = graph = replace(graph, layers=[replace(layer) for layer in graph.layers])      # calibration may move biases
         ratio = ratio or Ratio(35, 60, 5)
-        self.weights, self.biases, self.scales = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
-        self.steps = nn.ParameterDict()         # log2 of the scale of each tensor
+        self.weights, self.biases, self.scales = _ByName(), _ByName(), _ByName()
+        self.steps = _ByName()          # log2 of the scale of each tensor; NaN until it is calibrated
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
-        self._levels = {}
+        self._levels, self.signed = {}, {graph.input} if input_zero else set()
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
         self.input_scale, self.single_scale, self.tables = input_scale, single_scale, {}
+        bounded = set(graph.bounded)
         for layer in graph.layers:
-            narrow = layer.output in graph.bounded
+            narrow = layer.output in bounded
             self.bits[layer.output] = bits if narrow and levels is None and layer.output not in wide else 8
             if narrow and levels is not None:
                 kept = np.linspace(0, 255, levels)
                 self.tables[layer.output] = np.round(kept[np.abs(np.arange(256)[:, None] - kept).argmin(1)]).astype(np.uint8)
-            self.zeros[layer.output] = 0 if layer.relu else 1 << self.bits[layer.output] - 1
+            if not layer.relu if layer.kind == "conv" else layer.input in self.signed:
+                self.signed.add(layer.output)
+            self.zeros[layer.output] = 1 << self.bits[layer.output] - 1 if layer.output in self.signed else 0
             if layer.kind == "max":
                 self.bits[layer.output], self.zeros[layer.output] = self.bits[layer.input], self.zeros[layer.input]
-            if layer.kind == "avg":
-                self.zeros[layer.output] = 0 if self.zeros[layer.input] == 0 else 1 << self.bits[layer.output] - 1
-            if layer.kind != "max":
-                self.steps[layer.output] = nn.Parameter(torch.zeros(()), requires_grad=not single_scale)
+            else:
+                self.steps[layer.output] = nn.Parameter(torch.tensor(torch.nan), requires_grad=not single_scale)
             if layer.kind != "conv":
                 continue
             weight = layer.weight.numpy().astype(np.float64)
@@ -103,10 +121,6 @@ class QuantNet(nn.Module):
             self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
             self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(layer.name)),
                                                    requires_grad=not single_scale)
-
-    def _book(self, layer, scheme):
-        """Code book of a filter, or None if its scheme has none."""
-        return self.codebooks.get(layer.name) if scheme == Scheme.CODEBOOK else None
 
     # -- training ------------------------------------------------------------------------------------------------------
     def step(self, name):
@@ -124,14 +138,37 @@ class QuantNet(nn.Module):
         return max(1, min(top, int(np.floor(float(layer.cap.min()) / float(self.step(layer.output).detach().double()) + 0.5))))
 
     def forward(self, x):
-        """Logits (N, classes). Training: fake quantization with straight-through gradients; evaluation: exact integers."""
+        """Outputs (N, features). Training: fake quantization with straight-through gradients; evaluation: exact integers."""
         if self.training:
             out = self.tensors(x)[self.graph.output]
         else:
+            self.check()
             name = self.graph.output
             codes = self.codes(torch.floor(x / self.input_scale + 0.5).long() + self.zeros[self.graph.input])[name]
             out = (torch.from_numpy(codes) - self.zeros[name]).float() * float(self.step(name).detach())
         return out.flatten(1)
+
+    def requantizer(self, layer, scale=None):
+        """(:class:`quant.requantizer.Requantizer`, real value of each filter's level (F,) float64 that it stands for) of a convolution.
+
+        The engine multiplies by whole numbers, so filters can have only certain scales: these are the nearest to those that the network
+        has, or to ``scale`` (F,).
+        """
+        scale = (self.scales[layer.name] if scale is None else scale).detach().abs().double().cpu().numpy()
+        one, two, residual = (float(self.step(name).detach().double()) if name else 0.0
+                              for name in (layer.input, layer.output, layer.residual))
+        weight, zero = self.weights[layer.name].detach().abs().flatten(1), self.zeros[layer.output]
+        # Each weight is rounded to a level at most half a step away, unless it is clipped.
+        reach = (weight.sum(1).double().cpu().numpy() + scale * weight.shape[1]) * self._furthest(layer.input) * one / two
+        found = requantizer(
+            scale * one / two, self.biases[layer.name].detach().double().cpu().numpy() / two, reach, extra=residual / two,
+            other=self._furthest(layer.residual) * residual / two if layer.residual else 0.0,
+            low=0 if layer.relu else -zero, high=self.top(layer) - zero)
+        return found, np.where(found.mult > 0, found.mult * 2.0 ** -found.shift * two / one, scale)
+
+    def _furthest(self, name):
+        """The largest distance of a tensor's codes from that of 0."""
+        return max(self.zeros[name], (1 << self.bits[name]) - 1 - self.zeros[name])
 
     def quantized_weight(self, layer):
         """Weights of a convolution on the levels of its filters, with straight-through gradients: (F, C / groups, kh, kw)."""
@@ -141,7 +178,10 @@ class QuantNet(nn.Module):
             self._levels[layer.name] = tables, *level_ends(tables, len(weight))
         tables, low, high = self._levels[layer.name]
         low, high = low.to(weight.device), high.to(weight.device)
-        scale = _calm(self.scales[layer.name].abs(), weight[0].numel() * torch.maximum(high, -low))[:, None, None, None]
+        learned = self.scales[layer.name].abs()
+        whole = torch.from_numpy(self.requantizer(layer)[1]).to(learned)
+        scale = _calm(learned, weight[0].numel() * torch.maximum(high, -low))
+        scale = (scale + (whole - learned).detach())[:, None, None, None]
         ratio = weight / scale
         bounded = torch.minimum(torch.maximum(ratio, low[:, None, None, None]), high[:, None, None, None])
         with torch.no_grad():
@@ -178,46 +218,47 @@ class QuantNet(nn.Module):
         return tensors
 
     # -- integers ------------------------------------------------------------------------------------------------------
+    def check(self):
+        """Raise :class:`AlloyError` unless the network is calibrated and holds numbers."""
+        for layer in self.graph.layers:
+            if layer.kind == "conv" and not (torch.isfinite(self.weights[layer.name]).all() and torch.isfinite(self.biases[layer.name]).all()):
+                raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train with a smaller rate")
+            for index in np.flatnonzero(~self._positive(self.scales[layer.name])) if layer.kind == "conv" else ():
+                raise AlloyError(f"layer {layer.name} filter {index} has the scale {float(self.scales[layer.name][index]):g}: "
+                                 "train with a smaller rate")
+            if layer.kind != "max" and torch.isnan(self.steps[layer.output]):
+                raise AlloyError(f"tensor {layer.output} has no scale: calibrate the network first, with quant.ptq.reconstruct(net, images)")
+            if layer.kind != "max" and not self._positive(self.step(layer.output)).all():
+                raise AlloyError(f"layer {layer.name} has an activation scale of {float(self.step(layer.output)):g}: train with a smaller rate")
+
+    @staticmethod
+    def _positive(scale):
+        scale = scale.detach().abs()
+        return (torch.isfinite(scale) & (scale > 0)).cpu().numpy()
+
     @torch.no_grad()
     def export(self, name="network"):
-        """The integer network (:class:`spec.network.Network`)."""
-        shapes = self.graph.shapes
-        tensors = {n: Tensor(name=n, channels=shapes[n][0], height=shapes[n][1], width=shapes[n][2], bits=self.bits[n],
-                             zero=self.zeros[n]) for n in self.bits}
-        nodes = []
-        for layer in self.graph.layers:
-            common = dict(name=layer.name, input=layer.input, output=layer.output, stride=layer.stride, padding=layer.padding)
-            top = self.top(layer)
-            if layer.kind == "max":
-                nodes.append(Pool(op="max", kernel=layer.kernel, lo=0, hi=top, **common))
-                continue
-            step_in, step_out = (float(self.step(n).double()) for n in (layer.input, layer.output))
-            if not 0 < step_in < np.inf or not 0 < step_out < np.inf:
-                raise AlloyError(f"layer {layer.name} has an activation scale of {step_in:g} or {step_out:g}: train with a smaller rate")
-            if layer.kind == "avg":
-                factor = step_in / step_out / (layer.kernel[0] * layer.kernel[1])
-                shift = _shift(factor)
-                nodes.append(Pool(op="avg", kernel=layer.kernel, mult=round(factor * 2 ** shift), shift=shift, lo=0, hi=top, **common))
-                continue
-            scale = self.scales[layer.name].abs().double().numpy()
-            weight = self.weights[layer.name].double().numpy()
-            for index in np.flatnonzero(~(np.isfinite(scale) & (scale > 0))):
-                raise AlloyError(f"layer {layer.name} filter {index} has the scale {scale[index]:g}: train with a smaller rate")
-            if not (np.isfinite(weight).all() and torch.isfinite(self.biases[layer.name]).all()):
-                raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train with a smaller rate")
-            scheme = self.schemes[layer.name]
-            integers = np.stack([nearest_level(w / s, Scheme(int(k)), self._book(layer, k)) for w, s, k in zip(weight, scale, scheme)])
-            factor = scale * step_in / step_out
-            book = self._book(layer, Scheme.CODEBOOK) if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
-            extra = float(self.step(layer.residual).double()) / step_out if layer.residual else 0.0
-            bias = self.biases[layer.name].double().numpy() / step_out
-            shift = _shift(max(factor.max(), extra), np.abs(bias).max())
-            nodes.append(Conv(
-                weight=integers.astype(np.int16), bounds=worst_case(integers, tensors[layer.input]), scheme=scheme,
-                mult=np.round(factor * 2 ** shift).astype(np.int32), bias=np.round(bias * 2.0 ** shift).astype(np.int64), shift=shift,
-                lo=self.zeros[layer.output] if layer.relu else 0, hi=top, residual=layer.residual, res_mult=round(extra * 2 ** shift), codebook=book,
-                table=self.tables.get(layer.output, np.zeros(0, np.uint8)), **common))
-        return Network(name=name, input=self.graph.input, output=self.graph.output, tensors=tensors, nodes=nodes)
+        """The integer network (:class:`spec.network.Network`). Raises :class:`AlloyError` if the network is not calibrated."""
+        self.check()
+        network = export(self, name)
+        few = [f"{node.name} ({node.mult.max()})" for node in network.nodes
+               if node.kind == "conv" and not self.single_scale and 0 < int(node.mult.max()) < 1 << FEW - 1]
+        if few:
+            warnings.warn(f"the largest multiplier of {', '.join(few)} has fewer than {FEW} bits, so the scales of its filters lie far apart; "
+                          "look for a channel or a residual of much larger values", stacklevel=3)
+        return network
+
+    @torch.no_grad()
+    def sketch(self, name="sketch"):
+        """An integer network of the same shapes and number systems, calibrated or not: what it takes, not what it computes."""
+        kept = {step: step.clone() for step in self.steps.parameters()}
+        try:
+            for step in kept:
+                step.fill_(0.0)
+            return export(self, name)
+        finally:
+            for step, value in kept.items():
+                step.copy_(value)
 
     @torch.no_grad()
     def codes(self, images, network=None):
@@ -258,11 +299,3 @@ def _exact_conv(node, codes, largest, groups):
         return conv(codes)
     high = codes >> 4
     return (conv(high) << 4) + conv(codes - (high << 4))
-
-
-def _shift(factor, bias=0.0):
-    """Largest shift at which the multiplier has at most 16 bits and the bias fits."""
-    shift = SHIFT_MAX
-    while shift > 1 and (factor * 2.0 ** shift >= (1 << MULT_BITS) - 1 or bias * 2.0 ** shift >= 1 << BIAS_BITS - 2):
-        shift -= 1
-    return shift

@@ -6,9 +6,11 @@ For every layer, with the columns X of its float input and X' of its quantized i
   columns are less their mean, which is left to the bias. First the real minimum ``W + (W (X - X') + R - R') X'^T H^-1``, ``H = X' X'^T``; then
   these are rounded with compensation (:mod:`quant.rounding`).
 * bias: plus the mean error that is left (Nagel et al., ICCV 2019, section 4.2).
-* output scale: the least squared distance of the quantized output from the float output; of the network's output the least divergence of the
-  answers.
+* output scale: the least squared distance of the codes from the float output; of the logits of a classifier the least divergence of the
+  answers. It is chosen first: a filter can have only scales that make its multiplier whole.
 """
+
+import warnings
 
 import numpy as np
 import torch
@@ -16,9 +18,10 @@ from torch.nn import functional as F
 
 from spec.errors import AlloyError
 
+from .graph import check_values
 from .levels import fit_table
 from .ranges import RULES, search_logits, search_range, zero_point
-from .rounding import Spread, level_ends, level_tables, round_weights, rounded
+from .rounding import Spread, level_ends, level_tables, round_nearest, round_weights, search_scales
 
 __all__ = ["reconstruct", "reassign", "columns"]
 
@@ -28,6 +31,8 @@ RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)       # of the Hessian's mean di
 INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
 VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
+NARROW, FEW = 16, 10                    # codes that images differ by, and images, below which there is a warning
+STRANGE, SPREAD = 0.7, (0.4, 8.0)       # how far from a batch norm's means, in standard deviations, and spread there is a warning
 FACTORS = (1.0, 0.93, 1.07, 1.14)       # of the best scale for nearest levels, which compensation makes finer or coarser
 
 
@@ -75,10 +80,7 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
         they have weights.
     report : called with (index, layer name) as layers are finished.
     """
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != net.graph.shapes[net.graph.input] or not len(images):
-        shape = "x".join(map(str, net.graph.shapes[net.graph.input]))
-        raise AlloyError(f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 {shape}")
+    images = _looked_at(net, images)
     if ranges not in (None, *RULES):
         raise AlloyError(f"there is no rule {ranges!r} for ranges: choose {', '.join(RULES)}")
     generator, count = torch.Generator().manual_seed(seed), len(images)
@@ -86,54 +88,112 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
     real, fake = {net.graph.input: start}, {net.graph.input: start}
     last = {name: i for i, layer in enumerate(net.graph.layers) for name in (layer.input, layer.residual) if name}
+    known = next((layer for layer in net.graph.layers if layer.moments is not None), None)
     for index, layer in enumerate(net.graph.layers):
+        _centre(net, layer, real[layer.input])
         exact = _each(layer.apply, real[layer.input])
+        check_values(layer, exact)
+        if layer is known:
+            _check_moments(layer, exact)
+        mean = exact.mean((0, 2, 3))
+        _each(layer.finish, exact, real.get(layer.residual), out=exact)
+        _choose_codes(net, layer, exact, ranges, generator)
         if layer.kind == "conv":
             residual = layer.residual and (real[layer.residual], fake[layer.residual])
             rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], residual, count, generator, weights)
             out = _each(lambda x: layer.apply(x, rounded_weight, net.biases[layer.name]), fake[layer.input])
-            shift = exact.mean((0, 2, 3)) - out.mean((0, 2, 3))
+            shift = mean - out.mean((0, 2, 3))
             if layer.residual:
                 shift += real[layer.residual].mean((0, 2, 3)) - fake[layer.residual].mean((0, 2, 3))
             net.biases[layer.name] += shift
             out += shift[:, None, None]
         else:
             out = _each(layer.apply, fake[layer.input])
-        over = [name for name in {layer.input, layer.residual} - {None} if last[name] <= index]
-        if layer.input in over and layer.input != layer.residual:
-            del real[layer.input], fake[layer.input]
-        for tensor, tensors in ((exact, real), (out, fake)):
-            _each(layer.finish, tensor, tensors.get(layer.residual), out=tensor)
-        if layer.kind == "max":
-            net.zeros[layer.output] = net.zeros[layer.input]
-        else:
-            _code(net, layer, exact, out, ranges, generator)
+        _each(layer.finish, out, fake.get(layer.residual), out=out)
+        if layer.kind != "max":
+            _code(net, layer, out, generator)
         real[layer.output], fake[layer.output] = exact, out
-        for name in over:
-            real.pop(name, None)
-            fake.pop(name, None)
+        for name in {layer.input, layer.residual} - {None}:
+            if last[name] <= index:
+                del real[name], fake[name]
         if report:
             report(index + 1, layer.name)
 
 
-def _code(net, layer, exact, out, ranges, generator):
-    """Choose the codes of a layer's output ``out``, whose float values are ``exact``, and make it what they stand for, in place."""
-    name, top, signed = layer.output, (1 << net.bits[layer.output]) - 1, net.zeros[layer.output] != 0
-    zero = zero_point(out.min(), out.max(), top) if signed else 0
-    pick = torch.randint(out.numel(), (200_000,), generator=generator)
-    rule = ranges or ("minmax" if net.bits[name] == 8 else "mse")
-    if rule == "minmax":        # the extremes themselves
-        pick[:2] = torch.stack([out.argmin(), out.argmax()])
-    pick = torch.unravel_index(pick, out.shape)
-    if ranges is None and signed and name == net.graph.output and out[0].numel() == len(out[0]) > 1:
-        step, zero = search_logits(out.flatten(1), exact.flatten(1), top, power=net.single_scale)
+def _looked_at(net, images):
+    """The images as an array, if they can be input codes that show the network what it will see."""
+    images, shape = np.asarray(images), net.graph.shapes[net.graph.input]
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+        raise AlloyError(f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 "
+                         f"{'x'.join(map(str, shape))}")
+    flat = images.reshape(len(images), -1)
+    spread = int(np.ptp(flat, 1).max() if flat.shape[1] > 1 else np.ptp(flat))
+    if not spread:
+        raise AlloyError(f"each of the {len(images)} images to calibrate with is one flat colour: give images such as the network will see")
+    if spread < NARROW:
+        warnings.warn(f"the images to calibrate with differ by at most {spread} of 255 codes: are they numbers from 0 to 1?", stacklevel=3)
+    if len(images) < FEW:
+        warnings.warn(f"{len(images)} image{'s' * (len(images) > 1)} to calibrate with: ranges and biases need about 100", stacklevel=3)
+    return images
+
+
+def _check_moments(layer, out):
+    """Warn of images after which a layer's output ``out`` (N, F, H, W) is not what its batch norm saw in training."""
+    mean, std = layer.moments
+    used = std > 1e-3 * std.max()
+    off = ((out.mean((0, 2, 3)) - mean).abs() / std)[used].mean()
+    ratio = (out.std((0, 2, 3)) / std)[used].median()
+    if off > STRANGE or not SPREAD[0] < ratio < SPREAD[1]:
+        warnings.warn(
+            f"layer {layer.name} makes values of these images that its batch norm did not see in training (means {off:.1f} standard "
+            f"deviations off, spread {ratio:.2g} times as large): if the images were normalized in training, fold that into the first layer "
+            "or say it with input_scale and input_zero", stacklevel=4)
+
+
+def _centre(net, layer, x):
+    """Leave the middle of each channel's range to the sums that alone read a layer's output: its codes need not hold it.
+
+    A dead channel's huge bias decides no range then. ``x`` is the layer's float input.
+    """
+    readers = [other for other in net.graph.layers if layer.output in (other.input, other.residual)]
+    if layer.kind != "conv" or layer.relu or layer.residual or layer.output == net.graph.output or \
+            not readers or any(other.input == layer.output for other in readers):
+        return
+    plain = _each(lambda part: layer.apply(part, bias=torch.zeros_like(layer.bias)), x)
+    moved = layer.bias + (plain.amin((0, 2, 3)) + plain.amax((0, 2, 3))) / 2
+    for one, change in ((layer, -moved), *((other, moved) for other in readers)):
+        one.bias = one.bias + change
+        net.biases[one.name] += change
+
+
+def _choose_codes(net, layer, exact, ranges, generator):
+    """Choose the scale and the zero point of a layer's output, from its float values ``exact``."""
+    name, top, signed = layer.output, (1 << net.bits[layer.output]) - 1, layer.output in net.signed
+    if layer.kind == "max":
+        net.zeros[name] = net.zeros[layer.input]
+        return
+    zero = zero_point(exact.min(), exact.max(), top) if signed else 0
+    if ranges is None and signed and name == net.graph.output and net.graph.logits and exact[0].numel() > 1:
+        step, zero = search_logits(exact.flatten(1), top, power=net.single_scale)
     else:
-        step = search_range(out[pick], exact[pick], zero, top, rule=rule)
+        rule = ranges or ("minmax" if net.bits[name] == 8 else "mse")
+        pick = torch.randint(exact.numel(), (200_000,), generator=generator)
+        if rule == "minmax":        # the extremes themselves
+            pick[:2] = torch.stack([exact.argmin(), exact.argmax()])
+        some = exact[torch.unravel_index(pick, exact.shape)]
+        step = search_range(some, some, zero, top, rule=rule)
         step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
     net.zeros[name] = zero
     net.steps[name].fill_(float(np.log2(step)))
+
+
+def _code(net, layer, out, generator):
+    """Make a layer's output ``out`` what its codes stand for, in place; choose its table, if it has one."""
+    name = layer.output
+    step, zero = float(net.step(name)), net.zeros[name]
     out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
     if name in net.tables:
+        pick = torch.unravel_index(torch.randint(out.numel(), (200_000,), generator=generator), out.shape)
         net.tables[name] = table = fit_table(out[pick].numpy(), len(np.unique(net.tables[name])))
         _each(lambda codes: torch.from_numpy(table).float()[codes.long()], out, out=out)
     out.sub_(zero).mul_(step)
@@ -192,17 +252,23 @@ def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
     book, step = net.codebooks.get(layer.name), float(net.step(layer.input).detach())
     unit = 2.0 ** round(float(np.log2(step))) / step if net.single_scale else None
     importance = hessian.diagonal(dim1=1, dim2=2)[:, None, :].expand_as(real).reshape(-1, real.shape[2])
-    scale, out = rounded(real.reshape(-1, real.shape[2]), schemes, importance + 1e-12, book, unit)
+
+    def whole(scale):
+        return torch.from_numpy(net.requantizer(layer, scale)[1]).float()
+    flat = real.reshape(-1, real.shape[2])
+    start = search_scales(flat, schemes, importance + 1e-12, book, unit=unit)
     if not compensate:
-        return scale, out.reshape(real.shape), real
-    spread, before, least = Spread.of(hessian), real, torch.full_like(scale, float("inf"))
-    best, start = out.reshape(real.shape), scale
+        scale = whole(start)
+        return scale, round_nearest(flat, scale, schemes, book).reshape(real.shape), real
+    spread, before, least = Spread.of(hessian), real, torch.full_like(start, float("inf"))
+    best, scale = torch.zeros_like(real), start
     for factor in FACTORS if search and unit is None else (1.0,):
-        tried, kept = round_weights(real, factor * start.reshape(len(real), -1), schemes, spread, book)
+        trial = whole(factor * start)
+        tried, kept = round_weights(real, trial.reshape(len(real), -1), schemes, spread, book)
         error = ((tried - real) @ hessian * (tried - real)).sum(2).flatten()
         better = error < least
         rows = better.reshape(len(real), -1, 1)
-        scale, least = torch.where(better, factor * start, scale), torch.where(better, error, least)
+        scale, least = torch.where(better, trial, scale), torch.where(better, error, least)
         best, before = torch.where(rows, tried, best), torch.where(rows, kept, before)
     return scale, best, before
 

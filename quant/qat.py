@@ -80,10 +80,10 @@ class _Levels:
         for layer in net.graph.layers:
             if layer.kind == "conv":
                 scale = net.scales[layer.name].detach().abs()
-                units |= {f"weights.{layer.name}": scale[:, None, None, None].clone(), f"scales.{layer.name}": scale.clone(),
-                          f"biases.{layer.name}": net.step(layer.output).detach().clone()}
+                for group, unit in ((net.weights, scale[:, None, None, None]), (net.scales, scale), (net.biases, net.step(layer.output).detach())):
+                    units[id(group[layer.name])] = unit.clone()
         learned = {name: p for name, p in net.named_parameters() if p.requires_grad}
-        self.units = {name: units.get(name, torch.ones_like(p)) for name, p in learned.items()}
+        self.units = {name: units.get(id(p), torch.ones_like(p)) for name, p in learned.items()}
         self.learned, self.values = learned, {name: nn.Parameter(p.detach() / self.units[name]) for name, p in learned.items()}
         slow = [value for name, value in self.values.items() if name.startswith(("scales.", "steps."))]
         fast = [value for name, value in self.values.items() if not name.startswith(("scales.", "steps."))]
@@ -137,6 +137,9 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
         or of other settings.
     report : called with (epoch, epochs, mean loss) after each epoch.
     """
+    net.check()
+    if not net.graph.logits:
+        raise AlloyError("training needs the logits of a classifier: say trace(model, shape, logits=True) if the outputs are")
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
     if size > 1 and not distributed.is_initialized():

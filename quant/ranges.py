@@ -9,6 +9,7 @@ from torch.nn import functional as F
 __all__ = ["RULES", "search_range", "search_logits", "zero_point"]
 
 BEYOND = 1e-4           # share of the values that a percentile leaves out
+HOPELESS = 20.0         # nats below an image's answer: probability 2e-9
 RULES = ("mse", "minmax", "percentile")
 
 
@@ -34,15 +35,21 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
     return best
 
 
-def search_logits(logits, target, top, tries=20, power=False):
-    """Scale and zero point of the codes 0..top of ``logits`` (N, classes) with the least divergence of the answers from those of ``target``.
+def search_logits(logits, top, tries=20, power=False):
+    """Scale and zero point of the codes 0..top of ``logits`` (N, classes) with the least divergence of the answers.
 
     Classes compete: among the best of an image steps must be fine, while the largest logits belong to images without a doubt, and the lowest
-    have no chance. Codes that hold all of them tie in more than one answer of a hundred. ``power``: scales are powers of two.
+    have no chance. Codes that hold all of them tie in more than one answer of a hundred. The lowest end is a quantile of the logits or a part
+    of the least one. A class that no image comes near (masked by a huge bias, say) has no part in this: it only has to stay below.
+    ``power``: scales are powers of two.
     """
-    answers, best, least = F.log_softmax(target, 1), None, float("inf")
-    ends = max(-float(logits.min()), 0.0), max(float(logits.max()), 0.0)
-    for low, high in product(np.linspace(ends[0], 0.0, tries), np.linspace(ends[1], 0.4 * ends[1], tries)):
+    logits = logits[:, (logits > logits.amax(1, keepdim=True) - HOPELESS).any(0)]
+    answers, best, least = F.log_softmax(logits, 1), None, float("inf")
+    order, high = logits.flatten().sort()[0], max(float(logits.max()), 0.0)
+    ranks = torch.from_numpy(np.append(0.0, np.logspace(-5, 0, tries)) * (len(order) - 1)).round().long()
+    parts = -float(order[0].clamp_max(0.0)) * np.linspace(1.0, 0.0, tries)
+    lows = dict.fromkeys([*(-order[ranks].clamp_max(0.0)).tolist(), *parts.tolist()])
+    for low, high in product(lows, np.linspace(high, 0.4 * high, tries)):
         step = (low + high) / top or 1.0
         step = 2.0 ** np.ceil(np.log2(step)) if power else step
         zero = round(low / step)

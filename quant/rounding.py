@@ -11,10 +11,12 @@ import torch
 
 from spec.numerics import Scheme, levels
 
-__all__ = ["Spread", "round_weights", "rounded", "search_scales", "nearest", "level_tables", "level_ends"]
+__all__ = ["Spread", "round_weights", "round_nearest", "rounded", "search_scales", "nearest", "level_tables", "level_ends"]
 
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
 DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
+IDLE = 1e-6             # of the mean importance: what matters less has no say in a filter's range
+SMALLER = 12            # further scales that are tried, for filters whose largest weights matter little
 BLOCK = 128             # columns that are rounded between two updates of the rest
 
 
@@ -49,28 +51,36 @@ def search_scales(weight, schemes, importance=None, codebook=None, steps=60, uni
     scales, importance = torch.ones(len(weight)), torch.ones_like(weight) if importance is None else importance
     for rows, table in level_tables(schemes, codebook):
         part, share = weight[rows], importance.expand_as(weight)[rows]
-        full = part.abs().amax(1) / table.abs().max()
+        matters = share > IDLE * share.mean(1, keepdim=True)
+        full = (part.abs() * matters).amax(1) / table.abs().max()
         dead = 1.0 if (table == 0).any() else DEAD * float(full.max()) or 1.0
         full = torch.where(full > 0, full, dead)
-        best = torch.full_like(full, float("inf"))
-        candidates = [full * factor for factor in torch.linspace(0.25, 1.15, steps)]
+        best, part = torch.full_like(full, float("inf")), part / full[:, None]       # squares of any weights are normal numbers then
+        share = share / share.amax(1, keepdim=True).clamp_min(1e-30)
+        candidates = [torch.full_like(full, factor) for factor in (*np.linspace(0.25, 1.15, steps), *0.25 * np.logspace(-1.5, -0.1, SMALLER))]
         if unit:
-            candidates = [unit * torch.exp2(torch.floor(torch.log2(full / unit)) + shift) for shift in (-2, -1, 0, 1)]
+            candidates = [unit * torch.exp2(torch.floor(torch.log2(full / unit)) + shift) / full for shift in (-2, -1, 0, 1)]
         for scale in candidates:
             scale = scale[:, None]
             error = (share * (part - scale * nearest(part / scale, table)).square()).sum(1)
             better = error < best
-            scales[rows] = torch.where(better, scale[:, 0], scales[rows])
+            scales[rows] = torch.where(better, scale[:, 0] * full, scales[rows])
             best = torch.minimum(best, error)
     return scales
 
 
-def rounded(weight, schemes, importance=None, codebook=None, unit=None, steps=60):
-    """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
-    scale, out = search_scales(weight, schemes, importance, codebook, steps, unit), torch.empty_like(weight)
+def round_nearest(weight, scale, schemes, codebook=None):
+    """Weights (F, K) on the nearest levels of filters of ``scale`` (F,)."""
+    out = torch.empty_like(weight)
     for rows, table in level_tables(schemes, codebook):
         out[rows] = nearest(weight[rows] / scale[rows, None], table) * scale[rows, None]
-    return scale, out
+    return out
+
+
+def rounded(weight, schemes, importance=None, codebook=None, steps=60):
+    """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
+    scale = search_scales(weight, schemes, importance, codebook, steps)
+    return scale, round_nearest(weight, scale, schemes, codebook)
 
 
 class Spread(NamedTuple):

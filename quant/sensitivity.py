@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from .graph import check_images, check_values
 from .ptq import columns
 from .ranges import search_range
 from .rounding import Spread, round_weights, rounded
@@ -54,27 +55,52 @@ def _forward(graph, x):
     tensors, raw = {graph.input: x}, {}
     for layer in graph.layers:
         out = layer.apply(tensors[layer.input])
+        check_values(layer, out)
         if layer.kind == "conv":
             raw[layer.name] = out
         tensors[layer.output] = layer.finish(out, tensors.get(layer.residual))
     return tensors, raw
 
 
+def _loss(graph, outputs, generator):
+    """The loss of ``outputs`` (N, features) at targets drawn from the network's own answers, a sum over the images.
+
+    Cross entropy with classes drawn from the logits; outputs that are no logits are means of a normal distribution as wide as they are spread.
+    """
+    if graph.logits:
+        answers = torch.multinomial(F.softmax(outputs.detach(), 1), 1, generator=generator)[:, 0]
+        return F.cross_entropy(outputs, answers, reduction="sum")
+    return (outputs * torch.randn(outputs.shape, generator=generator)).sum() / _spread(outputs.detach())
+
+
+def _spread(outputs):
+    """Standard deviation of outputs (N, features), all together."""
+    return outputs.std().clamp_min(1e-30) if outputs.numel() > 1 else torch.ones(())
+
+
+def _distance(graph, changed, exact):
+    """Kullback-Leibler divergence (nats) of changed outputs (N, features) from exact ones, a sum over the images; for outputs that are no logits
+    of normal distributions as wide as the exact ones are spread."""
+    if graph.logits:
+        return float(F.kl_div(F.log_softmax(changed, 1), F.log_softmax(exact, 1), log_target=True, reduction="sum"))
+    return float(((changed - exact) / _spread(exact)).square().sum() / 2)
+
+
 def collect(graph, images, *, seed=0):
     """:class:`Statistics` of every convolution of a float graph for real inputs (N, C, H, W).
 
-    The gradients are those of the cross entropy at labels drawn from the network's own answers, whose mean square is the diagonal of
-    the Fisher information (Kunstner et al., NeurIPS 2019, section 2). Those of the last layer are averaged over the classes if there are fewer
-    than :data:`SHOWN` images for each: a class that none shows would seem to be worth nothing, and others will ask for it.
+    The gradients are those of the loss at answers drawn from the network's own, whose mean square is the diagonal of the Fisher information
+    (Kunstner et al., NeurIPS 2019, section 2). Those of a classifier's last layer are averaged over the classes if there are fewer than
+    :data:`SHOWN` images for each: a class that none shows would seem to be worth nothing, and others will ask for it.
     """
+    check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
     parts = {layer.name: [] for layer in graph.layers if layer.kind == "conv"}
     for at in range(0, len(images), BATCH):
         x = images[at:at + BATCH].clone().requires_grad_()
         tensors, raw = _forward(graph, x)
-        logits = tensors[graph.output].flatten(1)
-        answers = torch.multinomial(F.softmax(logits.detach(), 1), 1, generator=generator)[:, 0]
-        grads = torch.autograd.grad(F.cross_entropy(logits, answers, reduction="sum"), list(raw.values()))
+        loss = _loss(graph, tensors[graph.output].flatten(1), generator)
+        grads = torch.autograd.grad(loss, list(raw.values()))
         share = max(1, POSITIONS * len(x) // len(images))
         for layer, grad in zip((la for la in graph.layers if la.kind == "conv"), grads):
             total = len(x) * grad.shape[2] * grad.shape[3]
@@ -83,7 +109,7 @@ def collect(graph, images, *, seed=0):
             flat = grad.permute(0, 2, 3, 1).reshape(total, layer.groups, -1)[picks].transpose(0, 1)
             parts[layer.name].append((windows, flat))
     out = {}
-    classes = {layer.name: len(layer.weight) for layer in graph.layers if layer.output == graph.output and layer.kind == "conv"}
+    classes = {layer.name: len(layer.weight) for layer in graph.layers if graph.logits and layer.output == graph.output and layer.kind == "conv"}
     for name, pieces in parts.items():
         windows, grads = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
         if len(images) < SHOWN * classes.get(name, 0):
@@ -99,7 +125,7 @@ def _measured(images):
 
 @torch.no_grad()
 def divergences(graph, images, changes, *, report=None):
-    """How far the answers of the float network move when one thing alone is changed: Kullback-Leibler divergence (nats), mean over images.
+    """How far the answers of the float network move when one thing alone is changed: divergence (nats), mean over images.
 
     Parameters
     ----------
@@ -115,7 +141,7 @@ def divergences(graph, images, changes, *, report=None):
     total, images = np.zeros(len(changes)), images[-_measured(len(images)):]
     for index, at in enumerate(range(0, len(images), BATCH)):
         exact = _forward(graph, images[at:at + BATCH])[0]
-        answers = F.log_softmax(exact[graph.output].flatten(1), 1)
+        answers = exact[graph.output].flatten(1)
         for number, (name, weight, bits) in enumerate(changes):
             moved = {}
             for layer in graph.layers:
@@ -128,8 +154,7 @@ def divergences(graph, images, changes, *, report=None):
                     step = search_range(some, some, 0, top)
                     out = out.div_(step).add_(0.5).floor_().clamp_(0, top).mul_(step)
                 moved[layer.output] = out
-            changed = F.log_softmax(moved[graph.output].flatten(1), 1)
-            total[number] += float(F.kl_div(changed, answers, log_target=True, reduction="sum"))
+            total[number] += _distance(graph, moved[graph.output].flatten(1), answers)
         if report:
             report(index + 1, -(-len(images) // BATCH))
     return total / len(images)

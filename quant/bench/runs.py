@@ -120,7 +120,7 @@ class Prepared:
         if bits not in self.graphs:
             self.graphs.clear()
             say(f"{self.task.name}: equalization and statistics of {len(self.images)} images, {bits[0]}-bit weights, {bits[1]}-bit activations")
-            graph = equalize(trace(self.task.model, self.images.shape[1:]), self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed)
+            graph = equalize(trace(self.task.model, self.images.shape[1:], logits=True), self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed)
             self.graphs[bits] = graph, collect(graph, self.real, seed=self.seed)
         return self.graphs[bits]
 

@@ -55,7 +55,7 @@ def _prices(request):
     if kind == "cycles":
         if not request.cycles:
             raise AlloyError("a budget of cycles needs to know the cycles of a network: give the request a cycle model")
-        one, two = (request.cycles(Plan(uniform(request, bits), _act_bits(request)).net(graph).export()) for bits in (Scheme.FIXED4, Scheme.FIXED8))
+        one, two = (request.cycles(Plan(uniform(request, bits), _act_bits(request)).net(graph).sketch()) for bits in (Scheme.FIXED4, Scheme.FIXED8))
         return [np.where(BITS > 4, two[la.name], one[la.name]) / sum(one[la.name] for la in layers) for la in layers]      # two digits, two slots
     pixels = {"size": lambda layer: 1, "bitops": lambda layer: np.prod(graph.shapes[layer.output][1:])}
     if kind not in pixels:

@@ -30,7 +30,7 @@ def task():
 
 
 def fresh(model, images):
-    net = QuantNet(trace(model, images.shape[1:]), ratio=Ratio(1, 1, 0), bits=2)
+    net = QuantNet(trace(model, images.shape[1:], logits=True), ratio=Ratio(1, 1, 0), bits=2)
     reconstruct(net, images)
     return net
 
@@ -105,7 +105,7 @@ def test_reassigned_filters_compute_what_they_did(task):
     """Filters that get another number system are rounded with compensation to what they were on their levels, not from the weights behind those."""
     model, images, tests, _ = task
     x = torch.from_numpy(images).float() / 255
-    net = QuantNet(trace(model, images.shape[1:]), ratio=Ratio(0, 1, 0))
+    net = QuantNet(trace(model, images.shape[1:], logits=True), ratio=Ratio(0, 1, 0))
     reconstruct(net, images)
     layer = net.graph.layers[1]
     before, given = {name: p.detach().clone() for name, p in net.named_parameters()}, net.tensors(x)[layer.input].detach()
@@ -153,7 +153,7 @@ def test_the_scale_of_a_tensor_does_not_matter(task):
     model, images, tests, labels = task
     losses = []
     for factor in (1.0, 64.0):
-        graph = trace(model, images.shape[1:])
+        graph = trace(model, images.shape[1:], logits=True)
         inner = next(layer for layer in graph.layers if layer.relu and not any(layer.output == other.residual for other in graph.layers))
         inner.weight, inner.bias = inner.weight / factor, inner.bias / factor
         for reader in (layer for layer in graph.layers if layer.input == inner.output):

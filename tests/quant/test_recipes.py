@@ -35,7 +35,7 @@ def shipped():
     """(graph, statistics, images to quantize with, test images) of the embedded example."""
     loaded = example.load("fashion_mnist")
     images = example.calibration("fashion_mnist")
-    graph = trace(loaded.model, images.shape[1:])
+    graph = trace(loaded.model, images.shape[1:], logits=True)
     return graph, collect(graph, torch.from_numpy(images[:64]).float() / 255), images, loaded.images
 
 
@@ -218,7 +218,7 @@ def test_readers_of_a_tensor():
         def forward(self, x):
             x = self.pool(torch.relu(self.a(x)))
             return self.d(torch.relu(self.c(x) + self.b(x)))
-    graph = trace(Net(), (3, 8, 8))
+    graph = trace(Net(), (3, 8, 8), logits=True)
     assert [layer.name for layer in graph.readers("a")] == ["b", "c"] or [layer.name for layer in graph.readers("a")] == ["c", "b"]
     assert len(graph.bounded) == 2 and [layer.name for layer in graph.readers(graph.bounded[1])] == ["d"] and not graph.readers("d")
 

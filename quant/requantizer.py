@@ -1,0 +1,49 @@
+"""The integer parameters of a layer's requantizer: one shift for all filters, a whole multiplier and a bias for each."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX
+
+__all__ = ["Requantizer", "requantizer", "largest_shift"]
+
+
+class Requantizer(NamedTuple):
+    """``shift``, ``mult`` (F,) and ``res_mult`` as in :class:`spec.network.Conv`; ``bias`` (F,) in output codes.
+
+    ``mult`` is 0 for a filter whose output is the same whatever it reads.
+    """
+    shift: int
+    mult: np.ndarray
+    res_mult: int
+    bias: np.ndarray
+
+
+def requantizer(factor, bias, reach, *, extra=0.0, other=0.0, low, high):
+    """The :class:`Requantizer` of a layer.
+
+    Parameters
+    ----------
+    factor : (F,), output codes of one unit of the accumulator. extra : output codes of one code of the residual, 0 without one.
+    bias : (F,), output codes.
+    reach, other : bounds of what the accumulator, (F,), and the residual can bring to either side, in output codes.
+    low, high : smallest and largest output code, less the zero point.
+
+    A filter's bias counts as far as it can still reach ``low`` to ``high``, and the multiplier of a filter that cannot leave one of them
+    does not count at all: neither costs the others precision.
+    """
+    both = reach + other
+    dead = (bias + both <= low) | (bias - both >= high)
+    bias = np.clip(bias, low - 1 - both, high + 1 + both)
+    shift = largest_shift(max(factor[~dead].max(initial=0.0), extra), np.abs(bias).max())
+    mult = np.where(dead, 0, np.maximum(np.round(factor * 2.0 ** shift), 1)).astype(np.int64)
+    return Requantizer(shift, mult, round(extra * 2.0 ** shift), bias)
+
+
+def largest_shift(factor, bias=0.0):
+    """Largest shift at which the multiplier has at most 16 bits and the bias fits."""
+    shift = SHIFT_MAX
+    while shift > 1 and (factor * 2.0 ** shift >= (1 << MULT_BITS) - 1 or bias * 2.0 ** shift >= 1 << BIAS_BITS - 2):
+        shift -= 1
+    return shift
