@@ -238,7 +238,7 @@ def test_shapes(shape, words):
         trace(nn.Sequential(conv()), shape)
 
 
-@pytest.mark.parametrize("names", [("keys", "values"), ("type", "get"), ("items", "of_keys"), ("input", "output"), ("weights", "pop")])
+@pytest.mark.parametrize("names", [("keys", "values"), ("copy", "get"), ("items", "of_keys"), ("input", "output"), ("weights", "pop")])
 def test_layers_may_have_any_name(names):
     net = model(lambda self, x: getattr(self, names[1])(input=getattr(self, names[0])(x)), **{name: conv() for name in names})
     assert same(net)
