@@ -105,7 +105,7 @@ def check_images(graph, images):
 
 def check_values(layer, out):
     """Raise :class:`AlloyError` if the squares of a layer's float values ``out`` leave the range of 32-bit numbers."""
-    peak = float(out.abs().max())
+    peak = float(out.detach().abs().max())
     if peak != 0 and not SMALLEST < peak < LARGEST:     # NaN, too
         raise AlloyError(f"layer {layer.name} makes values of up to {peak:.1e}, beyond {SMALLEST:g} to {LARGEST:g}: scale its filters, and "
                          "the weights that read them by the inverse")

@@ -226,7 +226,7 @@ def test_best_scale_is_no_worse_than_the_full_range():
 
 
 def test_network_file(tmp_path):
-    network = QuantNet(trace(Small(6), (2, 9, 8))).export()
+    network = QuantNet(trace(Small(6), (2, 9, 8))).sketch()
     network.save(tmp_path / "n.npz")
     again = Network.load(tmp_path / "n.npz")
     codes = np.random.default_rng(0).integers(0, 256, (2, 2, 9, 8))

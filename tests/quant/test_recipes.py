@@ -153,7 +153,7 @@ def test_hbp_budgets(shipped):
     assert sum(m * schemes[la.name].sum() for m, la in zip(macs, layers)) <= 5.0001 * sum(m * len(la.weight) for m, la in zip(macs, layers))
 
     def taken(plan):
-        found = layer_cycles(plan.net(graph).export(), board)
+        found = layer_cycles(plan.net(graph).sketch(), board)
         return sum(found[layer.name] for layer in layers)
     plan = planned(shipped, "hbp", budget="cycles", average=1.2)
     assert {int(s) for scheme in plan.schemes.values() for s in scheme} == {4, 8}, "3 bits cost what 4 do, 5 what 8 do"
@@ -196,7 +196,7 @@ def test_alloy_spends_cycles(shipped):
     graph, board = shipped[0], boards.get("zcu102")
 
     def taken(plan):
-        layers = layer_cycles(plan.net(graph).export(), board)
+        layers = layer_cycles(plan.net(graph).sketch(), board)
         return sum(layers[layer.name] for layer in graph.layers if layer.kind == "conv")
     fewest, more = (planned(shipped, "alloy", slack=slack) for slack in (0, 0.25))
     assert 1.1 * taken(fewest) < taken(more) < 1.28 * taken(fewest) and not fewest.wide and more.wide
