@@ -39,7 +39,7 @@ def _clips(values, peak, bits):
     return best
 
 
-def _survey(graph, images, bits, generator):
+def _survey(graph, images, bits, generator, report):
     """Of every tensor the range of each channel and its least and largest value, {name: (C,)} and {name: (2, C)}, and some kernel windows of
     every convolution's input, {layer name: (groups, N, K)}; ``bits`` of the tensors behind a ReLU."""
     ends, values, windows = {}, {}, {}
@@ -60,6 +60,8 @@ def _survey(graph, images, bits, generator):
             for name in {layer.input, layer.residual} - {None}:
                 if last[name] <= index:
                     del tensors[name]
+        if report:
+            report(f"ranges of channels, {min(at + BATCH, len(images))} of {len(images)} images")
     ranges = {name: both.abs().amax(0) for name, both in ends.items()}
     clips = {name: _clips(torch.cat(parts, 1), ranges[name], bits) for name, parts in values.items()}
     return ranges | clips, ends, {name: torch.cat(parts, 1) for name, parts in windows.items()}
@@ -121,17 +123,18 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
 
 
 @torch.no_grad()
-def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
+def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
     """The same network (:class:`quant.graph.Graph`) with scaled channels.
 
     Parameters
     ----------
     images : real inputs (N, C, H, W) that show the ranges.
     weight_bits, act_bits : for which the shares are chosen; signed tensors have 8 bits.
+    report : called with a line of text as batches and groups of tensors are finished.
     """
     check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
-    layers, (ranges, ends, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator)
+    layers, (ranges, ends, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator, report)
     codes = {graph.input: (False, 8)}       # of each tensor: whether it is signed, bits
     for layer in graph.layers:
         if layer.kind == "conv":
@@ -139,7 +142,8 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
         else:
             codes[layer.output] = codes[layer.input] if layer.kind == "max" else (codes[layer.input][0], 8)
     linear = {layer.output for layer in graph.layers if layer.kind == "conv" and not layer.relu}
-    for names in _classes(graph):
+    classes = _classes(graph)
+    for number, names in enumerate(classes):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
         # A few channels beyond all others (a dead one of a huge bias) must not make all others look alike.
         largest = torch.minimum(reach.max(), reach.median() / SMALLEST) if reach.median() > 0 else reach.max()
@@ -157,4 +161,6 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0):
                 layer.moments = None if layer.moments is None else layer.moments / torch.stack([scale, scale.abs()])
             if layer.kind == "conv" and layer.input in names:
                 layer.weight = _scaled(layer, scale)
+        if report:
+            report(f"scales of channels, {number + 1} of {len(classes)} groups of tensors")
     return replace(graph, layers=layers)

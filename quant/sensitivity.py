@@ -86,12 +86,13 @@ def _distance(graph, changed, exact):
     return float(((changed - exact) / _spread(exact)).square().sum() / 2)
 
 
-def collect(graph, images, *, seed=0):
+def collect(graph, images, *, seed=0, report=None):
     """:class:`Statistics` of every convolution of a float graph for real inputs (N, C, H, W).
 
     The gradients are those of the loss at answers drawn from the network's own, whose mean square is the diagonal of the Fisher information
     (Kunstner et al., NeurIPS 2019, section 2). Those of a classifier's last layer are averaged over the classes if there are fewer than
-    :data:`SHOWN` images for each: a class that none shows would seem to be worth nothing, and others will ask for it.
+    :data:`SHOWN` images for each: a class that none shows would seem to be worth nothing, and others will ask for it. ``report`` is called with a
+    line of text after each batch.
     """
     check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
@@ -108,6 +109,8 @@ def collect(graph, images, *, seed=0):
             windows = columns(tensors[layer.input].detach(), layer, picks)
             flat = grad.permute(0, 2, 3, 1).reshape(total, layer.groups, -1)[picks].transpose(0, 1)
             parts[layer.name].append((windows, flat))
+        if report:
+            report(f"statistics of layers, {min(at + BATCH, len(images))} of {len(images)} images")
     out = {}
     classes = {layer.name: len(layer.weight) for layer in graph.layers if graph.logits and layer.output == graph.output and layer.kind == "conv"}
     for name, pieces in parts.items():

@@ -6,7 +6,7 @@ import numpy as np
 
 from spec.numerics import requantize, round_shift
 
-__all__ = ["run", "answers", "accumulate", "windows"]
+__all__ = ["run", "answers", "outputs", "accumulate", "windows"]
 
 BATCH = 100_000         # values of the images of a batch: its tensors stay near the processor
 CHUNK = 1 << 20         # values of one block of columns: bounds the memory, whatever the number of images, and stays near the processor
@@ -92,11 +92,16 @@ def run(network, images):
     return tensors
 
 
-def answers(function, images):
-    """Class of each image, int64 (N,): the largest output. ``function`` gives the outputs of a batch of images (N, C, H, W), which has few
-    enough of them for its tensors to fit into memory."""
+def outputs(function, images):
+    """Outputs of each image, (N, features). ``function`` gives those of a batch of images (N, C, H, W), which has few enough of them for its
+    tensors to fit into memory."""
     count, found = max(1, BATCH // images[0].size), []
     for at in range(0, len(images), count):
         batch = images[at:at + count]
-        found.append(np.asarray(function(batch)).reshape(len(batch), -1).argmax(1))
+        found.append(np.asarray(function(batch)).reshape(len(batch), -1))
     return np.concatenate(found)
+
+
+def answers(function, images):
+    """Class of each image, int64 (N,): the largest of its :func:`outputs`."""
+    return outputs(function, images).argmax(1)

@@ -85,7 +85,8 @@ def main(arguments=None):
         if prepared is None or prepared.task.name != network:
             prepared = runs.prepare(data.load(network), seed=args.seed, say=_say)
         row = runs.run(recipe, prepared, mode, say=_say)
-        _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, {row['seconds']} s")
+        _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, agreement {row['agree']}, {row['seconds']} s, "
+             f"at most {row['peak_gib']} GiB")
         _add(folder, row)
     _add(folder)        # the page of rows that were there already, too
     return 0

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 import platform
+import resource
 import time
 
 import numpy as np
+from scipy.special import log_softmax
 import torch
 
 import boards
@@ -25,6 +27,7 @@ from ..qat import Training, fine_tune
 from ..recipes import Request, make_plan
 from ..recipes.plan import code_bits
 from ..sensitivity import collect
+from .paired import pack
 
 __all__ = ["VARIANTS", "Prepared", "prepare", "run", "layer_cycles", "BOARDS"]
 
@@ -55,9 +58,34 @@ VARIANTS = {
 }
 
 
-def _float_answers(task, images):
+def _float_logits(task, images):
     with torch.no_grad():
-        return golden.answers(lambda x: task.model((torch.from_numpy(x).float() - task.zero) / 255), images)
+        return golden.outputs(lambda x: task.model((torch.from_numpy(x).float() - task.zero) / 255), images)
+
+
+def _divergence(exact, logits):
+    """Kullback-Leibler divergence (nats) of ``logits`` from ``exact`` for each image, both (N, classes)."""
+    one, two = log_softmax(exact.astype(float), 1), log_softmax(logits.astype(float), 1)
+    return (np.exp(one) * (one - two)).sum(1)
+
+
+def _measured(net, network, prepared):
+    """What a quantized network answers to the test images, beside the float network: a part of a row."""
+    (tests, labels), zero = prepared.task.test, net.zeros[network.output]
+    codes = golden.outputs(lambda x: golden.run(network, x)[network.output], tests)
+    wrong = (codes != golden.outputs(lambda x: net.codes(x, network)[network.output], tests)).any(1)
+    if wrong.any():
+        raise AlloyError(f"image {int(np.flatnonzero(wrong)[0])}: fake quantization and the golden model disagree")
+    real, found = prepared.logits.argmax(1), codes.argmax(1)
+    right, agreed, float_right = found == labels, found == real, real == labels
+    distance = _divergence(prepared.logits, (codes - zero) * float(net.step(network.output).detach()))
+
+    def share(flags):
+        return round(100 * float(flags.mean()), 2)
+    return {"images": len(tests), "float_top1": share(float_right), "fake_top1": share(right), "int_top1": share(right),
+            "stderr": round(100 * float(right.std()) / len(tests) ** 0.5, 2), "agree": share(agreed),
+            "divergence": round(float(distance.mean()), 5), "divergence_error": round(float(distance.std()) / len(tests) ** 0.5, 5),
+            "right": pack(right), "agreed": pack(agreed), "float_right": pack(float_right)}
 
 
 def _sizes(network):
@@ -103,12 +131,12 @@ def _cycles(network):
 
 @dataclass
 class Prepared:
-    """What the recipes of a network share: images to quantize with, the float network's answers to the tests, and for the pair of bits
+    """What the recipes of a network share: images to quantize with, the float network's logits of the tests, and for the pair of bits
     (weights, activations) that was asked for last the equalized graph and its statistics, which may be gigabytes; the images as real inputs."""
     task: object
     seed: int
     images: np.ndarray
-    answers: np.ndarray
+    logits: np.ndarray
     graphs: dict = field(default_factory=dict)
 
     @property
@@ -120,8 +148,11 @@ class Prepared:
         if bits not in self.graphs:
             self.graphs.clear()
             say(f"{self.task.name}: equalization and statistics of {len(self.images)} images, {bits[0]}-bit weights, {bits[1]}-bit activations")
-            graph = equalize(trace(self.task.model, self.images.shape[1:], logits=True), self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed)
-            self.graphs[bits] = graph, collect(graph, self.real, seed=self.seed)
+            def report(text):
+                say(f"{self.task.name}: {text}")
+            graph = equalize(trace(self.task.model, self.images.shape[1:], logits=True), self.real, weight_bits=bits[0], act_bits=bits[1],
+                             seed=self.seed, report=report)
+            self.graphs[bits] = graph, collect(graph, self.real, seed=self.seed, report=report)
         return self.graphs[bits]
 
 
@@ -130,12 +161,12 @@ def prepare(task, *, seed=0, say=print):
     count = min(CALIBRATION, len(task.train[0]))
     images = task.train[0][np.random.default_rng(seed).permutation(len(task.train[0]))[:count]]
     say(f"{task.name}: float answers to {len(task.test[0])} images")
-    return Prepared(task, seed, images, _float_answers(task, task.test[0]))
+    return Prepared(task, seed, images, _float_logits(task, task.test[0]))
 
 
 def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", say=print):
     """Measure one row: a dict with the keys of docs/results/quant.md. Trainings (``mode`` "qat") keep their checkpoints in ``folder``."""
-    chosen, began, task, real = VARIANTS[variant], time.time(), prepared.task, prepared.answers
+    chosen, began, task = VARIANTS[variant], time.time(), prepared.task
     graph, statistics = prepared.graph(chosen.bits, say)
 
     def planned(graph, statistics):
@@ -154,12 +185,8 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
                   assignment=lambda current: planned(current, collect(current, prepared.real, seed=prepared.seed)).schemes,
                   report=lambda epoch, epochs, loss: say(f"{variant} {task.name}: epoch {epoch} of {epochs}, loss {loss:.3f}"))
     network = net.export(task.name)
-    tests, labels = task.test
-    say(f"{variant} {task.name}: accuracy on {len(tests)} images")
-    whole = golden.answers(lambda x: golden.run(network, x)[network.output], tests)
-    fake = golden.answers(lambda x: net.codes(x, network)[network.output], tests)
-    if (whole != fake).any():
-        raise AlloyError(f"image {int(np.flatnonzero(whole != fake)[0])}: fake quantization and the golden model disagree")
+    say(f"{variant} {task.name}: accuracy on {len(task.test[0])} images")
+    measured = _measured(net, network, prepared)
     say(f"{variant} {task.name}: cycles")
     cycles, fps = _cycles(network)
     packed, coded, bound = _sizes(network)
@@ -167,15 +194,12 @@ def run(variant, prepared, mode="ptq", *, board="zcu102", folder="build/bench", 
     epochs = TRAINING[task.name].epochs if mode == "qat" else 0
     note = chosen.note + (f", {epochs} epoch" + "s" * (epochs > 1) if epochs else "")
     note += f", {len(plan.wide)} of {len(graph.bounded)} tensors A8" if plan.wide else ""
-    share = float((whole == labels).mean())
     if mode == "qat":
         path.unlink(missing_ok=True)        # it would have served an interrupted run
     return {
-        "recipe": variant, "network": task.name, "data": task.data, "mode": mode, "note": note, "images": len(tests),
-        "calibration": len(prepared.images) * (1 + task.mirror),
-        "float_top1": round(100 * float((real == labels).mean()), 2), "fake_top1": round(100 * float((fake == labels).mean()), 2),
-        "int_top1": round(100 * share, 2), "stderr": round(100 * (share * (1 - share) / len(tests)) ** 0.5, 2),
-        "agree": round(100 * float((whole == real).mean()), 2), "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,
+        "recipe": variant, "network": task.name, "data": task.data, "mode": mode, "note": note,
+        "calibration": len(prepared.images) * (1 + task.mirror), **measured, "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,
         "compressed_bytes": coded, "entropy_bytes": bound, "shares": {k: round(v, 4) for k, v in plan.shares(graph).items()}, "act_bits": plan.bits,
         "board": list(BOARDS), "cycles": cycles, "fps": fps, "seed": prepared.seed, "date": date.today().isoformat(),
-        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads", "seconds": round(time.time() - began)}
+        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads", "seconds": round(time.time() - began),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20, 1)}
