@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from quant import QuantNet, trace
 from quant.capture import Op
 from quant.equalize import equalize
+from quant.fuse import fuse
 from quant.graph import Layer
 from quant.ptq import reconstruct
 from spec.errors import AlloyError
@@ -79,6 +80,15 @@ def test_the_smaller_bound_holds(bounds):
         parameter.data *= 40
     assert same(net)
     assert same(nn.Sequential(conv(3, 8), bounds[0], nn.Identity(), bounds[1]), size=100)
+
+
+@pytest.mark.parametrize("caps, least", [((6.0, 4.0), 4.0), ((4.0, 6.0), 4.0), ((None, 6.0), 6.0), ((6.0, None), 6.0), ((None, None), None)])
+def test_bounds_of_any_order(caps, least):
+    ops = [Op("conv", "c", ("input",), values=dict(weight=torch.ones(2, 3, 1, 1), bias=torch.zeros(2), stride=(1, 1), padding=(0, 0), groups=1))]
+    for index, cap in enumerate(caps):
+        ops.append(Op("relu", f"r{index}", (ops[-1].name,), values={"cap": cap}))
+    layer, = fuse(ops, "r1", SHAPE).layers
+    assert layer.relu and (layer.cap is None if least is None else (layer.cap == least).all())
 
 
 def _in_place_sum(self, x):

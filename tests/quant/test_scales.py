@@ -63,7 +63,7 @@ class Residual(nn.Module):
         self.a, self.b, self.d = nn.Conv2d(3, 16, 3, 1, 1), nn.Conv2d(16, 16, 3, 1, 1), nn.Conv2d(16, 16, 1)
         self.last = nn.Linear(576, 10)
         if dead is not None:
-            self.d.bias.data[3] = dead
+            self.b.bias.data[3], self.d.bias.data[4] = dead, dead
 
     def forward(self, x):
         x = torch.relu(self.a(x))
@@ -78,6 +78,15 @@ def test_the_bias_of_a_dead_channel(made, even):
     small, huge = (quantized(made(dead), images, even=even) for dead in (-10.0, -1e8))
     assert min(int(node.mult.max()) for node in huge[1].nodes) > 1 << 12
     assert error(*huge[2:]) < 1.1 * error(*small[2:]) + 0.01
+
+
+def test_the_weights_of_a_dead_channel():
+    """A filter that is always off may be a million times as large as the others."""
+    images, model = photographs(64), plain(-1e9)
+    before = quantized(model, images, even=False)
+    model[2].weight.data[3] *= 1e6
+    after = quantized(model, images, even=False)
+    assert torch.equal(before[2], after[2]) and error(*after[2:]) == pytest.approx(error(*before[2:]), rel=0.05)
 
 
 def test_a_channel_that_nothing_reads():
