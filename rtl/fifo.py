@@ -1,4 +1,4 @@
-"""The only place where FIFOs are made: as streams, so that what is offered while there is no room waits instead of being lost."""
+"""The only place where FIFOs are made: as streams, so that an entry without room waits and is not lost."""
 
 from amaranth.hdl import Assert, Module, Value
 from amaranth.lib import fifo, stream, wiring
@@ -17,8 +17,8 @@ class Queue(wiring.Component):
     shape : of an entry.
     depth : entries that it holds at least, at any time and at any pace.
     buffered : entries leave from a register, as block RAM needs.
-    reserved : who writes has reserved a place before and never waits: ``i`` has no ``ready`` to look at. In Amaranth's simulator
-        an entry without a place is an error; synthesis has nothing of that.
+    reserved : who writes has reserved a place before and never waits: ``i`` has no ``ready`` to look at. In Amaranth's
+        simulator an entry without a place is an error; synthesis has nothing of that.
 
     Members
     -------
@@ -39,10 +39,14 @@ class Queue(wiring.Component):
         m = Module()
         width = len(Value.cast(self.i.payload))
         # The last register of a buffered FIFO fills a cycle late: until then there is one place less than its depth.
-        m.submodules.entries = entries = (fifo.SyncFIFOBuffered(width=width, depth=self._depth + 1) if self._buffered else
-                                          fifo.SyncFIFO(width=width, depth=self._depth))
-        m.d.comb += [entries.w_data.eq(self.i.payload), entries.w_en.eq(self.i.valid), Value.cast(self.o.payload).eq(entries.r_data),
-                     self.o.valid.eq(entries.r_rdy), entries.r_en.eq(self.o.ready), self.level.eq(entries.level)]
+        if self._buffered:
+            entries = fifo.SyncFIFOBuffered(width=width, depth=self._depth + 1)
+        else:
+            entries = fifo.SyncFIFO(width=width, depth=self._depth)
+        m.submodules.entries = entries
+        m.d.comb += [
+            entries.w_data.eq(self.i.payload), entries.w_en.eq(self.i.valid), entries.r_en.eq(self.o.ready),
+            Value.cast(self.o.payload).eq(entries.r_data), self.o.valid.eq(entries.r_rdy), self.level.eq(entries.level)]
         if not self._reserved:
             m.d.comb += self.i.ready.eq(entries.w_rdy)
         elif platform is None:

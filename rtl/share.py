@@ -25,8 +25,9 @@ RESET = "rst"
 class Library:
     """Collects the RTLIL of each distinct component; pass it as ``platform`` to the conversion of the top.
 
-    Components are alike when class, ports and all their attributes are. Attributes are numbers, texts, enumeration members, None, and tuples
-    and frozen dataclasses of these; anything else raises :class:`AlloyError`, because what it holds could change or hide a difference.
+    Components are alike when class, ports and all their attributes are. Attributes are numbers, texts, enumeration
+    members, None, and tuples and frozen dataclasses of these; anything else raises :class:`AlloyError`, because what it
+    holds could change or hide a difference.
     """
 
     def __init__(self):
@@ -92,10 +93,11 @@ def _ports(component):
 
 def _key(component):
     """Hashable, equal for components that elaborate to the same module."""
-    ports = tuple((path, flow, repr(value.shape()), getattr(value, "init", None)) for path, flow, value in _ports(component))
-    members, name = component.signature.members, type(component).__name__
-    return type(component), ports, tuple((key, _frozen(value, f"{name}.{key}")) for key, value in sorted(vars(component).items())
-                                         if key not in members and not key.startswith(AMARANTH))
+    kind, members = type(component), component.signature.members
+    ports = tuple((path, flow, repr(value.shape()), getattr(value, "init", None))
+                  for path, flow, value in _ports(component))
+    own = {n: v for n, v in vars(component).items() if n not in members and not n.startswith(AMARANTH)}
+    return kind, ports, tuple((name, _frozen(own[name], f"{kind.__name__}.{name}")) for name in sorted(own))
 
 
 def _frozen(value, where):

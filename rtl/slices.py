@@ -1,4 +1,4 @@
-"""Register slices: what leaves the chip's logic leaves from a register, at one payload each cycle (IHI 0022, A3.2.1)."""
+"""Register slices: what leaves the engine leaves from a register, at one payload each cycle (IHI 0022, A3.2.1)."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -28,7 +28,10 @@ class Slice(wiring.Component):
 
 
 class Skid(wiring.Component):
-    """Stream whose ``i.ready`` is a register: what comes while ``o`` waits is kept beside. No latency; one payload each cycle."""
+    """Stream whose ``i.ready`` is a register: what comes while ``o`` waits is kept beside.
+
+    No latency; one payload each cycle.
+    """
 
     def __init__(self, shape):
         self._shape = shape
@@ -41,7 +44,8 @@ class Skid(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         empty, kept = Signal(init=1), Signal(self._shape, reset_less=True)
-        m.d.comb += [self.i.ready.eq(empty), self.o.valid.eq(self.i.valid | ~empty), self.o.payload.eq(Mux(empty, self.i.payload, kept))]
+        m.d.comb += [self.i.ready.eq(empty), self.o.valid.eq(self.i.valid | ~empty),
+                     self.o.payload.eq(Mux(empty, self.i.payload, kept))]
         m.d.sync += empty.eq(self.o.ready | (empty & ~self.i.valid))
         with m.If(empty):
             m.d.sync += kept.eq(self.i.payload)

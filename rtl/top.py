@@ -30,8 +30,8 @@ def _engine_members(config):
 
 
 class Engine(wiring.Component):
-    """AXI4-Lite slave ``s_axi``, AXI4 read ports ``r_axi[i]`` and write port ``w_axi`` (Verilog: ``m{i}_axi``, ``m0_axi``), interrupt and trace,
-    as the units drive them: :class:`Pins` goes around it.
+    """AXI4-Lite slave ``s_axi``, AXI4 read ports ``r_axi[i]`` and write port ``w_axi`` (Verilog: ``m{i}_axi``, ``m0_axi``),
+    interrupt and trace, as the units drive them: :class:`Pins` goes around it.
 
     ``trace_*`` is one event per cycle at most: 0 a convolution issued its first k-step, 1 its last, 2 a compute command is
     complete (its outputs can be read); 2 wins over the others.
@@ -107,10 +107,10 @@ def _join(m, source, target):
 
 
 class Pins(wiring.Component):
-    """The engine as a system sees it: one clock ``aclk``, one reset ``aresetn``; no output depends on an input within a cycle, and the AXI
-    outputs are registers or never change.
+    """The engine as a system sees it: one clock ``aclk``, one reset ``aresetn``; no output depends on an input within a
+    cycle, and the AXI outputs are registers or never change.
 
-    ``aresetn`` is active low and synchronous: everything is reset at each rising edge of ``aclk`` at which it is low, one is enough.
+    ``aresetn`` is active low and synchronous: a rising edge of ``aclk`` at which it is low resets everything.
     Write data goes out a cycle later than in :class:`Engine`. Throughput: one beat each cycle on every channel.
     """
 
@@ -143,7 +143,8 @@ class Pins(wiring.Component):
 
 def _payload(bus, channel):
     """All fields of a channel but valid and ready."""
-    return Cat(getattr(bus, n) for n in bus.signature.members if n.startswith(channel) and n not in (f"{channel}valid", f"{channel}ready"))
+    names = [n for n in bus.signature.members if n.startswith(channel)]
+    return Cat(getattr(bus, n) for n in names if n not in (f"{channel}valid", f"{channel}ready"))
 
 
 def _width(bus, channel):
@@ -152,8 +153,9 @@ def _width(bus, channel):
 
 def _channel(m, source, target, channel, register=None):
     """A channel of a bus from ``source`` to ``target``, through a register slice if one is given."""
-    into, out = ((_payload(bus, channel), getattr(bus, f"{channel}valid"), getattr(bus, f"{channel}ready")) for bus in (source, target))
-    hops = [into, out] if register is None else [into, *((p.payload, p.valid, p.ready) for p in (register.i, register.o)), out]
+    hops = [(_payload(bus, channel), getattr(bus, f"{channel}valid"), getattr(bus, f"{channel}ready")) for bus in (source, target)]
+    if register is not None:
+        hops[1:1] = [(side.payload, side.valid, side.ready) for side in (register.i, register.o)]
     for (payload, valid, ready), (next_payload, next_valid, next_ready) in zip(hops[::2], hops[1::2]):
         m.d.comb += [next_payload.eq(payload), next_valid.eq(valid), ready.eq(next_ready)]
 

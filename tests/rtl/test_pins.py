@@ -15,19 +15,26 @@ from rtl.verilog import to_verilog
 
 from .axi_models import get, put, simulate, small_config, steady
 
-CONFIGS = {"one port": small_config(portable_dsp=True, ports=1, port_bits=32, pixels=2, ic=3, dsp_filters=2, lut_filters=0),
-           "all options": small_config(portable_dsp=True, ports=2, tables=1, decode_lanes=32, outstanding=1, burst=1)}
+CONFIGS = {
+    "one port": small_config(portable_dsp=True, ports=1, port_bits=32, pixels=2, ic=3, dsp_filters=2, lut_filters=0),
+    "all options": small_config(portable_dsp=True, ports=2, tables=1, decode_lanes=32, outstanding=1, burst=1),
+}
 REGISTERS = {"$dff", "$dffe", "$sdff", "$sdffe", "$sdffce"}
-FLATTEN = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); "
-           "[ys.run_pass(step, d) for step in ('read_verilog ' + sys.argv[1], 'hierarchy -check -top alloy', 'proc', 'flatten', 'memory_dff', "
-           "'opt_clean', 'write_json ' + sys.argv[2])]")
+FLATTEN = (
+    "from pyosys import libyosys as ys; import sys; d = ys.Design(); "
+    "[ys.run_pass(step, d) for step in ('read_verilog ' + sys.argv[1], 'hierarchy -check -top alloy', "
+    "'proc', 'flatten', 'memory_dff', "
+    "'opt_clean', 'write_json ' + sys.argv[2])]"
+)
 
 
 def flat(text, folder):
     """The design with module ``alloy`` on top as one module, in Yosys' JSON."""
     pytest.importorskip("pyosys")
     (folder / "alloy.v").write_text(text)
-    done = subprocess.run([sys.executable, "-c", FLATTEN, folder / "alloy.v", folder / "alloy.json"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FLATTEN, folder / "alloy.v", folder / "alloy.json"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "alloy.json").read_text())["modules"]["alloy"]
 
@@ -40,8 +47,8 @@ def drivers(module):
         if kind == "$mem_v2":
             width, bits = int(cell["parameters"]["WIDTH"], 2), int(cell["parameters"]["ABITS"], 2)
             for n, clocked in enumerate(cell["parameters"]["RD_CLK_ENABLE"][::-1]):
-                address = [] if clocked == "1" else pins["RD_ADDR"][n * bits:(n + 1) * bits]
-                out |= {b: ("memory", address) for b in pins["RD_DATA"][n * width:(n + 1) * width]}
+                address = [] if clocked == "1" else pins["RD_ADDR"][n * bits : (n + 1) * bits]
+                out |= {b: ("memory", address) for b in pins["RD_DATA"][n * width : (n + 1) * width]}
             continue
         into = [b for name, bits in pins.items() if direction[name] == "input" for b in bits]
         driver = ("register", []) if kind in REGISTERS else (kind, into)
@@ -73,7 +80,7 @@ def netlist(request, tmp_path_factory):
 
 
 def test_no_output_answers_an_input_within_a_cycle(netlist):
-    """Kind: a combinational path from an input to an output (``arready`` from ``rready``), which AXI forbids (IHI 0022, A3.2.1)."""
+    """Kind: a combinational path from an input to an output, as ``arready`` from ``rready``: AXI has none (IHI 0022, A3.2.1)."""
     assert paths(netlist) == set()
 
 
@@ -85,8 +92,26 @@ def test_axi_outputs_are_registers(netlist):
             kinds = {driven[b][0] for b in port["bits"] if isinstance(b, int)}
             assert kinds <= {"register"}, (name, kinds)
             registers |= {name.split("_")[-1]} if kinds else set()
-    assert registers == {"awready", "wready", "arready", "bvalid", "bresp", "rvalid", "rdata", "rresp", "arvalid", "araddr", "arlen", "awvalid",
-                         "awaddr", "awlen", "wvalid", "wdata", "wstrb", "wlast"}
+    assert registers == {
+        "awready",
+        "wready",
+        "arready",
+        "bvalid",
+        "bresp",
+        "rvalid",
+        "rdata",
+        "rresp",
+        "arvalid",
+        "araddr",
+        "arlen",
+        "awvalid",
+        "awaddr",
+        "awlen",
+        "wvalid",
+        "wdata",
+        "wstrb",
+        "wlast",
+    }
 
 
 def test_the_engine_alone_has_a_path(tmp_path):
@@ -104,8 +129,8 @@ def test_clock_and_reset():
     names = set(port_names(pins))
     assert names >= {"aclk", "aresetn", "irq"} and not names & {"clk", "rst"}
     text = generate(CONFIGS["one port"])["alloy.v"]
-    head = text[text.index("module alloy("):].split(";")[0]
-    assert {n.strip() for n in head[head.index("(") + 1:head.index(")")].split(",")} == names
+    head = text[text.index("module alloy(") :].split(";")[0]
+    assert {n.strip() for n in head[head.index("(") + 1 : head.index(")")].split(",")} == names
 
 
 @pytest.mark.parametrize("register", [Skid, Slice])

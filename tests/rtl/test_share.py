@@ -100,18 +100,44 @@ def names(*contents):
     return out
 
 
-@pytest.mark.parametrize("content, kind", [
-    ([1], "list"), ({1: 2}, "dict"), (np.zeros(2), "ndarray"), ({1}, "set"), (Plain(), "Plain"), (Loose(), "Loose"), (len, "builtin_function"),
-    ((1, [2]), "list"), (Nested(Nested({})), "dict"), (np.float32(1), "float32")])
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        ([1], "list"),
+        ({1: 2}, "dict"),
+        (np.zeros(2), "ndarray"),
+        ({1}, "set"),
+        (Plain(), "Plain"),
+        (Loose(), "Loose"),
+        (len, "builtin_function"),
+        ((1, [2]), "list"),
+        (Nested(Nested({})), "dict"),
+        (np.float32(1), "float32"),
+    ],
+)
 def test_unknown_parameters_are_refused(content, kind):
-    """Kind: modules merged although they differ. What the key does not know is refused with class and attribute, at any depth."""
+    """Kind: modules merged although they differ. What the key does not know is refused, at any depth."""
     with pytest.raises(AlloyError, match=rf"Rom\.content\S* is of type {kind}"):
         names(content)
 
 
-@pytest.mark.parametrize("first, second", [
-    (1.0, 2.0), (0.0, -0.0), (None, 0), (1, True), (1, 1.0), ("1", 1), (b"1", "1"), ((1, 2), (1, 3)), ((1,), (True,)), (Colour.RED, 1),
-    (Nested(1), Nested(2)), (Nested((1, None)), Nested((1, 0)))])
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (1.0, 2.0),
+        (0.0, -0.0),
+        (None, 0),
+        (1, True),
+        (1, 1.0),
+        ("1", 1),
+        (b"1", "1"),
+        ((1, 2), (1, 3)),
+        ((1,), (True,)),
+        (Colour.RED, 1),
+        (Nested(1), Nested(2)),
+        (Nested((1, None)), Nested((1, 0))),
+    ],
+)
 def test_parameters_that_differ_make_modules(first, second):
     """Kind: as above, for parameters that are understood: two modules if they differ, one if they do not."""
     one, other, again = names(first, second, first)
@@ -120,6 +146,7 @@ def test_parameters_that_differ_make_modules(first, second):
 
 def test_ports_count():
     """Kind: as above. A parameter that shows in the ports alone and is kept nowhere."""
+
     class Wire(wiring.Component):
         def __init__(self, width, init=0):
             super().__init__({"a": In(width), "b": Out(width, init=init)})
@@ -128,6 +155,7 @@ def test_ports_count():
             m = Module()
             m.d.sync += self.b.eq(self.a)
             return m
+
     library, parts = Library(), [Wire(3), Wire(4), Wire(3, 1), Wire(3)]
     for part in parts:
         part._MustUse__silence = True
@@ -136,7 +164,7 @@ def test_ports_count():
 
 
 def test_verilog_resets_as_the_simulation(tmp_path):
-    """Kind: simulation and Verilog differ, because a transformer of Amaranth passes by the instance of a shared module."""
+    """Kind: simulation and Verilog differ, because a transformer passes by the instance of a shared module."""
     inputs = np.random.default_rng(3).random((CYCLES, 2)) < 0.1
     dut, simulated = Cleared(), []
 
@@ -155,5 +183,7 @@ def test_verilog_resets_as_the_simulation(tmp_path):
 def test_transformers_are_those_that_reach_placed_components():
     """Kind: as above. No block uses a transformer of Amaranth by itself."""
     for path in (Path(__file__).parents[2] / "rtl").rglob("*.py"):
-        assert not re.search(r"import .*\b(ResetInserter|EnableInserter|DomainRenamer)\b", path.read_text().replace(
-            "from .share import ResetInserter", "")), path
+        assert not re.search(
+            r"import .*\b(ResetInserter|EnableInserter|DomainRenamer)\b",
+            path.read_text().replace("from .share import ResetInserter", ""),
+        ), path

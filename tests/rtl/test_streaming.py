@@ -14,7 +14,7 @@ from rtl.fifo import Queue
 
 from .axi_models import AxiMemory, put, simulate, sink, small_config, steady, until
 
-SIZES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (256, 64)]       # (burst, outstanding) at the edges
+SIZES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (256, 64)]  # (burst, outstanding) at the edges
 PORTS = [(seed, *size) for seed, size in enumerate(SIZES)]
 PORTS += [(seed, 1 << Random(seed).randrange(6), Random(seed).choice((1, 2, 3, 5, 8))) for seed in range(10, 26)]
 
@@ -27,7 +27,10 @@ def todo(config, rng):
     """Requests, some over a 4 KB boundary, some of one beat."""
     size = config.port_bytes
     out = [(4096 - 2 * size, 5), (8192 - size, 1), (0, 12)]
-    return out + [(rng.randrange(0, 0x8000, size), rng.randint(1, 3 * config.burst if config.burst < 16 else 40)) for _ in range(8)]
+    return out + [
+        (rng.randrange(0, 0x8000, size), rng.randint(1, 3 * config.burst if config.burst < 16 else 40))
+        for _ in range(8)
+    ]
 
 
 @pytest.mark.parametrize("seed, burst, outstanding", PORTS)
@@ -35,10 +38,16 @@ def todo(config, rng):
 def test_read_port(seed, burst, outstanding, ready):
     """``ready`` is the share of cycles in which whoever takes the data does not; the bus never pauses, or at random."""
     config, rng = port_config(seed, burst, outstanding), Random(seed)
-    port, dram, beats = ReadPort(config), AxiMemory(seed=seed, stall=rng.choice((0, 0.4)), latency=rng.choice((1, 9))), []
+    port, dram, beats = (
+        ReadPort(config),
+        AxiMemory(seed=seed, stall=rng.choice((0, 0.4)), latency=rng.choice((1, 9))),
+        [],
+    )
     dram.fill()
     requests, size = todo(config, rng), config.port_bytes
-    expected = [int.from_bytes(dram.bytes[a + n * size:a + n * size + size], "little") for a, k in requests for n in range(k)]
+    expected = [
+        int.from_bytes(dram.bytes[a + n * size : a + n * size + size], "little") for a, k in requests for n in range(k)
+    ]
 
     async def ask(ctx):
         for addr, count in requests:
@@ -46,7 +55,12 @@ def test_read_port(seed, burst, outstanding, ready):
         await until(ctx, port.idle, 20_000)
         assert len(beats) == len(expected) and beats == expected
 
-    simulate({"port": port}, ask, background=[dram.read_slave(port.bus), sink(port.data, beats, rng, ready), steady(port.data)], limit=60_000)
+    simulate(
+        {"port": port},
+        ask,
+        background=[dram.read_slave(port.bus), sink(port.data, beats, rng, ready), steady(port.data)],
+        limit=60_000,
+    )
 
 
 @pytest.mark.parametrize("seed, burst, outstanding", PORTS)
@@ -54,13 +68,17 @@ def test_read_port(seed, burst, outstanding, ready):
 def test_write_port(seed, burst, outstanding, valid):
     """``valid`` is the share of cycles in which no data is offered."""
     config, rng = port_config(seed, burst, outstanding), Random(seed)
-    port, dram, done = WritePort(config), AxiMemory(seed=seed, stall=rng.choice((0, 0.4)), latency=rng.choice((1, 9))), []
+    port, dram, done = (
+        WritePort(config),
+        AxiMemory(seed=seed, stall=rng.choice((0, 0.4)), latency=rng.choice((1, 9))),
+        [],
+    )
     requests, size, image = todo(config, rng), config.port_bytes, bytearray(dram.bytes)
     words = []
     for addr, count in requests:
         for n in range(count):
             words.append(rng.randbytes(size))
-            image[addr + n * size:addr + n * size + size] = words[-1]
+            image[addr + n * size : addr + n * size + size] = words[-1]
 
     async def ask(ctx):
         for addr, count in requests:
