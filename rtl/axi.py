@@ -8,6 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fifo import Queue
+from .share import ResetInserter
 
 __all__ = ["AXI4ReadSignature", "AXI4WriteSignature", "AXI4LiteSignature", "ReadPort", "WritePort", "ReadArbiter",
            "beat_count_width", "request_layout", "burst_beats", "read_depth"]
@@ -277,7 +278,8 @@ class ReadArbiter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         beats = beat_count_width(self._config)
-        m.submodules.order = order = Queue(data.StructLayout({"owner": 1, "beats": beats}), 8)
+        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), 8)
+        m.submodules.order = ResetInserter(self.clear)(order)
         # The choice stays while the port makes the chosen user wait: its request may not change.
         owner, held, chosen = Signal(), Signal(), Signal()
         m.d.comb += owner.eq(Mux(held, chosen, ~self.user_req[0].valid))
@@ -293,7 +295,7 @@ class ReadArbiter(wiring.Component):
 
         sent, transfer, last = Signal(beats), Signal(), Signal()
         m.d.comb += [transfer.eq(self.data.valid & self.data.ready), last.eq(sent + 1 == order.o.payload.beats),
-                     order.o.ready.eq((transfer & last) | self.clear)]
+                     order.o.ready.eq(transfer & last)]
         for n in range(2):
             m.d.comb += self.user_data[n].payload.eq(self.data.payload)
         with m.If(order.o.valid & ~self.clear):
