@@ -62,6 +62,6 @@ class Board:
         reads = "\n".join(f"add_files {name}" for name in files)
         return (f"create_project -force {top} vivado -part {self.part}\n{reads}\nset_property top {top} [current_fileset]\n"
                 f"set constraints [open clock.xdc w]\n"
-                f"puts $constraints {{create_clock -period {1000 / self.clock_mhz:.3f} -name clk [get_ports clk]}}\n"
+                f"puts $constraints {{create_clock -period {1000 / self.clock_mhz:.3f} -name aclk [get_ports aclk]}}\n"
                 f"close $constraints\nadd_files -fileset constrs_1 clock.xdc\n"
                 f"synth_design -top {top} -part {self.part} -mode out_of_context\nreport_utilization -file utilization.rpt\n")

@@ -3,9 +3,12 @@
 Member names are those of the AXI specification (ARM IHI 0022), so the ports of the Verilog can be named after them.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from .fifo import Queue
+from .share import ResetInserter
 
 __all__ = ["AXI4ReadSignature", "AXI4WriteSignature", "AXI4LiteSignature", "ReadPort", "WritePort", "ReadArbiter",
            "beat_count_width", "request_layout", "burst_beats", "read_depth"]
@@ -150,7 +153,7 @@ class ReadPort(wiring.Component):
         m = Module()
         c, bus = self._config, self.bus
         depth = read_depth(c)
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=c.port_bits, depth=depth)
+        m.submodules.queue = queue = Queue(c.port_bits, depth, buffered=True, reserved=True)
         _constants(m, bus, "ar", c)
 
         take = Signal()
@@ -168,10 +171,10 @@ class ReadPort(wiring.Component):
         m.d.comb += [
             bus.rready.eq(1),
             beat.eq(bus.rvalid & bus.rready),
-            queue.w_data.eq(bus.rdata), queue.w_en.eq(beat),
-            self.data.payload.eq(queue.r_data), self.data.valid.eq(queue.r_rdy & ~self.stop),
-            queue.r_en.eq(self.data.ready | self.stop),
-            out.eq(queue.r_rdy & queue.r_en),
+            queue.i.payload.eq(bus.rdata), queue.i.valid.eq(beat),
+            self.data.payload.eq(queue.o.payload), self.data.valid.eq(queue.o.valid & ~self.stop),
+            queue.o.ready.eq(self.data.ready | self.stop),
+            out.eq(queue.o.valid & queue.o.ready),
             self.idle.eq(~bursts.busy & (on_way == 0) & (queue.level == 0))]
         m.d.sync += [free.eq(free - Mux(take, bursts.count, 0) + out),
                      on_way.eq(on_way + take - (beat & bus.rlast))]
@@ -216,10 +219,9 @@ class WritePort(wiring.Component):
         m = Module()
         c, bus = self._config, self.bus
         longest = burst_beats(c)
-        width = c.port_bits + c.port_bytes
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=width, depth=2 * longest + 1)
+        m.submodules.queue = queue = Queue(self.data.payload.shape(), 2 * longest, buffered=True)
         # One entry for each burst on the way: is it the last of its request?
-        m.submodules.order = order = fifo.SyncFIFO(width=1, depth=c.outstanding)
+        m.submodules.order = order = Queue(1, c.outstanding)
         _constants(m, bus, "aw", c)
 
         take, beat, response = Signal(), Signal(), Signal()
@@ -227,7 +229,7 @@ class WritePort(wiring.Component):
         left = Signal(range(longest + 1))                       # beats of the started burst
         m.d.comb += [
             take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & (queue.level >= bursts.count)
-                    & order.w_rdy),
+                    & order.i.ready),
             beat.eq(bus.wvalid & bus.wready),
             response.eq(bus.bvalid & bus.bready)]
         with m.If(take):
@@ -238,14 +240,14 @@ class WritePort(wiring.Component):
             with m.If(bus.awready):
                 m.d.sync += bus.awvalid.eq(0)
         m.d.comb += [
-            self.data.ready.eq(queue.w_rdy & ~self.stop),
-            queue.w_data.eq(self.data.payload), queue.w_en.eq(self.data.valid & self.data.ready),
-            Cat(bus.wdata, bus.wstrb).eq(queue.r_data),
-            bus.wvalid.eq(queue.r_rdy & (left != 0)), bus.wlast.eq(left == 1),
-            queue.r_en.eq(Mux(left != 0, bus.wready, self.stop)),
+            self.data.ready.eq(queue.i.ready & ~self.stop),
+            queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid & ~self.stop),
+            bus.wdata.eq(queue.o.payload.data), bus.wstrb.eq(queue.o.payload.strb),
+            bus.wvalid.eq(queue.o.valid & (left != 0)), bus.wlast.eq(left == 1),
+            queue.o.ready.eq(Mux(left != 0, bus.wready, self.stop)),
             bus.bready.eq(1),
-            order.w_data.eq(bursts.last), order.w_en.eq(take), order.r_en.eq(response),
-            self.done.eq(response & order.r_data),
+            order.i.payload.eq(bursts.last), order.i.valid.eq(take), order.o.ready.eq(response),
+            self.done.eq(response & order.o.payload),
             self.idle.eq(~bursts.busy & (left == 0) & (order.level == 0) & (queue.level == 0))]
 
         with m.If(response & (bus.bresp != 0)):
@@ -276,7 +278,8 @@ class ReadArbiter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         beats = beat_count_width(self._config)
-        m.submodules.order = order = fifo.SyncFIFO(width=1 + beats, depth=8)
+        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), 8)
+        m.submodules.order = ResetInserter(self.clear)(order)
         # The choice stays while the port makes the chosen user wait: its request may not change.
         owner, held, chosen = Signal(), Signal(), Signal()
         m.d.comb += owner.eq(Mux(held, chosen, ~self.user_req[0].valid))
@@ -285,17 +288,18 @@ class ReadArbiter(wiring.Component):
             for n in range(2):
                 with m.Case(n):
                     m.d.comb += [self.req.payload.eq(self.user_req[n].payload),
-                                 self.req.valid.eq(self.user_req[n].valid & order.w_rdy),
-                                 self.user_req[n].ready.eq(self.req.ready & order.w_rdy)]
-        m.d.comb += [order.w_data.eq(Cat(owner, self.req.payload.beats)), order.w_en.eq(self.req.valid & self.req.ready)]
+                                 self.req.valid.eq(self.user_req[n].valid & order.i.ready),
+                                 self.user_req[n].ready.eq(self.req.ready & order.i.ready)]
+        m.d.comb += [order.i.payload.owner.eq(owner), order.i.payload.beats.eq(self.req.payload.beats),
+                     order.i.valid.eq(self.req.valid & self.req.ready)]
 
         sent, transfer, last = Signal(beats), Signal(), Signal()
-        m.d.comb += [transfer.eq(self.data.valid & self.data.ready), last.eq(sent + 1 == order.r_data[1:]),
-                     order.r_en.eq((transfer & last) | self.clear)]
+        m.d.comb += [transfer.eq(self.data.valid & self.data.ready), last.eq(sent + 1 == order.o.payload.beats),
+                     order.o.ready.eq(transfer & last)]
         for n in range(2):
             m.d.comb += self.user_data[n].payload.eq(self.data.payload)
-        with m.If(order.r_rdy & ~self.clear):
-            with m.Switch(order.r_data[0]):
+        with m.If(order.o.valid & ~self.clear):
+            with m.Switch(order.o.payload.owner):
                 for n in range(2):
                     with m.Case(n):
                         m.d.comb += [self.user_data[n].valid.eq(self.data.valid),

@@ -1,6 +1,6 @@
 """Checks every command before any unit sees it."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,6 +9,7 @@ from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, Error, Opcode
 from .layouts import COMMAND
 from .load import error_layout
 from .multiply import SerialMultiplier
+from .share import ResetInserter
 
 __all__ = ["Check"]
 

@@ -1,8 +1,7 @@
 """The compute side: parameter and tap tables, feeder, array core, post and pool units, and the order among them."""
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -10,10 +9,11 @@ from spec.commands import Opcode
 
 from .core import Core
 from .feeder import Feeder
+from .fifo import Queue
 from .layouts import COMMAND, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 from .pool import Pool
 from .post import Post
-from .share import place
+from .share import ResetInserter, place
 from .table import table_members
 
 __all__ = ["Compute"]
@@ -63,22 +63,21 @@ class Compute(wiring.Component):
             t_pool.en.eq(1), t_pool.addr.eq(pool.tap_addr), pool.tap.eq(t_pool.data)]
 
         # A command goes to the post queue, a CONV to the feeder as well.
-        queue = SyncFIFOBuffered(width=COMMAND.size, depth=c.queue_depth)
+        queue = Queue(COMMAND, c.queue_depth, buffered=True)
         m.submodules.queue = ResetInserter(self.clear)(queue)
         is_conv, take = Signal(), Signal()
         m.d.comb += [is_conv.eq(self.cmd.payload.opcode == Opcode.CONV),
-                     self.cmd.ready.eq(queue.w_rdy & feeder.cmd.ready & ~self.clear),
+                     self.cmd.ready.eq(queue.i.ready & feeder.cmd.ready & ~self.clear),
                      take.eq(self.cmd.valid & self.cmd.ready),
-                     queue.w_en.eq(take), queue.w_data.eq(self.cmd.payload),
+                     queue.i.valid.eq(take), queue.i.payload.eq(self.cmd.payload),
                      feeder.cmd.valid.eq(take & is_conv), feeder.cmd.payload.eq(self.cmd.payload)]
 
         # Post and pool work in turn.
-        head = data.View(COMMAND, queue.r_data)
-        free = Signal()
-        m.d.comb += [free.eq(post.cmd.ready & pool.cmd.ready), queue.r_en.eq(free & queue.r_rdy),
+        head, free, leaves = queue.o.payload, Signal(), Signal()
+        m.d.comb += [free.eq(post.cmd.ready & pool.cmd.ready), queue.o.ready.eq(free), leaves.eq(free & queue.o.valid),
                      post.cmd.payload.eq(head), pool.cmd.payload.eq(head),
-                     post.cmd.valid.eq(queue.r_rdy & free & (head.opcode == Opcode.CONV)),
-                     pool.cmd.valid.eq(queue.r_rdy & free & (head.opcode == Opcode.POOL))]
+                     post.cmd.valid.eq(queue.o.valid & free & (head.opcode == Opcode.CONV)),
+                     pool.cmd.valid.eq(queue.o.valid & free & (head.opcode == Opcode.POOL))]
         done = Signal()
         m.d.comb += [done.eq(post.done | pool.done), self.post.eq(post.post | pool.post), self.feed.eq(feeder.feed)]
 
@@ -92,7 +91,7 @@ class Compute(wiring.Component):
                                              command.mem_in == mem))
             pending = Signal(range(c.queue_depth + 4), name=f"pending{mem}")
             m.d.sync += pending.eq(pending + (take & gathers[mem]) - (done & running[mem]))
-            with m.If(queue.r_en):
+            with m.If(leaves):
                 m.d.sync += running[mem].eq(gathers_head[mem])
             with m.If(self.clear):
                 m.d.sync += pending.eq(0)
@@ -117,7 +116,7 @@ class Compute(wiring.Component):
 
         # What the host and the watchdog see.
         busy = Signal()
-        m.d.comb += [busy.eq(queue.r_rdy | ~free | ~feeder.idle), self.idle.eq(~busy),
+        m.d.comb += [busy.eq(queue.o.valid | ~free | ~feeder.idle), self.idle.eq(~busy),
                      self.accumulates.eq(feeder.step.valid),
                      self.progress.eq(feeder.step.valid | self.write_en | done)]
         m.d.comb += [

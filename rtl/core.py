@@ -1,13 +1,13 @@
 """The array with its weight buffer, and the FIFO of finished rows."""
 
-from amaranth.hdl import Module, ResetInserter, Signal, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from .array import PEArray, columns
+from .fifo import Queue
 from .pe import STEP, pe_latency
-from .share import place
+from .share import ResetInserter, place
 from .weights import READ_LATENCY, WeightColumn
 
 __all__ = ["Core", "ACT_DELAY"]
@@ -59,15 +59,15 @@ class Core(wiring.Component):
 
         # Rows of two tiles, and of a third on its way.
         depth = 3 * rows
-        fifo = SyncFIFOBuffered(width=len(array.row.as_value()), depth=depth)
+        fifo = Queue(self.row.payload.shape(), depth, buffered=True, reserved=True)
         m.submodules.fifo = ResetInserter(self.clear)(fifo)
         # After a clear the array may still deliver rows of the work thrown away: nothing is taken until it is empty.
         flight = pe_latency(c) + 3 * c.pixels + len(columns(c)) + ACT_DELAY + 16
         flush, gap, used = Signal(range(flight + 1)), Signal(range(c.pixels + 1)), Signal(range(depth + 1))
         pop = Signal()
         m.d.comb += [
-            fifo.w_en.eq(array.row_valid & (flush == 0)), fifo.w_data.eq(array.row),
-            self.row.valid.eq(fifo.r_rdy), self.row.payload.eq(fifo.r_data), fifo.r_en.eq(self.row.ready),
+            fifo.i.valid.eq(array.row_valid & (flush == 0)), fifo.i.payload.eq(array.row),
+            self.row.valid.eq(fifo.o.valid), self.row.payload.eq(fifo.o.payload), fifo.o.ready.eq(self.row.ready),
             pop.eq(self.row.valid & self.row.ready),
             self.room.eq((used <= depth - rows) & (gap == 0) & (flush == 0)), self.idle.eq((used == 0) & (flush == 0))]
         with m.If(self.reserve):

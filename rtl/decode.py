@@ -1,13 +1,14 @@
 """Decoder of coded weights (:mod:`spec.coding`): one nibble of every lane in each cycle."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import fifo, stream, wiring
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from spec.coding import LANE_BITS, LONGEST
 
-from .share import place
+from .fifo import Queue
+from .share import ResetInserter, place
 
 __all__ = ["DecodeLane", "WeightDecoder"]
 
@@ -36,18 +37,19 @@ class DecodeLane(wiring.Component):
 
     def elaborate(self, platform):
         m, capacity = Module(), max(SHIFTER, LONGEST + 1 + self.width)
-        m.submodules.words = words = ResetInserter(self.clear)(fifo.SyncFIFO(width=self.width, depth=LANE_BITS // self.width))
+        words = Queue(self.width, LANE_BITS // self.width)
+        m.submodules.words = ResetInserter(self.clear)(words)
         m.submodules.table = table = Memory(shape=SYMBOL_BITS + SIZE_BITS, depth=WINDOWS, init=[])
         write, read = table.write_port(), table.read_port(domain="comb")
         bits, have = Signal(capacity), Signal(range(capacity + 1))
-        size, rest, left = Signal(SIZE_BITS), Signal(capacity), Signal(range(capacity + 1))
+        size, rest, left, taken = Signal(SIZE_BITS), Signal(capacity), Signal(range(capacity + 1)), Signal()
         m.d.comb += [
             write.en.eq(self.fill), write.addr.eq(self.window), write.data.eq(self.entry),
             read.addr.eq(bits[:LONGEST][::-1]), self.symbol.eq(read.data[SIZE_BITS:]), self.enough.eq(have >= LONGEST),
-            words.w_en.eq(self.push), words.w_data.eq(self.word), self.room.eq(words.w_rdy),
+            words.i.valid.eq(self.push), words.i.payload.eq(self.word), self.room.eq(words.i.ready),
             size.eq(Mux(self.step, read.data[:SIZE_BITS], 0)), rest.eq(bits >> size), left.eq(have - size),
-            words.r_en.eq(words.r_rdy & (left <= capacity - self.width))]
-        m.d.sync += [bits.eq(rest | Mux(words.r_en, words.r_data << left, 0)), have.eq(left + Mux(words.r_en, self.width, 0))]
+            words.o.ready.eq(left <= capacity - self.width), taken.eq(words.o.valid & words.o.ready)]
+        m.d.sync += [bits.eq(rest | Mux(taken, words.o.payload << left, 0)), have.eq(left + Mux(taken, self.width, 0))]
         with m.If(self.clear):
             m.d.sync += have.eq(0)
             m.d.sync += bits.eq(0)

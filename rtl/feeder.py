@@ -138,7 +138,8 @@ class Feeder(wiring.Component):
         # S3: one address per bank.
         m.d.sync += [self.feed_en.eq(s2.valid), self.feed_mem.eq(s2.mem)]
         for bank in range(lanes):
-            m.d.sync += self.feed_addr[bank].eq(s2.addr + Mux(bank < s2.rot, s2.groups, 0))
+            before = s2.rot > bank if bank < lanes - 1 else 0       # nothing is behind the last bank
+            m.d.sync += self.feed_addr[bank].eq(s2.addr + Mux(before, s2.groups, 0))
 
         # Rotator: position j is bank (rot + j) mod pixels.
         clear = self.clear

@@ -1,13 +1,15 @@
 """Fetches the program: whole commands, in order, a few ahead of their use."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import fifo, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import COMMAND_BYTES
 
 from .axi import request_layout
+from .fifo import Queue
 from .layouts import COMMAND
+from .share import ResetInserter
 
 __all__ = ["Fetch"]
 
@@ -45,7 +47,7 @@ class Fetch(wiring.Component):
         m = Module()
         c = self._config
         beats = COMMAND_BYTES // c.port_bytes
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=c.port_bits, depth=AHEAD * beats)
+        m.submodules.queue = queue = Queue(c.port_bits, AHEAD * beats, buffered=True)
         at, left, room = Signal(c.addr_bits), Signal(32), Signal(range(AHEAD + 1), init=AHEAD)
         word, beat, full = Signal(8 * COMMAND_BYTES, reset_less=True), Signal(range(beats)), Signal()
         asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))
@@ -53,8 +55,8 @@ class Fetch(wiring.Component):
             number.eq(Mux(left < TOGETHER, left, TOGETHER)),
             self.req.valid.eq((left != 0) & (room >= TOGETHER)), self.req.payload.addr.eq(at), self.req.payload.beats.eq(number * beats),
             asked.eq(self.req.valid & self.req.ready),
-            queue.w_data.eq(self.data.payload), queue.w_en.eq(self.data.valid), self.data.ready.eq(queue.w_rdy),
-            queue.r_en.eq(~full), last.eq(queue.r_rdy & queue.r_en & (beat == beats - 1)),
+            queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid), self.data.ready.eq(queue.i.ready),
+            queue.o.ready.eq(~full), last.eq(queue.o.valid & queue.o.ready & (beat == beats - 1)),
             self.cmd.payload.eq(word), self.cmd.valid.eq(full),
             self.progress.eq(asked | (self.data.valid & self.data.ready))]
         m.d.sync += room.eq(room - Mux(asked, number, 0) + last)
@@ -62,8 +64,8 @@ class Fetch(wiring.Component):
             m.d.sync += [at.eq(self.at), left.eq(self.count)]
         with m.Elif(asked):
             m.d.sync += [at.eq(at + number * COMMAND_BYTES), left.eq(left - number)]
-        with m.If(queue.r_rdy & queue.r_en):
-            m.d.sync += [word.eq(Cat(word[c.port_bits:], queue.r_data)), beat.eq(Mux(last, 0, beat + 1)), full.eq(last)]
+        with m.If(queue.o.valid & queue.o.ready):
+            m.d.sync += [word.eq(Cat(word[c.port_bits:], queue.o.payload)), beat.eq(Mux(last, 0, beat + 1)), full.eq(last)]
         with m.Elif(self.cmd.ready):
             m.d.sync += full.eq(0)
         return ResetInserter(self.clear)(m)

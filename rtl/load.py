@@ -1,16 +1,18 @@
 """Load unit: moves weights, parameters, taps and activations from DRAM into the on-chip memories."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import PARAM_BYTES, TABLE_RECORDS, Error, Opcode
 
 from .axi import beat_count_width, request_layout
 from .decode import WeightDecoder
+from .fifo import Queue
 from .layouts import COMMAND, VIEW, view_of, write_layout
 from .multiply import SerialMultiplier
 from .rows import RowReader
+from .share import ResetInserter
 
 __all__ = ["Load", "error_layout"]
 
@@ -73,10 +75,9 @@ class Load(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layout = _job_layout(self._config)
-        m.submodules.jobs = jobs = fifo.SyncFIFO(width=layout.size, depth=AHEAD)
+        m.submodules.jobs = jobs = Queue(_job_layout(self._config), AHEAD)
         issuing = self._issue(m, jobs)
-        taking = self._take(m, jobs, data.View(layout, jobs.r_data))
+        taking = self._take(m, jobs, jobs.o.payload)
         m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.post == 0))
         requested = Cat(r.valid & r.ready for r in self.req).any()
         m.d.comb += self.progress.eq(requested | self.moving)
@@ -103,7 +104,7 @@ class Load(wiring.Component):
             with m.Elif(req.ready):
                 m.d.sync += req.valid.eq(0)
 
-        job = data.View(_job_layout(c), jobs.w_data)
+        job = jobs.i.payload
         same = ("opcode", "post", "dst", "count", "rows", "cols") + (("beats", "codes") if c.decode_lanes else ())
         m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
         m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols)]
@@ -111,9 +112,9 @@ class Load(wiring.Component):
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
                 m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, c.ports - 1, 0)), lane.eq(0), row.eq(1)]
-                with m.If(self.cmd.valid & jobs.w_rdy):
+                with m.If(self.cmd.valid & jobs.i.ready):
                     with m.If(weights | act | records):
-                        m.d.comb += [jobs.w_en.eq(1), multiply.start.eq(act)]
+                        m.d.comb += [jobs.i.valid.eq(1), multiply.start.eq(act)]
                         m.next = "SIZE"
                     with m.Else():
                         m.next = "REFUSE"
@@ -158,9 +159,9 @@ class Load(wiring.Component):
         begin, coming, beats_left = Signal(), Signal(), Signal(32)
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
-                m.d.comb += begin.eq(jobs.r_rdy & (job.opcode == Opcode.LOAD_ACT))
+                m.d.comb += begin.eq(jobs.o.valid & (job.opcode == Opcode.LOAD_ACT))
                 m.d.sync += left.eq(job.count)
-                with m.If(jobs.r_rdy):
+                with m.If(jobs.o.valid):
                     with m.Switch(job.opcode):
                         with m.Case(Opcode.LOAD_WEIGHTS):
                             m.next = "WEIGHTS"
@@ -189,7 +190,7 @@ class Load(wiring.Component):
             with m.State("FINISH"):
                 # The last write happens in this cycle, or when the activation memory takes it.
                 with m.If(~self.act.valid | self.act.ready):
-                    m.d.comb += jobs.r_en.eq(1)
+                    m.d.comb += jobs.o.ready.eq(1)
                     m.d.sync += self.post.eq(job.post)
                     m.next = "IDLE"
         m.d.comb += coming.eq(self._activations(m, job, begin, fsm.ongoing("ACTIVATIONS")))

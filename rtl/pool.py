@@ -1,6 +1,6 @@
 """Max-pool unit: one tap of one pixel and channel group per cycle. A 1x1 pool copies a tensor into another layout."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,6 +8,7 @@ from .banks import GATHER_LATENCY
 from .delay import delay
 from .layouts import COMMAND, TAP, codes_layout, place_layout, view_of, write_layout
 from .locate import Locator, advance
+from .share import ResetInserter
 
 __all__ = ["Pool"]
 

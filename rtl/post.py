@@ -4,7 +4,7 @@ One pixel and channel group per cycle. Rows come from the array's FIFO; the pipe
 gather port always serves it and its writes always win.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from .delay import delay
 from .layouts import COMMAND, PARAM, codes_layout, place_layout, view_of, write_layout
 from .locate import Locator
 from .requant import LATENCY, Requant
-from .share import place
+from .share import ResetInserter, place
 from . import table
 from .table import CodeTable, table_members
 

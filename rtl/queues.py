@@ -1,13 +1,15 @@
 """The three command queues and the semaphores between them."""
 
-from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec import commands
 from spec.commands import COMMAND_BYTES, FIELDS, SEMAPHORE_MAX, SEMAPHORES
 
+from .fifo import Queue
 from .layouts import COMMAND
+from .share import ResetInserter
 
 __all__ = ["Queues", "QUEUES"]
 
@@ -79,16 +81,16 @@ class Queues(wiring.Component):
         for name, opcodes in QUEUES.items():
             ranges, source, unit = _used_bits(opcodes), self.cmd.payload.as_value(), getattr(self, name)
             width = sum(stop - lo for lo, stop in ranges)
-            m.submodules[name] = queue = fifo.SyncFIFO(width=width, depth=self._config.queue_depth)
+            m.submodules[name] = queue = Queue(width, self._config.queue_depth)
             mine = Cat(self.cmd.payload.opcode == o for o in opcodes).any()
-            m.d.comb += [queue.w_data.eq(Cat(source[lo:stop] for lo, stop in ranges)), queue.w_en.eq(self.cmd.valid & mine)]
+            m.d.comb += [queue.i.payload.eq(Cat(source[lo:stop] for lo, stop in ranges)), queue.i.valid.eq(self.cmd.valid & mine)]
             with m.If(mine):
-                m.d.comb += self.cmd.ready.eq(queue.w_rdy)
-            whole = _spread(queue.r_data, ranges)
+                m.d.comb += self.cmd.ready.eq(queue.i.ready)
+            whole = _spread(queue.o.payload, ranges)
             head, granted, wish = data.View(COMMAND, whole), Signal(name=f"{name}_granted"), Signal(name=f"{name}_wish")
-            m.d.comb += [unit.payload.eq(whole), unit.valid.eq(granted), queue.r_en.eq(granted & unit.ready),
-                         wish.eq(queue.r_rdy & ~granted & ((head["wait"] & ~positive) == 0))]
-            with m.If(queue.r_en):
+            m.d.comb += [unit.payload.eq(whole), unit.valid.eq(granted), queue.o.ready.eq(granted & unit.ready),
+                         wish.eq(queue.o.valid & ~granted & ((head["wait"] & ~positive) == 0))]
+            with m.If(queue.o.ready):
                 m.d.sync += granted.eq(0)
             wants.append((wish, granted, head["wait"]))
             empty.append(queue.level == 0)

@@ -1,40 +1,72 @@
 """Modules that are alike are elaborated and converted once.
 
 Amaranth makes a module of every instance. :func:`place` makes an instance of a :class:`Library` module instead when the
-design is converted; in Amaranth's simulator it is an ordinary submodule.
+design is converted; in Amaranth's simulator it is an ordinary submodule. :class:`ResetInserter` reaches both.
 """
 
+from collections import Counter
+from dataclasses import fields, is_dataclass
+from enum import Enum
+
+from amaranth import hdl
 from amaranth.back import rtlil
 from amaranth.hdl import ClockSignal, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Flow
 
-__all__ = ["Library", "place"]
+from spec.errors import AlloyError
+
+__all__ = ["Library", "ResetInserter", "place"]
+
+PLAIN = (bool, int, str, bytes, type(None))
+AMARANTH = ("_MustUse__", "_Component__")      # prefixes of what Amaranth keeps in a component
+RESET = "rst"
 
 
 class Library:
-    """Collects the RTLIL of each distinct component; pass it as ``platform`` to the conversion of the top."""
+    """Collects the RTLIL of each distinct component; pass it as ``platform`` to the conversion of the top.
+
+    Components are alike when class, ports and all their attributes are. Attributes are numbers, texts, enumeration
+    members, None, and tuples and frozen dataclasses of these; anything else raises :class:`AlloyError`, because what it
+    holds could change or hide a difference.
+    """
 
     def __init__(self):
         self._modules = {}      # key -> (name, has clock, has reset)
         self._texts = {}        # name -> RTLIL
+        self._stems = Counter()
         self.counts = {}        # name -> instances placed (each parent module counts once)
 
     def module(self, component):
         """Name of the shared module for ``component`` and whether it has clock and reset."""
-        key = (type(component), tuple(sorted((n.strip("_"), v) for n, v in vars(component).items() if _is_parameter(v))))
+        key = _key(component)
         if key not in self._modules:
-            stem = type(component).__name__.lower()
-            same = sum(name.split("__")[0] == f"alloy_{stem}" for name, _, _ in self._modules.values())
-            name = f"alloy_{stem}" + (f"__{same + 1}" if same else "")
+            stem = f"alloy_{type(component).__name__.lower()}"
+            self._stems[stem] += 1      # before what is inside takes its names
+            name = stem + (f"__{self._stems[stem]}" if self._stems[stem] > 1 else "")
             text = rtlil.convert(component, name=name, platform=self, emit_src=False)
             self._texts[name] = text
             top = text[text.index(f"module \\{name}\n"):]
-            self._modules[key] = (name, "\\clk\n" in top, "\\rst\n" in top)
+            self._modules[key] = (name, "\\clk\n" in top, f"\\{RESET}\n" in top)
         return self._modules[key]
 
     def rtlil(self):
         """RTLIL of all modules."""
         return "\n".join(self._texts.values())
+
+
+class ResetInserter(hdl.ResetInserter):
+    """Amaranth's, for the domain ``sync``, that resets placed components as well."""
+
+    def __init__(self, control):
+        super().__init__(control)
+        self._control = control
+
+    def on_fragment(self, fragment):
+        new = super().on_fragment(fragment)
+        if isinstance(new, Instance) and RESET in new.ports:
+            value, direction = new.ports[RESET]
+            new.ports[RESET] = (value | self._control, direction)
+        return new
 
 
 def place(m, name, component, platform):
@@ -49,7 +81,7 @@ def place(m, name, component, platform):
     if clock:
         pins["i_clk"] = ClockSignal()
     if reset:
-        pins["i_rst"] = ResetSignal()
+        pins[f"i_{RESET}"] = ResetSignal()
     m.submodules[name] = Instance(module, **pins)
 
 
@@ -59,5 +91,24 @@ def _ports(component):
         yield "__".join(map(str, path)), member.flow, Value.cast(value)
 
 
-def _is_parameter(value):
-    return isinstance(value, (bool, int, str, tuple)) or hasattr(value, "digest")
+def _key(component):
+    """Hashable, equal for components that elaborate to the same module."""
+    kind, members = type(component), component.signature.members
+    ports = tuple((path, flow, repr(value.shape()), getattr(value, "init", None))
+                  for path, flow, value in _ports(component))
+    own = {n: v for n, v in vars(component).items() if n not in members and not n.startswith(AMARANTH)}
+    return kind, ports, tuple((name, _frozen(own[name], f"{kind.__name__}.{name}")) for name in sorted(own))
+
+
+def _frozen(value, where):
+    """Hashable form of a parameter; ``where`` names it in the error."""
+    if type(value) in PLAIN or isinstance(value, Enum):
+        return type(value), value
+    if type(value) is float:
+        return float, repr(value)       # 0.0 and -0.0 are equal and not alike
+    if type(value) is tuple:
+        return tuple, tuple(_frozen(v, f"{where}[{n}]") for n, v in enumerate(value))
+    if is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:
+        return type(value), tuple(_frozen(getattr(value, f.name), f"{where}.{f.name}") for f in fields(value))
+    raise AlloyError(f"{where} is of type {type(value).__name__}, which does not tell alike modules from others: "
+                     "make it a number, a text, None, a tuple or a frozen dataclass of these")

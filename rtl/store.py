@@ -1,16 +1,18 @@
 """Store unit: writes a region of an activation memory to DRAM."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, fifo, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import Error, Opcode
 
 from .axi import beat_count_width, request_layout
+from .fifo import Queue
 from .layouts import COMMAND, place_layout, view_of
 from .load import error_layout
 from .locate import Locator
 from .multiply import SerialMultiplier
+from .share import ResetInserter
 
 __all__ = ["Store"]
 
@@ -126,14 +128,14 @@ class Store(wiring.Component):
         """Cuts the groups that have arrived into beats."""
         c = self._config
         count = c.act_group_bytes // c.port_bytes
-        m.submodules.arrived = arrived = fifo.SyncFIFO(width=8 * c.ic, depth=DEPTH)
+        m.submodules.arrived = arrived = Queue(8 * c.ic, DEPTH, reserved=True)
         beat, last, moved = Signal(range(count)), Signal(), Signal()
-        padded = Cat(arrived.r_data, Const(0, 8 * (c.act_group_bytes - c.ic)))
+        padded = Cat(arrived.o.payload, Const(0, 8 * (c.act_group_bytes - c.ic)))
         m.d.comb += [
-            arrived.w_data.eq(self.g_data), arrived.w_en.eq(self.g_valid),
-            self.data.valid.eq(arrived.r_rdy), self.data.payload.data.eq(padded.word_select(beat, c.port_bits)),
+            arrived.i.payload.eq(self.g_data), arrived.i.valid.eq(self.g_valid),
+            self.data.valid.eq(arrived.o.valid), self.data.payload.data.eq(padded.word_select(beat, c.port_bits)),
             self.data.payload.strb.eq(~0), moved.eq(self.data.valid & self.data.ready), last.eq(beat == count - 1),
-            arrived.r_en.eq(self.data.ready & last)]
+            arrived.o.ready.eq(self.data.ready & last)]
         with m.If(moved):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
         m.d.sync += room.eq(room - (self.gather.valid & self.gather.ready) + (moved & last))

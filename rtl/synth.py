@@ -54,7 +54,7 @@ module alloy_times (A, B, Y);
     assign Y = (A << $clog2(LOW)) + (A << $clog2(HIGH));
 endmodule
 """
-# LUTs are mapped for area. abc9 of Yosys 0.70 stops with a name clash on the feeder, hence the classic mapper.
+# LUTs are mapped for area, by the classic mapper.
 MAPPER = "strash; dch -f; if -a -K 6\n"
 FLOW = "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
 STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map {folder}/times.v", FLOW + "map_dsp:coarse",

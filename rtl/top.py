@@ -1,7 +1,7 @@
 """The whole engine, and its Verilog."""
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -12,28 +12,34 @@ from .control import Control
 from .load import Load
 from .registers import BUS_ADDR_BITS, Registers
 from .share import Library, place
+from .slices import Skid, Slice
 from .store import Store
 from .verilog import to_verilog
 
-__all__ = ["Engine", "generate", "port_names", "TOP"]
+__all__ = ["Engine", "Pins", "generate", "port_names", "TOP"]
 
 TOP = "alloy"
+PLAIN = ("irq", "trace_valid", "trace_event", "trace_tag")
+
+
+def _engine_members(config):
+    return {"s_axi": In(AXI4LiteSignature(BUS_ADDR_BITS)),
+            "r_axi": Out(AXI4ReadSignature(config.addr_bits, config.port_bits)).array(config.ports),
+            "w_axi": Out(AXI4WriteSignature(config.addr_bits, config.port_bits)),
+            "irq": Out(1), "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)}
 
 
 class Engine(wiring.Component):
-    """AXI4-Lite slave ``s_axi``, AXI4 read ports ``r_axi[i]`` and write port ``w_axi`` (Verilog: ``m{i}_axi``, ``m0_axi``), interrupt and trace.
+    """AXI4-Lite slave ``s_axi``, AXI4 read ports ``r_axi[i]`` and write port ``w_axi`` (Verilog: ``m{i}_axi``, ``m0_axi``),
+    interrupt and trace, as the units drive them: :class:`Pins` goes around it.
 
     ``trace_*`` is one event per cycle at most: 0 a convolution issued its first k-step, 1 its last, 2 a compute command is
     complete (its outputs can be read); 2 wins over the others.
     """
 
     def __init__(self, config):
-        self.config = c = config
-        super().__init__({
-            "s_axi": In(AXI4LiteSignature(BUS_ADDR_BITS)),
-            "r_axi": Out(AXI4ReadSignature(c.addr_bits, c.port_bits)).array(c.ports),
-            "w_axi": Out(AXI4WriteSignature(c.addr_bits, c.port_bits)),
-            "irq": Out(1), "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)})
+        self.config = config
+        super().__init__(_engine_members(config))
 
     def elaborate(self, platform):
         m = Module()
@@ -100,14 +106,67 @@ def _join(m, source, target):
     m.d.comb += [target.payload.eq(source.payload), target.valid.eq(source.valid), source.ready.eq(target.ready)]
 
 
+class Pins(wiring.Component):
+    """The engine as a system sees it: one clock ``aclk``, one reset ``aresetn``; no output depends on an input within a
+    cycle, and the AXI outputs are registers or never change.
 
-def port_names(engine):
+    ``aresetn`` is active low and synchronous: a rising edge of ``aclk`` at which it is low resets everything.
+    Write data goes out a cycle later than in :class:`Engine`. Throughput: one beat each cycle on every channel.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({"aclk": In(1), "aresetn": In(1), **_engine_members(config)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = sync = ClockDomain()
+        sync.clk = self.aclk
+        m.d.comb += sync.rst.eq(~self.aresetn)
+        engine = Engine(self.config)
+        place(m, "engine", engine, platform)
+        for channel in ("aw", "w", "ar"):
+            m.submodules[f"s_axi_{channel}"] = skid = Skid(_width(self.s_axi, channel))
+            _channel(m, self.s_axi, engine.s_axi, channel, skid)
+        for channel in ("b", "r"):
+            _channel(m, engine.s_axi, self.s_axi, channel)
+        for inner, outer in zip(engine.r_axi, self.r_axi):
+            _channel(m, inner, outer, "ar")
+            _channel(m, outer, inner, "r")
+        _channel(m, engine.w_axi, self.w_axi, "aw")
+        m.submodules.w_axi_w = register = Slice(_width(self.w_axi, "w"))
+        _channel(m, engine.w_axi, self.w_axi, "w", register)
+        _channel(m, self.w_axi, engine.w_axi, "b")
+        m.d.comb += [getattr(self, name).eq(getattr(engine, name)) for name in PLAIN]
+        return m
+
+
+def _payload(bus, channel):
+    """All fields of a channel but valid and ready."""
+    names = [n for n in bus.signature.members if n.startswith(channel)]
+    return Cat(getattr(bus, n) for n in names if n not in (f"{channel}valid", f"{channel}ready"))
+
+
+def _width(bus, channel):
+    return len(_payload(bus, channel))
+
+
+def _channel(m, source, target, channel, register=None):
+    """A channel of a bus from ``source`` to ``target``, through a register slice if one is given."""
+    hops = [(_payload(bus, channel), getattr(bus, f"{channel}valid"), getattr(bus, f"{channel}ready")) for bus in (source, target)]
+    if register is not None:
+        hops[1:1] = [(side.payload, side.valid, side.ready) for side in (register.i, register.o)]
+    for (payload, valid, ready), (next_payload, next_valid, next_ready) in zip(hops[::2], hops[1::2]):
+        m.d.comb += [next_payload.eq(payload), next_valid.eq(valid), ready.eq(next_ready)]
+
+
+def port_names(pins):
     """Verilog port name -> signal, in AXI's names."""
     out = {}
-    for i, bus in enumerate(engine.r_axi):
+    for i, bus in enumerate(pins.r_axi):
         out |= _members(f"m{i}_axi", bus)
-    out |= _members("m0_axi", engine.w_axi) | _members("s_axi", engine.s_axi)
-    return out | {n: getattr(engine, n) for n in ("irq", "trace_valid", "trace_event", "trace_tag")}
+    out |= _members("m0_axi", pins.w_axi) | _members("s_axi", pins.s_axi)
+    return {n: getattr(pins, n) for n in ("aclk", "aresetn")} | out | {n: getattr(pins, n) for n in PLAIN}
 
 
 def _members(prefix, bus):
@@ -117,8 +176,8 @@ def _members(prefix, bus):
 def generate(config):
     """Verilog of the engine for ``config``: a dict of file name to text; every distinct module is there once."""
     library = Library()
-    engine = Engine(config)
-    text = rtlil.convert(engine, name=TOP, platform=library, emit_src=False,
-                         ports={name: (signal, None) for name, signal in port_names(engine).items()})
+    pins = Pins(config)
+    text = rtlil.convert(pins, name=TOP, platform=library, emit_src=False,
+                         ports={name: (signal, None) for name, signal in port_names(pins).items()})
     text = to_verilog(library.rtlil() + "\n" + text)
     return {f"{TOP}.v": text}

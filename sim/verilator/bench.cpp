@@ -168,13 +168,13 @@ static std::vector<std::array<uint64_t, 3>> trace;
 static void tick() {
     for (auto &r : reads) r.drive();
     writes.drive();
-    top->clk = 0;
+    top->aclk = 0;
     top->eval();
     for (auto &r : reads) r.sample();
     writes.sample();
     if (top->trace_valid) trace.push_back({now, top->trace_event, top->trace_tag});
     bool aw = top->s_axi_awvalid && top->s_axi_awready, w = top->s_axi_wvalid && top->s_axi_wready, ar = top->s_axi_arvalid && top->s_axi_arready;
-    top->clk = 1;
+    top->aclk = 1;
     top->eval();
     for (auto &r : reads) r.release();
     writes.release();
@@ -185,14 +185,14 @@ static void tick() {
 }
 
 static void reset() {
-    top->rst = 1;
+    top->aresetn = 0;
     top->s_axi_awvalid = top->s_axi_wvalid = top->s_axi_arvalid = 0;
     for (auto &r : reads) r.reset();
     writes.reset();
-    for (int i = 0; i < 4; i++) tick();
+    tick();     // one edge is enough
     for (auto &r : reads) r.reset();
     writes.reset();
-    top->rst = 0;
+    top->aresetn = 1;
 }
 
 static const int PATIENCE = 1000;      // cycles for an answer on AXI4-Lite
@@ -203,7 +203,7 @@ template <class Value> static uint32_t response(const std::string &what, CData &
     uint64_t held = 0;
     for (int i = 0; i < PATIENCE; i++) {
         ready = flows();
-        top->clk = 0;
+        top->aclk = 0;
         top->eval();
         uint64_t offered = (uint64_t)resp << 32 | value();
         if (seen && (!valid || offered != held)) fail("response to a register " + what + " changed while it waited");

@@ -1,7 +1,7 @@
 // Stand-in for the engine that tests the bench: copies CMD_COUNT bursts of four 64-bit beats from offset 0x1000 to 0x2000.
 // CMD_OFFSET selects a defect, so that one build shows that the bench sees each of them.
 module alloy (
-    input clk, input rst,
+    input aclk, input aresetn,
     output m0_axi_arvalid, input m0_axi_arready, output [39:0] m0_axi_araddr, output [3:0] m0_axi_arid, output [7:0] m0_axi_arlen,
     output [2:0] m0_axi_arsize, output [1:0] m0_axi_arburst, output m0_axi_arlock, output [3:0] m0_axi_arcache,
     output [2:0] m0_axi_arprot, output [3:0] m0_axi_arqos,
@@ -36,7 +36,7 @@ module alloy (
     wire read = s_axi_arvalid && !s_axi_rvalid;
     assign s_axi_awready = write, s_axi_wready = write, s_axi_arready = read, s_axi_bresp = 0;
     assign s_axi_rresp = defect == LITE_ERROR ? 2 : 0, s_axi_rdata = value ^ (defect == LITE_DATA && unanswered ? 1 : 0);
-    always @(posedge clk) begin
+    always @(posedge aclk) begin
         unanswered <= s_axi_rvalid && !s_axi_rready;
         if (write) s_axi_bvalid <= 1; else if (s_axi_bready || defect == LITE_DROPPED) s_axi_bvalid <= 0;
         if (read) begin
@@ -49,7 +49,7 @@ module alloy (
                 default: value <= 0;
             endcase
         end else if (s_axi_rready) s_axi_rvalid <= 0;
-        if (rst) begin s_axi_bvalid <= 0; s_axi_rvalid <= 0; end
+        if (!aresetn) begin s_axi_bvalid <= 0; s_axi_rvalid <= 0; end
         if (write)
             case (s_axi_awaddr)
                 12'h1C: base_lo <= s_axi_wdata;
@@ -81,7 +81,7 @@ module alloy (
     wire finished = m0_axi_bvalid && state == B;
     assign trace_valid = finished, trace_event = 2, trace_tag = index[15:0];
 
-    always @(posedge clk) begin
+    always @(posedge aclk) begin
         if (busy) cycles <= cycles + 1;
         if (abort) aborted <= 1;
         if (clear) pending <= 0;
@@ -116,6 +116,6 @@ module alloy (
             end
             default: ;
         endcase
-        if (rst) begin state <= IDLE; busy <= 0; done <= 0; error <= 0; pending <= 0; waited <= 0; aborted <= 0; code <= 0; cycles <= 0; index <= 0; end
+        if (!aresetn) begin state <= IDLE; busy <= 0; done <= 0; error <= 0; pending <= 0; waited <= 0; aborted <= 0; code <= 0; cycles <= 0; index <= 0; end
     end
 endmodule

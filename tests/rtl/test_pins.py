@@ -1,0 +1,160 @@
+"""The pins of the generated Verilog: names, reset, and that no output answers an input within a cycle."""
+
+import json
+from random import Random
+import subprocess
+import sys
+
+from amaranth.back import rtlil
+import pytest
+
+from rtl.share import Library
+from rtl.slices import Skid, Slice
+from rtl.top import Engine, Pins, generate, port_names
+from rtl.verilog import to_verilog
+
+from .axi_models import get, put, simulate, small_config, steady
+
+CONFIGS = {
+    "one port": small_config(portable_dsp=True, ports=1, port_bits=32, pixels=2, ic=3, dsp_filters=2, lut_filters=0),
+    "all options": small_config(portable_dsp=True, ports=2, tables=1, decode_lanes=32, outstanding=1, burst=1),
+}
+REGISTERS = {"$dff", "$dffe", "$sdff", "$sdffe", "$sdffce"}
+FLATTEN = (
+    "from pyosys import libyosys as ys; import sys; d = ys.Design(); "
+    "[ys.run_pass(step, d) for step in ('read_verilog ' + sys.argv[1], 'hierarchy -check -top alloy', "
+    "'proc', 'flatten', 'memory_dff', "
+    "'opt_clean', 'write_json ' + sys.argv[2])]"
+)
+
+
+def flat(text, folder):
+    """The design with module ``alloy`` on top as one module, in Yosys' JSON."""
+    pytest.importorskip("pyosys")
+    (folder / "alloy.v").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", FLATTEN, folder / "alloy.v", folder / "alloy.json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "alloy.json").read_text())["modules"]["alloy"]
+
+
+def drivers(module):
+    """Bit -> (kind of its driver, bits that it depends on within the cycle)."""
+    out = {}
+    for cell in module["cells"].values():
+        pins, kind, direction = cell["connections"], cell["type"], cell["port_directions"]
+        if kind == "$mem_v2":
+            width, bits = int(cell["parameters"]["WIDTH"], 2), int(cell["parameters"]["ABITS"], 2)
+            for n, clocked in enumerate(cell["parameters"]["RD_CLK_ENABLE"][::-1]):
+                address = [] if clocked == "1" else pins["RD_ADDR"][n * bits : (n + 1) * bits]
+                out |= {b: ("memory", address) for b in pins["RD_DATA"][n * width : (n + 1) * width]}
+            continue
+        into = [b for name, bits in pins.items() if direction[name] == "input" for b in bits]
+        driver = ("register", []) if kind in REGISTERS else (kind, into)
+        out |= {b: driver for name, bits in pins.items() if direction[name] == "output" for b in bits}
+    return out
+
+
+def paths(module):
+    """Pairs (output, input) with logic and no register between them."""
+    driven, inputs, out = drivers(module), {}, set()
+    for name, port in module["ports"].items():
+        if port["direction"] == "input":
+            inputs |= dict.fromkeys(port["bits"], name)
+    for name, port in module["ports"].items():
+        todo, seen = [b for b in port["bits"] if port["direction"] == "output"], {"0", "1", "x"}
+        while todo:
+            bit = todo.pop()
+            if bit in inputs:
+                out.add((name, inputs[bit]))
+            elif bit not in seen:
+                seen.add(bit)
+                todo += driven[bit][1]
+    return out
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def netlist(request, tmp_path_factory):
+    return flat(generate(CONFIGS[request.param])["alloy.v"], tmp_path_factory.mktemp("pins"))
+
+
+def test_no_output_answers_an_input_within_a_cycle(netlist):
+    """Kind: a combinational path from an input to an output, as ``arready`` from ``rready``: AXI has none (IHI 0022, A3.2.1)."""
+    assert paths(netlist) == set()
+
+
+def test_axi_outputs_are_registers(netlist):
+    """Kind: logic between the last register and the pin. Outputs that are no register never change."""
+    driven, registers = drivers(netlist), set()
+    for name, port in netlist["ports"].items():
+        if port["direction"] == "output" and "_axi_" in name:
+            kinds = {driven[b][0] for b in port["bits"] if isinstance(b, int)}
+            assert kinds <= {"register"}, (name, kinds)
+            registers |= {name.split("_")[-1]} if kinds else set()
+    assert registers == {
+        "awready",
+        "wready",
+        "arready",
+        "bvalid",
+        "bresp",
+        "rvalid",
+        "rdata",
+        "rresp",
+        "arvalid",
+        "araddr",
+        "arlen",
+        "awvalid",
+        "awaddr",
+        "awlen",
+        "wvalid",
+        "wdata",
+        "wstrb",
+        "wlast",
+    }
+
+
+def test_the_engine_alone_has_a_path(tmp_path):
+    """The check above finds what it is for: it is there without the register slices."""
+    library = Library()
+    text = rtlil.convert(Engine(CONFIGS["one port"]), name="alloy", platform=library, emit_src=False)
+    found = paths(flat(to_verilog(library.rtlil() + "\n" + text), tmp_path))
+    assert ("s_axi__arready", "s_axi__rready") in found
+
+
+def test_clock_and_reset():
+    """Kind: names that no document has. One clock, one reset, named as AXI names them."""
+    pins = Pins(CONFIGS["one port"])
+    pins._MustUse__silence = True
+    names = set(port_names(pins))
+    assert names >= {"aclk", "aresetn", "irq"} and not names & {"clk", "rst"}
+    text = generate(CONFIGS["one port"])["alloy.v"]
+    head = text[text.index("module alloy(") :].split(";")[0]
+    assert {n.strip() for n in head[head.index("(") + 1 : head.index(")")].split(",")} == names
+
+
+@pytest.mark.parametrize("register", [Skid, Slice])
+def test_slices_keep_order_and_pace(register):
+    """A payload in each cycle when nobody waits; nothing lost or repeated when both sides do."""
+    part, rng, got = register(8), Random(1), []
+
+    async def send(ctx):
+        for n in range(40):
+            await put(ctx, part.i, n)
+        for n in range(40, 240):
+            await put(ctx, part.i, n, rng, 0.5)
+
+    async def take(ctx):
+        ctx.set(part.o.ready, 1)
+        cycles = 0
+        while len(got) < 40:
+            _, _, valid, payload = await ctx.tick().sample(part.o.valid, part.o.payload)
+            got.extend([payload] * valid)
+            cycles += 1
+        assert cycles <= 41
+        ctx.set(part.o.ready, 0)
+        while len(got) < 240:
+            got.append(await get(ctx, part.o, rng, 0.5))
+
+    simulate({"part": part}, send, take, background=[steady(part.o)])
+    assert got == list(range(240))

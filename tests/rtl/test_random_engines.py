@@ -1,0 +1,161 @@
+"""Engines of random legal configurations, each of which runs a program bit for bit in Amaranth's simulator.
+
+Kind: hardware that was elaborated at a few points only. Every field is drawn, its ends among the values.
+"""
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from compiler import compile
+from rtl.top import Engine
+from sim import golden
+from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
+from spec.errors import AlloyError
+from spec.network import Conv
+from spec.numerics import Scheme
+from tests.networks import random_network
+
+from .axi_models import AxiMemory, simulate
+from .test_engine import BASE, read, write
+
+# What must be among them, whatever is drawn for the other fields.
+CASES = [
+    dict(burst=1, outstanding=2, port_bits=64),
+    dict(burst=1, outstanding=1, port_bits=32),
+    dict(burst=1, outstanding=2, port_bits=32, ports=1),
+    dict(burst=2, outstanding=1),
+    dict(ports=8, port_bits=32),
+    dict(ports=8, port_bits=64, burst=1, outstanding=1),
+    dict(ports=5, port_bits=32),
+    dict(ports=3, port_bits=32, burst=1, outstanding=2),
+    dict(dsp_filters=4, lut_filters=0),
+    dict(dsp_filters=0, lut_filters=3),
+    dict(dsp_filters=0, lut_filters=1, lut_form="product_lookup", ic=1),
+    dict(dsp_device="mult18"),
+    dict(dsp_device="dsp48e1", dsp_filters=2),
+    dict(dsp_device="mult18", ic=5, burst=1),
+    dict(queue_depth=1, burst=1, outstanding=2),
+    dict(queue_depth=1, port_bits=128),
+    dict(port_bits=256),
+    dict(port_bits=256, burst=256, outstanding=64),
+    dict(pixels=2, ic=7),
+    dict(pixels=6, ic=3),
+    dict(addr_bits=64, port_bits=32),
+    dict(decode_lanes=True, burst=1),
+    dict(tables=0, act_digit_bits=8),
+]
+
+
+def draw(seed, **fixed):
+    """A legal configuration that is small enough for Amaranth's simulator."""
+    rng = Random(seed)
+    dsp, lut = rng.choice([(2, 1), (2, 0), (4, 2), (0, 2), (2, 3)])
+    values = (
+        dict(
+            name=f"random{seed}",
+            ic=rng.choice((1, 2, 3, 4, 5)),
+            pixels=rng.choice((2, 4, 6)),
+            dsp_filters=dsp,
+            lut_filters=lut,
+            act_digit_bits=rng.choice((4, 5, 6)),
+            acc_width=rng.choice((22, 24, 27)),
+            dsp_device=rng.choice(DSP_DEVICES),
+            portable_dsp=True,
+            lut_form=rng.choice(LUT_FORMS),
+            act_depth=rng.choice((64, 96, 200)),
+            weight_depth=rng.choice((24, 33, 64)),
+            param_depth=rng.choice((2, 3, 5)),
+            tap_depth=rng.choice((9, 18, 20)),
+            tables=rng.choice((0, 1, 2)),
+            ports=rng.choice((1, 2, 3, 4)),
+            port_bits=rng.choice((32, 64, 128)),
+            addr_bits=rng.choice((32, 40, 64)),
+            burst=rng.choice((1, 2, 4, 16)),
+            outstanding=rng.choice((1, 2, 3, 8)),
+            queue_depth=rng.choice((1, 2, 3, 16)),
+        )
+        | fixed
+    )
+    decodes = values.pop("decode_lanes", False)
+    config = EngineConfig(**values)
+    return replace(config, decode_lanes=config.wide_bytes) if decodes else config
+
+
+def program_for(config, seed):
+    """Network, program and codes: the shortest of a few random ones that the configuration can run."""
+    schemes = (
+        [Scheme.FIXED8, Scheme.FIXED4]
+        if config.dsp_filters and not config.lut_filters
+        else [Scheme.POT4]
+        if not config.dsp_filters
+        else [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]
+    )
+    found = []
+    for attempt in range(100):
+        rng = np.random.default_rng([seed, attempt])
+        network = random_network(rng, schemes=schemes, layers=2, max_size=4, max_channels=4)
+        try:
+            program = compile(network, config, keep="all")
+        except AlloyError:
+            continue
+        if sum(isinstance(node, Conv) for node in network.nodes) > 1:
+            found.append(
+                (
+                    len(program.image),
+                    attempt,
+                    network,
+                    program,
+                    rng.integers(0, 256, (1, *network.tensors["image"].shape)),
+                )
+            )
+        if len(found) == 6:
+            break
+    return min(found)[2:]
+
+
+def check(config, seed):
+    network, program, codes = program_for(config, seed)
+    rng = Random(seed)
+    memory = AxiMemory(
+        size=BASE + program.window_size, seed=seed, stall=rng.choice((0.0, 0.2, 0.4)), latency=rng.choice((1, 15))
+    )
+    memory.bytes[BASE : BASE + len(program.image)] = program.image
+    packed = program.pack_input(codes[0])
+    memory.bytes[BASE + program.input.offset : BASE + program.input.offset + len(packed)] = packed
+    engine, status = Engine(config), []
+
+    async def host(ctx):
+        for name, value in (
+            ("BASE_LO", BASE),
+            ("SIZE", program.window_size),
+            ("CMD_OFFSET", program.command_offset),
+            ("CMD_COUNT", program.command_count),
+            ("WATCHDOG", 2000),
+            ("IRQ_ENABLE", 3),
+            ("CTRL", 1),
+        ):
+            await write(ctx, engine.s_axi, name, value)
+        await ctx.tick().until(engine.irq)
+        status.append(await read(ctx, engine.s_axi, "STATUS"))
+
+    background = [memory.read_slave(bus) for bus in engine.r_axi] + [memory.write_slave(engine.w_axi)]
+    simulate({"engine": engine}, host, background=background, limit=100_000)
+    assert status[0] & 0xFFFF == 2, hex(status[0])
+    expected = golden.run(network, codes)
+    for name, region in program.outputs.items():
+        start = BASE + region.offset
+        assert (program.unpack(name, bytes(memory.bytes[start : start + region.size])) == expected[name][0]).all(), name
+
+
+@pytest.mark.parametrize("seed", range(len(CASES)))
+def test_engine(seed):
+    check(draw(seed, **CASES[seed]), seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 220))
+def test_more_engines(seed):
+    check(draw(seed, decode_lanes=seed % 4 == 0), seed)
