@@ -146,7 +146,7 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
     for number, names in enumerate(classes):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
         # A few channels beyond all others (a dead one of a huge bias) must not make all others look alike.
-        largest = torch.minimum(reach.max(), reach.median() / SMALLEST) if reach.median() > 0 else reach.max()
+        largest = torch.minimum(reach.max(), reach.median() / SMALLEST ** 0.5) if reach.median() > 0 else reach.max()
         full = torch.where(reach > 0, reach / largest.clamp_min(1e-30), torch.ones_like(reach)).clamp(SMALLEST, 1 / SMALLEST)
         low, high = torch.stack([ends[name] for name in names]).unbind(1)
         turned = (-low.amin(0) > high.amax(0)) & linear.issuperset(names)

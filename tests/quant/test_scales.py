@@ -341,3 +341,18 @@ def test_calibrating_again_keeps_signed_tensors_signed():
     net.zeros |= {name: 0 for name in net.signed}
     reconstruct(net, images)
     assert all(net.zeros[name] > 0 for name in net.signed)
+
+
+def test_a_dead_channel_does_not_make_the_others_look_alike():
+    """Beside a bias of -1e8 every other range is next to nothing; they are evened as if it were not there."""
+    x, ratios = torch.from_numpy(photographs(40)).float() / 255, []
+    for dead in (-10.0, -1e8):
+        model = Residual(dead)
+        for module in (model.b, model.d):
+            module.weight.data *= torch.logspace(-1, 1, 16)[:, None, None, None]
+        graph = trace(model, (3, 6, 6))
+        index = [layer.name for layer in graph.layers].index("b")
+        scale = (graph.layers[index].weight / equalize(graph, x).layers[index].weight).abs().amax((1, 2, 3))
+        others = torch.arange(16) > 4
+        ratios.append(scale[others] / scale[others].max())
+    assert torch.allclose(*ratios, rtol=0.1) and ratios[0].min() < 0.3
