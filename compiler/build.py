@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from spec.commands import COMMAND_BYTES, Opcode, pack
+from spec.commands import COMMAND_BYTES, VERSION, Opcode, pack
 
 from .allocate import allocate
 from .emit import Emitter
@@ -54,9 +54,8 @@ def compile(network, config, *, keep=()):
             strip = step.strips[0]
             emitter.store(step.op.output, strip.output, (0, step.op.output.height), (0, step.op.output.width), tag=step.op.tag)
 
-    commands = emitter.commands
-    counts = Counter(fields["tag"] for _, fields in commands)
-    commands.append((Opcode.END, {}))
+    counts = Counter(fields["tag"] for _, fields in emitter.commands)
+    commands = [(Opcode.START, {"digest": int(config.digest, 16), "version": VERSION}), *emitter.commands, (Opcode.END, {})]
     start = -(-len(commands) * COMMAND_BYTES // PAGE) * PAGE        # image behind the commands
     at = -(-(start + len(emitter.image)) // PAGE) * PAGE
     places = {}
@@ -74,6 +73,6 @@ def compile(network, config, *, keep=()):
     moved = {v: Region(**{**vars(r), "offset": places[v]}) for v, r in regions.items()}
     layers = tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts[tag])
                    for tag, node in enumerate(network.nodes))
-    return Program(digest=config.digest, image=image, command_offset=0, command_count=len(records), window_size=at,
+    return Program(image=image, command_offset=0, command_count=len(records), window_size=at,
                    input=moved[graph.input], fold=graph.fold, output=graph.output.name,
                    outputs={v.name: moved[v] for v in kept}, layers=layers)

@@ -72,7 +72,7 @@ class _Engine:
                 self.port[0] = max(self.port[0], self.fetched + (self.latency if index else 0)) + COMMAND_BYTES / self.rate
                 self.arrivals.append(self.port[0])
             self.fetched = max(self.fetched + 1, self.arrivals[index])
-            if cmd["opcode"] == Opcode.END:
+            if cmd["opcode"] not in QUEUES:
                 continue
             queue = QUEUES[cmd["opcode"]]
             left = self.entered[queue]
@@ -157,7 +157,7 @@ class _Engine:
             self.feeder_end = start + cmd["tiles"] * steps
             self.feeder_log.append((start, self.feeder_end, "busy"))
             self._give(cmd["feed"], self.feeder_end + t.pipeline + hops + rows)
-            self.post_free = max(self.post_free, taken + 2) + t.flush
+            self.post_free = max(self.post_free, self.feeder_end) + t.flush
             return
         pixel = cmd["start_y"] * cmd["pitch"] + cmd["start_x"]
         npix = rows if cmd["wide"] else c.pixels
@@ -194,6 +194,7 @@ def model(program, config, *, bytes_per_cycle=None, latency=40, timing=None):
     -------
     list of :class:`LayerCycles`, one for each layer of the network in order of completion.
     """
+    program.runs_on(config)
     engine = _Engine(config, bytes_per_cycle or config.port_bytes, latency, timing or Timing())
     engine.run(program.commands)
     ends = {}

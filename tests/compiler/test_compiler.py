@@ -143,7 +143,7 @@ def test_program_file(tmp_path):
 
 def test_disassembly_lists_every_command():
     program = compile(small([[1, 2, 3]]), CONFIG)
-    lines = disassemble(program.commands)
+    lines = disassemble(program)
     assert len(lines) == program.command_count and "CONV" in "".join(lines) and "END" in lines[-1]
 
 
