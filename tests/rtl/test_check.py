@@ -95,7 +95,7 @@ BROKEN = {
 def test_every_rule_refuses():
     """Kind: a command that looks legal and holds the engine, or makes it do something else in silence."""
     config = small_config()
-    commands = [(False, whole(*BROKEN[rule][:1], **BROKEN[rule][1])) for rule in RULES]
+    commands = [(False, whole(opcode, **values)) for opcode, values in map(BROKEN.get, RULES)]
     assert [refuse(fields, config, SIZE) for _, fields in commands] == [(Error.FIELD, rule) for rule in RULES]
     assert verdicts(config, commands) == [Error.FIELD] * len(RULES)
 
