@@ -71,7 +71,8 @@ def compile(network, config, *, keep=()):
         records.append(pack(opcode, **fields))
     image = b"".join(records).ljust(start, b"\0") + bytes(emitter.image)
     moved = {v: Region(**{**vars(r), "offset": places[v]}) for v, r in regions.items()}
-    layers = tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts[tag])
+    work = {step.op.output.name: emitter.work(step) for step in steps}
+    layers = tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts[tag], **work[node.output])
                    for tag, node in enumerate(network.nodes))
     return Program(image=image, command_offset=0, command_count=len(records), window_size=at,
                    input=moved[graph.input], fold=graph.fold, output=graph.output.name,

@@ -57,12 +57,29 @@ class Region:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of the network as it was compiled."""
+    """One layer of the network as it was compiled, and where the engine computes each value of its output.
+
+    Attributes
+    ----------
+    slots : (filter tile, slot) of each output channel, the first slot of a pair; (channel group, lane) for a pool.
+    strips : (first row, end row, first column, end column, pitch) of the parts of the output that the engine works on one after the other.
+    pixels : of a tile; tiles count along the rows of a strip, which are ``pitch`` pixels apart.
+    """
     tag: int
     name: str
     output: str
     macs: int
     commands: int
+    slots: tuple
+    strips: tuple
+    pixels: int
+
+    def place(self, channel, row, column):
+        """Of one value: filter tile and slot, strip and pixel tile in it."""
+        for number, (y0, y1, x0, x1, pitch) in enumerate(self.strips):
+            if y0 <= row < y1 and x0 <= column < x1:
+                return *self.slots[channel], number, ((row - y0) * pitch + column - x0) // self.pixels
+        raise AlloyError(f"layer {self.name} has no value at row {row}, column {column}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +163,7 @@ class Program:
             return cls(image=image, **{
                 **meta, "input": _region(meta["input"]), "outputs": {n: _region(r) for n, r in meta["outputs"].items()},
                 "fold": Fold(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["fold"].items()}),
-                "layers": tuple(Layer(**x) for x in meta["layers"])})
+                "layers": tuple(Layer(**x | {n: tuple(map(tuple, x[n])) for n in ("slots", "strips")}) for x in meta["layers"])})
         except FileNotFoundError:
             raise AlloyError(f"there is no program file {path}") from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:

@@ -110,7 +110,7 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
             if not same:
                 wrong.add(name)
         if difference is None and wrong:
-            difference = f"image {index}: {first_difference(whole, config, {n: expected[n][index] for n in got}, got)}"
+            difference = f"image {index}: {first_difference(whole, {n: expected[n][index] for n in got}, got)}"
         outputs.append(got[network.output])
     say("RTL, for cycles")
     timed = engine.run(fast, images[:1], **options)

@@ -61,7 +61,7 @@ def check(engine, seed, **options):
     for index, one in enumerate(result.runs):
         assert one.done and not one.hung and one.code == 0
         got = {name: program.unpack(name, data) for name, data in zip(program.outputs, one.regions)}
-        assert first_difference(program, engine[0], {n: expected[n][index] for n in got}, got) is None
+        assert first_difference(program, {n: expected[n][index] for n in got}, got) is None
     return 1
 
 
@@ -136,7 +136,7 @@ def test_flipped_weight_bit_is_seen(engines):
         image[load["dram"]] ^= 1 << bit
         result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes)
         got = {n: program.unpack(n, d) for n, d in zip(program.outputs, result.runs[0].regions)}
-        seen |= first_difference(program, config, {n: expected[n][0] for n in got}, got) is not None
+        seen |= first_difference(program, {n: expected[n][0] for n in got}, got) is not None
     assert seen
 
 
