@@ -275,6 +275,51 @@ def test_end_without_its_semaphores():
     Bench([pack(Opcode.LOAD_TAPS, count=1, post=2), pack(Opcode.END, wait=2, tag=6)]).check((1, 0, 0, 0))
 
 
+@pytest.mark.parametrize("opcode, values", [(Opcode.LOAD_TAPS, dict(count=1)), (Opcode.CONV, CONV), (Opcode.STORE_ACT, ACT)])
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_a_semaphore_that_nothing_gives(opcode, values, count):
+    """Kind: a wait for what never comes. It ends without a watchdog, when nothing is left that could give it: also behind a full queue."""
+    program = [pack(Opcode.CONV, tag=1, post=2, **CONV)] + [pack(opcode, tag=20 + n, wait=3, **values) for n in range(count)]
+    Bench([*program, pack(Opcode.END, tag=99)], delay=60).check((0, 1, Error.SEMAPHORE, 20))
+    late = pack(Opcode.LOAD_TAPS, tag=50, count=1, post=1)
+    if opcode != Opcode.LOAD_TAPS and count == 1:
+        Bench([*program, late, pack(Opcode.END, tag=99)], delay=60).check((1, 0, 0, 0))
+
+
+def test_registers_count_at_start():
+    """Kind: a register that is live while a program runs."""
+    bench, rng = Bench(chain(8), seed=2), Random(1)
+
+    async def body(ctx):
+        d, d_inputs = bench.dut, ("base", "size", "cmd_offset", "cmd_count", "watchdog")
+        ctx.set(d.start, 1)
+        await ctx.tick()
+        for _ in range(3000):
+            for name in d_inputs:
+                ctx.set(getattr(d, name), rng.choice((0, 1, rng.getrandbits(32))))
+            ctx.set(d.start, rng.randrange(2))
+            if not ctx.get(d.busy):
+                break
+            assert ctx.get(d.window) == BASE
+            await ctx.tick()
+        assert ctx.get(d.done) and ctx.get(d.commands) == bench.count
+        assert all(BASE + AT <= at < BASE + AT + 128 * bench.count for at, _ in bench.dram.reads)
+    bench.run(body)
+
+
+def test_a_program_of_another_configuration():
+    """Kind: a program of another configuration runs. It stops before a unit sees a command; so does what has no START at all."""
+    bench = Bench(chain(2))
+    good, other = start(bench.config), start(small_config(act_depth=65))
+
+    async def body(ctx):
+        for first in (other, END, b"\0" * 128, good[:8] + bytes(120), good[:4] + b"\1" + good[5:]):
+            bench.write(chain(2), first)
+            expected = (1, 0, 0, 0) if first[4:8] == b"\1\0\0\xa1" else (0, 1, Error.PROGRAM, 0)
+            assert await bench.start(ctx) == expected and bool(bench.log) == bool(expected[0]), first
+    bench.run(body)
+
+
 def test_fetch_error():
     bench = Bench(chain(4))
     bench.dram.bad = {BASE + AT + 5 * 128}

@@ -1,5 +1,6 @@
 """The whole engine in Amaranth's simulator: programs from DRAM, through AXI, with pauses on every channel."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from compiler import compile
 from rtl.top import Engine
 from sim import command_model, golden
-from spec.commands import FIELDS, Error
+from spec.commands import FIELDS, Error, Opcode, pack, unpack
 from spec.config import EngineConfig
-from spec.numerics import Scheme
+from spec.network import Conv, Network, Pool, Tensor
+from spec.numerics import Scheme, levels
 from spec.registers import REGISTERS
 from tests.networks import random_network
 
@@ -56,7 +58,7 @@ class Bench:
         self.program = compile(self.network, config, keep="all")
         self.memory = AxiMemory(size=BASE + self.program.window_size, seed=seed, stall=0.2)
         self.fill(self.program.image)
-        self.engine, self.config = Engine(CONFIG), config
+        self.config, self.engine = config, None
 
     def fill(self, image):
         packed, at = self.program.pack_input(self.codes[0]), BASE + self.program.input.offset
@@ -76,7 +78,8 @@ class Bench:
         await ctx.tick().until(self.engine.irq)
         return await read(ctx, self.engine.s_axi, "STATUS")
 
-    def simulate(self, host, limit=60_000):
+    def simulate(self, host, hardware=CONFIG, limit=60_000):
+        self.engine = Engine(hardware)
         background = [self.memory.read_slave(bus) for bus in self.engine.r_axi] + [self.memory.write_slave(self.engine.w_axi)]
         simulate({"engine": self.engine}, host, background=background, limit=limit)
 
@@ -164,7 +167,7 @@ def test_a_program_of_another_configuration_does_not_run():
 
 
 def test_watchdog_works_without_being_set():
-    """Kind: a reset value that means never. A bus that dies under a program stops it when the reset value has passed."""
+    """Kind: a reset value that means never. A host that sets none has a limit, far above what any command needs."""
     bench, status = Bench(1, [Scheme.FIXED4]), []
     limit, = (r.init for r in REGISTERS if r.name == "WATCHDOG")
     assert 1_000_000 <= limit < 1 << 32
@@ -176,3 +179,46 @@ def test_watchdog_works_without_being_set():
 
     bench.simulate(host)
     assert status == [2] and bench.right()
+
+
+def part_and_pool():
+    """Sums of a part, a long one, and a pool of the same memory behind it: a program cut out of a compiled one, and its configuration."""
+    config = EngineConfig.from_dict(CONFIG.to_dict() | {"weight_depth": 60, "tap_depth": 128})
+    weight = np.random.default_rng(1).choice(levels(Scheme.FIXED4), (1, 2, 11, 11)).astype(np.int16)
+    shapes = {"image": (2, 11, 11), "a": (1, 1, 1), "out": (2, 10, 10)}
+    tensors = {n: Tensor(name=n, channels=c, height=h, width=w, bits=5) for n, (c, h, w) in shapes.items()}
+    nodes = [Conv(name="a", input="image", output="a", weight=weight, scheme=np.full(1, Scheme.FIXED4, np.uint8), mult=np.full(1, 9, np.int32),
+                  bias=np.zeros(1, np.int64), shift=12, lo=0, hi=31),
+             Pool(name="out", input="image", output="out", op="max", kernel=(2, 2), stride=(1, 1), padding=(0, 0), mult=1, shift=1, lo=0, hi=31)]
+    network = Network(name="part", input="image", output="out", tensors=tensors, nodes=nodes)
+    program, kept = compile(network, config), []
+    for command in map(unpack, program.commands):
+        first = not any((c["opcode"], c["tag"]) == (command["opcode"], command["tag"]) for c in kept)
+        if first and command["opcode"] != Opcode.LOAD_PARAMS:
+            kept.append(command | {"wait": 0, "post": 0, "feed": 0})
+    kept.sort(key=lambda c: (c["opcode"] != Opcode.START, not c["opcode"].name.startswith("LOAD"), c["opcode"] == Opcode.END,
+                             c["opcode"] == Opcode.STORE_ACT, c["tag"]))
+    names = [c["opcode"].name for c in kept]
+    assert names[-4:] == ["CONV", "POOL", "STORE_ACT", "END"] and not kept[-4]["acc_last"] and kept[-4]["taps"] == 60
+    kept[-5]["post"] = kept[-4]["wait"] = 1         # the last load
+    kept[-3]["post"] = kept[-2]["wait"] = 2
+    records = b"".join(pack(**c) for c in kept)
+    return network, config, replace(program, image=records + program.image[len(records):], command_count=len(kept))
+
+
+def test_a_pool_waits_for_sums_of_a_part():
+    """Kind: two units that read one memory at once. Nothing is written of a part, so nothing told the pool that it was still being fed."""
+    network, config, program = part_and_pool()
+    bench, status = Bench(1, [Scheme.FIXED4]), []
+    bench.network, bench.program = network, program
+    bench.codes = np.random.default_rng(2).integers(0, 32, (1, 2, 11, 11))
+    bench.memory = AxiMemory(size=BASE + program.window_size, seed=1, stall=0)
+    bench.fill(program.image)
+
+    async def host(ctx):
+        await bench.start(ctx)
+        status.append(await bench.finish(ctx))
+
+    bench.simulate(host, config)
+    assert status == [2] and bench.right()
+    assert (command_model.run(program, config, bench.codes[0])["out"] == bench.tensor("out")).all()
