@@ -18,7 +18,8 @@ class Check(wiring.Component):
 
     The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches only by its steps,
     and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
-    Latency: 5 to 38 cycles; 5 to 21 for commands that are no region of activations.
+    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a region of
+    activations.
 
     Members
     -------
@@ -43,11 +44,11 @@ class Check(wiring.Component):
         m.submodules.region = region = SerialMultiplier(16, 32)
         m.submodules.inner = inner = SerialMultiplier(16, 16)
         conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
-        area = pool | (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
-        first, summing = Signal(init=1), Signal()
-        m.d.comb += [   # the bytes of the rows, then the words of the region
-            region.x.eq(Mux(summing, Mux(area, cmd.rows, 0), cmd.rows - 1)), region.y.eq(Mux(summing, inner.product, cmd.stride)),
-            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, cmd.out_groups))), inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
+        acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
+        first, summing, area = Signal(init=1), Signal(), acts | pool
+        m.d.comb += [   # the bytes of the rows, then the words of the region; a factor of 0 takes no time
+            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)), region.y.eq(Mux(summing, inner.product, cmd.stride)),
+            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))), inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
             self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
         unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
         right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == int(c.digest, 16)) & (cmd.version == VERSION))

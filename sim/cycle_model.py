@@ -19,7 +19,8 @@ FETCH_AHEAD = 16    # commands that are fetched before they can go to a queue
 @dataclass(frozen=True)
 class Timing:
     """Overheads in cycles."""
-    fetch: int = 14             # from a command's data to its queue
+    fetch: int = 7              # from a command's data to the check
+    check: int = 7              # of a command, besides one cycle for each bit of what is multiplied
     token: int = 3              # from a semaphore's post to the start of what waits
     request: int = 6            # from a load command to its first request
     landed: int = 6             # from the last beat to the semaphore
@@ -71,15 +72,16 @@ class _Engine:
             while len(self.arrivals) < min(len(records), index + FETCH_AHEAD):
                 self.port[0] = max(self.port[0], self.fetched + (self.latency if index else 0)) + COMMAND_BYTES / self.rate
                 self.arrivals.append(self.port[0])
-            self.fetched = max(self.fetched + 1, self.arrivals[index])
+            # A command is put together when the one before it has passed the check.
+            together = max(self.fetched + COMMAND_BYTES // self.c.port_bytes, self.arrivals[index] + self.t.fetch)
+            self.fetched = together + self._check(cmd)
             if cmd["opcode"] not in QUEUES:
                 continue
             queue = QUEUES[cmd["opcode"]]
             left = self.entered[queue]
             if len(left) > self.c.queue_depth:      # the queue is full until an older command has gone
                 self.fetched = max(self.fetched, left[-self.c.queue_depth - 1])
-            arrived = self.fetched + self.t.fetch
-            ready, cause = arrived, "commands"
+            ready, cause = self.fetched, "commands"
             for s in range(SEMAPHORES):
                 if cmd["wait"] >> s & 1:
                     at = self.tokens[s][self.taken[s]] + self.t.token
@@ -88,6 +90,11 @@ class _Engine:
                         ready, cause = at, "weights" if s == 0 else "dependency"
             ready = max(ready, left[-1] + 1 if left else 0)
             getattr(self, "_" + queue)(cmd, ready, cause)
+
+    def _check(self, cmd):
+        """Cycles of the check (:mod:`rtl.check`): its multipliers take one for each bit."""
+        factors = {Opcode.CONV: ("depth",), Opcode.POOL: ("groups", "rows"), Opcode.LOAD_ACT: ("rows", "rows"), Opcode.STORE_ACT: ("rows", "rows")}
+        return self.t.check + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
 
     def _give(self, mask, time):
         for s in range(SEMAPHORES):
