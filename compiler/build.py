@@ -55,20 +55,15 @@ def compile(network, config, *, keep=()):
             emitter.store(step.op.output, strip.output, (0, step.op.output.height), (0, step.op.output.width), tag=step.op.tag)
 
     counts = Counter(fields["tag"] for _, fields in emitter.commands)
-    commands = [(Opcode.START, {"digest": int(config.digest, 16), "version": VERSION}), *emitter.commands, (Opcode.END, {})]
+    begin = {"digest": int(config.digest, 16), "version": VERSION}
+    commands = [(Opcode.START, begin), *emitter.commands, (Opcode.END, {})]
     start = -(-len(commands) * COMMAND_BYTES // PAGE) * PAGE        # image behind the commands
     at = -(-(start + len(emitter.image)) // PAGE) * PAGE
     places = {}
     for value, area in regions.items():
         places[value] = at
         at += -(-area.size // PAGE) * PAGE
-    records = []
-    for opcode, fields in commands:
-        fields = dict(fields)
-        value = fields.pop("value", None)
-        if "dram" in fields:
-            fields["dram"] += start if value is None else places[value]
-        records.append(pack(opcode, **fields))
+    records = [_packed(opcode, fields, start, places) for opcode, fields in commands]
     image = b"".join(records).ljust(start, b"\0") + bytes(emitter.image)
     moved = {v: Region(**{**vars(r), "offset": places[v]}) for v, r in regions.items()}
     work = {step.op.output.name: emitter.work(step) for step in steps}
@@ -77,3 +72,12 @@ def compile(network, config, *, keep=()):
     return Program(image=image, command_offset=0, command_count=len(records), window_size=at,
                    input=moved[graph.input], fold=graph.fold, output=graph.output.name,
                    outputs={v.name: moved[v] for v in kept}, layers=layers)
+
+
+def _packed(opcode, fields, start, places):
+    """One command; DRAM addresses are those in the image, which begins at ``start``, or in the region of a value."""
+    fields = dict(fields)
+    value = fields.pop("value", None)
+    if "dram" in fields:
+        fields["dram"] += start if value is None else places[value]
+    return pack(opcode, **fields)

@@ -4,8 +4,8 @@ from spec.commands import SEMAPHORES, unpack
 
 __all__ = ["disassemble"]
 
-SHOWN = ("version", "dram", "stride", "dst", "count", "rows", "cols", "tap_base", "taps", "groups", "depth", "tiles", "in_base", "weight_base", "param_base",
-         "pitch", "start_y", "start_x", "shift", "lo", "hi", "res_mult", "zero")
+SHOWN = ("version", "dram", "stride", "dst", "count", "rows", "cols", "tap_base", "taps", "groups", "depth", "tiles",
+         "in_base", "weight_base", "param_base", "pitch", "start_y", "start_x", "shift", "lo", "hi", "res_mult", "zero")
 FLAGS = ("wide", "half", "acc_first", "acc_last", "residual", "straddle")
 
 

@@ -117,7 +117,7 @@ class Emitter:
     def work(self, step):
         """``slots``, ``strips`` and ``pixels`` of a step, as :class:`compiler.program.Layer` has them."""
         op, conv = step.op, step.op.kind == "conv"
-        slots = [(position // self.config.ic, position % self.config.ic) for position in np.argsort(op.output.order).tolist()]
+        slots = [divmod(position, self.config.ic) for position in np.argsort(op.output.order).tolist()]
         if conv:
             for number, (tile, *_) in enumerate(self._tiles[op][1]):
                 for channel, slot, _ in tile.members:

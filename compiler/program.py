@@ -62,7 +62,8 @@ class Layer:
     Attributes
     ----------
     slots : (filter tile, slot) of each output channel, the first slot of a pair; (channel group, lane) for a pool.
-    strips : (first row, end row, first column, end column, pitch) of the parts of the output that the engine works on one after the other.
+    strips : (first row, end row, first column, end column, pitch) of the parts of the output that the engine works on one
+        after the other.
     pixels : of a tile; tiles count along the rows of a strip, which are ``pitch`` pixels apart.
     """
     tag: int
@@ -112,7 +113,8 @@ class Program:
         except AlloyError:
             fields = {}
         if fields.get("opcode") != Opcode.START:
-            raise AlloyError("the program does not begin with START: it is damaged or older than this, compile the network again")
+            raise AlloyError("the program does not begin with START: it is damaged or older than this, compile the "
+                             "network again")
         return fields
 
     @property
@@ -123,13 +125,15 @@ class Program:
     def readable(self):
         """Raise :class:`AlloyError` if the commands are of another version."""
         if self.start["version"] != VERSION:
-            raise AlloyError(f"the program has version {self.start['version']} of the commands, this is version {VERSION}: compile the network again")
+            raise AlloyError(f"the program has version {self.start['version']} of the commands, this is version {VERSION}: "
+                             "compile the network again")
 
     def runs_on(self, config):
         """Raise :class:`AlloyError` if an engine of ``config`` would refuse the program."""
         self.readable()
         if self.digest != config.digest:
-            raise AlloyError(f"the program was compiled for configuration {self.digest}, this one is {config.digest}: compile it again for this one")
+            raise AlloyError(f"the program was compiled for configuration {self.digest}, this one is {config.digest}: "
+                             "compile it again for this one")
 
     def pack_input(self, codes):
         """Image codes (C, H, W) to the bytes of the input region."""
@@ -163,7 +167,7 @@ class Program:
             return cls(image=image, **{
                 **meta, "input": _region(meta["input"]), "outputs": {n: _region(r) for n, r in meta["outputs"].items()},
                 "fold": Fold(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["fold"].items()}),
-                "layers": tuple(Layer(**x | {n: tuple(map(tuple, x[n])) for n in ("slots", "strips")}) for x in meta["layers"])})
+                "layers": tuple(_layer(x) for x in meta["layers"])})
         except FileNotFoundError:
             raise AlloyError(f"there is no program file {path}") from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -172,3 +176,7 @@ class Program:
 
 def _region(values):
     return Region(**{**values, "order": tuple(values["order"])})
+
+
+def _layer(values):
+    return Layer(**values | {name: tuple(map(tuple, values[name])) for name in ("slots", "strips")})

@@ -16,10 +16,10 @@ __all__ = ["Check"]
 class Check(wiring.Component):
     """Passes commands on that this configuration can run; stops at the first other one.
 
-    The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches only by its steps,
-    and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
-    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a region of
-    activations.
+    The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches only
+    by its steps, and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
+    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a region
+    of activations.
 
     Members
     -------
@@ -47,11 +47,14 @@ class Check(wiring.Component):
         acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
         first, summing, area = Signal(init=1), Signal(), acts | pool
         m.d.comb += [   # the bytes of the rows, then the words of the region; a factor of 0 takes no time
-            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)), region.y.eq(Mux(summing, inner.product, cmd.stride)),
-            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))), inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
+            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)),
+            region.y.eq(Mux(summing, inner.product, cmd.stride)),
+            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
+            inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
             self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
         unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
-        right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == int(c.digest, 16)) & (cmd.version == VERSION))
+        right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == int(c.digest, 16))
+                 & (cmd.version == VERSION))
 
         with m.FSM(name="check"):
             with m.State("IDLE"):
@@ -138,7 +141,8 @@ class Check(wiring.Component):
             Opcode.STORE_ACT: address | stride | area | out,
             # Sums of a part (acc_last is 0) have no output yet.
             Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.in_base >= c.act_depth)
-            | (cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1)) | (cmd.start_x >= cmd.pitch)
+            | (cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1))
+            | (cmd.start_x >= cmd.pitch)
             | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots)
                                | (cmd.table > c.tables) | (cmd.shift > 63) | (cmd.lo > cmd.hi))),
             Opcode.POOL: area | taps | out | res}

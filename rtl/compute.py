@@ -24,8 +24,8 @@ class Compute(wiring.Component):
 
     A CONV goes to the feeder and to the post queue, a POOL to the post queue alone. The feeder may run ahead, but does not
     start on a memory that queued post or pool commands still gather from (``blocked``); a command is taken only
-    while the feeder holds no waiting one, and none has its residual in the memory of its input, so whatever it waits for is older than
-    itself. A pool starts when every convolution before it has been fed.
+    while the feeder holds no waiting one, and none has its residual in the memory of its input, so whatever it waits for is
+    older than itself. A pool starts when every convolution before it has been fed.
     """
 
     def __init__(self, config):

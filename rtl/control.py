@@ -24,9 +24,10 @@ class Control(wiring.Component):
     ``start`` (while idle) runs the program until its END has everything before it done: then ``done``. ``abort`` or any
     error stops: ``code`` and ``tag`` appear at once, ``clear`` is high until bus and units are idle, then ``error`` rises and
     ``busy`` falls. When the bus does not become idle within ``watchdog`` cycles ``error`` rises all the same and ``busy`` stays.
-    A window or program that leaves the address space or the window gives WINDOW, a program without END gives OPCODE, both with the tag
-    of the last command (0 if none). SEMAPHORE: END or a command waits for semaphores, and everything before it is done; its tag.
-    What the registers say counts when the program starts. The tag of READ and WRITE is that of the last command given to the load and store unit.
+    A window or program that leaves the address space or the window gives WINDOW, a program without END gives OPCODE, both
+    with the tag of the last command (0 if none). SEMAPHORE: END or a command waits for semaphores, and everything before it
+    is done; its tag. What the registers say counts when the program starts.
+    The tag of READ and WRITE is that of the last command given to the load and store unit.
 
     Members
     -------
@@ -48,7 +49,8 @@ class Control(wiring.Component):
         command = stream.Signature(COMMAND)
         super().__init__({
             "start": In(1), "abort": In(1), "base": In(c.addr_bits), "size": In(32), "cmd_offset": In(32), "cmd_count": In(32),
-            "watchdog": In(32), "window": Out(c.addr_bits), "req": Out(stream.Signature(request_layout(c))), "data": In(stream.Signature(c.port_bits)),
+            "watchdog": In(32), "window": Out(c.addr_bits),
+            "req": Out(stream.Signature(request_layout(c))), "data": In(stream.Signature(c.port_bits)),
             **{name: Out(command) for name in QUEUES},
             **{f"{unit}_post": In(SEMAPHORES) for unit in ("load", "store", "post", "feed")},
             **{f"{unit}_idle": In(1) for unit in QUEUES}, "progress": In(1),
@@ -69,7 +71,7 @@ class Control(wiring.Component):
         m.submodules.queues = queues = Queues(c)
         posts = (self.load_post, self.store_post, self.post_post, self.feed_post)
         out, beginning, ending, passed = check.out, Signal(), Signal(), Signal()
-        run = {name: Signal.like(getattr(self, name), name=f"run_{name}") for name in ("size", "cmd_offset", "cmd_count", "watchdog")}
+        run = {name: Signal(32, name=f"run_{name}") for name in ("size", "cmd_offset", "cmd_count", "watchdog")}
         run["base"] = self.window
         m.d.comb += [
             *(u.clear.eq(self.clear) for u in (fetch, check, queues)),
@@ -100,9 +102,9 @@ class Control(wiring.Component):
         self._watchdog(m, run["watchdog"], begin, stopping, moves, stalled)
         units_idle = Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()
         quiet, still = Signal(range(QUIET + 1)), Signal()
-        # Nothing works, and the next command (END or one whose queue is full) does not go on: what waits now waits for ever.
-        m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle,
-                                 out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~Cat(p.any() for p in posts).any()))
+        # Nothing works, and the next command (END, or one whose queue is full) cannot go on: what waits, waits for ever.
+        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~Cat(p.any() for p in posts).any()
+        m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle, ends))
         m.d.sync += quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))
 
         outside = Signal()      # of what is latched in the same cycle
@@ -126,9 +128,10 @@ class Control(wiring.Component):
         with m.FSM(name="engine") as fsm:
             with m.State("IDLE"):
                 with m.If(self.start & ~self.abort):
-                    m.d.sync += [*(signal.eq(getattr(self, name)) for name, signal in run.items()), self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
-                                 self.commands.eq(0), last_tag.eq(0), left.eq(self.cmd_count),
-                                 *(tag.eq(0) for tag in tags.values())]
+                    m.d.sync += [
+                        *(signal.eq(getattr(self, name)) for name, signal in run.items()), *(tag.eq(0) for tag in tags.values()),
+                        self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
+                        self.commands.eq(0), last_tag.eq(0), left.eq(self.cmd_count)]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.sync += quiet.eq(0)
@@ -150,7 +153,8 @@ class Control(wiring.Component):
                         m.d.sync += self.commands.eq(self.commands + 1)
                         m.next = "FLUSH"
                     with m.Else():
-                        m.d.sync += [self.code.eq(Error.SEMAPHORE), self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
+                        m.d.sync += [self.code.eq(Error.SEMAPHORE),
+                                     self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
                         m.next = "STOP"
             with m.State("FLUSH"):
                 # END stands in the check, commands behind it may be on the way.

@@ -59,8 +59,8 @@ class WeightDecoder(wiring.Component):
     """All lanes in step, and their table.
 
     Throughput: one step each cycle while every lane has bits. A table takes up to ``2**LONGEST + LONGEST`` cycles to build; the one that
-    is there is kept for commands with the same ``codes``. A damaged stream gives wrong nibbles, and never holds the decoder: where lanes drift apart further than an
-    encoder lets them, words of the full ones are lost.
+    is there is kept for commands with the same ``codes``. A damaged stream gives wrong nibbles, and never holds the decoder: where lanes
+    drift apart further than an encoder lets them, words of the full ones are lost.
 
     Members
     -------
@@ -92,7 +92,8 @@ class WeightDecoder(wiring.Component):
             m.d.comb += [lane.push.eq(self.data.valid & self.data.ready), lane.word.eq(self.data.payload.word_select(number, c.decode_width)),
                          lane.fill.eq(fill), lane.window.eq(window), lane.entry.eq(entry), lane.step.eq(step), lane.clear.eq(~self.run),
                          self.out.payload.word_select(number, 4).eq(lane.symbol)]
-        m.d.comb += [room.eq(Cat(lane.room for lane in lanes).all()), enough.eq(Cat(lane.enough for lane in lanes).all()),
+        m.d.comb += [room.eq(Cat(lane.room for lane in lanes).all()),
+                     enough.eq(Cat(lane.enough for lane in lanes).all()),
                      self.data.ready.eq((room | (stuck == STUCK)) & self.run), self.out.valid.eq(enough & ready),
                      step.eq(self.out.valid & self.out.ready)]
         m.d.sync += stuck.eq(Mux(self.data.valid & ~room & ~enough & (stuck != STUCK), stuck + 1, 0))

@@ -217,12 +217,14 @@ class Load(wiring.Component):
     def _coded(self, m, job, left, k_word, beats_left):
         """Weights through the decoder; ``beats_left`` counts what is still to be taken.
 
-        Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may hold the engine.
+        Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may hold
+        the engine.
         """
         c = self._config
         m.submodules.decoder = decoder = WeightDecoder(c)
         come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
-        m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1), decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
+        m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1),
+                     decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
                      decoder.data.payload.eq(Cat(d.payload for d in self.data))]
         taken = Signal()
         m.d.comb += [taken.eq(come & (decoder.data.ready | (left == 0))), *(d.ready.eq(taken) for d in self.data)]

@@ -23,8 +23,8 @@ __all__ = ["Post"]
 class Post(wiring.Component):
     """Executes the post side of CONV commands, one at a time.
 
-    ``done`` pulses with the command's ``post`` semaphores and tag once its last write can be read; for sums of a part, which nothing
-    is written of, once the feeder is through with it: ``fed``, the oldest command here has been fed to its last k-step.
+    ``done`` pulses with the command's ``post`` semaphores and tag once its last write can be read; for sums of a part, which
+    nothing is written of, once the feeder is through with it: ``fed``, the oldest command here has had its last k-step.
     """
 
     def __init__(self, config):

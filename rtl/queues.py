@@ -58,7 +58,8 @@ class Queues(wiring.Component):
         command = stream.Signature(COMMAND)
         super().__init__({
             "cmd": In(command), **{name: Out(command) for name in QUEUES}, "post": In(SEMAPHORES).array(POSTERS),
-            "wait": In(SEMAPHORES), "met": Out(1), "empty": Out(1), "waiting": Out(16), "overflow": Out(1), "clear": In(1)})
+            "wait": In(SEMAPHORES), "met": Out(1), "empty": Out(1), "waiting": Out(16), "overflow": Out(1),
+            "clear": In(1)})
 
     @property
     def config(self):

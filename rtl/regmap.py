@@ -38,7 +38,7 @@ ERROR_TEXT = {
     Error.SEMAPHORE: f"a semaphore beyond {SEMAPHORE_MAX}, or a command waits for one that nothing gives",
     Error.TIMEOUT: "the watchdog saw no progress",
     Error.ABORT: "stopped by the host",
-    Error.PROGRAM: "the first command is not the START of a program for this configuration and version; nothing has been run",
+    Error.PROGRAM: "the first command is not the START of a program for this configuration and version; nothing was run",
 }
 
 
@@ -66,7 +66,8 @@ def c_header():
 
 def register_json():
     """The register table, error codes and opcodes as JSON text."""
-    registers = [{"name": r.name, "offset": r.offset, "access": r.access, "text": r.text, "busy": r.busy, "init": r.init,
+    registers = [{"name": r.name, "offset": r.offset, "access": r.access, "text": r.text, "busy": r.busy,
+                  "init": r.init,
                   "bits": [{"name": b.name, "lo": b.lo, "width": b.width, "text": b.text} for b in r.bits]} for r in REGISTERS]
     return json.dumps({"id": ID, "version": VERSION, "space": SPACE, "registers": registers,
                        "errors": {e.name: e.value for e in Error}, "opcodes": {o.name: o.value for o in Opcode}}, indent=1) + "\n"
@@ -88,17 +89,19 @@ def registers_page():
              f"0x{SPACE:x} on. Writing a read-only register does nothing.", ""]
     lines += _table(("offset", "name", "access", "reset", "bits", "meaning"), [
         row for r in REGISTERS for row in
-        [(f"0x{r.offset:02x}", r.name, ACCESS[r.access], f"0x{r.init:x}" if r.access == "rw" else "", "" if r.bits else "31..0", r.text)]
+        [(f"0x{r.offset:02x}", r.name, ACCESS[r.access], f"0x{r.init:x}" if r.access == "rw" else "",
+          "" if r.bits else "31..0", r.text)]
         + [("", "", "", "", _bits(b.lo, b.width), f"`{b.name}`: {b.text}") for b in r.bits]])
     lines += ["", "## Written while a program runs", ""] + _table(("register", "what a write does"), [
-        (", ".join(r.name for r in REGISTERS if r.busy == busy), busy) for busy in dict.fromkeys(r.busy for r in REGISTERS)])
+        (", ".join(r.name for r in REGISTERS if r.busy == busy), busy)
+        for busy in dict.fromkeys(r.busy for r in REGISTERS)])
     lines += ["", "Reading CYCLES_LO keeps the high half for the next read of CYCLES_HI.",
               "An interrupt becomes pending when `done` or `error` of STATUS rises.", "",
               "## Running a program", "",
-              "1. ID must be right. VERSION and DIGEST must be those in the program's first command, START: the engine compares them "
-              "itself and stops with PROGRAM before it does anything else.",
-              "2. Set BASE, SIZE, CMD_OFFSET and CMD_COUNT; clear IRQ_STATUS. The reset value of WATCHDOG is far above what any command "
-              "needs; with 0 a bus that does not answer holds the engine until the host aborts.",
+              "1. ID must be right. VERSION and DIGEST must be those in the program's first command, START: the engine "
+              "compares them itself and stops with PROGRAM before it does anything else.",
+              "2. Set BASE, SIZE, CMD_OFFSET and CMD_COUNT; clear IRQ_STATUS. The reset value of WATCHDOG is far above what "
+              "any command needs; with 0 a bus that does not answer holds the engine until the host aborts.",
               "3. Write CTRL `start`; wait for the interrupt, or until STATUS is not `busy`.",
               "4. `done` means that all outputs are in DRAM. `error` comes with `code` and `tag`; the engine is idle again "
               "and can be started. If the bus itself does not answer, `error` rises after another WATCHDOG cycles and `busy` stays.", ""]
@@ -134,7 +137,8 @@ def commands_page():
         lo += bits
     lines = ["# Commands", "", "Generated from `spec/commands.py` by `python -m rtl.regmap docs`. [architecture.md](architecture.md) says what "
              "the commands do.", "",
-             f"A program is START, commands, END. A command is {COMMAND_BYTES} bytes, little endian, with 0x{MAGIC:02x} in the last byte of its header. DRAM addresses are byte "
+             "A program is START, commands, END. "
+             f"A command is {COMMAND_BYTES} bytes, little endian, with 0x{MAGIC:02x} in the last byte of its header. DRAM addresses are byte "
              "offsets in the window; they and strides are multiples of the port width. There are "
              f"{SEMAPHORES} semaphores of 0 to {SEMAPHORE_MAX}, all 0 when a program starts.", "", "## Opcodes", ""]
     lines += _table(("code", "name", "queue", "what it does"), [
@@ -145,11 +149,12 @@ def commands_page():
     lines += ["", f"## Tap entry, {TAP_BYTES} bytes", ""] + _record(TAP_FIELDS)
     lines += ["", f"## Parameter record, {PARAM_BYTES} bytes", ""] + _record(PARAM_FIELDS)
     lines += ["", "## What is checked", "",
-              "Every command is checked before a unit sees it; `spec/check.py` is the rule. PROGRAM: the first command is not a START with this "
-              "engine's digest and version. OPCODE: an unknown opcode, a wrong magic byte, or a START later on. FIELD:", "",
+              "Every command is checked before a unit sees it; `spec/check.py` is the rule. PROGRAM: the first command is "
+              "not a START with this engine's digest and version. OPCODE: an unknown opcode, a wrong magic byte, or a START later on. FIELD:", "",
               *(f"* {text}" for text in RULES.values()), "",
-              "WINDOW: any byte of the region outside the window. Addresses that a view reaches by its steps, `step_y`, `step_x`, and what loaded "
-              "records and weights say are the compiler's business: they can give wrong codes, not stop the engine or leave the window.", ""]
+              "WINDOW: any byte of the region outside the window. Addresses that a view reaches by its steps, `step_y`, "
+              "`step_x`, and what loaded records and weights say are the compiler's business: they can give wrong codes, "
+              "not stop the engine or leave the window.", ""]
     return "\n".join(lines)
 
 

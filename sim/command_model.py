@@ -14,8 +14,8 @@ import numpy as np
 
 from spec.check import RULES, refuse
 from spec.coding import decode
-from spec.commands import (FIELDS, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Error, Opcode,
-                           unpack, unpack_record)
+from spec.commands import (FIELDS, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TABLE_RECORDS, TAP_BYTES,
+                           TAP_FIELDS, Error, Opcode, unpack, unpack_record)
 from spec.errors import AlloyError
 from spec.numerics import DIGIT_BITS, pot_value
 
@@ -94,7 +94,8 @@ class CommandModel:
             fault = refuse(unpack_record(FIELDS, record), self.config, len(self.dram), first=index == 0)
             if fault:
                 error, rule = fault
-                raise AlloyError(f"command {index} stops the engine with {error.name}" + (f": {RULES[rule]}" if rule else ""))
+                why = f": {RULES[rule]}" if rule else ""
+                raise AlloyError(f"command {index} stops the engine with {error.name}{why}")
             commands += [unpack(record)] * (index > 0)
             if index and commands[-1]["opcode"] == Opcode.END:
                 return commands
@@ -374,7 +375,8 @@ class CommandModel:
         c, start, count = self.config, (cmd["start_y"], cmd["start_x"]), int(live.sum())
 
         def places(prefix):
-            spots = [p for _, p in zip(range(count), self._visit(cmd, prefix, cmd["rows"], min(cmd["cols"], cmd["pitch"]), start))]
+            visit = self._visit(cmd, prefix, cmd["rows"], min(cmd["cols"], cmd["pitch"]), start)
+            spots = [p for _, p in zip(range(count), visit)]
             addr = np.array([p[3] for p in spots], int)
             if count:
                 self._inside(cmd, "activation words", addr.min(), np.ptp(addr) + 1 + cmd["straddle"], c.act_depth)

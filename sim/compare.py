@@ -9,7 +9,7 @@ __all__ = ["Difference", "first_difference"]
 
 @dataclass(frozen=True)
 class Difference:
-    """The first wrong value of the first wrong layer, and where the engine computes it: :meth:`compiler.program.Layer.place`."""
+    """The first wrong value of the first wrong layer; ``place`` is where the engine computes it (``Layer.place``)."""
     layer: str
     tensor: str
     place: tuple
@@ -21,8 +21,9 @@ class Difference:
 
     def __str__(self):
         (c, y, x), (tile, slot, strip, pixel_tile) = self.coordinate, self.place
-        return (f"layer {self.layer}: tensor {self.tensor}, filter tile {tile}, slot {slot}, strip {strip}, pixel tile {pixel_tile}, "
-                f"channel {c}, row {y}, column {x}: expected {self.expected}, got {self.got} ({self.wrong} of {self.size} values differ)")
+        return (f"layer {self.layer}: tensor {self.tensor}, filter tile {tile}, slot {slot}, strip {strip}, "
+                f"pixel tile {pixel_tile}, channel {c}, row {y}, column {x}: expected {self.expected}, got {self.got} "
+                f"({self.wrong} of {self.size} values differ)")
 
 
 def first_difference(program, expected, got):
@@ -36,9 +37,10 @@ def first_difference(program, expected, got):
     for layer in program.layers:
         if layer.output not in got:
             continue
-        wrong = np.argwhere(np.asarray(expected[layer.output]) != np.asarray(got[layer.output]))
+        right, found = (np.asarray(codes[layer.output]) for codes in (expected, got))
+        wrong = np.argwhere(right != found)
         if len(wrong):
             at = tuple(int(v) for v in wrong[0])
-            return Difference(layer.name, layer.output, layer.place(*at), at, int(expected[layer.output][at]), int(got[layer.output][at]),
-                              len(wrong), expected[layer.output].size)
+            return Difference(layer.name, layer.output, layer.place(*at), at, int(right[at]), int(found[at]), len(wrong),
+                              right.size)
     return None

@@ -1,7 +1,7 @@
 """The command table: one fixed-size record per command, its fields, and the small records that commands load.
 
-A program is START, commands, END. A command is 128 bytes, little endian. Every opcode has the same header; the rest is one table of fields shared by the
-opcodes that use them (``FIELDS[name].opcodes``). Reserved bits are zero.
+A program is START, commands, END. A command is 128 bytes, little endian. Every opcode has the same header; the rest is one
+table of fields shared by the opcodes that use them (``FIELDS[name].opcodes``). Reserved bits are zero.
 All DRAM addresses are byte offsets from the engine's window base (:mod:`spec.registers`).
 The page ``docs/commands.md`` is generated from this table.
 """
@@ -12,7 +12,8 @@ from enum import IntEnum
 from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
-           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "QUEUES", "LAYOUT", "VERSION", "SEMAPHORES", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
+           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "QUEUES", "LAYOUT", "VERSION", "SEMAPHORES", "MAGIC",
+           "pack", "unpack", "pack_record", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -21,7 +22,7 @@ TABLE_RECORDS = 16      # records of a table of 256 codes
 SEMAPHORES = 8
 SEMAPHORE_MAX = 255     # a post beyond this is an error
 MAGIC = 0xA1            # a command without it is malformed
-VERSION = 2             # of the register and command tables: raised when a register or field keeps its place and means something else
+VERSION = 2             # of the tables: raised when a register or field keeps its place and means something else
 
 
 class Opcode(IntEnum):
@@ -179,8 +180,8 @@ PARAM_FIELDS = {f.name: f for f in _param}
 
 
 # Which bits mean what: part of a configuration's digest, so that commands of another layout are refused.
-LAYOUT = ";".join([str(VERSION), *(f"{o.name} {o.value}" for o in Opcode),
-                   *(f"{f.name} {f.lo} {f.width} {f.signed}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())])
+LAYOUT = ";".join([str(VERSION), *(f"{o.name} {o.value}" for o in Opcode), *(
+    f"{f.name} {f.lo} {f.width} {f.signed}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())])
 
 
 def pack_record(fields, values, size):

@@ -150,7 +150,7 @@ class EngineConfig:
 
     @property
     def digest(self):
-        """First 8 hex digits of the SHA-256 of everything but the name, in canonical JSON, and of the layout of commands.
+        """First 8 hex digits of the SHA-256 of all but the name, in canonical JSON, and of the layout of commands.
 
         A register of the engine, and in the START of every program.
         """

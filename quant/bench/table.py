@@ -1,5 +1,7 @@
 """The measured rows as a Markdown page."""
 
+from sim.cycle_model import error_text
+
 __all__ = ["markdown", "better"]
 
 HEAD = """# Quantization recipes, measured
@@ -9,8 +11,8 @@ on the golden model, `fake` PyTorch's fake quantization on exact integers (equal
 `int`, `agree` the share of images on which it answers as the float network does. `calib` images calibrate (400: 200 and their mirror
 images). `bits` per weight; `shares` of the weights in each number system in per cent: power-of-two (P), fixed point of so many bits (F), code
 book (C). `KiB` of packed codes, `coded` the same after Huffman coding (`spec/coding.py`), `bound` the entropy of the codes. Cycles and frames
-per second (one image in flight, batch 1) are those of the cycle model: estimates, whose error `python -m sim.run` prints. Each row is measured
-with the code of its date.
+per second (one image in flight, batch 1) are those of the cycle model, which is an estimate: {error}.
+Each row is measured with the code of its date.
 """
 
 
@@ -41,7 +43,7 @@ def _dominance(rows):
 
 def markdown(rows):
     """The page for a list of rows."""
-    lines = [HEAD]
+    lines = [HEAD.format(error=error_text())]
     for network in dict.fromkeys(row["network"] for row in rows):
         part = [row for row in rows if row["network"] == network]
         lines += [f"\n## {network}, {part[0]['data']}, {part[0]['images']:,} images, float {part[0]['float_top1']:.2f} %\n",

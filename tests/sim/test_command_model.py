@@ -186,7 +186,8 @@ def test_fields_outside_the_configuration(plain, field, opcode, value, words):
     fails(plain, edit(plain[2], lambda i, f: f | {field: value} if f["opcode"] == opcode else f), words)
 
 
-@pytest.mark.parametrize("flip, words", [("mem_res", "a residual in the memory of the input"), ("mem_out", "layer 2 .*"), ("step_x", "steps that are no")])
+@pytest.mark.parametrize("flip, words", [
+    ("mem_res", "a residual in the memory of the input"), ("mem_out", "layer 2 .*"), ("step_x", "steps that are no")])
 def test_commands_that_wait_for_themselves_or_race(flip, words):
     """Kind: one bit of a command that looks legal. A residual in the memory of the input holds the engine for ever."""
     network, config = chain(4, residual=True), EngineConfig.from_dict(CONFIG.to_dict() | {"act_depth": 40})
@@ -199,7 +200,8 @@ def test_commands_that_wait_for_themselves_or_race(flip, words):
 
 
 @pytest.mark.parametrize("change, words", [
-    (lambda f: {"acc_last": 0, "tiles": 1}, "goes on with sums|nothing has written"), (lambda f: {"acc_first": 0, "tiles": 2}, "FIELD: sums in parts"),
+    (lambda f: {"acc_last": 0, "tiles": 1}, "goes on with sums|nothing has written"),
+    (lambda f: {"acc_first": 0, "tiles": 2}, "FIELD: sums in parts"),
     (lambda f: {"acc_first": 0, "tiles": 1}, "goes on with sums that nothing has begun"),
     (lambda f: {"mem_out": f["mem_in"], **{n: v for n, v in f.items() if n.startswith("out_")}, "out_cur_addr0": f["in_base"],
                 "out_row_addr0": f["in_base"]}, "writes a word that it reads")])

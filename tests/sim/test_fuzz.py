@@ -10,7 +10,7 @@ import pytest
 from compiler import compile
 from rtl.top import generate
 from sim import command_model, golden, verilator
-from spec.commands import COMMAND_BYTES, FIELDS, Error, Opcode, unpack
+from spec.commands import COMMAND_BYTES, FIELDS, Error, unpack
 from spec.errors import AlloyError
 from tests.networks import random_config, random_network
 
@@ -117,7 +117,7 @@ def test_undamaged(engines):
 def test_a_damaged_program_ends_and_is_seen(engines, name, damage):
     """Kind: what a bit of a program can do. It may hang nothing, leave no window, and not be silently different from the model."""
     right, stopped, refused = fuzz(engines(name), damage, 1, 120 if damage is in_command else 40)
-    assert right + stopped > refused
+    assert right > 20 and (stopped > 20 or damage is in_data)
 
 
 @pytest.mark.slow
