@@ -26,7 +26,7 @@ def main(arguments=None):
     show.add_argument("program")
     args = parser.parse_args(arguments)
     if args.mode == "disassemble":
-        print("\n".join(disassemble(Program.load(args.program).commands)))
+        print("\n".join(disassemble(Program.load(args.program))))
     else:
         program = compile(Network.load(args.network), EngineConfig.load(args.config), keep="all" if args.keep_all else ())
         program.save(args.out)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from spec.commands import COMMAND_BYTES, Opcode, pack
+from spec.commands import COMMAND_BYTES, VERSION, Opcode, pack
 
 from .allocate import allocate
 from .emit import Emitter
@@ -54,26 +54,30 @@ def compile(network, config, *, keep=()):
             strip = step.strips[0]
             emitter.store(step.op.output, strip.output, (0, step.op.output.height), (0, step.op.output.width), tag=step.op.tag)
 
-    commands = emitter.commands
-    counts = Counter(fields["tag"] for _, fields in commands)
-    commands.append((Opcode.END, {}))
+    counts = Counter(fields["tag"] for _, fields in emitter.commands)
+    begin = {"digest": int(config.digest, 16), "version": VERSION}
+    commands = [(Opcode.START, begin), *emitter.commands, (Opcode.END, {})]
     start = -(-len(commands) * COMMAND_BYTES // PAGE) * PAGE        # image behind the commands
     at = -(-(start + len(emitter.image)) // PAGE) * PAGE
     places = {}
     for value, area in regions.items():
         places[value] = at
         at += -(-area.size // PAGE) * PAGE
-    records = []
-    for opcode, fields in commands:
-        fields = dict(fields)
-        value = fields.pop("value", None)
-        if "dram" in fields:
-            fields["dram"] += start if value is None else places[value]
-        records.append(pack(opcode, **fields))
+    records = [_packed(opcode, fields, start, places) for opcode, fields in commands]
     image = b"".join(records).ljust(start, b"\0") + bytes(emitter.image)
     moved = {v: Region(**{**vars(r), "offset": places[v]}) for v, r in regions.items()}
-    layers = tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts[tag])
+    work = {step.op.output.name: emitter.work(step) for step in steps}
+    layers = tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts[tag], **work[node.output])
                    for tag, node in enumerate(network.nodes))
-    return Program(digest=config.digest, image=image, command_offset=0, command_count=len(records), window_size=at,
+    return Program(image=image, command_offset=0, command_count=len(records), window_size=at,
                    input=moved[graph.input], fold=graph.fold, output=graph.output.name,
                    outputs={v.name: moved[v] for v in kept}, layers=layers)
+
+
+def _packed(opcode, fields, start, places):
+    """One command; DRAM addresses are those in the image, which begins at ``start``, or in the region of a value."""
+    fields = dict(fields)
+    value = fields.pop("value", None)
+    if "dram" in fields:
+        fields["dram"] += start if value is None else places[value]
+    return pack(opcode, **fields)

@@ -4,14 +4,15 @@ from spec.commands import SEMAPHORES, unpack
 
 __all__ = ["disassemble"]
 
-SHOWN = ("dram", "stride", "dst", "count", "rows", "cols", "tap_base", "taps", "groups", "depth", "tiles", "in_base", "weight_base", "param_base",
-         "pitch", "start_y", "start_x", "shift", "lo", "hi", "res_mult", "zero")
+SHOWN = ("version", "dram", "stride", "dst", "count", "rows", "cols", "tap_base", "taps", "groups", "depth", "tiles",
+         "in_base", "weight_base", "param_base", "pitch", "start_y", "start_x", "shift", "lo", "hi", "res_mult", "zero")
 FLAGS = ("wide", "half", "acc_first", "acc_last", "residual", "straddle")
 
 
-def disassemble(commands):
-    """One line for each 128-byte command: number, tag, opcode, semaphores, fields that are not zero."""
-    return [_line(i, unpack(record)) for i, record in enumerate(commands)]
+def disassemble(program):
+    """One line for each command: number, tag, opcode, semaphores, fields that are not zero."""
+    program.readable()
+    return [_line(i, unpack(record)) for i, record in enumerate(program.commands)]
 
 
 def _line(index, fields):
@@ -19,6 +20,8 @@ def _line(index, fields):
     for name in ("wait", "post", "feed"):
         given = [str(s) for s in range(SEMAPHORES) if fields[name] >> s & 1]
         parts.append(f"{name} {','.join(given):6}" if given else " " * (len(name) + 7))
+    if "digest" in fields:
+        parts.append(f"digest={fields['digest']:08x}")
     parts += [f"{n}={fields[n]}" for n in SHOWN if fields.get(n)]
     for prefix in ("out", "res"):
         if fields.get(f"{prefix}_groups"):

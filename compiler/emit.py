@@ -114,6 +114,21 @@ class Emitter:
             if op.output in step.dram:
                 self.store(op.output, strip.output, (strip.y0, strip.y1), (strip.x0, strip.x1), op.tag, strip.output_at)
 
+    def work(self, step):
+        """``slots``, ``strips`` and ``pixels`` of a step, as :class:`compiler.program.Layer` has them."""
+        op, conv = step.op, step.op.kind == "conv"
+        slots = [divmod(position, self.config.ic) for position in np.argsort(op.output.order).tolist()]
+        if conv:
+            for number, (tile, *_) in enumerate(self._tiles[op][1]):
+                for channel, slot, _ in tile.members:
+                    slots[channel] = number, slot
+        return {"slots": tuple(slots), "pixels": self._tile_pixels(op) if conv else 1, "strips": tuple(
+            (s.y0, s.y1, s.x0, s.x1, s.input.pitch if conv else s.x1 - s.x0) for s in step.strips)}
+
+    def _tile_pixels(self, op):
+        """Pixels that a convolution computes together: half of the lanes' number if its codes take two digits."""
+        return self.config.pixels // 2 if op.input.bits > self.config.act_digit_bits else self.config.pixels
+
     def _tap_records(self, op, strip):
         offset = (strip.y0 * op.stride[0] - op.padding[0] - strip.input_at[0],
                   strip.x0 * op.stride[1] - op.padding[1] - strip.input_at[1])
@@ -176,7 +191,7 @@ class Emitter:
         if op.input.bits > 2 * c.act_digit_bits:
             raise AlloyError(f"layer {op.name} reads {op.input.bits}-bit codes, two digits hold {2 * c.act_digit_bits}: "
                              "raise act_digit_bits")
-        npix = c.pixels // 2 if op.input.bits > c.act_digit_bits else c.pixels
+        npix = self._tile_pixels(op)
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // npix)
         chunks = [(t, min(t + per, len(taps))) for t in range(0, len(taps), per)]

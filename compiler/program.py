@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 
+from spec.commands import COMMAND_BYTES, VERSION, Opcode, unpack
 from spec.errors import AlloyError
 from spec.files import replacing
 
@@ -56,28 +57,44 @@ class Region:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of the network as it was compiled."""
+    """One layer of the network as it was compiled, and where the engine computes each value of its output.
+
+    Attributes
+    ----------
+    slots : (filter tile, slot) of each output channel, the first slot of a pair; (channel group, lane) for a pool.
+    strips : (first row, end row, first column, end column, pitch) of the parts of the output that the engine works on one
+        after the other.
+    pixels : of a tile; tiles count along the rows of a strip, which are ``pitch`` pixels apart.
+    """
     tag: int
     name: str
     output: str
     macs: int
     commands: int
+    slots: tuple
+    strips: tuple
+    pixels: int
+
+    def place(self, channel, row, column):
+        """Of one value: filter tile and slot, strip and pixel tile in it."""
+        for number, (y0, y1, x0, x1, pitch) in enumerate(self.strips):
+            if y0 <= row < y1 and x0 <= column < x1:
+                return *self.slots[channel], number, ((row - y0) * pitch + column - x0) // self.pixels
+        raise AlloyError(f"layer {self.name} has no value at row {row}, column {column}")
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Commands and image for one configuration.
+    """Commands and image for one configuration, which the first command names.
 
     Attributes
     ----------
-    digest : of the configuration it was compiled for.
     image : bytes of the window from offset 0: commands, weights, parameters, taps.
     command_offset, command_count : where the commands lie.
     window_size : bytes of DRAM the program needs.
     input : region of the (folded) input; use :meth:`pack_input`.
     outputs : tensor name -> region, of the network's output and of every kept tensor.
     """
-    digest: str
     image: bytes
     command_offset: int
     command_count: int
@@ -87,6 +104,36 @@ class Program:
     output: str
     outputs: dict
     layers: tuple
+
+    @property
+    def start(self):
+        """Fields of the first command; raises :class:`AlloyError` if it is no START."""
+        try:
+            fields = unpack(self.commands[0]) if self.command_count else {}
+        except AlloyError:
+            fields = {}
+        if fields.get("opcode") != Opcode.START:
+            raise AlloyError("the program does not begin with START: it is damaged or older than this, compile the "
+                             "network again")
+        return fields
+
+    @property
+    def digest(self):
+        """Of the configuration that it was compiled for."""
+        return f"{self.start['digest']:08x}"
+
+    def readable(self):
+        """Raise :class:`AlloyError` if the commands are of another version."""
+        if self.start["version"] != VERSION:
+            raise AlloyError(f"the program has version {self.start['version']} of the commands, this is version {VERSION}: "
+                             "compile the network again")
+
+    def runs_on(self, config):
+        """Raise :class:`AlloyError` if an engine of ``config`` would refuse the program."""
+        self.readable()
+        if self.digest != config.digest:
+            raise AlloyError(f"the program was compiled for configuration {self.digest}, this one is {config.digest}: "
+                             "compile it again for this one")
 
     def pack_input(self, codes):
         """Image codes (C, H, W) to the bytes of the input region."""
@@ -99,13 +146,12 @@ class Program:
     @property
     def commands(self):
         """The commands as a list of 128-byte records."""
-        from spec.commands import COMMAND_BYTES
         start = self.command_offset
         return [self.image[start + i * COMMAND_BYTES:start + (i + 1) * COMMAND_BYTES] for i in range(self.command_count)]
 
     def save(self, path):
         """Write one file; an existing file is replaced only when the new one is complete."""
-        meta = {"digest": self.digest, "command_offset": self.command_offset, "command_count": self.command_count,
+        meta = {"command_offset": self.command_offset, "command_count": self.command_count,
                 "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold), "output": self.output,
                 "outputs": {n: asdict(r) for n, r in self.outputs.items()}, "layers": [asdict(x) for x in self.layers]}
         with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
@@ -121,7 +167,7 @@ class Program:
             return cls(image=image, **{
                 **meta, "input": _region(meta["input"]), "outputs": {n: _region(r) for n, r in meta["outputs"].items()},
                 "fold": Fold(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["fold"].items()}),
-                "layers": tuple(Layer(**x) for x in meta["layers"])})
+                "layers": tuple(_layer(x) for x in meta["layers"])})
         except FileNotFoundError:
             raise AlloyError(f"there is no program file {path}") from None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -130,3 +176,7 @@ class Program:
 
 def _region(values):
     return Region(**{**values, "order": tuple(values["order"])})
+
+
+def _layer(values):
+    return Layer(**values | {name: tuple(map(tuple, values[name])) for name in ("slots", "strips")})

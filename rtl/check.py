@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, Error, Opcode
+from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
 
 from .layouts import COMMAND
 from .load import error_layout
@@ -17,11 +17,10 @@ __all__ = ["Check"]
 class Check(wiring.Component):
     """Passes commands on that this configuration can run; stops at the first other one.
 
-    OPCODE: magic byte or opcode unknown. FIELD: a count that is 0, coded weights that nothing decodes or that are longer than plain
-    ones, an on-chip range or bank outside the configuration, a DRAM address or stride that is not a multiple of ``port_bytes``.
-    WINDOW: a byte of the DRAM region outside ``0 .. size - 1``, computed without wrapping. On-chip addresses that a view reaches
-    only by its steps, and tap offsets, are not checked.
-    Latency: 5 to 21 cycles.
+    The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches only
+    by its steps, and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
+    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a region
+    of activations.
 
     Members
     -------
@@ -45,12 +44,18 @@ class Check(wiring.Component):
         c, cmd = self._config, self.cmd.payload
         m.submodules.region = region = SerialMultiplier(16, 32)
         m.submodules.inner = inner = SerialMultiplier(16, 16)
-        conv = cmd.opcode == Opcode.CONV
-        m.d.comb += [
-            region.x.eq(cmd.rows - 1), region.y.eq(cmd.stride),
-            inner.x.eq(Mux(conv, cmd.depth, cmd.out_groups)), inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
+        conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
+        acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
+        first, summing, area = Signal(init=1), Signal(), acts | pool
+        m.d.comb += [   # the bytes of the rows, then the words of the region; a factor of 0 takes no time
+            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)),
+            region.y.eq(Mux(summing, inner.product, cmd.stride)),
+            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
+            inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
             self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
         unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
+        right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == int(c.digest, 16))
+                 & (cmd.version == VERSION))
 
         with m.FSM(name="check"):
             with m.State("IDLE"):
@@ -62,17 +67,25 @@ class Check(wiring.Component):
                 with m.If(region.done & inner.done):
                     m.next = "SUM"
             with m.State("SUM"):
+                m.d.comb += [summing.eq(1), region.start.eq(1)]
                 m.d.sync += extent.eq(self._bytes(m, region.product, inner.product))
                 with m.If(conv & (cmd.weight_base + inner.product > c.weight_depth)):
                     m.d.sync += bad.eq(1)
                 m.next = "END"
             with m.State("END"):
-                m.d.sync += extent.eq(extent + cmd.dram)
-                m.next = "JUDGE"
+                with m.If(region.done):
+                    m.d.sync += extent.eq(extent + cmd.dram)
+                    with m.If(area & (region.product > c.pixels * c.act_depth)):
+                        m.d.sync += bad.eq(1)
+                    m.next = "JUDGE"
             with m.State("JUDGE"):
                 moves = Cat(cmd.opcode == o for o in Opcode if o.name.startswith(("LOAD", "STORE"))).any()
                 m.next = "REFUSE"
-                with m.If(unknown):
+                with m.If(first):
+                    m.d.sync += code.eq(Error.PROGRAM)
+                    with m.If(right):
+                        m.next = "PASS"
+                with m.Elif(unknown):
                     m.d.sync += code.eq(Error.OPCODE)
                 with m.Elif(bad):
                     m.d.sync += code.eq(Error.FIELD)
@@ -83,6 +96,7 @@ class Check(wiring.Component):
             with m.State("PASS"):
                 m.d.comb += [self.out.valid.eq(1), self.cmd.ready.eq(self.out.ready)]
                 with m.If(self.out.ready):
+                    m.d.sync += first.eq(0)
                     m.next = "IDLE"
             with m.State("REFUSE"):
                 m.d.comb += [self.error.valid.eq(1), self.error.code.eq(code)]
@@ -128,8 +142,10 @@ class Check(wiring.Component):
             Opcode.STORE_ACT: address | stride | area | out,
             # Sums of a part (acc_last is 0) have no output yet.
             Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.in_base >= c.act_depth)
+            | (cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1))
+            | (cmd.start_x >= cmd.pitch)
             | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots)
-                               | (cmd.table > c.tables))),
+                               | (cmd.table > c.tables) | (cmd.shift > 63) | (cmd.lo > cmd.hi))),
             Opcode.POOL: area | taps | out | res}
         m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]
         with m.Switch(cmd.opcode):

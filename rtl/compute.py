@@ -24,7 +24,8 @@ class Compute(wiring.Component):
 
     A CONV goes to the feeder and to the post queue, a POOL to the post queue alone. The feeder may run ahead, but does not
     start on a memory that queued post or pool commands still gather from (``blocked``); a command is taken only
-    while the feeder holds no waiting one, so whatever it waits for is older than itself.
+    while the feeder holds no waiting one, and none has its residual in the memory of its input, so whatever it waits for is
+    older than itself. A pool starts when every convolution before it has been fed.
     """
 
     def __init__(self, config):
@@ -80,6 +81,13 @@ class Compute(wiring.Component):
                      pool.cmd.valid.eq(queue.o.valid & free & (head.opcode == Opcode.POOL))]
         done = Signal()
         m.d.comb += [done.eq(post.done | pool.done), self.post.eq(post.post | pool.post), self.feed.eq(feeder.feed)]
+
+        # Convolutions that are fed, and that the post unit is not yet through with.
+        fed = Signal(range(c.queue_depth + 4))
+        m.d.sync += fed.eq(fed + feeder.finished - post.done)
+        with m.If(self.clear):
+            m.d.sync += fed.eq(0)
+        m.d.comb += post.fed.eq(fed != 0)
 
         # Commands in the post queue or unit that gather from each memory.
         gathers = Signal(2)

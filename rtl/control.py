@@ -24,13 +24,15 @@ class Control(wiring.Component):
     ``start`` (while idle) runs the program until its END has everything before it done: then ``done``. ``abort`` or any
     error stops: ``code`` and ``tag`` appear at once, ``clear`` is high until bus and units are idle, then ``error`` rises and
     ``busy`` falls. When the bus does not become idle within ``watchdog`` cycles ``error`` rises all the same and ``busy`` stays.
-    A window or program that leaves the address space or the window gives WINDOW, a program without END gives OPCODE, an END
-    whose semaphores are not there gives SEMAPHORE, all with the tag of the last command (0 if none).
+    A window or program that leaves the address space or the window gives WINDOW, a program without END gives OPCODE, both
+    with the tag of the last command (0 if none). SEMAPHORE: END or a command waits for semaphores, and everything before it
+    is done; its tag. What the registers say counts when the program starts.
     The tag of READ and WRITE is that of the last command given to the load and store unit.
 
     Members
     -------
     start, abort, base, size, cmd_offset, cmd_count, watchdog : from the registers.
+    window : ``base`` of the running program.
     req, data : command fetch, to the arbiter of read port 0.
     load, compute, store : commands whose semaphores have been taken.
     load_post, store_post, post_post, feed_post : semaphores that the units give.
@@ -38,7 +40,7 @@ class Control(wiring.Component):
     progress : something moved; the watchdog starts again.
     load_error, store_error : errors of the units.
     read_error, write_error, ports_idle : state of the bus ports.
-    busy, done, error, code, tag, cycles, commands : state; ``commands`` counts those given to units, and END.
+    busy, done, error, code, tag, cycles, commands : state; ``commands`` counts those given to units, START and END.
     clear : units and ports forget what they do.
     """
 
@@ -47,7 +49,8 @@ class Control(wiring.Component):
         command = stream.Signature(COMMAND)
         super().__init__({
             "start": In(1), "abort": In(1), "base": In(c.addr_bits), "size": In(32), "cmd_offset": In(32), "cmd_count": In(32),
-            "watchdog": In(32), "req": Out(stream.Signature(request_layout(c))), "data": In(stream.Signature(c.port_bits)),
+            "watchdog": In(32), "window": Out(c.addr_bits),
+            "req": Out(stream.Signature(request_layout(c))), "data": In(stream.Signature(c.port_bits)),
             **{name: Out(command) for name in QUEUES},
             **{f"{unit}_post": In(SEMAPHORES) for unit in ("load", "store", "post", "feed")},
             **{f"{unit}_idle": In(1) for unit in QUEUES}, "progress": In(1),
@@ -67,13 +70,16 @@ class Control(wiring.Component):
         m.submodules.check = check = Check(c)
         m.submodules.queues = queues = Queues(c)
         posts = (self.load_post, self.store_post, self.post_post, self.feed_post)
-        out, ending, passed = check.out, Signal(), Signal()
+        out, beginning, ending, passed = check.out, Signal(), Signal(), Signal()
+        run = {name: Signal(32, name=f"run_{name}") for name in ("size", "cmd_offset", "cmd_count", "watchdog")}
+        run["base"] = self.window
         m.d.comb += [
             *(u.clear.eq(self.clear) for u in (fetch, check, queues)),
-            fetch.at.eq(self.base + self.cmd_offset), fetch.count.eq(self.cmd_count), check.size.eq(self.size),
+            fetch.at.eq(run["base"] + run["cmd_offset"]), fetch.count.eq(run["cmd_count"]), check.size.eq(run["size"]),
+            beginning.eq(out.valid & (out.payload.opcode == Opcode.START)),
             ending.eq(out.valid & (out.payload.opcode == Opcode.END)), passed.eq(out.valid & out.ready),
-            queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid & ~ending),
-            out.ready.eq(queues.cmd.ready & ~ending), queues.wait.eq(out.payload.wait),
+            queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid & ~beginning & ~ending),
+            out.ready.eq(beginning | (queues.cmd.ready & ~ending)), queues.wait.eq(out.payload.wait),
             *(queues.post[n].eq(p) for n, p in enumerate(posts))]
         self._join(m, fetch.req, self.req)
         self._join(m, self.data, fetch.data)
@@ -93,14 +99,15 @@ class Control(wiring.Component):
 
         begin, stopping, stalled = Signal(), Signal(), Signal()
         moves = self.progress | fetch.progress | passed | Cat(given).any() | Cat(p.any() for p in posts).any()
-        self._watchdog(m, begin, stopping, moves, stalled)
+        self._watchdog(m, run["watchdog"], begin, stopping, moves, stalled)
         units_idle = Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()
         quiet, still = Signal(range(QUIET + 1)), Signal()
-        m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle,
-                                 ending & queues.empty & units_idle & ~Cat(p.any() for p in posts).any()))
+        # Nothing works, and the next command (END, or one whose queue is full) cannot go on: what waits, waits for ever.
+        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~Cat(p.any() for p in posts).any()
+        m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle, ends))
         m.d.sync += quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))
 
-        outside = Signal()
+        outside = Signal()      # of what is latched in the same cycle
         m.d.sync += outside.eq((self.base + self.size > 1 << c.addr_bits)
                                | (self.cmd_offset + self.cmd_count * COMMAND_BYTES > self.size))
         busiest = Mux(~self.compute_idle, tags["compute"], Mux(~self.load_idle, tags["load"],
@@ -121,9 +128,10 @@ class Control(wiring.Component):
         with m.FSM(name="engine") as fsm:
             with m.State("IDLE"):
                 with m.If(self.start & ~self.abort):
-                    m.d.sync += [self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
-                                 self.commands.eq(0), last_tag.eq(0), left.eq(self.cmd_count),
-                                 *(tag.eq(0) for tag in tags.values())]
+                    m.d.sync += [
+                        *(signal.eq(getattr(self, name)) for name, signal in run.items()), *(tag.eq(0) for tag in tags.values()),
+                        self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
+                        self.commands.eq(0), last_tag.eq(0), left.eq(self.cmd_count)]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.sync += quiet.eq(0)
@@ -134,18 +142,19 @@ class Control(wiring.Component):
                     m.d.comb += [begin.eq(1), fetch.start.eq(1)]
                     m.next = "RUN"
             with m.State("RUN"):
-                m.d.sync += [self.commands.eq(self.commands + sum(given)), self.cycles.eq(self.cycles + 1)]
+                m.d.sync += [self.commands.eq(self.commands + sum(given) + beginning), self.cycles.eq(self.cycles + 1)]
                 for n, (condition, code, tag) in enumerate(errors):
                     with (m.If if n == 0 else m.Elif)(condition):
                         m.d.sync += [self.code.eq(code), self.tag.eq(tag), quiet.eq(0)]
                         m.next = "STOP"
                 with m.Elif(quiet == QUIET):
                     m.d.sync += quiet.eq(0)
-                    with m.If(queues.met):
+                    with m.If(queues.empty & queues.met):
                         m.d.sync += self.commands.eq(self.commands + 1)
                         m.next = "FLUSH"
                     with m.Else():
-                        m.d.sync += [self.code.eq(Error.SEMAPHORE), self.tag.eq(out.payload.tag)]
+                        m.d.sync += [self.code.eq(Error.SEMAPHORE),
+                                     self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
                         m.next = "STOP"
             with m.State("FLUSH"):
                 # END stands in the check, commands behind it may be on the way.
@@ -165,12 +174,12 @@ class Control(wiring.Component):
     def _join(self, m, source, sink):
         m.d.comb += [sink.payload.eq(source.payload), sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
 
-    def _watchdog(self, m, begin, stopping, moves, stalled):
-        """``stalled`` after ``watchdog`` cycles without a move, counted afresh when a program begins or stops."""
+    def _watchdog(self, m, limit, begin, stopping, moves, stalled):
+        """``stalled`` after ``limit`` cycles without a move, counted afresh when a program begins or stops."""
         waited, was_stopping = Signal(32), Signal()
         m.d.sync += was_stopping.eq(stopping)
         with m.If(begin | (stopping & ~was_stopping) | (moves & ~stopping)):
             m.d.sync += waited.eq(0)
-        with m.Elif(waited < self.watchdog):
+        with m.Elif(waited < limit):
             m.d.sync += waited.eq(waited + 1)
-        m.d.comb += stalled.eq((self.watchdog != 0) & (waited >= self.watchdog) & (~stopping | was_stopping))
+        m.d.comb += stalled.eq((limit != 0) & (waited >= limit) & (~stopping | was_stopping))

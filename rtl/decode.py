@@ -14,6 +14,7 @@ __all__ = ["DecodeLane", "WeightDecoder"]
 
 SYMBOL_BITS, SIZE_BITS = 4, 3
 WINDOWS = 1 << LONGEST
+STUCK = 7              # cycles without a step or a word that fits: some lane is full while another starves
 SHIFTER = 16            # bits: fewer let many lanes of few bits wait for each other
 
 
@@ -60,7 +61,8 @@ class WeightDecoder(wiring.Component):
     """All lanes in step, and their table.
 
     Throughput: one step each cycle while every lane has bits. A table takes up to ``2**LONGEST + LONGEST`` cycles to build; the one that
-    is there is kept for commands with the same ``codes``. A damaged stream gives wrong nibbles or stops; it never runs on.
+    is there is kept for commands with the same ``codes``. A damaged stream gives wrong nibbles, and never holds the decoder: where lanes
+    drift apart further than an encoder lets them, words of the full ones are lost.
 
     Members
     -------
@@ -86,14 +88,17 @@ class WeightDecoder(wiring.Component):
         m.d.comb += ready.eq(self.run & valid & (built == self.codes))
         fill, window, entry = self._table(m, built, valid)
         lanes = [DecodeLane(c.decode_width) for _ in range(c.decode_lanes)]
-        step, room = Signal(), Signal()
+        step, room, enough, stuck = Signal(), Signal(), Signal(), Signal(range(STUCK + 1))
         for number, lane in enumerate(lanes):
             place(m, f"lane{number}", lane, platform)
             m.d.comb += [lane.push.eq(self.data.valid & self.data.ready), lane.word.eq(self.data.payload.word_select(number, c.decode_width)),
                          lane.fill.eq(fill), lane.window.eq(window), lane.entry.eq(entry), lane.step.eq(step), lane.clear.eq(~self.run),
                          self.out.payload.word_select(number, 4).eq(lane.symbol)]
-        m.d.comb += [room.eq(Cat(lane.room for lane in lanes).all()), self.data.ready.eq(room & self.run),
-                     self.out.valid.eq(Cat(lane.enough for lane in lanes).all() & ready), step.eq(self.out.valid & self.out.ready)]
+        m.d.comb += [room.eq(Cat(lane.room for lane in lanes).all()),
+                     enough.eq(Cat(lane.enough for lane in lanes).all()),
+                     self.data.ready.eq((room | (stuck == STUCK)) & self.run), self.out.valid.eq(enough & ready),
+                     step.eq(self.out.valid & self.out.ready)]
+        m.d.sync += stuck.eq(Mux(self.data.valid & ~room & ~enough & (stuck != STUCK), stuck + 1, 0))
         return m
 
     def _table(self, m, built, valid):

@@ -216,14 +216,20 @@ class Load(wiring.Component):
         return whole
 
     def _coded(self, m, job, left, k_word, beats_left):
-        """Weights through the decoder; ``beats_left`` counts what is still to be taken."""
+        """Weights through the decoder; ``beats_left`` counts what is still to be taken.
+
+        Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may hold
+        the engine.
+        """
         c = self._config
         m.submodules.decoder = decoder = WeightDecoder(c)
         come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
-        m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1), decoder.data.valid.eq(come), decoder.out.ready.eq(left != 0),
+        m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1),
+                     decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
                      decoder.data.payload.eq(Cat(d.payload for d in self.data))]
-        m.d.comb += [d.ready.eq(come & decoder.data.ready) for d in self.data]
-        with m.If(come & decoder.data.ready):
+        taken = Signal()
+        m.d.comb += [taken.eq(come & (decoder.data.ready | (left == 0))), *(d.ready.eq(taken) for d in self.data)]
+        with m.If(taken):
             m.d.sync += beats_left.eq(beats_left - 1)
         with m.If(self._collect(m, "coded", [decoder.out], c.decode_steps, k_word)):
             m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]

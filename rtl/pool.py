@@ -70,7 +70,7 @@ class Pool(wiring.Component):
                        delay(m, Cat(y, x, source.bank, (source.addr + group)[:len(source.addr)]), 1))
         live = delay(m, visit & ~self.clear, 1)
         tap_y, tap_x = Signal(signed(18)), Signal(signed(18))
-        bank, addr = advance(m, c, s1.bank, s1.addr, tap.rot, tap.addr, run.out_groups)
+        bank, addr = advance(m, c, s1.bank, s1.addr, tap.rot, tap.addr, run.res_groups)
         inside = Signal()
         m.d.comb += [tap_y.eq(s1.y + tap.dy), tap_x.eq(s1.x + tap.dx),
                      inside.eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]

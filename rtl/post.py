@@ -23,14 +23,15 @@ __all__ = ["Post"]
 class Post(wiring.Component):
     """Executes the post side of CONV commands, one at a time.
 
-    ``done`` pulses with the command's ``post`` semaphores and tag once its last write can be read.
+    ``done`` pulses with the command's ``post`` semaphores and tag once its last write can be read; for sums of a part, which
+    nothing is written of, once the feeder is through with it: ``fed``, the oldest command here has had its last k-step.
     """
 
     def __init__(self, config):
         self.config = c = config
         row = data.ArrayLayout(data.ArrayLayout(signed(c.acc_width), c.slots), 2)
         super().__init__({
-            "cmd": In(stream.Signature(COMMAND)), "row": In(stream.Signature(row)), "clear": In(1),
+            "cmd": In(stream.Signature(COMMAND)), "row": In(stream.Signature(row)), "fed": In(1), "clear": In(1),
             "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": In(PARAM),
             "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
             "write_en": Out(1), "write": Out(write_layout(c)),
@@ -68,7 +69,10 @@ class Post(wiring.Component):
                     with m.If(new.acc_last):
                         m.next = "PARAMS"
                     with m.Else():
-                        m.next = "DRAIN"
+                        m.next = "PART"
+            with m.State("PART"):
+                with m.If(self.fed):
+                    m.next = "DRAIN"
             with m.State("PARAMS"):
                 m.d.comb += self.p_en.eq(1)
                 m.d.sync += [slot.eq(slot + 1), loading.eq(1)]

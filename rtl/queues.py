@@ -50,7 +50,7 @@ class Queues(wiring.Component):
     load, compute, store : to the units.
     post : masks of semaphores to give, from up to four units in the same cycle; all count.
     wait, met : whether every semaphore of ``wait`` is above 0.
-    empty : no command waits.
+    empty : no command waits. waiting : tag of one that does, in the order of the queues.
     overflow : a semaphore went beyond its maximum.
     clear : forget commands and semaphores.
     """
@@ -60,7 +60,8 @@ class Queues(wiring.Component):
         command = stream.Signature(COMMAND)
         super().__init__({
             "cmd": In(command), **{name: Out(command) for name in QUEUES}, "post": In(SEMAPHORES).array(POSTERS),
-            "wait": In(SEMAPHORES), "met": Out(1), "empty": Out(1), "overflow": Out(1), "clear": In(1)})
+            "wait": In(SEMAPHORES), "met": Out(1), "empty": Out(1), "waiting": Out(16), "overflow": Out(1),
+            "clear": In(1)})
 
     @property
     def config(self):
@@ -77,7 +78,7 @@ class Queues(wiring.Component):
             m.d.comb += [after.eq(value + sum(p[n] for p in self.post) - taken[n]), over[n].eq(after > SEMAPHORE_MAX)]
             m.d.sync += value.eq(after)
 
-        wants, empty = [], []
+        wants, heads = [], []
         for name, opcodes in QUEUES.items():
             ranges, source, unit = _used_bits(opcodes), self.cmd.payload.as_value(), getattr(self, name)
             width = sum(stop - lo for lo, stop in ranges)
@@ -93,8 +94,11 @@ class Queues(wiring.Component):
             with m.If(queue.o.ready):
                 m.d.sync += granted.eq(0)
             wants.append((wish, granted, head["wait"]))
-            empty.append(queue.level == 0)
-        m.d.comb += self.empty.eq(Cat(empty).all())
+            heads.append((queue.level, head["tag"]))
+        m.d.comb += self.empty.eq(~Cat(level for level, _ in heads).any())
+        for level, tag in reversed(heads):
+            with m.If(level != 0):
+                m.d.comb += self.waiting.eq(tag)
         before = Const(0, 1)
         for wish, granted, wait in wants:
             with m.If(wish & ~before):

@@ -29,7 +29,7 @@ class Registers(wiring.Component):
     base, size, cmd_offset, cmd_count, watchdog : what the host has set.
     irq : level, while an enabled interrupt is pending.
     busy, done, error, code, tag, cycles, commands : state of the engine, shown as it is.
-    inc_array, inc_load, inc_store, inc_post : counted; ``start`` while not busy clears the counters.
+    inc_array, inc_load, inc_store, inc_post : counted; what starts a program clears the counters.
     """
 
     def __init__(self, config):
@@ -47,7 +47,7 @@ class Registers(wiring.Component):
 
     def _stored(self):
         """One signal for each register that the host sets; only the bits that mean something."""
-        out = {r.name: Signal(32, name=r.name.lower()) for r in REGISTERS if r.access == "rw"}
+        out = {r.name: Signal(32, name=r.name.lower(), init=r.init) for r in REGISTERS if r.access == "rw"}
         masks = {r.name: sum((1 << b.width) - 1 << b.lo for b in r.bits) or 0xFFFF_FFFF for r in REGISTERS}
         masks["BASE_LO"] &= ~0xFFF
         masks["BASE_HI"] = (1 << self._config.addr_bits - 32) - 1
@@ -65,7 +65,7 @@ class Registers(wiring.Component):
         cycles_hi, pending = Signal(32), Signal(2)
         counters = {n: Signal(32, name=f"{n}_cycles") for n in ("array", "load", "store", "post")}
         fresh = Signal()
-        m.d.comb += fresh.eq(self.start & ~self.busy)
+        m.d.comb += fresh.eq(self.start & ~self.abort & ~self.busy)
         for name, counter in counters.items():
             with m.If(fresh):
                 m.d.sync += counter.eq(0)

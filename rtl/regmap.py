@@ -7,6 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
+from spec.check import RULES
 from spec.commands import (COMMAND_BYTES, FIELDS, MAGIC, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES,
                            TAP_FIELDS, VIEW_FIELDS, Error, Opcode)
 from spec.registers import ID, REGISTERS, SPACE, VERSION
@@ -16,6 +17,7 @@ __all__ = ["c_header", "register_json", "registers_page", "commands_page", "writ
 HEADER, JSON = "alloy_regs.h", "alloy_regs.json"
 ACCESS = {"r": "read", "rw": "read, write", "w1": "write 1 to act", "w1c": "read, write 1 to clear"}
 OPCODE_TEXT = {
+    Opcode.START: "begins the program: names the configuration and the tables that it is for",
     Opcode.END: "ends the program when everything before it is done",
     Opcode.LOAD_WEIGHTS: "k-words from DRAM to the weight buffer",
     Opcode.LOAD_PARAMS: "requantizer parameters from DRAM",
@@ -28,14 +30,15 @@ OPCODE_TEXT = {
 }
 ERROR_TEXT = {
     Error.NONE: "no error",
-    Error.OPCODE: "unknown opcode, wrong magic byte, or no END among the commands",
+    Error.OPCODE: "unknown opcode, wrong magic byte, a second START, or no END among the commands",
     Error.FIELD: "a field outside what this configuration has",
     Error.WINDOW: "the program or a command's DRAM region leaves the window, or the window the address space",
     Error.READ: "AXI read response was not OKAY",
     Error.WRITE: "AXI write response was not OKAY",
-    Error.SEMAPHORE: f"a semaphore beyond {SEMAPHORE_MAX}, or END waits for one that nothing gives",
+    Error.SEMAPHORE: f"a semaphore beyond {SEMAPHORE_MAX}, or a command waits for one that nothing gives",
     Error.TIMEOUT: "the watchdog saw no progress",
     Error.ABORT: "stopped by the host",
+    Error.PROGRAM: "the first command is not the START of a program for this configuration and version; nothing was run",
 }
 
 
@@ -43,9 +46,13 @@ def c_header():
     """Offsets, bit fields and codes as C macros; needs nothing else."""
     lines = ["/* Generated from spec/registers.py and spec/commands.py by rtl.regmap. */", "#ifndef ALLOY_REGS_H", "#define ALLOY_REGS_H",
              "", f"#define ALLOY_ID_VALUE 0x{ID:08x}u", f"#define ALLOY_VERSION_VALUE {VERSION}u", f"#define ALLOY_SPACE {SPACE}u",
-             f"#define ALLOY_COMMAND_BYTES {COMMAND_BYTES}u", ""]
+             f"#define ALLOY_COMMAND_BYTES {COMMAND_BYTES}u", "",
+             "/* Byte offsets in the first command of a program: what must be in the registers DIGEST and VERSION. */",
+             *(f"#define ALLOY_START_{n.upper()} {FIELDS[n].lo // 8}u" for n in ("digest", "version")), ""]
     for r in REGISTERS:
         lines.append(f"#define ALLOY_{r.name} 0x{r.offset:02x}u /* {r.access}: {r.text} */")
+        if r.access == "rw":
+            lines.append(f"#define ALLOY_{r.name}_RESET 0x{r.init:x}u /* written while busy: {r.busy} */")
         for b in r.bits:
             mask = (1 << b.width) - 1 << b.lo
             lines += [f"#define ALLOY_{r.name}_{b.name.upper()} 0x{mask:08x}u /* {b.text} */",
@@ -59,7 +66,8 @@ def c_header():
 
 def register_json():
     """The register table, error codes and opcodes as JSON text."""
-    registers = [{"name": r.name, "offset": r.offset, "access": r.access, "text": r.text,
+    registers = [{"name": r.name, "offset": r.offset, "access": r.access, "text": r.text, "busy": r.busy,
+                  "init": r.init,
                   "bits": [{"name": b.name, "lo": b.lo, "width": b.width, "text": b.text} for b in r.bits]} for r in REGISTERS]
     return json.dumps({"id": ID, "version": VERSION, "space": SPACE, "registers": registers,
                        "errors": {e.name: e.value for e in Error}, "opcodes": {o.name: o.value for o in Opcode}}, indent=1) + "\n"
@@ -79,15 +87,21 @@ def registers_page():
     lines = ["# Registers", "", "Generated from `spec/registers.py` by `python -m rtl.regmap docs`.", "",
              "AXI4-Lite, 32-bit registers at byte offsets. An offset without a register answers SLVERR, and so does everything from "
              f"0x{SPACE:x} on. Writing a read-only register does nothing.", ""]
-    lines += _table(("offset", "name", "access", "bits", "meaning"), [
+    lines += _table(("offset", "name", "access", "reset", "bits", "meaning"), [
         row for r in REGISTERS for row in
-        [(f"0x{r.offset:02x}", r.name, ACCESS[r.access], "" if r.bits else "31..0", r.text)]
-        + [("", "", "", _bits(b.lo, b.width), f"`{b.name}`: {b.text}") for b in r.bits]])
+        [(f"0x{r.offset:02x}", r.name, ACCESS[r.access], f"0x{r.init:x}" if r.access == "rw" else "",
+          "" if r.bits else "31..0", r.text)]
+        + [("", "", "", "", _bits(b.lo, b.width), f"`{b.name}`: {b.text}") for b in r.bits]])
+    lines += ["", "## Written while a program runs", ""] + _table(("register", "what a write does"), [
+        (", ".join(r.name for r in REGISTERS if r.busy == busy), busy)
+        for busy in dict.fromkeys(r.busy for r in REGISTERS)])
     lines += ["", "Reading CYCLES_LO keeps the high half for the next read of CYCLES_HI.",
               "An interrupt becomes pending when `done` or `error` of STATUS rises.", "",
               "## Running a program", "",
-              "1. ID, VERSION and DIGEST must be those that the program was compiled for.",
-              "2. Set BASE, SIZE, CMD_OFFSET, CMD_COUNT and WATCHDOG; clear IRQ_STATUS.",
+              "1. ID must be right. VERSION and DIGEST must be those in the program's first command, START: the engine "
+              "compares them itself and stops with PROGRAM before it does anything else.",
+              "2. Set BASE, SIZE, CMD_OFFSET and CMD_COUNT; clear IRQ_STATUS. The reset value of WATCHDOG is far above what "
+              "any command needs; with 0 a bus that does not answer holds the engine until the host aborts.",
               "3. Write CTRL `start`; wait for the interrupt, or until STATUS is not `busy`.",
               "4. `done` means that all outputs are in DRAM. `error` comes with `code` and `tag`; the engine is idle again "
               "and can be started. If the bus itself does not answer, `error` rises after another WATCHDOG cycles and `busy` stays.", ""]
@@ -123,6 +137,7 @@ def commands_page():
         lo += bits
     lines = ["# Commands", "", "Generated from `spec/commands.py` by `python -m rtl.regmap docs`. [architecture.md](architecture.md) says what "
              "the commands do.", "",
+             "A program is START, commands, END. "
              f"A command is {COMMAND_BYTES} bytes, little endian, with 0x{MAGIC:02x} in the last byte of its header. DRAM addresses are byte "
              "offsets in the window; they and strides are multiples of the port width. There are "
              f"{SEMAPHORES} semaphores of 0 to {SEMAPHORE_MAX}, all 0 when a program starts.", "", "## Opcodes", ""]
@@ -134,10 +149,12 @@ def commands_page():
     lines += ["", f"## Tap entry, {TAP_BYTES} bytes", ""] + _record(TAP_FIELDS)
     lines += ["", f"## Parameter record, {PARAM_BYTES} bytes", ""] + _record(PARAM_FIELDS)
     lines += ["", "## What is checked", "",
-              "Every command is checked before a unit sees it. FIELD: a count, `rows`, `cols`, `groups`, `taps`, `tiles` or `pitch` of 0; "
-              "k-words, records, taps or banks that the configuration does not have; an address of a view's start beyond the memory; a DRAM "
-              "address or stride that is not a multiple of the port width. WINDOW: any byte of the region outside the window. Addresses that "
-              "a view reaches by its steps, and tap offsets, are the compiler's business: they can give wrong codes, not stop the engine.", ""]
+              "Every command is checked before a unit sees it; `spec/check.py` is the rule. PROGRAM: the first command is "
+              "not a START with this engine's digest and version. OPCODE: an unknown opcode, a wrong magic byte, or a START later on. FIELD:", "",
+              *(f"* {text}" for text in RULES.values()), "",
+              "WINDOW: any byte of the region outside the window. Addresses that a view reaches by its steps, `step_y`, "
+              "`step_x`, and what loaded records and weights say are the compiler's business: they can give wrong codes, "
+              "not stop the engine or leave the window.", ""]
     return "\n".join(lines)
 
 

@@ -72,7 +72,7 @@ class Engine(wiring.Component):
               for n in ("start", "abort", "base", "size", "cmd_offset", "cmd_count", "watchdog")),
             *(getattr(registers, n).eq(getattr(control, n))
               for n in ("busy", "done", "error", "code", "tag", "cycles", "commands")),
-            load.base.eq(registers.base), store.base.eq(registers.base), store.done.eq(write.done),
+            load.base.eq(control.window), store.base.eq(control.window), store.done.eq(write.done),
             control.load_post.eq(load.post), control.store_post.eq(store.post),
             control.post_post.eq(compute.post), control.feed_post.eq(compute.feed),
             control.load_idle.eq(load.idle), control.store_idle.eq(store.idle), control.compute_idle.eq(compute.idle),

@@ -12,9 +12,10 @@ from random import Random
 
 import numpy as np
 
+from spec.check import RULES, refuse
 from spec.coding import decode
-from spec.commands import (PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, unpack,
-                           unpack_record)
+from spec.commands import (FIELDS, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TABLE_RECORDS, TAP_BYTES,
+                           TAP_FIELDS, Error, Opcode, unpack, unpack_record)
 from spec.errors import AlloyError
 from spec.numerics import DIGIT_BITS, pot_value
 
@@ -41,8 +42,7 @@ class CommandModel:
     """State of the engine at command level; ``dram`` is the window, a byte in each entry or :data:`EMPTY`."""
 
     def __init__(self, program, config):
-        if program.digest != config.digest:
-            raise AlloyError(f"the program was compiled for configuration {program.digest}, this one is {config.digest}: compile it again")
+        program.runs_on(config)
         self.config, self.program = config, program
         self.dram = np.full(program.window_size, EMPTY, np.int16)
         self.dram[:len(program.image)] = np.frombuffer(program.image, np.uint8)
@@ -51,7 +51,7 @@ class CommandModel:
         self.params = [None] * (config.param_depth * config.slots)
         self.taps = [None] * config.tap_depth
         self.tables = np.full((config.tables * TABLE_RECORDS, PARAM_BYTES), EMPTY, np.int16)
-        self.acc = None
+        self.acc = None         # sums of a part, to be continued
 
     def output(self, name):
         """Codes (C, H, W) of an output region after :meth:`execute`."""
@@ -66,7 +66,7 @@ class CommandModel:
         """Run to END; raises :class:`AlloyError` for a deadlock, a semaphore overflow and semaphores that are left over."""
         dice = Random(seed)
         self.tokens = [0] * SEMAPHORES
-        self.coming = deque(unpack(record) for record in self.program.commands)
+        self.coming, self.wait = deque(self._checked()), 0
         self.queues = {name: deque() for name in ("load", "compute", "store")}
         self.landing, self.feeding, self.posting, self.writing = deque(), None, deque(), None
         # Unlimited queues allow more orders, the real depth fewer: both must be right.
@@ -80,10 +80,26 @@ class CommandModel:
                 break
             dice.choices(able, [favour[event] for event in able])[0](True)
         stuck = sorted({queue[0]["tag"] for queue in self.queues.values() if queue})
-        if stuck:
-            raise AlloyError(f"the program is stuck: layer {stuck} waits for semaphores that never come")
+        if stuck or not all(self.tokens[s] for s in _bits(self.wait)):
+            raise AlloyError(f"the program is stuck: layer {stuck or 'END'} waits for semaphores that never come")
+        for s in _bits(self.wait):
+            self.tokens[s] -= 1
         if any(self.tokens):
             raise AlloyError(f"semaphores are left over at the end: {self.tokens}")
+
+    def _checked(self):
+        """Commands between START and END, and END; refuses what the engine refuses."""
+        commands = []
+        for index, record in enumerate(self.program.commands):
+            fault = refuse(unpack_record(FIELDS, record), self.config, len(self.dram), first=index == 0)
+            if fault:
+                error, rule = fault
+                why = f": {RULES[rule]}" if rule else ""
+                raise AlloyError(f"command {index} stops the engine with {error.name}{why}")
+            commands += [unpack(record)] * (index > 0)
+            if index and commands[-1]["opcode"] == Opcode.END:
+                return commands
+        raise AlloyError(f"the engine stops with {Error.OPCODE.name}: no command is END")
 
     def _give(self, mask):
         for s in _bits(mask):
@@ -107,7 +123,7 @@ class CommandModel:
                                           or len(self.queues[QUEUES[self.coming[0]["opcode"]]]) < self.depth)
         command = self.coming.popleft()
         if command["opcode"] == Opcode.END:
-            self.coming.clear()
+            self.wait = command["wait"]
         else:
             self.queues[QUEUES[command["opcode"]]].append(command)
 
@@ -173,10 +189,7 @@ class CommandModel:
 
     # -- checks --------------------------------------------------------------------------------------------------------
     def _bytes(self, start, count):
-        if not 0 <= start <= start + count <= len(self.dram):
-            raise AlloyError(f"DRAM bytes {start}..{start + count} are outside the window of {len(self.dram)}")
-        if start % self.config.port_bytes:
-            raise AlloyError(f"DRAM address {start} is no multiple of the port's {self.config.port_bytes} bytes")
+        """Bytes of the window, which the command was checked to stay in."""
         return self.dram[start:start + count]
 
     def _words(self, start, count):
@@ -195,7 +208,6 @@ class CommandModel:
     def _load_weights(self, cmd):
         c = self.config
         beats, where = cmd["beats"] or cmd["count"] * c.weight_beats, slice(cmd["dst"], cmd["dst"] + cmd["count"])
-        self._inside(cmd, "k-words", cmd["dst"], cmd["count"], c.weight_depth)
         streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], beats * c.port_bytes) for i in range(c.ports)])
         data = streams.reshape(c.ports, beats, c.port_bytes).transpose(1, 0, 2).reshape(beats, -1)
         if cmd["beats"]:
@@ -210,9 +222,8 @@ class CommandModel:
             self.weights[where] = nibbles.reshape(-1, c.slots, c.ic)
         return land
 
-    def _records(self, cmd, what, fields, table, size):
+    def _records(self, cmd, fields, table, size):
         where = slice(cmd["dst"], cmd["dst"] + cmd["count"])
-        self._inside(cmd, what, cmd["dst"], cmd["count"], len(table))
         data = self._words(cmd["dram"], cmd["count"] * size).astype(np.uint8).tobytes()
         table[where] = [None] * cmd["count"]
 
@@ -221,14 +232,13 @@ class CommandModel:
         return land
 
     def _load_params(self, cmd):
-        return self._records(cmd, "parameter records", PARAM_FIELDS, self.params, PARAM_BYTES)
+        return self._records(cmd, PARAM_FIELDS, self.params, PARAM_BYTES)
 
     def _load_taps(self, cmd):
-        return self._records(cmd, "taps", TAP_FIELDS, self.taps, TAP_BYTES)
+        return self._records(cmd, TAP_FIELDS, self.taps, TAP_BYTES)
 
     def _load_tables(self, cmd):
         where = slice(cmd["dst"], cmd["dst"] + cmd["count"])
-        self._inside(cmd, "records of tables", cmd["dst"], cmd["count"], len(self.tables))
         data = self._words(cmd["dram"], cmd["count"] * PARAM_BYTES).reshape(-1, PARAM_BYTES).copy()
         self.tables[where] = EMPTY
 
@@ -242,11 +252,20 @@ class CommandModel:
             place = cmd["mem_out"], bank, slice(addr, addr + groups)
             writes.append((place, self._bytes(at, groups * c.act_group_bytes).reshape(groups, -1)[:, :c.ic].copy()))
             self.act[place] = EMPTY
+        self._apart(cmd, [place for place, _ in writes])
 
         def land():
             for place, codes in writes:
                 self.act[place] = codes
         return land
+
+    def _apart(self, cmd, places, reads=None):
+        """Refuse a command that writes a word twice, or one that it reads itself: the engine does both at once."""
+        count = np.zeros((2, self.config.pixels, self.config.act_depth), int)
+        for place in places:
+            np.add.at(count, place, 1)
+        if count.max() > 1 or reads is not None and count[reads].any():
+            raise AlloyError(f"layer {cmd['tag']} writes a word that it reads or has written before")
 
     def _pixels(self, cmd):
         """(bank, address, DRAM offset) of every pixel of a LOAD_ACT or STORE_ACT."""
@@ -264,7 +283,7 @@ class CommandModel:
             return (bank - c.pixels, addr + v["groups"]) if bank >= c.pixels else (bank, addr)
         row = [(v[f"row_bank{p}"], v[f"row_addr{p}"]) for p in range(4)]
         cur = [(v[f"cur_bank{p}"], v[f"cur_addr{p}"]) for p in range(2)]
-        py, px = v["par_y"], (v["par_x"] ^ (start[1] & 1)) if v["phase_x"] else 0
+        py, px = v["par_y"] & v["phase_y"], (v["par_x"] ^ (start[1] & 1)) if v["phase_x"] else 0
         x0 = start[1]
         for y in range(start[0], rows):
             for x in range(x0, cols):
@@ -278,27 +297,31 @@ class CommandModel:
 
     # -- compute -------------------------------------------------------------------------------------------------------
     def _tap_records(self, cmd):
-        self._inside(cmd, "taps", cmd["tap_base"], cmd["taps"], self.config.tap_depth)
         taps = self.taps[cmd["tap_base"]:cmd["tap_base"] + cmd["taps"]]
         if None in taps:
             raise AlloyError(f"layer {cmd['tag']} uses taps that are not loaded")
+        if any(tap["rot"] >= self.config.pixels for tap in taps):
+            raise AlloyError(f"layer {cmd['tag']} has a tap of more banks than there are")
         return taps
 
     def _conv(self, cmd):
-        """What the feeder and the array do; returns the sums and which of their pixels are outputs."""
+        """What the feeder and the array do; returns the sums, which of their pixels are outputs, and the words read."""
         c = self.config
         npix = c.pixels // 2 if cmd["wide"] else c.pixels
         e = np.arange(cmd["tiles"] * npix)
-        place = e + (c.pixels // 2 if cmd["half"] else 0)
+        place = e + (c.pixels // 2 if cmd["half"] and cmd["wide"] else 0)
         flat = cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + e
         oy, ox = flat // cmd["pitch"], flat % cmd["pitch"]
-        live = (oy < cmd["rows"]) & (ox < cmd["cols"])
+        live, read = (oy < cmd["rows"]) & (ox < cmd["cols"]), np.zeros((2, c.pixels, c.act_depth), bool)
+        if (cmd["step_y"], cmd["step_x"]) != divmod(npix, cmd["pitch"]) or oy[-1] >= 1 << FIELDS["start_y"].width:
+            raise AlloyError(f"layer {cmd['tag']} has steps that are no {npix} pixels, or too many rows")
         mask = (1 << c.act_digit_bits) - 1
         digits = 2 if cmd["wide"] else 1
         if cmd["acc_first"]:
             self.acc = np.zeros((digits, len(e), c.slots), np.int64)
+        elif self.acc is None or self.acc.shape[0] != digits:
+            raise AlloyError(f"layer {cmd['tag']} goes on with sums that nothing has begun")
         word = cmd["weight_base"]
-        self._inside(cmd, "k-words", word, cmd["taps"] * cmd["depth"], c.weight_depth)
         for tap in self._tap_records(cmd):
             y, x = oy + tap["dy"], ox + tap["dx"]
             inside = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
@@ -308,7 +331,9 @@ class CommandModel:
                 first, last = base[inside & live].min(), base[inside & live].max()
                 self._inside(cmd, "activation words", first, last - first + cmd["depth"], c.act_depth)
             for group in range(cmd["depth"]):
-                codes = self.act[cmd["mem_in"], at % c.pixels, (base + group) % c.act_depth]
+                bank, addr = at % c.pixels, (base + group) % c.act_depth
+                codes = self.act[cmd["mem_in"], bank, addr]
+                read[cmd["mem_in"], bank[inside & live], addr[inside & live]] = True
                 values, ones = self._word(cmd, word)
                 used = codes[inside & live][:, (values != 0).any(0)]
                 if (used == EMPTY).any():
@@ -324,7 +349,9 @@ class CommandModel:
         self._fits(cmd, "accumulator", self.acc[:, live], c.acc_width)
         sums = self.acc[0] + (self.acc[1] << c.act_digit_bits if cmd["wide"] else 0)
         self._fits(cmd, "sum of two pixel digits", sums[live], c.joined_width)
-        return sums, live
+        if cmd["acc_last"]:
+            self.acc = None
+        return sums, live, read
 
     @staticmethod
     def _fits(cmd, what, values, bits):
@@ -338,36 +365,45 @@ class CommandModel:
         if (nibbles == EMPTY).any():
             raise AlloyError(f"layer {cmd['tag']} uses weights that are not loaded")
         dsp, lut = nibbles[:c.dsp_filters].astype(np.int64), nibbles[c.dsp_filters:].astype(np.int64)
+        if (dsp[1::2] == 8).any() or (lut == 15).any():
+            raise AlloyError(f"layer {cmd['tag']} has weights that no scheme has: -8 in an odd slot or a negative zero")
         values = np.concatenate([dsp - 16 * (dsp > 7), pot_value(lut)]).astype(np.float64)
         return values, np.concatenate([np.zeros(c.dsp_filters, np.int64), (lut > 7).sum(1)])
 
-    def _post(self, cmd, acc, live):
+    def _post(self, cmd, acc, live, read):
         """What the post unit does with the sums of a command: a list of (place, codes) to write."""
         c, start, count = self.config, (cmd["start_y"], cmd["start_x"]), int(live.sum())
 
         def places(prefix):
-            spots = [p for _, p in zip(range(count), self._visit(cmd, prefix, cmd["rows"], cmd["cols"], start))]
+            visit = self._visit(cmd, prefix, cmd["rows"], min(cmd["cols"], cmd["pitch"]), start)
+            spots = [p for _, p in zip(range(count), visit)]
             addr = np.array([p[3] for p in spots], int)
             if count:
                 self._inside(cmd, "activation words", addr.min(), np.ptp(addr) + 1 + cmd["straddle"], c.act_depth)
             return np.array([p[2] for p in spots], int), addr
         bank, addr = places("out")
         res = places("res") if cmd["residual"] else None
+        groups = range(1 + cmd["straddle"])
+        if res is not None:
+            for group in groups:
+                read[cmd["mem_res"], res[0], res[1] + group] = True
+        self._apart(cmd, [(cmd["mem_out"], bank, addr + group) for group in groups], read)
         acc, writes = acc[live], []
-        self._inside(cmd, "parameter records", cmd["param_base"], c.slots, len(self.params))
-        for slot in range(c.slots):
-            p = self.params[cmd["param_base"] + slot]
-            if p is None:
-                raise AlloyError(f"layer {cmd['tag']} uses parameters that are not loaded")
+        params = self.params[cmd["param_base"]:cmd["param_base"] + c.slots]
+        if None in params:
+            raise AlloyError(f"layer {cmd['tag']} uses parameters that are not loaded")
+        for slot, p in enumerate(params):
             if not p["valid"]:
                 continue
+            if p["lane"] >= c.ic or not -(1 << SUM_BITS - 1) <= p["bias"] < 1 << SUM_BITS - 1:
+                raise AlloyError(f"layer {cmd['tag']} slot {slot} has parameters that the engine does not hold")
             if p["second"] and not cmd["straddle"]:
                 raise AlloyError(f"layer {cmd['tag']} slot {slot} writes a second group, but its command has no straddle")
             value = acc[:, slot] * p["mult"] + p["bias"]
             if p["join"]:
                 if slot % 2 or slot + 1 >= c.dsp_filters:
                     raise AlloyError(f"layer {cmd['tag']} joins slot {slot} to the next: pairs begin at even DSP slots")
-                value = value + (acc[:, slot + 1] * self.params[cmd["param_base"] + slot + 1]["mult"] << DIGIT_BITS)
+                value = value + (acc[:, slot + 1] * params[slot + 1]["mult"] << DIGIT_BITS)
             if res is not None:
                 code = self.act[cmd["mem_res"], res[0], res[1] + p["second"], p["lane"]].astype(np.int64)
                 if (code == EMPTY).any():
@@ -376,7 +412,6 @@ class CommandModel:
             self._fits(cmd, "requantizer", value, SUM_BITS)
             codes = np.clip(value >> cmd["shift"], cmd["lo"], cmd["hi"])
             if cmd["table"]:
-                self._inside(cmd, "tables", cmd["table"] - 1, 1, c.tables)
                 codes = self.tables.reshape(c.tables, -1)[cmd["table"] - 1, codes]
                 if (codes == EMPTY).any():
                     raise AlloyError(f"layer {cmd['tag']} uses a table that is not loaded")
@@ -386,6 +421,7 @@ class CommandModel:
     def _pool(self, cmd):
         """Maximum over the taps; a channel with an unwritten operand stays unwritten. Returns (place, codes) to write."""
         c, taps, writes = self.config, self._tap_records(cmd), []
+        read = np.zeros((2, c.pixels, c.act_depth), bool)
         sources = self._visit(cmd, "res", cmd["rows"], cmd["cols"])
         for (y, x, bank, addr), (_, _, out_bank, out_addr) in zip(sources, self._visit(cmd, "out", cmd["rows"], cmd["cols"])):
             best, empty = np.zeros((cmd["groups"], c.ic), np.int64), np.zeros((cmd["groups"], c.ic), bool)
@@ -394,10 +430,12 @@ class CommandModel:
                     at = bank + tap["rot"]
                     word = addr + tap["addr"] + (cmd["res_groups"] if at >= c.pixels else 0)
                     self._inside(cmd, "activation words", word, cmd["groups"], c.act_depth)
-                    codes = self.act[cmd["mem_in"], at % c.pixels, word:word + cmd["groups"]]
+                    where = cmd["mem_in"], at % c.pixels, slice(word, word + cmd["groups"])
+                    codes, read[where] = self.act[where], True
                     best, empty = np.maximum(best, codes), empty | (codes == EMPTY)
             self._inside(cmd, "activation words", out_addr, cmd["groups"], c.act_depth)
             writes.append(((cmd["mem_out"], out_bank, slice(out_addr, out_addr + cmd["groups"])), np.where(empty, EMPTY, best)))
+        self._apart(cmd, [place for place, _ in writes], read)
         return writes
 
 

@@ -9,10 +9,10 @@ __all__ = ["Difference", "first_difference"]
 
 @dataclass(frozen=True)
 class Difference:
-    """The first wrong value of the first wrong layer; ``tile`` is (filter tile, pixel tile) of the engine."""
+    """The first wrong value of the first wrong layer; ``place`` is where the engine computes it (``Layer.place``)."""
     layer: str
     tensor: str
-    tile: tuple
+    place: tuple
     coordinate: tuple
     expected: int
     got: int
@@ -20,12 +20,13 @@ class Difference:
     size: int
 
     def __str__(self):
-        c, y, x = self.coordinate
-        return (f"layer {self.layer}: tensor {self.tensor}, filter tile {self.tile[0]}, pixel tile {self.tile[1]}, channel {c}, row {y}, column {x}: "
-                f"expected {self.expected}, got {self.got} ({self.wrong} of {self.size} values differ)")
+        (c, y, x), (tile, slot, strip, pixel_tile) = self.coordinate, self.place
+        return (f"layer {self.layer}: tensor {self.tensor}, filter tile {tile}, slot {slot}, strip {strip}, "
+                f"pixel tile {pixel_tile}, channel {c}, row {y}, column {x}: expected {self.expected}, got {self.got} "
+                f"({self.wrong} of {self.size} values differ)")
 
 
-def first_difference(program, config, expected, got):
+def first_difference(program, expected, got):
     """Compare codes (C, H, W) by tensor, in the order of the layers; None if all are equal.
 
     Parameters
@@ -36,11 +37,10 @@ def first_difference(program, config, expected, got):
     for layer in program.layers:
         if layer.output not in got:
             continue
-        wrong = np.argwhere(np.asarray(expected[layer.output]) != np.asarray(got[layer.output]))
+        right, found = (np.asarray(codes[layer.output]) for codes in (expected, got))
+        wrong = np.argwhere(right != found)
         if len(wrong):
-            c, y, x = (int(v) for v in wrong[0])
-            region = program.outputs[layer.output]
-            position = region.order.index(c)
-            return Difference(layer.name, layer.output, (position // config.slots, (y * region.width + x) // config.pixels), (c, y, x),
-                              int(expected[layer.output][c, y, x]), int(got[layer.output][c, y, x]), len(wrong), expected[layer.output].size)
+            at = tuple(int(v) for v in wrong[0])
+            return Difference(layer.name, layer.output, layer.place(*at), at, int(right[at]), int(found[at]), len(wrong),
+                              right.size)
     return None

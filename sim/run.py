@@ -20,7 +20,7 @@ from spec.numerics import Scheme, levels
 
 from . import golden, verilator
 from .compare import first_difference
-from .cycle_model import CAUSES, model
+from .cycle_model import CAUSES, error_text, model
 
 __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 
@@ -49,7 +49,7 @@ def layer_network(text, config, seed=0):
     lut = round(filters * config.lut_filters / config.slots)
     scheme = np.array([Scheme.POT4] * lut + [Scheme.FIXED4] * (filters - lut), np.uint8)
     weight = np.stack([rng.choice(levels(Scheme(int(s))), (channels, kh, kw)) for s in scheme]).astype(np.int16)
-    spread = np.sqrt((weight.astype(float) ** 2).reshape(filters, -1).sum(1)) * (1 << bits) / 2
+    spread = np.sqrt((weight.astype(float) ** 2).reshape(filters, -1).sum(1)).clip(1) * (1 << bits) / 2
     mult = np.maximum(1, (spread.min() / spread * 30000)).astype(np.int32)
     shift = int(np.log2(spread.min() * 30000 / (1 << bits)))
     bias = np.full(filters, 1 << shift + bits - 1, np.int64)
@@ -110,7 +110,7 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
             if not same:
                 wrong.add(name)
         if difference is None and wrong:
-            difference = f"image {index}: {first_difference(whole, config, {n: expected[n][index] for n in got}, got)}"
+            difference = f"image {index}: {first_difference(whole, {n: expected[n][index] for n in got}, got)}"
         outputs.append(got[network.output])
     say("RTL, for cycles")
     timed = engine.run(fast, images[:1], **options)
@@ -136,6 +136,7 @@ def _table(result, board):
               f"{x['utilisation']:>8.1%}  {losses}")
     print(f"whole network: {result['cycles']} cycles = {result['fps']:.0f} frames per second at {board.clock_mhz} MHz "
           "(batch 1, 1 image in flight, start to END)")
+    print(f"the model is an estimate: {error_text()}")
 
 
 def _images(args, network):

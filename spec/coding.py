@@ -84,14 +84,19 @@ def encode(symbols, lengths, width):
 
 
 def decode(beats, lengths, steps, lanes, width):
-    """Nibbles (steps, lanes) of :func:`encode`'s beats. Raises :class:`AlloyError` where the streams end early or hold what is no code."""
+    """Nibbles (steps, lanes) of :func:`encode`'s beats.
+
+    Raises :class:`AlloyError` where the streams end early, hold what is no code or drift further apart than
+    ``LANE_BITS``.
+    """
     bits = np.unpackbits(np.asarray(beats, np.uint8), axis=1, bitorder="little").reshape(len(beats), lanes, width)
     bits = bits.transpose(1, 0, 2).reshape(lanes, -1).astype(np.int64)
     table, out = code_table(lengths), np.empty((steps, lanes), np.int64)
     lane, at = np.arange(lanes)[:, None], np.zeros((lanes, 1), np.int64)
     for step in range(steps):
         places = at + np.arange(LONGEST)
-        short = places.max() >= bits.shape[1]
+        apart = -(-(at.max() + LONGEST) // width) - at.min() // width
+        short = places.max() >= bits.shape[1] or apart > LANE_BITS // width
         window = np.zeros(lanes, np.int64) if short else bits[lane, places] @ (1 << np.arange(LONGEST)[::-1])
         symbol, size = table[:, window]
         if short or (size == 0).any():

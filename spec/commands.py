@@ -1,7 +1,7 @@
 """The command table: one fixed-size record per command, its fields, and the small records that commands load.
 
-A command is 128 bytes, little endian. Every opcode has the same header; the rest is one table of fields shared by the
-opcodes that use them (``FIELDS[name].opcodes``). Reserved bits are zero.
+A program is START, commands, END. A command is 128 bytes, little endian. Every opcode has the same header; the rest is one
+table of fields shared by the opcodes that use them (``FIELDS[name].opcodes``). Reserved bits are zero.
 All DRAM addresses are byte offsets from the engine's window base (:mod:`spec.registers`).
 The page ``docs/commands.md`` is generated from this table.
 """
@@ -12,7 +12,8 @@ from enum import IntEnum
 from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
-           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "QUEUES", "LAYOUT", "SEMAPHORES", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
+           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "QUEUES", "LAYOUT", "VERSION", "SEMAPHORES", "MAGIC",
+           "pack", "unpack", "pack_record", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -21,6 +22,7 @@ TABLE_RECORDS = 16      # records of a table of 256 codes
 SEMAPHORES = 8
 SEMAPHORE_MAX = 255     # a post beyond this is an error
 MAGIC = 0xA1            # a command without it is malformed
+VERSION = 2             # of the tables: raised when a register or field keeps its place and means something else
 
 
 class Opcode(IntEnum):
@@ -33,9 +35,10 @@ class Opcode(IntEnum):
     POOL = 7            # compute queue
     STORE_ACT = 8       # store queue
     LOAD_TABLES = 9     # load queue
+    START = 10          # the first command of every program, and no other
 
 
-# The queue of every opcode but END.
+# The queue of every opcode but START and END.
 QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_TABLES: "load", Opcode.LOAD_ACT: "load",
           Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
 
@@ -43,14 +46,15 @@ QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_T
 class Error(IntEnum):
     """Status code of a stopped engine."""
     NONE = 0
-    OPCODE = 1          # unknown opcode, wrong magic byte
+    OPCODE = 1          # unknown opcode, wrong magic byte, START that is not the first command
     FIELD = 2           # a field outside what this configuration has
     WINDOW = 3          # DRAM address outside the window
     READ = 4            # AXI read response was not OKAY
     WRITE = 5           # AXI write response was not OKAY
-    SEMAPHORE = 6       # semaphore overflow
+    SEMAPHORE = 6       # semaphore overflow, or a command waits for one that nothing gives
     TIMEOUT = 7         # watchdog: no progress
     ABORT = 8           # stopped by the host
+    PROGRAM = 9         # the program does not begin with the START of this engine
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ VIEW_FIELDS = ([(f"row_addr{p}", 16, f"address of the first row's first pixel in
                   ("par_x", 1, "parity of the first column"), ("par_y", 1, "parity of the first row"),
                   ("reserved", 4, "zero")])
 
-_C, _P, _W = (Opcode.CONV,), (Opcode.POOL,), (Opcode.LOAD_WEIGHTS,)
+_C, _P, _W, _S = (Opcode.CONV,), (Opcode.POOL,), (Opcode.LOAD_WEIGHTS,), (Opcode.START,)
 _LOADS = (Opcode.LOAD_WEIGHTS, Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)
 _ACTS = (Opcode.LOAD_ACT, Opcode.STORE_ACT)
 _ALL = tuple(Opcode)
@@ -97,10 +101,16 @@ _header, _end = _lay(0, [
     ("opcode", 8, "what to do"),
     ("wait", 8, "semaphores to take before it starts"),
     ("post", 8, "semaphores to give when its last write has landed"),
-    ("feed", 8, "CONV: semaphores to give when its weights and taps are no longer read"),
+    ("feed", 8, "CONV: semaphores to give when its weights, taps and input are no longer read"),
     ("tag", 16, "number of the layer, for traces and error reports"),
     ("reserved0", 8, "zero"),
     ("magic", 8, f"0x{MAGIC:02x}"),
+], _ALL)
+_start, _last = _lay(_end, [
+    ("digest", 32, "configuration that the program was compiled for, as in the register DIGEST"),
+    ("version", 32, "of the tables that it was compiled with, as in the register VERSION"),
+], _S)
+_move, _end = _lay(_end, [
     ("dram", 32, "first byte", _LOADS + _ACTS),
     ("stride", 32, "LOAD_WEIGHTS: distance of the ports' streams; LOAD_ACT, STORE_ACT: distance of rows; bytes",
      _W + _ACTS),
@@ -108,7 +118,7 @@ _header, _end = _lay(0, [
     ("count", 16, "number of them", _LOADS),
     ("rows", 16, "rows of the region", _ACTS + _C + _P),
     ("cols", 16, "columns of the region", _ACTS + _C + _P),
-], _ALL)
+])
 _coded, _last = _lay(_end, [
     ("beats", 32, "wide beats of coded weights; 0: the weights are stored plainly"),
     ("codes", 48, "length of the code of each nibble, 3 bits each; 0: absent"),
@@ -148,7 +158,7 @@ _conv, _last = _lay(_stop, [
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last
 
-FIELDS = {f.name: f for f in _header + _coded + _out + _res + _conv}
+FIELDS = {f.name: f for f in _header + _start + _move + _coded + _out + _res + _conv}
 
 _tap, _last = _lay(0, [
     ("addr", -32, "address offset of the tap"), ("rot", 16, "bank offset, 0..pixels-1"),
@@ -170,8 +180,8 @@ PARAM_FIELDS = {f.name: f for f in _param}
 
 
 # Which bits mean what: part of a configuration's digest, so that commands of another layout are refused.
-MEANING = 2     # raised when a field keeps its place and means something else
-LAYOUT = f"{MEANING};" + ";".join(f"{f.name} {f.lo} {f.width}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())
+LAYOUT = ";".join([str(VERSION), *(f"{o.name} {o.value}" for o in Opcode), *(
+    f"{f.name} {f.lo} {f.width} {f.signed}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())])
 
 
 def pack_record(fields, values, size):
@@ -201,7 +211,7 @@ def pack(opcode, **values):
     for name in values:
         if opcode not in FIELDS[name].opcodes:
             raise AlloyError(f"command {Opcode(opcode).name} has no field {name}")
-    return pack_record(FIELDS, {"opcode": int(opcode), "magic": MAGIC, **values}, COMMAND_BYTES)
+    return pack_record(FIELDS, {"magic": MAGIC, **values, "opcode": int(opcode)}, COMMAND_BYTES)
 
 
 def unpack(data):

@@ -150,8 +150,12 @@ class EngineConfig:
 
     @property
     def digest(self):
-        """First 8 hex digits of the SHA-256 of the canonical JSON form and the layout of commands; also a register of the engine."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":")) + LAYOUT
+        """First 8 hex digits of the SHA-256 of all but the name, in canonical JSON, and of the layout of commands.
+
+        A register of the engine, and in the START of every program.
+        """
+        values = {name: value for name, value in self.to_dict().items() if name != "name"}
+        text = json.dumps(values, sort_keys=True, separators=(",", ":")) + LAYOUT
         return sha256(text.encode()).hexdigest()[:8]
 
     @classmethod

@@ -1,5 +1,7 @@
 """The measured rows as a Markdown page."""
 
+from sim.cycle_model import error_text
+
 from .paired import LEVEL, compare, holm, unpack
 
 __all__ = ["markdown", "better"]
@@ -13,7 +15,7 @@ depends on which images happen to be labelled so that a changed answer is right.
 equal codes (checked image by image). `calib` images calibrate (400: 200 and their mirror images). `bits` per weight; `shares` of the weights
 in each number system in per cent: power-of-two (P), fixed point of so many bits (F), code book (C). `KiB` of packed codes, `coded` the same after
 Huffman coding (`spec/coding.py`), `bound` the entropy of the codes. Cycles and frames per second (one image in flight, batch 1) are those of
-the cycle model: estimates, whose error `python -m sim.run` prints. Each row is measured with the code of its date.
+the cycle model, which is an estimate: {error}. Each row is measured with the code of its date.
 
 Below each table every recipe is compared with `alloy` on the same images, one by one: the difference of the shares, its paired standard error,
 and the p of McNemar's exact test, with Holm's correction for the number of comparisons of that network. What is not below 0.05 may be chance and
@@ -70,7 +72,7 @@ def _verdicts(rows):
 
 def markdown(rows):
     """The page for a list of rows."""
-    lines = [HEAD]
+    lines = [HEAD.format(error=error_text())]
     for network in dict.fromkeys(row["network"] for row in rows):
         part = sorted((row for row in rows if row["network"] == network), key=lambda row: (-row["agree"], row.get("divergence", 0.0)))
         lines += [f"\n## {network}, {part[0]['data']}, {part[0]['images']:,} images, float {part[0]['float_top1']:.2f} %\n",

@@ -166,7 +166,7 @@ class Model:
         self.program, self.config = Path(program), config
 
     def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=50_000_000,
-            bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
+            bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None, check=True):
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
         Parameters
@@ -177,11 +177,14 @@ class Model:
         bad_read, bad_write : number of the beat of port 0, from the reset, that answers SLVERR. abort_at, reset_at : cycle of the first
             run, counted from the write that starts it; 0 is never.
         report : called with the number of finished images.
+        check : refuse a program of another configuration before the engine does.
 
         Returns
         -------
         :class:`Result`; ``Run.regions`` are in the order of ``program.outputs``.
         """
+        if check:
+            program.runs_on(self.config)
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             (directory / "image.bin").write_bytes(program.image)

@@ -1,14 +1,16 @@
 """Compiled programs on the command model against the golden model, for networks and configurations nobody planned."""
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, given, settings, strategies as st
 import numpy as np
 import pytest
 
 from compiler import Program, compile
 from compiler.disassemble import disassemble
-from sim import command_model, golden
+from sim import command_model, cycle_model, golden, verilator
 from sim.compare import first_difference
-from spec.commands import Opcode, unpack
+from spec.commands import COMMAND_BYTES, FIELDS, MAGIC, VERSION, Opcode, pack_record, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Conv, Network, Tensor
@@ -27,7 +29,7 @@ def check(seed, **values):
     got = command_model.run(program, config, codes[0], seed)
     expected = {n: t[0] for n, t in golden.run(network, codes).items()}
     assert set(got) == {node.output for node in network.nodes}
-    assert first_difference(program, config, expected, got) is None
+    assert first_difference(program, expected, got) is None
     return program
 
 
@@ -126,7 +128,7 @@ def test_flipped_weight_bit_is_seen():
     image[load["dram"]] ^= 4
     broken = Program(**{**vars(program), "image": bytes(image)})
     assert (command_model.run(program, CONFIG, codes)["out"] == expected).all()
-    difference = first_difference(broken, CONFIG, {"out": expected}, command_model.run(broken, CONFIG, codes))
+    difference = first_difference(broken, {"out": expected}, command_model.run(broken, CONFIG, codes))
     assert difference is not None and difference.layer == "dense" and "expected" in str(difference)
 
 
@@ -143,15 +145,56 @@ def test_program_file(tmp_path):
 
 def test_disassembly_lists_every_command():
     program = compile(small([[1, 2, 3]]), CONFIG)
-    lines = disassemble(program.commands)
+    lines = disassemble(program)
     assert len(lines) == program.command_count and "CONV" in "".join(lines) and "END" in lines[-1]
 
 
-def test_wrong_configuration_is_refused():
+def tools(program, config):
+    """Every tool that takes a program and a configuration, with these."""
+    codes = np.zeros((1, 8, 4, 4), int)
+    return {"command model": lambda: command_model.run(program, config, codes[0]), "cycle model": lambda: cycle_model.model(program, config),
+            "simulator": lambda: verilator.Model("no such file", config).run(program, codes)}
+
+
+def damaged(program, **values):
+    """The program with fields of its first command changed."""
+    start = pack_record(FIELDS, {"magic": MAGIC, **program.start, **values}, COMMAND_BYTES)
+    return replace(program, image=start + program.image[COMMAND_BYTES:])
+
+
+@pytest.mark.parametrize("tool", tools(None, None))
+def test_a_program_for_something_else_is_refused(tool):
+    """Kind: a program of another configuration runs. Every tool refuses it, and names both sides and the way out."""
     program = compile(small([[1, 2, 3]]), CONFIG)
     other = EngineConfig.from_dict({**CONFIG.to_dict(), "ports": 2})
-    with pytest.raises(AlloyError, match="compile it again"):
-        command_model.run(program, other, np.zeros((3, 4, 4), int))
+    with pytest.raises(AlloyError, match=f"compiled for configuration {CONFIG.digest}, this one is {other.digest}: compile it again for this one"):
+        tools(program, other)[tool]()
+    with pytest.raises(AlloyError, match=f"has version 77 of the commands, this is version {VERSION}: compile the network again"):
+        tools(damaged(program, version=77), CONFIG)[tool]()
+    for values in (dict(opcode=Opcode.END), dict(opcode=200), dict(magic=0)):
+        with pytest.raises(AlloyError, match="does not begin with START: it is damaged or older than this, compile the network again"):
+            tools(damaged(program, **values), CONFIG)[tool]()
+
+
+def test_disassemble_refuses_what_it_cannot_read():
+    program = compile(small([[1, 2, 3]]), CONFIG)
+    assert f"digest={CONFIG.digest} version={VERSION}" in disassemble(program)[0]
+    with pytest.raises(AlloyError, match="has version 77 of the commands"):
+        disassemble(damaged(program, version=77))
+    with pytest.raises(AlloyError, match="does not begin with START"):
+        disassemble(replace(program, command_count=0))
+
+
+def test_digest_is_that_of_the_hardware():
+    """It does not depend on the name, and on everything else."""
+    def digest(**values):
+        return EngineConfig.from_dict(CONFIG.to_dict() | values).digest
+    changed = dict(ic=5, pixels=2, dsp_filters=2, lut_filters=3, act_digit_bits=4, acc_width=23, dsp_device="mult18", portable_dsp=True,
+                   lut_form="product_lookup", act_depth=99, weight_depth=99, param_depth=9, tap_depth=99, tables=1, decode_lanes=8, ports=3,
+                   port_bits=64, addr_bits=41, burst=8, outstanding=7, queue_depth=3)
+    assert set(changed) == set(CONFIG.to_dict()) - {"name"} and all(CONFIG.to_dict()[n] != v for n, v in changed.items())
+    assert digest(name="other") == CONFIG.digest
+    assert len({CONFIG.digest, *(digest(**{n: v}) for n, v in changed.items())}) == len(changed) + 1
 
 
 @pytest.mark.parametrize("scheme, share", [(Scheme.FIXED2, 0.5), (Scheme.FIXED3, 0.8), (Scheme.FIXED4, 1.0)])

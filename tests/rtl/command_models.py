@@ -1,12 +1,17 @@
 """Golden models of what commands mean: the pixels of a view and a builder of commands for tests."""
 
 from rtl.layouts import COMMAND
-from spec.commands import pack
+from spec.commands import VERSION, Opcode, pack
 
 
 def command(opcode, **values):
     """A command as a constant of the COMMAND layout."""
     return COMMAND.from_bits(int.from_bytes(pack(opcode, **values), "little"))
+
+
+def start(config):
+    """The first command of a program for this configuration."""
+    return pack(Opcode.START, digest=int(config.digest, 16), version=VERSION)
 
 
 def walk(view, rows, cols, pixels):

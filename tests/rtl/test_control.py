@@ -10,11 +10,11 @@ from rtl.queues import Queues
 from spec.commands import FIELDS, Error, Opcode, pack
 
 from .axi_models import AxiMemory, put, simulate, sink, small_config, until
-from .command_models import command, out_fields, tensor_view
+from .command_models import command, out_fields, start, tensor_view
 
 BASE, SIZE, AT = 0x1000, 0x8000, 0x200
 VIEW = tensor_view(4, 2, 3, 1)[0]
-CONV = dict(rows=2, cols=3, taps=1, groups=1, depth=1, tiles=2, pitch=3, **out_fields(VIEW))
+CONV = dict(rows=2, cols=3, taps=1, groups=1, depth=1, tiles=2, pitch=3, acc_first=1, acc_last=1, **out_fields(VIEW))
 ACT = dict(dram=0x400, stride=64, rows=2, cols=3, **out_fields(VIEW))
 END = pack(Opcode.END)
 
@@ -28,7 +28,9 @@ class Bench:
         self.log, self.stuck = [], set()
         self.write(program)
 
-    def write(self, program):
+    def write(self, program, first=None):
+        """Put the program into DRAM, behind the START of this configuration or ``first``."""
+        program = [start(self.config) if first is None else first, *program]
         data = b"".join(program)
         self.dram.bytes[BASE + AT:BASE + AT + len(data)] = data
         self.count = len(program)
@@ -120,7 +122,7 @@ def test_program(port_bits, delay):
                 assert when["post", 10 + n] < when["take", 30 + n] and when["post", 30 + n] < when["take", 50 + n]
                 if n >= 2:
                     assert when["post", 28 + n] < when["take", 10 + n] and when["post", 48 + n] < when["take", 30 + n]
-            assert len(bench.log) == 2 * (bench.count - 1)
+            assert len(bench.log) == 2 * (bench.count - 2)
     bench.run(body)
 
 
@@ -130,7 +132,7 @@ def test_commands_arrive_whole():
     sent, got = {"load": [], "compute": [], "store": []}, {"load": [], "compute": [], "store": []}
     todo = []
     for _ in range(12):
-        opcode = rng.choice([o for o in Opcode if o != Opcode.END])
+        opcode = rng.choice([o for o in Opcode if o not in (Opcode.START, Opcode.END)])
         values = {n: rng.getrandbits(f.width) for n, f in FIELDS.items()
                   if opcode in f.opcodes and n not in ("opcode", "magic", "wait")}
         todo.append(command(opcode, **values))
@@ -179,8 +181,9 @@ def test_semaphore_overflow():
 
 def test_waiting_commands_do_not_block_the_port():
     """Commands that cannot go on must not keep their data in the read port, where the load unit's data comes behind it."""
-    program = [pack(Opcode.CONV, wait=1, tag=n, **CONV) for n in range(20)] + [END]
+    program = [pack(Opcode.LOAD_TAPS, count=1)] + [pack(Opcode.CONV, wait=1, tag=n, **CONV) for n in range(24)] + [END]
     bench, seen = Bench(program, latency=1), []
+    bench.stuck = {"load"}
 
     async def body(ctx):
         d = bench.dut
@@ -191,7 +194,7 @@ def test_waiting_commands_do_not_block_the_port():
             _, _, valid, ready = await ctx.tick().sample(d.data.valid, d.data.ready)
             assert ready or not valid
             seen.append(valid)
-        assert sum(seen) % 16 == 0 and 0 < sum(seen) < 20 * 16
+        assert sum(seen) % 16 == 0 and 0 < sum(seen) < bench.count * 16
     bench.run(body)
 
 
@@ -202,7 +205,8 @@ def test_end_waits_for_units():
 
 
 BAD = [
-    (Error.OPCODE, b"\x06" + bytes(127)), (Error.OPCODE, b"\x00" + END[1:]), (Error.OPCODE, b"\x0a" + END[1:]),
+    (Error.OPCODE, b"\x06" + bytes(127)), (Error.OPCODE, b"\x00" + END[1:]), (Error.OPCODE, b"\x0b" + END[1:]),
+    (Error.OPCODE, start(small_config())),
     (Error.FIELD, pack(Opcode.LOAD_TAPS, tag=7, dst=20, count=13)), (Error.FIELD, pack(Opcode.LOAD_TAPS, tag=7)),
     (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dst=47, count=2)), (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dram=4, count=2)),
     (Error.FIELD, pack(Opcode.LOAD_WEIGHTS, tag=7, dst=0xFFFF, count=1)),
@@ -213,15 +217,16 @@ BAD = [
     (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "taps": 5, "depth": 7})),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "tiles": 0})), (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "depth": 0})),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, tap_base=32)),
-    (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, param_base=43, acc_last=1)),
-    (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, residual=1, res_groups=0, acc_last=1)),
-    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "out_groups": 0}, acc_last=1)),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, param_base=43)),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, residual=1, mem_res=1, res_groups=0)),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "out_groups": 0})),
     (Error.FIELD, pack(Opcode.POOL, tag=7, rows=1, cols=1, taps=1, groups=1, **out_fields(VIEW), res_step_bank=9, res_groups=1)),
     (Error.WINDOW, pack(Opcode.LOAD_TAPS, tag=7, dram=SIZE - 16, count=2)),
     (Error.WINDOW, pack(Opcode.LOAD_TAPS, tag=7, dram=0xFFFF_FFF0, count=1)),
     (Error.WINDOW, pack(Opcode.LOAD_WEIGHTS, tag=7, dram=SIZE - 64, stride=56, count=1)),
     (Error.WINDOW, pack(Opcode.LOAD_WEIGHTS, tag=7, stride=0xFFFF_FFF8, count=1)),
-    (Error.WINDOW, pack(Opcode.STORE_ACT, tag=7, **{**ACT, "rows": 65535, "stride": 0x1_0008})),
+    (Error.WINDOW, pack(Opcode.STORE_ACT, tag=7, **{**ACT, "rows": 80, "stride": 0x1_0008})),
+    (Error.FIELD, pack(Opcode.STORE_ACT, tag=7, **{**ACT, "rows": 65535, "stride": 0})),
     (Error.WINDOW, pack(Opcode.STORE_ACT, tag=7, **{**ACT, "dram": SIZE - 64 - 16})),
 ]
 
@@ -242,8 +247,8 @@ def test_last_legal_places():
     bench = Bench([
         pack(Opcode.LOAD_TAPS, dst=19, count=13, dram=SIZE - 13 * 16), pack(Opcode.LOAD_PARAMS, dst=47, count=1),
         pack(Opcode.LOAD_WEIGHTS, dst=31, count=1, dram=SIZE - 64, stride=48),
-        pack(Opcode.STORE_ACT, **{**ACT, "dram": SIZE - 64 - 24}), pack(Opcode.CONV, **CONV, param_base=42, acc_last=1),
-        pack(Opcode.CONV, **{**CONV, "out_groups": 0, "param_base": 999}),
+        pack(Opcode.STORE_ACT, **{**ACT, "dram": SIZE - 64 - 24}), pack(Opcode.CONV, **CONV, param_base=42),
+        pack(Opcode.CONV, **{**CONV, "tiles": 1, "out_groups": 0, "param_base": 999, "acc_last": 0}),
         pack(Opcode.CONV, **{**CONV, "taps": 4, "depth": 7}, tap_base=28, weight_base=4), END])
     bench.check((1, 0, 0, 0))
 
@@ -268,6 +273,51 @@ def test_no_end():
 def test_end_without_its_semaphores():
     Bench([pack(Opcode.END, wait=2, tag=6)]).check((0, 1, Error.SEMAPHORE, 6))
     Bench([pack(Opcode.LOAD_TAPS, count=1, post=2), pack(Opcode.END, wait=2, tag=6)]).check((1, 0, 0, 0))
+
+
+@pytest.mark.parametrize("opcode, values", [(Opcode.LOAD_TAPS, dict(count=1)), (Opcode.CONV, CONV), (Opcode.STORE_ACT, ACT)])
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_a_semaphore_that_nothing_gives(opcode, values, count):
+    """Kind: a wait for what never comes. It ends without a watchdog, when nothing is left that could give it: also behind a full queue."""
+    program = [pack(Opcode.CONV, tag=1, post=2, **CONV)] + [pack(opcode, tag=20 + n, wait=3, **values) for n in range(count)]
+    Bench([*program, pack(Opcode.END, tag=99)], delay=60).check((0, 1, Error.SEMAPHORE, 20))
+    late = pack(Opcode.LOAD_TAPS, tag=50, count=1, post=1)
+    if opcode != Opcode.LOAD_TAPS and count == 1:
+        Bench([*program, late, pack(Opcode.END, tag=99)], delay=60).check((1, 0, 0, 0))
+
+
+def test_registers_count_at_start():
+    """Kind: a register that is live while a program runs."""
+    bench, rng = Bench(chain(8), seed=2), Random(1)
+
+    async def body(ctx):
+        d, d_inputs = bench.dut, ("base", "size", "cmd_offset", "cmd_count", "watchdog")
+        ctx.set(d.start, 1)
+        await ctx.tick()
+        for _ in range(3000):
+            for name in d_inputs:
+                ctx.set(getattr(d, name), rng.choice((0, 1, rng.getrandbits(32))))
+            ctx.set(d.start, rng.randrange(2))
+            if not ctx.get(d.busy):
+                break
+            assert ctx.get(d.window) == BASE
+            await ctx.tick()
+        assert ctx.get(d.done) and ctx.get(d.commands) == bench.count
+        assert all(BASE + AT <= at < BASE + AT + 128 * bench.count for at, _ in bench.dram.reads)
+    bench.run(body)
+
+
+def test_a_program_of_another_configuration():
+    """Kind: a program of another configuration runs. It stops before a unit sees a command; so does what has no START at all."""
+    bench = Bench(chain(2))
+    good, other = start(bench.config), start(small_config(act_depth=65))
+
+    async def body(ctx):
+        for first in (other, END, b"\0" * 128, good[:8] + bytes(120), good[:4] + b"\1" + good[5:]):
+            bench.write(chain(2), first)
+            expected = (1, 0, 0, 0) if first[4:8] == b"\1\0\0\xa1" else (0, 1, Error.PROGRAM, 0)
+            assert await bench.start(ctx) == expected and bool(bench.log) == bool(expected[0]), first
+    bench.run(body)
 
 
 def test_fetch_error():
@@ -323,7 +373,7 @@ def test_abort_and_restart(after):
         assert bench.dram.outstanding == 0
         bench.log.clear()
         assert await bench.start(ctx) == (1, 0, 0, 0)
-        assert len(bench.log) == 2 * (bench.count - 1)
+        assert len(bench.log) == 2 * (bench.count - 2)
         ctx.set(d.abort, 1)
         await ctx.tick().repeat(5)
         assert not ctx.get(d.error) and not ctx.get(d.busy)
@@ -342,8 +392,8 @@ def test_watchdog():
         bench.stuck = set()
         assert await bench.start(ctx) == (1, 0, 0, 0)
         bench.write([pack(Opcode.CONV, tag=13, wait=1, **CONV), pack(Opcode.END, tag=14)])
-        code = (await bench.start(ctx))[2:]
-        assert code == (Error.TIMEOUT, 13)
+        assert await bench.start(ctx) == (0, 1, Error.SEMAPHORE, 13)
+        bench.write([pack(Opcode.CONV, tag=12, **CONV), END])
         bench.dram.dead = True
         with pytest.raises(TimeoutError):
             await bench.start(ctx, 400)

@@ -139,6 +139,33 @@ def test_load(case, seed):
     assert [e for e in bench.events if e != "write"] == [1 << n % 8 for n in range(10)]
 
 
+COMPLETE = (1, 2, 3, 4, 5, 6, 7, 7)
+DAMAGED = {     # k-words, beats, lengths of codes, bytes of the streams
+    "short": (8, 1, COMPLETE, None), "long": (30, 120, (1, 1), None), "drift": (24, 96, COMPLETE, b"\0\0\xff\xff"),
+    "no code": (20, 80, (0, 0, 7, 7), None), "too many codes": (20, 80, (1,) * 16, None), "random": (20, 70, COMPLETE, None)}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_codes_hold_nothing(kind):
+    """Kind: data on which a unit waits for ever. Streams that are too short, too long or drift apart, and codes that are none: every load
+    writes its k-words and posts, and a good one behind them is right."""
+    bench, (count, beats, lengths, pattern) = Bench(small_config(**CASES[8]), 1, stall=0.1), DAMAGED[kind]
+    good, words = bench.coded(Random(1), dram=0x4000, count=3)
+    if pattern:
+        bench.dram.bytes[BASE:BASE + 0x1000] = pattern * (0x1000 // len(pattern))
+    bad = dict(beats=beats, codes=sum(v << 3 * i for i, v in enumerate(lengths)), count=count)
+    assert beats <= count * bench.config.weight_beats and bench.config.decode_width == 16
+
+    async def body(ctx):
+        for values in (bad, good | {"count": 3, "dst": 9}):
+            await put(ctx, bench.dut.cmd, command(Opcode.LOAD_WEIGHTS, post=1, **values))
+        await until(ctx, bench.dut.idle, 4000)
+
+    bench.run(body)
+    assert len(bench.log["w"]) == count + 3 and bench.events.count(1) == 2
+    assert [(a, w) for a, w, *_ in bench.log["w"][-3:]] == list(enumerate(words, 9))
+
+
 def test_post_follows_last_write():
     bench = Bench(small_config(), act_stall=0.8)
     view, _ = tensor_view(4, 2, 3, 2)

@@ -13,7 +13,7 @@ from rtl.store import Store
 from spec.commands import Error, Opcode, pack, unpack
 
 from .axi_models import AxiMemory, simulate, small_config
-from .command_models import out_fields, tensor_view
+from .command_models import out_fields, start, tensor_view
 from .test_registers import AT, read, write
 
 BASE, SIZE, PROGRAM = 0x3000, 0xC000, 0x8000
@@ -39,8 +39,8 @@ class Bench:
         wires += [(getattr(k, n), getattr(r, n)) for n in ("busy", "done", "error", "code", "tag", "cycles", "commands")]
         wires += [(k.clear, x) for x in (a.clear, d.clear, s.clear, w.stop, *(p.stop for p in self.reads))]
         wires += [(d.post, k.load_post), (s.post, k.store_post), (d.idle, k.load_idle), (s.idle, k.store_idle), (1, k.compute_idle),
-                  (d.progress | s.progress, k.progress), (w.done, s.done), (w.error, k.write_error), (r.base, d.base),
-                  (r.base, s.base), (d.moving, r.inc_load), (s.moving, r.inc_store)]
+                  (d.progress | s.progress, k.progress), (w.done, s.done), (w.error, k.write_error), (k.window, d.base),
+                  (k.window, s.base), (d.moving, r.inc_load), (s.moving, r.inc_store)]
         anything, idle = 0, w.idle
         for port in self.reads:
             anything, idle = anything | port.error, idle & port.idle
@@ -101,7 +101,7 @@ def copy_program(bench, seed):
         equal.append((at, rows * row))
         at += rows * row + c.port_bytes * rng.randrange(4)
     assert at < 0x4000
-    return program + [pack(Opcode.END)], equal
+    return [start(c), *program, pack(Opcode.END)], equal
 
 
 def prepare(seed, **config):

@@ -82,7 +82,7 @@ def test_writes(addr_bits):
     async def body(ctx, r):
         rng = Random(addr_bits)
         kept = {"IRQ_ENABLE": 3, "BASE_LO": 0xFFFF_F000, "BASE_HI": (1 << addr_bits - 32) - 1, "CMD_OFFSET": 0xFFFF_FF80}
-        state = {x.name: 0 for x in REGISTERS if x.access == "rw"}
+        state = {x.name: x.init for x in REGISTERS if x.access == "rw"}
         for _ in range(40):
             name, value, strb = rng.choice(list(state)), rng.getrandbits(32), rng.choice([15, 15, rng.randrange(16)])
             assert await write(ctx, r.bus, AT[name], value, strb, rng) == 0

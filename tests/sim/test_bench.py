@@ -33,7 +33,8 @@ def model(cache):
 def program(defect=0, bursts=BURSTS, window=0x4000):
     """What the bench needs of a program: the image's codes are the bytes to copy."""
     return SimpleNamespace(image=bytes(0x1000), window_size=window, command_offset=defect, command_count=bursts,
-                           input=SimpleNamespace(offset=0x1000), pack_input=lambda codes: codes.astype(np.uint8).tobytes(),
+                           input=SimpleNamespace(offset=0x1000), runs_on=lambda config: None,
+                           pack_input=lambda codes: codes.astype(np.uint8).tobytes(),
                            outputs={"out": SimpleNamespace(offset=0x2000, size=bursts * BYTES)})
 
 

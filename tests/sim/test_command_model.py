@@ -31,7 +31,7 @@ def case(seed, **values):
 def edit(program, change):
     """The program with ``change(index, fields)`` applied to every command; a command for which it returns None is left out."""
     kept = [new for i, record in enumerate(program.commands) if (new := change(i, unpack(record))) is not None]
-    records = b"".join(pack(fields.pop("opcode"), **{k: v for k, v in fields.items() if k != "magic"}) for fields in map(dict, kept))
+    records = b"".join(pack(fields.pop("opcode"), **fields) for fields in map(dict, kept))
     size = program.command_count * COMMAND_BYTES
     assert program.command_offset == 0
     return replace(program, image=records.ljust(size, b"\0") + program.image[size:], command_count=len(kept))
@@ -130,7 +130,8 @@ def test_semaphores_left_over(plain):
 def test_semaphore_overflow(plain):
     config, _, program, _ = plain
     load = next(unpack(c) for c in program.commands if unpack(c)["opcode"] == Opcode.LOAD_TAPS) | {"wait": 0, "post": 1}
-    records = [pack(load["opcode"], **{k: v for k, v in load.items() if k not in ("opcode", "magic")})] * 300 + [pack(Opcode.END)]
+    records = [pack(load["opcode"], **{k: v for k, v in load.items() if k not in ("opcode", "magic")})] * 300
+    records = [program.commands[0], *records, pack(Opcode.END)]
     model = command_model.CommandModel(program, config)
     model.program = replace(program, image=b"".join(records), command_count=len(records))
     with pytest.raises(AlloyError, match="semaphore 0 overflows: it counts to 255"):
@@ -157,9 +158,11 @@ def in_order(model):
     """One command after the other, whatever the semaphores say; then all outputs."""
     for record in model.program.commands:
         command = unpack(record)
-        name = command_model.QUEUES.get(command["opcode"])
-        if name is None:
+        if command["opcode"] == Opcode.START:
+            continue
+        if command["opcode"] == Opcode.END:
             break
+        name = command_model.QUEUES[command["opcode"]]
         model.tokens = [0] * 8
         model.queues = {n: command_model.deque() for n in ("load", "compute", "store")}
         model.landing, model.posting = command_model.deque(), command_model.deque()
@@ -174,18 +177,45 @@ def in_order(model):
 
 
 @pytest.mark.parametrize("field, opcode, value, words", [
-    ("dram", Opcode.LOAD_WEIGHTS, 1 << 31, "outside the window"), ("dram", Opcode.LOAD_TAPS, 2, "no multiple of the port"),
-    ("dst", Opcode.LOAD_WEIGHTS, 60000, "k-words .* the configuration has"), ("dst", Opcode.LOAD_PARAMS, 60000, "parameter records"),
-    ("dst", Opcode.LOAD_TAPS, 60000, "taps .* the configuration has"), ("in_base", Opcode.CONV, 60000, "activation words"),
-    ("out_cur_addr0", Opcode.CONV, 60000, "activation words"), ("param_base", Opcode.CONV, 60000, "parameter records"),
-    ("weight_base", Opcode.CONV, 60000, "k-words"), ("tap_base", Opcode.CONV, 60000, "taps")])
+    ("dram", Opcode.LOAD_WEIGHTS, 1 << 31, "stops the engine with WINDOW"), ("dram", Opcode.LOAD_TAPS, 2, "FIELD: .* no multiple of the port"),
+    ("dst", Opcode.LOAD_WEIGHTS, 60000, "FIELD: k-words"), ("in_base", Opcode.CONV, 60000, "FIELD: .* behind the memory"),
+    ("out_cur_addr0", Opcode.CONV, 60000, "FIELD: a view"), ("in_base", Opcode.CONV, 200, "activation"),
+    ("magic", Opcode.CONV, 0, "stops the engine with OPCODE"), ("digest", Opcode.START, 1, "compiled for configuration 00000001"),
+    ("rows", Opcode.STORE_ACT, 60000, "more pixels times groups"), ("lo", Opcode.CONV, 255, "FIELD: `shift` above 63, or `lo` above `hi`")])
 def test_fields_outside_the_configuration(plain, field, opcode, value, words):
     fails(plain, edit(plain[2], lambda i, f: f | {field: value} if f["opcode"] == opcode else f), words)
+
+
+@pytest.mark.parametrize("flip, words", [
+    ("mem_res", "a residual in the memory of the input"), ("mem_out", "layer 2 .*"), ("step_x", "steps that are no")])
+def test_commands_that_wait_for_themselves_or_race(flip, words):
+    """Kind: one bit of a command that looks legal. A residual in the memory of the input holds the engine for ever."""
+    network, config = chain(4, residual=True), EngineConfig.from_dict(CONFIG.to_dict() | {"act_depth": 40})
+    program, codes = compile(network, config, keep="all"), np.full((4, 8, 8), 3)
+    assert command_model.run(program, config, codes)
+
+    def change(index, fields):
+        return fields | {flip: fields[flip] ^ 1} if fields["opcode"] == Opcode.CONV and fields["residual"] else fields
+    fails((config, codes), edit(program, change), words)
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda f: {"acc_last": 0, "tiles": 1}, "goes on with sums|nothing has written"),
+    (lambda f: {"acc_first": 0, "tiles": 2}, "FIELD: sums in parts"),
+    (lambda f: {"acc_first": 0, "tiles": 1}, "goes on with sums that nothing has begun"),
+    (lambda f: {"mem_out": f["mem_in"], **{n: v for n, v in f.items() if n.startswith("out_")}, "out_cur_addr0": f["in_base"],
+                "out_row_addr0": f["in_base"]}, "writes a word that it reads")])
+def test_what_the_engine_does_otherwise(plain, change, words):
+    """Kind: a command that the model would run, and the engine would run otherwise."""
+    config, codes, program, _ = plain
+    first = next(i for i, c in enumerate(program.commands) if unpack(c)["opcode"] == Opcode.CONV)
+    fails(plain, edit(program, lambda i, f: f | change(f) if i == first else f), words)
 
 
 def test_accumulator_overflow():
     """A program that was proved for a wide accumulator on an engine with a narrow one."""
     program = compile(chain(40), CONFIG)
     narrow = EngineConfig.from_dict(CONFIG.to_dict() | {"acc_width": 12})
+    program = edit(program, lambda i, f: f | {"digest": int(narrow.digest, 16)} if f["opcode"] == Opcode.START else f)
     with pytest.raises(AlloyError, match="layer 1 overflows the 12-bit accumulator"):
-        command_model.run(replace(program, digest=narrow.digest), narrow, np.full((4, 8, 8), 15))
+        command_model.run(program, narrow, np.full((4, 8, 8), 15))

@@ -1,14 +1,18 @@
 """The cycle model: complete accounts, sensible reactions; against the RTL of a small engine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from compiler import compile
 from rtl.top import generate
 from sim import verilator
-from sim.cycle_model import CAUSES, model
+from sim.cycle_model import CAUSES, ERROR, model
 from sim.run import layer_network, rtl_layer_cycles
 from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.network import Network, Tensor
 from tests.networks import random_config, random_network
 
 CONFIG = EngineConfig(name="cycles", ic=8, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=128, ports=2, port_bits=64,
@@ -32,13 +36,74 @@ def test_bandwidth_matters():
     assert slow.cycles > 2 * fast.cycles and slow.losses["weights"] > fast.losses["weights"]
 
 
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return verilator.build(generate(CONFIG), CONFIG, tmp_path_factory.getbasetemp() / "cycles", report=lambda line: None)
+
+
+def errors(engine, network, **bus):
+    """Relative error of the model for each layer by tag, and for all of them together."""
+    program = compile(network, CONFIG)
+    run = engine.run(program, np.zeros((1, *network.tensors["image"].shape), int), **bus).runs[0]
+    measured, modelled = rtl_layer_cycles(run.trace, program), {x.tag: x.cycles for x in model(program, CONFIG, **bus)}
+    return {tag: modelled[tag] / cycles - 1 for tag, cycles in measured.items()}, sum(modelled.values()) / sum(measured.values()) - 1
+
+
 @pytest.mark.parametrize("rate", [8, 4])
-def test_layers_on_rtl(tmp_path_factory, rate):
-    engine = verilator.build(generate(CONFIG), CONFIG, tmp_path_factory.getbasetemp() / "cycles", report=lambda line: None)
-    for text in ("3x3,32,24,10", "1x1,64,40,8", "3x3,8,60,12"):
-        network = layer_network(text, CONFIG)
-        program = compile(network, CONFIG)
-        codes = np.zeros((1, *network.tensors["image"].shape), int)
-        result = engine.run(program, codes, bytes_per_cycle=rate)
-        measured = rtl_layer_cycles(result.runs[0].trace, program)[0]
-        assert model(program, CONFIG, bytes_per_cycle=rate)[0].cycles == pytest.approx(measured, rel=0.05), text
+@pytest.mark.parametrize("text", ["3x3,32,24,10", "1x1,64,40,8", "3x3,8,60,12"])
+def test_layers_on_rtl(engine, text, rate):
+    assert abs(errors(engine, layer_network(text, CONFIG), bytes_per_cycle=rate)[1]) < 0.05
+
+
+@pytest.mark.parametrize("text, most", [
+    ("1x1,64,64,1", 0.05), ("1x1,8,6,1", 0.03), ("1x1,256,10,1", 0.02), ("1x1,8,8,2", 0.02), ("1x1,32,64,3", 0.06)])
+def test_linear_and_small_layers_on_rtl(engine, text, most):
+    """Kind: a claim that holds for the example only. These were 12 to 26 % optimistic: commands were taken for faster than they come."""
+    assert abs(errors(engine, layer_network(text, CONFIG))[1]) < most
+
+
+def random_layers(engine, seed, count):
+    """Errors of layers that nobody planned, on buses of different speed: sorted."""
+    rng, out = np.random.default_rng(seed), []
+    while len(out) < count:
+        kernel, size = int(rng.choice([1, 1, 1, 2, 3, 5])), int(rng.choice([1, 1, 2, 4, 7, 12, 16]))
+        wide = 200 if size < 3 else 48
+        channels, filters, bus = int(rng.integers(1, wide)), int(rng.integers(1, wide)), dict(
+            bytes_per_cycle=float(rng.choice([8, 6, 4, 2])), latency=int(rng.choice([10, 40, 100])))
+        if kernel <= size + kernel // 2 * 2:
+            try:
+                network = layer_network(f"{kernel}x{kernel},{channels},{filters},{size}", CONFIG)
+                out.append(errors(engine, network, **bus)[1])
+            except AlloyError as error:
+                assert "raise" in str(error)
+    return np.sort(out)
+
+
+def inside(found):
+    """The errors keep what :data:`sim.cycle_model.ERROR` says, and use it."""
+    low, high, most = ERROR
+    return low <= found[0] and found[-1] <= high and np.quantile(np.abs(found), 0.9) <= most
+
+
+def test_random_layers_on_rtl(engine):
+    """Kind: a claim that holds for the example only. What is printed beside an estimate is what random layers show."""
+    assert inside(random_layers(engine, 1, 50))
+
+
+@pytest.mark.slow
+def test_many_random_layers_on_rtl(engine):
+    found = np.sort(np.concatenate([random_layers(engine, seed, 100) for seed in range(2, 8)]))
+    assert inside(found) and found[0] < 0.6 * ERROR[0] and found[-1] > 0.6 * ERROR[1]
+
+
+@pytest.mark.parametrize("widths", [(64, 64, 64, 64, 10), (200, 100, 50, 10), (16,) * 6], ids=str)
+@pytest.mark.parametrize("rate", [8, 4])
+def test_linear_networks_on_rtl(engine, widths, rate):
+    """A network of linear layers as a whole; single layers of less than a hundred cycles lend cycles to their neighbours."""
+    names, nodes = ["image", *(f"t{n}" for n in range(1, len(widths)))], []
+    for source, out, channels, filters in zip(names, names[1:], widths, widths[1:]):
+        node = layer_network(f"1x1,{channels},{filters},1", CONFIG, len(nodes)).nodes[0]
+        nodes.append(replace(node, name=out, input=source, output=out))
+    tensors = {n: Tensor(name=n, channels=c, height=1, width=1, bits=5) for n, c in zip(names, widths)}
+    network = Network(name="linear", input="image", output=names[-1], tensors=tensors, nodes=nodes)
+    assert abs(errors(engine, network, bytes_per_cycle=rate)[1]) < 0.07

@@ -107,6 +107,12 @@ def test_verdict_is_the_last_line_and_the_status(capsys, tmp_path, monkeypatch, 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.json"]
 
 
+def test_layer_of_one_weight():
+    """Some of its filters have no weight but 0."""
+    conv = layer_network("1x1,1,200,1", boards.get("zcu102").config).nodes[0]
+    assert not conv.weight.reshape(200, -1).any(1).all() and (conv.mult > 0).all()
+
+
 def test_layer_has_the_schemes_of_the_slots():
     config = boards.get("zcu102").config
     conv = layer_network("3x3,5,24,7", config).nodes[0]

@@ -30,7 +30,7 @@ SLOW = {
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
     """Name -> (config, model), built on first use."""
-    built, cache = {}, tmp_path_factory.mktemp("verilator")
+    built, cache = {}, tmp_path_factory.getbasetemp() / "verilator"
 
     def get(name):
         if name not in built:
@@ -61,7 +61,7 @@ def check(engine, seed, **options):
     for index, one in enumerate(result.runs):
         assert one.done and not one.hung and one.code == 0
         got = {name: program.unpack(name, data) for name, data in zip(program.outputs, one.regions)}
-        assert first_difference(program, engine[0], {n: expected[n][index] for n in got}, got) is None
+        assert first_difference(program, {n: expected[n][index] for n in got}, got) is None
     return 1
 
 
@@ -136,7 +136,7 @@ def test_flipped_weight_bit_is_seen(engines):
         image[load["dram"]] ^= 1 << bit
         result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes)
         got = {n: program.unpack(n, d) for n, d in zip(program.outputs, result.runs[0].regions)}
-        seen |= first_difference(program, config, {n: expected[n][0] for n in got}, got) is not None
+        seen |= first_difference(program, {n: expected[n][0] for n in got}, got) is not None
     assert seen
 
 
@@ -146,10 +146,11 @@ def test_bad_commands_stop_with_a_code(engines):
     network = random_network(rng)
     codes = rng.integers(0, 256, (2, *network.tensors["image"].shape))
     program = compile(network, config)
-    for at, code in ((0, Error.OPCODE), (7, Error.OPCODE)):     # opcode and magic byte of the first command
+    # Opcode and magic byte of the first command, and of the second; the digest.
+    for at, code in ((0, Error.PROGRAM), (7, Error.PROGRAM), (128, Error.OPCODE), (135, Error.OPCODE), (9, Error.PROGRAM)):
         image = bytearray(program.image)
-        image[at] = 0xEE
-        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes[:1], watchdog=5000)
+        image[at] ^= 0x55
+        result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes[:1], watchdog=5000, check=False)
         assert result.runs[0].code == code and not result.runs[0].hung and result.violation == ""
 
 

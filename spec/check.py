@@ -1,0 +1,95 @@
+"""Which commands an engine takes: the rule that ``rtl/check.py`` is built to and the command model refuses by."""
+
+from .commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
+
+__all__ = ["RULES", "refuse"]
+
+# What FIELD stands for; the page docs/commands.md is generated from it.
+RULES = {
+    "count": "`count`, `rows`, `cols`, `groups`, `taps`, `depth`, `tiles` or `pitch` is 0",
+    "range": "k-words, records, taps or tables that the configuration does not have; an input that starts behind the memory",
+    "view": "a view with banks that do not exist or an address behind the memory, or one without groups",
+    "align": "a DRAM address or stride that is no multiple of the port width",
+    "coded": "coded weights that nothing decodes, or that are longer than plain ones",
+    "area": "a region of LOAD_ACT, POOL or STORE_ACT with more pixels times groups than an activation memory has words",
+    "part": "sums in parts (`acc_first` or `acc_last` is 0) of more than one tile",
+    "residual": "a residual in the memory of the input: each would wait for the other",
+    "start": "a first pixel beyond the `pitch`",
+    "requantizer": "`shift` above 63, or `lo` above `hi`",
+}
+RECORDS = {Opcode.LOAD_WEIGHTS: lambda c: c.weight_depth, Opcode.LOAD_PARAMS: lambda c: c.param_depth * c.slots,
+           Opcode.LOAD_TAPS: lambda c: c.tap_depth, Opcode.LOAD_TABLES: lambda c: c.tables * TABLE_RECORDS}
+ACTS = (Opcode.LOAD_ACT, Opcode.STORE_ACT)
+
+
+def refuse(command, config, size, first=False):
+    """(:class:`Error`, rule) for a command that the engine stops at, None for one that it takes.
+
+    Parameters
+    ----------
+    command : all fields by name (:func:`spec.commands.unpack_record`). size : bytes of the DRAM window.
+    first : whether it is the first one of a program. The rule is a key of :data:`RULES`, or "" for the other errors.
+    """
+    opcode, known = command["opcode"], command["magic"] == MAGIC
+    if first:
+        right = opcode == Opcode.START and command["digest"] == int(config.digest, 16) and command["version"] == VERSION
+        return None if known and right else (Error.PROGRAM, "")
+    if not known or opcode == Opcode.START or opcode not in list(Opcode):
+        return Error.OPCODE, ""
+    for rule, broken in _fields(Opcode(opcode), command, config):
+        if broken:
+            return Error.FIELD, rule
+    if opcode in (*RECORDS, *ACTS) and command["dram"] + _extent(Opcode(opcode), command, config) > size:
+        return Error.WINDOW, ""
+    return None
+
+
+def _fields(opcode, f, c):
+    """(rule, whether it is broken) of what an opcode is checked for."""
+    acts, pool, conv = opcode in ACTS, opcode == Opcode.POOL, opcode == Opcode.CONV
+    if opcode in RECORDS:
+        yield "count", f["count"] == 0
+        yield "range", f["dst"] + f["count"] > RECORDS[opcode](c)
+    if opcode in RECORDS or acts:
+        yield "align", f["dram"] % c.port_bytes
+    if opcode == Opcode.LOAD_WEIGHTS or acts:
+        yield "align", f["stride"] % c.port_bytes
+    if opcode == Opcode.LOAD_WEIGHTS:
+        yield "coded", f["beats"] > (f["count"] * c.weight_beats if c.decode_lanes else 0)
+    if acts or pool or conv:
+        yield "count", f["rows"] == 0 or f["cols"] == 0
+    if acts or pool:
+        yield "view", _view("out", f, c)
+        yield "area", f["rows"] * f["cols"] * f["groups" if pool else "out_groups"] > c.pixels * c.act_depth
+    if pool:
+        yield "view", _view("res", f, c)
+    if pool or conv:
+        yield "count", f["taps"] == 0 or f["groups"] == 0
+        yield "range", f["tap_base"] + f["taps"] > c.tap_depth
+    if conv:
+        yield "count", f["depth"] == 0 or f["tiles"] == 0 or f["pitch"] == 0
+        yield "range", f["in_base"] >= c.act_depth or f["weight_base"] + f["taps"] * f["depth"] > c.weight_depth
+        yield "residual", f["residual"] and f["mem_res"] == f["mem_in"]
+        yield "part", not (f["acc_first"] and f["acc_last"]) and f["tiles"] != 1
+        yield "start", f["start_x"] >= f["pitch"]
+    if conv and f["acc_last"]:      # sums of a part have no output yet
+        yield "view", _view("out", f, c) or f["residual"] and _view("res", f, c)
+        yield "range", f["param_base"] + c.slots > c.param_depth * c.slots or f["table"] > c.tables
+        yield "requantizer", f["shift"] > 63 or f["lo"] > f["hi"]
+
+
+def _view(prefix, f, c):
+    """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
+    banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
+    places = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
+    return (f[f"{prefix}_groups"] == 0 or any(f[f"{prefix}_{n}"] >= c.pixels for n in banks)
+            or any(f[f"{prefix}_{n}"] > c.act_depth for n in places))
+
+
+def _extent(opcode, f, c):
+    """Bytes from the first to the last of the DRAM region."""
+    if opcode == Opcode.LOAD_WEIGHTS:
+        return f["stride"] * (c.ports - 1) + (f["beats"] or f["count"] * c.weight_beats) * c.port_bytes
+    if opcode in RECORDS:
+        return -(-f["count"] * PARAM_BYTES // c.port_bytes) * c.port_bytes
+    return (f["rows"] - 1) * f["stride"] + f["out_groups"] * f["cols"] * c.act_group_bytes
