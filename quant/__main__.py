@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from spec.errors import command_line
-from spec.files import replacing
+from spec.files import check_outputs
 
 from . import example
 
@@ -18,10 +18,10 @@ def main(arguments=None):
     parser.add_argument("--example", default="fashion_mnist", help=f"one of {', '.join(example.EXAMPLES)}")
     parser.add_argument("--out", required=True, help="integer network to write (.npz)")
     args = parser.parse_args(arguments)
+    check_outputs(args.out, inputs=example.paths(args.example))
     loaded = example.load(args.example)
     network = loaded.net.export(args.example)
-    with replacing(args.out) as partial:
-        network.save(partial)
+    network.save(args.out)
     for name, filters in loaded.mix().items():
         print(f"{filters:5} filters {name}")
     for name, value in loaded.accuracies(network).items():
