@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from spec.errors import AlloyError
-from spec.files import read_arrays, replacing
+from spec.files import read_arrays, save_arrays
 
 from .net import QuantNet
 
@@ -27,8 +27,7 @@ def save(net, path):
     for kind, values in (("scheme", net.schemes), ("codebook", net.codebooks), ("table", net.tables)):
         arrays |= {f"{kind}.{k}": v for k, v in values.items()}
     arrays |= {f"zero.{k}": np.int64(v) for k, v in net.zeros.items()}
-    with replacing(path) as partial, open(partial, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    save_arrays(path, arrays)
 
 
 def load(graph, path, **options):

@@ -7,8 +7,10 @@ batch. The same seed gives the same network on the same hardware.
 
 from dataclasses import dataclass
 from hashlib import sha256
+import io
 import os
 from pathlib import Path
+import pickle
 
 import numpy as np
 import torch

@@ -19,7 +19,7 @@ import numpy as np
 from .errors import AlloyError
 from .looks import looks_like
 
-__all__ = ["replacing", "write_text", "check_outputs", "check_folder", "read_bytes", "read_json", "parse_json", "read_arrays"]
+__all__ = ["replacing", "write_text", "save_arrays", "check_outputs", "check_folder", "read_bytes", "read_json", "parse_json", "read_arrays"]
 
 PREFIX = ".alloy-"
 
@@ -54,6 +54,12 @@ def write_text(path, text):
     """Write UTF-8 text, :func:`replacing` what is there."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def save_arrays(path, arrays):
+    """Write named arrays as a compressed ``.npz``, :func:`replacing` what is there."""
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def check_outputs(*paths, inputs=()):

@@ -10,7 +10,7 @@ import json
 import numpy as np
 
 from .errors import AlloyError
-from .files import parse_json, read_arrays, replacing
+from .files import parse_json, read_arrays, save_arrays
 from .numerics import FIXED8_MAX, Scheme, check_weights
 from .records import check_types, from_values
 
@@ -184,8 +184,7 @@ class Network:
                  "tensors": [{f.name: getattr(t, f.name) for f in fields(t)} for t in self.tensors.values()],
                  "nodes": nodes}
         text = json.dumps(graph, separators=(",", ":"), default=_plain_int)
-        with replacing(path) as partial, open(partial, "wb") as file:
-            np.savez_compressed(file, graph=np.frombuffer(text.encode(), np.uint8), **arrays)
+        save_arrays(path, {"graph": np.frombuffer(text.encode(), np.uint8), **arrays})
 
     @classmethod
     def load(cls, path):

@@ -16,12 +16,13 @@ from spec.errors import AlloyError
 from spec.progress import going
 from spec.registers import REGISTERS
 
-__all__ = ["build", "Model", "Result", "Run"]
+__all__ = ["build", "LIMIT", "Model", "Result", "Run"]
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "models"
 PARTS = ("alloy_dsppe", "alloy_lutpe")
 MANY = 32               # instances of a part from which it is a library of its own
+LIMIT = 50_000_000      # cycles after which a run counts as hung
 NEVER = 2 ** 52         # an event that does not happen
 FLAGS = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
          "--output-split", "20000", "--output-split-cfuncs", "5000"]
@@ -182,7 +183,7 @@ class Model:
     def __init__(self, program, config):
         self.program, self.config = Path(program), config
 
-    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=50_000_000,
+    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=LIMIT,
             bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
