@@ -22,6 +22,9 @@ from .looks import looks_like
 __all__ = ["replacing", "write_text", "save_arrays", "check_outputs", "check_folder", "read_bytes", "read_json", "parse_json", "read_arrays"]
 
 PREFIX = ".alloy-"
+# Whatever a damaged member makes zipfile, zlib and NumPy raise.
+DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, MemoryError, RuntimeError, OverflowError, AttributeError,
+          zipfile.BadZipFile, zlib.error, struct.error)
 
 
 @contextmanager
@@ -85,12 +88,21 @@ def check_folder(path):
     """Raise :class:`AlloyError` unless files can be written into the folder ``path``, which need not exist yet."""
     place = Path(os.path.realpath(path))
     try:
-        while not os.path.lexists(place):
+        while not _exists(place):
             place = place.parent
         with TemporaryDirectory(prefix=PREFIX, dir=place):
             pass
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def _exists(path):
+    """Whether something is there; unlike ``Path.exists`` this does not hide why it cannot be asked, such as a name that is too long."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _unwritable(path, error):
@@ -197,12 +209,15 @@ def read_arrays(path, what="file", *, needed=(), fails="is not a whole .npz file
         raise AlloyError(f"{path} {fails}: {found}; {way}")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, MemoryError, RuntimeError, OverflowError, AttributeError,
-            zipfile.BadZipFile, zlib.error, struct.error) as error:     # whatever a damaged member makes zipfile, zlib and NumPy raise
-        raise AlloyError(f"{path} {fails}: it is truncated or damaged ({type(error).__name__}); {way}") from None
-    if not set(needed) <= set(arrays):
-        raise AlloyError(f"{path} {fails}: it has {_some(list(arrays)) or 'nothing'} and lacks {' and '.join(n for n in needed if n not in arrays)}; {way}")
+            missing = [name for name in needed if name not in file.files]
+            arrays = {} if missing else {name: file[name] for name in file.files}
+            names = file.files
+    except DAMAGE as error:
+        found = "it holds pickled Python objects" if "allow_pickle" in str(error) else f"it is truncated or damaged ({type(error).__name__})"
+        raise AlloyError(f"{path} {fails}: {found}; {way}") from None
+    if missing:
+        raise AlloyError(f"{path} {fails}: it looks like {looks_like(data, path)}, has {_some(names) or 'nothing'} and lacks "
+                         f"{' and '.join(missing)}; {way}")
     strange = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
     if strange:
         raise AlloyError(f"{path} {fails}: it looks like {looks_like(data, path)}, whose {strange[0]} is no array; {way}")
