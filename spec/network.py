@@ -193,7 +193,7 @@ class Network:
         arrays = read_arrays(path, "network file", needed=("graph",), fails=fails, way="give the .npz that Network.save or python -m quant wrote")
         try:
             graph = parse_json(arrays.pop("graph").tobytes())
-            if graph.get("format") != FORMAT:
+            if type(graph.get("format")) is not int or graph["format"] != FORMAT:
                 raise AlloyError(f"it has network format {graph.get('format')} and this Alloy reads {FORMAT}")
             return cls._from_graph(graph, arrays)
         except ValueError as error:
