@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 __all__ = ["AlloyError", "command_line"]
 
@@ -44,15 +45,18 @@ def command_line(main):
                 finally:
                     sys.stdout.flush()
         except AlloyError as error:
-            return _end(f"error: {error}", 2)
+            text, status = f"error: {error}", 2
         except KeyboardInterrupt as stop:
-            return _end("interrupted", 128 + getattr(stop, "number", signal.SIGINT))
+            text, status = "interrupted", 128 + getattr(stop, "number", signal.SIGINT)
         except BrokenPipeError:
-            return _end(None, 128 + signal.SIGPIPE)
-        except MemoryError as error:
-            return _end(f"error: there is not enough memory for this ({error})" if str(error) else "error: there is not enough memory for this", 2)
+            text, status = None, 128 + signal.SIGPIPE
+        except MemoryError:
+            text, status = "error: there is not enough memory for this: give something smaller", 2
         except OSError as error:
-            return _end(f"error: {error.filename or 'the output'} cannot be used ({error.strerror or error}): choose another place", 2)
+            text, status = f"error: {error.filename or 'the output'} cannot be used ({error.strerror or error}): choose another place", 2
+        if alone:
+            warnings.simplefilter("ignore")     # of work that was left in the middle
+        return _end(text, status)
     return wrapped
 
 
