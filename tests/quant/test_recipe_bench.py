@@ -41,8 +41,12 @@ def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     assert set(KEYS) <= set(row) and row["fake_top1"] == row["int_top1"] > 80 and row["images"] == 60 and abs(row["bits_per_weight"] - 4.2) < 0.05
     assert row["compressed_bytes"] < row["weight_bytes"] and row["fps"]["zcu102"] == pytest.approx(150e6 / row["cycles"]["zcu102"], rel=1e-3)
     assert f"| film_qnn | ptq | {row['calibration']} |" in (out / "quant.md").read_text()
-    monkeypatch.setattr(runs, "run", None)          # a row that is there is not measured again
+    monkeypatch.setattr(runs, "run", None)          # a row that is there is not measured again, but shown
+    capsys.readouterr()
     assert main(arguments) == 0
+    line, = capsys.readouterr().out.splitlines()
+    assert f"film_qnn resnet8 ptq: float {row['float_top1']} %, integer {row['int_top1']} +- {row['stderr']} %" in line
+    assert f"{row['cycles']['zcu102']:,} cycles on zcu102" in line and f"(measured {row['date']}, --again does it again)" in line
 
 
 def test_bad_names(tmp_path, capsys):
