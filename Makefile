@@ -1,4 +1,5 @@
-# make run: the embedded example through the whole flow. make test: the tests. Both set up .venv by themselves; make venv does just that.
+# make run: the embedded example through the whole flow. make test: the tests. Both set up .venv by themselves; make venv
+# does just that.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,8 @@ $(VENV)/ready: requirements.txt
 
 venv: $(VENV)/ready
 
-# Synthesis runs beside the simulation and is stopped with it; its report is shown at the end, the verdict on bit-exactness last.
+# Synthesis runs beside the simulation and is stopped with it; its report is shown at the end, the verdict on
+# bit-exactness last.
 run: $(VENV)/ready
 	@mkdir -p build
 	$(BIN)/python -m quant --example fashion_mnist --out build/network.npz

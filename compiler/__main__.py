@@ -31,7 +31,8 @@ def main(arguments=None):
             print(line)
     else:
         check_outputs(args.out, inputs=(args.network, args.config))
-        program = compile(Network.load(args.network), EngineConfig.load(args.config), keep="all" if args.keep_all else (),
+        program = compile(Network.load(args.network), EngineConfig.load(args.config),
+                          keep="all" if args.keep_all else (),
                           warn=lambda text: print(text, file=sys.stderr))
         program.save(args.out)
         print(f"{args.out}: {program.command_count} commands, {len(program.image)} bytes of image, "

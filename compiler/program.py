@@ -36,9 +36,10 @@ class Region:
 
     def __post_init__(self):
         check_types(self, "region")
-        if min(self.channels, self.height, self.width) < 1 or not 1 <= self.ic <= self.group_bytes or self.channels > self.groups * self.ic:
-            raise AlloyError(f"region of {self.channels}x{self.height}x{self.width} does not fit {self.groups} groups of {self.ic} channels in "
-                             f"{self.group_bytes} bytes")
+        fits = 1 <= self.ic <= self.group_bytes and self.channels <= self.groups * self.ic
+        if min(self.channels, self.height, self.width) < 1 or not fits:
+            raise AlloyError(f"region of {self.channels}x{self.height}x{self.width} does not fit {self.groups} groups "
+                             f"of {self.ic} channels in {self.group_bytes} bytes")
         if sorted(self.order) != list(range(self.channels)):
             raise AlloyError(f"region of {self.channels} channels has an order that is not one of them")
 
@@ -134,8 +135,10 @@ class Program:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
                 meta, image = parse_json(file.read("program.json")), file.read("image.bin")
-        except (ValueError, OSError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
-            raise AlloyError(f"{path} is not a whole Alloy program: it looks like {looks_like(data, path)}; compile the network again") from None
+        except (ValueError, OSError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile,
+                zlib.error):
+            raise AlloyError(f"{path} is not a whole Alloy program: it looks like {looks_like(data, path)}; compile "
+                             "the network again") from None
         try:
             return _program(meta, image)
         except AlloyError as error:
@@ -147,13 +150,15 @@ def _program(meta, image):
     for name, kind in (("outputs", dict), ("layers", list)):
         if not isinstance(meta.get(name), kind):
             raise AlloyError(f"program {name} is no {'object' if kind is dict else 'list'}")
-    parts = {"input": from_values(Region, meta.get("input"), "region"), "fold": from_values(Fold, meta.get("fold"), "fold"),
+    parts = {"input": from_values(Region, meta.get("input"), "region"),
+             "fold": from_values(Fold, meta.get("fold"), "fold"),
              "outputs": {name: from_values(Region, values, "region") for name, values in meta["outputs"].items()},
              "layers": tuple(from_values(Layer, values, "layer") for values in meta["layers"]), "image": image}
     program = from_values(Program, meta | parts, "program")
     check_types(program, "program")
-    if min(program.command_offset, program.command_count) < 0 or program.command_offset + program.command_count * COMMAND_BYTES > len(image):
-        raise AlloyError(f"program has {program.command_count} commands at {program.command_offset}, beyond its image of {len(image)} bytes")
+    start, count = program.command_offset, program.command_count
+    if min(start, count) < 0 or start + count * COMMAND_BYTES > len(image):
+        raise AlloyError(f"program has {count} commands at {start}, beyond its image of {len(image)} bytes")
     if any(r.offset < 0 or r.offset + r.size > program.window_size for r in (program.input, *program.outputs.values())):
         raise AlloyError(f"program has a tensor outside its window of {program.window_size} bytes")
     if program.output not in program.outputs:

@@ -22,7 +22,8 @@ def load_float(model, path):
 
 
 def save(net, path):
-    """All parameters, schemes, code books, tables and zero points of a :class:`QuantNet` as one .npz, whatever the name of the file is."""
+    """All parameters, schemes, code books, tables and zero points of a :class:`QuantNet` as one .npz, whatever the name
+    of the file is."""
     arrays = {k: v.detach().numpy() for k, v in net.state_dict().items()}
     for kind, values in (("scheme", net.schemes), ("codebook", net.codebooks), ("table", net.tables)):
         arrays |= {f"{kind}.{k}": v for k, v in values.items()}

@@ -134,8 +134,8 @@ def _checkpoint(path, device):
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
         return {**state, "start": state["start"]}
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, AttributeError):
-        raise AlloyError(f"{path} is not a whole checkpoint of a training: it looks like {looks_like(data, path)}; remove it or name another "
-                         "file") from None
+        raise AlloyError(f"{path} is not a whole checkpoint of a training: it looks like {looks_like(data, path)}; "
+                         "remove it or name another file") from None
 
 
 def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalty=None, checkpoint=None, report=None):

@@ -1,8 +1,8 @@
 """``python -m rtl.build``: the engine's Verilog with everything a user needs around it.
 
 Writes into the output directory: Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado script,
-``report.json`` and ``report.txt``. They appear only when all of them are there. A later build into the same directory replaces the files that
-this one wrote and leaves everything else.
+``report.json`` and ``report.txt``. They appear only when all of them are there. A later build into the same directory
+replaces the files that this one wrote and leaves everything else.
 """
 
 import argparse
@@ -26,7 +26,8 @@ __all__ = ["build", "report_of", "main"]
 
 LARGEST = 10            # modules in report.txt
 REPORT = "report.json"
-FILES = (f"{TOP}.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl", "report.txt", REPORT)
+FILES = (f"{TOP}.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl",
+         "report.txt", REPORT)
 
 
 def report_of(board, config, files, synthesis):
@@ -77,8 +78,8 @@ def _text(report):
 def build(board, config, out, *, synth=True, say=_say):
     """Generate into directory ``out``; returns the report.
 
-    Raises :class:`AlloyError` if the configuration does not fit the board, or if ``out`` holds files of the same names that no earlier build wrote
-    or that were edited since; ``out`` then stays as it was.
+    Raises :class:`AlloyError` if the configuration does not fit the board, or if ``out`` holds files of the same names
+    that no earlier build wrote or that were edited since; ``out`` then stays as it was.
     """
     out = Path(out).resolve()
     check_generated(out, REPORT, FILES)
@@ -97,7 +98,8 @@ def build(board, config, out, *, synth=True, say=_say):
                 write_text(fresh / name, text)
             write_software(fresh)
             write_pages(fresh)
-            write_text(fresh / "config.json", json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
+            write_text(fresh / "config.json",
+                       json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
             write_text(fresh / "vivado.tcl", board.project(sorted(files), TOP))
             write_text(fresh / "report.txt", _text(report))
     except OSError as error:

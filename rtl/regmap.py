@@ -159,13 +159,15 @@ def write_software(folder):
 @command_line
 def main(arguments=None):
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m rtl.regmap", description="Write the register and command pages, or the C header and JSON.")
+    parser = argparse.ArgumentParser(prog="python -m rtl.regmap",
+                                     description="Write the register and command pages, or the C header and JSON.")
     parser.add_argument("docs", nargs="?", help="folder for registers.md and commands.md")
     parser.add_argument("--software", metavar="DIR", help=f"folder for {HEADER} and {JSON}")
     chosen = parser.parse_args(arguments)
     if chosen.docs is None and chosen.software is None:
         parser.error("name a folder for the pages, or --software DIR")
-    for folder, names, write in ((chosen.docs, ("registers.md", "commands.md"), write_pages), (chosen.software, (HEADER, JSON), write_software)):
+    for folder, names, write in ((chosen.docs, ("registers.md", "commands.md"), write_pages),
+                                 (chosen.software, (HEADER, JSON), write_software)):
         if folder is not None:
             check_outputs(*(Path(folder, name) for name in names))
             write(folder)

@@ -87,7 +87,8 @@ def main(arguments=None):
         used, _ = measure(CodeTable(config), board.family)
         lut = used["lut"] * config.slots
         tables.append(f"| {board.name} | {used['lut']} | {used['ff']} | {config.slots} | {lut} | {lut / board.budget['lut']:.1%} |")
-    write_text(args.out, HEAD + "\n".join(elements) + "\n" + DECODER + "\n".join(decoders) + "\n" + TABLES + "\n".join(tables) + "\n")
+    parts = ((HEAD, elements), (DECODER, decoders), (TABLES, tables))
+    write_text(args.out, "".join(head + "\n".join(rows) + "\n" for head, rows in parts))
     print(f"written to {args.out}")
     return 0
 

@@ -55,7 +55,8 @@ module alloy_times (A, B, Y);
     assign Y = (A << $clog2(LOW)) + (A << $clog2(HIGH));
 endmodule
 """
-# LUTs are mapped for area (in abc's words, a comma is a space). abc9 of Yosys 0.70 stops with a name clash on the feeder, hence the classic mapper.
+# LUTs are mapped for area (in abc's words, a comma is a space). abc9 of Yosys 0.70 stops with a name clash on the
+# feeder, hence the classic mapper.
 MAPPER = "+strash;dch,-f;if,-a,-K,6"
 FLOW = "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
 STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map times.v", FLOW + "map_dsp:coarse",

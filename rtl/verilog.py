@@ -8,7 +8,8 @@ from spec.errors import AlloyError
 __all__ = ["to_verilog"]
 
 # Runs in a process of its own, which can be stopped in the middle.
-RUN = ("import sys; from amaranth._toolchain.yosys import find_yosys; yosys = find_yosys(lambda version: version >= (0, 40)); "
+RUN = ("import sys; from amaranth._toolchain.yosys import find_yosys; "
+       "yosys = find_yosys(lambda version: version >= (0, 40)); "
        "sys.stdout.write(yosys.run(['-q', '-'], sys.stdin.read(), ignore_warnings=True))")
 ATTRIBUTES = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
 
@@ -21,5 +22,6 @@ def to_verilog(rtlil):
     with Children() as children:
         status, verilog, errors = children.run([sys.executable, "-c", RUN], input="\n".join(script))
     if status:
-        raise AlloyError(f"Yosys cannot write the Verilog: {(errors.strip().splitlines() or [f'exit status {status}'])[-1]}")
+        raise AlloyError(f"Yosys cannot write the Verilog: "
+                         f"{(errors.strip().splitlines() or [f'exit status {status}'])[-1]}")
     return verilog

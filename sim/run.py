@@ -25,7 +25,7 @@ __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 
 DONE = 2            # trace event: a compute command is complete
 IMAGES = "examples/fashion_mnist/images.npz"
-MOST = 1 << 27      # weights, or codes of a tensor, that a layer may have: its arrays are several times eight bytes for each
+MOST = 1 << 27      # weights, or codes of a tensor, that a layer may have: several arrays have eight bytes for each
 
 
 def layer_network(text, config, seed=0):
@@ -61,15 +61,16 @@ def layer_network(text, config, seed=0):
 def _bounded(text, config, weights, codes, pixels):
     """Refuse a layer that this machine could not hold or that the simulator would not finish."""
     if max(weights, *codes) > MOST:
-        raise AlloyError(f"the layer {text!r} has {weights:,} weights, {codes[0]:,} input and {codes[1]:,} output codes: give a smaller one, with at "
-                         f"most {MOST:,} of each")
+        raise AlloyError(f"the layer {text!r} has {weights:,} weights, {codes[0]:,} input and {codes[1]:,} output "
+                         f"codes: give a smaller one, with at most {MOST:,} of each")
     _finishes(f"the layer {text!r}", weights * pixels // (config.macs_dsp + config.macs_lut))
 
 
 def _finishes(what, cycles):
     """Refuse what takes more cycles than the simulator runs."""
     if cycles > verilator.LIMIT:
-        raise AlloyError(f"{what} needs at least {cycles:,} cycles and the simulator stops after {verilator.LIMIT:,}: give a smaller one")
+        raise AlloyError(f"{what} needs at least {cycles:,} cycles and the simulator stops after {verilator.LIMIT:,}: "
+                         "give a smaller one")
 
 
 def rtl_layer_cycles(trace, program):
@@ -109,14 +110,16 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
         modelled = {x.tag: x for x in model(fast, config, **options)}
     guess = round(sum(x.cycles for x in modelled.values()))
     _finishes(f"the network {network.name}", guess)
-    say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image, about {guess:,} cycles; elaborating {config.name}")
+    say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image, about {guess:,} cycles; elaborating "
+        f"{config.name}")
     with going(say, f"elaborating {config.name}"):
         files = generate(config)
     engine = verilator.build(files, config, cache, report=say)
     say("golden model")
     with going(say, "golden model"):
         expected = golden.run(network, images)
-    result = _every_tensor(engine, whole, images, guess, options | ({} if stalls is None else {"stall": 0.2, "seed": stalls}), say)
+    result = _every_tensor(engine, whole, images, guess,
+                           options | ({} if stalls is None else {"stall": 0.2, "seed": stalls}), say)
     equal, tensors, difference, wrong, outputs = 0, 0, None, set(), []
     for index, run in enumerate(result.runs):
         got = {name: whole.unpack(name, data) for name, data in zip(whole.outputs, run.regions)}

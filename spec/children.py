@@ -12,8 +12,8 @@ __all__ = ["Children"]
 
 
 class Children:
-    """Programs that run inside a ``with`` block, started from any thread. When it is left, for whatever reason, those that still run are killed
-    with everything that they have started, and no further one starts."""
+    """Programs that run inside a ``with`` block, started from any thread. When it is left, for whatever reason, those
+    that still run are killed with everything that they have started, and no further one starts."""
 
     def __init__(self):
         self._lock, self._running, self._left = threading.Lock(), set(), False
@@ -32,8 +32,9 @@ class Children:
 
     def run(self, command, *, input=None, **options):
         """Run to the end: (exit status, standard output, standard error) as text."""
-        process = self.start(command, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, encoding="utf-8", errors="replace", **options)
+        source = subprocess.DEVNULL if input is None else subprocess.PIPE
+        process = self.start(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+                             errors="replace", **options)
         out, error = process.communicate(input)
         with self._lock:
             self._running.discard(process)

@@ -68,8 +68,9 @@ class EngineConfig:
 
     def __post_init__(self):
         check_types(self, "configuration")
-        if not self.name.strip() or not self.name.isprintable() or set(self.name) & set("/\\") or set(self.name) == {"."}:
-            raise AlloyError(f"configuration name is {self.name!r}: give a name of printable characters that is no path")
+        name = self.name
+        if not name.strip(" .") or not name.isprintable() or set(name) & set("/\\"):
+            raise AlloyError(f"configuration name is {name!r}: give a name of printable characters that is no path")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:

@@ -31,8 +31,8 @@ class _Stopped(KeyboardInterrupt):
 def command_line(main):
     """A program that ends with one line on standard error, whatever ends it.
 
-    Exit status 2 for :class:`AlloyError` and for what the operating system refuses; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP; 141, without a
-    word, if nobody reads the output any more.
+    Exit status 2 for :class:`AlloyError` and for what the operating system refuses; 130, 143 or 129 after Ctrl-C,
+    SIGTERM or SIGHUP; 141, without a word, if nobody reads the output any more.
     """
     alone = main.__module__ == "__main__"
 
@@ -53,7 +53,8 @@ def command_line(main):
         except MemoryError:
             text, status = "error: there is not enough memory for this: give something smaller", 2
         except OSError as error:
-            text, status = f"error: {error.filename or 'the output'} cannot be used ({error.strerror or error}): choose another place", 2
+            place, why = error.filename or "the output", error.strerror or error
+            text, status = f"error: {place} cannot be used ({why}): choose another place", 2
         if alone:
             warnings.simplefilter("ignore")     # of work that was left in the middle
         return _end(text, status)
@@ -86,7 +87,8 @@ def _signals(alone):
 
 
 def _end(text, status):
-    """Say the last line; what cannot be printed is thrown away, so that the interpreter does not complain at its end."""
+    """Say the last line; what cannot be printed is thrown away, so that the interpreter does not complain at its
+    end."""
     for stream, last in ((sys.stdout, None), (sys.stderr, text)):
         try:
             if last is not None:

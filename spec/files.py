@@ -19,11 +19,13 @@ import numpy as np
 from .errors import AlloyError
 from .looks import looks_like
 
-__all__ = ["replacing", "write_text", "save_arrays", "check_outputs", "check_folder", "read_bytes", "read_json", "parse_json", "read_arrays"]
+__all__ = ["replacing", "write_text", "save_arrays", "check_outputs", "check_folder", "read_bytes", "read_json",
+           "parse_json", "read_arrays"]
 
 PREFIX = ".alloy-"
 # Whatever a damaged member makes zipfile, zlib and NumPy raise.
-DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, MemoryError, RuntimeError, OverflowError, AttributeError,
+DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, MemoryError, RuntimeError, OverflowError,
+          AttributeError,
           zipfile.BadZipFile, zlib.error, struct.error)
 
 
@@ -31,8 +33,9 @@ DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, Memor
 def replacing(path):
     """A path to write to; at the end of the block the file there takes the place of ``path``. Missing folders are made.
 
-    A link is followed, a device or pipe is written to; an existing file's permissions are kept. Each writer has a file of its own, so that the
-    last of several is the one that is kept. Raises :class:`AlloyError` if the place cannot be written. After any error ``path`` is as it was.
+    A link is followed, a device or pipe is written to; an existing file's permissions are kept. Each writer has a file
+    of its own, so that the last of several is the one that is kept. Raises :class:`AlloyError` if the place cannot be
+    written. After any error ``path`` is as it was.
     """
     try:
         target, stream = _target(path)
@@ -66,7 +69,8 @@ def save_arrays(path, arrays):
 
 
 def check_outputs(*paths, inputs=()):
-    """Raise :class:`AlloyError` unless files can be written at all ``paths``, none of which is one of ``inputs`` by any name.
+    """Raise :class:`AlloyError` unless files can be written at all ``paths``, none of which is one of ``inputs`` by any
+    name.
 
     Every command calls it first; entries that are None are left out.
     """
@@ -75,7 +79,8 @@ def check_outputs(*paths, inputs=()):
             continue
         for source in inputs:
             if source is not None and _same(path, source):
-                raise AlloyError(f"{path} is the input {source} of this command, which would overwrite it: give another output")
+                raise AlloyError(f"{path} is the input {source} of this command, which would overwrite it: give "
+                                 "another output")
         try:
             target, stream = _target(path)
             if not stream:
@@ -97,7 +102,8 @@ def check_folder(path):
 
 
 def _exists(path):
-    """Whether something is there; unlike ``Path.exists`` this does not hide why it cannot be asked, such as a name that is too long."""
+    """Whether something is there; unlike ``Path.exists`` this does not hide why it cannot be asked, such as a name that
+    is too long."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -110,7 +116,8 @@ def _unwritable(path, error):
 
 
 def _target(path):
-    """(the file that ``path`` leads to, whether it is written to as it stands: a device, a pipe or what this program prints to)."""
+    """(the file that ``path`` leads to, whether it is written to as it stands: a device, a pipe or what this program
+    prints to)."""
     target, ends = Path(os.path.realpath(path)), str(path)[-1:]
     try:
         found = os.stat(Path(path))
@@ -140,7 +147,8 @@ def _copy(partial, target):
     number = _standard(os.stat(target))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    with open(partial, "rb") as source, open(os.open(target, os.O_WRONLY) if number is None else os.dup(number), "wb") as out:
+    place = os.open(target, os.O_WRONLY) if number is None else os.dup(number)
+    with open(partial, "rb") as source, open(place, "wb") as out:
         shutil.copyfileobj(source, out)
 
 
@@ -153,7 +161,8 @@ def _same(path, other):
 
 
 def read_bytes(path, what):
-    """The content of a file; ``what`` it should be ("configuration file") is for the :class:`AlloyError` if it cannot be read."""
+    """The content of a file; ``what`` it should be ("configuration file") is for the :class:`AlloyError` if it cannot
+    be read."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
@@ -163,7 +172,8 @@ def read_bytes(path, what):
 
 
 def read_json(path, what, kind=dict):
-    """The value of a JSON file, see :func:`parse_json`; ``what`` it describes ("configuration") is for the :class:`AlloyError`."""
+    """The value of a JSON file, see :func:`parse_json`; ``what`` it describes ("configuration") is for the
+    :class:`AlloyError`."""
     data = read_bytes(path, f"{what} file")
     try:
         return parse_json(data, kind)
@@ -172,7 +182,8 @@ def read_json(path, what, kind=dict):
 
 
 def parse_json(data, kind=dict):
-    """The value of JSON bytes. ``ValueError`` for anything else, for a key that is there twice, for NaN and if it is no ``kind`` (dict, list)."""
+    """The value of JSON bytes. ``ValueError`` for anything else, for a key that is there twice, for NaN and if it is no
+    ``kind`` (dict, list)."""
     def once(pairs):
         values = dict(pairs)
         if len(values) < len(pairs):
@@ -194,14 +205,15 @@ def parse_json(data, kind=dict):
     return value
 
 
-_JSON_WORDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+_JSON_WORDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number",
+               bool: "true or false", type(None): "null"}
 
 
 def read_arrays(path, what="file", *, needed=(), fails="is not a whole .npz file", way="give an .npz of NumPy arrays"):
     """Every array of an ``.npz`` by name.
 
-    :class:`AlloyError` starts with the path and ``fails``, says what the file looks like or which arrays it has instead of those ``needed``, and
-    ends with ``way``.
+    :class:`AlloyError` starts with the path and ``fails``, says what the file looks like or which arrays it has instead
+    of those ``needed``, and ends with ``way``.
     """
     data = read_bytes(path, what)
     if not zipfile.is_zipfile(io.BytesIO(data)):
@@ -213,14 +225,16 @@ def read_arrays(path, what="file", *, needed=(), fails="is not a whole .npz file
             arrays = {} if missing else {name: file[name] for name in file.files}
             names = file.files
     except DAMAGE as error:
-        found = "it holds pickled Python objects" if "allow_pickle" in str(error) else f"it is truncated or damaged ({type(error).__name__})"
+        damage = f"it is truncated or damaged ({type(error).__name__})"
+        found = "it holds pickled Python objects" if "allow_pickle" in str(error) else damage
         raise AlloyError(f"{path} {fails}: {found}; {way}") from None
     if missing:
-        raise AlloyError(f"{path} {fails}: it looks like {looks_like(data, path)}, has {_some(names) or 'nothing'} and lacks "
-                         f"{' and '.join(missing)}; {way}")
+        raise AlloyError(f"{path} {fails}: it looks like {looks_like(data, path)}, has {_some(names) or 'nothing'} and "
+                         f"lacks {' and '.join(missing)}; {way}")
     strange = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
     if strange:
-        raise AlloyError(f"{path} {fails}: it looks like {looks_like(data, path)}, whose {strange[0]} is no array; {way}")
+        raise AlloyError(f"{path} {fails}: it looks like {looks_like(data, path)}, whose {strange[0]} is no array; "
+                         f"{way}")
     return arrays
 
 

@@ -16,10 +16,11 @@ __all__ = ["check_generated", "generating"]
 
 
 def check_generated(folder, record, names):
-    """Raise :class:`AlloyError` if ``names`` cannot be written into ``folder`` without the loss of anything but what an earlier build wrote.
+    """Raise :class:`AlloyError` if ``names`` cannot be written into ``folder`` without the loss of anything but what an
+    earlier build wrote.
 
-    ``record`` is the JSON file there whose ``files`` (name -> SHA-256) says what that was; an empty folder or none needs no record. Returns
-    the names of the earlier files that are as they were written.
+    ``record`` is the JSON file there whose ``files`` (name -> SHA-256) says what that was; an empty folder or none
+    needs no record. Returns the names of the earlier files that are as they were written.
     """
     if not os.path.lexists(folder) or folder.is_dir() and not any(folder.iterdir()):
         return set()
@@ -28,7 +29,8 @@ def check_generated(folder, record, names):
     report = read_json(folder / record, "report of an earlier build")
     written = report.get("files", dict.fromkeys(names))         # builds of before the list wrote what this one writes
     if "verilog_sha256" not in report or not isinstance(written, dict):
-        raise AlloyError(f"{folder / record} is not the report of an earlier build: remove {folder} or give another --out")
+        raise AlloyError(f"{folder / record} is not the report of an earlier build: remove {folder} or give another "
+                         "--out")
     written[record] = None
     for name in names:
         if os.path.lexists(folder / name) and not _untouched(folder, name, written):
@@ -46,9 +48,11 @@ def _untouched(folder, name, written):
 
 @contextmanager
 def generating(folder, record, report):
-    """An empty folder to write files into; at the end of the block they, and ``report`` as ``record``, take their places in ``folder``.
+    """An empty folder to write files into; at the end of the block they, and ``report`` as ``record``, take their
+    places in ``folder``.
 
-    What an earlier build wrote and this one does not is removed; everything else in ``folder`` stays. After any error it is as it was.
+    What an earlier build wrote and this one does not is removed; everything else in ``folder`` stays. After any error
+    it is as it was.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=PREFIX, dir=folder.parent) as place:

@@ -6,9 +6,12 @@ import zipfile
 __all__ = ["looks_like"]
 
 MAGIC = (
-    (b"\xff\xd8\xff", "a JPEG image"), (b"\x89PNG\r\n\x1a\n", "a PNG image"), (b"GIF8", "a GIF image"), (b"BM", "a BMP image"),
-    (b"\x93NUMPY", "a single NumPy array (.npy)"), (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights)"), (b"%PDF", "a PDF document"),
-    (b"\x1f\x8b", "a gzip file"), (b"\xfd7zXZ\x00", "an xz file"), (b"BZh", "a bzip2 file"), (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"\xff\xd8\xff", "a JPEG image"), (b"\x89PNG\r\n\x1a\n", "a PNG image"), (b"GIF8", "a GIF image"),
+    (b"BM", "a BMP image"),
+    (b"\x93NUMPY", "a single NumPy array (.npy)"), (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights)"),
+    (b"%PDF", "a PDF document"),
+    (b"\x1f\x8b", "a gzip file"), (b"\xfd7zXZ\x00", "an xz file"), (b"BZh", "a bzip2 file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
     (b"\x7fELF", "a compiled program"), (b"GGUF", "a GGUF model"), (b"\x80\x02", "a pickle (an old PyTorch .pth)"),
     (b"\x80\x03", "a pickle"), (b"\x80\x04", "a pickle"), (b"\x80\x05", "a pickle"), (b"#!", "a script"),
     (b"version https://git-lfs", "a Git LFS pointer, whose content was not fetched"))
@@ -18,7 +21,8 @@ ONNX_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)     # what may follow t
 
 
 def looks_like(data, path=""):
-    """A few words for the bytes of a file, such as "an ONNX model"; the name's suffix counts where the bytes say nothing."""
+    """A few words for the bytes of a file, such as "an ONNX model"; the name's suffix counts where the bytes say
+    nothing."""
     if not data:
         return "an empty file"
     if data.startswith(b"PK"):

@@ -190,7 +190,8 @@ class Network:
     def load(cls, path):
         """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
         fails = "is not a whole Alloy network file"
-        arrays = read_arrays(path, "network file", needed=("graph",), fails=fails, way="give the .npz that Network.save or python -m quant wrote")
+        arrays = read_arrays(path, "network file", needed=("graph",), fails=fails,
+                             way="give the .npz that Network.save or python -m quant wrote")
         try:
             graph = parse_json(arrays.pop("graph").tobytes())
             if type(graph.get("format")) is not int or graph["format"] != FORMAT:
@@ -199,7 +200,8 @@ class Network:
         except ValueError as error:
             raise AlloyError(f"{path} {fails}: {error}; export it again") from None
         except (LookupError, TypeError, ArithmeticError) as error:
-            raise AlloyError(f"{path} {fails}: its layers do not fit each other ({type(error).__name__}); export it again") from None
+            raise AlloyError(f"{path} {fails}: its layers do not fit each other ({type(error).__name__}); export it "
+                             "again") from None
 
     @classmethod
     def _from_graph(cls, graph, arrays):
@@ -229,7 +231,8 @@ def _plain_int(value):
 
 
 def _check_node(node):
-    """What a layer must be whatever network it is in: fields of the right type, whole numbers in arrays, a window that moves."""
+    """What a layer must be whatever network it is in: fields of the right type, whole numbers in arrays, a window that
+    moves."""
     where = f"layer {node.name}"
     check_types(node, f"{where}:")
     for f in fields(node):
@@ -239,7 +242,8 @@ def _check_node(node):
     if "" in (node.name, node.input, node.output, node.residual if node.kind == "conv" else None):
         raise AlloyError(f"{where} has an empty name for itself or a tensor: give every one a name")
     if min(node.stride) < 1 or min(node.padding) < 0:
-        raise AlloyError(f"{where} has stride {node.stride} and padding {node.padding}: strides are 1 or more, padding 0 or more")
+        raise AlloyError(f"{where} has stride {node.stride} and padding {node.padding}: strides are 1 or more, padding "
+                         "0 or more")
 
 
 def worst_case(weight, tensor):
@@ -275,7 +279,8 @@ def _check_shape(net, node, kernel, channels, where):
 def _check_conv(net, node, where):
     channels = net.tensors[node.input].channels
     if node.weight.ndim != 4 or 0 in node.weight.shape:
-        raise AlloyError(f"{where} has weights of shape {node.weight.shape}: they need filters, channels, rows and columns")
+        raise AlloyError(f"{where} has weights of shape {node.weight.shape}: they need filters, channels, rows and "
+                         "columns")
     filters = node.weight.shape[0]
     if channels % node.weight.shape[1] or filters % (channels // node.weight.shape[1]):
         raise AlloyError(f"{where} has weights of shape {node.weight.shape}, but reads {channels} channels")
@@ -290,7 +295,8 @@ def _check_conv(net, node, where):
             raise AlloyError(f"{where} has a {name} of shape {getattr(node, name).shape}: it is a list of values")
     unknown = set(node.scheme.tolist()) - {int(s) for s in Scheme}
     if unknown:
-        raise AlloyError(f"{where} has filters of the unknown number system {min(unknown)}: known are {', '.join(s.name for s in Scheme)}")
+        raise AlloyError(f"{where} has filters of the unknown number system {min(unknown)}: known are "
+                         f"{', '.join(s.name for s in Scheme)}")
     for index, scheme in enumerate(node.scheme):
         if not check_weights(node.weight[index], Scheme(int(scheme)), node.codebook if node.codebook.size else None):
             raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")

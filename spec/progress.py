@@ -14,7 +14,8 @@ def say(text):
 
 @contextmanager
 def going(report, text, every=5.0):
-    """Calls ``report`` with ``text`` (or what it returns, if it is a function) and the seconds so far, every so many seconds of a long block."""
+    """Calls ``report`` with ``text`` (or what it returns, if it is a function) and the seconds so far, every so many
+    seconds of a long block."""
     began, left = time.monotonic(), threading.Event()
 
     def tick():

@@ -13,7 +13,8 @@ WORDS = {int: "an integer", str: "text", bool: "true or false", NoneType: "nothi
 
 
 def check_types(record, what):
-    """Raise :class:`AlloyError` for the first field that is not what its annotation says; an integer of NumPy becomes a plain one.
+    """Raise :class:`AlloyError` for the first field that is not what its annotation says; an integer of NumPy becomes a
+    plain one.
 
     A bool is no integer and a float never is. ``what`` the record is starts the sentence.
     """
@@ -26,18 +27,21 @@ def check_types(record, what):
 
 
 def from_values(cls, values, what):
-    """A dataclass from a mapping that was read from a file; a list stands for a tuple. Unknown and missing keys are :class:`AlloyError`."""
+    """A dataclass from a mapping that was read from a file; a list stands for a tuple. Unknown and missing keys are
+    :class:`AlloyError`."""
     if not isinstance(values, dict):
         raise AlloyError(f"{what} is {_shown(values)}: it must be an object with one key for each field")
     known = {f.name: f for f in fields(cls)}
     for key in values:
         if key not in known:
             raise AlloyError(f"{what} has the unknown key {key!r}: known keys are {', '.join(sorted(known))}")
-    missing = [name for name, f in known.items() if name not in values and f.default is MISSING and f.default_factory is MISSING]
+    needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if name not in values]
     if missing:
         raise AlloyError(f"{what} is not complete: it has no {', '.join(missing)}")
     kinds = get_type_hints(cls)
-    return cls(**{name: tuple(value) if isinstance(value, list) and get_origin(kinds[name]) is tuple else value for name, value in values.items()})
+    return cls(**{name: tuple(value) if isinstance(value, list) and get_origin(kinds[name]) is tuple else value
+                  for name, value in values.items()})
 
 
 def _fits(value, kind):

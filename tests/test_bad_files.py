@@ -25,7 +25,8 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError
 from tests.networks import random_network
 
-CONFIG = EngineConfig(name="files", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=128, weight_depth=128, ports=1, port_bits=32)
+CONFIG = EngineConfig(name="files", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=128, weight_depth=128,
+                      ports=1, port_bits=32)
 
 
 def _zip(*names):
@@ -79,13 +80,15 @@ def good(tmp_path, monkeypatch):
     """A whole set of files, and no long work."""
     def started(*args, **kwargs):
         raise AssertionError("long work has started")
-    for module, name in ((simulation, "generate"), (rtl_build, "generate"), (rtl_study, "measure"), (example, "reconstruct")):
+    for module, name in ((simulation, "generate"), (rtl_build, "generate"), (rtl_study, "measure"),
+                         (example, "reconstruct")):
         monkeypatch.setattr(module, name, started)
     network = random_network(np.random.default_rng(1), layers=2)
     network.save(tmp_path / "network.npz")
     (tmp_path / "config.json").write_text(json.dumps(CONFIG.to_dict()))
     compile(network, CONFIG).save(tmp_path / "program.alloy")
-    np.savez(tmp_path / "images.npz", images=np.zeros((2, *network.tensors["image"].shape), np.uint8), labels=np.zeros(2, int))
+    np.savez(tmp_path / "images.npz", images=np.zeros((2, *network.tensors["image"].shape), np.uint8),
+             labels=np.zeros(2, int))
     (tmp_path / "bench").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -96,7 +99,8 @@ COMMANDS = {        # command line with BAD in the place of the file
     "config": (compiler, "compile --network network.npz --config BAD --out out"),
     "program": (compiler, "disassemble BAD"),
     "run_network": (simulation.main, "--platform zcu102 --network BAD --json out"),
-    "run_config": (simulation.main, "--platform zcu102 --config BAD --network network.npz --images-file images.npz --json out"),
+    "run_config": (simulation.main, "--platform zcu102 --config BAD --network network.npz --images-file images.npz "
+                   "--json out"),
     "run_images": (simulation.main, "--platform zcu102 --network network.npz --images-file BAD --json out"),
     "build_config": (rtl_build.main, "--platform zcu102 --no-synth --out out --config BAD"),
     "bench_rows": (bench, "--only film_qnn:resnet8:ptq --out BENCH"),
@@ -127,7 +131,8 @@ def test_strange_content(capsys, good, command, kind):
     before = listing(good)
     text = refused(capsys, main, line.replace("BAD", "bad").replace("BENCH", "bench").split())
     rows = command == "bench_rows" and kind == "json_list"
-    assert words in text or rows and "is not a table of rows" in text or "config" in command and words == "JSON text", text
+    other = rows and "is not a table of rows" in text or "config" in command and words == "JSON text"
+    assert words in text or other, text
     assert listing(good) == before
 
 
@@ -153,15 +158,18 @@ def test_no_file(capsys, good, command, kind):
 @pytest.mark.parametrize("reader, source", [(compiler, "network.npz"), (compiler, "program.alloy")])
 def test_a_file_of_the_other_kind(capsys, good, reader, source):
     """A program given as network, and the other way round."""
-    line = (f"compile --network {source} --config config.json --out out" if source.endswith("alloy") else f"disassemble {source}")
-    assert ("an Alloy program" if source.endswith("alloy") else "an Alloy network file") in refused(capsys, reader, line.split())
+    line = (f"compile --network {source} --config config.json --out out"
+            if source.endswith("alloy") else f"disassemble {source}")
+    words = "an Alloy program" if source.endswith("alloy") else "an Alloy network file"
+    assert words in refused(capsys, reader, line.split())
 
 
 def test_arrays_are_named(capsys, good):
     """The file of images: which arrays are there and which are needed."""
     np.savez(good / "x.npz", x_test=np.zeros(3), y_test=np.zeros(3))
     text = refused(capsys, simulation.main, "--platform zcu102 --network network.npz --images-file x.npz".split())
-    assert "has x_test, y_test and lacks images and labels; give --images-file an .npz with images (N, C, H, W) and labels (N)" in text
+    assert ("has x_test, y_test and lacks images and labels; give --images-file an .npz with images (N, C, H, W) and "
+            "labels (N)") in text
 
 
 @pytest.mark.parametrize("kind", STRANGE)
@@ -208,14 +216,17 @@ def test_outputs_are_tried_at_the_start(capsys, good, command, place):
 
 
 @pytest.mark.parametrize("command, output", [
-    *((name, file) for name in ("compile", "run") for file in ("network.npz",)), ("compile", "config.json"), ("run", "images.npz"),
-    ("quant", str(example.FOLDER / "fashion_mnist" / "float.npz")), ("quant", str(example.FOLDER / "fashion_mnist" / "training.npz"))])
+    *((name, file) for name in ("compile", "run") for file in ("network.npz",)), ("compile", "config.json"),
+    ("run", "images.npz"),
+    ("quant", str(example.FOLDER / "fashion_mnist" / "float.npz")),
+    ("quant", str(example.FOLDER / "fashion_mnist" / "training.npz"))])
 @pytest.mark.parametrize("way", ["same", "absolute", "relative", "link", "hard_link", "link_to_folder"])
 def test_an_output_that_is_an_input(capsys, good, command, output, way):
     """``--out X --network X`` by any name of X."""
     main, line = OUTPUTS[command]
     target = Path(good, output)
-    names = {"same": output, "absolute": str(target), "relative": f"bench/../{output}", "link": "alias", "hard_link": "alias",
+    names = {"same": output, "absolute": str(target), "relative": f"bench/../{output}", "link": "alias",
+             "hard_link": "alias",
              "link_to_folder": f"there/{target.name}"}
     if way == "link":
         (good / "alias").symlink_to(target)
@@ -242,8 +253,9 @@ def test_a_build_whose_configuration_lies_in_its_folder(capsys, good):
     assert "is the input" in text
 
 
-@pytest.mark.parametrize("main, line", [(regmap, ""), (bench, "--only film_qnn:resnet8 --seed -1"), (compiler, ""), (simulation.main, ""),
-                                        (simulation.main, "--platform zcu102 --images x"), (rtl_build.main, "")])
+@pytest.mark.parametrize("main, line", [
+    (regmap, ""), (bench, "--only film_qnn:resnet8 --seed -1"), (compiler, ""), (simulation.main, ""),
+    (simulation.main, "--platform zcu102 --images x"), (rtl_build.main, "")])
 def test_usage(capsys, main, line):
     """A command line that asks for nothing is an error."""
     with pytest.raises(SystemExit) as end:

@@ -84,7 +84,8 @@ def content(folder):
 
 
 def test_a_rebuild_replaces_its_own_files_and_keeps_the_users(built, tiny):
-    """Vivado's project and whatever else a user puts into the folder of a build. The kind: a folder that is replaced as a whole."""
+    """Vivado's project and whatever else a user puts into the folder of a build. The kind: a folder that is replaced as
+    a whole."""
     out, arguments = built
     first = content(out)
     (out / "vivado" / "alloy.runs").mkdir(parents=True)
@@ -99,7 +100,8 @@ def test_a_rebuild_replaces_its_own_files_and_keeps_the_users(built, tiny):
     again = content(out)
     assert again["alloy.v"] != first["alloy.v"] and b'"queue_depth": 5' in again["config.json"]
     assert [again[name] for name in ("vivado/alloy.xpr", "clock.xdc", "notes.txt", ".hidden")] == [b"mine"] * 4
-    assert (out / "link.v").is_symlink() and (out / "vivado" / "alloy.runs").is_dir() and (out / "report.txt").stat().st_mode & 0o777 == 0o640
+    assert (out / "link.v").is_symlink() and (out / "vivado" / "alloy.runs").is_dir()
+    assert (out / "report.txt").stat().st_mode & 0o777 == 0o640
     assert len(again) == len(first) + 5
 
 
@@ -117,7 +119,8 @@ def test_files_of_an_earlier_build_that_are_no_more(built):
 
 
 @pytest.mark.parametrize("name, change", [
-    ("vivado.tcl", lambda path: path.write_text(path.read_text() + "# mine")), ("alloy.v", lambda path: path.write_text("mine")),
+    ("vivado.tcl", lambda path: path.write_text(path.read_text() + "# mine")),
+    ("alloy.v", lambda path: path.write_text("mine")),
     ("alloy.v", lambda path: (path.rename(path.parent / "x.v"), path.symlink_to("x.v"))),
     ("report.txt", lambda path: (path.unlink(), path.mkdir()))])
 def test_what_the_user_changed_is_refused(capsys, built, name, change):
@@ -181,7 +184,8 @@ def test_an_exchange_that_fails_in_the_middle(built, monkeypatch, at, error):
 def test_a_link_to_a_folder(tiny, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "out").symlink_to("real")
-    assert build.main(["--platform", "pynq-z2", "--config", str(tiny), "--no-synth", "--out", str(tmp_path / "out")]) == 0
+    assert build.main(["--platform", "pynq-z2", "--config", str(tiny), "--no-synth", "--out",
+                       str(tmp_path / "out")]) == 0
     assert (tmp_path / "out").is_symlink() and {p.name for p in (tmp_path / "real").iterdir()} == FILES
 
 

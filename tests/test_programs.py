@@ -22,7 +22,8 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError, command_line
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64, weight_depth=32,
+TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64,
+                    weight_depth=32,
                     param_depth=4, tap_depth=16, ports=1, port_bits=64, addr_bits=32)
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 PROGRAM = """
@@ -51,7 +52,8 @@ class Started:
         name, value = self.mark.split("=")
         (folder / "tmp").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            [sys.executable, *arguments], cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
             env=os.environ | {name: value, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")})
 
     def wait_for(self, words):
@@ -124,14 +126,16 @@ def test_ignored_signals_stay_ignored(tmp_path):
 def test_build_is_stopped(tmp_path, child):
     """``rtl.build`` while it elaborates, writes Verilog (Yosys in WebAssembly) and synthesizes (native Yosys)."""
     (tmp_path / "tiny.json").write_text(json.dumps(TINY.to_dict()))
-    started = Started(tmp_path, "-u", "-m", "rtl.build", "--platform", "pynq-z2", "--config", "tiny.json", "--out", "out")
+    started = Started(tmp_path, "-u", "-m", "rtl.build", "--platform", "pynq-z2", "--config", "tiny.json", "--out",
+                      "out")
     started.wait_for("elaborating")
     if child:
         started.wait_for_child(child)
     time.sleep(0.5)
     status, error, seconds = started.end(signal.SIGINT)
     assert (status, error) == (130, "interrupted\n") and seconds < 5 and started.alive() == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.json", "tmp"] and not any((tmp_path / "tmp").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.json", "tmp"]
+    assert not any((tmp_path / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("module, library, arguments", [
@@ -156,25 +160,30 @@ def program(tmp_path):
     return tmp_path / "p.alloy"
 
 
-@pytest.mark.parametrize("command, shown", [("disassemble p.alloy", "head -n 1"), ("disassemble p.alloy", "true"), ("--help", "true")])
+@pytest.mark.parametrize("command, shown",
+                         [("disassemble p.alloy", "head -n 1"), ("disassemble p.alloy", "true"), ("--help", "true")])
 def test_nobody_reads(tmp_path, program, command, shown):
     """``disassemble | head -1``: no traceback, whether the pipe is full or was closed before."""
     line = f"{{ '{sys.executable}' -m compiler {command}; echo status $? >&2; }} | {shown}"
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True)
     assert done.stderr in ("status 141\n", "status 0\n"), done.stderr
     assert shown == "true" or done.stdout.count("\n") == 1 and "141" in done.stderr
 
 
 def test_output_that_is_full(tmp_path, program):
-    done = subprocess.run([sys.executable, "-m", "compiler", "disassemble", "p.alloy"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    done = subprocess.run([sys.executable, "-m", "compiler", "disassemble", "p.alloy"], cwd=tmp_path,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)},
                           stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
 
 
 @pytest.mark.parametrize("error, status, line", [
     (AlloyError("it is 3: make it 4"), 2, "error: it is 3: make it 4\n"), (KeyboardInterrupt(), 130, "interrupted\n"),
-    (PermissionError(13, "Permission denied", "/etc/x"), 2, "error: /etc/x cannot be used (Permission denied): choose another place\n"),
-    (MemoryError(), 2, "error: there is not enough memory for this: give something smaller\n"), (BrokenPipeError(), 141, "")])
+    (PermissionError(13, "Permission denied", "/etc/x"), 2, "error: /etc/x cannot be used (Permission denied): choose "
+     "another place\n"),
+    (MemoryError(), 2, "error: there is not enough memory for this: give something smaller\n"),
+    (BrokenPipeError(), 141, "")])
 def test_ends(capsys, error, status, line):
     def main(arguments):
         raise error

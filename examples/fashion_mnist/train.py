@@ -35,8 +35,10 @@ def load_data(path):
     try:
         with np.load(io.BytesIO(lzma.decompress(packed)), allow_pickle=False) as file:
             data = {name: file[name] for name in needed}
-    except (lzma.LZMAError, OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise AlloyError(f"{path} holds no {', '.join(needed)} in an .npz in xz ({error}): it looks like {looks_like(packed, path)}") from None
+    except (lzma.LZMAError, OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
+            zipfile.BadZipFile) as error:
+        raise AlloyError(f"{path} holds no {', '.join(needed)} in an .npz in xz ({error}): it looks like "
+                         f"{looks_like(packed, path)}") from None
     return tuple((data[f"x_{part}"].reshape(-1, 1, 28, 28), data[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))
 
 

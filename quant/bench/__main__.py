@@ -53,7 +53,8 @@ def _add(folder, *new):
         try:
             page = markdown(rows)
         except (KeyError, TypeError, ValueError) as error:
-            raise AlloyError(f"{folder / PAGES[0]} has a row that is not whole ({type(error).__name__} {error}): remove it") from None
+            raise AlloyError(f"{folder / PAGES[0]} has a row that is not whole ({type(error).__name__} {error}): "
+                             "remove it") from None
         for name, text in zip(PAGES, (json.dumps(rows, indent=1) + "\n", page)):
             write_text(folder / name, text)
     finally:
@@ -61,10 +62,10 @@ def _add(folder, *new):
 
 
 def _show(row, when):
-    cycles = ", ".join(f"{row['cycles'][board]:,} cycles on {board}" if isinstance(row["cycles"][board], int) else f"does not compile for {board}"
-                       for board in row["board"])
-    say(f"{row['recipe']} {row['network']} {row['mode']}: float {row['float_top1']} %, integer {row['int_top1']} +- {row['stderr']} %, "
-        f"{row['bits_per_weight']} bits per weight, {cycles} ({when})")
+    cycles = ", ".join(f"{count:,} cycles on {board}" if isinstance(count, int) else f"does not compile for {board}"
+                       for board, count in row["cycles"].items())
+    say(f"{row['recipe']} {row['network']} {row['mode']}: float {row['float_top1']} %, integer {row['int_top1']} +- "
+        f"{row['stderr']} %, {row['bits_per_weight']} bits per weight, {cycles} ({when})")
 
 
 def _wanted(only):

@@ -118,8 +118,10 @@ def build(files, config, cache, *, report=print, optimize="-O1"):
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
-            # All that a tool names lies in the folder it works in: neither make nor Verilator takes every path (a space, a quote).
-            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))} | {"VERILATOR_ROOT": "."}
+            # All that a tool names lies in the folder it works in: make takes no path with a space, Verilator none with
+            # a quote.
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+            environment["VERILATOR_ROOT"] = "."
             if not (target / "Makefile").exists():
                 report("verilating")
                 with going(report, "verilating", EVERY):
@@ -161,8 +163,8 @@ def _verilate(binary, files, pins, target, environment):
 def _makefile(target, optimize):
     """The rules that compile ``target``: objects appear whole, under their name, when they are finished."""
     includes = "-I include -I include/vltstd -I alloy -I ."
-    sources = [(p.relative_to(target), p.stem, "-O0" if "__Slow" in p.name else optimize) for p in sorted(target.glob("*/*.cpp"))
-               if p.parent.name != "include"]
+    sources = [(p.relative_to(target), p.stem, "-O0" if "__Slow" in p.name else optimize)
+               for p in sorted(target.glob("*/*.cpp")) if p.parent.name != "include"]
     sources += [(f"include/{name}.cpp", name, "-O1") for name in ("verilated", "verilated_threads", "verilated_dpi")]
     sources.append(("bench.cpp", "bench_cpp", "-O2"))
     rules = [f"bench: {' '.join(f'{stem}.o' for _, stem, _ in sources)}\n\tg++ -pthread $^ -latomic -o $@.part\n\tmv $@.part $@"]
@@ -187,8 +189,8 @@ class Model:
     def __init__(self, program, config):
         self.program, self.config = Path(program), config
 
-    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=LIMIT,
-            bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
+    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000,
+            limit=LIMIT, bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None):
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
         Parameters
@@ -218,7 +220,8 @@ class Model:
             regions = list(program.outputs.values())
             lines += [f"region {r.offset} {r.size}" for r in regions]
             (directory / "job.txt").write_text("\n".join(lines) + "\n")
-            process = children.start([self.program.resolve(), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = children.start([self.program.resolve(), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     text=True)
             for line in process.stdout:
                 if report and line.startswith("run "):
                     report(int(line.split()[1]) + 1)

@@ -83,10 +83,12 @@ source [lindex $argv 0]
 
 
 @pytest.mark.skipif(shutil.which("tclsh") is None, reason="needs tclsh")
-@pytest.mark.parametrize("name", ["plain", "with space", "it's", "$HOME", "a[pwd]b", 'quo"te', "br{ace", "\u00e9\u6f22", "semi;colon", "back\\slash"])
+@pytest.mark.parametrize("name", ["plain", "with space", "it's", "$HOME", "a[pwd]b", 'quo"te', "br{ace", "\u00e9\u6f22",
+                                  "semi;colon", "back\\slash"])
 @pytest.mark.parametrize("relative", [True, False])
 def test_project_script_from_anywhere(tmp_path, name, relative):
-    """The kind: a script that works in its own folder only, or only if the folder's name has no character that Tcl reads."""
+    """The kind: a script that works in its own folder only, or only if the folder's name has no character that Tcl
+    reads."""
     here, there = tmp_path / name, tmp_path / "elsewhere"
     for folder in (here, there):
         folder.mkdir()

@@ -1,4 +1,5 @@
-"""A field of the configuration that is so small that it costs many cycles is named, with what it costs and what would do.
+"""A field of the configuration that is so small that it costs many cycles is named, with what it costs and what would
+do.
 
 The kind: a valid configuration whose program is many times slower than it needs to be, without a word.
 """
@@ -24,14 +25,16 @@ def cycles(network, config):
     return sum(layer.cycles for layer in found), lines
 
 
-@pytest.mark.parametrize("field, value, needed", [("tap_depth", 4, 9), ("tap_depth", 8, 9), ("weight_depth", 16, 72), ("weight_depth", 24, 72),
+@pytest.mark.parametrize("field, value, needed",
+                         [("tap_depth", 4, 9), ("tap_depth", 8, 9), ("weight_depth", 16, 72), ("weight_depth", 24, 72),
                                                   ("act_depth", 12, None), ("act_depth", 16, None)])
 def test_small_fields_are_named(field, value, needed):
     network = layer_network("3x3,256,256,14", BOARD.config)
     whole, silent = cycles(network, BOARD.config)
     slow, lines = cycles(network, replace(BOARD.config, **{field: value}))
     assert silent == [] and len(lines) == 1 and slow > 2 * whole
-    match = re.fullmatch(rf"warning: {field} {value} splits 1 layer: layer loads the same data ([\d,]+) times more, about ([\d,]+) cycles beside "
+    match = re.fullmatch(rf"warning: {field} {value} splits 1 layer: layer loads the same data ([\d,]+) times more, "
+                         rf"about ([\d,]+) cycles beside "
                          rf"[\d,]+ of computing; raise {field}( to (\d+))?", lines[0])
     assert match and int(match[1].replace(",", "")) > 100 and match[4] == (str(needed) if needed else None)
     assert 0.5 < int(match[2].replace(",", "")) / (slow - whole) < 2

@@ -23,7 +23,8 @@ DEFECTS = {1: "read address changed", 2: "read address changed", 3: "read: burst
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A folder whose name has what make, shells and compilers read as something else, in it a Verilator of such a path."""
+    """A folder whose name has what make, shells and compilers read as something else, in it a Verilator of such a
+    path."""
     folder = tmp_path_factory.mktemp("bench") / "it's a $HOME \"path\" #1: 50%, \u00e9"
     folder.mkdir()
     (folder / "tool").symlink_to(verilator._tool()[1])

@@ -124,7 +124,8 @@ def test_cycles_of_a_layer_end_with_its_last_completion():
 
 @pytest.mark.parametrize("layer, words", [
     ("3x3,256,256,2000", "weights, 1,024,000,000 input and 1,024,000,000 output codes: give a smaller one"),
-    ("1x1,100000,100000,1", "10,000,000,000 weights"), ("5x5,256,256,700", "the layer '5x5,256,256,700' needs at least"),
+    ("1x1,100000,100000,1", "10,000,000,000 weights"),
+    ("5x5,256,256,700", "the layer '5x5,256,256,700' needs at least"),
     ("1x1,1,1,99999999999", "give a smaller one")])
 def test_layers_that_cannot_end_are_refused_at_once(capsys, layer, words):
     """Not after minutes without a line. The kind: work whose size is known before it starts."""
@@ -153,5 +154,6 @@ def test_networks_that_cannot_end_are_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(simulation.verilator, "LIMIT", 100)
     layer_network("1x1,4,4,8", boards.get("zcu102").config).save(tmp_path / "network.npz")
     np.savez(tmp_path / "images.npz", images=np.zeros((1, 4, 8, 8), np.uint8), labels=np.zeros(1))
-    text = refused(capsys, "--network", tmp_path / "network.npz", "--images-file", tmp_path / "images.npz", "--images", 1)
+    text = refused(capsys, "--network", tmp_path / "network.npz", "--images-file", tmp_path / "images.npz", "--images",
+                   1)
     assert text.endswith("cycles and the simulator stops after 100: give a smaller one\n")

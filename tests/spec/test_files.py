@@ -116,7 +116,7 @@ def test_permissions(tmp_path, mask, mode):
         write_text(tmp_path / "old", "text")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == mode and stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o640
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "old")] == [mode, 0o640]
 
 
 def test_long_names(tmp_path):
@@ -125,8 +125,9 @@ def test_long_names(tmp_path):
     assert names(tmp_path) == ["x" * 255]
 
 
-@pytest.mark.parametrize("name, words", [("", "is a folder"), (".", "is a folder"), ("folder", "is a folder"), ("new/", "is a folder"),
-                                         ("file/x", "cannot be written"), ("loop", "cannot be written"), ("x" * 256, "cannot be written")])
+@pytest.mark.parametrize("name, words", [
+    ("", "is a folder"), (".", "is a folder"), ("folder", "is a folder"), ("new/", "is a folder"),
+    ("file/x", "cannot be written"), ("loop", "cannot be written"), ("x" * 256, "cannot be written")])
 def test_places_that_cannot_be_written(tmp_path, monkeypatch, name, words):
     """Every function that saves says so in a sentence, and the check at the start of a command finds it out."""
     monkeypatch.chdir(tmp_path)
@@ -134,7 +135,8 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch, name, words):
     (tmp_path / "file").write_text("text")
     (tmp_path / "loop").symlink_to("loop")
     before, network = names(tmp_path), random_network(np.random.default_rng(0), layers=1)
-    for write in (lambda: write_text(name, "text"), lambda: save_arrays(name, {"a": np.zeros(1)}), lambda: network.save(name),
+    for write in (lambda: write_text(name, "text"), lambda: save_arrays(name, {"a": np.zeros(1)}),
+                  lambda: network.save(name),
                   lambda: check_outputs(name)):
         with pytest.raises(AlloyError, match=words):
             write()
@@ -148,13 +150,16 @@ def test_save_makes_the_folder(tmp_path):
 
 
 def test_check_leaves_nothing(tmp_path):
-    check_outputs(tmp_path / "new" / "folder" / "file", None, "/dev/null", "/dev/stdout", inputs=(None, tmp_path / "file"))
+    check_outputs(tmp_path / "new" / "folder" / "file", None, "/dev/null", "/dev/stdout",
+                  inputs=(None, tmp_path / "file"))
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("text, words", [
-    ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice"), ('{"a": NaN}', "NaN is no number"), ('{"a": -Infinity}', "no number"),
-    ("[1]", "it holds a list and must hold an object"), ("3", "holds a number"), ("null", "holds null"), ('"x"', "holds text"), ("{", "Expecting"),
+    ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' is there twice"), ('{"a": NaN}', "NaN is no number"),
+    ('{"a": -Infinity}', "no number"),
+    ("[1]", "it holds a list and must hold an object"), ("3", "holds a number"), ("null", "holds null"),
+    ('"x"', "holds text"), ("{", "Expecting"),
     ("", "Expecting"), (b"\xff\xfe\xfa", "no text"), ("[" * 10 ** 5, "nested"), ("1" * 5000, "integer")])
 def test_json(text, words):
     """JSON that Python would take and nobody means."""
