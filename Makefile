@@ -1,5 +1,5 @@
-# make run: the embedded example through the whole flow. make test: the tests. Both set up .venv by themselves; make venv
-# does just that.
+# make run: the embedded example through the whole flow. make test: the tests. Both set up .venv by themselves, which is
+# all that make venv does.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv

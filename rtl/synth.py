@@ -119,7 +119,9 @@ def _synthesize(children, source, known, family):
     out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
     ends = " ".join(f"t:{name}" for name in (*STATE, *sorted(known)))
     steps = [step.format(source=source.name, family=family, mapper=MAPPER) for step in STEPS]
-    status, said, errors = children.run([sys.executable, "-c", SCRIPT, out.name, ends, *steps], cwd=source.parent)
+    # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space.
+    status, said, errors = children.run([sys.executable, "-c", SCRIPT, out.name, ends, *steps], cwd=source.parent,
+                                        env=os.environ | {"TMPDIR": "."})
     if status or not out.exists():
         return next((line for line in (errors + said).strip().splitlines() if "ERROR" in line), f"exit status {status}")
     text = out.read_text()

@@ -228,6 +228,8 @@ def main(arguments=None):
     parser.add_argument("--json", help="write the result to this file")
     parser.add_argument("--cache", default="build/cache", help="directory of built simulators")
     args = parser.parse_args(arguments)
+    if args.stalls is not None and not 0 <= args.stalls < 1 << 32:
+        parser.error(f"--stalls is {args.stalls}: give a seed from 0 to {(1 << 32) - 1}")
     board = boards.get(args.platform)
     config = EngineConfig.load(args.config) if args.config else board.config
     check_outputs(args.json, inputs=(args.config, *(() if args.layer else (args.network, args.images_file or IMAGES))))

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -274,7 +275,11 @@ endmodule
 """
 
 
-def test_hierarchy_is_counted():
+def test_hierarchy_is_counted(tmp_path, monkeypatch):
+    """Also where temporary files lie in a folder with a space: Yosys and abc read paths word by word."""
+    (tmp_path / "a b").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a b"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "a b"))
     modules, children = split_modules(LEAF + PAIR)
     assert list(modules) == ["leaf", "pair"] and children == {"leaf": [], "pair": ["leaf", "leaf"]}
     lines = []
@@ -282,7 +287,7 @@ def test_hierarchy_is_counted():
     assert result["total"] == {"lut": 16, "ff": 16, "dsp": 0, "bram36": 0, "uram": 0}
     assert result["modules"]["leaf"] == {"own": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}, "cells": 16, "count": 2, "depth": 1,
                                          "all": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}}
-    assert len(lines) == 2
+    assert sum(": " in line for line in lines) == 2     # the others say only that it goes on
 
 
 @pytest.mark.parametrize("text, message", [("", "no module pair"), (PAIR.replace(".y(t)", ".y(t"), "synthesis of module pair failed")])

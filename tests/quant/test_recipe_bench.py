@@ -65,6 +65,17 @@ def test_missing_data(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xfd7zXZ\0junk", b"PK\x03\x04"])
+def test_damaged_data(monkeypatch, tmp_path, content):
+    """What lies beside the repository may be damaged, too."""
+    monkeypatch.setattr(data, "SHARED", tmp_path)
+    for name in ("cifar10_resnet20_jpegft.npz.xz", "resnet18_pqf.npz.xz", "mobilenetv2_fp32.npz"):
+        (tmp_path / name).write_bytes(content)
+    for name in ("resnet18", "resnet20", "mobilenetv2"):
+        with pytest.raises(AlloyError, match=f"a file of {name} in .* is truncated or damaged"):
+            data.load(name)
+
+
 def test_a_network_that_does_not_compile_is_shown():
     row = dict(recipe="r", network="n", data="d", mode="ptq", images=1, calibration=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, stderr=0.1,
                agree=1.0, bits_per_weight=4.0, weight_bytes=1, compressed_bytes=1, entropy_bytes=1, act_bits=5, board=["zcu102"],
