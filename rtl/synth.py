@@ -61,7 +61,7 @@ MAPPER = "+strash;dch,-f;if,-a,-K,6"
 FLOW = "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
 STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map times.v", FLOW + "map_dsp:coarse",
          "techmap -map adders.v", FLOW + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
-         "abc -lut 6 -script {mapper}", "clean", "xilinx_srl -fixed -minlen 3",
+         "abc -exe ./yosys-abc -lut 6 -script {mapper}", "clean", "xilinx_srl -fixed -minlen 3",
          "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt", "opt_lut_ins -tech xilinx", "clean")
 STATE = ("FD*", "LD*", "SRL*", "RAM*", "DSP*", "URAM*")      # cells where paths begin and end
 SCRIPT = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); out = sys.argv[1]; "
@@ -119,11 +119,13 @@ def _synthesize(children, source, known, family):
     out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
     ends = " ".join(f"t:{name}" for name in (*STATE, *sorted(known)))
     steps = [step.format(source=source.name, family=family, mapper=MAPPER) for step in STEPS]
-    # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space.
+    # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space, the shell between them none
+    # with a dollar sign.
     status, said, errors = children.run([sys.executable, "-c", SCRIPT, out.name, ends, *steps], cwd=source.parent,
                                         env=os.environ | {"TMPDIR": "."})
     if status or not out.exists():
-        return next((line for line in (errors + said).strip().splitlines() if "ERROR" in line), f"exit status {status}")
+        lines = (errors + said).strip().splitlines()
+        return next((line for line in lines if "ERROR" in line), f"exit status {status} after {lines[-1] if lines else 'nothing'}")
     text = out.read_text()
     data = json.loads(text[text.index("{"):])
     cells = next(v for k, v in data["modules"].items() if k.strip("\\") == "top_module")["num_cells_by_type"]
@@ -143,12 +145,14 @@ def synthesize(text, top, family, *, report=print):
     modules, parts = split_modules(text)
     if top not in modules:
         raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.top.generate gives")
-    if find_spec("pyosys") is None:
+    yosys = find_spec("pyosys")
+    if yosys is None:
         raise AlloyError("synthesis needs Yosys as a Python library: install pyosys, or build with --no-synth")
     results, jobs = {}, {}
     order = sorted(modules, key=lambda n: -len(modules[n]))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool, Children() as children:
         folder = Path(folder)
+        (folder / "yosys-abc").symlink_to(Path(yosys.origin).with_name("yosys-abc"))
         (folder / "adders.v").write_text(ADDERS)
         (folder / "times.v").write_text(TIMES)
         for name in order:
