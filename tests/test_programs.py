@@ -90,9 +90,13 @@ class Started:
         """Send the signal: (status, standard error, seconds until the end)."""
         began = time.monotonic()
         self.process.send_signal(number)
-        self.process.stdout.read()
-        error = self.process.stderr.read()
-        return self.process.wait(), error, time.monotonic() - began
+        try:
+            error = self.process.communicate(timeout=30)[1]
+        except subprocess.TimeoutExpired:
+            for number in self.alive():
+                os.kill(int(number), signal.SIGKILL)
+            raise AssertionError("it does not end") from None
+        return self.process.returncode, error, time.monotonic() - began
 
 
 @pytest.mark.parametrize("number", STATUS)

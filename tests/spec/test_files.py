@@ -36,22 +36,23 @@ def test_an_error_leaves_the_earlier_file_and_no_other(tmp_path, error):
 
 def test_writers_at_the_same_time(tmp_path):
     """Two writers of one name do not share a file: the result is one of theirs, whole."""
-    path, barrier = tmp_path / "file", threading.Barrier(4)
+    path, whole, go = tmp_path / "file", [], threading.Barrier(4, timeout=20)
 
     def work(letter):
+        go.wait()
         for _ in range(20):
-            barrier.wait()
             with replacing(path) as partial, open(partial, "w") as file:
                 for _ in range(50):
                     file.write(letter * 500)
                     file.flush()
+            text = path.read_text()
+            whole.append(len(text) == 25_000 and len(set(text)) == 1)
     threads = [threading.Thread(target=work, args=(letter,)) for letter in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    text = path.read_text()
-    assert len(text) == 25_000 and len(set(text)) == 1 and names(tmp_path) == ["file"]
+    assert whole == [True] * 80 and names(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("there", [True, False])
