@@ -72,15 +72,25 @@ def _signals(alone):
         if now - last >= SAME:
             last = now
             raise _Stopped(number)
-    before = {}
+    def lost(unraisable):
+        """Python drops what is raised in a finalizer; the signal comes again as an alarm, once that is over."""
+        if isinstance(unraisable.exc_value, _Stopped):
+            number = unraisable.exc_value.number
+            signal.signal(signal.SIGALRM, lambda alarm, frame: stop(number, frame))
+            signal.setitimer(signal.ITIMER_REAL, SAME)
+        else:
+            hook(unraisable)
+    before, hook = {}, sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         before = {s: signal.getsignal(s) for s in SIGNALS}
         before = {s: handler for s, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     for number in before:
         signal.signal(number, stop)
+    sys.unraisablehook = lost
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         if not alone:       # a program of its own ends now, and not with a traceback because of one signal more
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -116,6 +116,35 @@ def test_children_and_results(tmp_path, number, times):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "tmp"] and not any((tmp_path / "tmp").iterdir())
 
 
+FINALIZER = """
+import sys, time
+from spec.errors import command_line
+
+class Slow:
+    def __del__(self):
+        print("started", flush=True)
+        for _ in range(20):
+            time.sleep(0.05)
+
+@command_line
+def main(arguments):
+    Slow()
+    for _ in range(600):
+        time.sleep(0.05)
+
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", STATUS)
+def test_a_signal_in_a_finalizer(tmp_path, number):
+    """Python drops an exception there (Amaranth's objects have such): the program ends all the same."""
+    started = Started(tmp_path, "-c", FINALIZER)
+    started.wait_for("started")
+    status, error, seconds = started.end(number)
+    assert (status, error) == (STATUS[number], "interrupted\n") and seconds < 10
+
+
 def test_ignored_signals_stay_ignored(tmp_path):
     """What nohup, or a shell that starts a program in the background, has decided."""
     started = Started(tmp_path, "-c", "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + PROGRAM, "out")
