@@ -119,13 +119,14 @@ def _synthesize(children, source, known, family):
     out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
     ends = " ".join(f"t:{name}" for name in (*STATE, *sorted(known)))
     steps = [step.format(source=source.name, family=family, mapper=MAPPER) for step in STEPS]
-    # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space, the shell between them none
-    # with a dollar sign.
+    # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space, the shell between them
+    # none with a dollar sign.
     status, said, errors = children.run([sys.executable, "-c", SCRIPT, out.name, ends, *steps], cwd=source.parent,
                                         env=os.environ | {"TMPDIR": "."})
     if status or not out.exists():
         lines = (errors + said).strip().splitlines()
-        return next((line for line in lines if "ERROR" in line), f"exit status {status} after {lines[-1] if lines else 'nothing'}")
+        last = f"exit status {status} after {lines[-1] if lines else 'nothing'}"
+        return next((line for line in lines if "ERROR" in line), last)
     text = out.read_text()
     data = json.loads(text[text.index("{"):])
     cells = next(v for k, v in data["modules"].items() if k.strip("\\") == "top_module")["num_cells_by_type"]

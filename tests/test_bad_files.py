@@ -255,7 +255,8 @@ def test_a_build_whose_configuration_lies_in_its_folder(capsys, good):
 
 @pytest.mark.parametrize("main, line", [
     (regmap, ""), (bench, "--only film_qnn:resnet8 --seed -1"), (compiler, ""), (simulation.main, ""),
-    (simulation.main, "--platform zcu102 --images x"), (simulation.main, "--platform zcu102 --stalls -1"), (rtl_build.main, "")])
+    (simulation.main, "--platform zcu102 --images x"), (simulation.main, "--platform zcu102 --stalls -1"),
+    (rtl_build.main, "")])
 def test_usage(capsys, main, line):
     """A command line that asks for nothing is an error."""
     with pytest.raises(SystemExit) as end:
