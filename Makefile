@@ -1,4 +1,5 @@
-# make run: the embedded example through the whole flow. make test: the tests. Both set up .venv by themselves.
+# make run: the embedded example through the whole flow. make test: the tests. Both set up .venv by themselves, which is
+# all that make venv does.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -6,23 +7,28 @@ BIN := $(VENV)/bin
 BOARD ?= zcu102
 IMAGES ?= 20
 
-.PHONY: run test test-all lint clean
+.PHONY: venv run test test-all lint clean
 
 $(VENV)/ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# Synthesis runs beside the simulation; its report is shown at the end, the verdict on bit-exactness last.
+venv: $(VENV)/ready
+
+# Synthesis runs beside the simulation and is stopped with it; its report is shown at the end, the verdict on
+# bit-exactness last.
 run: $(VENV)/ready
 	@mkdir -p build
 	$(BIN)/python -m quant --example fashion_mnist --out build/network.npz
 	@$(BIN)/python -u -m rtl.build --platform $(BOARD) > build/synthesis.log 2>&1 & synthesis=$$!; \
+	trap 'kill $$synthesis 2> /dev/null; wait $$synthesis' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM HUP; \
 	$(BIN)/python -u -m sim.run --platform $(BOARD) --images $(IMAGES) --json build/run.json | tee build/run.log \
 	  | grep --line-buffered -v '^bit-exact'; simulated=$${PIPESTATUS[0]}; \
 	echo "waiting for synthesis (progress in build/synthesis.log)"; \
 	wait $$synthesis || { tail -n 1 build/synthesis.log; exit 1; }; \
-	head -n 14 build/$(BOARD)/report.txt; tail -n 1 build/run.log; exit $$simulated
+	cat build/$(BOARD)/report.txt; echo "files: build/$(BOARD), build/network.npz, build/run.json, build/run.log"; \
+	tail -n 1 build/run.log; exit $$simulated
 
 # Two processes fill the cores; threads of PyTorch and NumPy within them would only wait for each other.
 test test-all: export OMP_NUM_THREADS = 1
@@ -34,7 +40,7 @@ test-all: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n 2 tests
 
 lint: $(VENV)/ready
-	$(BIN)/ruff check .
+	$(BIN)/python -m ruff check .
 
 clean:
 	rm -rf build

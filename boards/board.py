@@ -58,10 +58,14 @@ class Board:
         self.refuse({"dsp": slices, "bram36": bits // BRAM_BITS})
 
     def project(self, files, top):
-        """Vivado Tcl that makes a project of the generated sources (non-project use: ``vivado -mode batch -source``)."""
-        reads = "\n".join(f"add_files {name}" for name in files)
-        return (f"create_project -force {top} vivado -part {self.part}\n{reads}\nset_property top {top} [current_fileset]\n"
-                f"set constraints [open clock.xdc w]\n"
+        """Vivado Tcl that makes a project of the generated sources beside itself, wherever it is called from
+        (``vivado -mode batch -source``)."""
+        reads = "\n".join(f"add_files [list [file join $here {{{name}}}]]" for name in files)
+        return (f"set here [file dirname [file normalize [info script]]]\n"
+                f"create_project -force {{{top}}} [file join $here vivado] -part {{{self.part}}}\n{reads}\n"
+                f"set_property top {{{top}}} [current_fileset]\n"
+                "set constraints [open [file join $here clock.xdc] w]\n"
                 f"puts $constraints {{create_clock -period {1000 / self.clock_mhz:.3f} -name aclk [get_ports aclk]}}\n"
-                f"close $constraints\nadd_files -fileset constrs_1 clock.xdc\n"
-                f"synth_design -top {top} -part {self.part} -mode out_of_context\nreport_utilization -file utilization.rpt\n")
+                "close $constraints\nadd_files -fileset constrs_1 [list [file join $here clock.xdc]]\n"
+                f"synth_design -top {{{top}}} -part {{{self.part}}} -mode out_of_context\n"
+                "report_utilization -file [file join $here utilization.rpt]\n")

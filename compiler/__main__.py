@@ -5,6 +5,7 @@ import sys
 
 from spec.config import EngineConfig
 from spec.errors import command_line
+from spec.files import check_outputs
 from spec.network import Network
 
 from .build import compile
@@ -26,9 +27,13 @@ def main(arguments=None):
     show.add_argument("program")
     args = parser.parse_args(arguments)
     if args.mode == "disassemble":
-        print("\n".join(disassemble(Program.load(args.program))))
+        for line in disassemble(Program.load(args.program)):
+            print(line)
     else:
-        program = compile(Network.load(args.network), EngineConfig.load(args.config), keep="all" if args.keep_all else ())
+        check_outputs(args.out, inputs=(args.network, args.config))
+        program = compile(Network.load(args.network), EngineConfig.load(args.config),
+                          keep="all" if args.keep_all else (),
+                          warn=lambda text: print(text, file=sys.stderr))
         program.save(args.out)
         print(f"{args.out}: {program.command_count} commands, {len(program.image)} bytes of image, "
               f"{program.window_size} bytes of DRAM")

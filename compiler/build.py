@@ -15,7 +15,7 @@ __all__ = ["compile"]
 PAGE = 4096
 
 
-def compile(network, config, *, keep=()):
+def compile(network, config, *, keep=(), warn=None):
     """Compile an integer network for one configuration.
 
     Parameters
@@ -23,6 +23,7 @@ def compile(network, config, *, keep=()):
     network : spec.network.Network
     config : spec.config.EngineConfig
     keep : names of tensors that are also written to DRAM, or "all"; the network's output always is.
+    warn : called with one sentence for each field of the configuration that is so small that it costs many cycles.
 
     Raises :class:`spec.errors.AlloyError` naming the layer that the configuration cannot run.
     """
@@ -54,6 +55,8 @@ def compile(network, config, *, keep=()):
             strip = step.strips[0]
             emitter.store(step.op.output, strip.output, (0, step.op.output.height), (0, step.op.output.width), tag=step.op.tag)
 
+    for sentence in emitter.costs.sentences() if warn else ():
+        warn(f"warning: {sentence}")
     counts = Counter(fields["tag"] for _, fields in emitter.commands)
     begin = {"digest": int(config.digest, 16), "version": VERSION}
     commands = [(Opcode.START, begin), *emitter.commands, (Opcode.END, {})]

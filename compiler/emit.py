@@ -7,6 +7,7 @@ from spec.commands import PARAM_BYTES, PARAM_FIELDS, TABLE_RECORDS, TAP_BYTES, T
 from spec.errors import AlloyError
 from spec.numerics import split_weight
 
+from .costs import Costs
 from .hazards import Item
 from .prove import prove
 from .rings import Ring
@@ -65,6 +66,7 @@ class Emitter:
         self._items = []
         self._weights, self._taps, self._params = Ring(config.weight_depth), Ring(config.tap_depth), Ring(config.param_depth)
         self._tables = Ring(config.tables)
+        self.costs = Costs(config)
         self._regions, self._tiles, self._pending, self._streams = {}, {}, {}, {}
 
     @property
@@ -104,6 +106,7 @@ class Emitter:
         """All commands of one operation."""
         op = step.op
         for strip in step.strips:
+            self.costs.layer(op, op.kernel[0] * op.kernel[1], self._depth(op), len(step.strips))
             if op.residual is not None and (op.residual in step.dram or self._pending.pop(op.residual, None)):
                 self.load(op.residual, strip.residual, (strip.y0, strip.y1), (strip.x0, strip.x1), op.tag, strip.residual_at,
                           [self.act(strip.residual, True)])
@@ -129,6 +132,12 @@ class Emitter:
         """Pixels that a convolution computes together: half of the lanes' number if its codes take two digits."""
         return self.config.pixels // 2 if op.input.bits > self.config.act_digit_bits else self.config.pixels
 
+    def _depth(self, op):
+        """Channel groups that each filter tile of ``op`` reads; 1 for a pool, which takes one after the other."""
+        if op.kind == "conv" and op not in self._tiles:
+            self._tiles[op] = self._make_tiles(op)
+        return self._tiles[op][0] if op.kind == "conv" else 1
+
     def _tap_records(self, op, strip):
         offset = (strip.y0 * op.stride[0] - op.padding[0] - strip.input_at[0],
                   strip.x0 * op.stride[1] - op.padding[1] - strip.input_at[1])
@@ -141,6 +150,7 @@ class Emitter:
         if not held:
             self._add(opcode, [((resource,), first * per, first * per + count, True, None)], tag=tag, dram=self._put(data), dst=first * per,
                       count=count)
+            self.costs.load(self._items[-1], resource, data)
         return first * per
 
     def _put(self, data):
@@ -169,6 +179,7 @@ class Emitter:
             Opcode.POOL, accesses, tag=op.tag, rows=rows, cols=cols, pitch=cols, tap_base=base, taps=len(taps), groups=source.groups,
             mem_in=source.mem, mem_out=out.mem, **plain,
             **out.view("out", y=strip.y0 - strip.output_at[0], x=strip.x0 - strip.output_at[1]))
+        self.costs.compute(self._items[-1])
 
     @staticmethod
     def act(place, writes, stage=None):
@@ -178,8 +189,6 @@ class Emitter:
     # -- convolutions --------------------------------------------------------------------------------------------------
     def _conv(self, op, strip, loaded):
         c, groups, pitch = self.config, strip.input.groups, strip.input.pitch
-        if op not in self._tiles:
-            self._tiles[op] = self._make_tiles(op)
         depth, tiles = self._tiles[op]
         taps = self._tap_records(op, strip)
         per = min(len(taps), c.weight_depth // depth, c.tap_depth)
@@ -243,6 +252,7 @@ class Emitter:
             weight_base=base, pitch=source.pitch, step_y=npix // source.pitch, step_x=npix % source.pitch,
             start_y=start // source.pitch, start_x=start % source.pitch, zero=op.input.zero, wide=int(npix < c.pixels),
             acc_first=int(t0 == 0), acc_last=int(final), mem_in=source.mem, **values)
+        self.costs.compute(self._items[-1])
 
     def _outputs(self, op, strip, tile, start, pitch):
         """Fields of the post unit for the command whose first pixel is ``start``."""
@@ -268,6 +278,7 @@ class Emitter:
                 self._streams[id(k_words), low] = self._stream(k_words[low:low + count])
             self._add(Opcode.LOAD_WEIGHTS, [(("weights",), base, base + count, True, None)], tag=tag, dst=base, count=count,
                       **self._streams[id(k_words), low])
+            self.costs.load(self._items[-1], "weights", (id(k_words), low))
         return base
 
     def _stream(self, k_words):

@@ -6,6 +6,7 @@ import numpy as np
 
 from spec.errors import AlloyError
 from spec.numerics import Scheme
+from spec.records import check_types
 
 __all__ = ["Value", "Op", "Graph", "Fold", "lower"]
 
@@ -73,10 +74,13 @@ class Op:
 @dataclass(frozen=True)
 class Fold:
     """How the host turns an image (C, H, W) into the engine's input: kernel positions become channels."""
-    kernel: tuple = (1, 1)
-    stride: tuple = (1, 1)
-    padding: tuple = (0, 0)
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
     zero: int = 0
+
+    def __post_init__(self):
+        check_types(self, "fold")
 
     def __call__(self, codes):
         """(C, H, W) to (C*kernel_h*kernel_w, rows, columns); padding becomes the zero point."""

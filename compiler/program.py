@@ -1,14 +1,18 @@
 """What the compiler produces: commands and memory image, and how data gets in and out."""
 
 from dataclasses import asdict, dataclass
+import io
 import json
 import zipfile
+import zlib
 
 import numpy as np
 
 from spec.commands import COMMAND_BYTES, VERSION, Opcode, unpack
 from spec.errors import AlloyError
-from spec.files import replacing
+from spec.files import parse_json, read_bytes, replacing
+from spec.looks import looks_like
+from spec.records import check_types, from_values
 
 from .ir import Fold
 
@@ -28,7 +32,16 @@ class Region:
     groups: int
     group_bytes: int
     ic: int
-    order: tuple
+    order: tuple[int, ...]
+
+    def __post_init__(self):
+        check_types(self, "region")
+        fits = 1 <= self.ic <= self.group_bytes and self.channels <= self.groups * self.ic
+        if min(self.channels, self.height, self.width) < 1 or not fits:
+            raise AlloyError(f"region of {self.channels}x{self.height}x{self.width} does not fit {self.groups} groups "
+                             f"of {self.ic} channels in {self.group_bytes} bytes")
+        if sorted(self.order) != list(range(self.channels)):
+            raise AlloyError(f"region of {self.channels} channels has an order that is not one of them")
 
     @property
     def stride(self):
@@ -71,8 +84,8 @@ class Layer:
     output: str
     macs: int
     commands: int
-    slots: tuple
-    strips: tuple
+    slots: tuple[tuple[int, int], ...]
+    strips: tuple[tuple[int, int, int, int, int], ...]
     pixels: int
 
     def place(self, channel, row, column):
@@ -81,6 +94,9 @@ class Layer:
             if y0 <= row < y1 and x0 <= column < x1:
                 return *self.slots[channel], number, ((row - y0) * pitch + column - x0) // self.pixels
         raise AlloyError(f"layer {self.name} has no value at row {row}, column {column}")
+
+    def __post_init__(self):
+        check_types(self, "layer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,22 +177,36 @@ class Program:
     @classmethod
     def load(cls, path):
         """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
+        data = read_bytes(path, "program file")
         try:
-            with zipfile.ZipFile(path) as file:
-                meta, image = json.loads(file.read("program.json")), file.read("image.bin")
-            return cls(image=image, **{
-                **meta, "input": _region(meta["input"]), "outputs": {n: _region(r) for n, r in meta["outputs"].items()},
-                "fold": Fold(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["fold"].items()}),
-                "layers": tuple(_layer(x) for x in meta["layers"])})
-        except FileNotFoundError:
-            raise AlloyError(f"there is no program file {path}") from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise AlloyError(f"{path} is not a whole Alloy program ({type(error).__name__}): compile the network again") from None
+            with zipfile.ZipFile(io.BytesIO(data)) as file:
+                meta, image = parse_json(file.read("program.json")), file.read("image.bin")
+        except (ValueError, OSError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile,
+                zlib.error):
+            raise AlloyError(f"{path} is not a whole Alloy program: it looks like {looks_like(data, path)}; compile "
+                             "the network again") from None
+        try:
+            return _program(meta, image)
+        except AlloyError as error:
+            raise AlloyError(f"{path} is not a whole Alloy program: {error}; compile the network again") from None
 
 
-def _region(values):
-    return Region(**{**values, "order": tuple(values["order"])})
-
-
-def _layer(values):
-    return Layer(**values | {name: tuple(map(tuple, values[name])) for name in ("slots", "strips")})
+def _program(meta, image):
+    """The program that :meth:`Program.save` described by ``meta``."""
+    for name, kind in (("outputs", dict), ("layers", list)):
+        if not isinstance(meta.get(name), kind):
+            raise AlloyError(f"program {name} is no {'object' if kind is dict else 'list'}")
+    parts = {"input": from_values(Region, meta.get("input"), "region"),
+             "fold": from_values(Fold, meta.get("fold"), "fold"),
+             "outputs": {name: from_values(Region, values, "region") for name, values in meta["outputs"].items()},
+             "layers": tuple(from_values(Layer, values, "layer") for values in meta["layers"]), "image": image}
+    program = from_values(Program, meta | parts, "program")
+    check_types(program, "program")
+    start, count = program.command_offset, program.command_count
+    if min(start, count) < 0 or start + count * COMMAND_BYTES > len(image):
+        raise AlloyError(f"program has {count} commands at {start}, beyond its image of {len(image)} bytes")
+    if any(r.offset < 0 or r.offset + r.size > program.window_size for r in (program.input, *program.outputs.values())):
+        raise AlloyError(f"program has a tensor outside its window of {program.window_size} bytes")
+    if program.output not in program.outputs:
+        raise AlloyError(f"program has the output {program.output!r} and no region for it")
+    return program

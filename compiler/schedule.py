@@ -9,7 +9,7 @@ from spec.commands import PARAM_BYTES, Opcode
 
 from .hazards import Accesses, Hazards
 
-__all__ = ["schedule"]
+__all__ = ["schedule", "duration", "FLUSH", "LATENCY"]
 
 LATENCY = 50            # cycles from a command to its first data
 FLUSH = 80              # cycles from the last step of a convolution to its last output
@@ -17,7 +17,8 @@ FETCH = 8               # cycles between commands
 AHEAD = 3               # loads whose requests are under way
 
 
-def _duration(item, config):
+def duration(item, config):
+    """About how many cycles a command keeps its unit busy."""
     f = item.fields
     match item.opcode:
         case Opcode.LOAD_WEIGHTS:
@@ -73,7 +74,7 @@ def _order(items, config):
         queue = queues[item.queue]
         now = max(now + FETCH, queue.opens)
         ready = max([queues[name].done[at] for name, at in needs[item]], default=0)
-        queue.add(item, now, ready, _duration(item, config), FLUSH if item.queue == "compute" else LATENCY)
+        queue.add(item, now, ready, duration(item, config), FLUSH if item.queue == "compute" else LATENCY)
         out.append(item)
     return out
 

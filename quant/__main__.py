@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from spec.errors import command_line
-from spec.files import replacing
+from spec.files import check_outputs
+from spec.progress import going, say
 
 from . import example
 
@@ -18,13 +19,16 @@ def main(arguments=None):
     parser.add_argument("--example", default="fashion_mnist", help=f"one of {', '.join(example.EXAMPLES)}")
     parser.add_argument("--out", required=True, help="integer network to write (.npz)")
     args = parser.parse_args(arguments)
-    loaded = example.load(args.example)
-    network = loaded.net.export(args.example)
-    with replacing(args.out) as partial:
-        network.save(partial)
+    check_outputs(args.out, inputs=example.paths(args.example))
+    with going(say, f"quantizing {args.example}", 10):
+        loaded = example.load(args.example)
+        network = loaded.net.export(args.example)
+    network.save(args.out)
     for name, filters in loaded.mix().items():
         print(f"{filters:5} filters {name}")
-    for name, value in loaded.accuracies(network).items():
+    with going(say, "measuring the accuracy", 10):
+        accuracies = loaded.accuracies(network)
+    for name, value in accuracies.items():
         print(f"accuracy {name} {100 * value:.2f} % of {len(loaded.images)} images")
     print(f"written to {args.out}")
     return 0

@@ -10,6 +10,7 @@ import torch
 
 from sim import golden
 from spec.errors import AlloyError
+from spec.files import read_arrays
 from spec.numerics import Scheme
 
 from . import files
@@ -18,7 +19,7 @@ from .imports import trace
 from .net import QuantNet
 from .ptq import reconstruct
 
-__all__ = ["EXAMPLES", "Example", "load", "training", "calibration"]
+__all__ = ["EXAMPLES", "Example", "load", "paths", "training", "calibration"]
 
 EXAMPLES = ("fashion_mnist",)
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
@@ -47,13 +48,18 @@ class Example:
         return {name: float((classes == self.labels).mean()) for name, classes in found.items()}
 
 
-def load(name, folder=None):
-    """Load an example; ``folder`` replaces the shipped one. Raises :class:`AlloyError` for damaged files."""
+def paths(name, folder=None):
+    """The files of an example: float weights, training images, test images."""
     if name not in EXAMPLES:
         raise AlloyError(f"there is no example {name!r}: choose {', '.join(EXAMPLES)}")
-    folder = Path(folder or FOLDER / name)
-    model = files.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), folder / "float.npz")
-    images, labels = _images(folder / "images.npz")
+    return tuple(Path(folder or FOLDER / name) / f"{part}.npz" for part in ("float", "training", "images"))
+
+
+def load(name, folder=None):
+    """Load an example; ``folder`` replaces the shipped one. Raises :class:`AlloyError` for damaged files."""
+    weights, _, tests = paths(name, folder)
+    model = files.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), weights)
+    images, labels = _images(tests)
     known = calibration(name, folder)
     net = QuantNet(equalize(trace(model, images.shape[1:], logits=True), torch.from_numpy(known).float() / 255))
     reconstruct(net, known)
@@ -62,15 +68,15 @@ def load(name, folder=None):
 
 def _images(path):
     """(images, labels) of a file."""
-    data = files.read_arrays(path)
-    if not {"images", "labels"} <= set(data) or len(data["images"]) != len(data["labels"]):
+    data = read_arrays(path, needed=("images", "labels"), fails="holds no images and labels", way="copy it again")
+    if data["images"].shape[:1] != data["labels"].shape:
         raise AlloyError(f"{path} does not hold one label for each image: copy it again")
     return data["images"], data["labels"]
 
 
 def training(name, folder=None):
     """Images of the training set, uint8 (N, C, H, W), and their labels."""
-    return _images(Path(folder or FOLDER / name) / "training.npz")
+    return _images(paths(name, folder)[1])
 
 
 def calibration(name, folder=None):

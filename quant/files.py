@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from spec.errors import AlloyError
+from spec.files import read_arrays, save_arrays
 
 from .net import QuantNet
 
@@ -21,11 +22,13 @@ def load_float(model, path):
 
 
 def save(net, path):
-    """All parameters, schemes, code books, tables and zero points of a :class:`QuantNet` as one .npz."""
+    """All parameters, schemes, code books, tables and zero points of a :class:`QuantNet` as one .npz, whatever the name
+    of the file is."""
     arrays = {k: v.detach().numpy() for k, v in net.state_dict().items()}
-    np.savez_compressed(path, **arrays, **{f"scheme.{k}": v for k, v in net.schemes.items()},
-                        **{f"codebook.{k}": v for k, v in net.codebooks.items()}, **{f"table.{k}": v for k, v in net.tables.items()},
-                        **{f"zero.{k}": np.int64(v) for k, v in net.zeros.items()})
+    for kind, values in (("scheme", net.schemes), ("codebook", net.codebooks), ("table", net.tables)):
+        arrays |= {f"{kind}.{k}": v for k, v in values.items()}
+    arrays |= {f"zero.{k}": np.int64(v) for k, v in net.zeros.items()}
+    save_arrays(path, arrays)
 
 
 def load(graph, path, **options):
@@ -45,14 +48,3 @@ def load(graph, path, **options):
     except (KeyError, RuntimeError, IndexError) as error:
         raise AlloyError(f"{path} does not fit the model ({str(error).splitlines()[0]}): train it again") from None
     return net
-
-
-def read_arrays(path):
-    """Every array of an .npz, by name; any damage is one :class:`AlloyError`."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise AlloyError(f"there is no file {path}") from None
-    except Exception as error:      # NumPy raises whatever the damaged zip member makes it raise
-        raise AlloyError(f"{path} is not a whole .npz file ({type(error).__name__}): it may be truncated, copy it again") from None

@@ -7,8 +7,10 @@ batch. The same seed gives the same network on the same hardware.
 
 from dataclasses import dataclass
 from hashlib import sha256
+import io
 import os
 from pathlib import Path
+import pickle
 
 import numpy as np
 import torch
@@ -18,7 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from spec.errors import AlloyError
-from spec.files import replacing
+from spec.files import read_bytes, replacing
+from spec.looks import looks_like
 
 from .ptq import IMAGES, reassign
 
@@ -124,6 +127,17 @@ def _start(net, settings):
     return digest.hexdigest()
 
 
+def _checkpoint(path, device):
+    """What :func:`fine_tune` saved; any damage is one :class:`AlloyError`."""
+    data = read_bytes(path, "checkpoint")
+    try:
+        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        return {**state, "start": state["start"]}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, AttributeError):
+        raise AlloyError(f"{path} is not a whole checkpoint of a training: it looks like {looks_like(data, path)}; "
+                         "remove it or name another file") from None
+
+
 def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalty=None, checkpoint=None, report=None):
     """Train ``net`` in place.
 
@@ -156,7 +170,7 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
     parts = {"net": net, "optimizer": optimizer, "schedule": schedule, "average": average, "levels": levels}
     first, path, start = 0, Path(checkpoint) if checkpoint else None, _start(net, settings)
     if path and path.exists():
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = _checkpoint(path, device)
         if state.pop("start", None) != start:
             raise AlloyError(f"{path} is the checkpoint of another training (other number systems, bits or settings): remove it or name another file")
         first, schemes = state.pop("epoch"), {name: value.cpu().numpy() for name, value in state.pop("schemes").items()}

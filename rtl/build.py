@@ -1,20 +1,22 @@
 """``python -m rtl.build``: the engine's Verilog with everything a user needs around it.
 
 Writes into the output directory: Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado script,
-``report.json`` and ``report.txt``. The directory appears only when all of it is there.
+``report.json`` and ``report.txt``. They appear only when all of them are there. A later build into the same directory
+replaces the files that this one wrote and leaves everything else.
 """
 
 import argparse
 from hashlib import sha256
 import json
 from pathlib import Path
-import shutil
 import sys
-import time
 
 import boards
 from spec.config import EngineConfig
 from spec.errors import AlloyError, command_line
+from spec.files import check_outputs, write_text
+from spec.folders import check_generated, generating
+from spec.progress import going, say as _say
 
 from .regmap import write_pages, write_software
 from .synth import RESOURCES, synthesize
@@ -24,10 +26,8 @@ __all__ = ["build", "report_of", "main"]
 
 LARGEST = 10            # modules in report.txt
 REPORT = "report.json"
-
-
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+FILES = (f"{TOP}.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl",
+         "report.txt", REPORT)
 
 
 def report_of(board, config, files, synthesis):
@@ -78,44 +78,33 @@ def _text(report):
 def build(board, config, out, *, synth=True, say=_say):
     """Generate into directory ``out``; returns the report.
 
-    Raises :class:`AlloyError` if the configuration does not fit the board; ``out`` then stays as it was.
+    Raises :class:`AlloyError` if the configuration does not fit the board, or if ``out`` holds files of the same names
+    that no earlier build wrote or that were edited since; ``out`` then stays as it was.
     """
-    out = Path(out).absolute()
-    _replaceable(out)
+    out = Path(out).resolve()
+    check_generated(out, REPORT, FILES)
     board.check(config)
     say(f"elaborating {config.name}, digest {config.digest}")
-    files = generate(config)
+    with going(say, f"elaborating {config.name}", 10):
+        files = generate(config)
     say(f"{sum(map(len, files.values())) // 1024} KiB of Verilog")
     synthesis = synthesize("\n".join(files.values()), TOP, board.family, report=say) if synth else None
     if synthesis:
         board.refuse(synthesis["total"])
     report = report_of(board, config, files, synthesis)
-    partial = out.with_name(out.name + ".part")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, text in files.items():
-            (partial / name).write_text(text)
-        write_software(partial)
-        write_pages(partial)
-        (partial / "config.json").write_text(json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
-        (partial / "vivado.tcl").write_text(board.project(sorted(files), TOP))
-        (partial / REPORT).write_text(json.dumps(report, indent=2) + "\n")
-        (partial / "report.txt").write_text(_text(report))
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
+        with generating(out, REPORT, report) as fresh:
+            for name, text in files.items():
+                write_text(fresh / name, text)
+            write_software(fresh)
+            write_pages(fresh)
+            write_text(fresh / "config.json",
+                       json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
+            write_text(fresh / "vivado.tcl", board.project(sorted(files), TOP))
+            write_text(fresh / "report.txt", _text(report))
     except OSError as error:
         raise AlloyError(f"cannot write {out}: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return report
-
-
-def _replaceable(out):
-    """Refuse to replace anything but an empty directory or an earlier build."""
-    if out.exists() and not (out.is_dir() and ((out / REPORT).is_file() or not any(out.iterdir()))):
-        raise AlloyError(f"{out} exists and is not an earlier build: remove it or give another --out")
 
 
 @command_line
@@ -130,6 +119,8 @@ def main(arguments=None):
     board = boards.get(args.platform)
     config = EngineConfig.load(args.config) if args.config else board.config
     out = Path(args.out or Path("build") / board.name)
+    check_generated(out, REPORT, FILES)
+    check_outputs(*(out / name for name in FILES), inputs=(args.config,))
     report = build(board, config, out, synth=not args.no_synth)
     print(_text(report), end="")
     print(f"written to {out}")

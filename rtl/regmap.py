@@ -6,10 +6,13 @@
 import argparse
 import json
 from pathlib import Path
+import sys
 
 from spec.check import RULES
 from spec.commands import (COMMAND_BYTES, FIELDS, MAGIC, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TAP_BYTES,
                            TAP_FIELDS, VIEW_FIELDS, Error, Opcode)
+from spec.errors import command_line
+from spec.files import check_outputs, write_text
 from spec.registers import ID, REGISTERS, SPACE, VERSION
 
 __all__ = ["c_header", "register_json", "registers_page", "commands_page", "write_pages", "write_software"]
@@ -160,22 +163,34 @@ def commands_page():
 
 def write_pages(folder):
     """Write the two Markdown pages."""
-    Path(folder, "registers.md").write_text(registers_page())
-    Path(folder, "commands.md").write_text(commands_page())
+    write_text(Path(folder, "registers.md"), registers_page())
+    write_text(Path(folder, "commands.md"), commands_page())
 
 
 def write_software(folder):
     """Write the C header and the JSON."""
-    Path(folder, HEADER).write_text(c_header())
-    Path(folder, JSON).write_text(register_json())
+    write_text(Path(folder, HEADER), c_header())
+    write_text(Path(folder, JSON), register_json())
+
+
+@command_line
+def main(arguments=None):
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m rtl.regmap",
+                                     description="Write the register and command pages, or the C header and JSON.")
+    parser.add_argument("docs", nargs="?", help="folder for registers.md and commands.md")
+    parser.add_argument("--software", metavar="DIR", help=f"folder for {HEADER} and {JSON}")
+    chosen = parser.parse_args(arguments)
+    if chosen.docs is None and chosen.software is None:
+        parser.error("name a folder for the pages, or --software DIR")
+    for folder, names, write in ((chosen.docs, ("registers.md", "commands.md"), write_pages),
+                                 (chosen.software, (HEADER, JSON), write_software)):
+        if folder is not None:
+            check_outputs(*(Path(folder, name) for name in names))
+            write(folder)
+            print(f"written to {Path(folder)}: {', '.join(names)}")
+    return 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Write the register and command pages, or the C header and JSON.")
-    parser.add_argument("docs", nargs="?", help="folder for registers.md and commands.md")
-    parser.add_argument("--software", metavar="DIR", help=f"folder for {HEADER} and {JSON}")
-    chosen = parser.parse_args()
-    if chosen.docs:
-        write_pages(chosen.docs)
-    if chosen.software:
-        write_software(chosen.software)
+    sys.exit(main())

@@ -9,7 +9,7 @@ from amaranth.back import rtlil
 import boards
 from spec.coding import LANE_BITS, LONGEST
 from spec.errors import command_line
-from spec.files import replacing
+from spec.files import check_outputs, write_text
 
 from .decode import WeightDecoder
 from .pe_dsp import DspPE
@@ -68,6 +68,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m rtl.study", description=__doc__)
     parser.add_argument("--out", default="docs/results/blocks.md", help="page to write")
     args = parser.parse_args(arguments)
+    check_outputs(args.out)
     elements, decoders, tables = [], [], []
     for board in map(boards.get, BOARDS):
         for name, make, config in (("LUT, shift_add", LutPE, replace(board.config, lut_form="shift_add")),
@@ -86,8 +87,8 @@ def main(arguments=None):
         used, _ = measure(CodeTable(config), board.family)
         lut = used["lut"] * config.slots
         tables.append(f"| {board.name} | {used['lut']} | {used['ff']} | {config.slots} | {lut} | {lut / board.budget['lut']:.1%} |")
-    with replacing(args.out) as partial:
-        partial.write_text(HEAD + "\n".join(elements) + "\n" + DECODER + "\n".join(decoders) + "\n" + TABLES + "\n".join(tables) + "\n")
+    parts = ((HEAD, elements), (DECODER, decoders), (TABLES, tables))
+    write_text(args.out, "".join(head + "\n".join(rows) + "\n" for head, rows in parts))
     print(f"written to {args.out}")
     return 0
 

@@ -10,11 +10,12 @@ import json
 import os
 from pathlib import Path
 import re
-import subprocess
 import sys
 import tempfile
 
+from spec.children import Children
 from spec.errors import AlloyError
+from spec.progress import going
 
 __all__ = ["synthesize", "split_modules", "RESOURCES"]
 
@@ -54,12 +55,12 @@ module alloy_times (A, B, Y);
     assign Y = (A << $clog2(LOW)) + (A << $clog2(HIGH));
 endmodule
 """
-# LUTs are mapped for area, by the classic mapper.
-MAPPER = "strash; dch -f; if -a -K 6\n"
+# LUTs are mapped for area, by the classic mapper (in abc's words, a comma is a space).
+MAPPER = "+strash;dch,-f;if,-a,-K,6"
 FLOW = "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
-STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map {folder}/times.v", FLOW + "map_dsp:coarse",
-         "techmap -map {folder}/adders.v", FLOW + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
-         "abc -lut 6 -script {folder}/mapper.abc", "clean", "xilinx_srl -fixed -minlen 3",
+STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map times.v", FLOW + "map_dsp:coarse",
+         "techmap -map adders.v", FLOW + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
+         "abc -exe ./yosys-abc -lut 6 -script {mapper}", "clean", "xilinx_srl -fixed -minlen 3",
          "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt", "opt_lut_ins -tech xilinx", "clean")
 STATE = ("FD*", "LD*", "SRL*", "RAM*", "DSP*", "URAM*")      # cells where paths begin and end
 SCRIPT = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); out = sys.argv[1]; "
@@ -111,16 +112,20 @@ def _source(name, modules, children):
     return own + "\n" + "\n".join(_stub(modules[c]) for c in sorted(set(children[name])))
 
 
-def _synthesize(source, known, family):
+def _synthesize(children, source, known, family):
     """(cell type -> count, cells on the longest path between registers) of the Verilog file ``source`` without the instances of the modules
     ``known``; a message if Yosys fails."""
     out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
     ends = " ".join(f"t:{name}" for name in (*STATE, *sorted(known)))
-    steps = [step.format(source=source, family=family, folder=source.parent) for step in STEPS]
-    done = subprocess.run([sys.executable, "-c", SCRIPT, out, ends, *steps], capture_output=True, text=True)
-    if done.returncode or not out.exists():
-        lines = (done.stderr + done.stdout).strip().splitlines()
-        return next((line for line in lines if "ERROR" in line), f"exit status {done.returncode}")
+    steps = [step.format(source=source.name, family=family, mapper=MAPPER) for step in STEPS]
+    # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space, the shell between them
+    # none with a dollar sign.
+    status, said, errors = children.run([sys.executable, "-c", SCRIPT, out.name, ends, *steps], cwd=source.parent,
+                                        env=os.environ | {"TMPDIR": "."})
+    if status or not out.exists():
+        lines = (errors + said).strip().splitlines()
+        last = f"exit status {status} after {lines[-1] if lines else 'nothing'}"
+        return next((line for line in lines if "ERROR" in line), last)
     text = out.read_text()
     data = json.loads(text[text.index("{"):])
     cells = next(v for k, v in data["modules"].items() if k.strip("\\") == "top_module")["num_cells_by_type"]
@@ -137,28 +142,29 @@ def synthesize(text, top, family, *, report=print):
     below (``all``), ``cells`` of its netlist with what is below, ``depth`` (cells on its longest path between registers or ports, carry
     chains included, without what is below) and ``count`` (instances in the design).
     """
-    modules, children = split_modules(text)
+    modules, parts = split_modules(text)
     if top not in modules:
         raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.top.generate gives")
-    if find_spec("pyosys") is None:
+    yosys = find_spec("pyosys")
+    if yosys is None:
         raise AlloyError("synthesis needs Yosys as a Python library: install pyosys, or build with --no-synth")
     results, jobs = {}, {}
     order = sorted(modules, key=lambda n: -len(modules[n]))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool, Children() as children:
         folder = Path(folder)
+        (folder / "yosys-abc").symlink_to(Path(yosys.origin).with_name("yosys-abc"))
         (folder / "adders.v").write_text(ADDERS)
         (folder / "times.v").write_text(TIMES)
-        (folder / "mapper.abc").write_text(MAPPER)
         for name in order:
-            source = _source(name, modules, children)
+            source = _source(name, modules, parts)
             if source not in jobs:      # modules with the same body are synthesized once
                 path = folder / f"{len(jobs)}.v"
                 path.write_text(source)
-                jobs[source] = pool.submit(_synthesize, path, children[name], family)
+                jobs[source] = pool.submit(_synthesize, children, path, parts[name], family)
         for index, name in enumerate(order):
-            result = jobs[_source(name, modules, children)].result()
+            with going(report, lambda index=index: f"synthesis {index} of {len(order)} done", 20):
+                result = jobs[_source(name, modules, parts)].result()
             if isinstance(result, str):
-                pool.shutdown(cancel_futures=True)
                 raise AlloyError(f"synthesis of module {name} failed: {result}")
             cells, depth = result
             results[name] = {"own": _count(cells), "cells": sum(cells.values()), "depth": depth}
@@ -167,14 +173,14 @@ def synthesize(text, top, family, *, report=print):
 
     def total(name):
         if name not in totals:
-            parts = [total(child) for child in children[name]]
+            below = [total(child) for child in parts[name]]
             own = {**results[name]["own"], "cells": results[name]["cells"]}
-            totals[name] = {key: value + sum(p[key] for p in parts) for key, value in own.items()}
+            totals[name] = {key: value + sum(p[key] for p in below) for key, value in own.items()}
         return totals[name]
 
     def walk(name):
         counts[name] += 1
-        for child in children[name]:
+        for child in parts[name]:
             walk(child)
     walk(top)
     every = {n: {r: total(n)[r] for r in RESOURCES} for n in modules}

@@ -4,8 +4,6 @@ import argparse
 import json
 from pathlib import Path
 import sys
-import time
-import zipfile
 
 import numpy as np
 
@@ -14,9 +12,10 @@ from compiler import compile
 from rtl.top import generate
 from spec.config import EngineConfig
 from spec.errors import AlloyError, command_line
-from spec.files import replacing
+from spec.files import check_folder, check_outputs, read_arrays, write_text
 from spec.network import Conv, Network, Tensor
 from spec.numerics import Scheme, levels
+from spec.progress import going, say as _say
 
 from . import golden, verilator
 from .compare import first_difference
@@ -26,10 +25,7 @@ __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 
 DONE = 2            # trace event: a compute command is complete
 IMAGES = "examples/fashion_mnist/images.npz"
-
-
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+MOST = 1 << 27      # weights, or codes of a tensor, that a layer may have: several arrays have eight bytes for each
 
 
 def layer_network(text, config, seed=0):
@@ -45,6 +41,8 @@ def layer_network(text, config, seed=0):
             raise ValueError
     except ValueError:
         raise AlloyError(f"the layer {text!r} is not KxK,CHANNELS,FILTERS,SIZE such as 3x3,256,256,14") from None
+    rows, cols = size + 2 * (kh // 2) - kh + 1, size + 2 * (kw // 2) - kw + 1
+    _bounded(text, config, kh * kw * channels * filters, (channels * size * size, filters * rows * cols), rows * cols)
     rng, bits = np.random.default_rng(seed), config.act_digit_bits
     lut = round(filters * config.lut_filters / config.slots)
     scheme = np.array([Scheme.POT4] * lut + [Scheme.FIXED4] * (filters - lut), np.uint8)
@@ -53,12 +51,26 @@ def layer_network(text, config, seed=0):
     mult = np.maximum(1, (spread.min() / spread * 30000)).astype(np.int32)
     shift = int(np.log2(spread.min() * 30000 / (1 << bits)))
     bias = np.full(filters, 1 << shift + bits - 1, np.int64)
-    rows, cols = size + 2 * (kh // 2) - kh + 1, size + 2 * (kw // 2) - kw + 1
     tensors = {"image": Tensor(name="image", channels=channels, height=size, width=size, bits=bits),
                "out": Tensor(name="out", channels=filters, height=rows, width=cols, bits=bits)}
     node = Conv(name="layer", input="image", output="out", weight=weight, scheme=scheme, mult=mult, bias=bias, shift=shift, lo=0,
                 hi=(1 << bits) - 1, padding=(kh // 2, kw // 2))
     return Network(name="layer", input="image", output="out", tensors=tensors, nodes=[node])
+
+
+def _bounded(text, config, weights, codes, pixels):
+    """Refuse a layer that this machine could not hold or that the simulator would not finish."""
+    if max(weights, *codes) > MOST:
+        raise AlloyError(f"the layer {text!r} has {weights:,} weights, {codes[0]:,} input and {codes[1]:,} output "
+                         f"codes: give a smaller one, with at most {MOST:,} of each")
+    _finishes(f"the layer {text!r}", weights * pixels // (config.macs_dsp + config.macs_lut))
+
+
+def _finishes(what, cycles):
+    """Refuse what takes more cycles than the simulator runs."""
+    if cycles > verilator.LIMIT:
+        raise AlloyError(f"{what} needs at least {cycles:,} cycles and the simulator stops after {verilator.LIMIT:,}: "
+                         "give a smaller one")
 
 
 def rtl_layer_cycles(trace, program):
@@ -91,16 +103,23 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
     dict: ``layers`` (name, rtl_cycles, model_cycles, macs, utilisation, equal, losses), ``cycles``, ``fps``, ``tensors``, ``tensors_equal``,
     ``outputs`` (codes of the network's output), ``difference`` (the first one, as text, or None).
     """
-    whole, fast = compile(network, config, keep="all"), compile(network, config)
-    say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image; elaborating {config.name}")
-    engine = verilator.build(generate(config), config, cache, report=say)
-    options = dict(bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+    say(f"compiling {sum(map(network.node_macs, network.nodes)):,} multiply-accumulates for {config.name}")
+    with going(say, "compiling"):
+        whole, fast = compile(network, config, keep="all"), compile(network, config, warn=say)
+        options = dict(bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+        modelled = {x.tag: x for x in model(fast, config, **options)}
+    guess = round(sum(x.cycles for x in modelled.values()))
+    _finishes(f"the network {network.name}", guess)
+    say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image, about {guess:,} cycles; elaborating "
+        f"{config.name}")
+    with going(say, f"elaborating {config.name}"):
+        files = generate(config)
+    engine = verilator.build(files, config, cache, report=say)
     say("golden model")
-    expected = golden.run(network, images)
-    say(f"RTL, every tensor, {len(images)} images")
-    stall = {} if stalls is None else {"stall": 0.2, "seed": stalls}
-    result = engine.run(whole, images, report=lambda n: say(f"image {n} of {len(images)}"), **options, **stall)
-    _check(result)
+    with going(say, "golden model"):
+        expected = golden.run(network, images)
+    result = _every_tensor(engine, whole, images, guess,
+                           options | ({} if stalls is None else {"stall": 0.2, "seed": stalls}), say)
     equal, tensors, difference, wrong, outputs = 0, 0, None, set(), []
     for index, run in enumerate(result.runs):
         got = {name: whole.unpack(name, data) for name, data in zip(whole.outputs, run.regions)}
@@ -113,10 +132,10 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
             difference = f"image {index}: {first_difference(whole, {n: expected[n][index] for n in got}, got)}"
         outputs.append(got[network.output])
     say("RTL, for cycles")
-    timed = engine.run(fast, images[:1], **options)
+    with going(say, "RTL, for cycles", 10):
+        timed = engine.run(fast, images[:1], **options)
     _check(timed)
     rtl = rtl_layer_cycles(timed.runs[0].trace, fast)
-    modelled = {x.tag: x for x in model(fast, config, bytes_per_cycle=options["bytes_per_cycle"], latency=options["latency"])}
     layers = []
     for layer in fast.layers:
         guess = modelled[layer.tag]
@@ -126,6 +145,20 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
     cycles = timed.runs[0].cycles
     return {"layers": layers, "cycles": cycles, "fps": board.clock_mhz * 1e6 / cycles, "tensors": tensors, "tensors_equal": equal,
             "outputs": np.stack(outputs), "difference": difference}
+
+
+def _every_tensor(engine, program, images, cycles, options, say):
+    """The images in RTL, in turn; ``cycles`` are about those of one."""
+    say(f"RTL, every tensor, {len(images)} images of about {cycles:,} cycles")
+    done = [0]
+
+    def finished(count):
+        done[0] = count
+        say(f"image {count} of {len(images)}")
+    with going(say, lambda: f"RTL, {done[0]} of {len(images)} images done", 10):
+        result = engine.run(program, images, report=finished, **options)
+    _check(result)
+    return result
 
 
 def _table(result, board):
@@ -142,13 +175,9 @@ def _table(result, board):
 def _images(args, network):
     """(codes, labels) of the images to run."""
     path, shape, limit = Path(args.images_file or IMAGES), network.tensors[network.input].shape, 1 << network.tensors[network.input].bits
-    if not path.exists():
-        raise AlloyError(f"there is no file of images {path}: give --images-file")
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            images, labels = data["images"], data["labels"]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise AlloyError(f"{path} holds no images and labels ({type(error).__name__})") from None
+    arrays = read_arrays(path, "file of images", needed=("images", "labels"), fails="holds no images and labels",
+                         way="give --images-file an .npz with images (N, C, H, W) and labels (N)")
+    images, labels = arrays["images"], arrays["labels"]
     if images.shape[1:] != shape:
         raise AlloyError(f"{path} holds images of shape {images.shape[1:]}, the network reads {shape}")
     if labels.shape != images.shape[:1]:
@@ -165,7 +194,8 @@ def _network(args, board, config):
         raise AlloyError(f"{args.images} images asked for: the file has {len(images)}")
     result = run_network(board, config, network, images[:args.images], cache=args.cache, stalls=args.stalls)
     _table(result, board)
-    right = golden.answers(lambda codes: golden.run(network, codes)[network.output], images) == labels
+    with going(_say, f"golden model, {len(images)} images", 10):
+        right = golden.answers(lambda codes: golden.run(network, codes)[network.output], images) == labels
     hits = result["outputs"].reshape(args.images, -1).argmax(1) == labels[:args.images]
     print(f"accuracy integer (golden) {right.mean():.2%} of {len(images)} images, RTL {hits.mean():.2%} of {args.images} images "
           f"(golden on the same: {right[:args.images].mean():.2%})")
@@ -199,15 +229,18 @@ def main(arguments=None):
     parser.add_argument("--json", help="write the result to this file")
     parser.add_argument("--cache", default="build/cache", help="directory of built simulators")
     args = parser.parse_args(arguments)
+    if args.stalls is not None and not 0 <= args.stalls < 1 << 32:
+        parser.error(f"--stalls is {args.stalls}: give a seed from 0 to {(1 << 32) - 1}")
     board = boards.get(args.platform)
     config = EngineConfig.load(args.config) if args.config else board.config
+    check_outputs(args.json, inputs=(args.config, *(() if args.layer else (args.network, args.images_file or IMAGES))))
+    check_folder(args.cache)
     result = (_layer if args.layer else _network)(args, board, config)
     count = 1 if args.layer else args.images
     if args.json:
         text = json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "images": count, "batch": 1,
                            "images_in_flight": 1, **{k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}}, indent=2)
-        with replacing(args.json) as partial:
-            partial.write_text(text + "\n")
+        write_text(args.json, text + "\n")
     if result["difference"]:
         print(f"first difference: {result['difference']}")
     print(f"bit-exact: {result['tensors_equal']} of {result['tensors']} tensors, {count} images")

@@ -1,12 +1,13 @@
 """Configuration of one engine: frozen dataclasses with checks, JSON form and digest."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 import json
-from pathlib import Path
 
 from .commands import LAYOUT
 from .errors import AlloyError
+from .files import read_json
+from .records import check_types, from_values
 
 __all__ = ["EngineConfig", "DSP_DEVICES", "LUT_FORMS"]
 
@@ -66,10 +67,10 @@ class EngineConfig:
     queue_depth: int = 4
 
     def __post_init__(self):
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.type == "int" and (isinstance(value, bool) or not isinstance(value, int)):
-                raise AlloyError(f"configuration {f.name} is {value!r}: it must be an integer")
+        check_types(self, "configuration")
+        name = self.name
+        if not name.strip(" .") or not name.isprintable() or set(name) & set("/\\"):
+            raise AlloyError(f"configuration name is {name!r}: give a name of printable characters that is no path")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
@@ -161,16 +162,9 @@ class EngineConfig:
     @classmethod
     def from_dict(cls, values):
         """Build from a mapping; unknown or missing keys, and a ``digest`` of another configuration, raise :class:`AlloyError`."""
-        digest = values.get("digest")
-        values = {k: v for k, v in values.items() if k != "digest"}
-        known = {f.name for f in fields(cls)}
-        for key in values:
-            if key not in known:
-                raise AlloyError(f"configuration has the unknown key {key!r}: known keys are {', '.join(sorted(known))}")
-        try:
-            config = cls(**values)
-        except TypeError as error:
-            raise AlloyError(f"the configuration is not complete: {error}") from None
+        values = dict(values) if isinstance(values, dict) else values
+        digest = values.pop("digest", None) if isinstance(values, dict) else None
+        config = from_values(cls, values, "configuration")
         if digest not in (None, config.digest):
             raise AlloyError(f"the configuration says digest {digest} but has {config.digest}: it was edited, remove the digest")
         return config
@@ -178,15 +172,7 @@ class EngineConfig:
     @classmethod
     def load(cls, path):
         """Read a JSON file."""
-        try:
-            values = json.loads(Path(path).read_text())
-        except FileNotFoundError:
-            raise AlloyError(f"there is no configuration file {path}") from None
-        except (ValueError, OSError) as error:
-            raise AlloyError(f"{path} is not a JSON configuration: {error}") from None
-        if not isinstance(values, dict):
-            raise AlloyError(f"{path} is not a JSON object: give one key per configuration field")
-        return cls.from_dict(values)
+        return cls.from_dict(read_json(path, "configuration"))
 
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),

@@ -6,12 +6,13 @@ It holds integers only. One file (``.npz``, no pickle): the entry ``graph`` is t
 
 from dataclasses import dataclass, field, fields
 import json
-from pathlib import Path
 
 import numpy as np
 
 from .errors import AlloyError
+from .files import parse_json, read_arrays, save_arrays
 from .numerics import FIXED8_MAX, Scheme, check_weights
+from .records import check_types, from_values
 
 __all__ = ["Tensor", "Conv", "Pool", "Network", "worst_case"]
 
@@ -35,6 +36,7 @@ class Tensor:
     zero: int = 0
 
     def __post_init__(self):
+        check_types(self, f"tensor {self.name}:")
         if not 1 <= self.bits <= 8:
             raise AlloyError(f"tensor {self.name} has {self.bits} bits: activations have 1 to 8")
         if not 0 <= self.zero < 1 << self.bits:
@@ -78,14 +80,17 @@ class Conv:
     shift: int
     lo: int
     hi: int
-    stride: tuple = (1, 1)
-    padding: tuple = (0, 0)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
     residual: str | None = None
     res_mult: int = 0
     codebook: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
     table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     bounds: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     kind = "conv"
+
+    def __post_init__(self):
+        _check_node(self)
 
     @property
     def inputs(self):
@@ -103,14 +108,19 @@ class Pool:
     input: str
     output: str
     op: str
-    kernel: tuple
-    stride: tuple = (1, 1)
-    padding: tuple = (0, 0)
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
     mult: int = 1
     shift: int = 1
     lo: int = 0
     hi: int = 255
     kind = "pool"
+
+    def __post_init__(self):
+        _check_node(self)
+        if min(self.kernel) < 1:
+            raise AlloyError(f"layer {self.name} pools with kernel {self.kernel}: its sides must be 1 or more")
 
     @property
     def inputs(self):
@@ -127,6 +137,7 @@ class Network:
     nodes: list        # Conv | Pool
 
     def __post_init__(self):
+        check_types(self, f"network {self.name}:")
         self.check()
 
     def node_macs(self, node):
@@ -136,7 +147,12 @@ class Network:
 
     def check(self):
         """Raise :class:`AlloyError` for the first inconsistency; a valid network passes silently."""
-        known = {self.input}
+        known, names = {self.input}, [node.name for node in self.nodes]
+        for name in names:
+            if names.count(name) > 1:
+                raise AlloyError(f"two layers are called {name}: give each its own name")
+        if any(name != tensor.name for name, tensor in self.tensors.items()):
+            raise AlloyError("a tensor is listed under another name than its own: list it under its name")
         if self.input not in self.tensors:
             raise AlloyError(f"network input {self.input} is not among its tensors")
         for node in self.nodes:
@@ -153,7 +169,7 @@ class Network:
             raise AlloyError(f"network output {self.output} is written by no layer")
 
     def save(self, path):
-        """Write the documented single-file form."""
+        """Write the documented single-file form; an existing file is replaced only when the new one is complete."""
         arrays, nodes = {}, []
         for node in self.nodes:
             entry = {"kind": node.kind}
@@ -168,41 +184,66 @@ class Network:
                  "tensors": [{f.name: getattr(t, f.name) for f in fields(t)} for t in self.tensors.values()],
                  "nodes": nodes}
         text = json.dumps(graph, separators=(",", ":"), default=_plain_int)
-        with open(path, "wb") as file:
-            np.savez_compressed(file, graph=np.frombuffer(text.encode(), np.uint8), **arrays)
+        save_arrays(path, {"graph": np.frombuffer(text.encode(), np.uint8), **arrays})
 
     @classmethod
     def load(cls, path):
         """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
-        path = Path(path)
+        fails = "is not a whole Alloy network file"
+        arrays = read_arrays(path, "network file", needed=("graph",), fails=fails,
+                             way="give the .npz that Network.save or python -m quant wrote")
         try:
-            with np.load(path, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
-            graph = json.loads(arrays.pop("graph").tobytes().decode())
-            if graph["format"] != FORMAT:
-                raise AlloyError(f"{path} has network format {graph['format']}, this Alloy reads {FORMAT}: export it again")
-            tensors = {t["name"]: Tensor(**t) for t in graph["tensors"]}
-            nodes = []
-            for entry in graph["nodes"]:
-                kind = {"conv": Conv, "pool": Pool}[entry.pop("kind")]
-                entry = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-                prefix = entry["name"] + "."
-                own = {k[len(prefix):]: v for k, v in arrays.items() if k.startswith(prefix)}
-                if any(not np.issubdtype(v.dtype, np.integer) for v in own.values()):
-                    raise AlloyError(f"{path} holds values that are not integers in layer {entry['name']}: export it again")
-                nodes.append(kind(**entry, **own))
-            return cls(name=graph["name"], input=graph["input"], output=graph["output"], tensors=tensors, nodes=nodes)
-        except AlloyError:
-            raise
-        except FileNotFoundError:
-            raise AlloyError(f"there is no network file {path}") from None
-        except Exception as error:      # a damaged member raises whatever zipfile, zlib and NumPy's header parser raise
-            raise AlloyError(f"{path} is not a whole Alloy network file ({type(error).__name__}): "
-                             "it may be truncated, export it again") from None
+            graph = parse_json(arrays.pop("graph").tobytes())
+            if type(graph.get("format")) is not int or graph["format"] != FORMAT:
+                raise AlloyError(f"it has network format {graph.get('format')} and this Alloy reads {FORMAT}")
+            return cls._from_graph(graph, arrays)
+        except ValueError as error:
+            raise AlloyError(f"{path} {fails}: {error}; export it again") from None
+        except (LookupError, TypeError, ArithmeticError) as error:
+            raise AlloyError(f"{path} {fails}: its layers do not fit each other ({type(error).__name__}); export it "
+                             "again") from None
+
+    @classmethod
+    def _from_graph(cls, graph, arrays):
+        """The network of the JSON object ``graph`` and the ``arrays`` LAYER.FIELD."""
+        lists = {key: graph.pop(key, None) for key in ("tensors", "nodes")}
+        for key, entries in lists.items():
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise AlloyError(f"its {key} are no list of objects")
+        tensors, nodes = {}, []
+        for entry in lists["tensors"]:
+            tensor = from_values(Tensor, entry, f"tensor {entry.get('name')}:")
+            if tensor.name in tensors:
+                raise AlloyError(f"two tensors are called {tensor.name}")
+            tensors[tensor.name] = tensor
+        for entry in lists["nodes"]:
+            name, kind = entry.get("name"), entry.pop("kind", None)
+            if kind not in ("conv", "pool"):
+                raise AlloyError(f"layer {name} is of the unknown kind {kind!r}")
+            own = {key.rpartition(".")[2]: value for key, value in arrays.items() if key.rpartition(".")[0] == name}
+            nodes.append(from_values(Conv if kind == "conv" else Pool, entry | own, f"layer {name}:"))
+        rest = {key: value for key, value in graph.items() if key != "format"}
+        return from_values(cls, rest | {"tensors": tensors, "nodes": nodes}, "the network")
 
 
 def _plain_int(value):
     return int(value)
+
+
+def _check_node(node):
+    """What a layer must be whatever network it is in: fields of the right type, whole numbers in arrays, a window that
+    moves."""
+    where = f"layer {node.name}"
+    check_types(node, f"{where}:")
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if isinstance(value, np.ndarray) and not np.issubdtype(value.dtype, np.integer):
+            raise AlloyError(f"{where} has {f.name} of {value.dtype}, values that are not integers")
+    if "" in (node.name, node.input, node.output, node.residual if node.kind == "conv" else None):
+        raise AlloyError(f"{where} has an empty name for itself or a tensor: give every one a name")
+    if min(node.stride) < 1 or min(node.padding) < 0:
+        raise AlloyError(f"{where} has stride {node.stride} and padding {node.padding}: strides are 1 or more, padding "
+                         "0 or more")
 
 
 def worst_case(weight, tensor):
@@ -236,9 +277,12 @@ def _check_shape(net, node, kernel, channels, where):
 
 
 def _check_conv(net, node, where):
-    filters = node.weight.shape[0]
     channels = net.tensors[node.input].channels
-    if node.weight.ndim != 4 or channels % node.weight.shape[1] or filters % (channels // node.weight.shape[1]):
+    if node.weight.ndim != 4 or 0 in node.weight.shape:
+        raise AlloyError(f"{where} has weights of shape {node.weight.shape}: they need filters, channels, rows and "
+                         "columns")
+    filters = node.weight.shape[0]
+    if channels % node.weight.shape[1] or filters % (channels // node.weight.shape[1]):
         raise AlloyError(f"{where} has weights of shape {node.weight.shape}, but reads {channels} channels")
     for name in ("scheme", "mult", "bias"):
         if getattr(node, name).shape != (filters,):
@@ -246,6 +290,13 @@ def _check_conv(net, node, where):
     _check_shape(net, node, node.weight.shape[2:], filters, where)
     if np.abs(node.weight.astype(np.int64)).max() > FIXED8_MAX:
         raise AlloyError(f"{where} has a weight outside -{FIXED8_MAX}..{FIXED8_MAX}")
+    for name in ("codebook", "table"):
+        if getattr(node, name).ndim != 1:
+            raise AlloyError(f"{where} has a {name} of shape {getattr(node, name).shape}: it is a list of values")
+    unknown = set(node.scheme.tolist()) - {int(s) for s in Scheme}
+    if unknown:
+        raise AlloyError(f"{where} has filters of the unknown number system {min(unknown)}: known are "
+                         f"{', '.join(s.name for s in Scheme)}")
     for index, scheme in enumerate(node.scheme):
         if not check_weights(node.weight[index], Scheme(int(scheme)), node.codebook if node.codebook.size else None):
             raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")

@@ -8,11 +8,17 @@ import argparse
 import io
 import lzma
 from pathlib import Path
+import sys
+import zipfile
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from spec.errors import AlloyError, command_line
+from spec.files import check_outputs, read_bytes, save_arrays
+from spec.looks import looks_like
 
 from .model import ResNet8
 
@@ -24,8 +30,15 @@ BATCH, TRAINING = 128, 8192
 
 def load_data(path):
     """(images uint8 (N, 1, 28, 28), labels int64) of the training set, and the same of the test set."""
-    with lzma.open(path) as file:
-        data = np.load(io.BytesIO(file.read()))
+    packed = read_bytes(path, "data file")
+    needed = tuple(f"{name}_{part}" for part in ("train", "test") for name in "xy")
+    try:
+        with np.load(io.BytesIO(lzma.decompress(packed)), allow_pickle=False) as file:
+            data = {name: file[name] for name in needed}
+    except (lzma.LZMAError, OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
+            zipfile.BadZipFile) as error:
+        raise AlloyError(f"{path} holds no {', '.join(needed)} in an .npz in xz ({error}): it looks like "
+                         f"{looks_like(packed, path)}") from None
     return tuple((data[f"x_{part}"].reshape(-1, 1, 28, 28), data[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))
 
 
@@ -78,20 +91,23 @@ def fit(model, train, test, epochs, rate=0.1, decay=5e-4, seed=0):
               f"test accuracy {100 * accuracy(model, *test):.2f} %", flush=True)
 
 
+@command_line
 def main(arguments=None):
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m examples.fashion_mnist.train", description=__doc__)
     parser.add_argument("--data", required=True)
     parser.add_argument("--epochs", type=int, default=10)
     args = parser.parse_args(arguments)
+    check_outputs(*(HERE / f"{name}.npz" for name in ("training", "images", "float")), inputs=(args.data,))
     torch.manual_seed(0)
     train, test = load_data(args.data)
-    np.savez_compressed(HERE / "training.npz", **shipped(*train, TRAINING))
-    np.savez_compressed(HERE / "images.npz", **shipped(*test, len(test[0])))
+    save_arrays(HERE / "training.npz", shipped(*train, TRAINING))
+    save_arrays(HERE / "images.npz", shipped(*test, len(test[0])))
     model = ResNet8()
     fit(model, train, test, args.epochs)
-    np.savez_compressed(HERE / "float.npz", **{k: v.numpy() for k, v in model.state_dict().items()})
+    save_arrays(HERE / "float.npz", {k: v.numpy() for k, v in model.state_dict().items()})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

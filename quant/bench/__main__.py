@@ -9,28 +9,29 @@ import json
 import os
 from pathlib import Path
 import sys
-import time
 
 from spec.errors import AlloyError, command_line
-from spec.files import replacing
+from spec.files import check_outputs, read_json, write_text
+from spec.progress import say
 
 from . import data, runs
 from .table import markdown
 
 __all__ = ["main", "ROWS"]
 
+PAGES = ("quant.json", "quant.md")
+
 ROWS = [(recipe, network, "ptq") for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in runs.VARIANTS]
 ROWS += [(recipe, network, "qat") for network in ("resnet8", "resnet20") for recipe in runs.VARIANTS]
 ROWS += [(recipe, "resnet50", "ptq") for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_more", "alloy_a8")]
 
 
-def _say(text):
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
-
-
 def _rows(folder):
-    path = folder / "quant.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    path = folder / PAGES[0]
+    rows = read_json(path, "table of rows", list) if path.exists() else []
+    if not all(isinstance(row, dict) and {"recipe", "network", "mode", "seed"} <= row.keys() for row in rows):
+        raise AlloyError(f"{path} is not a table of rows of this bench: give another --out")
+    return rows
 
 
 def _key(row):
@@ -49,12 +50,22 @@ def _add(folder, *new):
         rows = [row for row in _rows(folder) if _key(row) not in map(_key, new)] + list(new)
         order = {key: index for index, key in enumerate(ROWS)}
         rows.sort(key=lambda r: order.get((r["recipe"], r["network"], r["mode"]), len(order)))
-        with replacing(folder / "quant.json") as partial:
-            partial.write_text(json.dumps(rows, indent=1) + "\n")
-        with replacing(folder / "quant.md") as partial:
-            partial.write_text(markdown(rows))
+        try:
+            page = markdown(rows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise AlloyError(f"{folder / PAGES[0]} has a row that is not whole ({type(error).__name__} {error}): "
+                             "remove it") from None
+        for name, text in zip(PAGES, (json.dumps(rows, indent=1) + "\n", page)):
+            write_text(folder / name, text)
     finally:
         os.close(lock)
+
+
+def _show(row, when):
+    cycles = ", ".join(f"{count:,} cycles on {board}" if isinstance(count, int) else f"does not compile for {board}"
+                       for board, count in row["cycles"].items())
+    say(f"{row['recipe']} {row['network']} {row['mode']}: float {row['float_top1']} %, integer {row['int_top1']} +- "
+        f"{row['stderr']} %, {row['bits_per_weight']} bits per weight, {cycles} ({when})")
 
 
 def _wanted(only):
@@ -75,18 +86,22 @@ def main(arguments=None):
     parser.add_argument("--only", metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists with commas, empty: all")
     parser.add_argument("--again", action="store_true", help="measure rows that are there again")
     parser.add_argument("--out", default="docs/results", help="folder of quant.json and quant.md")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the calibration, 0 or more")
     args = parser.parse_args(arguments)
+    if args.seed < 0:
+        parser.error(f"--seed is {args.seed}: give 0 or more")
     folder, prepared = Path(args.out), None
+    check_outputs(*(folder / name for name in PAGES))
     # Rows of the same bits share an equalized graph, which is large and the longest work of many rows.
     for recipe, network, mode in sorted(_wanted(args.only), key=lambda row: (list(data.NETWORKS).index(row[1]), runs.VARIANTS[row[0]].bits)):
-        if not args.again and (recipe, network, mode, args.seed) in map(_key, _rows(folder)):
+        there = next((row for row in _rows(folder) if _key(row) == (recipe, network, mode, args.seed)), None)
+        if there and not args.again:
+            _show(there, f"measured {there['date']}, --again does it again")
             continue
         if prepared is None or prepared.task.name != network:
-            prepared = runs.prepare(data.load(network), seed=args.seed, say=_say)
-        row = runs.run(recipe, prepared, mode, say=_say)
-        _say(f"{recipe} {network}: float {row['float_top1']}, integer {row['int_top1']} +- {row['stderr']}, agreement {row['agree']}, {row['seconds']} s, "
-             f"at most {row['peak_gib']} GiB")
+            prepared = runs.prepare(data.load(network), seed=args.seed, say=say)
+        row = runs.run(recipe, prepared, mode, say=say)
+        _show(row, f"{row['seconds']} s, at most {row['peak_gib']} GiB")
         _add(folder, row)
     _add(folder)        # the page of rows that were there already, too
     return 0

@@ -5,6 +5,7 @@ import io
 import lzma
 from pathlib import Path
 import tarfile
+import zipfile
 
 import numpy as np
 import torch
@@ -113,4 +114,10 @@ def load(name):
     """The :class:`Task` of a network."""
     if name not in NETWORKS:
         raise AlloyError(f"the bench has no network {name!r}: choose {', '.join(NETWORKS)}")
-    return NETWORKS[name]()
+    try:
+        return NETWORKS[name]()
+    except AlloyError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise AlloyError(f"a file of {name} in {SHARED} is truncated or damaged ({type(error).__name__}): copy it "
+                         "again") from None

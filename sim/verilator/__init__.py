@@ -7,18 +7,23 @@ import json
 import os
 from pathlib import Path
 import re
+import shutil
 import subprocess
 import tempfile
 
+from spec.children import Children
 from spec.errors import AlloyError
+from spec.progress import going
 from spec.registers import REGISTERS
 
-__all__ = ["build", "Model", "Result", "Run"]
+__all__ = ["build", "LIMIT", "Model", "Result", "Run"]
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "models"
 PARTS = ("alloy_dsppe", "alloy_lutpe")
 MANY = 32               # instances of a part from which it is a library of its own
+EVERY = 5.0             # seconds between two lines about a long step
+LIMIT = 50_000_000      # cycles after which a run counts as hung
 NEVER = 2 ** 52         # an event that does not happen
 FLAGS = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
          "--output-split", "20000", "--output-split-cfuncs", "5000"]
@@ -105,18 +110,35 @@ def build(files, config, cache, *, report=print, optimize="-O1"):
     key = sha256(json.dumps([files, models, pins, bench, FLAGS, CXXFLAGS, PARTS, optimize], sort_keys=True).encode()).hexdigest()[:16]
     target = Path(cache).resolve() / key
     program = target / "bench"
-    target.mkdir(parents=True, exist_ok=True)
-    with open(target / "lock", "w") as lock:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        lock = open(target / "lock", "w")
+    except OSError as error:
+        raise AlloyError(f"{target} cannot be written ({error.strerror}): choose another cache") from None
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
-            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))} | {"VERILATOR_ROOT": str(root)}
+            # All that a tool names lies in the folder it works in: make takes no path with a space, Verilator none with
+            # a quote.
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+            environment["VERILATOR_ROOT"] = "."
             if not (target / "Makefile").exists():
                 report("verilating")
-                _verilate(binary, {**files, **models}, pins, target, environment)
-                _makefile(root, target, optimize)
-            report(f"compiling {len(list(target.glob('*/*.cpp')))} files")
-            _call(["make", "-s", "-j2"], target, environment)
+                with going(report, "verilating", EVERY):
+                    shutil.copytree(root / "include", target / "include", dirs_exist_ok=True)
+                    shutil.copyfile(HERE / "bench.cpp", target / "bench.cpp")
+                    _verilate(binary, {**files, **models}, pins, target, environment)
+                    _makefile(target, optimize)
+            count = (target / "Makefile").read_text().count(".o: ")
+            report(f"compiling {count - _objects(target)} of {count} files")
+            with going(report, lambda: f"compiled {_objects(target)} of {count} files", EVERY):
+                _call(["make", "-s", "-j2"], target, environment)
     return Model(program, config)
+
+
+def _objects(target):
+    """Files that are compiled."""
+    return len(list(target.glob("*.o")))
 
 
 def _verilate(binary, files, pins, target, environment):
@@ -138,12 +160,13 @@ def _verilate(binary, files, pins, target, environment):
     _call([str(binary), *FLAGS, "--top-module", "alloy", "--Mdir", "alloy", *files, *wrappers], target, environment)
 
 
-def _makefile(root, target, optimize):
+def _makefile(target, optimize):
     """The rules that compile ``target``: objects appear whole, under their name, when they are finished."""
-    includes = f"-I {root}/include -I {root}/include/vltstd -I alloy -I ."
-    sources = [(p.relative_to(target), p.stem, "-O0" if "__Slow" in p.name else optimize) for p in sorted(target.glob("*/*.cpp"))]
-    sources += [(root / "include" / f"{name}.cpp", name, "-O1") for name in ("verilated", "verilated_threads", "verilated_dpi")]
-    sources.append((HERE / "bench.cpp", "bench_cpp", "-O2"))
+    includes = "-I include -I include/vltstd -I alloy -I ."
+    sources = [(p.relative_to(target), p.stem, "-O0" if "__Slow" in p.name else optimize)
+               for p in sorted(target.glob("*/*.cpp")) if p.parent.name != "include"]
+    sources += [(f"include/{name}.cpp", name, "-O1") for name in ("verilated", "verilated_threads", "verilated_dpi")]
+    sources.append(("bench.cpp", "bench_cpp", "-O2"))
     rules = [f"bench: {' '.join(f'{stem}.o' for _, stem, _ in sources)}\n\tg++ -pthread $^ -latomic -o $@.part\n\tmv $@.part $@"]
     for path, stem, level in sources:
         rules.append(f"{stem}.o: {path}\n\tg++ {' '.join(CXXFLAGS)} {level} {includes} -c $< -o $@.part\n\tmv $@.part $@")
@@ -153,9 +176,10 @@ def _makefile(root, target, optimize):
 
 
 def _call(command, directory, environment):
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        tail = (done.stderr or done.stdout).strip().splitlines()[-8:]
+    with Children() as children:
+        status, out, error = children.run(command, cwd=directory, env=environment)
+    if status:
+        tail = (error or out).strip().splitlines()[-8:]
         raise AlloyError(f"{Path(command[0]).name} failed: " + " / ".join(tail))
 
 
@@ -165,7 +189,7 @@ class Model:
     def __init__(self, program, config):
         self.program, self.config = Path(program), config
 
-    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=50_000_000,
+    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=LIMIT,
             bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None, check=True):
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
@@ -185,7 +209,7 @@ class Model:
         """
         if check:
             program.runs_on(self.config)
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, Children() as children:
             directory = Path(name)
             (directory / "image.bin").write_bytes(program.image)
             job = {"base": 1 << self.config.addr_bits - 2, "size": program.window_size, "seed": seed, "stall": stall, "latency": latency,
@@ -199,7 +223,8 @@ class Model:
             regions = list(program.outputs.values())
             lines += [f"region {r.offset} {r.size}" for r in regions]
             (directory / "job.txt").write_text("\n".join(lines) + "\n")
-            process = subprocess.Popen([self.program.resolve(), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = children.start([self.program.resolve(), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     text=True)
             for line in process.stdout:
                 if report and line.startswith("run "):
                     report(int(line.split()[1]) + 1)

@@ -45,8 +45,13 @@ def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     assert unpack(row["agreed"], 60).mean() == pytest.approx(row["agree"] / 100, abs=1e-4) and 0 < row["divergence"] < 0.1
     assert unpack(row["right"], 60).mean() == pytest.approx(row["int_top1"] / 100, abs=1e-4)
     assert unpack(row["float_right"], 60).mean() == pytest.approx(row["float_top1"] / 100, abs=1e-4)
-    monkeypatch.setattr(runs, "run", None)          # a row that is there is not measured again
+    monkeypatch.setattr(runs, "run", None)          # a row that is there is not measured again, but shown
+    capsys.readouterr()
     assert main(arguments) == 0
+    line, = capsys.readouterr().out.splitlines()
+    assert f"film_qnn resnet8 ptq: float {row['float_top1']} %, integer {row['int_top1']} +- {row['stderr']} %" in line
+    assert f"{row['cycles']['zcu102']:,} cycles on zcu102" in line
+    assert f"(measured {row['date']}, --again does it again)" in line
 
 
 def test_bad_names(tmp_path, capsys):
@@ -62,6 +67,17 @@ def test_missing_data(monkeypatch, tmp_path, capsys):
             data.load(name)
     assert main(["--only", "film_qnn:resnet18", "--out", str(tmp_path / "r")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xfd7zXZ\0junk", b"PK\x03\x04"])
+def test_damaged_data(monkeypatch, tmp_path, content):
+    """What lies beside the repository may be damaged, too."""
+    monkeypatch.setattr(data, "SHARED", tmp_path)
+    for name in ("cifar10_resnet20_jpegft.npz.xz", "resnet18_pqf.npz.xz", "mobilenetv2_fp32.npz"):
+        (tmp_path / name).write_bytes(content)
+    for name in ("resnet18", "resnet20", "mobilenetv2"):
+        with pytest.raises(AlloyError, match=f"a file of {name} in .* is truncated or damaged"):
+            data.load(name)
 
 
 def test_a_network_that_does_not_compile_is_shown():

@@ -29,11 +29,11 @@ def photographs(count, channels=3, size=6, seed=0):
     return np.clip(128 + coarse + random.normal(0, 10, coarse.shape), 0, 255).astype(np.uint8)
 
 
-def quantized(model, images, *, logits=False, even=True, ratio=Ratio(0, 1, 0), bits=5, **options):
+def quantized(model, images, *, logits=False, even=True, ratio=None, bits=5, **options):
     """(network in PyTorch, integer network, float outputs, quantized outputs), the last two (N, features)."""
     x = torch.from_numpy(images).float() / 255
     graph = trace(model, images.shape[1:], logits=logits)
-    net = QuantNet(equalize(graph, x) if even else graph, ratio=ratio, bits=bits)
+    net = QuantNet(equalize(graph, x) if even else graph, ratio=ratio or Ratio(0, 1, 0), bits=bits)
     reconstruct(net, images, **options)
     with torch.no_grad():
         real = model.eval()(x).flatten(1)

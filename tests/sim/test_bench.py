@@ -1,6 +1,7 @@
 """The Verilator bench on a stand-in engine: it copies right, counts time, injects what it says and sees every breach of the protocol."""
 
 from pathlib import Path
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,12 +23,19 @@ DEFECTS = {1: "read address changed", 2: "read address changed", 3: "read: burst
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("bench")
+    """A folder whose name has what make, shells and compilers read as something else, in it a Verilator of such a
+    path."""
+    folder = tmp_path_factory.mktemp("bench") / "it's a $HOME \"path\" #1: 50%, \u00e9"
+    folder.mkdir()
+    (folder / "tool").symlink_to(verilator._tool()[1])
+    return folder
 
 
 @pytest.fixture(scope="module")
 def model(cache):
-    return verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache, report=lambda line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verilator, "_tool", lambda: (cache / "tool" / "bin" / "verilator_bin", cache / "tool"))
+        return verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache / "cache", report=lambda line: None)
 
 
 def program(defect=0, bursts=BURSTS, window=0x4000):
@@ -127,8 +135,26 @@ def test_finished_images_are_reported(model):
 
 def test_model_is_cached(model, cache):
     lines = []
-    again = verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache, report=lines.append)
+    again = verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache / "cache", report=lines.append)
     assert again.program == model.program and lines == []
+
+
+def test_the_compiler_says_what_it_does(model, cache, monkeypatch):
+    """Every few seconds a line; here a build that is cut off has two files left to compile."""
+    lines, folder = [], model.program.parent
+    monkeypatch.setattr(verilator, "EVERY", 0.05)
+    for name in ("bench", "bench_cpp.o", "Valloy.o"):
+        (folder / name).unlink()
+    verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache / "cache", report=lines.append)
+    assert re.fullmatch(r"compiling 2 of \d+ files", lines[0]) and len(lines) > 5
+    assert all(re.fullmatch(r"compiled \d+ of \d+ files, \d+ s", line) for line in lines[1:])
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/none"])
+def test_cache_that_cannot_be_written(cache, name):
+    (cache / "file").write_text("")
+    with pytest.raises(AlloyError, match="cannot be written .*: choose another cache"):
+        verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache / name, report=lambda line: None)
 
 
 def test_broken_verilog_is_one_sentence(cache):

@@ -1,6 +1,8 @@
 """``sim.run``: bad input is refused before long work starts, the verdict is the last line and the status, cycles come from the trace."""
 
 import json
+import re
+import time
 
 import numpy as np
 import pytest
@@ -124,3 +126,40 @@ def test_layer_has_the_schemes_of_the_slots():
 def test_cycles_of_a_layer_end_with_its_last_completion():
     trace = [(5, 0, 1), (90, 2, 1), (100, 2, 1), (120, 1, 2), (150, 2, 2), (155, 3, 1)]
     assert rtl_layer_cycles(trace, None) == {1: 100, 2: 50}
+
+
+@pytest.mark.parametrize("layer, words", [
+    ("3x3,256,256,2000", "weights, 1,024,000,000 input and 1,024,000,000 output codes: give a smaller one"),
+    ("1x1,100000,100000,1", "10,000,000,000 weights"),
+    ("5x5,256,256,700", "the layer '5x5,256,256,700' needs at least"),
+    ("1x1,1,1,99999999999", "give a smaller one")])
+def test_layers_that_cannot_end_are_refused_at_once(capsys, layer, words):
+    """Not after minutes without a line. The kind: work whose size is known before it starts."""
+    began = time.monotonic()
+    assert words in refused(capsys, "--layer", layer)
+    assert time.monotonic() - began < 5
+
+
+def test_sizes_are_said_before_the_work(capsys):
+    with pytest.raises(AssertionError, match="long work"):
+        run(["--platform", "zcu102", "--layer", "3x3,64,64,28"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "compiling 28,901,376 multiply-accumulates for zcu102" in lines[0]
+    assert re.search(r"KiB of image, about [45],\d{3} cycles; elaborating zcu102", lines[1])
+
+
+def test_small_fields_are_said(capsys, tmp_path):
+    """The compiler's warnings come before the work, too."""
+    (tmp_path / "small.json").write_text(json.dumps(boards.get("zcu102").config.to_dict() | {"tap_depth": 4}))
+    with pytest.raises(AssertionError, match="long work"):
+        run(["--platform", "zcu102", "--config", str(tmp_path / "small.json"), "--layer", "3x3,64,64,28"])
+    assert "warning: tap_depth 4 splits 1 layer" in capsys.readouterr().out
+
+
+def test_networks_that_cannot_end_are_refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(simulation.verilator, "LIMIT", 100)
+    layer_network("1x1,4,4,8", boards.get("zcu102").config).save(tmp_path / "network.npz")
+    np.savez(tmp_path / "images.npz", images=np.zeros((1, 4, 8, 8), np.uint8), labels=np.zeros(1))
+    text = refused(capsys, "--network", tmp_path / "network.npz", "--images-file", tmp_path / "images.npz", "--images",
+                   1)
+    assert text.endswith("cycles and the simulator stops after 100: give a smaller one\n")

@@ -1,0 +1,59 @@
+"""What the compiled program does again because a table or memory of the configuration is small."""
+
+from collections import Counter
+
+from .schedule import FLUSH, LATENCY, duration
+
+__all__ = ["Costs"]
+
+SHARE = 0.1         # of the network's cycles of computing, from which a loss is worth a sentence
+RINGS = {"taps": "tap_depth", "params": "param_depth", "tables": "tables", "weights": "weight_depth"}
+
+
+class Costs:
+    """Counts loads of what was on the chip before, and strips, by the field of the configuration that is their
+    cause."""
+
+    def __init__(self, config):
+        self._config, self._seen = config, set()
+        self._compute, self._loads, self._cycles, self._needed = Counter(), Counter(), Counter(), {}
+
+    def layer(self, op, taps, depth, strips):
+        """The layer whose loads are counted from here on: ``depth`` channel groups for each of its ``taps``, one of
+        ``strips`` strips."""
+        c, words = self._config, taps * depth
+        self._op, self._cause = op, "act_depth" if strips > 1 else None
+        if c.tap_depth < min(taps, c.weight_depth // depth):
+            self._cause, self._needed[op, self._cause] = "tap_depth", taps
+        elif words > c.weight_depth:
+            self._cause, self._needed[op, self._cause] = "weight_depth", words
+        elif strips > 1:
+            self._cycles[op, self._cause] += 2 * LATENCY + FLUSH       # load, work and store of a strip in turn
+
+    def load(self, item, kind, key):
+        """A command that loads ``key`` into the ring ``kind``."""
+        if (self._op, kind, key) in self._seen:
+            cause = self._op, self._cause or RINGS[kind]
+            self._loads[cause] += 1
+            waits = FLUSH if cause in self._needed else 0       # parts of one sum: a load waits for the part before
+            self._cycles[cause] += LATENCY + waits + duration(item, self._config)
+        self._seen.add((self._op, kind, key))
+
+    def compute(self, item):
+        """A command of the array."""
+        self._compute[self._op] += duration(item, self._config)
+
+    def sentences(self):
+        """One warning for each field that costs a notable part of the network's cycles."""
+        total, lines = sum(self._compute.values()), []
+        for field in sorted({field for _, field in self._cycles}):
+            cycles = {op: n for (op, cause), n in self._cycles.items() if cause == field and n > self._compute[op]}
+            if sum(cycles.values()) > SHARE * total:
+                worst = max(cycles, key=cycles.get)
+                needed = [n for (op, cause), n in self._needed.items() if cause == field and op in cycles]
+                lines.append(
+                    f"{field} {getattr(self._config, field)} splits {len(cycles)} layer{'s' * (len(cycles) > 1)}: "
+                    f"{worst.name} loads the same data {self._loads[worst, field]:,} times more, about "
+                    f"{cycles[worst]:,} cycles beside {self._compute[worst]:,} of computing; raise {field}"
+                    + (f" to {max(needed)}" if needed else ""))
+        return lines

@@ -1,0 +1,33 @@
+"""Lines that say what a program does while it does it."""
+
+from contextlib import contextmanager
+import threading
+import time
+
+__all__ = ["say", "going"]
+
+
+def say(text):
+    """Print a line with the time of day."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+@contextmanager
+def going(report, text, every=5.0):
+    """Calls ``report`` with ``text`` (or what it returns, if it is a function) and the seconds so far, every so many
+    seconds of a long block."""
+    began, left = time.monotonic(), threading.Event()
+
+    def tick():
+        while not left.wait(every):
+            try:
+                report(f"{text() if callable(text) else text}, {time.monotonic() - began:.0f} s")
+            except OSError:         # nobody reads it: the program finds out itself
+                return
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()

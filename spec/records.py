@@ -1,0 +1,81 @@
+"""Frozen dataclasses whose fields have the types that their annotations say, also when the values come from a file."""
+
+from dataclasses import MISSING, fields
+from numbers import Integral
+from types import NoneType
+from typing import get_args, get_origin, get_type_hints
+
+from .errors import AlloyError
+
+__all__ = ["check_types", "from_values"]
+
+WORDS = {int: "an integer", str: "text", bool: "true or false", NoneType: "nothing"}
+
+
+def check_types(record, what):
+    """Raise :class:`AlloyError` for the first field that is not what its annotation says; an integer of NumPy becomes a
+    plain one.
+
+    A bool is no integer and a float never is. ``what`` the record is starts the sentence.
+    """
+    for name, kind in get_type_hints(type(record)).items():
+        value = getattr(record, name)
+        if not _fits(value, kind):
+            raise AlloyError(f"{what} {name} is {_shown(value)}: it must be {_words(kind)}")
+        if kind is int and type(value) is not int:
+            object.__setattr__(record, name, int(value))
+
+
+def from_values(cls, values, what):
+    """A dataclass from a mapping that was read from a file; a list stands for a tuple. Unknown and missing keys are
+    :class:`AlloyError`."""
+    if not isinstance(values, dict):
+        raise AlloyError(f"{what} is {_shown(values)}: it must be an object with one key for each field")
+    known = {f.name: f for f in fields(cls)}
+    for key in values:
+        if key not in known:
+            raise AlloyError(f"{what} has the unknown key {key!r}: known keys are {', '.join(sorted(known))}")
+    needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise AlloyError(f"{what} is not complete: it has no {', '.join(missing)}")
+    kinds = get_type_hints(cls)
+    return cls(**{name: _tuples(value, kinds[name]) for name, value in values.items()})
+
+
+def _tuples(value, kind):
+    """``value`` with tuples for the lists where its annotation ``kind`` says so."""
+    if get_origin(kind) is not tuple or not isinstance(value, list):
+        return value
+    parts = get_args(kind)
+    kinds = parts[:1] * len(value) if parts[1:] == (...,) else parts
+    return tuple(_tuples(v, k) for v, k in zip(value, kinds, strict=True)) if len(kinds) == len(value) else tuple(value)
+
+
+def _fits(value, kind):
+    parts = get_args(kind)
+    if get_origin(kind) is tuple:
+        if parts[1:] == (...,):
+            parts = parts[:1] * len(value) if isinstance(value, tuple) else ()
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
+    if parts:
+        return any(_fits(value, part) for part in parts)
+    if kind is int:
+        return isinstance(value, Integral) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _words(kind):
+    parts = get_args(kind)
+    if get_origin(kind) is tuple:
+        many, inner = parts[1:] == (...,), get_origin(parts[0]) is tuple
+        return ("a list of " + ("" if many else f"{len(parts)} ")
+                + ("lists, each " + _words(parts[0]) if inner else "integers"))
+    if parts:
+        return " or ".join(map(_words, parts))
+    return WORDS.get(kind, f"of type {kind.__name__}")
+
+
+def _shown(value):
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
