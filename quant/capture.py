@@ -15,19 +15,22 @@ from spec.errors import AlloyError
 
 __all__ = ["Op", "capture", "first_line", "SUPPORTED", "INPUT"]
 
-SUPPORTED = ("Conv2d, BatchNorm2d, ReLU, ReLU6, addition, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten and Linear "
-             "are supported")
-INPUT = "input"         # fx gives this name, a builtin of Python, to no node
+SUPPORTED = (
+    "Conv2d, BatchNorm2d, ReLU, ReLU6, addition, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten and Linear "
+    "are supported"
+)
+INPUT = "input"  # fx gives this name, a builtin of Python, to no node
 
 
 @dataclass(eq=False)
 class Op:
     """One operation; ``inputs`` are names of values, its own value has its ``name``. ``module``: path of the module that is called."""
-    kind: str           # "conv", "norm", "relu", "add", "max", "avg"
+
+    kind: str  # "conv", "norm", "relu", "add", "max", "avg"
     name: str
     inputs: tuple
     module: str | None = None
-    values: dict = field(default_factory=dict)      # arguments of :meth:`apply`
+    values: dict = field(default_factory=dict)  # arguments of :meth:`apply`
 
     def apply(self, *x):
         """The operation on tensors (N, C, H, W)."""
@@ -88,11 +91,13 @@ def capture(model, shape):
     """
     try:
         graph = _Tracer().trace(_Once(model))
-    except Exception as error:      # forward is the user's: it may raise anything when it is given no real tensor
-        raise AlloyError(f"the model's forward cannot be traced ({first_line(error)}): avoid control flow, len() and other Python "
-                         "functions that depend on data") from None
+    except Exception as error:  # forward is the user's: it may raise anything when it is given no real tensor
+        raise AlloyError(
+            f"the model's forward cannot be traced ({first_line(error)}): avoid control flow, len() and other Python "
+            "functions that depend on data"
+        ) from None
     modules = {name.removeprefix("model."): module for name, module in _Once(model).named_modules()}
-    ops, where, shapes = [], {}, {INPUT: tuple(shape)}          # where: name of an fx node -> name of a value
+    ops, where, shapes = [], {}, {INPUT: tuple(shape)}  # where: name of an fx node -> name of a value
     for node in graph.nodes:
         if node.op == "placeholder":
             where[node.name] = INPUT
@@ -117,12 +122,24 @@ def _used(ops, output):
 _RELU, _ADD, _FLAT = ("input", "inplace"), ("input", "other", "alpha"), ("input", "start_dim", "end_dim")
 # What is called: (kind, names of the arguments, whether it works in place whatever they say).
 FUNCTIONS = {
-    **dict.fromkeys((torch.relu, F.relu, "relu"), ("relu", _RELU, False)), F.relu6: ("relu6", _RELU, False),
+    **dict.fromkeys((torch.relu, F.relu, "relu"), ("relu", _RELU, False)),
+    F.relu6: ("relu6", _RELU, False),
     **dict.fromkeys((torch.relu_, F.relu_, "relu_"), ("relu", _RELU, True)),
-    **dict.fromkeys((operator.add, torch.add, "add"), ("add", _ADD, False)), **dict.fromkeys((operator.iadd, "add_"), ("add", _ADD, True)),
-    **dict.fromkeys((torch.flatten, "flatten"), ("same", _FLAT, False))}
-MODULES = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm2d: "norm", nn.ReLU6: "relu6", nn.ReLU: "relu", nn.MaxPool2d: "max",
-           nn.AvgPool2d: "avg", nn.AdaptiveAvgPool2d: "global", **dict.fromkeys((nn.Dropout, nn.Identity, nn.Flatten), "same")}
+    **dict.fromkeys((operator.add, torch.add, "add"), ("add", _ADD, False)),
+    **dict.fromkeys((operator.iadd, "add_"), ("add", _ADD, True)),
+    **dict.fromkeys((torch.flatten, "flatten"), ("same", _FLAT, False)),
+}
+MODULES = {
+    nn.Conv2d: "conv",
+    nn.Linear: "linear",
+    nn.BatchNorm2d: "norm",
+    nn.ReLU6: "relu6",
+    nn.ReLU: "relu",
+    nn.MaxPool2d: "max",
+    nn.AvgPool2d: "avg",
+    nn.AdaptiveAvgPool2d: "global",
+    **dict.fromkeys((nn.Dropout, nn.Identity, nn.Flatten), "same"),
+}
 
 
 def _arguments(node, module):
@@ -165,12 +182,16 @@ def _read(node, module, ops, where, shapes):
 def _addition(node, given, where, shapes):
     other = given.get("other")
     if not isinstance(other, fx.Node) or given.get("alpha", 1) != 1:
-        raise AlloyError(f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: {SUPPORTED}")
+        raise AlloyError(
+            f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: {SUPPORTED}"
+        )
     inputs = where[given["input"].name], where[other.name]
     one, two = (shapes[name] for name in inputs)
     if one != two:
-        raise AlloyError(f"layer {node.name} adds tensors of {'x'.join(map(str, one))} and {'x'.join(map(str, two))}, one of which is "
-                         "repeated: give both the same shape")
+        raise AlloyError(
+            f"layer {node.name} adds tensors of {'x'.join(map(str, one))} and {'x'.join(map(str, two))}, one of which is "
+            "repeated: give both the same shape"
+        )
     return Op("add", node.name, inputs)
 
 
@@ -183,21 +204,42 @@ def _layer(kind, node, module, source, shape):
     values, where = {}, f"layer {node.target}"
     if kind == "linear":
         if shape[0] * shape[1] * shape[2] != module.in_features:
-            raise AlloyError(f"layer {node.name} reads {module.in_features} features of a tensor {shape}: flatten the whole tensor before it")
-        values = {"weight": module.weight.detach().reshape(-1, *shape), "stride": (1, 1), "padding": (0, 0), "groups": 1}
+            raise AlloyError(
+                f"layer {node.name} reads {module.in_features} features of a tensor {shape}: flatten the whole tensor before it"
+            )
+        values = {
+            "weight": module.weight.detach().reshape(-1, *shape),
+            "stride": (1, 1),
+            "padding": (0, 0),
+            "groups": 1,
+        }
     elif kind == "conv":
         if _pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
-            raise AlloyError(f"{where} is a dilated or specially padded convolution: use dilation=1 and numeric zero padding")
-        values = {"weight": module.weight.detach(), "stride": _pair(module.stride), "padding": _pair(module.padding),
-                  "groups": module.groups}
+            raise AlloyError(
+                f"{where} is a dilated or specially padded convolution: use dilation=1 and numeric zero padding"
+            )
+        values = {
+            "weight": module.weight.detach(),
+            "stride": _pair(module.stride),
+            "padding": _pair(module.padding),
+            "groups": module.groups,
+        }
     elif kind == "norm":
         if not (module.affine and module.track_running_stats):
-            raise AlloyError(f"{where} is a batch norm that cannot be folded: give it affine parameters and running statistics")
-        values = {"mean": module.running_mean.clone(), "scale": (module.weight / torch.sqrt(module.running_var + module.eps)).detach(),
-                  "bias": module.bias.detach().clone(), "gain": module.weight.detach().clone()}
+            raise AlloyError(
+                f"{where} is a batch norm that cannot be folded: give it affine parameters and running statistics"
+            )
+        values = {
+            "mean": module.running_mean.clone(),
+            "scale": (module.weight / torch.sqrt(module.running_var + module.eps)).detach(),
+            "bias": module.bias.detach().clone(),
+            "gain": module.weight.detach().clone(),
+        }
     elif kind == "global":
         if _pair(module.output_size) != (1, 1):
-            raise AlloyError(f"layer {node.name} (AdaptiveAvgPool2d of output size {module.output_size}) is not supported: {SUPPORTED}")
+            raise AlloyError(
+                f"layer {node.name} (AdaptiveAvgPool2d of output size {module.output_size}) is not supported: {SUPPORTED}"
+            )
         values = {"kernel": tuple(shape[1:]), "stride": (1, 1), "padding": (0, 0)}
     else:
         values = _pool(kind, module, where)

@@ -9,11 +9,14 @@ from .requantizer import largest_shift
 
 __all__ = ["export"]
 
+
 def export(net, name):
     """:meth:`quant.net.QuantNet.export`."""
     shapes = net.graph.shapes
-    tensors = {n: Tensor(name=n, channels=shapes[n][0], height=shapes[n][1], width=shapes[n][2], bits=bits, zero=net.zeros[n])
-               for n, bits in net.bits.items()}
+    tensors = {
+        n: Tensor(name=n, channels=shapes[n][0], height=shapes[n][1], width=shapes[n][2], bits=bits, zero=net.zeros[n])
+        for n, bits in net.bits.items()
+    }
     nodes = [(_conv if layer.kind == "conv" else _pool)(net, layer, tensors) for layer in net.graph.layers]
     return Network(name=name, input=net.graph.input, output=net.graph.output, tensors=tensors, nodes=nodes)
 
@@ -26,9 +29,15 @@ def _pool(net, layer, tensors):
     top = net.top(layer)
     if layer.kind == "max":
         return Pool(op="max", kernel=layer.kernel, lo=0, hi=top, **_common(layer))
-    factor = float(net.step(layer.input).double()) / float(net.step(layer.output).double()) / (layer.kernel[0] * layer.kernel[1])
+    factor = (
+        float(net.step(layer.input).double())
+        / float(net.step(layer.output).double())
+        / (layer.kernel[0] * layer.kernel[1])
+    )
     shift = largest_shift(factor)
-    return Pool(op="avg", kernel=layer.kernel, mult=round(factor * 2 ** shift), shift=shift, lo=0, hi=top, **_common(layer))
+    return Pool(
+        op="avg", kernel=layer.kernel, mult=round(factor * 2**shift), shift=shift, lo=0, hi=top, **_common(layer)
+    )
 
 
 def _conv(net, layer, tensors):
@@ -36,10 +45,24 @@ def _conv(net, layer, tensors):
     scheme, book = net.schemes[layer.name], net.codebooks.get(layer.name)
     book = book if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
     weight = net.weights[layer.name].double().numpy()
-    integers = np.stack([nearest_level(w / s, Scheme(int(k)), book if k == Scheme.CODEBOOK else None)
-                         for w, s, k in zip(weight, scale, scheme, strict=True)])
+    integers = np.stack(
+        [
+            nearest_level(w / s, Scheme(int(k)), book if k == Scheme.CODEBOOK else None)
+            for w, s, k in zip(weight, scale, scheme, strict=True)
+        ]
+    )
     return Conv(
-        weight=integers.astype(np.int16), bounds=worst_case(integers, tensors[layer.input]), scheme=scheme,
-        mult=found.mult.astype(np.int32), bias=np.round(found.bias * 2.0 ** found.shift).astype(np.int64), shift=found.shift,
-        lo=net.zeros[layer.output] if layer.relu else 0, hi=net.top(layer), residual=layer.residual, res_mult=found.res_mult, codebook=book,
-        table=net.tables.get(layer.output, np.zeros(0, np.uint8)), **_common(layer))
+        weight=integers.astype(np.int16),
+        bounds=worst_case(integers, tensors[layer.input]),
+        scheme=scheme,
+        mult=found.mult.astype(np.int32),
+        bias=np.round(found.bias * 2.0**found.shift).astype(np.int64),
+        shift=found.shift,
+        lo=net.zeros[layer.output] if layer.relu else 0,
+        hi=net.top(layer),
+        residual=layer.residual,
+        res_mult=found.res_mult,
+        codebook=book,
+        table=net.tables.get(layer.output, np.zeros(0, np.uint8)),
+        **_common(layer),
+    )

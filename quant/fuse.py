@@ -16,7 +16,7 @@ def fuse(ops, output, shape, *, logits=False):
     """The :class:`quant.graph.Graph` of :func:`quant.capture.capture`'s operations for inputs of ``shape`` (C, H, W)."""
     reads = Counter(name for op in ops for name in op.inputs)
     reads[output] += 1
-    layers, where = [], {INPUT: INPUT}      # where: value -> tensor
+    layers, where = [], {INPUT: INPUT}  # where: value -> tensor
     for op in ops:
         _fuse(op, layers, where, reads)
     graph = Graph(INPUT, where[output], layers, _shapes(layers, shape), logits)
@@ -31,8 +31,10 @@ def _fuse(op, layers, where, reads):
     before = next((layer for layer in layers if layer.output == tensors[0]), None)
     if op.kind == "norm":
         if not (before and before.fresh and alone):
-            raise AlloyError(f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that nothing "
-                             "else reads, with affine parameters and running statistics")
+            raise AlloyError(
+                f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that nothing "
+                "else reads, with affine parameters and running statistics"
+            )
         v = op.values
         before.weight = before.weight * v["scale"][:, None, None, None]
         before.bias = (before.bias - v["mean"]) * v["scale"] + v["bias"]
@@ -57,10 +59,14 @@ def _fuse(op, layers, where, reads):
 
 def _add(op, tensors, layers, where, reads):
     """Fuse an addition into the last convolution that makes one of its operands for it alone; returns the tensor of the sum."""
-    alone = {where[name] for name in op.inputs if reads[name] == 1}     # the sum takes the place of the convolution's own result
+    alone = {
+        where[name] for name in op.inputs if reads[name] == 1
+    }  # the sum takes the place of the convolution's own result
     made = [layer for layer in layers if layer.output in alone and layer.fresh]
     if not made:
-        raise AlloyError(f"layer {op.name} does not add a tensor to the result of a convolution that nothing else reads: {SUPPORTED}")
+        raise AlloyError(
+            f"layer {op.name} does not add a tensor to the result of a convolution that nothing else reads: {SUPPORTED}"
+        )
     last = made[-1]
     last.residual = tensors[0] if last.output == tensors[1] else tensors[1]
     # The addition happens where its second operand is known.
@@ -74,7 +80,10 @@ def _shapes(layers, shape):
     shapes = {INPUT: tuple(shape)}
     for layer in layers:
         channels, *size = shapes[layer.input]
-        size = ((s + 2 * p - k) // st + 1 for s, p, k, st in zip(size, layer.padding, layer.kernel, layer.stride, strict=True))
+        size = (
+            (s + 2 * p - k) // st + 1
+            for s, p, k, st in zip(size, layer.padding, layer.kernel, layer.stride, strict=True)
+        )
         shapes[layer.output] = (len(layer.weight) if layer.kind == "conv" else channels, *size)
     return shapes
 

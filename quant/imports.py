@@ -14,9 +14,9 @@ from .fuse import fuse
 
 __all__ = ["trace"]
 
-SIZES = (1.0, 50.0)             # of the random images, so that bounds such as that of a ReLU6 are met
-IMAGES = 2                      # more than one: images must not mix
-RELATIVE, ABSOLUTE = 1e-3, 1e-6         # difference allowed of a channel's largest value, and of the tensor's
+SIZES = (1.0, 50.0)  # of the random images, so that bounds such as that of a ReLU6 are met
+IMAGES = 2  # more than one: images must not mix
+RELATIVE, ABSOLUTE = 1e-3, 1e-6  # difference allowed of a channel's largest value, and of the tensor's
 
 
 def trace(model, shape, *, logits=False):
@@ -36,7 +36,7 @@ def trace(model, shape, *, logits=False):
     if not any(True for _ in model.children()):
         model = nn.Sequential(model)
     with _evaluating(model), torch.no_grad():
-        truths = [_Truth(model, shape, size) for size in SIZES]        # runs hooks, too, that make weights from parameters
+        truths = [_Truth(model, shape, size) for size in SIZES]  # runs hooks, too, that make weights from parameters
         ops, output = capture(model, shape)
         if not ops:
             raise AlloyError("the model returns its input: there is nothing to compute")
@@ -52,26 +52,39 @@ def _checked(model, shape):
     """``shape`` as a tuple, if both it and the model can be what they are said to be."""
     if isinstance(model, torch.jit.ScriptModule) or not isinstance(model, nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
-        raise AlloyError(f"{what} is not a model that can be traced: build the torch.nn.Module in Python, load its weights with "
-                         "load_state_dict and give that")
+        raise AlloyError(
+            f"{what} is not a model that can be traced: build the torch.nn.Module in Python, load its weights with "
+            "load_state_dict and give that"
+        )
     sizes = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else (shape,)
     if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
         hint = ": leave out the batch" if len(sizes) == 4 else ""
-        raise AlloyError(f"the shape {shape} is not channels, height and width of one image, such as (3, 224, 224){hint}")
-    needed = [p.name for p in inspect.signature(model.forward).parameters.values()
-              if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        raise AlloyError(
+            f"the shape {shape} is not channels, height and width of one image, such as (3, 224, 224){hint}"
+        )
+    needed = [
+        p.name
+        for p in inspect.signature(model.forward).parameters.values()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
     if len(needed) > 1:
-        raise AlloyError(f"the model has {len(needed)} inputs ({', '.join(needed)}): give one that takes a single image")
+        raise AlloyError(
+            f"the model has {len(needed)} inputs ({', '.join(needed)}): give one that takes a single image"
+        )
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if value.device.type != "cpu":
             raise AlloyError(f"the model's {name} is on the device {value.device}: call model.cpu()")
         if not value.is_floating_point():
             continue
         if value.dtype != torch.float32:
-            raise AlloyError(f"the model's {name} is {str(value.dtype).removeprefix('torch.')}: call model.float() and see whether it is "
-                             "still right")
+            raise AlloyError(
+                f"the model's {name} is {str(value.dtype).removeprefix('torch.')}: call model.float() and see whether it is "
+                "still right"
+            )
         if not torch.isfinite(value).all():
-            raise AlloyError(f"layer {name.rpartition('.')[0] or name} has weights or biases that are NaN or infinite ({name}): train it again")
+            raise AlloyError(
+                f"layer {name.rpartition('.')[0] or name} has weights or biases that are NaN or infinite ({name}): train it again"
+            )
     return sizes
 
 
@@ -95,21 +108,28 @@ class _Truth:
         self.calls, self.size = defaultdict(list), size
 
         def keep(name):
-            return lambda module, given, out: self.calls[name].append(out.clone() if isinstance(out, torch.Tensor) else None)
+            return lambda module, given, out: self.calls[name].append(
+                out.clone() if isinstance(out, torch.Tensor) else None
+            )
+
         hooks = [module.register_forward_hook(keep(name)) for name, module in model.named_modules() if name]
         try:
-            self.output = model(self.images.clone())        # a model may write over its input
-        except Exception as error:      # forward is the user's
+            self.output = model(self.images.clone())  # a model may write over its input
+        except Exception as error:  # forward is the user's
             text = "x".join(map(str, shape))
-            raise AlloyError(f"the model cannot run on images of {text} ({first_line(error)}): give the shape (channels, height, width) "
-                             "of the images that it was trained with") from None
+            raise AlloyError(
+                f"the model cannot run on images of {text} ({first_line(error)}): give the shape (channels, height, width) "
+                "of the images that it was trained with"
+            ) from None
         finally:
             for hook in hooks:
                 hook.remove()
         if not isinstance(self.output, torch.Tensor):
             raise AlloyError("the model returns several values or none: return one tensor")
         if not torch.isfinite(self.output).all():
-            raise AlloyError(f"the model makes NaN or infinite values of random images of size {size:g}: look at its weights")
+            raise AlloyError(
+                f"the model makes NaN or infinite values of random images of size {size:g}: look at its weights"
+            )
 
     def check(self, ops):
         """Compare operation by operation."""
@@ -129,12 +149,16 @@ class _Truth:
     def _compare(self, got, expected, what):
         shape = "x".join(map(str, expected.shape)) if isinstance(expected, torch.Tensor) else "no tensor"
         if shape == "no tensor" or len(expected) != len(got) or expected.numel() != got.numel():
-            raise AlloyError(f"{what} is {'x'.join(map(str, got.shape))} as imported, but the model makes {shape} of it: {REWRITE}")
+            raise AlloyError(
+                f"{what} is {'x'.join(map(str, got.shape))} as imported, but the model makes {shape} of it: {REWRITE}"
+            )
         got, expected = got.flatten(2), expected.reshape(*got.shape[:2], -1)
         off = (got - expected).abs().amax((0, 2)) - RELATIVE * expected.abs().amax((0, 2))
         if not (off <= ABSOLUTE * expected.abs().max()).all():
-            raise AlloyError(f"{what} computes something else as imported than the model does (channel {int(off.argmax())}, random images of "
-                             f"size {self.size:g}): {REWRITE}")
+            raise AlloyError(
+                f"{what} computes something else as imported than the model does (channel {int(off.argmax())}, random images of "
+                f"size {self.size:g}): {REWRITE}"
+            )
 
 
 REWRITE = "write forward without hooks, branches on the mode and changes in place that Alloy cannot see"

@@ -45,11 +45,11 @@ def search_logits(logits, top, tries=20, power=False):
     """
     logits = logits[:, (logits > logits.amax(1, keepdim=True) - HOPELESS).any(0)]
     answers, best, least = F.log_softmax(logits, 1), None, float("inf")
-    order, high = logits.flatten().sort()[0], max(float(logits.max()), 0.0)
+    order, largest = logits.flatten().sort()[0], max(float(logits.max()), 0.0)
     ranks = torch.from_numpy(np.append(0.0, np.logspace(-5, 0, tries)) * (len(order) - 1)).round().long()
     parts = -float(order[0].clamp_max(0.0)) * np.linspace(1.0, 0.0, tries)
     lows = dict.fromkeys([*(-order[ranks].clamp_max(0.0)).tolist(), *parts.tolist()])
-    for low, high in product(lows, np.linspace(high, 0.4 * high, tries)):
+    for low, high in product(lows, np.linspace(largest, 0.4 * largest, tries)):
         step = (low + high) / top or 1.0
         step = 2.0 ** np.ceil(np.log2(step)) if power else step
         zero = round(low / step)

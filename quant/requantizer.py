@@ -14,6 +14,7 @@ class Requantizer(NamedTuple):
 
     ``mult`` is 0 for a filter whose output is the same whatever it reads.
     """
+
     shift: int
     mult: np.ndarray
     res_mult: int
@@ -37,13 +38,13 @@ def requantizer(factor, bias, reach, *, extra=0.0, other=0.0, low, high):
     dead = (bias + both <= low) | (bias - both >= high)
     bias = np.clip(bias, low - 1 - both, high + 1 + both)
     shift = largest_shift(max(factor[~dead].max(initial=0.0), extra), np.abs(bias).max())
-    mult = np.where(dead, 0, np.maximum(np.round(factor * 2.0 ** shift), 1)).astype(np.int64)
-    return Requantizer(shift, mult, round(extra * 2.0 ** shift), bias)
+    mult = np.where(dead, 0, np.maximum(np.round(factor * 2.0**shift), 1)).astype(np.int64)
+    return Requantizer(shift, mult, round(extra * 2.0**shift), bias)
 
 
 def largest_shift(factor, bias=0.0):
     """Largest shift at which the multiplier has at most 16 bits and the bias fits."""
     shift = SHIFT_MAX
-    while shift > 1 and (factor * 2.0 ** shift >= (1 << MULT_BITS) - 1 or bias * 2.0 ** shift >= 1 << BIAS_BITS - 2):
+    while shift > 1 and (factor * 2.0**shift >= (1 << MULT_BITS) - 1 or bias * 2.0**shift >= 1 << BIAS_BITS - 2):
         shift -= 1
     return shift

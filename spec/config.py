@@ -166,7 +166,8 @@ class EngineConfig:
         digest = values.pop("digest", None) if isinstance(values, dict) else None
         config = from_values(cls, values, "configuration")
         if digest not in (None, config.digest):
-            raise AlloyError(f"the configuration says digest {digest} but has {config.digest}: it was edited, remove the digest")
+            raise AlloyError(f"the configuration says digest {digest} but has {config.digest}: it was edited or is of another version of "
+                             "Alloy, remove the digest")
         return config
 
     @classmethod

@@ -39,7 +39,8 @@ def command_line(main):
     @wraps(main)
     def wrapped(arguments=None):
         try:
-            with _signals(alone):
+            with _signals(alone), warnings.catch_warnings():
+                warnings.showwarning = _show
                 try:
                     return main(arguments)
                 finally:
@@ -59,6 +60,11 @@ def command_line(main):
             warnings.simplefilter("ignore")     # of work that was left in the middle
         return _end(text, status)
     return wrapped
+
+
+def _show(message, category, *place):
+    """A warning as one line; where in the code it was raised is of no use to who gives the command."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 @contextmanager

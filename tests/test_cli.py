@@ -1,6 +1,7 @@
 """Commands with bad input: one sentence, status 2, nothing written."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from compiler.__main__ import main as compile_main
 from rtl.build import main as build_main
 from sim.run import layer_network, main as run_main
 from spec.config import EngineConfig
-from spec.errors import AlloyError
+from spec.errors import AlloyError, command_line
 from spec.network import Network
 from tests.networks import random_network
 
@@ -81,3 +82,13 @@ def test_layer_network_fills_the_slots():
 def test_unknown_key():
     with pytest.raises(AlloyError, match="unknown key 'lanes'"):
         EngineConfig.from_dict({**CONFIG.to_dict(), "lanes": 3})
+
+
+def test_warnings_are_one_line(capsys):
+    """What a library says by the way is for whoever gave the command, without a place in the code."""
+    @command_line
+    def main(arguments=None):
+        warnings.warn("the images are few", stacklevel=1)
+        return 0
+    before = warnings.showwarning
+    assert main([]) == 0 and capsys.readouterr().err == "warning: the images are few\n" and warnings.showwarning is before

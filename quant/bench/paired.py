@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 __all__ = ["Comparison", "pack", "unpack", "compare", "holm", "LEVEL"]
 
-LEVEL = 0.05            # of a whole family of comparisons
+LEVEL = 0.05  # of a whole family of comparisons
 
 
 def pack(flags):
@@ -25,6 +25,7 @@ def unpack(text, count):
 class Comparison(NamedTuple):
     """``difference`` of two shares in points, its paired standard ``error``, and the ``p`` of McNemar's exact test (Psychometrika 12, 1947): how
     likely chance alone splits the images on which just one of the two is right as unevenly."""
+
     difference: float
     error: float
     p: float

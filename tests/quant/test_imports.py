@@ -47,10 +47,13 @@ def same(net, shape=SHAPE, size=1.0):
 # -- kind: another function than the model's, accepted without a word ---------------------------------------------------
 
 
-@pytest.mark.parametrize("forward, words", [
-    (lambda self, left, right: self.a(left) + self.b(right), r"2 inputs \(left, right\)"),
-    (lambda self, x, *, y: self.a(x) + y, r"2 inputs \(x, y\)"),
-])
+@pytest.mark.parametrize(
+    "forward, words",
+    [
+        (lambda self, left, right: self.a(left) + self.b(right), r"2 inputs \(left, right\)"),
+        (lambda self, x, *, y: self.a(x) + y, r"2 inputs \(x, y\)"),
+    ],
+)
 def test_models_of_two_inputs(forward, words):
     with pytest.raises(AlloyError, match=words):
         trace(model(forward, a=conv(), b=conv()), SHAPE)
@@ -73,7 +76,9 @@ def test_arguments_with_defaults_have_them(forward):
     assert same(net) and [layer.residual for layer in trace(net, SHAPE).layers] == [None]
 
 
-@pytest.mark.parametrize("bounds", [(nn.ReLU6(), nn.ReLU()), (nn.ReLU(), nn.ReLU6()), (nn.ReLU6(), nn.ReLU6()), (nn.ReLU(),) * 2])
+@pytest.mark.parametrize(
+    "bounds", [(nn.ReLU6(), nn.ReLU()), (nn.ReLU(), nn.ReLU6()), (nn.ReLU6(), nn.ReLU6()), (nn.ReLU(),) * 2]
+)
 def test_the_smaller_bound_holds(bounds):
     net = nn.Sequential(conv(3, 8), *bounds, conv(8, 4))
     for parameter in net.parameters():
@@ -82,12 +87,21 @@ def test_the_smaller_bound_holds(bounds):
     assert same(nn.Sequential(conv(3, 8), bounds[0], nn.Identity(), bounds[1]), size=100)
 
 
-@pytest.mark.parametrize("caps, least", [((6.0, 4.0), 4.0), ((4.0, 6.0), 4.0), ((None, 6.0), 6.0), ((6.0, None), 6.0), ((None, None), None)])
+@pytest.mark.parametrize(
+    "caps, least", [((6.0, 4.0), 4.0), ((4.0, 6.0), 4.0), ((None, 6.0), 6.0), ((6.0, None), 6.0), ((None, None), None)]
+)
 def test_bounds_of_any_order(caps, least):
-    ops = [Op("conv", "c", ("input",), values=dict(weight=torch.ones(2, 3, 1, 1), bias=torch.zeros(2), stride=(1, 1), padding=(0, 0), groups=1))]
+    ops = [
+        Op(
+            "conv",
+            "c",
+            ("input",),
+            values=dict(weight=torch.ones(2, 3, 1, 1), bias=torch.zeros(2), stride=(1, 1), padding=(0, 0), groups=1),
+        )
+    ]
     for index, cap in enumerate(caps):
         ops.append(Op("relu", f"r{index}", (ops[-1].name,), values={"cap": cap}))
-    layer, = fuse(ops, "r1", SHAPE).layers
+    (layer,) = fuse(ops, "r1", SHAPE).layers
     assert layer.relu and (layer.cap is None if least is None else (layer.cap == least).all())
 
 
@@ -125,14 +139,25 @@ def _in_place_twice(self, x):
     return self.c(x)
 
 
-@pytest.mark.parametrize("forward", [_in_place_sum, _in_place_method, _in_place_relu, _in_place_module, _in_place_twice])
+@pytest.mark.parametrize(
+    "forward", [_in_place_sum, _in_place_method, _in_place_relu, _in_place_module, _in_place_twice]
+)
 def test_changes_in_place_are_seen_by_every_name(forward):
     net = model(forward, a=conv(), b=conv(), c=conv(), r=nn.ReLU(inplace=True), i=nn.Identity(), d=nn.Linear(90, 4))
     assert same(net)
 
 
-@pytest.mark.parametrize("norm", [lambda m: prune.random_unstructured(m, "weight", 0.5), lambda m: prune.ln_structured(m, "weight", 0.5, n=2, dim=0),
-                                  weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda m: prune.random_unstructured(m, "weight", 0.5),
+        lambda m: prune.ln_structured(m, "weight", 0.5, n=2, dim=0),
+        weight_norm,
+        spectral_norm,
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+    ],
+)
 def test_weights_that_hooks_make_from_parameters(norm):
     """After load_state_dict the hook has not run: the weights are those of before."""
     torch.manual_seed(0)
@@ -158,10 +183,12 @@ def test_every_module_keeps_its_mode():
 
 def test_the_model_has_the_last_word(monkeypatch):
     """Whatever makes the layers compute something else, the model's own answer is compared, and the first layer that differs is named."""
+
     def hooked():
         net = nn.Sequential(conv(), nn.ReLU(), conv())
         net[1].register_forward_hook(lambda module, given, out: 2 * out)
         return net
+
     with pytest.raises(AlloyError, match="layer 1 computes something else as imported than the model does"):
         trace(hooked(), SHAPE)
     with pytest.raises(AlloyError, match="the output"):
@@ -184,15 +211,30 @@ def test_a_small_difference_in_a_small_channel_counts(monkeypatch):
         trace(net, SHAPE)
 
 
-SIDES = {"plain": lambda m, x: m, "relu": lambda m, x: torch.relu(m), "relu_": lambda m, x: m.relu_(), "add": lambda m, x: m + x,
-         "iadd": lambda m, x: m.add_(x), "method": lambda m, x: m.add(other=x), "torch": lambda m, x: torch.add(x, m, alpha=1),
-         "six": lambda m, x: F.relu6(m, inplace=True), "both": lambda m, x: F.relu(input=torch.add(m, x))}
+SIDES = {
+    "plain": lambda m, x: m,
+    "relu": lambda m, x: torch.relu(m),
+    "relu_": lambda m, x: m.relu_(),
+    "add": lambda m, x: m + x,
+    "iadd": lambda m, x: m.add_(x),
+    "method": lambda m, x: m.add(other=x),
+    "torch": lambda m, x: torch.add(x, m, alpha=1),
+    "six": lambda m, x: F.relu6(m, inplace=True),
+    "both": lambda m, x: F.relu(input=torch.add(m, x)),
+}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.sampled_from(sorted(SIDES)), st.booleans(), st.booleans(), st.integers(0, 3)), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(SIDES)), st.booleans(), st.booleans(), st.integers(0, 3)),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_any_graph_is_the_models_or_refused(steps):
     """Random chains with old names read again, in place or not."""
+
     def forward(self, x):
         names = [x, self.first(x)]
         for index, (side, normal, again, pick) in enumerate(steps):
@@ -200,7 +242,10 @@ def test_any_graph_is_the_models_or_refused(steps):
             y = getattr(self, f"norm{index}")(y) if normal else y
             names.append(SIDES[side](y, names[pick % len(names)] if again else names[-1]))
         return self.last(torch.flatten(self.pool(names[-1]), 1))
-    modules = {f"conv{i}": conv(3, 3, 3) for i in range(len(steps))} | {f"norm{i}": nn.BatchNorm2d(3) for i in range(len(steps))}
+
+    modules = {f"conv{i}": conv(3, 3, 3) for i in range(len(steps))} | {
+        f"norm{i}": nn.BatchNorm2d(3) for i in range(len(steps))
+    }
     net = model(forward, first=conv(), pool=nn.AdaptiveAvgPool2d(1), last=nn.Linear(3, 2), **modules)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -215,42 +260,64 @@ def test_any_graph_is_the_models_or_refused(steps):
 # -- kind: a traceback where a sentence is due ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("made, words", [
-    (lambda: nn.Sequential(conv()).state_dict(), "OrderedDict is not a model"),
-    (lambda: torch.jit.script(nn.Sequential(conv())), "ScriptModule is not a model"),
-    (lambda: nn.Sequential, "the class Sequential is not a model"),
-    (lambda: "model.pth", "a str is not a model"),
-    (lambda: nn.Sequential(conv()).half(), "0.weight is float16: call model.float"),
-    (lambda: nn.Sequential(conv()).double(), "0.weight is float64: call model.float"),
-    (lambda: nn.Sequential(conv()).to("meta"), "on the device meta: call model.cpu"),
-    (lambda: nn.Sequential(conv(4)), "cannot run on images of 3x6x5 .*4 channels"),
-    (lambda: nn.Identity(), "returns its input"),
-    (lambda: model(lambda self, x: self.a(x).reshape(len(x), -1), a=conv()), "cannot be traced .*len"),
-    (lambda: model(lambda self, x: self.a(x) if x.sum() > 0 else x, a=conv()), "cannot be traced"),
-    (lambda: model(lambda self, x: self.a(x) + self.b(x), a=conv(), b=conv(3, 1)), "adds tensors of 3x6x5 and 1x6x5"),
-    (lambda: model(lambda self, x: self.a(x) + 1.0, a=conv()), "does not add a tensor"),
-    (lambda: model(lambda self, x: {"y": self.a(x)}, a=conv()), "return one tensor"),
-    (lambda: model(lambda self, x: self.a(x) * self.b(x), a=conv(), b=conv()), "mul .*is not supported"),
-    (lambda: model(lambda self, x: torch.add(self.a(x), x, out=torch.empty(0)), a=conv()), "cannot be traced|not supported"),
-    (lambda: nn.Sequential(conv(), nn.Softmax(1)), "Softmax"),
-    (lambda: nn.Sequential(conv(), nn.MaxPool2d(2, return_indices=True)), "one tensor"),
-])
+@pytest.mark.parametrize(
+    "made, words",
+    [
+        (lambda: nn.Sequential(conv()).state_dict(), "OrderedDict is not a model"),
+        (lambda: torch.jit.script(nn.Sequential(conv())), "ScriptModule is not a model"),
+        (lambda: nn.Sequential, "the class Sequential is not a model"),
+        (lambda: "model.pth", "a str is not a model"),
+        (lambda: nn.Sequential(conv()).half(), "0.weight is float16: call model.float"),
+        (lambda: nn.Sequential(conv()).double(), "0.weight is float64: call model.float"),
+        (lambda: nn.Sequential(conv()).to("meta"), "on the device meta: call model.cpu"),
+        (lambda: nn.Sequential(conv(4)), "cannot run on images of 3x6x5 .*4 channels"),
+        (lambda: nn.Identity(), "returns its input"),
+        (lambda: model(lambda self, x: self.a(x).reshape(len(x), -1), a=conv()), "cannot be traced .*len"),
+        (lambda: model(lambda self, x: self.a(x) if x.sum() > 0 else x, a=conv()), "cannot be traced"),
+        (
+            lambda: model(lambda self, x: self.a(x) + self.b(x), a=conv(), b=conv(3, 1)),
+            "adds tensors of 3x6x5 and 1x6x5",
+        ),
+        (lambda: model(lambda self, x: self.a(x) + 1.0, a=conv()), "does not add a tensor"),
+        (lambda: model(lambda self, x: {"y": self.a(x)}, a=conv()), "return one tensor"),
+        (lambda: model(lambda self, x: self.a(x) * self.b(x), a=conv(), b=conv()), "mul .*is not supported"),
+        (
+            lambda: model(lambda self, x: torch.add(self.a(x), x, out=torch.empty(0)), a=conv()),
+            "cannot be traced|not supported",
+        ),
+        (lambda: nn.Sequential(conv(), nn.Softmax(1)), "Softmax"),
+        (lambda: nn.Sequential(conv(), nn.MaxPool2d(2, return_indices=True)), "one tensor"),
+    ],
+)
 def test_what_is_no_model_that_can_run(made, words):
     with pytest.raises(AlloyError, match=words) as caught:
         trace(made(), SHAPE)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("shape, words", [((1, 3, 6, 5), "leave out the batch"), ((6, 5), "not channels"), (3, "not channels"),
-                                          ((3, 6.0, 5), "not channels"), ((3, 0, 5), "not channels"), ((5, 6, 3), "cannot run on images of 5x6x3")])
+@pytest.mark.parametrize(
+    "shape, words",
+    [
+        ((1, 3, 6, 5), "leave out the batch"),
+        ((6, 5), "not channels"),
+        (3, "not channels"),
+        ((3, 6.0, 5), "not channels"),
+        ((3, 0, 5), "not channels"),
+        ((5, 6, 3), "cannot run on images of 5x6x3"),
+    ],
+)
 def test_shapes(shape, words):
     with pytest.raises(AlloyError, match=words):
         trace(nn.Sequential(conv()), shape)
 
 
-@pytest.mark.parametrize("names", [("keys", "values"), ("copy", "get"), ("items", "of_keys"), ("input", "output"), ("weights", "pop")])
+@pytest.mark.parametrize(
+    "names", [("keys", "values"), ("copy", "get"), ("items", "of_keys"), ("input", "output"), ("weights", "pop")]
+)
 def test_layers_may_have_any_name(names):
-    net = model(lambda self, x: getattr(self, names[1])(input=getattr(self, names[0])(x)), **{name: conv() for name in names})
+    net = model(
+        lambda self, x: getattr(self, names[1])(input=getattr(self, names[0])(x)), **{name: conv() for name in names}
+    )
     assert same(net)
     graph = trace(net, SHAPE)
     quantized = QuantNet(equalize(graph, torch.rand(12, *SHAPE)))
@@ -258,10 +325,17 @@ def test_layers_may_have_any_name(names):
     assert len(quantized.export().nodes) == 2 and quantized.training
 
 
-@pytest.mark.parametrize("images, words", [
-    (torch.randint(0, 256, (4, *SHAPE), dtype=torch.uint8), "uint8, not real inputs"), (torch.rand(0, *SHAPE), "at least one"),
-    (torch.rand(4, 1, 6, 5), "4x1x6x5, but the network reads Nx3x6x5"), (torch.full((4, *SHAPE), float("nan")), "NaN"),
-    ([1.0], "list, not real inputs"), (torch.rand(4, *SHAPE).double(), "float64")])
+@pytest.mark.parametrize(
+    "images, words",
+    [
+        (torch.randint(0, 256, (4, *SHAPE), dtype=torch.uint8), "uint8, not real inputs"),
+        (torch.rand(0, *SHAPE), "at least one"),
+        (torch.rand(4, 1, 6, 5), "4x1x6x5, but the network reads Nx3x6x5"),
+        (torch.full((4, *SHAPE), float("nan")), "NaN"),
+        ([1.0], "list, not real inputs"),
+        (torch.rand(4, *SHAPE).double(), "float64"),
+    ],
+)
 def test_images_to_equalize_with(images, words):
     with pytest.raises(AlloyError, match=words):
         equalize(trace(nn.Sequential(conv(), nn.ReLU(), conv()), SHAPE), images)

@@ -25,7 +25,9 @@ from spec.numerics import Scheme
 def photographs(count, channels=3, size=6, seed=0):
     """Smooth random images, uint8 (N, C, size, size)."""
     random = np.random.default_rng(seed)
-    coarse = np.kron(random.normal(0, 50, (count, channels, size // 3 + 1, size // 3 + 1)), np.ones((1, 1, 3, 3)))[..., :size, :size]
+    coarse = np.kron(random.normal(0, 50, (count, channels, size // 3 + 1, size // 3 + 1)), np.ones((1, 1, 3, 3)))[
+        ..., :size, :size
+    ]
     return np.clip(128 + coarse + random.normal(0, 10, coarse.shape), 0, 255).astype(np.uint8)
 
 
@@ -39,7 +41,9 @@ def quantized(model, images, *, logits=False, even=True, ratio=None, bits=5, **o
         real = model.eval()(x).flatten(1)
     network, got = net.export(), net.eval()(x)
     codes = golden.run(network, images)[network.output].reshape(len(images), -1)
-    assert np.allclose((codes - net.zeros[net.graph.output]) * float(net.step(net.graph.output).detach()), got.numpy(), atol=1e-4)
+    assert np.allclose(
+        (codes - net.zeros[net.graph.output]) * float(net.step(net.graph.output).detach()), got.numpy(), atol=1e-4
+    )
     return net, network, real, got
 
 
@@ -50,7 +54,9 @@ def error(real, got):
 
 def plain(dead=None, layer=2):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10))
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10)
+    )
     if dead is not None:
         model[layer].bias.data[3] = dead
     return model
@@ -154,9 +160,15 @@ def test_values_beyond_what_can_be_squared(factor):
     model, images = plain(), photographs(16)
     model[0].weight.data[:8] *= factor
     x = torch.from_numpy(images).float() / 255
-    for call in (lambda: equalize(trace(model, (3, 6, 6)), x), lambda: collect(trace(model, (3, 6, 6)), x),
-                 lambda: reconstruct(QuantNet(trace(model, (3, 6, 6))), images)):
-        with pytest.raises(AlloyError, match=r"(layer _0 makes values of up to .*scale its filters|NaN or infinite values of random images)"):
+    for call in (
+        lambda: equalize(trace(model, (3, 6, 6)), x),
+        lambda: collect(trace(model, (3, 6, 6)), x),
+        lambda: reconstruct(QuantNet(trace(model, (3, 6, 6))), images),
+    ):
+        with pytest.raises(
+            AlloyError,
+            match=r"(layer _0 makes values of up to .*scale its filters|NaN or infinite values of random images)",
+        ):
             call()
 
 
@@ -203,6 +215,7 @@ def test_an_autoencoder_ranks_by_its_error():
             x = torch.from_numpy(some).float() / 255
             with torch.no_grad():
                 return (function(x).flatten(1) - x.flatten(1)).square().mean(1)
+
         areas[logits] = ranking(*(errors(some, net) for some in (images[200:], others)))
         real = ranking(*(errors(some, model) for some in (images[200:], others)))
     assert areas[False] > real - 0.02 and real > 0.8
@@ -251,7 +264,9 @@ def test_multipliers_of_layers_with_a_residual_are_whole():
     layer = next(layer for layer in net.graph.layers if layer.residual)
     node = next(node for node in network.nodes if node.name == layer.name)
     assert node.mult.max() < 128, "or the test tries nothing"
-    scale = node.mult * 2.0 ** -node.shift * float(net.step(layer.output).detach()) / float(net.step(layer.input).detach())
+    scale = (
+        node.mult * 2.0**-node.shift * float(net.step(layer.output).detach()) / float(net.step(layer.input).detach())
+    )
     stands = torch.from_numpy(node.weight * scale[:, None, None, None]).float()
     assert torch.allclose(net.quantized_weight(layer).detach(), stands, rtol=1e-4, atol=1e-7)
     assert torch.allclose(net.scales[layer.name].detach(), torch.from_numpy(scale).float(), rtol=1e-4)
@@ -267,7 +282,7 @@ def test_few_bits_of_the_largest_multiplier_are_a_warning():
 
 
 def brute(mult, bias, shift, res_mult, low, high, acc, res):
-    return np.clip((acc * mult + res * res_mult + round(bias * 2.0 ** shift) + (1 << shift - 1)) >> shift, low, high)
+    return np.clip((acc * mult + res * res_mult + round(bias * 2.0**shift) + (1 << shift - 1)) >> shift, low, high)
 
 
 def test_requantizer_of_any_bias():
@@ -279,12 +294,12 @@ def test_requantizer_of_any_bias():
         most, low, high = random.integers(1, 4000), int(random.integers(-128, 1)), int(random.integers(1, 256))
         extra = float(random.choice([0.0, 0.7]))
         found = requantizer(factor, bias, factor * most, extra=extra, other=extra * 31, low=low, high=high)
-        assert found.mult.max(initial=0) < 1 << 16 and np.abs(np.round(found.bias * 2.0 ** found.shift)).max() < 1 << 46
+        assert found.mult.max(initial=0) < 1 << 16 and np.abs(np.round(found.bias * 2.0**found.shift)).max() < 1 << 46
         for f, b, mult, kept in zip(factor, bias, found.mult, found.bias, strict=True):
             acc, res = random.integers(-most, most + 1, 50), random.integers(-31, 32, 50)
             exact = np.clip(np.floor(acc * f + res * extra + b + 0.5), low, high)
             got = brute(int(mult), float(kept), found.shift, found.res_mult, low, high, acc, res)
-            close = most * np.abs(f - mult * 2.0 ** -found.shift) + 0.01 if mult else 0.01
+            close = most * np.abs(f - mult * 2.0**-found.shift) + 0.01 if mult else 0.01
             assert (np.abs(got - exact) <= 1 + close).all()
             if mult == 0:
                 assert len(set(exact)) == 1 and (got == exact).all()
@@ -304,13 +319,18 @@ def test_a_network_that_is_not_calibrated():
         net.export()
 
 
-@pytest.mark.parametrize("images", [np.zeros((1, 3, 6, 6)), np.full((9, 3, 6, 6), 200), np.ones((20, 3, 6, 6)) * np.arange(20)[:, None, None, None]])
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((1, 3, 6, 6)), np.full((9, 3, 6, 6), 200), np.ones((20, 3, 6, 6)) * np.arange(20)[:, None, None, None]],
+)
 def test_images_that_show_nothing(images):
     with pytest.raises(AlloyError, match="is one flat colour"):
         reconstruct(QuantNet(trace(plain(), (3, 6, 6))), images.astype(np.uint8))
 
 
-@pytest.mark.parametrize("images, words", [(photographs(20) // 200, "numbers from 0 to 1"), (photographs(2), "2 images to calibrate with")])
+@pytest.mark.parametrize(
+    "images, words", [(photographs(20) // 200, "numbers from 0 to 1"), (photographs(2), "2 images to calibrate with")]
+)
 def test_images_that_show_little(images, words):
     with pytest.warns(UserWarning, match=words):
         reconstruct(QuantNet(trace(plain(), (3, 6, 6))), images)
@@ -320,7 +340,9 @@ def test_forgotten_normalization_shows_at_the_first_batch_norm():
     """Trained on images of mean 0 and deviation 1, calibrated with codes / 255."""
     images = photographs(64)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1), nn.BatchNorm2d(16, momentum=None), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10))
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 1, 1), nn.BatchNorm2d(16, momentum=None), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10)
+    )
     mean, std = images.mean() / 255, images.std() / 255
     model.train()(((torch.from_numpy(images).float() / 255) - mean) / std)
     graph = trace(model, (3, 6, 6))
