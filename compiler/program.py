@@ -152,8 +152,14 @@ class Program:
                              "compile it again for this one")
 
     def pack_input(self, codes):
-        """Image codes (C, H, W) to the bytes of the input region."""
-        return self.input.pack(self.fold(np.asarray(codes)))
+        """Image codes (C, H, W) to the bytes of the input region; :class:`AlloyError` for what are no codes of its shape."""
+        codes, region = np.asarray(codes), self.input
+        if not codes.size or not np.issubdtype(codes.dtype, np.integer) or not 0 <= codes.min() <= codes.max() < 256:
+            raise AlloyError(f"the image is {codes.dtype} and holds no codes: give integers from 0 to 255")
+        folded = self.fold(codes) if codes.ndim == 3 else codes
+        if folded.shape != (region.channels, region.height, region.width):
+            raise AlloyError(f"the image is of shape {codes.shape}, which is not that of the program's input")
+        return region.pack(folded)
 
     def unpack(self, tensor, data):
         """Bytes of an output region to codes (C, H, W)."""

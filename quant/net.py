@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
+from spec.network import check_codes
 from spec.numerics import requantize, round_shift
 
 from .assign import Ratio, assign
@@ -267,7 +268,7 @@ class QuantNet(nn.Module):
         ``network`` is what :meth:`export` gave, for those who ask again and again.
         """
         network = network or self.export()
-        tensors = {network.input: np.asarray(images, np.int64)}
+        tensors = {network.input: check_codes(images, network.tensors[network.input])}
         for node in network.nodes:
             source, out = network.tensors[node.input], network.tensors[node.output]
             whole = torch.from_numpy(tensors[node.input] - source.zero)

@@ -4,6 +4,7 @@ from functools import reduce
 
 import numpy as np
 
+from spec.network import check_codes
 from spec.numerics import requantize, round_shift
 
 __all__ = ["run", "answers", "outputs", "accumulate", "windows"]
@@ -71,9 +72,9 @@ def run(network, images):
 
     Returns
     -------
-    dict from tensor name to int64 array (N, C, H, W).
+    dict from tensor name to int64 array (N, C, H, W). Raises :class:`spec.errors.AlloyError` for what are no codes.
     """
-    tensors = {network.input: np.asarray(images, np.int64)}
+    tensors = {network.input: check_codes(images, network.tensors[network.input])}
     for node in network.nodes:
         source, out = network.tensors[node.input], network.tensors[node.output]
         codes = tensors[node.input]

@@ -13,7 +13,7 @@ from rtl.top import generate
 from spec.config import EngineConfig
 from spec.errors import AlloyError, command_line
 from spec.files import check_folder, check_outputs, read_arrays, write_text
-from spec.network import Conv, Network, Tensor
+from spec.network import Conv, Network, Tensor, check_codes
 from spec.numerics import Scheme, levels
 from spec.progress import going, say as _say
 
@@ -174,17 +174,14 @@ def _table(result, board):
 
 def _images(args, network):
     """(codes, labels) of the images to run."""
-    path, shape, limit = Path(args.images_file or IMAGES), network.tensors[network.input].shape, 1 << network.tensors[network.input].bits
+    path = Path(args.images_file or IMAGES)
     arrays = read_arrays(path, "file of images", needed=("images", "labels"), fails="holds no images and labels",
                          way="give --images-file an .npz with images (N, C, H, W) and labels (N)")
     images, labels = arrays["images"], arrays["labels"]
-    if images.shape[1:] != shape:
-        raise AlloyError(f"{path} holds images of shape {images.shape[1:]}, the network reads {shape}")
+    images = check_codes(images, network.tensors[network.input], f"{path}: its images")
     if labels.shape != images.shape[:1]:
         raise AlloyError(f"{path} holds {len(images)} images and labels of shape {labels.shape}: each image needs one label")
-    if not np.issubdtype(images.dtype, np.integer) or images.size and not 0 <= images.min() <= images.max() < limit:
-        raise AlloyError(f"{path} holds images of {images.dtype} that are no codes: the network reads integers from 0 to {limit - 1}")
-    return images.astype(np.int64), labels
+    return images, labels
 
 
 def _network(args, board, config):

@@ -14,7 +14,7 @@ from .files import parse_json, read_arrays, save_arrays
 from .numerics import FIXED8_MAX, Scheme, check_weights
 from .records import check_types, from_values
 
-__all__ = ["Tensor", "Conv", "Pool", "Network", "worst_case"]
+__all__ = ["Tensor", "Conv", "Pool", "Network", "worst_case", "check_codes"]
 
 FORMAT = 1
 MULT_BITS = 16          # requantizer multiplier, unsigned
@@ -244,6 +244,16 @@ def _check_node(node):
     if min(node.stride) < 1 or min(node.padding) < 0:
         raise AlloyError(f"{where} has stride {node.stride} and padding {node.padding}: strides are 1 or more, padding "
                          "0 or more")
+
+
+def check_codes(images, tensor, what="the images"):
+    """``images`` as an int64 array; :class:`AlloyError` unless they are codes (N, C, H, W) of the input ``tensor``."""
+    images, limit = np.asarray(images), 1 << tensor.bits
+    if images.shape[1:] != tensor.shape:
+        raise AlloyError(f"{what} are of shape {images.shape}: the network reads (N, {', '.join(map(str, tensor.shape))})")
+    if not np.issubdtype(images.dtype, np.integer) or images.size and not 0 <= images.min() <= images.max() < limit:
+        raise AlloyError(f"{what}, {images.dtype}, are no codes: the network reads integers from 0 to {limit - 1}")
+    return images.astype(np.int64)
 
 
 def worst_case(weight, tensor):

@@ -68,7 +68,7 @@ def test_unknown_platform(tmp_path, capsys):
 
 def test_run_needs_a_network_and_images(files, capsys):
     fails(capsys, run_main, ["--platform", "zcu102", "--network", str(files / "none.npz")], "there is no network file")
-    fails(capsys, run_main, ["--platform", "zcu102", "--network", str(files / "network.npz"), "--json", str(files / "r.json")], "images of shape")
+    fails(capsys, run_main, ["--platform", "zcu102", "--network", str(files / "network.npz"), "--json", str(files / "r.json")], "images are of shape")
     fails(capsys, run_main, ["--platform", "zcu102", "--layer", "3x3,256"], "is not KxK,CHANNELS,FILTERS,SIZE")
     assert not (files / "r.json").exists()
 

@@ -120,7 +120,7 @@ def test_unsupported_stride():
 def test_flipped_weight_bit_is_seen():
     rng = np.random.default_rng(5)
     network = small(rng.integers(-119, 120, (3, 8)))
-    program = compile(network, CONFIG)
+    program = compile(network, random_config(np.random.default_rng(3)))
     codes = rng.integers(1, 32, (8, 4, 4))
     expected = golden.run(network, codes[None])["out"][0]
     load = next(c for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_WEIGHTS)
@@ -217,3 +217,18 @@ def test_coded_weights_are_smaller_and_the_same(scheme, share):
         sizes.append(sum(f["beats"] or f["count"] * c.weight_beats for f in loads))
         assert (command_model.run(program, c, codes[0])["out"] == golden.run(network, codes)["out"][0]).all()
     assert sizes[1] <= share * sizes[0], sizes
+
+
+@pytest.mark.parametrize("image, words", [
+    (lambda ok: ok[None], "not that of the program's input"), (lambda ok: ok.repeat(2, 1), "not that of the program's input"),
+    (lambda ok: ok[:0], "holds no codes"),
+    (lambda ok: ok / 255, "holds no codes"), (lambda ok: ok + 256, "holds no codes"), (lambda ok: -1 - ok, "holds no codes")])
+def test_images_that_are_no_codes(image, words):
+    """One sentence instead of bytes that wrap around."""
+    network = random_network(np.random.default_rng(2))
+    tensor = network.tensors[network.input]
+    program = compile(network, random_config(np.random.default_rng(3)))
+    right = np.random.default_rng(0).integers(0, 1 << tensor.bits, tensor.shape)
+    assert len(program.pack_input(right)) == program.input.size
+    with pytest.raises(AlloyError, match=words):
+        program.pack_input(image(right))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sim import golden
+from spec.errors import AlloyError
 from spec.network import Conv
 from tests.networks import random_network
 
@@ -70,3 +71,16 @@ def test_answers_do_not_depend_on_the_batch(monkeypatch, batch):
     monkeypatch.setattr(golden, "BATCH", batch)
     found = golden.answers(lambda x: (x.reshape(len(x), -1) @ weights)[:, :, None, None], images)
     assert found.shape == (13,) and (found == (images.reshape(13, -1) @ weights).argmax(1)).all()
+
+
+@pytest.mark.parametrize("images, words", [
+    (lambda ok: ok[:, :, :-1], "of shape"), (lambda ok: ok[0], "of shape"), (lambda ok: ok / 255, "float64, are no codes"),
+    (lambda ok: ok + 256, "integers from 0 to"), (lambda ok: -ok - 1, "integers from 0 to")])
+def test_images_that_are_no_codes(images, words):
+    """One sentence instead of codes that wrap around."""
+    network = random_network(np.random.default_rng(2))
+    tensor = network.tensors[network.input]
+    right = np.random.default_rng(0).integers(0, 1 << tensor.bits, (2, *tensor.shape))
+    golden.run(network, right)
+    with pytest.raises(AlloyError, match=words):
+        golden.run(network, images(right))

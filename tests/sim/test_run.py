@@ -75,9 +75,9 @@ def test_damaged_images(capsys, tmp_path, network, kind):
 @pytest.mark.parametrize("change, count, message", [
     ({"images": lambda shape: np.zeros((3, *shape, 1), np.uint8)}, 1, "the network reads"),
     ({"labels": lambda shape: np.zeros(2)}, 1, "holds 3 images and labels of shape (2,): each image needs one label"),
-    ({"images": lambda shape: np.zeros((3, *shape), np.float32)}, 1, "float32 that are no codes: the network reads integers from 0 to 255"),
-    ({"images": lambda shape: np.full((3, *shape), 256)}, 1, "that are no codes"),
-    ({"images": lambda shape: np.full((3, *shape), -1)}, 1, "that are no codes"),
+    ({"images": lambda shape: np.zeros((3, *shape), np.float32)}, 1, "float32, are no codes: the network reads integers from 0 to 255"),
+    ({"images": lambda shape: np.full((3, *shape), 256)}, 1, "are no codes"),
+    ({"images": lambda shape: np.full((3, *shape), -1)}, 1, "are no codes"),
     ({}, 4, "4 images asked for: the file has 3"),
     ({}, 0, "0 images asked for: the file has 3"),
 ])
