@@ -90,14 +90,18 @@ def _checked(model, shape):
 
 @contextmanager
 def _evaluating(model):
-    """The model in eval mode; each of its modules has its own mode again behind the block."""
+    """The model in eval mode; behind the block each of its modules has its own mode and every buffer its value again."""
     modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         model.eval()
         yield
     finally:
         for module, training in modes:
             module.training = training
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
 
 
 class _Truth:

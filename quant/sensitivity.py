@@ -74,8 +74,9 @@ def _loss(graph, outputs, generator):
 
 
 def _spread(outputs):
-    """Standard deviation of outputs (N, features), all together."""
-    return outputs.std().clamp_min(1e-30) if outputs.numel() > 1 else torch.ones(())
+    """Standard deviation of outputs (N, features), all together; 1 where there is none."""
+    spread = outputs.std() if outputs.numel() > 1 else torch.zeros(())
+    return spread if spread > 0 else torch.ones(())
 
 
 def _distance(graph, changed, exact):

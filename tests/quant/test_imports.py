@@ -181,6 +181,16 @@ def test_every_module_keeps_its_mode():
         assert not any(m._forward_hooks for m in net.modules())
 
 
+def test_what_forward_counts_is_put_back():
+    def forward(self, x):
+        self.seen += len(self.seen)
+        return self.a(x)
+
+    net = model(forward, a=conv())
+    net.register_buffer("seen", torch.zeros(1))
+    assert same(net) and trace(net, SHAPE) and int(net.seen) == 1, "once by the test itself"
+
+
 def test_the_model_has_the_last_word(monkeypatch):
     """Whatever makes the layers compute something else, the model's own answer is compared, and the first layer that differs is named."""
 
