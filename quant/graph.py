@@ -82,6 +82,10 @@ class Graph:
                 out += self.readers(layer.output) if layer.kind == "max" else [layer] if layer.kind == "conv" else []
         return out
 
+    def answers(self, out):
+        """The output (N, C, H, W) as one row for each answer: (N * H * W, C) of logits, a class for every position; else (N, features)."""
+        return out.movedim(1, 3).reshape(-1, out.shape[1]) if self.logits else out.flatten(1)
+
     def run(self, x):
         """Every tensor for real inputs (N, C, H, W)."""
         tensors = {self.input: x}

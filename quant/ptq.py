@@ -31,6 +31,7 @@ RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)       # of the Hessian's mean di
 INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
 VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
+ROWS = 1 << 12          # of logits that their range is searched with
 NARROW, FEW = 16, 10                    # codes that images differ by, and images, below which there is a warning
 STRANGE, SPREAD = 0.7, (0.4, 8.0)       # how far from a batch norm's means, in standard deviations, and spread there is a warning
 FACTORS = (1.0, 0.93, 1.07, 1.14)       # of the best scale for nearest levels, which compensation makes finer or coarser
@@ -173,8 +174,10 @@ def _choose_codes(net, layer, exact, ranges, generator):
         net.zeros[name] = net.zeros[layer.input]
         return
     zero = zero_point(exact.min(), exact.max(), top) if signed else 0
-    if ranges is None and signed and name == net.graph.output and net.graph.logits and exact[0].numel() > 1:
-        step, zero = search_logits(exact.flatten(1), top, power=net.single_scale)
+    if ranges is None and signed and name == net.graph.output and net.graph.logits and exact.shape[1] > 1:
+        rows = net.graph.answers(exact)
+        rows = rows if len(rows) <= ROWS else rows[torch.randperm(len(rows), generator=generator)[:ROWS]]
+        step, zero = search_logits(rows, top, power=net.single_scale)
     else:
         rule = ranges or ("minmax" if net.bits[name] == 8 else "mse")
         pick = torch.randint(exact.numel(), (200_000,), generator=generator)

@@ -63,7 +63,7 @@ def _forward(graph, x):
 
 
 def _loss(graph, outputs, generator):
-    """The loss of ``outputs`` (N, features) at targets drawn from the network's own answers, a sum over the images.
+    """The loss of ``outputs`` (rows, features) at targets drawn from the network's own answers, a sum over the images.
 
     Cross entropy with classes drawn from the logits; outputs that are no logits are means of a normal distribution as wide as they are spread.
     """
@@ -74,13 +74,13 @@ def _loss(graph, outputs, generator):
 
 
 def _spread(outputs):
-    """Standard deviation of outputs (N, features), all together; 1 where there is none."""
+    """Standard deviation of outputs (rows, features), all together; 1 where there is none."""
     spread = outputs.std() if outputs.numel() > 1 else torch.zeros(())
     return spread if spread > 0 else torch.ones(())
 
 
 def _distance(graph, changed, exact):
-    """Kullback-Leibler divergence (nats) of changed outputs (N, features) from exact ones, a sum over the images; for outputs that are no logits
+    """Kullback-Leibler divergence (nats) of changed outputs (rows, features) from exact ones, a sum over the images; for outputs that are no logits
     of normal distributions as wide as the exact ones are spread."""
     if graph.logits:
         return float(F.kl_div(F.log_softmax(changed, 1), F.log_softmax(exact, 1), log_target=True, reduction="sum"))
@@ -101,7 +101,7 @@ def collect(graph, images, *, seed=0, report=None):
     for at in range(0, len(images), BATCH):
         x = images[at:at + BATCH].clone().requires_grad_()
         tensors, raw = _forward(graph, x)
-        loss = _loss(graph, tensors[graph.output].flatten(1), generator)
+        loss = _loss(graph, graph.answers(tensors[graph.output]), generator)
         grads = torch.autograd.grad(loss, list(raw.values()))
         share = max(1, POSITIONS * len(x) // len(images))
         for layer, grad in zip((la for la in graph.layers if la.kind == "conv"), grads):
@@ -145,7 +145,7 @@ def divergences(graph, images, changes, *, report=None):
     total, images = np.zeros(len(changes)), images[-_measured(len(images)):]
     for index, at in enumerate(range(0, len(images), BATCH)):
         exact = _forward(graph, images[at:at + BATCH])[0]
-        answers = exact[graph.output].flatten(1)
+        answers = graph.answers(exact[graph.output])
         for number, (name, weight, bits) in enumerate(changes):
             moved = {}
             for layer in graph.layers:
@@ -158,7 +158,7 @@ def divergences(graph, images, changes, *, report=None):
                     step = search_range(some, some, 0, top)
                     out = out.div_(step).add_(0.5).floor_().clamp_(0, top).mul_(step)
                 moved[layer.output] = out
-            total[number] += _distance(graph, moved[graph.output].flatten(1), answers)
+            total[number] += _distance(graph, graph.answers(moved[graph.output]), answers)
         if report:
             report(index + 1, -(-len(images) // BATCH))
     return total / len(images)

@@ -378,3 +378,21 @@ def test_a_dead_channel_does_not_make_the_others_look_alike():
         others = torch.arange(16) > 4
         ratios.append(scale[others] / scale[others].max())
     assert torch.allclose(*ratios, rtol=0.1) and ratios[0].min() < 0.3
+
+
+def test_a_class_for_every_position():
+    """Segmentation: the classes of a position compete, not those of different positions."""
+    torch.manual_seed(0)
+    model, images = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 4, 1)), photographs(60)
+    model[2].bias.data[2] = -1e5
+    x = torch.from_numpy(images).float() / 255
+    graph = trace(model, (3, 6, 6), logits=True)
+    with torch.no_grad():
+        real = model(x)
+        assert graph.answers(real).shape == (60 * 36, 4) and torch.equal(graph.answers(real)[37], real[1, :, 0, 1])
+        net, *_, got = quantized(model, images, logits=True, ratio=Ratio(0, 0, 1), bits=8)
+    agree = (got.reshape(real.shape).argmax(1) == real.argmax(1)).float().mean()
+    assert agree > 0.98
+    assert collect(graph, x)["_2"].gain.shape == (4,)
+    found = divergences(graph, x, [("_2", None, None), ("_2", graph.layers[1].weight * 1.5, None)])
+    assert found[0] == 0 < found[1]
