@@ -43,6 +43,8 @@ def trace(model, shape, *, logits=False):
         for truth in truths:
             truth.check(ops)
         graph = fuse(ops, output, shape, logits=logits)
+        if logits and graph.shapes[graph.output][0] < 2:
+            raise AlloyError("the model has one output, which tells no classes apart: leave out logits=True")
         for truth in truths:
             truth.check_output(graph)
     return graph

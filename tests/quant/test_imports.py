@@ -349,3 +349,8 @@ def test_layers_may_have_any_name(names):
 def test_images_to_equalize_with(images, words):
     with pytest.raises(AlloyError, match=words):
         equalize(trace(nn.Sequential(conv(), nn.ReLU(), conv()), SHAPE), images)
+
+
+def test_one_output_is_no_logits():
+    with pytest.raises(AlloyError, match="one output, which tells no classes apart"):
+        trace(nn.Sequential(nn.Flatten(), nn.Linear(90, 1)), SHAPE, logits=True)
