@@ -7,14 +7,12 @@ from amaranth.lib.wiring import In, Out
 
 from spec.commands import Opcode
 
-from .core import Core
-from .feeder import Feeder
-from .fifo import Queue
-from .layouts import COMMAND, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
-from .pool import Pool
-from .post import Post
-from .share import ResetInserter, place
-from .table import table_members
+from .array import Core
+from .feed import Feeder
+from .post import Pool, Post
+from .prim import (
+    COMMAND, Queue, ResetInserter, bank_addrs_layout, bank_data_layout, codes_layout, place, place_layout,
+    table_members, write_layout)
 
 __all__ = ["Compute"]
 

@@ -1,0 +1,298 @@
+"""AXI4 interfaces, the read and the write port (bus masters) and the arbiter of a shared read port.
+
+Member names are those of the AXI specification (ARM IHI 0022), so the ports of the Verilog can be named after them.
+"""
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..prim import Queue, ResetInserter, beat_count_width, request_layout
+
+__all__ = ["AXI4ReadSignature", "AXI4WriteSignature", "AXI4LiteSignature", "ReadPort", "WritePort", "ReadArbiter",
+           "burst_beats", "read_depth"]
+
+BOUNDARY = 4096         # no burst crosses a multiple of it (IHI 0022, A3.4.1)
+
+
+class _Address(wiring.Signature):
+    def __init__(self, prefix, addr_bits, data_bits, id_bits, rest):
+        self._addr_bits, self._data_bits, self._id_bits = addr_bits, data_bits, id_bits
+        p = prefix
+        super().__init__({
+            f"{p}valid": Out(1), f"{p}ready": In(1), f"{p}addr": Out(addr_bits), f"{p}id": Out(id_bits), f"{p}len": Out(8),
+            f"{p}size": Out(3), f"{p}burst": Out(2), f"{p}lock": Out(1), f"{p}cache": Out(4), f"{p}prot": Out(3),
+            f"{p}qos": Out(4), **rest})
+
+    @property
+    def addr_bits(self):
+        return self._addr_bits
+
+    @property
+    def data_bits(self):
+        return self._data_bits
+
+    @property
+    def id_bits(self):
+        return self._id_bits
+
+
+class AXI4ReadSignature(_Address):
+    """Read address and read data channels, from the master's side."""
+    def __init__(self, addr_bits, data_bits, id_bits=1):
+        super().__init__("ar", addr_bits, data_bits, id_bits, {
+            "rvalid": In(1), "rready": Out(1), "rdata": In(data_bits), "rresp": In(2), "rlast": In(1), "rid": In(id_bits)})
+
+
+class AXI4WriteSignature(_Address):
+    """Write address, write data and write response channels, from the master's side."""
+    def __init__(self, addr_bits, data_bits, id_bits=1):
+        super().__init__("aw", addr_bits, data_bits, id_bits, {
+            "wvalid": Out(1), "wready": In(1), "wdata": Out(data_bits), "wstrb": Out(data_bits // 8), "wlast": Out(1),
+            "bvalid": In(1), "bready": Out(1), "bresp": In(2), "bid": In(id_bits)})
+
+
+class AXI4LiteSignature(wiring.Signature):
+    """All five channels of AXI4-Lite, from the master's side."""
+    def __init__(self, addr_bits, data_bits=32):
+        super().__init__({
+            "awvalid": Out(1), "awready": In(1), "awaddr": Out(addr_bits), "awprot": Out(3),
+            "wvalid": Out(1), "wready": In(1), "wdata": Out(data_bits), "wstrb": Out(data_bits // 8),
+            "bvalid": In(1), "bready": Out(1), "bresp": In(2),
+            "arvalid": Out(1), "arready": In(1), "araddr": Out(addr_bits), "arprot": Out(3),
+            "rvalid": In(1), "rready": Out(1), "rdata": In(data_bits), "rresp": In(2)})
+
+
+def burst_beats(config):
+    """Beats of the longest burst: bursts are cut at multiples of it, so 4 KB boundaries need no further care."""
+    return min(config.burst, BOUNDARY // config.port_bytes)
+
+
+def read_depth(config):
+    """Beats that a read port holds or has on the way: all its bursts, at most 512 beats, at least two bursts."""
+    return max(2 * burst_beats(config), min(512, config.outstanding * burst_beats(config)))
+
+
+class _Bursts:
+    """Cuts requests into bursts, one each cycle: ``addr``, ``count`` (beats) and ``last`` of the request while ``valid``.
+
+    All come from registers. ``take`` moves on; ``stop`` forgets everything. ``busy``: there is or will be a burst.
+    """
+    def __init__(self, m, config, req, stop, take):
+        longest, shift = burst_beats(config), (config.port_bytes - 1).bit_length()
+        self.addr, self.count, self.last = Signal(config.addr_bits), Signal(range(longest + 1)), Signal()
+        self.valid, self.busy = Signal(), Signal()
+        staged, at, left = Signal(), Signal(config.addr_bits), Signal(beat_count_width(config))
+        count, room, final, fill = Signal(range(longest + 1)), Signal(range(longest + 1)), Signal(), Signal()
+        offset = at[shift:shift + (longest - 1).bit_length()] if longest > 1 else Const(0, 1)
+        m.d.comb += [
+            room.eq(longest - offset), final.eq(left <= room), count.eq(Mux(final, left, room)),
+            fill.eq((left != 0) & (~staged | take)),
+            self.valid.eq(staged & ~stop), self.busy.eq(staged | (left != 0)),
+            req.ready.eq(((left == 0) | (fill & final)) & ~stop)]
+        with m.If(fill):
+            m.d.sync += [staged.eq(1), self.addr.eq(at), self.count.eq(count), self.last.eq(final),
+                         at.eq(at + (count << shift)), left.eq(left - count)]
+        with m.Elif(take):
+            m.d.sync += staged.eq(0)
+        with m.If(req.valid & req.ready):
+            m.d.sync += [at.eq(req.payload.addr), left.eq(req.payload.beats)]
+        with m.If(stop):
+            m.d.sync += [staged.eq(0), left.eq(0)]
+
+
+def _constants(m, bus, prefix, config):
+    """Fields that never change: full-width incrementing bursts, normal modifiable bufferable memory, one id."""
+    values = {"size": (config.port_bytes - 1).bit_length(), "burst": 1, "cache": 0b0011, "prot": 0, "id": 0, "lock": 0, "qos": 0}
+    m.d.comb += [getattr(bus, prefix + name).eq(value) for name, value in values.items()]
+
+
+class ReadPort(wiring.Component):
+    """AXI4 read master: requests in, their beats out, in order.
+
+    Space for a burst is reserved before it is issued, so ``rready`` never falls; up to ``outstanding`` bursts and
+    :func:`read_depth` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
+    other without a gap. Latency: 3 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to ``data.valid``; one
+    beat each cycle.
+
+    Members
+    -------
+    req : requests (:func:`request_layout`).
+    data : the beats.
+    stop : while high nothing new is issued, requests are not taken, arriving and waiting data is thrown away.
+    idle : nothing requested, on the way or waiting.
+    error : a response was not OKAY; kept until ``stop`` has led to ``idle``.
+    bus : the read channels.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({
+            "req": In(stream.Signature(request_layout(config))), "data": Out(stream.Signature(config.port_bits)),
+            "stop": In(1), "idle": Out(1), "error": Out(1),
+            "bus": Out(AXI4ReadSignature(config.addr_bits, config.port_bits))})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c, bus = self._config, self.bus
+        depth = read_depth(c)
+        m.submodules.queue = queue = Queue(c.port_bits, depth, buffered=True, reserved=True)
+        _constants(m, bus, "ar", c)
+
+        take = Signal()
+        bursts = _Bursts(m, c, self.req, self.stop, take)
+        free = Signal(range(depth + 1), init=depth)             # beats neither reserved nor waiting
+        on_way = Signal(range(c.outstanding + 1))               # bursts
+        m.d.comb += take.eq(bursts.valid & (~bus.arvalid | bus.arready) & (free >= bursts.count)
+                            & (on_way != c.outstanding))
+        with m.If(take):
+            m.d.sync += [bus.araddr.eq(bursts.addr), bus.arlen.eq(bursts.count - 1), bus.arvalid.eq(1)]
+        with m.Elif(bus.arready):
+            m.d.sync += bus.arvalid.eq(0)
+
+        beat, out = Signal(), Signal()
+        m.d.comb += [
+            bus.rready.eq(1),
+            beat.eq(bus.rvalid & bus.rready),
+            queue.i.payload.eq(bus.rdata), queue.i.valid.eq(beat),
+            self.data.payload.eq(queue.o.payload), self.data.valid.eq(queue.o.valid & ~self.stop),
+            queue.o.ready.eq(self.data.ready | self.stop),
+            out.eq(queue.o.valid & queue.o.ready),
+            self.idle.eq(~bursts.busy & (on_way == 0) & (queue.level == 0))]
+        m.d.sync += [free.eq(free - Mux(take, bursts.count, 0) + out),
+                     on_way.eq(on_way + take - (beat & bus.rlast))]
+
+        with m.If(beat & (bus.rresp != 0)):
+            m.d.sync += self.error.eq(1)
+        with m.Elif(self.stop & self.idle):
+            m.d.sync += self.error.eq(0)
+        return m
+
+
+class WritePort(wiring.Component):
+    """AXI4 write master: requests and their beats in.
+
+    A burst starts when all its beats are here, so it never holds the bus; one cycle between bursts. Latency: 2 cycles
+    from the last beat of a burst to ``awvalid``.
+
+    Members
+    -------
+    req : requests (:func:`request_layout`).
+    data : the beats with byte strobes, may come before or after the request.
+    done : one pulse for each request when its last response has arrived.
+    stop : while high no burst starts, requests are not taken, waiting data is thrown away; a started burst is completed.
+    idle : nothing requested, on the way or waiting.
+    error : a response was not OKAY; kept until ``stop`` has led to ``idle``.
+    bus : the write channels.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        beat = data.StructLayout({"data": config.port_bits, "strb": config.port_bytes})
+        super().__init__({
+            "req": In(stream.Signature(request_layout(config))), "data": In(stream.Signature(beat)),
+            "done": Out(1), "stop": In(1), "idle": Out(1), "error": Out(1),
+            "bus": Out(AXI4WriteSignature(config.addr_bits, config.port_bits))})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c, bus = self._config, self.bus
+        longest = burst_beats(c)
+        m.submodules.queue = queue = Queue(self.data.payload.shape(), 2 * longest, buffered=True)
+        # One entry for each burst on the way: is it the last of its request?
+        m.submodules.order = order = Queue(1, c.outstanding)
+        _constants(m, bus, "aw", c)
+
+        take, beat, response = Signal(), Signal(), Signal()
+        bursts = _Bursts(m, c, self.req, self.stop, take)
+        left = Signal(range(longest + 1))                       # beats of the started burst
+        m.d.comb += [
+            take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & (queue.level >= bursts.count)
+                    & order.i.ready),
+            beat.eq(bus.wvalid & bus.wready),
+            response.eq(bus.bvalid & bus.bready)]
+        with m.If(take):
+            m.d.sync += [bus.awaddr.eq(bursts.addr), bus.awlen.eq(bursts.count - 1), bus.awvalid.eq(1),
+                         left.eq(bursts.count)]
+        with m.Else():
+            m.d.sync += left.eq(left - beat)
+            with m.If(bus.awready):
+                m.d.sync += bus.awvalid.eq(0)
+        m.d.comb += [
+            self.data.ready.eq(queue.i.ready & ~self.stop),
+            queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid & ~self.stop),
+            bus.wdata.eq(queue.o.payload.data), bus.wstrb.eq(queue.o.payload.strb),
+            bus.wvalid.eq(queue.o.valid & (left != 0)), bus.wlast.eq(left == 1),
+            queue.o.ready.eq(Mux(left != 0, bus.wready, self.stop)),
+            bus.bready.eq(1),
+            order.i.payload.eq(bursts.last), order.i.valid.eq(take), order.o.ready.eq(response),
+            self.done.eq(response & order.o.payload),
+            self.idle.eq(~bursts.busy & (left == 0) & (order.level == 0) & (queue.level == 0))]
+
+        with m.If(response & (bus.bresp != 0)):
+            m.d.sync += self.error.eq(1)
+        with m.Elif(self.stop & self.idle):
+            m.d.sync += self.error.eq(0)
+        return m
+
+
+class ReadArbiter(wiring.Component):
+    """Two users of one read port; the beats go back to whom the request came from.
+
+    User 0 goes first when both ask. No latency. Up to 8 requests are remembered; a user that does not take its data
+    holds up the other's. ``clear`` forgets all requests.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        request, beat = stream.Signature(request_layout(config)), stream.Signature(config.port_bits)
+        super().__init__({
+            "user_req": In(request).array(2), "user_data": Out(beat).array(2), "req": Out(request), "data": In(beat),
+            "clear": In(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        beats = beat_count_width(self._config)
+        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), 8)
+        m.submodules.order = ResetInserter(self.clear)(order)
+        # The choice stays while the port makes the chosen user wait: its request may not change.
+        owner, held, chosen = Signal(), Signal(), Signal()
+        m.d.comb += owner.eq(Mux(held, chosen, ~self.user_req[0].valid))
+        m.d.sync += [held.eq(self.req.valid & ~self.req.ready & ~self.clear), chosen.eq(owner)]
+        with m.Switch(owner):
+            for n in range(2):
+                with m.Case(n):
+                    m.d.comb += [self.req.payload.eq(self.user_req[n].payload),
+                                 self.req.valid.eq(self.user_req[n].valid & order.i.ready),
+                                 self.user_req[n].ready.eq(self.req.ready & order.i.ready)]
+        m.d.comb += [order.i.payload.owner.eq(owner), order.i.payload.beats.eq(self.req.payload.beats),
+                     order.i.valid.eq(self.req.valid & self.req.ready)]
+
+        sent, transfer, last = Signal(beats), Signal(), Signal()
+        m.d.comb += [transfer.eq(self.data.valid & self.data.ready), last.eq(sent + 1 == order.o.payload.beats),
+                     order.o.ready.eq(transfer & last)]
+        for n in range(2):
+            m.d.comb += self.user_data[n].payload.eq(self.data.payload)
+        with m.If(order.o.valid & ~self.clear):
+            with m.Switch(order.o.payload.owner):
+                for n in range(2):
+                    with m.Case(n):
+                        m.d.comb += [self.user_data[n].valid.eq(self.data.valid),
+                                     self.data.ready.eq(self.user_data[n].ready)]
+        with m.If(self.clear):
+            m.d.sync += sent.eq(0)
+        with m.Elif(transfer):
+            m.d.sync += sent.eq(Mux(last, 0, sent + 1))
+        return m
