@@ -4,8 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..memory import Locator
-from ..prim import VIEW, write_layout
+from ..prim import VIEW, Locator, write_layout
 
 __all__ = ["RowReader"]
 

@@ -6,10 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from spec.commands import Error, Opcode
 
-from ..memory import Locator
 from ..prim import (
-    COMMAND, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, place_layout, request_layout,
-    view_of)
+    COMMAND, Locator, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, place_layout,
+    request_layout, view_of)
 
 __all__ = ["Store"]
 

@@ -4,8 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..memory import Locator, advance
-from ..prim import COMMAND, GATHER_LATENCY, TAP, ResetInserter, codes_layout, delay, place_layout, view_of, write_layout
+from ..prim import (
+    COMMAND, GATHER_LATENCY, TAP, Locator, ResetInserter, advance, codes_layout, delay, place_layout, view_of, write_layout)
 
 __all__ = ["Pool"]
 

@@ -8,10 +8,10 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..memory import TABLE_LATENCY, CodeTable, Locator
+from ..memory import TABLE_LATENCY, CodeTable
 from ..prim import (
-    COMMAND, GATHER_LATENCY, PARAM, ResetInserter, codes_layout, delay, place, place_layout, table_members, view_of,
-    write_layout)
+    COMMAND, GATHER_LATENCY, PARAM, Locator, ResetInserter, codes_layout, delay, place, place_layout, table_members,
+    view_of, write_layout)
 from .requant import LATENCY, Requant
 
 __all__ = ["Post"]

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from rtl.bus import ReadArbiter, ReadPort, WritePort
-from rtl.bus.axi import read_depth
+from rtl.bus.ports import read_depth
 
 from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until
 

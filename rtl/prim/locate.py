@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..prim import VIEW
+from .layouts import VIEW
 
 __all__ = ["Locator", "advance"]
 
