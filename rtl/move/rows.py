@@ -39,7 +39,7 @@ class RowReader(wiring.Component):
 
     def elaborate(self, platform):
         m, c, out = Module(), self._config, self.out
-        m.submodules.locator = locator = Locator(c)
+        m.submodules.locator = locator = Locator(pixels=c.pixels, act_depth=c.act_depth)
         beats = c.act_group_bytes // c.port_bytes
         row, left, group, beat = Signal(17), Signal(16), Signal(8), Signal(range(beats))
         active, taken, codes = Signal(), Signal(), Signal(8 * c.act_group_bytes, reset_less=True)

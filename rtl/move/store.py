@@ -52,7 +52,7 @@ class Store(wiring.Component):
         m = Module()
         c, cmd = self._config, self.cmd.payload
         m.submodules.multiply = multiply = SerialMultiplier(8, 16)
-        m.submodules.locator = locator = Locator(c)
+        m.submodules.locator = locator = Locator(pixels=c.pixels, act_depth=c.act_depth)
         begin, run = Signal(), Signal()
         room = Signal(range(DEPTH + 1), init=DEPTH)
         gathered, requested = self._gather(m, locator, room, begin, run), self._request(m, multiply, begin, run)

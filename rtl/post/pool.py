@@ -25,8 +25,8 @@ class Pool(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        m.submodules.out = out = Locator(c)
-        m.submodules.source = source = Locator(c)
+        m.submodules.out = out = Locator(pixels=c.pixels, act_depth=c.act_depth)
+        m.submodules.source = source = Locator(pixels=c.pixels, act_depth=c.act_depth)
         run = Signal(COMMAND)
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
         visit, last_tap, last_group, last_x, last_y = (Signal() for _ in range(5))
@@ -67,7 +67,7 @@ class Pool(wiring.Component):
                        delay(m, Cat(y, x, source.bank, (source.addr + group)[:len(source.addr)]), 1))
         live = delay(m, visit & ~self.clear, 1)
         tap_y, tap_x = Signal(signed(18)), Signal(signed(18))
-        bank, addr = advance(m, c, s1.bank, s1.addr, tap.rot, tap.addr, run.res_groups)
+        bank, addr = advance(m, c.pixels, s1.bank, s1.addr, tap.rot, tap.addr, run.res_groups)
         inside = Signal()
         m.d.comb += [tap_y.eq(s1.y + tap.dy), tap_x.eq(s1.x + tap.dx),
                      inside.eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]

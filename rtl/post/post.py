@@ -32,15 +32,15 @@ class Post(wiring.Component):
             "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": In(PARAM),
             "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
             "write_en": Out(1), "write": Out(write_layout(c)),
-            "done": Out(1), "post": Out(8), "tag": Out(16), **table_members(c)})
+            "done": Out(1), "post": Out(8), "tag": Out(16), **table_members(c.tables)})
 
     def elaborate(self, platform):
         m = Module()
         c = self.config
         width = c.joined_width
         lanes = range(c.ic)
-        m.submodules.out = out = Locator(c)
-        m.submodules.res = res = Locator(c)
+        m.submodules.out = out = Locator(pixels=c.pixels, act_depth=c.act_depth)
+        m.submodules.res = res = Locator(pixels=c.pixels, act_depth=c.act_depth)
         run = Signal(COMMAND)
 
         # Control: take a command, fetch its parameters, visit its pixels, let the pipeline run empty.
@@ -145,10 +145,10 @@ class Post(wiring.Component):
                          unit.lo.eq(run.lo), unit.hi.eq(run.hi)]
             codes.append(unit.code)
             if c.tables:
-                levels = CodeTable(c)
+                levels = CodeTable(tables=c.tables)
                 place(m, f"table{s}", levels, platform)
                 m.d.comb += [levels.code.eq(unit.code), levels.choice.eq(run.table)]
-                m.d.comb += [getattr(levels, name).eq(getattr(self, name)) for name in table_members(c)]
+                m.d.comb += [getattr(levels, name).eq(getattr(self, name)) for name in table_members(c.tables)]
                 codes[-1] = levels.out
 
         # Crossbar from slots to lanes, then the write.

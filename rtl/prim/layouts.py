@@ -72,6 +72,6 @@ def bank_data_layout(config):
     return data.ArrayLayout(codes_layout(config), config.pixels)
 
 
-def table_members(config):
-    """Ports through which the load unit writes records of 16 codes."""
-    return {"table_en": In(1), "table_addr": In(range(max(config.tables, 1) * TABLE_RECORDS)), "table_data": In(RECORD_BITS)}
+def table_members(tables):
+    """Ports through which the load unit writes the records, of 16 codes each, of ``tables`` tables (0: none is there)."""
+    return {"table_en": In(1), "table_addr": In(range(max(tables, 1) * TABLE_RECORDS)), "table_data": In(RECORD_BITS)}

@@ -73,9 +73,8 @@ def page(say):
             used, _ = measure(WeightDecoder(config), board.family)
             decoders.append(f"| {board.name} | {config.decode_lanes} | {width} | {used['lut']} | {used['ff']} | "
                             f"{used['lut'] / config.decode_lanes:.0f} | {used['lut'] / board.budget['lut']:.1%} |")
-        config = replace(board.config, tables=2)
-        used, _ = measure(CodeTable(config), board.family)
-        lut = used["lut"] * config.slots
-        tables.append(f"| {board.name} | {used['lut']} | {used['ff']} | {config.slots} | {lut} | {lut / board.budget['lut']:.1%} |")
+        used, _ = measure(CodeTable(tables=2), board.family)
+        lut = used["lut"] * board.config.slots
+        tables.append(f"| {board.name} | {used['lut']} | {used['ff']} | {board.config.slots} | {lut} | {lut / board.budget['lut']:.1%} |")
     parts = ((HEAD, elements), (DECODER, decoders), (TABLES, tables))
     return "".join(head + "\n".join(rows) + "\n" for head, rows in parts)
