@@ -7,14 +7,12 @@ from amaranth.lib.wiring import In, Out
 
 from spec.commands import Opcode
 
-from .core import Core
-from .feeder import Feeder
-from .fifo import Queue
-from .layouts import COMMAND, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
-from .pool import Pool
-from .post import Post
-from .share import ResetInserter, place
-from .table import table_members
+from .array import Core
+from .feed import Feeder
+from .post import Pool, Post
+from .prim import (
+    COMMAND, Queue, ResetInserter, bank_addrs_layout, bank_data_layout, codes_layout, place, place_layout,
+    table_members, write_layout)
 
 __all__ = ["Compute"]
 
@@ -34,7 +32,7 @@ class Compute(wiring.Component):
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
             "w_en": In(1), "w_addr": In(range(c.weight_depth)), "w_data": In(c.slots * c.ic * 4),
             "p_en": In(1), "p_addr": In(range(c.param_depth * c.slots)), "p_data": In(128),
-            "t_en": In(1), "t_addr": In(range(c.tap_depth)), "t_data": In(128), **table_members(c),
+            "t_en": In(1), "t_addr": In(range(c.tap_depth)), "t_data": In(128), **table_members(c.tables),
             "feed_en": Out(1), "feed_mem": Out(1), "feed_addr": Out(bank_addrs_layout(c)),
             "feed_data": In(bank_data_layout(c)),
             "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
@@ -58,7 +56,7 @@ class Compute(wiring.Component):
         m.d.comb += [
             p_write.en.eq(self.p_en), p_write.addr.eq(self.p_addr), p_write.data.eq(self.p_data),
             p_read.en.eq(post.p_en), p_read.addr.eq(post.p_addr), post.p_data.eq(p_read.data),
-            *(getattr(post, name).eq(getattr(self, name)) for name in table_members(c)),
+            *(getattr(post, name).eq(getattr(self, name)) for name in table_members(c.tables)),
             t_write.en.eq(self.t_en), t_write.addr.eq(self.t_addr), t_write.data.eq(self.t_data),
             t_feeder.en.eq(feeder.tap_en), t_feeder.addr.eq(feeder.tap_addr), feeder.tap.eq(t_feeder.data),
             t_pool.en.eq(1), t_pool.addr.eq(pool.tap_addr), pool.tap.eq(t_pool.data)]

@@ -5,16 +5,13 @@ from amaranth.hdl import Cat, ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .axi import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature, ReadArbiter, ReadPort, WritePort
-from .banks import Banks
+from .bus import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature, ReadArbiter, ReadPort, Skid, Slice, WritePort
 from .compute import Compute
-from .control import Control
-from .load import Load
-from .registers import BUS_ADDR_BITS, Registers
-from .share import Library, place
-from .slices import Skid, Slice
-from .store import Store
-from .verilog import to_verilog
+from .control import BUS_ADDR_BITS, Control, Registers
+from .memory import Banks
+from .move import Load, Store
+from .prim import Library, place
+from .tools import to_verilog
 
 __all__ = ["Engine", "Pins", "generate", "port_names", "TOP"]
 

@@ -96,7 +96,7 @@ class _Engine:
             getattr(self, "_" + queue)(cmd, ready, cause)
 
     def _check(self, cmd):
-        """Cycles of the check (:mod:`rtl.check`): its multipliers take one for each bit."""
+        """Cycles of the check (:mod:`rtl.control.check`): its multipliers take one for each bit."""
         factors = {Opcode.CONV: ("depth",), Opcode.POOL: ("groups", "rows"), Opcode.LOAD_ACT: ("rows", "rows"),
                    Opcode.STORE_ACT: ("rows", "rows")}
         return self.t.check + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))

@@ -1,6 +1,6 @@
 """The register table of the engine's AXI4-Lite slave (32-bit registers, byte addresses).
 
-``rtl.registers`` builds the hardware from it; the C header, the JSON and ``docs/registers.md`` are generated from it.
+``rtl.control.registers`` builds the hardware from it; the C header, the JSON and ``docs/registers.md`` are generated from it.
 """
 
 from dataclasses import dataclass

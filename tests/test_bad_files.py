@@ -80,7 +80,7 @@ def good(tmp_path, monkeypatch):
     """A whole set of files, and no long work."""
     def started(*args, **kwargs):
         raise AssertionError("long work has started")
-    for module, name in ((simulation, "generate"), (rtl_build, "generate"), (rtl_study, "measure"),
+    for module, name in ((simulation, "generate"), (rtl_build, "generate"), (rtl_study, "page"),
                          (example, "reconstruct")):
         monkeypatch.setattr(module, name, started)
     network = random_network(np.random.default_rng(1), layers=2)

@@ -13,7 +13,8 @@ import pytest
 
 import boards
 from rtl import build
-from rtl.synth import ADDERS, TIMES, split_modules, synthesize
+from rtl.tools import split_modules, synthesize
+from rtl.tools.synth import ADDERS, TIMES
 from rtl.top import generate
 from spec import folders
 from spec.config import EngineConfig

@@ -1,6 +1,7 @@
 """The direction of imports: who may know whom."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 import re
 
@@ -16,6 +17,20 @@ FORBIDDEN = {
     "boards": {"rtl", "quant", "compiler", "sim", "amaranth", "torch"},
 }
 ABOVE = ROOT / "quant" / "bench"        # measures the whole flow, so it may know all of it; nothing in quant may know it
+# Rooms of rtl, from the lowest: each with those that it may know. ``top`` are the files beside the rooms.
+ROOMS = {
+    "prim": set(),
+    "bus": {"prim"},
+    "memory": {"prim"},
+    "control": {"prim", "bus"},
+    "move": {"prim"},
+    "feed": {"prim"},
+    "array": {"prim", "memory"},
+    "post": {"prim", "memory"},
+    "tools": {"prim", "memory", "move", "array"},
+}
+ROOMS["top"] = set(ROOMS)
+PROGRAMS = {"study": "tools.study"}     # a file beside the rooms -> a file in a room that is its own
 PLAIN = ("sim/golden.py", "sim/command_model.py", "sim/cycle_model.py", "sim/compare.py")
 
 
@@ -46,3 +61,53 @@ def test_nothing_below_knows_the_bench():
 @pytest.mark.parametrize("name", PLAIN)
 def test_models_need_no_hardware(name):
     assert not imported(ROOT / name) & {"amaranth", "torch", "rtl"}
+
+
+def arrows(path):
+    """Each import within rtl: its target (``room``, ``room.file``, or ``file`` beside the rooms) and the names taken."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name[4:], []) for alias in node.names if alias.name.startswith("rtl."))
+        elif isinstance(node, ast.ImportFrom):
+            inside = package[:len(package) - node.level + 1] if node.level else ()
+            base = (*inside, *(node.module.split(".") if node.module else ()))
+            if base[0] == "rtl":
+                yield ".".join(base[1:]), [alias.name for alias in node.names]
+
+
+def test_rooms_have_an_order():
+    """No room knows one that is not below it; every folder is in the table."""
+    order = list(ROOMS)
+    for room, known in ROOMS.items():
+        assert known <= set(order[:order.index(room)]), room
+    assert {path.name for path in (ROOT / "rtl").iterdir() if any(path.glob("*.py"))} == set(ROOMS) - {"top"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms(room):
+    """A file knows the files of its own room, and of the rooms below what their ``__init__`` hands out."""
+    folder = ROOT / "rtl" / ("" if room == "top" else room)
+    for path in folder.glob("*.py"):
+        for target, names in arrows(path):
+            first, *inner = target.split(".")
+            if first == room or room == "top" and first not in ROOMS:
+                assert len(inner) == (room != "top"), (path, target)
+            else:
+                assert first in ROOMS[room], (path, target)
+                assert not inner or PROGRAMS.get(path.stem) == target, f"{path}: take {names} from {first}, not from {target}"
+                assert inner or set(names) <= set(handed_out(first)), (path, names)
+
+
+def handed_out(room):
+    """``__all__`` of a room."""
+    tree = ast.parse((ROOT / "rtl" / room / "__init__.py").read_text())
+    return next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_files_of_a_room_have_an_order(room):
+    folder = ROOT / "rtl" / ("" if room == "top" else room)
+    prefix = "" if room == "top" else room + "."
+    known = {prefix + path.stem: {target for target, _ in arrows(path)} for path in folder.glob("*.py")}
+    assert list(TopologicalSorter(known).static_order())        # or graphlib.CycleError

@@ -6,8 +6,8 @@ import subprocess
 
 from amaranth.back import rtlil
 
-from rtl.share import Library
-from rtl.verilog import to_verilog
+from rtl.prim import Library
+from rtl.tools import to_verilog
 from sim.verilator import CXXFLAGS
 
 __all__ = ["run_component"]

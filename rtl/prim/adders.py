@@ -4,8 +4,8 @@ from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..share import place
 from .dsp import explicit
+from .share import place
 
 __all__ = ["Adder3", "add_tree", "tree_levels"]
 

@@ -8,6 +8,9 @@ from random import Random
 
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
+import pytest
+
+from spec.errors import AlloyError
 
 CHANNELS = {"ar": ("addr", "len", "size", "burst"), "aw": ("addr", "len", "size", "burst"), "w": ("data", "strb", "last")}
 
@@ -202,6 +205,15 @@ def connect(m, source, sink_stream):
     """Join two streams by hand (both are plain interfaces of submodules)."""
     m.d.comb += [sink_stream.payload.eq(source.payload), sink_stream.valid.eq(source.valid),
                  source.ready.eq(sink_stream.ready)]
+
+
+def refusal(kind, **parameters):
+    """What the :class:`AlloyError` says with which a component refuses its parameters."""
+    part = kind.__new__(kind)
+    part._MustUse__silence = True       # it is not there
+    with pytest.raises(AlloyError) as caught:
+        part.__init__(**parameters)
+    return str(caught.value)
 
 
 def simulate(parts, *testbenches, background=(), join=(), wires=(), limit=20_000):

@@ -1,6 +1,6 @@
 """Golden models of what commands mean: the pixels of a view and a builder of commands for tests."""
 
-from rtl.layouts import COMMAND
+from rtl.prim import COMMAND
 from spec.commands import VERSION, Opcode, pack
 
 

@@ -8,10 +8,10 @@ import sys
 from amaranth.back import rtlil
 import pytest
 
-from rtl.share import Library
-from rtl.slices import Skid, Slice
+from rtl.bus import Skid, Slice
+from rtl.prim import Library
+from rtl.tools import to_verilog
 from rtl.top import Engine, Pins, generate, port_names
-from rtl.verilog import to_verilog
 
 from .axi_models import get, put, simulate, small_config, steady
 

@@ -5,16 +5,14 @@ from random import Random
 
 import pytest
 
-from rtl.axi import ReadArbiter, ReadPort, WritePort
-from rtl.control import Control
-from rtl.load import Load
-from rtl.registers import Registers
-from rtl.store import Store
+from rtl.bus import ReadArbiter, ReadPort, WritePort
+from rtl.control import Control, Registers
+from rtl.move import Load, Store
 from spec.commands import Error, Opcode, pack, unpack
 
 from .axi_models import AxiMemory, simulate, small_config
 from .command_models import out_fields, start, tensor_view
-from .test_registers import AT, read, write
+from .control.test_registers import AT, read, write
 
 BASE, SIZE, PROGRAM = 0x3000, 0xC000, 0x8000
 

@@ -1,0 +1,63 @@
+"""The arbiter of a read port that two share."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..prim import Queue, ResetInserter, beat_count_width, request_layout
+
+__all__ = ["ReadArbiter"]
+
+
+class ReadArbiter(wiring.Component):
+    """Two users of one read port; the beats go back to whom the request came from.
+
+    User 0 goes first when both ask. No latency. Up to 8 requests are remembered; a user that does not take its data
+    holds up the other's. ``clear`` forgets all requests.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        request, beat = stream.Signature(request_layout(config)), stream.Signature(config.port_bits)
+        super().__init__({
+            "user_req": In(request).array(2), "user_data": Out(beat).array(2), "req": Out(request), "data": In(beat),
+            "clear": In(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        beats = beat_count_width(self._config)
+        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), 8)
+        m.submodules.order = ResetInserter(self.clear)(order)
+        # The choice stays while the port makes the chosen user wait: its request may not change.
+        owner, held, chosen = Signal(), Signal(), Signal()
+        m.d.comb += owner.eq(Mux(held, chosen, ~self.user_req[0].valid))
+        m.d.sync += [held.eq(self.req.valid & ~self.req.ready & ~self.clear), chosen.eq(owner)]
+        with m.Switch(owner):
+            for n in range(2):
+                with m.Case(n):
+                    m.d.comb += [self.req.payload.eq(self.user_req[n].payload),
+                                 self.req.valid.eq(self.user_req[n].valid & order.i.ready),
+                                 self.user_req[n].ready.eq(self.req.ready & order.i.ready)]
+        m.d.comb += [order.i.payload.owner.eq(owner), order.i.payload.beats.eq(self.req.payload.beats),
+                     order.i.valid.eq(self.req.valid & self.req.ready)]
+
+        sent, transfer, last = Signal(beats), Signal(), Signal()
+        m.d.comb += [transfer.eq(self.data.valid & self.data.ready), last.eq(sent + 1 == order.o.payload.beats),
+                     order.o.ready.eq(transfer & last)]
+        for n in range(2):
+            m.d.comb += self.user_data[n].payload.eq(self.data.payload)
+        with m.If(order.o.valid & ~self.clear):
+            with m.Switch(order.o.payload.owner):
+                for n in range(2):
+                    with m.Case(n):
+                        m.d.comb += [self.user_data[n].valid.eq(self.data.valid),
+                                     self.data.ready.eq(self.user_data[n].ready)]
+        with m.If(self.clear):
+            m.d.sync += sent.eq(0)
+        with m.Elif(transfer):
+            m.d.sync += sent.eq(Mux(last, 0, sent + 1))
+        return m

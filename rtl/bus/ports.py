@@ -1,0 +1,193 @@
+"""The read and the write port: bus masters that cut requests into AXI4 bursts."""
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..prim import Queue, beat_count_width, request_layout
+from .axi import AXI4ReadSignature, AXI4WriteSignature
+
+__all__ = ["ReadPort", "WritePort", "burst_beats", "read_depth"]
+
+BOUNDARY = 4096         # no burst crosses a multiple of it (IHI 0022, A3.4.1)
+
+
+def burst_beats(config):
+    """Beats of the longest burst: bursts are cut at multiples of it, so 4 KB boundaries need no further care."""
+    return min(config.burst, BOUNDARY // config.port_bytes)
+
+
+def read_depth(config):
+    """Beats that a read port holds or has on the way: all its bursts, at most 512 beats, at least two bursts."""
+    return max(2 * burst_beats(config), min(512, config.outstanding * burst_beats(config)))
+
+
+class _Bursts:
+    """Cuts requests into bursts, one each cycle: ``addr``, ``count`` (beats) and ``last`` of the request while ``valid``.
+
+    All come from registers. ``take`` moves on; ``stop`` forgets everything. ``busy``: there is or will be a burst.
+    """
+    def __init__(self, m, config, req, stop, take):
+        longest, shift = burst_beats(config), (config.port_bytes - 1).bit_length()
+        self.addr, self.count, self.last = Signal(config.addr_bits), Signal(range(longest + 1)), Signal()
+        self.valid, self.busy = Signal(), Signal()
+        staged, at, left = Signal(), Signal(config.addr_bits), Signal(beat_count_width(config))
+        count, room, final, fill = Signal(range(longest + 1)), Signal(range(longest + 1)), Signal(), Signal()
+        offset = at[shift:shift + (longest - 1).bit_length()] if longest > 1 else Const(0, 1)
+        m.d.comb += [
+            room.eq(longest - offset), final.eq(left <= room), count.eq(Mux(final, left, room)),
+            fill.eq((left != 0) & (~staged | take)),
+            self.valid.eq(staged & ~stop), self.busy.eq(staged | (left != 0)),
+            req.ready.eq(((left == 0) | (fill & final)) & ~stop)]
+        with m.If(fill):
+            m.d.sync += [staged.eq(1), self.addr.eq(at), self.count.eq(count), self.last.eq(final),
+                         at.eq(at + (count << shift)), left.eq(left - count)]
+        with m.Elif(take):
+            m.d.sync += staged.eq(0)
+        with m.If(req.valid & req.ready):
+            m.d.sync += [at.eq(req.payload.addr), left.eq(req.payload.beats)]
+        with m.If(stop):
+            m.d.sync += [staged.eq(0), left.eq(0)]
+
+
+def _constants(m, bus, prefix, config):
+    """Fields that never change: full-width incrementing bursts, normal modifiable bufferable memory, one id."""
+    values = {"size": (config.port_bytes - 1).bit_length(), "burst": 1, "cache": 0b0011, "prot": 0, "id": 0, "lock": 0, "qos": 0}
+    m.d.comb += [getattr(bus, prefix + name).eq(value) for name, value in values.items()]
+
+
+class ReadPort(wiring.Component):
+    """AXI4 read master: requests in, their beats out, in order.
+
+    Space for a burst is reserved before it is issued, so ``rready`` never falls; up to ``outstanding`` bursts and
+    :func:`read_depth` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
+    other without a gap. Latency: 3 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to ``data.valid``; one
+    beat each cycle.
+
+    Members
+    -------
+    req : requests (:func:`request_layout`).
+    data : the beats.
+    stop : while high nothing new is issued, requests are not taken, arriving and waiting data is thrown away.
+    idle : nothing requested, on the way or waiting.
+    error : a response was not OKAY; kept until ``stop`` has led to ``idle``.
+    bus : the read channels.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({
+            "req": In(stream.Signature(request_layout(config))), "data": Out(stream.Signature(config.port_bits)),
+            "stop": In(1), "idle": Out(1), "error": Out(1),
+            "bus": Out(AXI4ReadSignature(config.addr_bits, config.port_bits))})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c, bus = self._config, self.bus
+        depth = read_depth(c)
+        m.submodules.queue = queue = Queue(c.port_bits, depth, buffered=True, reserved=True)
+        _constants(m, bus, "ar", c)
+
+        take = Signal()
+        bursts = _Bursts(m, c, self.req, self.stop, take)
+        free = Signal(range(depth + 1), init=depth)             # beats neither reserved nor waiting
+        on_way = Signal(range(c.outstanding + 1))               # bursts
+        m.d.comb += take.eq(bursts.valid & (~bus.arvalid | bus.arready) & (free >= bursts.count)
+                            & (on_way != c.outstanding))
+        with m.If(take):
+            m.d.sync += [bus.araddr.eq(bursts.addr), bus.arlen.eq(bursts.count - 1), bus.arvalid.eq(1)]
+        with m.Elif(bus.arready):
+            m.d.sync += bus.arvalid.eq(0)
+
+        beat, out = Signal(), Signal()
+        m.d.comb += [
+            bus.rready.eq(1),
+            beat.eq(bus.rvalid & bus.rready),
+            queue.i.payload.eq(bus.rdata), queue.i.valid.eq(beat),
+            self.data.payload.eq(queue.o.payload), self.data.valid.eq(queue.o.valid & ~self.stop),
+            queue.o.ready.eq(self.data.ready | self.stop),
+            out.eq(queue.o.valid & queue.o.ready),
+            self.idle.eq(~bursts.busy & (on_way == 0) & (queue.level == 0))]
+        m.d.sync += [free.eq(free - Mux(take, bursts.count, 0) + out),
+                     on_way.eq(on_way + take - (beat & bus.rlast))]
+
+        with m.If(beat & (bus.rresp != 0)):
+            m.d.sync += self.error.eq(1)
+        with m.Elif(self.stop & self.idle):
+            m.d.sync += self.error.eq(0)
+        return m
+
+
+class WritePort(wiring.Component):
+    """AXI4 write master: requests and their beats in.
+
+    A burst starts when all its beats are here, so it never holds the bus; one cycle between bursts. Latency: 2 cycles
+    from the last beat of a burst to ``awvalid``.
+
+    Members
+    -------
+    req : requests (:func:`request_layout`).
+    data : the beats with byte strobes, may come before or after the request.
+    done : one pulse for each request when its last response has arrived.
+    stop : while high no burst starts, requests are not taken, waiting data is thrown away; a started burst is completed.
+    idle : nothing requested, on the way or waiting.
+    error : a response was not OKAY; kept until ``stop`` has led to ``idle``.
+    bus : the write channels.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        beat = data.StructLayout({"data": config.port_bits, "strb": config.port_bytes})
+        super().__init__({
+            "req": In(stream.Signature(request_layout(config))), "data": In(stream.Signature(beat)),
+            "done": Out(1), "stop": In(1), "idle": Out(1), "error": Out(1),
+            "bus": Out(AXI4WriteSignature(config.addr_bits, config.port_bits))})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c, bus = self._config, self.bus
+        longest = burst_beats(c)
+        m.submodules.queue = queue = Queue(self.data.payload.shape(), 2 * longest, buffered=True)
+        # One entry for each burst on the way: is it the last of its request?
+        m.submodules.order = order = Queue(1, c.outstanding)
+        _constants(m, bus, "aw", c)
+
+        take, beat, response = Signal(), Signal(), Signal()
+        bursts = _Bursts(m, c, self.req, self.stop, take)
+        left = Signal(range(longest + 1))                       # beats of the started burst
+        m.d.comb += [
+            take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & (queue.level >= bursts.count)
+                    & order.i.ready),
+            beat.eq(bus.wvalid & bus.wready),
+            response.eq(bus.bvalid & bus.bready)]
+        with m.If(take):
+            m.d.sync += [bus.awaddr.eq(bursts.addr), bus.awlen.eq(bursts.count - 1), bus.awvalid.eq(1),
+                         left.eq(bursts.count)]
+        with m.Else():
+            m.d.sync += left.eq(left - beat)
+            with m.If(bus.awready):
+                m.d.sync += bus.awvalid.eq(0)
+        m.d.comb += [
+            self.data.ready.eq(queue.i.ready & ~self.stop),
+            queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid & ~self.stop),
+            bus.wdata.eq(queue.o.payload.data), bus.wstrb.eq(queue.o.payload.strb),
+            bus.wvalid.eq(queue.o.valid & (left != 0)), bus.wlast.eq(left == 1),
+            queue.o.ready.eq(Mux(left != 0, bus.wready, self.stop)),
+            bus.bready.eq(1),
+            order.i.payload.eq(bursts.last), order.i.valid.eq(take), order.o.ready.eq(response),
+            self.done.eq(response & order.o.payload),
+            self.idle.eq(~bursts.busy & (left == 0) & (order.level == 0) & (queue.level == 0))]
+
+        with m.If(response & (bus.bresp != 0)):
+            m.d.sync += self.error.eq(1)
+        with m.Elif(self.stop & self.idle):
+            m.d.sync += self.error.eq(0)
+        return m

@@ -1,0 +1,161 @@
+"""Checks every command before any unit sees it."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
+
+from ..prim import COMMAND, ResetInserter, SerialMultiplier, error_layout
+
+__all__ = ["Check"]
+
+
+class Check(wiring.Component):
+    """Passes commands on that this configuration can run; stops at the first other one.
+
+    The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches only
+    by its steps, and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
+    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a region
+    of activations.
+
+    Members
+    -------
+    cmd, out : commands in and out.
+    size : bytes of the DRAM window.
+    error : why ``cmd`` is refused; stays until ``clear``.
+    clear : forget everything.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({"cmd": In(stream.Signature(COMMAND)), "out": Out(stream.Signature(COMMAND)), "size": In(32),
+                          "error": Out(error_layout()), "clear": In(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c, cmd = self._config, self.cmd.payload
+        m.submodules.region = region = SerialMultiplier(16, 32)
+        m.submodules.inner = inner = SerialMultiplier(16, 16)
+        conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
+        acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
+        first, summing, area = Signal(init=1), Signal(), acts | pool
+        m.d.comb += [   # the bytes of the rows, then the words of the region; a factor of 0 takes no time
+            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)),
+            region.y.eq(Mux(summing, inner.product, cmd.stride)),
+            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
+            inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
+            self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
+        unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
+        right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == int(c.digest, 16))
+                 & (cmd.version == VERSION))
+
+        with m.FSM(name="check"):
+            with m.State("IDLE"):
+                m.d.comb += [region.start.eq(self.cmd.valid), inner.start.eq(self.cmd.valid)]
+                with m.If(self.cmd.valid):
+                    m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):
+                self._fields(m, unknown, bad)
+                with m.If(region.done & inner.done):
+                    m.next = "SUM"
+            with m.State("SUM"):
+                m.d.comb += [summing.eq(1), region.start.eq(1)]
+                m.d.sync += extent.eq(self._bytes(m, region.product, inner.product))
+                with m.If(conv & (cmd.weight_base + inner.product > c.weight_depth)):
+                    m.d.sync += bad.eq(1)
+                m.next = "END"
+            with m.State("END"):
+                with m.If(region.done):
+                    m.d.sync += extent.eq(extent + cmd.dram)
+                    with m.If(area & (region.product > c.pixels * c.act_depth)):
+                        m.d.sync += bad.eq(1)
+                    m.next = "JUDGE"
+            with m.State("JUDGE"):
+                moves = Cat(cmd.opcode == o for o in Opcode if o.name.startswith(("LOAD", "STORE"))).any()
+                m.next = "REFUSE"
+                with m.If(first):
+                    m.d.sync += code.eq(Error.PROGRAM)
+                    with m.If(right):
+                        m.next = "PASS"
+                with m.Elif(unknown):
+                    m.d.sync += code.eq(Error.OPCODE)
+                with m.Elif(bad):
+                    m.d.sync += code.eq(Error.FIELD)
+                with m.Elif(moves & (extent > self.size)):
+                    m.d.sync += code.eq(Error.WINDOW)
+                with m.Else():
+                    m.next = "PASS"
+            with m.State("PASS"):
+                m.d.comb += [self.out.valid.eq(1), self.cmd.ready.eq(self.out.ready)]
+                with m.If(self.out.ready):
+                    m.d.sync += first.eq(0)
+                    m.next = "IDLE"
+            with m.State("REFUSE"):
+                m.d.comb += [self.error.valid.eq(1), self.error.code.eq(code)]
+        return ResetInserter(self.clear)(m)
+
+    def _bytes(self, m, region, inner):
+        """Bytes from the first to the last of the DRAM region."""
+        c, cmd, out = self._config, self.cmd.payload, Signal(50)
+        with m.Switch(cmd.opcode):
+            with m.Case(Opcode.LOAD_WEIGHTS):
+                m.d.comb += out.eq(cmd.stride * (c.ports - 1) + self._weight_beats() * c.port_bytes)
+            with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES):
+                m.d.comb += out.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) & ~(c.port_bytes - 1))
+            with m.Default():
+                m.d.comb += out.eq(region + inner * c.act_group_bytes)
+        return out
+
+    def _weight_beats(self):
+        """Beats of each port for a LOAD_WEIGHTS."""
+        c, cmd = self._config, self.cmd.payload
+        plain = cmd.count * c.weight_beats
+        return Mux(cmd.beats != 0, cmd.beats, plain) if c.decode_lanes else plain
+
+    def _fields(self, m, unknown, bad):
+        """Registers whether the command is unknown or has a field outside the configuration."""
+        c, cmd = self._config, self.cmd.payload
+        low = (1 << c.port_bytes.bit_length() - 1) - 1
+        address, stride = (cmd.dram & low) != 0, (cmd.stride & low) != 0
+        area = (cmd.rows == 0) | (cmd.cols == 0)
+        out, res = self._view("out"), self._view("res")
+        taps = (cmd.taps == 0) | (cmd.groups == 0) | (cmd.tap_base + cmd.taps > c.tap_depth)
+
+        def records(depth):
+            return address | (cmd.count == 0) | (cmd.dst + cmd.count > depth)
+
+        wrong = {
+            Opcode.END: 0,
+            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride | (cmd.beats > (cmd.count * c.weight_beats if c.decode_lanes else 0)),
+            Opcode.LOAD_PARAMS: records(c.param_depth * c.slots),
+            Opcode.LOAD_TAPS: records(c.tap_depth),
+            Opcode.LOAD_TABLES: records(TABLE_RECORDS * c.tables),
+            Opcode.LOAD_ACT: address | stride | area | out,
+            Opcode.STORE_ACT: address | stride | area | out,
+            # Sums of a part (acc_last is 0) have no output yet.
+            Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.in_base >= c.act_depth)
+            | (cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1))
+            | (cmd.start_x >= cmd.pitch)
+            | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots)
+                               | (cmd.table > c.tables) | (cmd.shift > 63) | (cmd.lo > cmd.hi))),
+            Opcode.POOL: area | taps | out | res}
+        m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]
+        with m.Switch(cmd.opcode):
+            for opcode, value in wrong.items():
+                with m.Case(opcode):
+                    m.d.sync += bad.eq(value)
+            with m.Default():
+                m.d.sync += unknown.eq(1)
+
+    def _view(self, prefix):
+        """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
+        c, cmd = self._config, self.cmd.payload
+        banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
+        places = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
+        return (Cat(cmd[f"{prefix}_{n}"] >= c.pixels for n in banks).any() | (cmd[f"{prefix}_groups"] == 0)
+                | Cat(cmd[f"{prefix}_{n}"] > c.act_depth for n in places).any())

@@ -1,0 +1,183 @@
+"""Runs a program: fetch, check, queues, END, errors and the watchdog."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.commands import COMMAND_BYTES, SEMAPHORES, Error, Opcode
+
+from ..prim import COMMAND, error_layout, request_layout
+from .check import Check
+from .fetch import Fetch
+from .queues import QUEUES, Queues
+
+__all__ = ["Control", "QUIET"]
+
+QUIET = 8           # cycles without work before END believes it; also the shortest ``clear``
+
+
+class Control(wiring.Component):
+    """The engine's life: idle, running, stopping.
+
+    ``start`` (while idle) runs the program until its END has everything before it done: then ``done``. ``abort`` or any
+    error stops: ``code`` and ``tag`` appear at once, ``clear`` is high until bus and units are idle, then ``error`` rises and
+    ``busy`` falls. When the bus does not become idle within ``watchdog`` cycles ``error`` rises all the same and ``busy`` stays.
+    A window or program that leaves the address space or the window gives WINDOW, a program without END gives OPCODE, both
+    with the tag of the last command (0 if none). SEMAPHORE: END or a command waits for semaphores, and everything before it
+    is done; its tag. What the registers say counts when the program starts.
+    The tag of READ and WRITE is that of the last command given to the load and store unit.
+
+    Members
+    -------
+    start, abort, base, size, cmd_offset, cmd_count, watchdog : from the registers.
+    window : ``base`` of the running program.
+    req, data : command fetch, to the arbiter of read port 0.
+    load, compute, store : commands whose semaphores have been taken.
+    load_post, store_post, post_post, feed_post : semaphores that the units give.
+    load_idle, store_idle, compute_idle : no command in the unit; may follow up to 6 cycles after it took one.
+    progress : something moved; the watchdog starts again.
+    load_error, store_error : errors of the units.
+    read_error, write_error, ports_idle : state of the bus ports.
+    busy, done, error, code, tag, cycles, commands : state; ``commands`` counts those given to units, START and END.
+    clear : units and ports forget what they do.
+    """
+
+    def __init__(self, config):
+        self._config = c = config
+        command = stream.Signature(COMMAND)
+        super().__init__({
+            "start": In(1), "abort": In(1), "base": In(c.addr_bits), "size": In(32), "cmd_offset": In(32), "cmd_count": In(32),
+            "watchdog": In(32), "window": Out(c.addr_bits),
+            "req": Out(stream.Signature(request_layout(c))), "data": In(stream.Signature(c.port_bits)),
+            **{name: Out(command) for name in QUEUES},
+            **{f"{unit}_post": In(SEMAPHORES) for unit in ("load", "store", "post", "feed")},
+            **{f"{unit}_idle": In(1) for unit in QUEUES}, "progress": In(1),
+            "load_error": In(error_layout()), "store_error": In(error_layout()),
+            "read_error": In(1), "write_error": In(1), "ports_idle": In(1),
+            "busy": Out(1), "done": Out(1), "error": Out(1), "code": Out(8), "tag": Out(16), "cycles": Out(64),
+            "commands": Out(32), "clear": Out(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self._config
+        m.submodules.fetch = fetch = Fetch(c)
+        m.submodules.check = check = Check(c)
+        m.submodules.queues = queues = Queues(c)
+        posts = (self.load_post, self.store_post, self.post_post, self.feed_post)
+        out, beginning, ending, passed = check.out, Signal(), Signal(), Signal()
+        run = {name: Signal(32, name=f"run_{name}") for name in ("size", "cmd_offset", "cmd_count", "watchdog")}
+        run["base"] = self.window
+        m.d.comb += [
+            *(u.clear.eq(self.clear) for u in (fetch, check, queues)),
+            fetch.at.eq(run["base"] + run["cmd_offset"]), fetch.count.eq(run["cmd_count"]), check.size.eq(run["size"]),
+            beginning.eq(out.valid & (out.payload.opcode == Opcode.START)),
+            ending.eq(out.valid & (out.payload.opcode == Opcode.END)), passed.eq(out.valid & out.ready),
+            queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid & ~beginning & ~ending),
+            out.ready.eq(beginning | (queues.cmd.ready & ~ending)), queues.wait.eq(out.payload.wait),
+            *(queues.post[n].eq(p) for n, p in enumerate(posts))]
+        self._join(m, fetch.req, self.req)
+        self._join(m, self.data, fetch.data)
+        self._join(m, fetch.cmd, check.cmd)
+
+        # Tags of the commands last given out, for reports.
+        tags, given = {}, []
+        for name in QUEUES:
+            self._join(m, getattr(queues, name), getattr(self, name))
+            unit, tags[name] = getattr(self, name), Signal(16, name=f"{name}_tag")
+            given.append(unit.valid & unit.ready)
+            with m.If(given[-1]):
+                m.d.sync += tags[name].eq(unit.payload.tag)
+        last_tag, left = Signal(16), Signal(32)
+        with m.If(passed):
+            m.d.sync += [last_tag.eq(out.payload.tag), left.eq(left - 1)]
+
+        begin, stopping, stalled = Signal(), Signal(), Signal()
+        moves = self.progress | fetch.progress | passed | Cat(given).any() | Cat(p.any() for p in posts).any()
+        self._watchdog(m, run["watchdog"], begin, stopping, moves, stalled)
+        units_idle = Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()
+        quiet, still = Signal(range(QUIET + 1)), Signal()
+        # Nothing works, and the next command (END, or one whose queue is full) cannot go on: what waits, waits for ever.
+        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~Cat(p.any() for p in posts).any()
+        m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle, ends))
+        m.d.sync += quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))
+
+        outside = Signal()      # of what is latched in the same cycle
+        m.d.sync += outside.eq((self.base + self.size > 1 << c.addr_bits)
+                               | (self.cmd_offset + self.cmd_count * COMMAND_BYTES > self.size))
+        busiest = Mux(~self.compute_idle, tags["compute"], Mux(~self.load_idle, tags["load"],
+                      Mux(~self.store_idle, tags["store"], last_tag)))
+        errors = [      # the first one that is true counts
+            (self.abort, Error.ABORT, last_tag),
+            (self.read_error, Error.READ, tags["load"]),
+            (self.write_error, Error.WRITE, tags["store"]),
+            (check.error.valid, check.error.code, check.error.tag),
+            (self.load_error.valid, self.load_error.code, self.load_error.tag),
+            (self.store_error.valid, self.store_error.code, self.store_error.tag),
+            (queues.overflow, Error.SEMAPHORE, last_tag),
+            (left == 0, Error.OPCODE, last_tag),
+            (stalled, Error.TIMEOUT, busiest)]
+        m.d.comb += self.clear.eq(stopping)
+
+        # Invariant: outside RUN no unit has a command. Only STOP sets ``error``, only FLUSH sets ``done``.
+        with m.FSM(name="engine") as fsm:
+            with m.State("IDLE"):
+                with m.If(self.start & ~self.abort):
+                    m.d.sync += [
+                        *(signal.eq(getattr(self, name)) for name, signal in run.items()), *(tag.eq(0) for tag in tags.values()),
+                        self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
+                        self.commands.eq(0), last_tag.eq(0), left.eq(self.cmd_count)]
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.sync += quiet.eq(0)
+                with m.If(outside | self.abort):
+                    m.d.sync += self.code.eq(Mux(self.abort, Error.ABORT, Error.WINDOW))
+                    m.next = "STOP"
+                with m.Else():
+                    m.d.comb += [begin.eq(1), fetch.start.eq(1)]
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.sync += [self.commands.eq(self.commands + sum(given) + beginning), self.cycles.eq(self.cycles + 1)]
+                for n, (condition, code, tag) in enumerate(errors):
+                    with (m.If if n == 0 else m.Elif)(condition):
+                        m.d.sync += [self.code.eq(code), self.tag.eq(tag), quiet.eq(0)]
+                        m.next = "STOP"
+                with m.Elif(quiet == QUIET):
+                    m.d.sync += quiet.eq(0)
+                    with m.If(queues.empty & queues.met):
+                        m.d.sync += self.commands.eq(self.commands + 1)
+                        m.next = "FLUSH"
+                    with m.Else():
+                        m.d.sync += [self.code.eq(Error.SEMAPHORE),
+                                     self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
+                        m.next = "STOP"
+            with m.State("FLUSH"):
+                # END stands in the check, commands behind it may be on the way.
+                m.d.comb += stopping.eq(1)
+                with m.If(quiet == QUIET):
+                    m.d.sync += self.done.eq(1)
+                    m.next = "IDLE"
+            with m.State("STOP"):
+                m.d.comb += stopping.eq(1)
+                with m.If(quiet == QUIET):
+                    m.next = "IDLE"
+                with m.If((quiet == QUIET) | stalled):
+                    m.d.sync += self.error.eq(1)
+        m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+        return m
+
+    def _join(self, m, source, sink):
+        m.d.comb += [sink.payload.eq(source.payload), sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
+
+    def _watchdog(self, m, limit, begin, stopping, moves, stalled):
+        """``stalled`` after ``limit`` cycles without a move, counted afresh when a program begins or stops."""
+        waited, was_stopping = Signal(32), Signal()
+        m.d.sync += was_stopping.eq(stopping)
+        with m.If(begin | (stopping & ~was_stopping) | (moves & ~stopping)):
+            m.d.sync += waited.eq(0)
+        with m.Elif(waited < limit):
+            m.d.sync += waited.eq(waited + 1)
+        m.d.comb += stalled.eq((limit != 0) & (waited >= limit) & (~stopping | was_stopping))

@@ -1,0 +1,68 @@
+"""Fetches the program: whole commands, in order, a few ahead of their use."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.commands import COMMAND_BYTES
+
+from ..prim import COMMAND, Queue, ResetInserter, request_layout
+
+__all__ = ["Fetch"]
+
+AHEAD = 16          # commands on the way or waiting as beats: a request waits while another user's long one is under way
+TOGETHER = 4        # commands of one request
+
+
+class Fetch(wiring.Component):
+    """Reads ``count`` commands from byte address ``at``.
+
+    Commands are asked for when there is room for them here, so their data never waits in the read port that others share.
+    Throughput: a command in ``8 * COMMAND_BYTES / port_bits + 1`` cycles.
+
+    Members
+    -------
+    at, count, start : begin here; not while it runs.
+    req, data : to and from the read port.
+    cmd : the commands.
+    progress : a request or a beat moved.
+    clear : forget everything.
+    """
+
+    def __init__(self, config):
+        self._config = c = config
+        super().__init__({
+            "at": In(c.addr_bits), "count": In(32), "start": In(1), "req": Out(stream.Signature(request_layout(c))),
+            "data": In(stream.Signature(c.port_bits)), "cmd": Out(stream.Signature(COMMAND)), "progress": Out(1),
+            "clear": In(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        c = self._config
+        beats = COMMAND_BYTES // c.port_bytes
+        m.submodules.queue = queue = Queue(c.port_bits, AHEAD * beats, buffered=True)
+        at, left, room = Signal(c.addr_bits), Signal(32), Signal(range(AHEAD + 1), init=AHEAD)
+        word, beat, full = Signal(8 * COMMAND_BYTES, reset_less=True), Signal(range(beats)), Signal()
+        asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))
+        m.d.comb += [
+            number.eq(Mux(left < TOGETHER, left, TOGETHER)),
+            self.req.valid.eq((left != 0) & (room >= TOGETHER)), self.req.payload.addr.eq(at), self.req.payload.beats.eq(number * beats),
+            asked.eq(self.req.valid & self.req.ready),
+            queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid), self.data.ready.eq(queue.i.ready),
+            queue.o.ready.eq(~full), last.eq(queue.o.valid & queue.o.ready & (beat == beats - 1)),
+            self.cmd.payload.eq(word), self.cmd.valid.eq(full),
+            self.progress.eq(asked | (self.data.valid & self.data.ready))]
+        m.d.sync += room.eq(room - Mux(asked, number, 0) + last)
+        with m.If(self.start):
+            m.d.sync += [at.eq(self.at), left.eq(self.count)]
+        with m.Elif(asked):
+            m.d.sync += [at.eq(at + number * COMMAND_BYTES), left.eq(left - number)]
+        with m.If(queue.o.valid & queue.o.ready):
+            m.d.sync += [word.eq(Cat(word[c.port_bits:], queue.o.payload)), beat.eq(Mux(last, 0, beat + 1)), full.eq(last)]
+        with m.Elif(self.cmd.ready):
+            m.d.sync += full.eq(0)
+        return ResetInserter(self.clear)(m)

@@ -1,0 +1,106 @@
+"""The three command queues and the semaphores between them."""
+
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec import commands
+from spec.commands import COMMAND_BYTES, FIELDS, SEMAPHORE_MAX, SEMAPHORES
+
+from ..prim import COMMAND, Queue, ResetInserter
+
+__all__ = ["Queues", "QUEUES"]
+
+QUEUES = {name: tuple(o for o, queue in commands.QUEUES.items() if queue == name) for name in ("load", "compute", "store")}
+POSTERS = 4
+
+
+def _used_bits(opcodes):
+    """Ranges ``(first, end)`` of the bits of a command that mean something to these opcodes, in order and apart."""
+    out = []
+    for lo, width in sorted({(f.lo, f.width) for f in FIELDS.values() if set(f.opcodes) & set(opcodes)}):
+        if out and lo <= out[-1][1]:
+            out[-1][1] = max(out[-1][1], lo + width)
+        else:
+            out.append([lo, lo + width])
+    return out
+
+
+def _spread(word, ranges):
+    """A whole command from its packed ``ranges``; the rest is 0."""
+    parts, at, end = [], 0, 0
+    for lo, stop in ranges:
+        parts += [Const(0, lo - end), word[at:at + stop - lo]]
+        at, end = at + stop - lo, stop
+    return Cat(*parts, Const(0, 8 * COMMAND_BYTES - end))
+
+
+class Queues(wiring.Component):
+    """Sends each command to its unit when all semaphores of its ``wait`` can be taken.
+
+    Each queue is in order and holds ``queue_depth`` commands. One queue takes semaphores in a cycle: load before compute before
+    store. A unit sees its command 2 cycles after the semaphore was posted at the earliest; bits of a command that none of the
+    queue's opcodes has read 0.
+
+    Members
+    -------
+    cmd : commands of any opcode but END.
+    load, compute, store : to the units.
+    post : masks of semaphores to give, from up to four units in the same cycle; all count.
+    wait, met : whether every semaphore of ``wait`` is above 0.
+    empty : no command waits. waiting : tag of one that does, in the order of the queues.
+    overflow : a semaphore went beyond its maximum.
+    clear : forget commands and semaphores.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        command = stream.Signature(COMMAND)
+        super().__init__({
+            "cmd": In(command), **{name: Out(command) for name in QUEUES}, "post": In(SEMAPHORES).array(POSTERS),
+            "wait": In(SEMAPHORES), "met": Out(1), "empty": Out(1), "waiting": Out(16), "overflow": Out(1),
+            "clear": In(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        count = [Signal(range(SEMAPHORE_MAX + 1), name=f"semaphore{n}") for n in range(SEMAPHORES)]
+        positive, taken, over = Signal(SEMAPHORES), Signal(SEMAPHORES), Signal(SEMAPHORES)
+        m.d.comb += [positive.eq(Cat(n != 0 for n in count)), self.met.eq((self.wait & ~positive) == 0),
+                     self.overflow.eq(over.any())]
+        for n, value in enumerate(count):
+            after = Signal(range(SEMAPHORE_MAX + POSTERS + 1), name=f"after{n}")
+            m.d.comb += [after.eq(value + sum(p[n] for p in self.post) - taken[n]), over[n].eq(after > SEMAPHORE_MAX)]
+            m.d.sync += value.eq(after)
+
+        wants, heads = [], []
+        for name, opcodes in QUEUES.items():
+            ranges, source, unit = _used_bits(opcodes), self.cmd.payload.as_value(), getattr(self, name)
+            width = sum(stop - lo for lo, stop in ranges)
+            m.submodules[name] = queue = Queue(width, self._config.queue_depth)
+            mine = Cat(self.cmd.payload.opcode == o for o in opcodes).any()
+            m.d.comb += [queue.i.payload.eq(Cat(source[lo:stop] for lo, stop in ranges)), queue.i.valid.eq(self.cmd.valid & mine)]
+            with m.If(mine):
+                m.d.comb += self.cmd.ready.eq(queue.i.ready)
+            whole = _spread(queue.o.payload, ranges)
+            head, granted, wish = data.View(COMMAND, whole), Signal(name=f"{name}_granted"), Signal(name=f"{name}_wish")
+            m.d.comb += [unit.payload.eq(whole), unit.valid.eq(granted), queue.o.ready.eq(granted & unit.ready),
+                         wish.eq(queue.o.valid & ~granted & ((head["wait"] & ~positive) == 0))]
+            with m.If(queue.o.ready):
+                m.d.sync += granted.eq(0)
+            wants.append((wish, granted, head["wait"]))
+            heads.append((queue.level, head["tag"]))
+        m.d.comb += self.empty.eq(~Cat(level for level, _ in heads).any())
+        for level, tag in reversed(heads):
+            with m.If(level != 0):
+                m.d.comb += self.waiting.eq(tag)
+        before = Const(0, 1)
+        for wish, granted, wait in wants:
+            with m.If(wish & ~before):
+                m.d.comb += taken.eq(wait)
+                m.d.sync += granted.eq(1)
+            before = before | wish
+        return ResetInserter(self.clear)(m)

@@ -1,0 +1,266 @@
+"""Load unit: moves weights, parameters, taps and activations from DRAM into the on-chip memories."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.commands import PARAM_BYTES, TABLE_RECORDS, Error, Opcode
+
+from ..prim import (
+    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, request_layout,
+    view_of, write_layout)
+from .decode import WeightDecoder
+from .rows import RowReader
+
+__all__ = ["Load"]
+
+AHEAD = 3           # commands whose data may be on the way
+
+
+def _job_layout(config):
+    """What the data side keeps of a command."""
+    coded = {"beats": 32, "codes": 48} if config.decode_lanes else {}
+    return data.StructLayout({
+        "opcode": 8, "post": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1, **coded})
+
+
+class Load(wiring.Component):
+    """Runs the five load commands (docs/architecture.md, Load and store).
+
+    The issue side sends the read requests of a command while the data side still takes data of up to three commands
+    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the rows of
+    activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands). Throughput: one wide beat, one
+    record, or one beat of each lane each cycle; one to three cycles between commands. All write outputs come from registers.
+
+    Members
+    -------
+    cmd : commands, in order; taken when their requests are under way.
+    base : byte address of the DRAM window.
+    req, data : to and from each read port.
+    w_en, w_addr, w_data : one k-word of nibbles.
+    p_en, p_addr, p_data, t_en, t_addr, t_data, table_en, table_addr, table_data : one record.
+    act : one channel group of one pixel.
+    post : semaphores of a command, one cycle after its last write.
+    idle : no command here. Low from the cycle after a command is offered until its ``post`` is over.
+    error : the command is none of the load unit.
+    progress : a request or a beat moved.
+    moving : a beat was taken in this cycle.
+    clear : forget everything.
+    """
+
+    def __init__(self, config):
+        self._config = c = config
+        super().__init__({
+            "cmd": In(stream.Signature(COMMAND)), "base": In(c.addr_bits),
+            "req": Out(stream.Signature(request_layout(c))).array(c.ports),
+            "data": In(stream.Signature(c.port_bits)).array(c.ports),
+            "w_en": Out(1), "w_addr": Out(range(c.weight_depth)), "w_data": Out(4 * c.slots * c.ic),
+            "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": Out(RECORD_BITS),
+            "t_en": Out(1), "t_addr": Out(range(c.tap_depth)), "t_data": Out(RECORD_BITS),
+            "table_en": Out(1), "table_addr": Out(range(max(c.tables, 1) * TABLE_RECORDS)), "table_data": Out(RECORD_BITS),
+            "act": Out(stream.Signature(write_layout(c))),
+            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1), "clear": In(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.jobs = jobs = Queue(_job_layout(self._config), AHEAD)
+        issuing = self._issue(m, jobs)
+        taking = self._take(m, jobs, jobs.o.payload)
+        m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.post == 0))
+        requested = Cat(r.valid & r.ready for r in self.req).any()
+        m.d.comb += self.progress.eq(requested | self.moving)
+        return ResetInserter(self.clear)(m)
+
+    def _issue(self, m, jobs):
+        """Reads ``cmd`` where it is, sends its requests, then takes it. Returns whether it has work."""
+        c, cmd = self._config, self.cmd.payload
+        weights, act = cmd.opcode == Opcode.LOAD_WEIGHTS, cmd.opcode == Opcode.LOAD_ACT
+        records = Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()
+        m.submodules.multiply = multiply = SerialMultiplier(8, 16)
+        at, beats = Signal(c.addr_bits), Signal(beat_count_width(c))
+        port, lane, row = Signal(range(c.ports)), Signal(range(c.act_lanes)), Signal(16)
+        chosen, free = Signal(), Signal()
+        group_beats = c.act_group_bytes // c.port_bytes
+
+        # One request waits in front of each port, so the ports need not take theirs together.
+        m.d.comb += free.eq(0)
+        for n, req in enumerate(self.req):
+            with m.If(port == n):
+                m.d.comb += free.eq(~req.valid | req.ready)
+            with m.If(chosen & (port == n)):
+                m.d.sync += [req.payload.addr.eq(at), req.payload.beats.eq(beats), req.valid.eq(1)]
+            with m.Elif(req.ready):
+                m.d.sync += req.valid.eq(0)
+
+        job = jobs.i.payload
+        same = ("opcode", "post", "dst", "count", "rows", "cols") + (("beats", "codes") if c.decode_lanes else ())
+        m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
+        m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols)]
+
+        with m.FSM(name="issue") as fsm:
+            with m.State("IDLE"):
+                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, c.ports - 1, 0)), lane.eq(0), row.eq(1)]
+                with m.If(self.cmd.valid & jobs.i.ready):
+                    with m.If(weights | act | records):
+                        m.d.comb += [jobs.i.valid.eq(1), multiply.start.eq(act)]
+                        m.next = "SIZE"
+                    with m.Else():
+                        m.next = "REFUSE"
+            with m.State("SIZE"):
+                with m.If(weights):
+                    m.d.sync += beats.eq(cmd.count * c.weight_beats)
+                    if c.decode_lanes:
+                        with m.If(cmd.beats != 0):
+                            m.d.sync += beats.eq(cmd.beats)
+                with m.Elif(records):
+                    m.d.sync += beats.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) // c.port_bytes)
+                with m.Else():
+                    m.d.sync += beats.eq(multiply.product * group_beats)
+                with m.If(~act | multiply.done):
+                    m.next = "SEND"
+            with m.State("SEND"):
+                with m.If(free):
+                    m.d.comb += chosen.eq(1)
+                    m.d.sync += at.eq(at + cmd.stride)
+                    with m.If(weights):
+                        m.d.sync += port.eq(port + 1)
+                    with m.Elif(lane == c.act_lanes - 1):
+                        m.d.sync += [port.eq(c.ports - 1), lane.eq(0)]
+                    with m.Else():
+                        m.d.sync += [port.eq(port - 1), lane.eq(lane + 1)]
+                    m.d.sync += row.eq(row + 1)
+                    with m.If(records | (weights & (port == c.ports - 1)) | (act & (row == cmd.rows))):
+                        m.d.comb += self.cmd.ready.eq(1)
+                        m.next = "IDLE"
+            with m.State("REFUSE"):
+                m.d.comb += [self.error.valid.eq(1), self.error.code.eq(Error.OPCODE), self.error.tag.eq(cmd.tag)]
+        return self.cmd.valid | ~fsm.ongoing("IDLE") | Cat(r.valid for r in self.req).any()
+
+    def _take(self, m, jobs, job):
+        """Takes the data of the job at the head of the queue. Returns whether it has work."""
+        c = self._config
+        left = Signal(16)                       # k-words or records still to come
+        m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
+        m.d.sync += [self.post.eq(0), self.w_en.eq(0), self.p_en.eq(0), self.t_en.eq(0), self.table_en.eq(0)]
+        k_word, record = Signal(4 * c.slots * c.ic, reset_less=True), Signal(RECORD_BITS, reset_less=True)
+        m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record), self.table_data.eq(record)]
+        begin, coming, beats_left = Signal(), Signal(), Signal(32)
+        with m.FSM(name="take") as fsm:
+            with m.State("IDLE"):
+                m.d.comb += begin.eq(jobs.o.valid & (job.opcode == Opcode.LOAD_ACT))
+                m.d.sync += left.eq(job.count)
+                with m.If(jobs.o.valid):
+                    with m.Switch(job.opcode):
+                        with m.Case(Opcode.LOAD_WEIGHTS):
+                            m.next = "WEIGHTS"
+                            if c.decode_lanes:
+                                m.d.sync += beats_left.eq(job.beats)
+                                with m.If(job.beats != 0):
+                                    m.next = "CODED"
+                        with m.Case(Opcode.LOAD_ACT):
+                            m.next = "ACTIVATIONS"
+                        with m.Default():
+                            m.next = "RECORDS"
+            with m.State("WEIGHTS"):
+                with m.If(self._weights(m, job, left, k_word) & (left == 1)):
+                    m.next = "FINISH"
+            if c.decode_lanes:
+                with m.State("CODED"):
+                    self._coded(m, job, left, k_word, beats_left)
+                    with m.If((left == 0) & (beats_left == 0)):
+                        m.next = "FINISH"
+            with m.State("RECORDS"):
+                with m.If(self._records(m, job, left, record) & (left == 1)):
+                    m.next = "FINISH"
+            with m.State("ACTIVATIONS"):
+                with m.If(~coming):
+                    m.next = "FINISH"
+            with m.State("FINISH"):
+                # The last write happens in this cycle, or when the activation memory takes it.
+                with m.If(~self.act.valid | self.act.ready):
+                    m.d.comb += jobs.o.ready.eq(1)
+                    m.d.sync += self.post.eq(job.post)
+                    m.next = "IDLE"
+        m.d.comb += coming.eq(self._activations(m, job, begin, fsm.ongoing("ACTIVATIONS")))
+        return ~fsm.ongoing("IDLE")
+
+    def _collect(self, m, name, words, count, target):
+        """Puts ``count`` beats (of all ports of ``words`` joined) together in ``target``; returns the cycle of the last one."""
+        beat, width, taken, last = Signal(range(count), name=f"{name}_beat"), sum(len(w.p) for w in words), Signal(), Signal()
+        m.d.comb += [taken.eq(Cat(w.valid & w.ready for w in words).all()), last.eq(beat == count - 1)]
+        with m.If(taken):
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
+            for n in range(count):
+                with m.If(beat == n):
+                    m.d.sync += target[n * width:(n + 1) * width].eq(Cat(w.p for w in words))
+        return taken & last
+
+    def _weights(self, m, job, left, k_word):
+        c = self._config
+        m.d.comb += [d.ready.eq(Cat(other.valid for other in self.data).all()) for d in self.data]
+        whole = self._collect(m, "weight", self.data, c.weight_beats, k_word)
+        with m.If(whole):
+            m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]
+        return whole
+
+    def _coded(self, m, job, left, k_word, beats_left):
+        """Weights through the decoder; ``beats_left`` counts what is still to be taken.
+
+        Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may hold
+        the engine.
+        """
+        c = self._config
+        m.submodules.decoder = decoder = WeightDecoder(c)
+        come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
+        m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1),
+                     decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
+                     decoder.data.payload.eq(Cat(d.payload for d in self.data))]
+        taken = Signal()
+        m.d.comb += [taken.eq(come & (decoder.data.ready | (left == 0))), *(d.ready.eq(taken) for d in self.data)]
+        with m.If(taken):
+            m.d.sync += beats_left.eq(beats_left - 1)
+        with m.If(self._collect(m, "coded", [decoder.out], c.decode_steps, k_word)):
+            m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]
+
+    def _records(self, m, job, left, record):
+        c, port = self._config, self.data[0]
+        if c.port_bits <= RECORD_BITS:
+            m.d.comb += port.ready.eq(1)
+            whole = self._collect(m, "record", [port], RECORD_BITS // c.port_bits, record)
+        else:
+            # Several records in a beat: the beat is taken with its last record, or with the last of the command.
+            per = c.port_bits // RECORD_BITS
+            part, whole = Signal(range(per)), port.valid
+            m.d.comb += port.ready.eq((part == per - 1) | (left == 1))
+            with m.If(whole):
+                m.d.sync += [part.eq(Mux(port.ready, 0, part + 1)), record.eq(port.payload.word_select(part, RECORD_BITS))]
+        with m.If(whole):
+            address = job.dst + job.count - left
+            m.d.sync += [self.t_en.eq(job.opcode == Opcode.LOAD_TAPS), self.p_en.eq(job.opcode == Opcode.LOAD_PARAMS),
+                         self.table_en.eq(job.opcode == Opcode.LOAD_TABLES), self.t_addr.eq(address), self.p_addr.eq(address),
+                         self.table_addr.eq(address), left.eq(left - 1)]
+        return whole
+
+    def _activations(self, m, job, begin, run):
+        """Takes rows over all lanes while ``run``; returns whether some are still to come. ``begin`` comes one cycle before."""
+        c, act = self._config, self.act
+        room, before = Signal(), 0
+        m.d.comb += room.eq(~act.valid | act.ready)
+        with m.If(act.ready):
+            m.d.sync += act.valid.eq(0)
+        lanes = [RowReader(c, number) for number in range(c.act_lanes)]
+        for number, lane in enumerate(lanes):
+            m.submodules[f"lane{number}"] = lane
+            port = self.data[-1 - number]
+            m.d.comb += [lane.begin.eq(begin), lane.view.eq(job.view), lane.mem.eq(job.mem), lane.rows.eq(job.rows), lane.cols.eq(job.cols),
+                         lane.data.payload.eq(port.payload), lane.data.valid.eq(port.valid & run), lane.out.ready.eq(room & ~before)]
+            with m.If(run):
+                m.d.comb += port.ready.eq(lane.data.ready)
+            with m.If(lane.out.valid & lane.out.ready):
+                m.d.sync += [act.valid.eq(1), act.payload.eq(lane.out.payload)]
+            before |= lane.out.valid
+        return Cat(lane.busy for lane in lanes).any()

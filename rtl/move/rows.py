@@ -1,0 +1,73 @@
+"""Takes rows of activations from one read port: what it gives is where each channel group of each pixel goes."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..prim import VIEW, Locator, write_layout
+
+__all__ = ["RowReader"]
+
+
+class RowReader(wiring.Component):
+    """Rows ``first``, ``first + act_lanes``, ... of a region of activations.
+
+    One beat each cycle while ``out`` is taken without delay; a group is there one cycle after its last beat.
+
+    Members
+    -------
+    begin : take a new region. The next four stay as they are while ``busy``.
+    view, mem, rows, cols : the region.
+    data : the beats of the rows.
+    out : one channel group of one pixel.
+    busy : from the cycle after ``begin`` until the last ``out`` has been taken; low if the region has no such row.
+    """
+
+    def __init__(self, config, first):
+        self._config, self._first = config, first
+        super().__init__({
+            "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16), "data": In(stream.Signature(config.port_bits)),
+            "out": Out(stream.Signature(write_layout(config))), "busy": Out(1)})
+
+    @property
+    def config(self):
+        return self._config
+
+    @property
+    def first(self):
+        return self._first
+
+    def elaborate(self, platform):
+        m, c, out = Module(), self._config, self.out
+        m.submodules.locator = locator = Locator(pixels=c.pixels, act_depth=c.act_depth)
+        beats = c.act_group_bytes // c.port_bytes
+        row, left, group, beat = Signal(17), Signal(16), Signal(8), Signal(range(beats))
+        active, taken, codes = Signal(), Signal(), Signal(8 * c.act_group_bytes, reset_less=True)
+        # Moves of the locator to the next row that are still due; they are over before the next group is complete.
+        due = Signal(range(max(c.act_lanes, 2)))
+        m.d.comb += [
+            active.eq(row < self.rows), self.busy.eq(active | out.valid), self.data.ready.eq(active & (~out.valid | out.ready)),
+            taken.eq(self.data.valid & self.data.ready), locator.view.eq(self.view), locator.load.eq(self.begin),
+            locator.next_row.eq(due != 0), out.payload.data.eq(codes), out.payload.en.eq(~0)]
+        with m.If(out.ready):
+            m.d.sync += out.valid.eq(0)
+        with m.If(due != 0):
+            m.d.sync += due.eq(due - 1)
+        with m.If(self.begin):
+            m.d.sync += [row.eq(self._first), left.eq(self.cols), group.eq(0), beat.eq(0), due.eq(self._first)]
+        with m.Elif(taken):
+            m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
+            for n in range(beats):
+                with m.If(beat == n):
+                    m.d.sync += codes[n * c.port_bits:(n + 1) * c.port_bits].eq(self.data.payload)
+            with m.If(beat == beats - 1):
+                m.d.sync += [out.valid.eq(1), out.payload.place.mem.eq(self.mem), out.payload.place.bank.eq(locator.bank),
+                             out.payload.place.addr.eq(locator.addr + group), group.eq(group + 1)]
+                with m.If(group == self.view.groups - 1):
+                    m.d.sync += [group.eq(0), left.eq(left - 1)]
+                    with m.If(left != 1):
+                        m.d.comb += locator.step.eq(1)
+                    with m.Else():
+                        m.d.comb += locator.next_row.eq(1)
+                        m.d.sync += [left.eq(self.cols), row.eq(row + c.act_lanes), due.eq(c.act_lanes - 1)]
+        return m

@@ -1,0 +1,77 @@
+"""Amaranth layouts of the records in :mod:`spec.commands`, and the bundles that units exchange."""
+
+from amaranth.hdl import Cat, signed, unsigned
+from amaranth.lib import data
+from amaranth.lib.wiring import In
+
+from spec.commands import (
+    COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS)
+
+__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "RECORD_BITS", "view_of", "error_layout", "request_layout",
+           "beat_count_width", "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout",
+           "table_members"]
+
+
+def _layout(fields, size):
+    return data.FlexibleLayout(8 * size, {
+        f.name: data.Field(signed(f.width) if f.signed else unsigned(f.width), f.lo) for f in fields.values()})
+
+
+COMMAND = _layout(FIELDS, COMMAND_BYTES)
+TAP = _layout(TAP_FIELDS, TAP_BYTES)
+PARAM = _layout(PARAM_FIELDS, PARAM_BYTES)
+VIEW = data.StructLayout({name: unsigned(width) for name, width, _ in VIEW_FIELDS})
+STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})      # one k-step of the array
+RECORD_BITS = 8 * PARAM_BYTES       # of every record that is loaded: parameters, a tap, 16 codes of a table
+
+
+def view_of(command, prefix):
+    """The view ``out`` or ``res`` of a command as a :data:`VIEW`."""
+    return data.View(VIEW, Cat(command[f"{prefix}_{name}"] for name, _, _ in VIEW_FIELDS))
+
+
+def error_layout():
+    """An error of a unit: code of :class:`spec.commands.Error` and tag of the command."""
+    return data.StructLayout({"valid": 1, "code": 8, "tag": 16})
+
+
+def beat_count_width(config):
+    """Bits of the number of beats of one request: the longest weight stream and the longest activation row fit."""
+    weights = 16 + config.weight_beats.bit_length()
+    row = (config.pixels * config.act_depth).bit_length() + (config.act_group_bytes // config.port_bytes).bit_length()
+    return max(20, weights, row)
+
+
+def request_layout(config):
+    """One request to a port: byte address, a multiple of ``port_bytes``, and the number of beats, at least 1."""
+    return data.StructLayout({"addr": config.addr_bits, "beats": beat_count_width(config)})
+
+
+def place_layout(config):
+    """Where one channel group of one pixel lies: memory, bank, address."""
+    return data.StructLayout({"mem": 1, "bank": range(config.pixels), "addr": range(config.act_depth)})
+
+
+def write_layout(config):
+    """One write of up to ``ic`` activation codes: place, codes, one enable for each channel."""
+    return data.StructLayout({"place": place_layout(config), "data": codes_layout(config), "en": config.ic})
+
+
+def codes_layout(config):
+    """One 8-bit code for each of ``ic`` channels."""
+    return data.ArrayLayout(8, config.ic)
+
+
+def bank_addrs_layout(config):
+    """One address for each bank."""
+    return data.ArrayLayout(range(config.act_depth), config.pixels)
+
+
+def bank_data_layout(config):
+    """One word of codes from each bank."""
+    return data.ArrayLayout(codes_layout(config), config.pixels)
+
+
+def table_members(tables):
+    """Ports through which the load unit writes the records, of 16 codes each, of ``tables`` tables (0: none is there)."""
+    return {"table_en": In(1), "table_addr": In(range(max(tables, 1) * TABLE_RECORDS)), "table_data": In(RECORD_BITS)}

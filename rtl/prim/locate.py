@@ -1,0 +1,91 @@
+"""Visits the pixels of a view (docs/architecture.md) with adders only."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.errors import AlloyError
+
+from .layouts import VIEW
+
+__all__ = ["Locator", "advance"]
+
+
+def advance(m, pixels, bank, addr, step_bank, step_addr, groups):
+    """Combinational ``(bank, addr)`` moved on by ``step_bank`` (< ``pixels``) banks and ``step_addr`` words.
+
+    Passing the last bank wraps to bank 0 of the next ``groups`` words.
+    """
+    total = Signal(range(2 * pixels))
+    wrap = Signal()
+    m.d.comb += [total.eq(bank + step_bank), wrap.eq(total >= pixels)]
+    return Mux(wrap, total - pixels, total), (addr + step_addr + Mux(wrap, groups, 0))
+
+
+class Locator(wiring.Component):
+    """Place (bank, address of group 0) of one pixel after the other.
+
+    ``load`` takes the view, the first place is valid in the next cycle. ``step`` goes to the next pixel of the row,
+    ``next_row`` to the start of the next row (instead of ``step``). ``start_x`` is the parity of the first pixel's
+    column relative to the region.
+
+    Parameters
+    ----------
+    pixels : banks of a memory, at least 2.
+    act_depth : words of a bank, at least 1.
+    """
+
+    def __init__(self, *, pixels, act_depth):
+        if pixels < 2 or act_depth < 1:
+            raise AlloyError(f"a memory of {pixels} banks of {act_depth} words has nothing to visit: give 2 banks of 1 word or more")
+        self._pixels, self._act_depth = pixels, act_depth
+        super().__init__({
+            "view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(1), "next_row": In(1),
+            "bank": Out(range(pixels)), "addr": Out(range(act_depth))})
+
+    @property
+    def pixels(self):
+        return self._pixels
+
+    @property
+    def act_depth(self):
+        return self._act_depth
+
+    def elaborate(self, platform):
+        m = Module()
+        bank_t, addr_t = range(self._pixels), range(self._act_depth)
+        row = [(Signal(bank_t, name=f"row_bank{p}"), Signal(addr_t, name=f"row_addr{p}")) for p in range(4)]
+        cur = [(Signal(bank_t, name=f"cur_bank{p}"), Signal(addr_t, name=f"cur_addr{p}")) for p in range(2)]
+        groups, step_addr, step_bank = Signal(8), Signal(addr_t), Signal(bank_t)
+        phase_x, phase_y, par_x, px, py = Signal(), Signal(), Signal(), Signal(), Signal()
+        v = self.view
+
+        m.d.comb += [self.bank.eq(Mux(px, cur[1][0], cur[0][0])), self.addr.eq(Mux(px, cur[1][1], cur[0][1]))]
+        with m.If(self.load):
+            for p in range(4):
+                m.d.sync += [row[p][0].eq(v[f"row_bank{p}"]), row[p][1].eq(v[f"row_addr{p}"])]
+            for p in range(2):
+                m.d.sync += [cur[p][0].eq(v[f"cur_bank{p}"]), cur[p][1].eq(v[f"cur_addr{p}"])]
+            m.d.sync += [groups.eq(v.groups), step_addr.eq(v.step_addr), step_bank.eq(v.step_bank),
+                         phase_x.eq(v.phase_x), phase_y.eq(v.phase_y), par_x.eq(v.par_x),
+                         px.eq(v.phase_x & (v.par_x ^ self.start_x)), py.eq(v.phase_y & v.par_y)]
+        with m.Elif(self.next_row):
+            flipped = Signal()
+            m.d.comb += flipped.eq(py ^ phase_y)
+            m.d.sync += [py.eq(flipped), px.eq(phase_x & par_x)]
+            moved = [advance(m, self._pixels, *place, step_bank, step_addr, groups) for place in row]
+            # Only the rows of the parity just finished move on; with one row parity that is every row.
+            for p in range(4):
+                with m.If(py == p >> 1):
+                    m.d.sync += [row[p][0].eq(moved[p][0]), row[p][1].eq(moved[p][1])]
+            for p in range(2):
+                for part in range(2):
+                    after = Mux(flipped, row[2 + p][part], row[p][part])
+                    m.d.sync += cur[p][part].eq(Mux(phase_y, after, moved[p][part]))
+        with m.Elif(self.step):
+            m.d.sync += px.eq(px ^ phase_x)
+            for p in range(2):
+                with m.If(px == p):
+                    bank, addr = advance(m, self._pixels, *cur[p], 1, 0, groups)
+                    m.d.sync += [cur[p][0].eq(bank), cur[p][1].eq(addr)]
+        return m

@@ -1,0 +1,192 @@
+"""The array core against NumPy: every device, both LUT forms, odd sizes, pauses between steps, slow readers."""
+
+from random import Random
+
+from hypothesis import HealthCheck, given, settings, strategies as st
+import numpy as np
+import pytest
+
+from rtl.array import Core
+from rtl.prim import ACT_DELAY
+from spec.config import EngineConfig
+from spec.numerics import pot_value
+from ..axi_models import simulate
+
+LATER = 5       # cycles from ``reserve`` to the last step of a tile, as a feeder pipeline has
+
+
+def slot_weights(config, nibbles):
+    """Integer weights (slots, ic) of one k-word and, for each slot, the one's-complement offset."""
+    values = nibbles.astype(np.int64)
+    dsp = values[:config.dsp_filters]
+    lut = values[config.dsp_filters:]
+    return np.concatenate([dsp - 16 * (dsp >= 8), pot_value(lut)]), np.concatenate(
+        [np.zeros(config.dsp_filters, int), (lut >= 8).sum(1)])
+
+
+def random_nibbles(config, rng, steps):
+    """Legal nibbles (steps, slots, ic): odd DSP slots never -8, no negative zero on LUT slots."""
+    nibbles = rng.integers(0, 16, (steps, config.slots, config.ic))
+    odd = nibbles[:, 1:config.dsp_filters:2]
+    odd[odd == 8] = 9
+    lut = nibbles[:, config.dsp_filters:]
+    lut[lut == 15] = 7
+    return nibbles
+
+
+def check_core(config, seed, steps=3, tiles=4, pauses=0.3, reader=0.5):
+    rng, dice = np.random.default_rng(seed), Random(seed)
+    nibbles = random_nibbles(config, rng, steps)
+    acts = rng.integers(0, 1 << config.act_digit_bits, (tiles, steps, config.pixels, config.ic))
+    extreme = dice.random() < 0.3
+    if extreme:
+        acts[:] = (1 << config.act_digit_bits) - 1
+    expected = []
+    for tile in range(tiles):
+        total = np.zeros((config.pixels, config.slots), np.int64)
+        for k in range(steps):
+            weights, offset = slot_weights(config, nibbles[k])
+            total += acts[tile, k] @ weights.T - offset
+        expected += [total[2 * r:2 * r + 2].tolist() for r in range(config.pixels // 2)]
+    core, got = Core(config), []
+
+    async def feed(ctx):
+        for k in range(steps):
+            word = sum(int(n) << 4 * i for i, n in enumerate(nibbles[k].reshape(-1)))
+            ctx.set(core.w_en, 1)
+            ctx.set(core.w_addr, k)
+            ctx.set(core.w_data, word)
+            await ctx.tick()
+        ctx.set(core.w_en, 0)
+        await ctx.tick().repeat(2)
+        line = [None] * LATER           # steps on their way to the core
+        acts_line = [None] * ACT_DELAY
+        todo = [(t, k) for t in range(tiles) for k in range(steps)]
+        while todo or any(line) or any(acts_line):
+            item = None
+            ctx.set(core.reserve, 0)
+            if todo and dice.random() >= pauses:
+                last = todo[0][1] == steps - 1
+                if not last or ctx.get(core.room):
+                    item = todo.pop(0)
+                    ctx.set(core.reserve, last)
+            line.append(item)
+            item = line.pop(0)
+            ctx.set(core.step, {"valid": item is not None, "first": bool(item and item[1] == 0),
+                                "last": bool(item and item[1] == steps - 1)})
+            ctx.set(core.r_addr, item[1] if item else 0)
+            acts_line.append(item)
+            item = acts_line.pop(0)
+            if item:
+                ctx.set(core.acts, acts[item].tolist())
+            await ctx.tick()
+        while len(got) < len(expected):
+            await ctx.tick()
+
+    async def read(ctx):
+        while True:
+            ctx.set(core.row.ready, dice.random() < reader)
+            _, _, valid, ready, payload = await ctx.tick().sample(core.row.valid, core.row.ready, core.row.payload)
+            if valid and ready:
+                got.append([list(pixel) for pixel in payload])
+
+    simulate({"core": core}, feed, background=[read], limit=4000)
+    assert got == expected
+
+
+def small(**values):
+    base = dict(name="core", ic=4, pixels=4, dsp_filters=2, lut_filters=1, weight_depth=8)
+    return EngineConfig(**{**base, **values})
+
+
+@pytest.mark.parametrize("device", ["dsp48e2", "dsp48e1", "mult18"])
+def test_devices(device):
+    check_core(small(dsp_device=device, ic=5, dsp_filters=4), 1)
+
+
+@pytest.mark.parametrize("values", [
+    dict(ic=1, pixels=2, dsp_filters=2, lut_filters=0), dict(ic=1, pixels=2, dsp_filters=0, lut_filters=1),
+    dict(ic=3, pixels=6, dsp_filters=0, lut_filters=3), dict(lut_form="product_lookup", lut_filters=2),
+    dict(act_digit_bits=4, ic=9, dsp_device="dsp48e1"), dict(act_digit_bits=8, acc_width=24)])
+def test_shapes(values):
+    check_core(small(**values), 2)
+
+
+def test_back_to_back():
+    check_core(small(pixels=6), 3, steps=1, tiles=8, pauses=0, reader=1)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.builds(small, ic=st.integers(1, 9), pixels=st.sampled_from([2, 4, 6]), dsp_filters=st.sampled_from([0, 2, 4]),
+                 lut_filters=st.integers(1, 3), act_digit_bits=st.integers(1, 6),
+                 dsp_device=st.sampled_from(["dsp48e2", "dsp48e1", "mult18"]),
+                 lut_form=st.sampled_from(["shift_add", "product_lookup"])), st.integers(0, 1000))
+def test_random(config, seed):
+    check_core(config, seed)
+
+
+@pytest.mark.parametrize("moment", range(0, 44, 3))
+def test_clear(moment):
+    """Whatever is on its way is gone when ``clear`` comes; nothing of it leaves later, and the next tile is right."""
+    config = small(pixels=6)
+    core, rng = Core(config), np.random.default_rng(moment)
+    nibbles = random_nibbles(config, rng, 1)
+    acts = rng.integers(0, 32, (2, config.pixels, config.ic))
+    weights, offset = slot_weights(config, nibbles[0])
+    expected = [(acts[1, 2 * r:2 * r + 2] @ weights.T - offset).tolist() for r in range(config.pixels // 2)]
+    got = []
+
+    async def tile(ctx, values, clear_at=None):
+        """One single-step tile; ``clear`` in cycle ``clear_at`` from its ``reserve``."""
+        for cycle in range(120):
+            ctx.set(core.reserve, cycle == 0)
+            ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), cycle == LATER))
+            if cycle == LATER + ACT_DELAY:
+                ctx.set(core.acts, values.tolist())
+            ctx.set(core.clear, cycle == clear_at)
+            valid, payload = (await ctx.tick().sample(core.row.valid, core.row.payload))[2:]
+            if valid:
+                got.append((cycle, [list(pixel) for pixel in payload]))
+
+    async def drive(ctx):
+        ctx.set(core.w_en, 1)
+        ctx.set(core.w_data, sum(int(n) << 4 * i for i, n in enumerate(nibbles.reshape(-1))))
+        await ctx.tick()
+        ctx.set(core.w_en, 0)
+        await ctx.tick().repeat(2)
+        assert ctx.get(core.idle) and ctx.get(core.room)
+        ctx.set(core.row.ready, 1)
+        await tile(ctx, acts[0], moment)
+        assert all(cycle <= moment for cycle, _ in got)
+        got.clear()
+        assert ctx.get(core.idle) and ctx.get(core.room)
+        await tile(ctx, acts[1])
+        assert [row for _, row in got] == expected
+        assert ctx.get(core.idle)
+
+    simulate({"core": core}, drive)
+
+
+def test_room():
+    """Nobody takes rows: tiles are accepted until their rows fill the FIFO, none is lost, and ``idle`` stays low."""
+    config = small(pixels=4, ic=1)
+    core, taken = Core(config), []
+
+    async def drive(ctx):
+        accepted = 0
+        for _ in range(120):
+            room = ctx.get(core.room)
+            ctx.set(core.reserve, room)
+            ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), room))
+            accepted += room
+            await ctx.tick()
+        assert accepted == 3 and not ctx.get(core.room) and not ctx.get(core.idle)
+        ctx.set(core.reserve, 0)
+        ctx.set(core.step, {"valid": 0})
+        ctx.set(core.row.ready, 1)
+        for _ in range(20):
+            valid, = (await ctx.tick().sample(core.row.valid))[2:]
+            taken.append(valid)
+        assert sum(taken) == accepted * config.pixels // 2 and ctx.get(core.idle) and ctx.get(core.room)
+
+    simulate({"core": core}, drive)

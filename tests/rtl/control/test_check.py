@@ -1,0 +1,112 @@
+"""The check in hardware against the rule in :mod:`spec.check`: one command, one verdict."""
+
+from random import Random
+
+import pytest
+
+from rtl.control.check import Check
+from spec.check import RULES, refuse
+from spec.commands import COMMAND_BYTES, FIELDS, VERSION, Error, Opcode, pack, pack_record, unpack_record
+
+from ..axi_models import simulate, small_config
+from ..command_models import out_fields, start, tensor_view
+from .test_control import ACT, CONV, VIEW
+
+SIZE = 0x4000
+POOL = dict(rows=2, cols=3, pitch=3, taps=1, groups=1, **out_fields(VIEW), **{f"res_{n}": v for n, v in VIEW.items()})
+GOOD = {Opcode.LOAD_WEIGHTS: dict(count=2, dst=3, stride=64, dram=0x100), Opcode.LOAD_PARAMS: dict(count=4, dram=64),
+        Opcode.LOAD_TAPS: dict(count=2, dst=8), Opcode.LOAD_TABLES: dict(count=16), Opcode.LOAD_ACT: ACT, Opcode.STORE_ACT: ACT,
+        Opcode.CONV: CONV | dict(residual=1, mem_res=1, hi=255, shift=9, **{f"res_{n}": v for n, v in VIEW.items()}), Opcode.POOL: POOL,
+        Opcode.END: {}, Opcode.START: dict(version=VERSION)}
+BIG, _ = tensor_view(4, 8, 8, 2)
+
+
+def whole(opcode, **values):
+    """All fields of a command, also those that the opcode does not have."""
+    return unpack_record(FIELDS, pack(opcode, **values))
+
+
+def mutants(config, rng, count):
+    """Good commands with one or two fields changed: a bit, or a value at or beside what the configuration has."""
+    limits = (0, 1, 2, config.act_depth, config.weight_depth, config.tap_depth, config.param_depth * config.slots, config.pixels, SIZE)
+    for number in range(count):
+        opcode = list(GOOD)[number % len(GOOD)]
+        fields = whole(opcode, **GOOD[opcode])
+        for _ in range(rng.choice((1, 1, 2))):
+            field = rng.choice([f for f in FIELDS.values() if opcode in f.opcodes])
+            value = fields[field.name] ^ 1 << rng.randrange(field.width)
+            if rng.random() < 0.5:
+                value = max(0, rng.choice(limits) + rng.randint(-1, 1)) % (1 << field.width)
+            fields[field.name] = value
+        # Fields overlap where opcodes differ: what the bits say counts.
+        names = [n for n, f in FIELDS.items() if opcode in f.opcodes]
+        yield unpack_record(FIELDS, pack_record(FIELDS, {n: fields[n] for n in names}, COMMAND_BYTES))
+
+
+def verdicts(config, commands, size=SIZE):
+    """(error code or 0) that the hardware gives for each command, ``first`` and later ones alike."""
+    check, out = Check(config), []
+
+    async def body(ctx):
+        ctx.set(check.size, size)
+        for first, fields in commands:
+            ctx.set(check.clear, 1)
+            await ctx.tick()
+            ctx.set(check.clear, 0)
+            ctx.set(check.out.ready, 1)
+            opening = [] if first else [start(config)]
+            names = [n for n, f in FIELDS.items() if fields["opcode"] in f.opcodes or n in ("opcode", "magic")]
+            record = pack_record(FIELDS, {n: fields[n] for n in names}, COMMAND_BYTES)
+            for data in [*opening, record]:
+                ctx.set(check.cmd.payload.as_value(), int.from_bytes(data, "little"))
+                ctx.set(check.cmd.valid, 1)
+                while not (ctx.get(check.cmd.ready) or ctx.get(check.error.valid)):
+                    await ctx.tick()
+                out.append(ctx.get(check.error.code) if ctx.get(check.error.valid) else 0)
+                await ctx.tick()
+                ctx.set(check.cmd.valid, 0)
+                await ctx.tick()
+            if opening:
+                assert out.pop(-2) == 0, "the START of the configuration is refused"
+    simulate({"check": check}, body, limit=200_000)
+    return out
+
+
+@pytest.mark.parametrize("values", [dict(), dict(tables=1, ports=3, port_bits=128, decode_lanes=96, act_depth=100, weight_depth=20),
+                                    dict(ports=1, port_bits=32, pixels=6, ic=5)])
+def test_hardware_and_rule_agree(values):
+    """Kind: a command that one of engine and command model takes and the other does not."""
+    config, rng = small_config(**values), Random(len(values))
+    commands = [(rng.random() < 0.1, fields) for fields in mutants(config, rng, 600)]
+    expected = [refuse(fields, config, SIZE, first) for first, fields in commands]
+    assert verdicts(config, commands) == [int(e[0]) if e else 0 for e in expected]
+    assert {e[0] if e else Error.NONE for e in expected} >= {Error.NONE, Error.OPCODE, Error.FIELD, Error.WINDOW, Error.PROGRAM}
+
+
+BROKEN = {
+    "count": (Opcode.POOL, dict(POOL, taps=0)), "range": (Opcode.LOAD_TAPS, dict(count=9, dst=24)),
+    "view": (Opcode.STORE_ACT, dict(ACT, out_step_bank=4)), "align": (Opcode.LOAD_ACT, dict(ACT, stride=12)),
+    "coded": (Opcode.LOAD_WEIGHTS, dict(count=1, beats=1)), "part": (Opcode.CONV, dict(CONV, acc_first=0)),
+    "area": (Opcode.LOAD_ACT, dict(ACT, rows=65535, stride=0)), "residual": (Opcode.CONV, dict(CONV, residual=1, res_groups=1)),
+    "start": (Opcode.CONV, dict(CONV, start_x=3)), "requantizer": (Opcode.CONV, dict(CONV, lo=1)),
+}
+
+
+def test_every_rule_refuses():
+    """Kind: a command that looks legal and holds the engine, or makes it do something else in silence."""
+    config = small_config()
+    commands = [(False, whole(opcode, **values)) for opcode, values in map(BROKEN.get, RULES)]
+    assert [refuse(fields, config, SIZE) for _, fields in commands] == [(Error.FIELD, rule) for rule in RULES]
+    assert verdicts(config, commands) == [Error.FIELD] * len(RULES)
+
+
+@pytest.mark.parametrize("field, value", [("digest", 0), ("version", VERSION + 1), ("magic", 0), ("opcode", Opcode.END), ("opcode", 0xEE)])
+def test_only_the_start_of_this_engine_begins_a_program(field, value):
+    """Kind: a program of another configuration runs."""
+    config = small_config()
+    right = whole(Opcode.START, digest=int(config.digest, 16), version=VERSION)
+    assert refuse(right, config, SIZE, first=True) is None and verdicts(config, [(True, right)]) == [0]
+    wrong = right | {field: value}
+    assert refuse(wrong, config, SIZE, first=True) == (Error.PROGRAM, "")
+    check = [(True, wrong if field != "opcode" else whole(Opcode.END) | {"opcode": value})]
+    assert verdicts(config, check) == [Error.PROGRAM]

@@ -1,0 +1,41 @@
+"""One column of the weight buffer: contents, latency, the address on its way to the next column."""
+
+from random import Random
+
+import pytest
+
+from rtl.memory import WeightColumn
+from rtl.prim import READ_LATENCY
+from ..axi_models import simulate
+
+
+@pytest.mark.parametrize("depth, width", [(4, 4), (5, 12), (16, 33)])
+def test_reads(depth, width):
+    """Data comes ``READ_LATENCY`` cycles after each address while other words are written, the address one cycle after."""
+    column, dice = WeightColumn(depth, width), Random(depth)
+    words = [dice.getrandbits(width) for _ in range(depth)]
+    asked, data, hops = [], [], []
+
+    async def drive(ctx):
+        for address, value in enumerate(words):
+            ctx.set(column.w_en, 1)
+            ctx.set(column.w_addr, address)
+            ctx.set(column.w_data, value)
+            await ctx.tick()
+        for _ in range(80):
+            write, written, value = dice.random() < 0.5, dice.randrange(depth), dice.getrandbits(width)
+            address = dice.choice([a for a in range(depth) if a != written])
+            asked.append((address, words[address]))
+            ctx.set(column.r_addr, address)
+            ctx.set(column.w_en, write)
+            ctx.set(column.w_addr, written)
+            ctx.set(column.w_data, value)
+            if write:
+                words[written] = value
+            sampled = (await ctx.tick().sample(column.r_data, column.r_addr_out))[2:]
+            data.append(sampled[0])
+            hops.append(sampled[1])
+
+    simulate({"column": column}, drive)
+    assert hops[1:] == [address for address, _ in asked[:-1]]
+    assert data[READ_LATENCY:] == [value for _, value in asked[:-READ_LATENCY]]

@@ -1,0 +1,61 @@
+"""Decoder of coded weights against its definition, with stalls on both sides, and back to back with other tables."""
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from rtl.move import WeightDecoder
+from spec.coding import code_lengths, encode
+
+from ..axi_models import simulate, small_config
+
+
+def blocks(config, seed):
+    """Nibbles (steps, lanes), code lengths and beats of a few loads; the second has the table of the first."""
+    rng, out = np.random.default_rng(seed), []
+    for share, loads in ((0.3, 2), (5.0, 1), (0.05, 1)):
+        steps = [int(n) for n in rng.integers(1, 90, loads)]
+        symbols = rng.choice(16, (sum(steps), config.decode_lanes), p=rng.dirichlet(np.full(16, share)))
+        lengths = code_lengths(np.bincount(symbols.ravel(), minlength=16))
+        out += [(part, lengths, encode(part, lengths, config.decode_width)) for part in np.split(symbols, np.cumsum(steps)[:-1])]
+    return out
+
+
+@pytest.mark.parametrize("case", [dict(decode_lanes=8, ports=2, port_bits=32), dict(decode_lanes=4, ports=1, port_bits=64),
+                                  dict(decode_lanes=32, ports=2, port_bits=32), dict(decode_lanes=4, ports=1, port_bits=128)])
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_decoder(case, stall):
+    config = small_config(**case)
+    dut, work = WeightDecoder(config), blocks(config, 5)
+    got, cycles = [], []
+
+    async def feed(ctx):
+        rng = Random(1)
+        for symbols, lengths, beats in work:
+            ctx.set(dut.codes, sum(int(n) << 3 * i for i, n in enumerate(lengths)))
+            ctx.set(dut.run, 1)
+            rows, count, sent = [], 0, 0
+            while len(rows) < len(symbols) or sent < len(beats):
+                valid = sent < len(beats) and rng.random() >= stall
+                ctx.set(dut.data.valid, valid)
+                if valid:
+                    ctx.set(dut.data.payload, int.from_bytes(beats[sent].tobytes(), "little"))
+                ctx.set(dut.out.ready, rng.random() >= stall)
+                _, _, taken, ok, go, word = await ctx.tick().sample(dut.data.ready, dut.out.valid, dut.out.ready, dut.out.payload)
+                sent += valid and taken
+                count += 1
+                if ok and go and len(rows) < len(symbols):
+                    rows.append([word >> 4 * n & 15 for n in range(config.decode_lanes)])
+                assert count < 5000, "the decoder hangs"
+            ctx.set(dut.out.ready, 0)
+            ctx.set(dut.data.valid, 0)
+            ctx.set(dut.run, 0)
+            await ctx.tick()
+            got.append(np.array(rows))
+            cycles.append(count)
+
+    simulate({"dut": dut}, feed)
+    assert len(got) == len(work) and all((a == b).all() for a, (b, _, _) in zip(got, work))
+    if not stall:       # the second load needs no table: what it costs is its steps or its beats
+        assert cycles[1] <= max(len(work[1][0]), len(work[1][2])) * 1.3 + 20, (cycles, [len(b) for _, _, b in work])

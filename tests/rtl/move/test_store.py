@@ -1,0 +1,130 @@
+"""The store unit behind its write port and a DRAM model."""
+
+from collections import deque
+from random import Random
+
+import pytest
+
+from rtl.bus import WritePort
+from rtl.move import Store
+from spec.commands import Error, Opcode
+
+from ..axi_models import AxiMemory, put, simulate, small_config, steady, until
+from ..command_models import command, out_fields, tensor_view, walk
+
+BASE = 0x2000
+CASES = [dict(), dict(port_bits=32, ic=5), dict(port_bits=256, ic=40, pixels=6), dict(port_bits=128, ic=64, burst=16),
+         dict(port_bits=64, ic=3, outstanding=1)]
+
+
+def codes(config, mem, bank, addr):
+    """Content of the activation memories."""
+    return Random((mem << 32) + (bank << 24) + addr).getrandbits(8 * config.ic)
+
+
+class Bench:
+    def __init__(self, config, seed=0, stall=0.3, gather_latency=3):
+        self.config, self.dut, self.port = config, Store(config), WritePort(config)
+        self.dram = AxiMemory(seed=seed, stall=stall)
+        self.dram.fill(seed)
+        self.posts, self.rng, self.stall, self.gather_latency = [], Random(seed), stall, gather_latency
+
+    def run(self, testbench, *background):
+        d, p = self.dut, self.port
+
+        async def body(ctx):
+            ctx.set(d.base, BASE)
+            await testbench(ctx)
+
+        async def memories(ctx):
+            pipe = deque([None] * self.gather_latency)
+            while True:
+                word = pipe.popleft()
+                ctx.set(d.g_valid, word is not None)
+                ctx.set(d.g_data, word or 0)
+                ctx.set(d.gather.ready, self.rng.random() >= self.stall)
+                _, _, valid, ready, place = await ctx.tick().sample(d.gather.valid, d.gather.ready, d.gather.payload)
+                pipe.append(codes(self.config, place.mem, place.bank, place.addr) if valid and ready else None)
+
+        async def posts(ctx):
+            while True:
+                _, _, post = await ctx.tick().sample(d.post)
+                if post:
+                    self.posts.append((post, bytes(self.dram.bytes)))
+
+        simulate({"store": d, "port": p}, body, join=[(d.req, p.req), (d.data, p.data)], wires=[(p.done, d.done)],
+                 background=[self.dram.write_slave(p.bus), memories, posts, *background])
+
+
+def region(bench, rng, rows, cols, groups):
+    c = bench.config
+    view, words = tensor_view(c.pixels, rows, cols, groups, rng.randrange(4), rng.randrange(2), rng.randrange(2))
+    assert words + 4 <= c.act_depth
+    dram, mem = rng.randrange(0, 0x3000, c.port_bytes), rng.randrange(2)
+    stride = c.act_group_bytes * groups * cols + c.port_bytes * rng.randrange(3)
+    values = dict(dram=dram, stride=stride, rows=rows, cols=cols, mem_out=mem, **out_fields(view))
+    return values, list(walk(view, rows, cols, c.pixels))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_store(case, stall):
+    bench = Bench(small_config(**case), 3, stall)
+    c, rng, image, images, commands = bench.config, Random(4), bytearray(bench.dram.bytes), [], []
+    for n in range(5):
+        rows, cols, groups = rng.randint(1, 4), rng.randint(1, 7), rng.randint(1, 3)
+        values, places = region(bench, rng, rows, cols, groups)
+        for i, (bank, addr) in enumerate(places):
+            for g in range(groups):
+                at = BASE + values["dram"] + i // cols * values["stride"] + (i % cols * groups + g) * c.act_group_bytes
+                word = codes(c, values["mem_out"], bank, addr + g)
+                image[at:at + c.act_group_bytes] = word.to_bytes(c.act_group_bytes, "little")
+        images.append((1 << n, bytes(image)))
+        commands.append(command(Opcode.STORE_ACT, post=1 << n, **values))
+
+    async def body(ctx):
+        for item in commands:
+            await put(ctx, bench.dut.cmd, item, rng)
+        await until(ctx, bench.dut.idle)
+
+    bench.run(body, *map(steady, (bench.dut.gather, bench.dut.req, bench.dut.data)))
+    assert bench.posts == images
+
+
+def test_refuses_other_commands():
+    bench = Bench(small_config())
+
+    async def body(ctx):
+        d = bench.dut
+        ctx.set(d.cmd.payload, command(Opcode.LOAD_ACT, tag=9))
+        ctx.set(d.cmd.valid, 1)
+        await until(ctx, d.error.valid)
+        assert (ctx.get(d.error.code), ctx.get(d.error.tag)) == (Error.OPCODE, 9)
+
+    bench.run(body)
+
+
+@pytest.mark.parametrize("cycles", [15, 25, 40, 60])
+def test_clear(cycles):
+    bench = Bench(small_config(), 1)
+    first, _ = region(bench, Random(1), 3, 5, 2)
+    second, places = region(bench, Random(2), 1, 1, 1)
+
+    async def body(ctx):
+        d, p = bench.dut, bench.port
+        ctx.set(d.cmd.payload, command(Opcode.STORE_ACT, post=1, **first))
+        ctx.set(d.cmd.valid, 1)
+        await ctx.tick().repeat(cycles)
+        ctx.set(d.cmd.valid, 0), ctx.set(d.clear, 1), ctx.set(p.stop, 1)
+        await ctx.tick().repeat(6)
+        await until(ctx, p.idle)
+        ctx.set(d.clear, 0), ctx.set(p.stop, 0)
+        await ctx.tick()
+        assert ctx.get(d.idle) and not bench.posts
+        await put(ctx, d.cmd, command(Opcode.STORE_ACT, post=2, **second))
+        await until(ctx, d.idle)
+        at, size = BASE + second["dram"], bench.config.act_group_bytes
+        assert bench.dram.bytes[at:at + size] == codes(bench.config, second["mem_out"], *places[0]).to_bytes(size, "little")
+        assert [post for post, _ in bench.posts] == [2]
+
+    bench.run(body)

@@ -1,0 +1,42 @@
+"""The walk over the pixels of a view: the places that docs/architecture.md tells, one a cycle."""
+
+import pytest
+
+from rtl.prim import VIEW, Locator
+
+from ..axi_models import refusal, simulate
+from ..command_models import tensor_view, walk
+
+
+@pytest.mark.parametrize("pixels", [2, 4, 6])
+@pytest.mark.parametrize("rows, cols, groups", [(1, 1, 1), (3, 5, 2), (5, 3, 3), (4, 8, 1)])
+@pytest.mark.parametrize("phase_x, phase_y", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("odd", [0, 1])
+def test_places(pixels, rows, cols, groups, phase_x, phase_y, odd):
+    """Whole tensors in one, two and four planes; ``odd`` regions begin in the second row and column of the planes."""
+    view, size = tensor_view(pixels, rows, cols, groups, base=3, phase_x=phase_x, phase_y=phase_y)
+    view |= {"par_x": odd & phase_x, "par_y": odd & phase_y}
+    py = view["par_y"]
+    view |= {f"cur_{n}{x}": view[f"row_{n}{2 * py + x}"] for n in ("bank", "addr") for x in range(2)}
+    locator, found = Locator(pixels=pixels, act_depth=3 + 2 * size + groups), []
+
+    async def drive(ctx):
+        ctx.set(locator.view, VIEW.const(view))
+        ctx.set(locator.load, 1)
+        await ctx.tick()
+        ctx.set(locator.load, 0)
+        for _ in range(rows):
+            for col in range(cols):
+                found.append((ctx.get(locator.bank), ctx.get(locator.addr)))
+                ctx.set(locator.step, col < cols - 1)
+                ctx.set(locator.next_row, col == cols - 1)
+                await ctx.tick()
+
+    simulate({"locator": locator}, drive)
+    assert found == walk(view, rows, cols, pixels)
+
+
+@pytest.mark.parametrize("pixels, act_depth", [(1, 8), (4, 0)])
+def test_nothing_to_visit(pixels, act_depth):
+    assert refusal(Locator, pixels=pixels, act_depth=act_depth) == (
+        f"a memory of {pixels} banks of {act_depth} words has nothing to visit: give 2 banks of 1 word or more")

