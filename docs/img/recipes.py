@@ -51,7 +51,7 @@ def main():
         ax.set_xlabel(f"cycles of an image on {BOARD} (cycle model)", fontsize=8)
         ax.set_ylabel("images with the float network's answer, %", fontsize=8)
         panel(ax, rows, title)
-    fig.suptitle("Recipes after calibration, without training; bars are one standard error of a row alone (pairs: docs/results/quant.md)", fontsize=11)
+    fig.suptitle("Recipes after calibration, without training; bars: standard error of a row alone (pairs: docs/results/quant.md)", fontsize=11)
     fig.tight_layout()
     fig.savefig(HERE / "recipes.png")
 
