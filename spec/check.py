@@ -7,7 +7,7 @@ __all__ = ["RULES", "refuse"]
 # What FIELD stands for; the page docs/commands.md is generated from it.
 RULES = {
     "count": "`count`, `rows`, `cols`, `groups`, `taps`, `depth`, `tiles` or `pitch` is 0",
-    "range": "k-words, records, taps or tables that the configuration does not have; an input that starts behind the memory",
+    "range": "k-words, records, taps or tables that the configuration does not have",
     "view": "a view with banks that do not exist or an address behind the memory, or one without groups",
     "align": "a DRAM address or stride that is no multiple of the port width",
     "coded": "coded weights that nothing decodes, or that are longer than plain ones",
@@ -68,7 +68,7 @@ def _fields(opcode, f, c):
         yield "range", f["tap_base"] + f["taps"] > c.tap_depth
     if conv:
         yield "count", f["depth"] == 0 or f["tiles"] == 0 or f["pitch"] == 0
-        yield "range", f["in_base"] >= c.act_depth or f["weight_base"] + f["taps"] * f["depth"] > c.weight_depth
+        yield "range", f["weight_base"] + f["taps"] * f["depth"] > c.weight_depth
         yield "residual", f["residual"] and f["mem_res"] == f["mem_in"]
         yield "part", not (f["acc_first"] and f["acc_last"]) and f["tiles"] != 1
         yield "start", f["start_x"] >= f["pitch"]

@@ -131,7 +131,7 @@ _conv, _last = _lay(_stop, [
     ("groups", 16, "channel groups of the input", _C + _P),
     ("depth", 16, "channel groups that are summed, from that of in_base on"),
     ("tiles", 16, "pixel tiles"),
-    ("in_base", 16, "input address of the first tile"),
+    ("in_base", 16, "input address of the first tile; it may lie behind the memory, where the offsets of the taps lead back"),
     ("weight_base", 16, "first k-word"),
     ("param_base", 16, "first parameter record"),
     ("pitch", 16, "columns of the enumeration (input plane pitch); POOL: the same as cols", _C + _P),

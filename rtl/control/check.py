@@ -138,7 +138,7 @@ class Check(wiring.Component):
             Opcode.LOAD_ACT: address | stride | area | out,
             Opcode.STORE_ACT: address | stride | area | out,
             # Sums of a part (acc_last is 0) have no output yet.
-            Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0) | (cmd.in_base >= c.act_depth)
+            Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0)
             | (cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1))
             | (cmd.start_x >= cmd.pitch)
             | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots)

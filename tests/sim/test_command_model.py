@@ -178,7 +178,7 @@ def in_order(model):
 
 @pytest.mark.parametrize("field, opcode, value, words", [
     ("dram", Opcode.LOAD_WEIGHTS, 1 << 31, "stops the engine with WINDOW"), ("dram", Opcode.LOAD_TAPS, 2, "FIELD: .* no multiple of the port"),
-    ("dst", Opcode.LOAD_WEIGHTS, 60000, "FIELD: k-words"), ("in_base", Opcode.CONV, 60000, "FIELD: .* behind the memory"),
+    ("dst", Opcode.LOAD_WEIGHTS, 60000, "FIELD: k-words"), ("in_base", Opcode.CONV, 60000, "activation"),
     ("out_cur_addr0", Opcode.CONV, 60000, "FIELD: a view"), ("in_base", Opcode.CONV, 200, "activation"),
     ("magic", Opcode.CONV, 0, "stops the engine with OPCODE"), ("digest", Opcode.START, 1, "compiled for configuration 00000001"),
     ("rows", Opcode.STORE_ACT, 60000, "more pixels times groups"), ("lo", Opcode.CONV, 255, "FIELD: `shift` above 63, or `lo` above `hi`")])
