@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["Skid", "Slice"]
 
 
-class Slice(wiring.Component):
-    """Stream whose ``o.valid`` and ``o.payload`` are registers. Latency: 1 cycle; one payload each cycle."""
+class _Through(wiring.Component):
+    """A stream ``i`` to a stream ``o`` of the same ``shape``."""
 
     def __init__(self, shape):
         self._shape = shape
@@ -17,6 +17,10 @@ class Slice(wiring.Component):
     @property
     def shape(self):
         return self._shape
+
+
+class Slice(_Through):
+    """Stream whose ``o.valid`` and ``o.payload`` are registers. Latency: 1 cycle; one payload each cycle."""
 
     def elaborate(self, platform):
         m = Module()
@@ -27,19 +31,11 @@ class Slice(wiring.Component):
         return m
 
 
-class Skid(wiring.Component):
+class Skid(_Through):
     """Stream whose ``i.ready`` is a register: what comes while ``o`` waits is kept beside.
 
     No latency; one payload each cycle.
     """
-
-    def __init__(self, shape):
-        self._shape = shape
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
-
-    @property
-    def shape(self):
-        return self._shape
 
     def elaborate(self, platform):
         m = Module()
