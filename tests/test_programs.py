@@ -44,6 +44,12 @@ sys.exit(main())
 """
 
 
+def _listen():
+    """Signals as a terminal has them, whatever the tests were started with (``nohup``, a background job)."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Started:
     """A program in ``folder``, its standard output a pipe; everything that it starts carries a mark."""
 
@@ -53,7 +59,7 @@ class Started:
         (folder / "tmp").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
             [sys.executable, *arguments], cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_listen,
             env=os.environ | {name: value, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")})
 
     def wait_for(self, words):
