@@ -116,12 +116,12 @@ def _end(text, status):
     return int(status)
 
 
-def _while_importing(kind, error, trace):
-    """Ctrl-C before a program has begun."""
-    if issubclass(kind, KeyboardInterrupt):
-        os._exit(_end("interrupted", 128 + signal.SIGINT))
-    sys.__excepthook__(kind, error, trace)
+def _while_importing(number, frame):
+    """Ctrl-C before a program has begun. An exception would not do: extension modules that are being imported turn it
+    into errors of their own (NumPy: "could not import module datetime")."""
+    os._exit(_end("interrupted", 128 + number))
 
 
 if "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1].split(".")[0] in PACKAGES:
-    sys.excepthook = _while_importing
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _while_importing)
