@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spec.errors import AlloyError
-from spec.numerics import Scheme
 from spec.records import check_types
 
-__all__ = ["Value", "Op", "Graph", "Fold", "lower"]
+__all__ = ["Value", "Op", "Graph", "Fold", "Builder", "lower"]
 
 STRIDES = (1, 2)
 
@@ -101,29 +100,49 @@ class Graph:
     values: dict = field(default_factory=dict)      # tensor name of the network -> Value
 
 
-def lower(network, config):
-    """Average pools become convolutions, few-channel inputs are folded, mixed strides get a copy."""
-    values = {t.name: Value(t.name, t.channels, t.height, t.width, t.bits, t.zero) for t in network.tensors.values()}
-    ops = []
-    for tag, node in enumerate(network.nodes):
-        source, out = values[node.input], values[node.output]
+class Builder:
+    """What a node of the network says its operations with (``node.lower(builder)``): each call appends one."""
+
+    def __init__(self, network):
+        self._network = network
+        self.values = {t.name: Value(t.name, t.channels, t.height, t.width, t.bits, t.zero) for t in network.tensors.values()}
+        self.ops = []
+
+    def lower(self, tag, node):
+        """Append the operations of ``node``, the layer of number ``tag``."""
+        self._tag = tag
         for stride in node.stride:
             if stride not in STRIDES:
                 raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
-        common = dict(name=node.name, tag=tag, input=source, output=out, stride=tuple(node.stride),
-                      padding=tuple(node.padding), shift=node.shift, lo=node.lo, hi=node.hi, macs=network.node_macs(node))
-        if node.kind == "conv":
-            ops.append(Op(kind="conv", kernel=node.weight.shape[2:], weight=node.weight.astype(np.int64), scheme=node.scheme,
-                          mult=node.mult.astype(np.int64), bias=node.bias.astype(np.int64), res_mult=node.res_mult,
-                          residual=values[node.residual] if node.residual else None, table=node.table if node.table.size else None, **common))
-        elif node.op == "avg":
-            count = source.channels
-            ops.append(Op(kind="conv", kernel=tuple(node.kernel), weight=np.ones((count, 1, *node.kernel), np.int64),
-                          scheme=np.full(count, Scheme.FIXED4), mult=np.full(count, node.mult, np.int64),
-                          bias=np.zeros(count, np.int64), **common))
-        else:
-            ops.append(Op(kind="pool", kernel=tuple(node.kernel), **common))
-    graph = Graph(values[network.input], values[network.output], ops, Fold(zero=values[network.input].zero), values)
+        node.lower(self)
+
+    def channels(self, tensor):
+        """Of the tensor of this name."""
+        return self.values[tensor].channels
+
+    def convolution(self, node, *, weight, scheme, mult, bias, residual=None, res_mult=0, table=None):
+        """A convolution of ``node``'s input to its output: ``weight`` (filters, channels of a group, kernel) and one ``scheme``, ``mult``
+        and ``bias`` for each filter; ``residual`` is the name of the tensor that is added times ``res_mult``, ``table`` 256 codes."""
+        self._append("conv", node, weight.shape[2:], weight=weight.astype(np.int64), scheme=scheme, mult=mult.astype(np.int64),
+                     bias=bias.astype(np.int64), residual=self.values[residual] if residual else None, res_mult=res_mult, table=table)
+
+    def maximum(self, node, kernel):
+        """The maximum over each window of ``kernel`` (rows, columns)."""
+        self._append("pool", node, tuple(kernel))
+
+    def _append(self, kind, node, kernel, **values):
+        self.ops.append(Op(kind=kind, name=node.name, tag=self._tag, input=self.values[node.input], output=self.values[node.output],
+                           kernel=kernel, stride=tuple(node.stride), padding=tuple(node.padding), shift=node.shift, lo=node.lo,
+                           hi=node.hi, macs=self._network.node_macs(node), **values))
+
+
+def lower(network, config):
+    """Each node becomes its operations, few-channel inputs are folded, mixed strides get a copy."""
+    builder = Builder(network)
+    for tag, node in enumerate(network.nodes):
+        builder.lower(tag, node)
+    source = builder.values[network.input]
+    graph = Graph(source, builder.values[network.output], builder.ops, Fold(zero=source.zero), builder.values)
     _fold_input(graph, config)
     _set_phases(graph)
     return graph

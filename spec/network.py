@@ -96,6 +96,11 @@ class Conv:
     def inputs(self):
         return [self.input] + ([self.residual] if self.residual else [])
 
+    def lower(self, builder):
+        """One convolution of the engine (:class:`compiler.ir.Builder`)."""
+        builder.convolution(self, weight=self.weight, scheme=self.scheme, mult=self.mult, bias=self.bias, residual=self.residual,
+                            res_mult=self.res_mult, table=self.table if self.table.size else None)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
@@ -125,6 +130,15 @@ class Pool:
     @property
     def inputs(self):
         return [self.input]
+
+    def lower(self, builder):
+        """The engine's pool unit takes the maximum; an average is a depthwise convolution of ones (:class:`compiler.ir.Builder`)."""
+        if self.op == "max":
+            builder.maximum(self, self.kernel)
+            return
+        count = builder.channels(self.input)
+        builder.convolution(self, weight=np.ones((count, 1, *self.kernel), np.int64), scheme=np.full(count, Scheme.FIXED4),
+                            mult=np.full(count, self.mult, np.int64), bias=np.zeros(count, np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
