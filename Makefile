@@ -41,6 +41,8 @@ test-all: $(VENV)/ready
 
 lint: $(VENV)/ready
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m vulture
 
 clean:
 	rm -rf build

@@ -41,6 +41,7 @@ def first_difference(program, expected, got):
         wrong = np.argwhere(right != found)
         if len(wrong):
             at = tuple(int(v) for v in wrong[0])
-            return Difference(layer.name, layer.output, layer.place(*at), at, int(right[at]), int(found[at]), len(wrong),
+            return Difference(layer.name, layer.output, layer.place(*at), at, int(right[at]), int(found[at]),
+                              len(wrong),
                               right.size)
     return None

@@ -1,4 +1,5 @@
-"""``python -m sim.run``: a network, or one layer, on the Verilated engine of a board; compared bit for bit and counted."""
+"""``python -m sim.run``: a network, or one layer, on the Verilated engine of a board; compared bit for bit and
+counted."""
 
 import argparse
 import json
@@ -53,7 +54,8 @@ def layer_network(text, config, seed=0):
     bias = np.full(filters, 1 << shift + bits - 1, np.int64)
     tensors = {"image": Tensor(name="image", channels=channels, height=size, width=size, bits=bits),
                "out": Tensor(name="out", channels=filters, height=rows, width=cols, bits=bits)}
-    node = Conv(name="layer", input="image", output="out", weight=weight, scheme=scheme, mult=mult, bias=bias, shift=shift, lo=0,
+    node = Conv(name="layer", input="image", output="out", weight=weight, scheme=scheme, mult=mult, bias=bias,
+                shift=shift, lo=0,
                 hi=(1 << bits) - 1, padding=(kh // 2, kw // 2))
     return Network(name="layer", input="image", output="out", tensors=tensors, nodes=[node])
 
@@ -80,7 +82,7 @@ def rtl_layer_cycles(trace, program):
         if event == DONE:
             ends[tag] = cycle
     out, before = {}, 0
-    for tag in sorted(ends, key=ends.get):
+    for tag in sorted(ends, key=lambda tag: ends[tag]):
         out[tag], before = ends[tag] - before, ends[tag]
     return out
 
@@ -91,22 +93,24 @@ def _check(result):
         raise AlloyError(f"the engine broke the bus protocol: {result.violation}")
     for index, run in enumerate(result.runs):
         if run.hung or not run.done:
-            raise AlloyError(f"image {index}: the engine {'hung' if run.hung else f'stopped with error code {run.code}'} "
-                             f"after {run.cycles} cycles")
+            how = "hung" if run.hung else f"stopped with error code {run.code}"
+            raise AlloyError(f"image {index}: the engine {how} after {run.cycles} cycles")
 
 
 def run_network(board, config, network, images, *, cache="build/cache", stalls=None, say=_say):
-    """Run images (codes (N, C, H, W)) in RTL, every layer output compared with the golden model, then once more for cycles.
+    """Run images (codes (N, C, H, W)) in RTL, every layer output compared with the golden model, then once more for
+    cycles.
 
     Returns
     -------
-    dict: ``layers`` (name, rtl_cycles, model_cycles, macs, utilisation, equal, losses), ``cycles``, ``fps``, ``tensors``, ``tensors_equal``,
+    dict: ``layers`` (name, rtl_cycles, model_cycles, macs, utilisation, equal, losses), ``cycles``, ``fps``,
+    ``tensors``, ``tensors_equal``,
     ``outputs`` (codes of the network's output), ``difference`` (the first one, as text, or None).
     """
     say(f"compiling {sum(map(network.node_macs, network.nodes)):,} multiply-accumulates for {config.name}")
     with going(say, "compiling"):
         whole, fast = compile(network, config, keep="all"), compile(network, config, warn=say)
-        options = dict(bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+        options = {"bytes_per_cycle": board.bytes_per_cycle(config), "latency": board.latency}
         modelled = {x.tag: x for x in model(fast, config, **options)}
     guess = round(sum(x.cycles for x in modelled.values()))
     _finishes(f"the network {network.name}", guess)
@@ -122,7 +126,7 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
                            options | ({} if stalls is None else {"stall": 0.2, "seed": stalls}), say)
     equal, tensors, difference, wrong, outputs = 0, 0, None, set(), []
     for index, run in enumerate(result.runs):
-        got = {name: whole.unpack(name, data) for name, data in zip(whole.outputs, run.regions)}
+        got = {name: whole.unpack(name, data) for name, data in zip(whole.outputs, run.regions, strict=True)}
         for name, codes in got.items():
             same = bool((codes == expected[name][index]).all())
             tensors, equal = tensors + 1, equal + same
@@ -139,11 +143,13 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
     layers = []
     for layer in fast.layers:
         guess = modelled[layer.tag]
-        layers.append({"name": layer.name, "rtl_cycles": rtl[layer.tag], "model_cycles": round(guess.cycles), "macs": layer.macs,
+        layers.append({"name": layer.name, "rtl_cycles": rtl[layer.tag], "model_cycles": round(guess.cycles),
+                       "macs": layer.macs,
                        "utilisation": layer.macs / rtl[layer.tag] / (config.macs_dsp + config.macs_lut),
                        "equal": layer.output not in wrong, "losses": {k: round(v) for k, v in guess.losses.items()}})
     cycles = timed.runs[0].cycles
-    return {"layers": layers, "cycles": cycles, "fps": board.clock_mhz * 1e6 / cycles, "tensors": tensors, "tensors_equal": equal,
+    return {"layers": layers, "cycles": cycles, "fps": board.clock_mhz * 1e6 / cycles, "tensors": tensors,
+            "tensors_equal": equal,
             "outputs": np.stack(outputs), "difference": difference}
 
 
@@ -165,7 +171,8 @@ def _table(result, board):
     print(f"{'layer':16}{'RTL':>9}{'model':>9}{'error':>8}{'MACs':>12}{'array':>8}  where the model sees the cycles go")
     for x in result["layers"]:
         losses = ", ".join(f"{k} {x['losses'][k]}" for k in CAUSES if x["losses"][k])
-        print(f"{x['name']:16}{x['rtl_cycles']:>9}{x['model_cycles']:>9}{x['model_cycles'] / x['rtl_cycles'] - 1:>8.1%}{x['macs']:>12}"
+        off = x["model_cycles"] / x["rtl_cycles"] - 1
+        print(f"{x['name']:16}{x['rtl_cycles']:>9}{x['model_cycles']:>9}{off:>8.1%}{x['macs']:>12}"
               f"{x['utilisation']:>8.1%}  {losses}")
     print(f"whole network: {result['cycles']} cycles = {result['fps']:.0f} frames per second at {board.clock_mhz} MHz "
           "(batch 1, 1 image in flight, start to END)")
@@ -180,7 +187,8 @@ def _images(args, network):
     images, labels = arrays["images"], arrays["labels"]
     images = check_codes(images, network.tensors[network.input], f"{path}: its images")
     if labels.shape != images.shape[:1]:
-        raise AlloyError(f"{path} holds {len(images)} images and labels of shape {labels.shape}: each image needs one label")
+        raise AlloyError(f"{path} holds {len(images)} images and labels of shape {labels.shape}: each image "
+                         "needs one label")
     return images, labels
 
 
@@ -194,8 +202,8 @@ def _network(args, board, config):
     with going(_say, f"golden model, {len(images)} images", 10):
         right = golden.answers(lambda codes: golden.run(network, codes)[network.output], images) == labels
     hits = result["outputs"].reshape(args.images, -1).argmax(1) == labels[:args.images]
-    print(f"accuracy integer (golden) {right.mean():.2%} of {len(images)} images, RTL {hits.mean():.2%} of {args.images} images "
-          f"(golden on the same: {right[:args.images].mean():.2%})")
+    print(f"accuracy integer (golden) {right.mean():.2%} of {len(images)} images, RTL {hits.mean():.2%} of "
+          f"{args.images} images (golden on the same: {right[:args.images].mean():.2%})")
     return result
 
 
@@ -206,9 +214,11 @@ def _layer(args, board, config):
     _table(result, board)
     entry, peak = result["layers"][0], config.macs_dsp + config.macs_lut
     rate = entry["macs"] / entry["rtl_cycles"]
-    print(f"layer {args.layer}: {entry['rtl_cycles']} cycles, {rate:.0f} of {peak} MACs per cycle = {rate / peak:.1%} of the array")
+    print(f"layer {args.layer}: {entry['rtl_cycles']} cycles, {rate:.0f} of {peak} MACs per cycle = "
+          f"{rate / peak:.1%} of the array")
     lost = {k: v for k, v in entry["losses"].items() if k != "macs" and v}
-    print("held back by: " + ", ".join(f"{k} {v / entry['model_cycles']:.1%}" for k, v in sorted(lost.items(), key=lambda i: -i[1])))
+    largest = sorted(lost, key=lambda k: -lost[k])
+    print("held back by: " + ", ".join(f"{k} {lost[k] / entry['model_cycles']:.1%}" for k in largest))
     return result
 
 
@@ -235,8 +245,10 @@ def main(arguments=None):
     result = (_layer if args.layer else _network)(args, board, config)
     count = 1 if args.layer else args.images
     if args.json:
-        text = json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "images": count, "batch": 1,
-                           "images_in_flight": 1, **{k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}}, indent=2)
+        text = json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest,
+                           "images": count, "batch": 1,
+                           "images_in_flight": 1, **{k: result[k] for k in ("layers", "cycles", "fps", "tensors",
+                                                                            "tensors_equal")}}, indent=2)
         write_text(args.json, text + "\n")
     if result["difference"]:
         print(f"first difference: {result['difference']}")

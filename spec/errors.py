@@ -62,7 +62,7 @@ def command_line(main):
     return wrapped
 
 
-def _show(message, category, *place):
+def _show(message, *place):
     """A warning as one line; where in the code it was raised is of no use to who gives the command."""
     print(f"warning: {message}", file=sys.stderr)
 
@@ -72,7 +72,7 @@ def _signals(alone):
     """Inside, signals raise :class:`_Stopped`, except those that whoever started the program has told it to ignore."""
     last = -SAME
 
-    def stop(number, frame):
+    def stop(number, _frame):
         nonlocal last
         now = time.monotonic()
         if now - last >= SAME:
@@ -82,7 +82,7 @@ def _signals(alone):
         """Python drops what is raised in a finalizer; the signal comes again as an alarm, once that is over."""
         if isinstance(unraisable.exc_value, _Stopped):
             number = unraisable.exc_value.number
-            signal.signal(signal.SIGALRM, lambda alarm, frame: stop(number, frame))
+            signal.signal(signal.SIGALRM, lambda _number, frame: stop(number, frame))
             signal.setitimer(signal.ITIMER_REAL, SAME)
         else:
             hook(unraisable)
@@ -116,7 +116,7 @@ def _end(text, status):
     return int(status)
 
 
-def _while_importing(number, frame):
+def _while_importing(number, _frame):
     """Ctrl-C before a program has begun. An exception would not do: extension modules that are being imported turn it
     into errors of their own (NumPy: "could not import module datetime")."""
     os._exit(_end("interrupted", 128 + number))

@@ -13,14 +13,19 @@ def random_config(rng, **values):
     """A small configuration: odd sizes, non-powers of two, one kind of column only."""
     dsp, lut = [(2, 1), (4, 3), (2, 0), (6, 2), (2, 2), (4, 0)][rng.integers(6)]
     base = dict(
-        name="random", ic=int(rng.integers(1, 9)), pixels=int(rng.choice([2, 4, 6, 8])), dsp_filters=dsp, lut_filters=lut,
-        act_digit_bits=int(rng.choice([4, 5])), acc_width=24, dsp_device=str(rng.choice(["dsp48e2", "dsp48e1", "mult18"])),
-        portable_dsp=True, lut_form=str(rng.choice(["shift_add", "product_lookup"])), act_depth=int(rng.choice([256, 512])),
-        weight_depth=int(rng.choice([64, 128])), param_depth=int(rng.integers(2, 6)), tap_depth=int(rng.choice([18, 32])),
+        name="random", ic=int(rng.integers(1, 9)), pixels=int(rng.choice([2, 4, 6, 8])), dsp_filters=dsp,
+        lut_filters=lut,
+        act_digit_bits=int(rng.choice([4, 5])), acc_width=24,
+        dsp_device=str(rng.choice(["dsp48e2", "dsp48e1", "mult18"])),
+        portable_dsp=True, lut_form=str(rng.choice(["shift_add", "product_lookup"])),
+        act_depth=int(rng.choice([256, 512])),
+        weight_depth=int(rng.choice([64, 128])), param_depth=int(rng.integers(2, 6)),
+        tap_depth=int(rng.choice([18, 32])),
         ports=int(rng.integers(1, 4)), port_bits=int(rng.choice([32, 64, 128])), burst=int(rng.choice([1, 4, 16])),
         outstanding=int(rng.integers(1, 5)), queue_depth=int(rng.integers(1, 4)))
     base |= {"tables": int(base["param_depth"] % 3 + 1), **values}
-    base.setdefault("decode_lanes", int(base["ports"] * base["port_bits"] // rng.choice([2, 4, 8, 16]) * rng.integers(2)))
+    base.setdefault("decode_lanes",
+                    int(base["ports"] * base["port_bits"] // rng.choice([2, 4, 8, 16]) * rng.integers(2)))
     return EngineConfig(**base)
 
 
@@ -35,7 +40,8 @@ def _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bit
     spread = np.abs(weight.reshape(filters, -1)).max(1).clip(1) * np.sqrt(size) * (1 << tensors[source].bits)
     shift = int(np.clip(np.log2((spread * mult).max() / (1 << bits)), 1, 40))
     bias = rng.integers(-(1 << shift), (1 << shift) + (1 << shift + bits - 2), filters)
-    height, width = ((s + 2 * p - k) // st + 1 for s, p, k, st in zip(tensors[source].shape[1:], padding, kernel, stride))
+    height, width = ((s + 2 * p - k) // st + 1
+                     for s, p, k, st in zip(tensors[source].shape[1:], padding, kernel, stride, strict=True))
     out = Tensor(name=f"t{name}", channels=filters, height=height, width=width, bits=bits,
                  zero=int(rng.integers(0, 1 << bits)) if rng.random() < 0.3 else 0)
     tensors[out.name] = out
@@ -47,7 +53,8 @@ def _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bit
     net["nodes"].append(Conv(
         name=name, input=source, output=out.name, weight=weight, scheme=scheme, mult=mult, bias=bias, shift=shift, lo=0,
         hi=255 if table.size else (1 << bits) - 1, table=table, stride=stride, padding=padding, residual=residual,
-        res_mult=int(rng.integers(0, 1 << min(shift, 15))) if residual else 0, codebook=book if uses_book else np.zeros(0, np.int16)))
+        res_mult=int(rng.integers(0, 1 << min(shift, 15))) if residual else 0,
+        codebook=book if uses_book else np.zeros(0, np.int16)))
     return out.name
 
 
@@ -59,7 +66,8 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
 
     def bits():
         return pick(1, 3, 4, 4, 5, 6, 8)
-    schemes = schemes or pick([Scheme.POT4], [Scheme.FIXED8], [Scheme.FIXED4], [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8],
+    schemes = schemes or pick([Scheme.POT4], [Scheme.FIXED8], [Scheme.FIXED4],
+                              [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8],
                               [Scheme.FIXED2, Scheme.FIXED3, Scheme.FIXED5, Scheme.CODEBOOK, Scheme.POT4])
     image = Tensor(name="image", channels=int(rng.integers(1, 5)), height=int(rng.integers(1, max_size)),
                    width=int(rng.integers(1, max_size)), bits=8, zero=int(pick(0, 0, 128)))
@@ -75,19 +83,25 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
         if kind == "residual":
             first = _conv(rng, net, name + "a", source, filters, (3, 3), stride, (1, 1), schemes, bits())
             other = _conv(rng, net, name + "d", source, filters, (1, 1), stride, (0, 0), schemes, bits())
-            source = _conv(rng, net, name + "b", first, filters, (3, 3), (1, 1), (1, 1), schemes, bits(), residual=other)
+            source = _conv(rng, net, name + "b", first, filters, (3, 3), (1, 1), (1, 1), schemes, bits(),
+                           residual=other)
         elif kind == "grouped":
             groups = pick(*(g for g in range(1, tensor.channels + 1) if tensor.channels % g == 0))
-            source = _conv(rng, net, name, source, groups * int(rng.integers(1, 4)), kernel, stride, padding, schemes, bits(), groups=groups)
+            source = _conv(rng, net, name, source, groups * int(rng.integers(1, 4)), kernel, stride, padding, schemes,
+                           bits(), groups=groups)
         elif kind == "pool":
             op = pick("max", "avg") if index else "max"
             padding = (kernel[0] // 2, kernel[1] // 2) if op == "max" else (0, 0)
-            shape = [(s + 2 * p - k) // st + 1 for s, p, k, st in zip(tensor.shape[1:], padding, kernel, stride)]
-            out = Tensor(name=f"t{name}", channels=tensor.channels, height=shape[0], width=shape[1], bits=tensor.bits, zero=tensor.zero)
+            shape = [(s + 2 * p - k) // st + 1
+                     for s, p, k, st in zip(tensor.shape[1:], padding, kernel, stride, strict=True)]
+            out = Tensor(name=f"t{name}", channels=tensor.channels, height=shape[0], width=shape[1], bits=tensor.bits,
+                         zero=tensor.zero)
             net["tensors"][out.name] = out
             mult = (1 << 12) // (kernel[0] * kernel[1])
-            net["nodes"].append(Pool(name=name, input=source, output=out.name, op=op, kernel=kernel, stride=stride, padding=padding,
-                                     mult=mult if op == "avg" else 1, shift=12 if op == "avg" else 1, lo=0, hi=(1 << out.bits) - 1))
+            net["nodes"].append(Pool(name=name, input=source, output=out.name, op=op, kernel=kernel, stride=stride,
+                                     padding=padding,
+                                     mult=mult if op == "avg" else 1, shift=12 if op == "avg" else 1, lo=0,
+                                     hi=(1 << out.bits) - 1))
             source = out.name
         else:
             source = _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits())

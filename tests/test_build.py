@@ -20,7 +20,8 @@ from spec import folders
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
-TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64, weight_depth=32,
+TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64,
+                    weight_depth=32,
                     param_depth=4, tap_depth=16, ports=1, port_bits=64, addr_bits=32)
 FILES = {"alloy.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl",
          "report.json", "report.txt"}
@@ -60,7 +61,8 @@ def test_files_and_keys(tiny, tmp_path):
     assert {p.name for p in out.iterdir()} == FILES
     assert EngineConfig.load(out / "config.json") == TINY
     report = json.loads((out / "report.json").read_text())
-    assert set(report) >= {"platform", "clock_mhz", "digest", "verilog_sha256", "resources", "budget", "fits", "macs_per_cycle",
+    assert set(report) >= {"platform", "clock_mhz", "digest", "verilog_sha256", "resources", "budget", "fits",
+                           "macs_per_cycle",
                            "lut_per_mac", "pe"}
     assert report["platform"] == "pynq-z2" and report["digest"] == TINY.digest
     assert report["verilog_sha256"] == sha256((out / "alloy.v").read_bytes()).hexdigest()
@@ -192,7 +194,8 @@ def test_a_link_to_a_folder(tiny, tmp_path):
 
 
 def test_unknown_platform(capsys, tmp_path):
-    assert "no platform 'zcu103': choose zcu102, pynq-z2" in refused(capsys, "--platform", "zcu103", "--out", tmp_path / "out")
+    assert "no platform 'zcu103': choose zcu102, pynq-z2" in refused(capsys, "--platform", "zcu103", "--out",
+                                                                     tmp_path / "out")
 
 
 @pytest.mark.parametrize("values, text", [
@@ -210,7 +213,8 @@ def test_bad_configuration(capsys, tmp_path, values, text):
 
 
 def test_missing_configuration_file(capsys, tmp_path):
-    assert "there is no configuration file" in refused(capsys, "--platform", "zcu102", "--config", tmp_path / "none.json")
+    assert "there is no configuration file" in refused(capsys, "--platform", "zcu102", "--config",
+                                                       tmp_path / "none.json")
 
 
 def test_a_directory_that_is_no_build_is_kept(capsys, tiny, tmp_path):
@@ -286,18 +290,21 @@ def test_hierarchy_is_counted(tmp_path, monkeypatch):
     lines = []
     result = synthesize(LEAF + PAIR, "pair", "xc7", report=lines.append)
     assert result["total"] == {"lut": 16, "ff": 16, "dsp": 0, "bram36": 0, "uram": 0}
-    assert result["modules"]["leaf"] == {"own": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}, "cells": 16, "count": 2, "depth": 1,
+    assert result["modules"]["leaf"] == {"own": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}, "cells": 16,
+                                         "count": 2, "depth": 1,
                                          "all": {"lut": 8, "ff": 8, "dsp": 0, "bram36": 0, "uram": 0}}
     assert sum(": " in line for line in lines) == 2     # the others say only that it goes on
 
 
-@pytest.mark.parametrize("text, message", [("", "no module pair"), (PAIR.replace(".y(t)", ".y(t"), "synthesis of module pair failed")])
+@pytest.mark.parametrize("text, message", [("", "no module pair"), (PAIR.replace(".y(t)", ".y(t"),
+                                                                    "synthesis of module pair failed")])
 def test_synthesis_failures(text, message):
     with pytest.raises(AlloyError, match=message):
         synthesize(text, "pair", "xc7", report=lambda line: None)
 
 
-SUMS = """module gold(input [8:0] x, input signed [5:0] s, output [14:0] a, output [15:0] b, output [6:0] c, output signed [9:0] d);
+SUMS = """module gold(input [8:0] x, input signed [5:0] s, output [14:0] a,
+  output [15:0] b, output [6:0] c, output signed [9:0] d);
   assign a = x * 6'h28;
   assign b = x * 3'h3;
   assign c = x * 8'h41;
@@ -312,7 +319,8 @@ def test_adder_and_product_maps_are_equivalent(tmp_path):
     steps = [f"read_verilog {tmp_path}/sums.v", "proc", "copy gold gate", "cd gate", f"techmap -map {tmp_path}/times.v",
              "select -assert-none t:$mul", f"techmap -map {tmp_path}/adders.v", "select -assert-none t:$add", "cd ..",
              "miter -equiv -flatten -make_assert gold gate miter", "sat -verify -prove-asserts miter"]
-    script = "from pyosys import libyosys as ys; import sys; d = ys.Design(); [ys.run_pass(step, d) for step in sys.argv[1:]]"
+    script = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); "
+              "[ys.run_pass(step, d) for step in sys.argv[1:]]")
     done = subprocess.run([sys.executable, "-c", script, *steps], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

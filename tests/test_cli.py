@@ -14,7 +14,8 @@ from spec.errors import AlloyError, command_line
 from spec.network import Network
 from tests.networks import random_network
 
-CONFIG = EngineConfig(name="cli", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64, ports=1, port_bits=32)
+CONFIG = EngineConfig(name="cli", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64, ports=1,
+                      port_bits=32)
 
 
 def fails(capsys, main, arguments, words):
@@ -34,7 +35,8 @@ def files(tmp_path):
 
 def test_compile_and_disassemble(files, capsys):
     out = files / "program.alloy"
-    assert compile_main(["compile", "--network", str(files / "network.npz"), "--config", str(files / "config.json"), "--out", str(out)]) == 0
+    assert compile_main(["compile", "--network", str(files / "network.npz"), "--config", str(files / "config.json"),
+                         "--out", str(out)]) == 0
     assert compile_main(["disassemble", str(out)]) == 0
     assert "LOAD_WEIGHTS" in capsys.readouterr().out
 
@@ -43,7 +45,8 @@ def test_truncated_network(files, capsys):
     data = (files / "network.npz").read_bytes()
     (files / "cut.npz").write_bytes(data[:len(data) // 2])
     out = files / "program.alloy"
-    fails(capsys, compile_main, ["compile", "--network", str(files / "cut.npz"), "--config", str(files / "config.json"), "--out", str(out)],
+    fails(capsys, compile_main, ["compile", "--network", str(files / "cut.npz"), "--config", str(files / "config.json"),
+                                 "--out", str(out)],
           "not a whole Alloy network file")
     assert not out.exists()
 
@@ -61,14 +64,16 @@ def test_missing_and_damaged_configuration(files, capsys):
 
 
 def test_unknown_platform(tmp_path, capsys):
-    fails(capsys, build_main, ["--platform", "zcu999", "--out", str(tmp_path / "b")], "there is no platform 'zcu999': choose zcu102")
+    fails(capsys, build_main, ["--platform", "zcu999", "--out", str(tmp_path / "b")],
+          "there is no platform 'zcu999': choose zcu102")
     fails(capsys, run_main, ["--platform", "zcu999"], "there is no platform")
     assert not (tmp_path / "b").exists()
 
 
 def test_run_needs_a_network_and_images(files, capsys):
     fails(capsys, run_main, ["--platform", "zcu102", "--network", str(files / "none.npz")], "there is no network file")
-    fails(capsys, run_main, ["--platform", "zcu102", "--network", str(files / "network.npz"), "--json", str(files / "r.json")], "images are of shape")
+    fails(capsys, run_main, ["--platform", "zcu102", "--network", str(files / "network.npz"), "--json",
+                             str(files / "r.json")], "images are of shape")
     fails(capsys, run_main, ["--platform", "zcu102", "--layer", "3x3,256"], "is not KxK,CHANNELS,FILTERS,SIZE")
     assert not (files / "r.json").exists()
 
@@ -91,4 +96,5 @@ def test_warnings_are_one_line(capsys):
         warnings.warn("the images are few", stacklevel=1)
         return 0
     before = warnings.showwarning
-    assert main([]) == 0 and capsys.readouterr().err == "warning: the images are few\n" and warnings.showwarning is before
+    assert main([]) == 0 and capsys.readouterr().err == "warning: the images are few\n"
+    assert warnings.showwarning is before

@@ -16,7 +16,8 @@ FORBIDDEN = {
     "rtl": {"quant", "compiler", "sim", "torch"},
     "boards": {"rtl", "quant", "compiler", "sim", "amaranth", "torch"},
 }
-ABOVE = ROOT / "quant" / "bench"        # measures the whole flow, so it may know all of it; nothing in quant may know it
+# measures the whole flow, so it may know all of it; nothing in quant may know it
+ABOVE = ROOT / "quant" / "bench"
 # Rooms of rtl, from the lowest: each with those that it may know. ``top`` are the files beside the rooms.
 ROOMS = {
     "prim": set(),
@@ -55,7 +56,8 @@ def test_packages(package):
 def test_nothing_below_knows_the_bench():
     for path in (ROOT / "quant").rglob("*.py"):
         text = path.read_text()
-        assert ABOVE in path.parents or not re.search(r"^from \.+bench|^from \. import .*bench|quant\.bench import", text, re.M), path
+        assert ABOVE in path.parents or not re.search(r"^from \.+bench|^from \. import .*bench|quant\.bench import",
+                                                      text, re.M), path
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -64,7 +66,8 @@ def test_models_need_no_hardware(name):
 
 
 def arrows(path):
-    """Each import within rtl: its target (``room``, ``room.file``, or ``file`` beside the rooms) and the names taken."""
+    """Each import within rtl: its target (``room``, ``room.file``, or ``file`` beside the rooms) and the names
+    taken."""
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -95,7 +98,8 @@ def test_rooms(room):
                 assert len(inner) == (room != "top"), (path, target)
             else:
                 assert first in ROOMS[room], (path, target)
-                assert not inner or PROGRAMS.get(path.stem) == target, f"{path}: take {names} from {first}, not from {target}"
+                direct = PROGRAMS.get(path.stem) == target
+                assert not inner or direct, f"{path}: take {names} from {first}, not from {target}"
                 assert inner or set(names) <= set(handed_out(first)), (path, names)
 
 

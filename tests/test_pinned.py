@@ -1,6 +1,8 @@
-"""What Alloy writes, pinned by SHA-256: Verilog of the boards and of two small engines, a network file, a program image.
+"""What Alloy writes, pinned by SHA-256: Verilog of the boards and of two small engines, a network file, a program
+image.
 
-Kind: a change that was to change nothing. After an intended change ``python -m tests.test_pinned`` renews ``pinned.json``
+Kind: a change that was to change nothing. After an intended change ``python -m tests.test_pinned`` renews
+``pinned.json``
 (a minute); the commit says what changed and why.
 """
 

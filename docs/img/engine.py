@@ -1,8 +1,7 @@
 """Draws ``engine.png``, the block diagram of the README (needs matplotlib): ``python docs/img/engine.py``."""
 
+from itertools import pairwise
 from pathlib import Path
-
-
 
 from matplotlib import pyplot as plt
 
@@ -15,9 +14,10 @@ def box(ax, x, y, w, h, text, color):
 
 
 def arrow(ax, *points):
-    for a, b in zip(points, points[1:-1]):
+    for a, b in pairwise(points[:-1]):
         ax.plot([a[0], b[0]], [a[1], b[1]], color="black", lw=1)
-    ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=dict(arrowstyle="->", lw=1, shrinkA=0, shrinkB=0))
+    ax.annotate("", xy=points[-1], xytext=points[-2],
+                arrowprops={"arrowstyle": "->", "lw": 1, "shrinkA": 0, "shrinkB": 0})
 
 
 def main():

@@ -1,6 +1,7 @@
 """Trains the float network and picks the images that are shipped: a part of the training set, all of the test set.
 
-``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz``. The data file holds ``x_train, y_train, x_test, y_test`` (uint8) in
+``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz``. The data file holds ``x_train, y_train, x_test,
+y_test`` (uint8) in
 NumPy's npz form inside xz.
 """
 
@@ -39,7 +40,8 @@ def load_data(path):
             zipfile.BadZipFile) as error:
         raise AlloyError(f"{path} holds no {', '.join(needed)} in an .npz in xz ({error}): it looks like "
                          f"{looks_like(packed, path)}") from None
-    return tuple((data[f"x_{part}"].reshape(-1, 1, 28, 28), data[f"y_{part}"].astype(np.int64)) for part in ("train", "test"))
+    return tuple((data[f"x_{part}"].reshape(-1, 1, 28, 28), data[f"y_{part}"].astype(np.int64))
+                 for part in ("train", "test"))
 
 
 def shipped(images, labels, count):

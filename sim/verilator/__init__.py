@@ -33,7 +33,8 @@ CXXFLAGS = ["-std=gnu++20", "-pthread", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TR
 
 @dataclass(frozen=True)
 class Run:
-    """One image: status word, cycles of the program (start to END), counters, trace events ``(cycle, event, tag)``, region bytes."""
+    """One image: status word, cycles of the program (start to END), counters, trace events ``(cycle, event, tag)``,
+    region bytes."""
     status: int
     hung: bool
     cycles: int
@@ -67,10 +68,13 @@ def _tool():
 
 def _pins(config):
     """The generated header that binds the bench to the ports."""
-    names = {"read": ("arvalid", "arready", "arlen", "arsize", "arburst", "rvalid", "rready", "rlast", "rresp", "arid", "rid"),
-             "write": ("awvalid", "awready", "awlen", "awsize", "awburst", "wvalid", "wready", "wlast", "bvalid", "bready", "bresp", "awid", "bid")}
+    names = {"read": ("arvalid", "arready", "arlen", "arsize", "arburst", "rvalid", "rready", "rlast", "rresp", "arid",
+                      "rid"),
+             "write": ("awvalid", "awready", "awlen", "awsize", "awburst", "wvalid", "wready", "wlast", "bvalid",
+                       "bready", "bresp", "awid", "bid")}
     held = ("id", "len", "size", "burst", "lock", "cache", "prot", "qos")       # with the address, what waits for ready
-    lines = ["#include <array>", "#include <functional>", f"static const unsigned PORT_BYTES = {config.port_bytes}, HELD = {len(held)};"]
+    lines = ["#include <array>", "#include <functional>",
+             f"static const unsigned PORT_BYTES = {config.port_bytes}, HELD = {len(held)};"]
     lines += [f"static const uint32_t {r.name} = {r.offset};" for r in REGISTERS]
     for kind, extra in (("read", "void *rdata; std::function<uint64_t()> araddr;"),
                         ("write", "void *wdata; std::function<uint64_t()> awaddr, wstrb;")):
@@ -107,7 +111,8 @@ def build(files, config, cache, *, report=print, optimize="-O1"):
     binary, root = _tool()
     models = {p.name: p.read_text() for p in sorted(MODELS.glob("*.v"))}
     pins, bench = _pins(config), (HERE / "bench.cpp").read_text()
-    key = sha256(json.dumps([files, models, pins, bench, FLAGS, CXXFLAGS, PARTS, optimize], sort_keys=True).encode()).hexdigest()[:16]
+    key = sha256(json.dumps([files, models, pins, bench, FLAGS, CXXFLAGS, PARTS, optimize],
+                            sort_keys=True).encode()).hexdigest()[:16]
     target = Path(cache).resolve() / key
     program = target / "bench"
     try:
@@ -142,7 +147,8 @@ def _objects(target):
 
 
 def _verilate(binary, files, pins, target, environment):
-    """C++ of the engine in folders of ``target``; what an array has many of is a library that is translated and compiled once."""
+    """C++ of the engine in folders of ``target``; what an array has many of is a library that is translated and
+    compiled once."""
     parts = {}
     for name in PARTS:
         for file, text in files.items():
@@ -154,7 +160,8 @@ def _verilate(binary, files, pins, target, environment):
         (target / name).write_text(text)
     wrappers = []
     for name in parts:
-        _call([str(binary), *FLAGS, "--top-module", name, "--lib-create", name, "--prefix", f"V{name}", "--Mdir", name, *files, f"{name}.v"],
+        _call([str(binary), *FLAGS, "--top-module", name, "--lib-create", name, "--prefix", f"V{name}", "--Mdir", name,
+               *files, f"{name}.v"],
               target, environment)
         wrappers.append(f"{name}/{name}.sv")
     _call([str(binary), *FLAGS, "--top-module", "alloy", "--Mdir", "alloy", *files, *wrappers], target, environment)
@@ -189,7 +196,8 @@ class Model:
     def __init__(self, program, config):
         self.program, self.config = Path(program), config
 
-    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000, limit=LIMIT,
+    def run(self, program, images, *, latency=40, bytes_per_cycle=None, stall=0.0, seed=1, watchdog=100_000,
+            limit=LIMIT,
             bad_read=None, bad_write=None, abort_at=0, reset_at=0, report=None, check=True):
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
@@ -198,7 +206,8 @@ class Model:
         latency : cycles from a read address to its first data, and from the last write data to the response.
         bytes_per_cycle : of each port; the port's width if None.
         stall : probability that a channel of any port pauses in a cycle, drawn with ``seed``.
-        bad_read, bad_write : number of the beat of port 0, from the reset, that answers SLVERR. abort_at, reset_at : cycle of the first
+        bad_read, bad_write : number of the beat of port 0, from the reset, that answers SLVERR. abort_at, reset_at :
+        cycle of the first
             run, counted from the write that starts it; 0 is never.
         report : called with the number of finished images.
         check : refuse a program of another configuration before the engine does.
@@ -212,10 +221,14 @@ class Model:
         with tempfile.TemporaryDirectory() as name, Children() as children:
             directory = Path(name)
             (directory / "image.bin").write_bytes(program.image)
-            job = {"base": 1 << self.config.addr_bits - 2, "size": program.window_size, "seed": seed, "stall": stall, "latency": latency,
-                   "bytes_per_cycle": bytes_per_cycle or self.config.port_bytes, "command_offset": program.command_offset,
-                   "command_count": program.command_count, "watchdog": watchdog, "limit": limit, "abort_at": abort_at, "reset_at": reset_at,
-                   "bad_read": NEVER if bad_read is None else bad_read, "bad_write": NEVER if bad_write is None else bad_write}
+            job = {"base": 1 << self.config.addr_bits - 2, "size": program.window_size, "seed": seed, "stall": stall,
+                   "latency": latency,
+                   "bytes_per_cycle": bytes_per_cycle or self.config.port_bytes,
+                   "command_offset": program.command_offset,
+                   "command_count": program.command_count, "watchdog": watchdog, "limit": limit, "abort_at": abort_at,
+                   "reset_at": reset_at,
+                   "bad_read": NEVER if bad_read is None else bad_read,
+                   "bad_write": NEVER if bad_write is None else bad_write}
             lines = [f"{key} {value}" for key, value in job.items()]
             for i, image in enumerate(images):
                 (directory / f"in{i}.bin").write_bytes(program.pack_input(image))

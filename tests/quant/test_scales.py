@@ -360,7 +360,7 @@ def test_calibrating_again_keeps_signed_tensors_signed():
     model, images = Residual(), photographs(64)
     net = QuantNet(trace(model, (3, 6, 6)), bits=8, ratio=Ratio(0, 0, 1))
     reconstruct(net, np.maximum(images, 1))
-    net.zeros |= {name: 0 for name in net.signed}
+    net.zeros |= dict.fromkeys(net.signed, 0)
     reconstruct(net, images)
     assert all(net.zeros[name] > 0 for name in net.signed)
 

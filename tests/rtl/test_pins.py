@@ -48,7 +48,7 @@ def drivers(module):
             width, bits = int(cell["parameters"]["WIDTH"], 2), int(cell["parameters"]["ABITS"], 2)
             for n, clocked in enumerate(cell["parameters"]["RD_CLK_ENABLE"][::-1]):
                 address = [] if clocked == "1" else pins["RD_ADDR"][n * bits : (n + 1) * bits]
-                out |= {b: ("memory", address) for b in pins["RD_DATA"][n * width : (n + 1) * width]}
+                out |= dict.fromkeys(pins["RD_DATA"][n * width:(n + 1) * width], ("memory", address))
             continue
         into = [b for name, bits in pins.items() if direction[name] == "input" for b in bits]
         driver = ("register", []) if kind in REGISTERS else (kind, into)

@@ -144,7 +144,7 @@ def test_semaphore_overflow(plain):
     (Opcode.STORE_ACT, "values that nothing has written")])
 def test_what_nothing_wrote_is_not_read(plain, opcode, words):
     def drop(index, fields):
-        return None if fields["opcode"] == opcode else fields | {name: 0 for name in ("wait", "post", "feed")}
+        return None if fields["opcode"] == opcode else fields | dict.fromkeys(("wait", "post", "feed"), 0)
     config, codes, program, _ = plain
     model = command_model.CommandModel(program, config)
     area = program.input
