@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from spec.coding import code_lengths, encode
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
 from spec.errors import AlloyError
+from spec.kwords import gather, pack_words
 from spec.numerics import split_weight
 
 from .costs import Costs
@@ -282,20 +282,9 @@ class Emitter:
         return base
 
     def _stream(self, k_words):
-        """Puts nibbles (k-words, slots * ic) into the image, one stream for each port, coded if that is shorter: fields of the command."""
-        c, coded = self.config, {}
-        padded = np.zeros((len(k_words), 2 * c.weight_beats * c.wide_bytes), np.uint8)
-        padded[:, :k_words.shape[1]] = k_words
-        beats = (padded[:, ::2] | padded[:, 1::2] << 4).reshape(-1, c.wide_bytes)
-        if c.decode_lanes:
-            symbols = np.zeros((len(k_words), c.decode_steps * c.decode_lanes), np.uint8)
-            symbols[:, :k_words.shape[1]] = k_words
-            lengths = code_lengths(np.bincount(symbols.ravel(), minlength=16))
-            shorter = encode(symbols.reshape(-1, c.decode_lanes), lengths, c.decode_width)
-            if shorter is not None and len(shorter) < len(beats):
-                beats, coded = shorter, {"beats": len(shorter), "codes": sum(int(n) << 3 * i for i, n in enumerate(lengths))}
-        streams = beats.reshape(len(beats), c.ports, c.port_bytes).transpose(1, 0, 2)
-        return {"dram": self._put(streams.tobytes()), "stride": len(beats) * c.port_bytes, **coded}
+        """Puts k-words of nibbles into the image: fields of the command that loads them."""
+        stored = pack_words(k_words, self.config)
+        return {"dram": self._put(stored.data), **stored.fields(self.config)}
 
     def _make_tiles(self, op):
         """Channel groups that each tile reads, and of each tile: itself, the first group, k-words and parameter records."""
@@ -339,6 +328,5 @@ class Emitter:
                 "second": position // c.ic - tile.group}, PARAM_BYTES)
             if joined:
                 records[slot + 1] = pack_record(PARAM_FIELDS, {"mult": mult}, PARAM_BYTES)
-        # k-word: nibble slot*ic + channel.
-        order = words.reshape(taps, depth, c.ic, c.slots).transpose(0, 1, 3, 2).reshape(taps * depth, c.slots * c.ic)
-        return order, b"".join(records)
+        order = words.reshape(taps * depth, c.ic, c.slots).transpose(0, 2, 1)
+        return gather(order), b"".join(records)

@@ -2,11 +2,10 @@
 
 import numpy as np
 
+from spec.commands import SUM_BITS
 from spec.errors import AlloyError
 
 __all__ = ["prove"]
-
-SUM_BITS = 48
 
 
 def prove(op, channel, digits, ones, mult, bias, config):

@@ -5,7 +5,7 @@ decided by following the queues in time, with durations that need not be exact: 
 it, except when its queue is full; then loads run ahead.
 """
 
-from spec.commands import PARAM_BYTES, Opcode
+from spec.commands import LOADS_AHEAD, PARAM_BYTES, Opcode
 
 from .hazards import Accesses, Hazards
 
@@ -14,7 +14,6 @@ __all__ = ["schedule", "duration", "FLUSH", "LATENCY"]
 LATENCY = 50            # cycles from a command to its first data
 FLUSH = 80              # cycles from the last step of a convolution to its last output
 FETCH = 8               # cycles between commands
-AHEAD = 3               # loads whose requests are under way
 
 
 def duration(item, config):
@@ -57,7 +56,7 @@ def _order(items, config):
         needs[item] = [("compute" if queue == "feed" else queue, at) for queue, at in found.items()]
         accesses.record(item, count[item.queue])
         count[item.queue] += 1
-    queues = {name: _Queue(config.queue_depth, AHEAD if name == "load" else 2) for name in count}
+    queues = {name: _Queue(config.queue_depth, LOADS_AHEAD if name == "load" else 2) for name in count}
     loads, work = ([i for i in items if (i.queue == "load") == load] for load in (True, False))
     loads, work, now, out = loads[::-1], work[::-1], 0, []
 

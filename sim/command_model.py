@@ -13,18 +13,18 @@ from random import Random
 import numpy as np
 
 from spec.check import RULES, refuse
-from spec.coding import decode
-from spec.commands import (FIELDS, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, TABLE_RECORDS, TAP_BYTES,
-                           TAP_FIELDS, Error, Opcode, unpack, unpack_record)
+from spec.commands import (
+    FIELDS, LOADS_AHEAD, PARAM_BYTES, PARAM_FIELDS, QUEUES, SEMAPHORE_MAX, SEMAPHORES, SUM_BITS, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Error,
+    Opcode, unpack, unpack_record)
 from spec.errors import AlloyError
+from spec.kwords import beats_of, unpack_words
 from spec.numerics import DIGIT_BITS, pot_value
+from spec.views import view_of, walk
 
 __all__ = ["CommandModel", "run"]
 
 EMPTY = -1              # a word that nothing has written, or that is just being written
-LOADS_AHEAD = 3         # loads whose data may be under way
 POSTS_AHEAD = 3         # commands that the feeder may be ahead of the post unit
-SUM_BITS = 48           # of the requantizer
 
 
 def run(program, config, codes, seed=0):
@@ -207,19 +207,13 @@ class CommandModel:
     # -- loads: each returns what happens when the data has landed ------------------------------------------------------
     def _load_weights(self, cmd):
         c = self.config
-        beats, where = cmd["beats"] or cmd["count"] * c.weight_beats, slice(cmd["dst"], cmd["dst"] + cmd["count"])
-        streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], beats * c.port_bytes) for i in range(c.ports)])
-        data = streams.reshape(c.ports, beats, c.port_bytes).transpose(1, 0, 2).reshape(beats, -1)
-        if cmd["beats"]:
-            lengths = [cmd["codes"] >> 3 * n & 7 for n in range(16)]
-            nibbles = decode(data, lengths, cmd["count"] * c.decode_steps, c.decode_lanes, c.decode_width)
-        else:
-            nibbles = np.stack([data & 15, data >> 4], 2)
-        nibbles = nibbles.reshape(cmd["count"], -1)[:, :c.slots * c.ic]
+        size, where = beats_of(cmd, c) * c.port_bytes, slice(cmd["dst"], cmd["dst"] + cmd["count"])
+        streams = np.stack([self._words(cmd["dram"] + i * cmd["stride"], size) for i in range(c.ports)])
+        nibbles = unpack_words(streams, cmd, c)
         self.weights[where] = EMPTY
 
         def land():
-            self.weights[where] = nibbles.reshape(-1, c.slots, c.ic)
+            self.weights[where] = nibbles
         return land
 
     def _records(self, cmd, fields, table, size):
@@ -276,24 +270,7 @@ class CommandModel:
 
     def _visit(self, cmd, prefix, rows, cols, start=(0, 0)):
         """Pixels of a view in the order of the hardware's locator: (y, x, bank, address)."""
-        c = self.config
-        v = {k[4:]: x for k, x in cmd.items() if k.startswith(prefix + "_")}
-
-        def wrap(bank, addr):
-            return (bank - c.pixels, addr + v["groups"]) if bank >= c.pixels else (bank, addr)
-        row = [(v[f"row_bank{p}"], v[f"row_addr{p}"]) for p in range(4)]
-        cur = [(v[f"cur_bank{p}"], v[f"cur_addr{p}"]) for p in range(2)]
-        py, px = v["par_y"] & v["phase_y"], (v["par_x"] ^ (start[1] & 1)) if v["phase_x"] else 0
-        x0 = start[1]
-        for y in range(start[0], rows):
-            for x in range(x0, cols):
-                yield y, x, *cur[px]
-                cur[px] = wrap(cur[px][0] + 1, cur[px][1])
-                px ^= v["phase_x"]
-            for p in (2 * py, 2 * py + 1):
-                row[p] = wrap(row[p][0] + v["step_bank"], row[p][1] + v["step_addr"])
-            py ^= v["phase_y"]
-            cur, px, x0 = row[2 * py:2 * py + 2], v["par_x"] if v["phase_x"] else 0, 0
+        return walk(view_of(cmd, prefix), rows, cols, self.config.pixels, start)
 
     # -- compute -------------------------------------------------------------------------------------------------------
     def _tap_records(self, cmd):

@@ -6,7 +6,7 @@ from the completion of the layer before it to the completion of its own last com
 
 from dataclasses import dataclass, field
 
-from spec.commands import COMMAND_BYTES, PARAM_BYTES, QUEUES, SEMAPHORES, Opcode, unpack
+from spec.commands import COMMAND_BYTES, FETCH_AHEAD, LOADS_AHEAD, PARAM_BYTES, QUEUES, SEMAPHORES, Opcode, unpack
 
 __all__ = ["Timing", "LayerCycles", "model", "CAUSES", "ERROR", "error_text"]
 
@@ -16,8 +16,6 @@ ERROR = (-0.15, 0.09, 0.05)
 
 # Where the cycles of a layer go: full use, lanes and slots without work, and what the array waited for.
 CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
-AHEAD = 3           # commands whose data the load unit has requested
-FETCH_AHEAD = 16    # commands that are fetched before they can go to a queue
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class _Engine:
 
     def _load(self, cmd, ready, _):
         c = self.c
-        issue = max(ready, self.load_issue, self.load_done[-AHEAD] if len(self.load_done) >= AHEAD else 0) + self.t.request
+        issue = max(ready, self.load_issue, self.load_done[-LOADS_AHEAD] if len(self.load_done) >= LOADS_AHEAD else 0) + self.t.request
         self.load_issue = issue + (c.ports if cmd["opcode"] == Opcode.LOAD_WEIGHTS else cmd.get("rows", 1))
         if cmd["opcode"] == Opcode.LOAD_ACT:
             row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes

@@ -6,13 +6,16 @@ section 3.2.2). A lane's stream is its codes one after the other, first bit firs
 ``width`` bits of every lane, from the least significant bit; the streams end together.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .errors import AlloyError
 
-__all__ = ["LONGEST", "LANE_BITS", "entropy", "code_lengths", "code_table", "encode", "decode"]
+__all__ = ["LONGEST", "LANE_BITS", "entropy", "code_lengths", "pack_lengths", "unpack_lengths", "code_table", "encode", "decode"]
 
 LONGEST = 7
+LENGTH_BITS = 3         # of the length of one code in a command
 LANE_BITS = 512         # that a lane holds while slower ones catch up
 SYMBOLS = 16
 
@@ -36,6 +39,16 @@ def code_lengths(counts):
     for _, symbols in merged[:2 * len(coins) - 2]:
         np.add.at(lengths, list(symbols), 1)
     return lengths
+
+
+def pack_lengths(lengths: Sequence[int]) -> int:
+    """Lengths of all nibbles' codes as the field ``codes`` of a command has them."""
+    return sum(int(n) << LENGTH_BITS * i for i, n in enumerate(lengths))
+
+
+def unpack_lengths(codes: int) -> list[int]:
+    """Inverse of :func:`pack_lengths`."""
+    return [codes >> LENGTH_BITS * i & (1 << LENGTH_BITS) - 1 for i in range(SYMBOLS)]
 
 
 def code_table(lengths):

@@ -12,16 +12,20 @@ from enum import IntEnum
 from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
-           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "QUEUES", "LAYOUT", "VERSION", "SEMAPHORES", "MAGIC",
+           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD", "LOADS_AHEAD", "LAYOUT", "VERSION",
+           "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC",
            "pack", "unpack", "pack_record", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
 PARAM_BYTES = 16        # so has every record: a tap, 16 codes of a table
 TABLE_RECORDS = 16      # records of a table of 256 codes
+SUM_BITS = 48           # of the requantizer's sums, and so of a parameter record's bias
 SEMAPHORES = 8
 SEMAPHORE_MAX = 255     # a post beyond this is an error
 MAGIC = 0xA1            # a command without it is malformed
+FETCH_AHEAD = 16        # commands on the way to the engine or waiting there: a request waits while another user's long one is under way
+LOADS_AHEAD = 3         # loads whose data may be on the way
 VERSION = 2             # of the tables: raised when a register or field keeps its place and means something else
 
 
@@ -169,7 +173,8 @@ assert _last == 8 * TAP_BYTES
 TAP_FIELDS = {f.name: f for f in _tap}
 
 _param, _last = _lay(0, [
-    ("bias", -64, "sum of bias, half, zero points and one's-complement terms; 48 bits used"),
+    ("bias", -64, "sum of bias, half, zero points and one's-complement terms; "
+     f"{SUM_BITS} bits used"),
     ("mult", 16, "requantizer multiplier"), ("lane", 8, "output channel within the group"),
     ("valid", 1, "the slot's result is an output (false for the odd half of a joined pair, which has a multiplier alone)"),
     ("join", 1, "result is this slot (even, DSP) plus 16 times the next, each times its own multiplier"),

@@ -4,13 +4,12 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.commands import COMMAND_BYTES
+from spec.commands import COMMAND_BYTES, FETCH_AHEAD
 
 from ..prim import COMMAND, Queue, ResetInserter, request_layout
 
 __all__ = ["Fetch"]
 
-AHEAD = 16          # commands on the way or waiting as beats: a request waits while another user's long one is under way
 TOGETHER = 4        # commands of one request
 
 
@@ -44,8 +43,8 @@ class Fetch(wiring.Component):
         m = Module()
         c = self._config
         beats = COMMAND_BYTES // c.port_bytes
-        m.submodules.queue = queue = Queue(c.port_bits, AHEAD * beats, buffered=True)
-        at, left, room = Signal(c.addr_bits), Signal(32), Signal(range(AHEAD + 1), init=AHEAD)
+        m.submodules.queue = queue = Queue(c.port_bits, FETCH_AHEAD * beats, buffered=True)
+        at, left, room = Signal(c.addr_bits), Signal(32), Signal(range(FETCH_AHEAD + 1), init=FETCH_AHEAD)
         word, beat, full = Signal(8 * COMMAND_BYTES, reset_less=True), Signal(range(beats)), Signal()
         asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))
         m.d.comb += [

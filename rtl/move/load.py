@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.commands import PARAM_BYTES, TABLE_RECORDS, Error, Opcode
+from spec.commands import LOADS_AHEAD, PARAM_BYTES, TABLE_RECORDS, Error, Opcode
 
 from ..prim import (
     COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, request_layout,
@@ -14,7 +14,6 @@ from .rows import RowReader
 
 __all__ = ["Load"]
 
-AHEAD = 3           # commands whose data may be on the way
 
 
 def _job_layout(config):
@@ -67,7 +66,7 @@ class Load(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.jobs = jobs = Queue(_job_layout(self._config), AHEAD)
+        m.submodules.jobs = jobs = Queue(_job_layout(self._config), LOADS_AHEAD)
         issuing = self._issue(m, jobs)
         taking = self._take(m, jobs, jobs.o.payload)
         m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.post == 0))

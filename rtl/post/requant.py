@@ -5,12 +5,12 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from spec.commands import SUM_BITS
 from spec.numerics import DIGIT_BITS
 
 __all__ = ["Requant", "LATENCY", "SUM_BITS"]
 
 LATENCY = 7             # from ``acc`` to ``code``
-SUM_BITS = 48
 
 
 class Requant(wiring.Component):

@@ -1,6 +1,7 @@
-"""Golden models of what commands mean: the pixels of a view and a builder of commands for tests."""
+"""Golden models of what commands mean: views of tensors and a builder of commands for tests."""
 
 from rtl.prim import COMMAND
+from spec import views
 from spec.commands import VERSION, Opcode, pack
 
 
@@ -15,25 +16,8 @@ def start(config):
 
 
 def walk(view, rows, cols, pixels):
-    """``(bank, addr)`` of every pixel of the region, as docs/architecture.md tells it."""
-    def move(place, banks, words):
-        bank, addr = place[0] + banks, place[1] + words
-        return (bank - pixels, addr + view["groups"]) if bank >= pixels else (bank, addr)
-
-    row = [(view[f"row_bank{p}"], view[f"row_addr{p}"]) for p in range(4)]
-    cur = [(view[f"cur_bank{p}"], view[f"cur_addr{p}"]) for p in range(2)]
-    px, py = view["phase_x"] & view["par_x"], view["phase_y"] & view["par_y"]
-    out = []
-    for _ in range(rows):
-        for _ in range(cols):
-            out.append(cur[px])
-            cur[px] = move(cur[px], 1, 0)
-            px ^= view["phase_x"]
-        for x in range(2):
-            row[2 * py + x] = move(row[2 * py + x], view["step_bank"], view["step_addr"])
-        py ^= view["phase_y"]
-        cur, px = [row[2 * py], row[2 * py + 1]], view["phase_x"] & view["par_x"]
-    return out
+    """``(bank, addr)`` of every pixel of the region."""
+    return [(bank, addr) for _, _, bank, addr in views.walk(view, rows, cols, pixels)]
 
 
 def tensor_view(pixels, rows, cols, groups, base=0, phase_x=0, phase_y=0):
@@ -49,4 +33,4 @@ def tensor_view(pixels, rows, cols, groups, base=0, phase_x=0, phase_y=0):
 
 
 def out_fields(view):
-    return {f"out_{name}": value for name, value in view.items()}
+    return views.fields_of(view, "out")

@@ -11,6 +11,7 @@ from sim.compare import first_difference
 from spec.commands import COMMAND_BYTES, FIELDS, Opcode, pack_record, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
+from spec.kwords import beats_of, gather, pack_words, unpack_words
 from spec.network import Conv, Network, Pool, Tensor
 from spec.numerics import Scheme, levels
 
@@ -58,15 +59,14 @@ def prepare(name):
 
 
 def slot_damaged(program, config, load, slot):
-    """The program with other weights in one slot of what a LOAD_WEIGHTS loads."""
+    """The program with other weights in one slot of what a LOAD_WEIGHTS, of plain words, loads."""
     image = bytearray(program.image)
-    for word in range(load["count"]):
-        for nibble in range(slot * config.ic, (slot + 1) * config.ic):
-            beat, byte = divmod(nibble // 2, config.wide_bytes)
-            port, byte = divmod(byte, config.port_bytes)
-            at = load["dram"] + port * load["stride"] + (word * config.weight_beats + beat) * config.port_bytes + byte
-            low = 4 * (nibble % 2)
-            image[at] = image[at] & ~(15 << low) | (1 if image[at] >> low & 15 != 1 else 2) << low
+    size = beats_of(load, config) * config.port_bytes
+    streams = [image[at:at + size] for at in range(load["dram"], load["dram"] + config.ports * load["stride"], load["stride"])]
+    nibbles = unpack_words(np.array([np.frombuffer(stream, np.uint8) for stream in streams]), load, config)
+    nibbles[:, slot] = np.where(nibbles[:, slot] == 1, 2, 1)
+    data = pack_words(gather(nibbles), config).data
+    image[load["dram"]:load["dram"] + len(data)] = data
     return replace(program, image=bytes(image))
 
 
