@@ -13,13 +13,12 @@ from spec.errors import AlloyError
 from spec.files import read_arrays
 from spec.numerics import Scheme
 
-from . import files
 from .equalize import equalize
 from .imports import trace
 from .net import QuantNet
 from .ptq import reconstruct
 
-__all__ = ["EXAMPLES", "Example", "load", "paths", "training", "calibration"]
+__all__ = ["EXAMPLES", "Example", "load", "load_float", "paths", "training", "calibration"]
 
 EXAMPLES = ("fashion_mnist",)
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
@@ -58,12 +57,22 @@ def paths(name, folder=None):
 def load(name, folder=None):
     """Load an example; ``folder`` replaces the shipped one. Raises :class:`AlloyError` for damaged files."""
     weights, _, tests = paths(name, folder)
-    model = files.load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), weights)
+    model = load_float(importlib.import_module(f"examples.{name}.model").ResNet8(), weights)
     images, labels = _images(tests)
     known = calibration(name, folder)
     net = QuantNet(equalize(trace(model, images.shape[1:], logits=True), torch.from_numpy(known).float() / 255))
     reconstruct(net, known)
     return Example(model, net, images, labels)
+
+
+def load_float(model, path):
+    """Put the float parameters of ``path`` (.npz) into ``model``; returns it."""
+    arrays = read_arrays(path)
+    try:
+        model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
+    except (RuntimeError, TypeError) as error:
+        raise AlloyError(f"{path} does not hold the weights of this model: {str(error).splitlines()[-1].strip()}") from None
+    return model
 
 
 def _images(path):

@@ -19,6 +19,7 @@ from .rounding import level_ends, level_tables, nearest, search_scales
 
 __all__ = ["QuantNet"]
 
+ARRAYS = "schemes", "codebooks", "tables"       # of the state, by layer or tensor
 FEW = 8         # bits of the largest multiplier of a layer; with fewer the scales of filters lie more than half a per cent apart
 
 
@@ -83,6 +84,8 @@ class QuantNet(nn.Module):
         ``tables`` maps every code to the nearest).
     single_scale : all scales are powers of two (but for the input's), so that the engine only shifts (average pools apart); they are not learned.
     input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
+
+    ``state_dict`` is complete: a network made from the same graph, whatever its other parameters, that loads it computes the same codes.
     """
 
     def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, wide=(), input_scale=1 / 255, input_zero=0,
@@ -122,6 +125,29 @@ class QuantNet(nn.Module):
             self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
             self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(layer.name)),
                                                    requires_grad=not single_scale)
+
+    def get_extra_state(self):
+        """What ``state_dict`` holds beside the parameters: all that decides the codes, in types that ``torch.load(weights_only=True)`` takes."""
+        arrays = {kind: {name: torch.from_numpy(np.array(value)) for name, value in getattr(self, kind).items()} for kind in ARRAYS}
+        whole = {kind: {name: int(value) for name, value in getattr(self, kind).items()} for kind in ("bits", "zeros")}
+        return {**arrays, **whole, "signed": sorted(self.signed), "input_scale": float(self.input_scale), "single_scale": self.single_scale,
+                "caps": {layer.name: layer.cap.clone() for layer in self.graph.layers if layer.cap is not None}}
+
+    def set_extra_state(self, state):
+        """Inverse of :meth:`get_extra_state`, whatever number systems, bits and code books this network was made with."""
+        filters = {layer.name: len(layer.weight) for layer in self.graph.layers if layer.kind == "conv"}
+        if {name: len(scheme) for name, scheme in state["schemes"].items()} != filters or state["bits"].keys() != self.bits.keys():
+            raise AlloyError("the state is that of another network, whose layers, filters or tensors are not the same: make the QuantNet from "
+                             "the graph of that one")
+        for layer in self.graph.layers:         # equalization scales them
+            layer.cap = state["caps"][layer.name].clone() if layer.name in state["caps"] else None
+        for kind in ARRAYS:
+            setattr(self, kind, {name: value.cpu().numpy().copy() for name, value in state[kind].items()})
+        self.bits, self.zeros, self.signed = dict(state["bits"]), dict(state["zeros"]), set(state["signed"])
+        self.input_scale, self.single_scale = state["input_scale"], state["single_scale"]
+        for parameter in (*self.scales.parameters(), *self.steps.parameters()):
+            parameter.requires_grad_(not self.single_scale)
+        self._levels.clear()
 
     # -- training ------------------------------------------------------------------------------------------------------
     def step(self, name):

@@ -173,11 +173,7 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
         state = _checkpoint(path, device)
         if state.pop("start", None) != start:
             raise AlloyError(f"{path} is the checkpoint of another training (other number systems, bits or settings): remove it or name another file")
-        first, schemes = state.pop("epoch"), {name: value.cpu().numpy() for name, value in state.pop("schemes").items()}
-        zeros = state.pop("zeros")
-        for module in (net, average.module):
-            module.assign(schemes)
-            module.zeros = dict(zeros)
+        first = state.pop("epoch")
         for name, part in parts.items():
             part.load_state_dict(state[name])
     pixels, answers = torch.from_numpy(images), torch.from_numpy(np.asarray(labels, np.int64))
@@ -207,9 +203,7 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
             total += float(loss.detach())
         if path and rank == 0:
             with replacing(path) as partial:
-                schemes = {name: torch.from_numpy(value) for name, value in net.schemes.items()}
-                torch.save({"start": start, "epoch": epoch + 1, "zeros": net.zeros, "schemes": schemes,
-                            **{name: part.state_dict() for name, part in parts.items()}}, partial)
+                torch.save({"start": start, "epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
         if report:
             report(epoch + 1, settings.epochs, total / batches)
     net.load_state_dict(average.module.state_dict())
