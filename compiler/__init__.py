@@ -1,6 +1,7 @@
 """Compiler: integer network to commands and memory image for one engine configuration."""
 
-from .build import compile
-from .program import Layer, Program, Region
+from spec.program import Program
 
-__all__ = ["compile", "Program", "Layer", "Region"]
+from .build import compile
+
+__all__ = ["compile", "Program"]

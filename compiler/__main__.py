@@ -7,10 +7,10 @@ from spec.config import EngineConfig
 from spec.errors import command_line
 from spec.files import check_outputs
 from spec.network import Network
+from spec.program import Program
 
 from .build import compile
 from .disassemble import disassemble
-from .program import Program
 
 
 @command_line

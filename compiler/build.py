@@ -3,11 +3,11 @@
 from collections import Counter
 
 from spec.commands import COMMAND_BYTES, VERSION, Opcode, pack
+from spec.program import Layer, Program, Region
 
 from .allocate import allocate
 from .emit import Emitter
 from .ir import lower
-from .program import Layer, Program, Region
 from .slots import channel_orders
 
 __all__ = ["compile"]

@@ -118,7 +118,7 @@ class Emitter:
                 self.store(op.output, strip.output, (strip.y0, strip.y1), (strip.x0, strip.x1), op.tag, strip.output_at)
 
     def work(self, step):
-        """``slots``, ``strips`` and ``pixels`` of a step, as :class:`compiler.program.Layer` has them."""
+        """``slots``, ``strips`` and ``pixels`` of a step, as :class:`spec.program.Layer` has them."""
         op, conv = step.op, step.op.kind == "conv"
         slots = [divmod(position, self.config.ic) for position in np.argsort(op.output.order).tolist()]
         if conv:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spec.errors import AlloyError
-from spec.records import check_types
+from spec.program import Fold
 
-__all__ = ["Value", "Op", "Graph", "Fold", "Builder", "lower"]
+__all__ = ["Value", "Op", "Graph", "Builder", "lower"]
 
 STRIDES = (1, 2)
 
@@ -68,26 +68,6 @@ class Op:
         first = index // (len(self.weight) * share // self.input.channels) * share
         dense[first:first + share] = self.weight[index].reshape(share, -1)
         return dense
-
-
-@dataclass(frozen=True)
-class Fold:
-    """How the host turns an image (C, H, W) into the engine's input: kernel positions become channels."""
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    zero: int = 0
-
-    def __post_init__(self):
-        check_types(self, "fold")
-
-    def __call__(self, codes):
-        """(C, H, W) to (C*kernel_h*kernel_w, rows, columns); padding becomes the zero point."""
-        (kh, kw), (sy, sx), (py, px) = self.kernel, self.stride, self.padding
-        padded = np.pad(codes, ((0, 0), (py, py), (px, px)), constant_values=self.zero)
-        rows, cols = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
-        parts = [padded[:, y:y + sy * (rows - 1) + 1:sy, x:x + sx * (cols - 1) + 1:sx] for y in range(kh) for x in range(kw)]
-        return np.stack(parts, 1).reshape(-1, rows, cols)
 
 
 @dataclass(eq=False)

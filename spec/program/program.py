@@ -1,71 +1,23 @@
-"""What the compiler produces: commands and memory image, and how data gets in and out."""
+"""A compiled network for one engine configuration, and the file it is kept in."""
 
 from dataclasses import asdict, dataclass
 import io
 import json
+from os import PathLike
 import zipfile
 import zlib
 
 import numpy as np
 
-from spec.commands import COMMAND_BYTES, VERSION, Opcode, unpack
-from spec.errors import AlloyError
-from spec.files import parse_json, read_bytes, replacing
-from spec.looks import looks_like
-from spec.records import check_types, from_values
+from ..commands import COMMAND_BYTES, VERSION, Opcode, unpack
+from ..config import EngineConfig
+from ..errors import AlloyError
+from ..files import parse_json, read_bytes, replacing
+from ..looks import looks_like
+from ..records import check_types, from_values
+from .region import Fold, Region
 
-from .ir import Fold
-
-__all__ = ["Program", "Region", "Layer"]
-
-
-@dataclass(frozen=True)
-class Region:
-    """A tensor in DRAM: rows of ``stride`` bytes, in each pixel ``groups`` groups of ``group_bytes``.
-
-    ``order[position]`` is the channel at a position; ``ic`` positions make a group.
-    """
-    offset: int
-    channels: int
-    height: int
-    width: int
-    groups: int
-    group_bytes: int
-    ic: int
-    order: tuple[int, ...]
-
-    def __post_init__(self):
-        check_types(self, "region")
-        fits = 1 <= self.ic <= self.group_bytes and self.channels <= self.groups * self.ic
-        if min(self.channels, self.height, self.width) < 1 or not fits:
-            raise AlloyError(f"region of {self.channels}x{self.height}x{self.width} does not fit {self.groups} groups "
-                             f"of {self.ic} channels in {self.group_bytes} bytes")
-        if sorted(self.order) != list(range(self.channels)):
-            raise AlloyError(f"region of {self.channels} channels has an order that is not one of them")
-
-    @property
-    def stride(self):
-        return self.width * self.groups * self.group_bytes
-
-    @property
-    def size(self):
-        return self.height * self.stride
-
-    def pack(self, codes):
-        """Codes (C, H, W) to the bytes of the region."""
-        out = np.zeros((self.height, self.width, self.groups, self.group_bytes), np.uint8)
-        flat = np.zeros((self.height, self.width, self.groups * self.ic), np.uint8)
-        flat[..., :self.channels] = np.asarray(codes)[list(self.order)].transpose(1, 2, 0)
-        out[..., :self.ic] = flat.reshape(self.height, self.width, self.groups, self.ic)
-        return out.tobytes()
-
-    def unpack(self, data):
-        """Inverse of :meth:`pack`: int64 (C, H, W)."""
-        whole = np.frombuffer(data, np.uint8).reshape(self.height, self.width, self.groups, self.group_bytes)
-        flat = whole[..., :self.ic].reshape(self.height, self.width, -1)[..., :self.channels]
-        out = np.zeros((self.channels, self.height, self.width), np.int64)
-        out[list(self.order)] = flat.transpose(2, 0, 1)
-        return out
+__all__ = ["Program", "Layer"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +40,7 @@ class Layer:
     strips: tuple[tuple[int, int, int, int, int], ...]
     pixels: int
 
-    def place(self, channel, row, column):
+    def place(self, channel: int, row: int, column: int) -> tuple[int, int, int, int]:
         """Of one value: filter tile and slot, strip and pixel tile in it."""
         for number, (y0, y1, x0, x1, pitch) in enumerate(self.strips):
             if y0 <= row < y1 and x0 <= column < x1:
@@ -118,11 +70,11 @@ class Program:
     input: Region
     fold: Fold
     output: str
-    outputs: dict
-    layers: tuple
+    outputs: dict       # str -> Region
+    layers: tuple       # of Layer
 
     @property
-    def start(self):
+    def start(self) -> dict[str, int]:
         """Fields of the first command; raises :class:`AlloyError` if it is no START."""
         try:
             fields = unpack(self.commands[0]) if self.command_count else {}
@@ -134,25 +86,26 @@ class Program:
         return fields
 
     @property
-    def digest(self):
+    def digest(self) -> str:
         """Of the configuration that it was compiled for."""
         return f"{self.start['digest']:08x}"
 
-    def readable(self):
+    def readable(self) -> None:
         """Raise :class:`AlloyError` if the commands are of another version."""
         if self.start["version"] != VERSION:
-            raise AlloyError(f"the program has version {self.start['version']} of the commands, this is version {VERSION}: "
-                             "compile the network again")
+            raise AlloyError(f"the program has version {self.start['version']} of the commands, this is version "
+                             f"{VERSION}: compile the network again")
 
-    def runs_on(self, config):
+    def runs_on(self, config: EngineConfig) -> None:
         """Raise :class:`AlloyError` if an engine of ``config`` would refuse the program."""
         self.readable()
         if self.digest != config.digest:
-            raise AlloyError(f"the program was compiled for configuration {self.digest}, this one is {config.digest}: "
-                             "compile it again for this one")
+            raise AlloyError(f"the program was compiled for configuration {self.digest}, this one is "
+                             f"{config.digest}: compile it again for this one")
 
-    def pack_input(self, codes):
-        """Image codes (C, H, W) to the bytes of the input region; :class:`AlloyError` for what are no codes of its shape."""
+    def pack_input(self, codes: np.ndarray) -> bytes:
+        """Image codes (C, H, W) to the bytes of the input region; :class:`AlloyError` for what are no codes of its
+        shape."""
         codes, region = np.asarray(codes), self.input
         if not codes.size or not np.issubdtype(codes.dtype, np.integer) or not 0 <= codes.min() <= codes.max() < 256:
             raise AlloyError(f"the image is {codes.dtype} and holds no codes: give integers from 0 to 255")
@@ -161,27 +114,29 @@ class Program:
             raise AlloyError(f"the image is of shape {codes.shape}, which is not that of the program's input")
         return region.pack(folded)
 
-    def unpack(self, tensor, data):
+    def unpack(self, tensor: str, data: bytes) -> np.ndarray:
         """Bytes of an output region to codes (C, H, W)."""
         return self.outputs[tensor].unpack(data)
 
     @property
-    def commands(self):
+    def commands(self) -> list[bytes]:
         """The commands as a list of 128-byte records."""
         start = self.command_offset
-        return [self.image[start + i * COMMAND_BYTES:start + (i + 1) * COMMAND_BYTES] for i in range(self.command_count)]
+        return [self.image[start + i * COMMAND_BYTES:start + (i + 1) * COMMAND_BYTES]
+                for i in range(self.command_count)]
 
-    def save(self, path):
+    def save(self, path: str | PathLike) -> None:
         """Write one file; an existing file is replaced only when the new one is complete."""
         meta = {"command_offset": self.command_offset, "command_count": self.command_count,
-                "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold), "output": self.output,
-                "outputs": {n: asdict(r) for n, r in self.outputs.items()}, "layers": [asdict(x) for x in self.layers]}
+                "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold),
+                "output": self.output, "outputs": {n: asdict(r) for n, r in self.outputs.items()},
+                "layers": [asdict(x) for x in self.layers]}
         with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("program.json", json.dumps(meta, default=int))
             file.writestr("image.bin", self.image)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | PathLike) -> "Program":
         """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
         data = read_bytes(path, "program file")
         try:

@@ -1,0 +1,82 @@
+"""How tensors lie in DRAM, and how the host makes the engine's input of an image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import AlloyError
+from ..records import check_types
+
+__all__ = ["Fold", "Region"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How the host turns an image (C, H, W) into the engine's input: kernel positions become channels."""
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    zero: int = 0
+
+    def __post_init__(self):
+        check_types(self, "fold")
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """(C, H, W) to (C*kernel_h*kernel_w, rows, columns); padding becomes the zero point."""
+        (kh, kw), (sy, sx), (py, px) = self.kernel, self.stride, self.padding
+        padded = np.pad(codes, ((0, 0), (py, py), (px, px)), constant_values=self.zero)
+        rows, cols = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
+        parts = [padded[:, y:y + sy * (rows - 1) + 1:sy, x:x + sx * (cols - 1) + 1:sx]
+                 for y in range(kh) for x in range(kw)]
+        return np.stack(parts, 1).reshape(-1, rows, cols)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A tensor in DRAM: rows of ``stride`` bytes, in each pixel ``groups`` groups of ``group_bytes``.
+
+    ``order[position]`` is the channel at a position; ``ic`` positions make a group.
+    """
+    offset: int
+    channels: int
+    height: int
+    width: int
+    groups: int
+    group_bytes: int
+    ic: int
+    order: tuple[int, ...]
+
+    def __post_init__(self):
+        check_types(self, "region")
+        fits = 1 <= self.ic <= self.group_bytes and self.channels <= self.groups * self.ic
+        if min(self.channels, self.height, self.width) < 1 or not fits:
+            raise AlloyError(f"region of {self.channels}x{self.height}x{self.width} does not fit {self.groups} groups "
+                             f"of {self.ic} channels in {self.group_bytes} bytes")
+        if sorted(self.order) != list(range(self.channels)):
+            raise AlloyError(f"region of {self.channels} channels has an order that is not one of them")
+
+    @property
+    def stride(self) -> int:
+        """Bytes of one row."""
+        return self.width * self.groups * self.group_bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows."""
+        return self.height * self.stride
+
+    def pack(self, codes: np.ndarray) -> bytes:
+        """Codes (C, H, W) to the bytes of the region."""
+        out = np.zeros((self.height, self.width, self.groups, self.group_bytes), np.uint8)
+        flat = np.zeros((self.height, self.width, self.groups * self.ic), np.uint8)
+        flat[..., :self.channels] = np.asarray(codes)[list(self.order)].transpose(1, 2, 0)
+        out[..., :self.ic] = flat.reshape(self.height, self.width, self.groups, self.ic)
+        return out.tobytes()
+
+    def unpack(self, data: bytes) -> np.ndarray:
+        """Inverse of :meth:`pack`: int64 (C, H, W)."""
+        whole = np.frombuffer(data, np.uint8).reshape(self.height, self.width, self.groups, self.group_bytes)
+        flat = whole[..., :self.ic].reshape(self.height, self.width, -1)[..., :self.channels]
+        out = np.zeros((self.channels, self.height, self.width), np.int64)
+        out[list(self.order)] = flat.transpose(2, 0, 1)
+        return out
