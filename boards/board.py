@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from spec import devices
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.packing import solve
@@ -10,7 +11,6 @@ __all__ = ["Board", "LIMITS"]
 
 # Largest share of the budget at which a design counts as fitting.
 LIMITS = {"lut": 0.80, "ff": 0.90, "dsp": 0.97, "bram36": 0.90, "uram": 0.90}
-BRAM_BITS = 36 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Board:
 
     Attributes
     ----------
-    part, family : for Vivado and Yosys. budget : lut, ff, dsp, bram36, uram of the part.
+    part : Vivado's name. family : one of :data:`spec.devices.FAMILIES`. budget : lut, ff, dsp, bram36, uram of the part.
     clock_mhz : clock for figures. dram_gbs : DRAM bandwidth, GB/s. latency : assumed read latency of the DRAM model, cycles.
     """
     name: str
@@ -49,13 +49,14 @@ class Board:
 
     def check(self, config):
         """Arithmetic check before synthesis: multipliers and memory bits that are needed whatever the tools do."""
-        device = {"xcup": "dsp48e2", "xc7": "dsp48e1"}[self.family]
+        family = devices.family(self.family)
+        device = family.multiplier.name
         if config.dsp_device != device and not config.portable_dsp:
             raise AlloyError(f"the configuration is for {config.dsp_device} and {self.name} has {device}: set dsp_device to {device}")
         packing = solve(config.dsp_device, config.act_digit_bits)
         slices = config.macs_dsp // packing.products
         bits = (2 * config.pixels * config.act_depth * config.ic * 8 + config.weight_depth * config.slots * config.ic * 4)
-        self.refuse({"dsp": slices, "bram36": bits // BRAM_BITS})
+        self.refuse({"dsp": slices, "bram36": bits // family.bram_bits})
 
     def project(self, files, top):
         """Vivado Tcl that makes a project of the generated sources beside itself, wherever it is called from

@@ -5,13 +5,14 @@ from hashlib import sha256
 import json
 
 from .commands import LAYOUT
+from .devices import MULTIPLIERS
 from .errors import AlloyError
 from .files import read_json
 from .records import check_types, from_values
 
 __all__ = ["EngineConfig", "DSP_DEVICES", "LUT_FORMS"]
 
-DSP_DEVICES = ("dsp48e2", "dsp48e1", "mult18")
+DSP_DEVICES = tuple(MULTIPLIERS)
 LUT_FORMS = ("shift_add", "product_lookup")
 
 
@@ -88,11 +89,10 @@ class EngineConfig:
             raise AlloyError(f"configuration port_bits is {self.port_bits}: choose 32, 64, 128 or 256")
         if self.burst & (self.burst - 1):
             raise AlloyError(f"configuration burst is {self.burst}: it must be a power of two")
-        if self.decode_lanes and (self.decode_lanes * self.decode_width != 8 * self.wide_bytes or not 2 <= self.decode_width <= 32):
-            raise AlloyError(f"configuration decode_lanes is {self.decode_lanes}: give a power of two from {self.wide_bytes // 4} to "
-                             f"{self.wide_bytes * 4}, so that each lane has 2 to 32 bits of the {8 * self.wide_bytes}-bit beat, or 0")
-        if self.slots > 8 * 32:
-            raise AlloyError(f"the configuration has {self.slots} filter slots: at most 256 are supported")
+        wide = self.wide_bytes
+        if self.decode_lanes and (8 * wide % self.decode_lanes or not 2 <= self.decode_width <= 32):
+            raise AlloyError(f"configuration decode_lanes is {self.decode_lanes}: give a divisor of {8 * wide} from "
+                             f"{wide // 4} to {wide * 4}, so that each lane has 2 to 32 bits of a beat, or 0")
 
     @property
     def slots(self):
@@ -101,8 +101,8 @@ class EngineConfig:
 
     @property
     def joined_width(self):
-        """Bits of the sum of two pixel digits, signed: the wide port of a requantizer's multiplier."""
-        return 27 if self.dsp_device == "dsp48e2" else 25
+        """Bits of the sum of two pixel digits, signed: what a requantizer multiplies."""
+        return MULTIPLIERS[self.dsp_device].joined
 
     @property
     def port_bytes(self):
@@ -161,13 +161,16 @@ class EngineConfig:
 
     @classmethod
     def from_dict(cls, values):
-        """Build from a mapping; unknown or missing keys, and a ``digest`` of another configuration, raise :class:`AlloyError`."""
+        """Build from a mapping.
+
+        Unknown or missing keys, and a ``digest`` of another configuration, raise :class:`AlloyError`.
+        """
         values = dict(values) if isinstance(values, dict) else values
         digest = values.pop("digest", None) if isinstance(values, dict) else None
         config = from_values(cls, values, "configuration")
         if digest not in (None, config.digest):
-            raise AlloyError(f"the configuration says digest {digest} but has {config.digest}: it was edited or is of another version of "
-                             "Alloy, remove the digest")
+            raise AlloyError(f"the configuration says digest {digest} but has {config.digest}: it was edited or is of "
+                             "another version of Alloy, remove the digest")
         return config
 
     @classmethod

@@ -7,13 +7,13 @@ chain, which makes every field sum unsigned: no field borrows from the one above
 
 from dataclasses import dataclass
 
+from .devices import multiplier
 from .errors import AlloyError
 
 __all__ = ["Packing", "solve", "EVEN_WEIGHT", "ODD_WEIGHT"]
 
 EVEN_WEIGHT = (-8, 7)       # digit range of an even filter slot
 ODD_WEIGHT = (-7, 7)        # of an odd slot
-PORTS = {"dsp48e2": (27, 18, 48), "dsp48e1": (25, 18, 48), "mult18": (18, 18, 36)}    # wide port, narrow port, sum: signed bits
 CHAIN_MAX = 8
 
 
@@ -44,7 +44,8 @@ class Packing:
     def worst(self):
         """Proof: a list of (what, smallest, largest, lower bound, upper bound), all of which must nest."""
         top = (1 << self.act_bits) - 1
-        wide, narrow, total = ((-(1 << b - 1), (1 << b - 1) - 1) for b in PORTS[self.device])
+        ports = multiplier(self.device)
+        wide, narrow, total = ((-(1 << b - 1), (1 << b - 1) - 1) for b in (ports.wide, ports.narrow, ports.total))
         f, n = self.field, self.chain
         field = (-(1 << f - 1), (1 << f - 1) - 1)
         acts = (0, top + (top << f))
@@ -67,8 +68,7 @@ def solve(device, act_bits, chain=None):
 
     Raises :class:`AlloyError` if nothing fits the device's multiplier.
     """
-    if device not in PORTS:
-        raise AlloyError(f"there is no multiplier {device!r}: choose {', '.join(PORTS)}")
+    multiplier(device)      # refuses one that is not there
     if act_bits < 1:
         raise AlloyError(f"activation digits of {act_bits} bits hold nothing: use 1 or more")
     if chain is not None and chain < 1:

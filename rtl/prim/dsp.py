@@ -5,6 +5,8 @@ Latency of all bodies: :data:`CHAIN_LATENCY` (operands, product, sum).
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Signal, signed
 
+from spec.devices import MULTIPLIERS
+
 __all__ = ["CHAIN_LATENCY", "packed_chain", "explicit"]
 
 CHAIN_LATENCY = 3
@@ -12,8 +14,8 @@ SUM_BITS = 48
 
 
 def explicit(config, platform):
-    """True if the slices are instantiated: conversion to Verilog for a DSP48 device; the simulator has no DSP48."""
-    return platform is not None and not config.portable_dsp and config.dsp_device != "mult18"
+    """True if the slices are instantiated: conversion to Verilog for a device that has them; the simulator has none."""
+    return platform is not None and not config.portable_dsp and MULTIPLIERS[config.dsp_device].cell is not None
 
 
 def packed_chain(m, config, packing, operands, platform):
@@ -52,7 +54,7 @@ def _portable(m, config, packing, operands):
 
 
 def _dsp48(m, config, packing, operands):
-    e2 = config.dsp_device == "dsp48e2"
+    e2 = MULTIPLIERS[config.dsp_device].cell == "DSP48E2"
     cascade, total = Const(0, SUM_BITS), None
     for index, operand in enumerate(operands):
         d, a, b, wires = _ports(packing, *operand)

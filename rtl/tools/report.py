@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from .synth import RESOURCES
+from spec.devices import RESOURCES
 
 __all__ = ["report_of", "report_text"]
 

@@ -5,6 +5,7 @@ native library (the WebAssembly build runs out of memory on the largest modules)
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 import json
 import os
@@ -14,19 +15,15 @@ import sys
 import tempfile
 
 from spec.children import Children
+from spec.devices import RESOURCES, Family
+from spec.devices import family as family_of
 from spec.errors import AlloyError
 from spec.progress import going
 
-__all__ = ["synthesize", "split_modules", "RESOURCES"]
+__all__ = ["synthesize", "split_modules"]
 
-RESOURCES = ("lut", "ff", "dsp", "bram36", "uram")
 MODULE = re.compile(r"^module (\\\S+ |[A-Za-z_]\w*)\((.*?)^endmodule", re.S | re.M)
 INSTANCE = re.compile(r"^  (\\\S+ |[A-Za-z_]\w*)(?: #\(.*?\))? (\\\S+ |[A-Za-z_]\w*) \(", re.S | re.M)
-# LUTs of one cell; other LUTRAM cells are refused rather than guessed.
-LUTS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "LUT6_2": 1, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "SRLC16E": 1,
-        "RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8,
-        "RAM64M8": 8, "RAM32X16DR8": 8, "RAM64X8SW": 8, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8}
-NOTHING = ("CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "BUFG", "IBUF", "OBUF", "VCC", "GND")
 # Each adder becomes a carry chain of one LUT per bit, as vendor tools map it. Left alone, Yosys merges adder trees into carry-save
 # form, which takes two LUTs per bit and level.
 ADDERS = """(* techmap_celltype = "$add" *)
@@ -55,14 +52,6 @@ module alloy_times (A, B, Y);
     assign Y = (A << $clog2(LOW)) + (A << $clog2(HIGH));
 endmodule
 """
-# LUTs are mapped for area, by the classic mapper (in abc's words, a comma is a space).
-MAPPER = "+strash;dch,-f;if,-a,-K,6"
-FLOW = "synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
-STEPS = ("read_verilog {source}", FLOW + "begin:map_dsp", "techmap -map times.v", FLOW + "map_dsp:coarse",
-         "techmap -map adders.v", FLOW + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
-         "abc -exe ./yosys-abc -lut 6 -script {mapper}", "clean", "xilinx_srl -fixed -minlen 3",
-         "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt", "opt_lut_ins -tech xilinx", "clean")
-STATE = ("FD*", "LD*", "SRL*", "RAM*", "DSP*", "URAM*")      # cells where paths begin and end
 SCRIPT = ("from pyosys import libyosys as ys; import sys; d = ys.Design(); out = sys.argv[1]; "
           "[ys.run_pass(f'tee -q -o {out}.log ' + step, d) for step in sys.argv[3:]]; "
           "ys.run_pass(f'tee -q -o {out} stat -json -top top_module', d); ys.run_pass('delete ' + sys.argv[2], d); "
@@ -87,22 +76,16 @@ def _stub(text):
     return "(* blackbox *)\n" + head + "\n" + "\n".join(ports) + "\nendmodule\n"
 
 
-def _count(cells):
+def _count(cells, family):
     """Resources of one module's own cells."""
     out = dict.fromkeys(RESOURCES, 0)
     for cell, count in cells.items():
-        if cell in LUTS:
-            out["lut"] += LUTS[cell] * count
-        elif cell.startswith(("FD", "LD")):
-            out["ff"] += count
-        elif cell.startswith("DSP48"):
-            out["dsp"] += count
-        elif cell.startswith("RAMB"):
-            out["bram36"] += count * (0.5 if cell.startswith("RAMB18") else 1)
-        elif cell.startswith("URAM"):
-            out["uram"] += count
-        elif cell not in NOTHING:
-            raise AlloyError(f"synthesis left a cell {cell}, whose size is not known: add it to rtl/tools/synth.py")
+        known = next((what for pattern, what in family.cells.items() if fnmatchcase(cell, pattern)), None)
+        if known is None:
+            raise AlloyError(f"synthesis left a cell {cell}, whose size is not known: add it to the cells of {family.name} in spec/devices")
+        resource, each = known
+        if resource is not None:
+            out[resource] += each * count
     return out
 
 
@@ -116,8 +99,8 @@ def _synthesize(children, source, known, family):
     """(cell type -> count, cells on the longest path between registers) of the Verilog file ``source`` without the instances of the modules
     ``known``; a message if Yosys fails."""
     out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
-    ends = " ".join(f"t:{name}" for name in (*STATE, *sorted(known)))
-    steps = [step.format(source=source.name, family=family, mapper=MAPPER) for step in STEPS]
+    ends = " ".join(f"t:{name}" for name in (*family.state, *sorted(known)))
+    steps = [step.format(source=source.name) for step in family.steps]
     # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space, the shell between them
     # none with a dollar sign.
     status, said, errors = children.run([sys.executable, "-c", SCRIPT, out.name, ends, *steps], cwd=source.parent,
@@ -142,6 +125,7 @@ def synthesize(text, top, family, *, report=print):
     below (``all``), ``cells`` of its netlist with what is below, ``depth`` (cells on its longest path between registers or ports, carry
     chains included, without what is below) and ``count`` (instances in the design).
     """
+    family = family_of(family)
     modules, parts = split_modules(text)
     if top not in modules:
         raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.top.generate gives")
@@ -167,7 +151,7 @@ def synthesize(text, top, family, *, report=print):
             if isinstance(result, str):
                 raise AlloyError(f"synthesis of module {name} failed: {result}")
             cells, depth = result
-            results[name] = {"own": _count(cells), "cells": sum(cells.values()), "depth": depth}
+            results[name] = {"own": _count(cells, family), "cells": sum(cells.values()), "depth": depth}
             report(f"synthesis {index + 1} of {len(order)}: {name} {results[name]['own']['lut']} LUT")
     totals, counts = {}, dict.fromkeys(modules, 0)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from spec.config import DSP_DEVICES
+from spec.devices import MULTIPLIERS
 from spec.errors import AlloyError
-from spec.packing import CHAIN_MAX, EVEN_WEIGHT, ODD_WEIGHT, PORTS, Packing, solve
+from spec.packing import CHAIN_MAX, EVEN_WEIGHT, ODD_WEIGHT, Packing, solve
 
 SOLUTIONS = {("dsp48e2", 5): (4, 11, 4), ("dsp48e2", 4): (4, 11, 8), ("dsp48e2", 8): (2, 15, 8), ("dsp48e1", 5): (4, 10, 2),
              ("dsp48e1", 4): (4, 10, 4), ("dsp48e1", 8): (2, 15, 8), ("mult18", 5): (2, 12, 8), ("mult18", 3): (4, 7, 1)}
@@ -35,7 +36,8 @@ def check_chain(packing, operands):
     fields, widths = run_chain(packing, operands)
     weights = (0, 1) if packing.products == 4 else (0,)
     assert fields == [sum(o[w] * o[2 + a] for o in operands) for w in weights for a in (0, 1)]
-    assert (widths <= PORTS[packing.device]).all()
+    ports = MULTIPLIERS[packing.device]
+    assert (widths <= [ports.wide, ports.narrow, ports.total]).all()
     return fields
 
 
