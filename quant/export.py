@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from spec.network import Conv, Network, Pool, Tensor, worst_case
+from spec.network import Network, Tensor
 from spec.numerics import Scheme, nearest_level
+from spec.operators.average_pool import AveragePool
+from spec.operators.convolution import Conv, worst_case
+from spec.operators.max_pool import MaxPool
 
 from .requantizer import largest_shift
 
@@ -28,15 +31,15 @@ def _common(layer):
 def _pool(net, layer, tensors):
     top = net.top(layer)
     if layer.kind == "max":
-        return Pool(op="max", kernel=layer.kernel, lo=0, hi=top, **_common(layer))
+        return MaxPool(kernel=layer.kernel, lo=0, hi=top, **_common(layer))
     factor = (
         float(net.step(layer.input).double())
         / float(net.step(layer.output).double())
         / (layer.kernel[0] * layer.kernel[1])
     )
     shift = largest_shift(factor)
-    return Pool(
-        op="avg", kernel=layer.kernel, mult=round(factor * 2**shift), shift=shift, lo=0, hi=top, **_common(layer)
+    return AveragePool(
+        kernel=layer.kernel, mult=round(factor * 2**shift), shift=shift, lo=0, hi=top, **_common(layer)
     )
 
 

@@ -6,11 +6,8 @@ import warnings
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from spec.errors import AlloyError
-from spec.network import check_codes
-from spec.numerics import requantize, round_shift
 
 from .assign import Ratio, assign
 from .export import export
@@ -171,7 +168,7 @@ class QuantNet(nn.Module):
         else:
             self.check()
             name = self.graph.output
-            codes = self.codes(torch.floor(x / self.input_scale + 0.5).long() + self.zeros[self.graph.input])[name]
+            codes = self.codes((torch.floor(x / self.input_scale + 0.5).long() + self.zeros[self.graph.input]).numpy())[name]
             out = (torch.from_numpy(codes) - self.zeros[name]).float() * float(self.step(name).detach())
         return out.flatten(1)
 
@@ -287,42 +284,9 @@ class QuantNet(nn.Module):
             for step, value in kept.items():
                 step.copy_(value)
 
-    @torch.no_grad()
     def codes(self, images, network=None):
-        """Codes of every tensor for input codes (N, C, H, W): PyTorch convolutions on integers, without rounding.
+        """Codes of every tensor for input codes (N, C, H, W): :meth:`spec.network.Network.codes`.
 
         ``network`` is what :meth:`export` gave, for those who ask again and again.
         """
-        network = network or self.export()
-        tensors = {network.input: check_codes(images, network.tensors[network.input])}
-        for node in network.nodes:
-            source, out = network.tensors[node.input], network.tensors[node.output]
-            whole = torch.from_numpy(tensors[node.input] - source.zero)
-            if node.kind == "conv":
-                reach = max(source.zero, (1 << source.bits) - 1 - source.zero)
-                acc = _exact_conv(node, whole, reach, source.channels // node.weight.shape[1]).numpy()
-                res = tensors[node.residual] - network.tensors[node.residual].zero if node.residual else 0
-                tensors[node.output] = requantize(acc, node.mult[:, None, None].astype(np.int64), node.bias[:, None, None], node.shift,
-                                                  lo=node.lo, hi=node.hi, out_zero=out.zero, res=res, res_mult=node.res_mult, table=node.table)
-            elif node.op == "max":
-                pooled = F.max_pool2d(whole.double(), node.kernel, node.stride, node.padding).numpy().astype(np.int64)
-                tensors[node.output] = pooled + source.zero
-            else:
-                size = node.kernel[0] * node.kernel[1]
-                total = np.round(F.avg_pool2d(whole.double(), node.kernel, node.stride).numpy() * size).astype(np.int64)
-                tensors[node.output] = np.clip(round_shift(total * node.mult, node.shift) + out.zero, node.lo, node.hi)
-        return tensors
-
-
-def _exact_conv(node, codes, largest, groups):
-    """Sums of integers (N, F, rows, cols) for codes of at most ``largest``: float32 holds those below 2**24, so larger codes go through it
-    digit by digit, and where even digits do not fit float64 does (exact below 2**53)."""
-    reach = int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max())
-    kind = torch.float32 if reach << 4 < 1 << 24 else torch.float64
-
-    def conv(values):
-        return F.conv2d(values.to(kind), torch.from_numpy(node.weight).to(kind), stride=node.stride, padding=node.padding, groups=groups).long()
-    if kind is torch.float64 or reach * largest < 1 << 24:
-        return conv(codes)
-    high = codes >> 4
-    return (conv(high) << 4) + conv(codes - (high << 4))
+        return (network or self.export()).codes(images)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spec.network import BIAS_BITS, MULT_BITS, SHIFT_MAX
+from spec.operators.windows import BIAS_BITS, MULT_BITS, SHIFT_MAX
 
 __all__ = ["Requantizer", "requantizer", "largest_shift"]
 

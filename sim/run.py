@@ -14,8 +14,9 @@ from rtl.top import generate
 from spec.config import EngineConfig
 from spec.errors import AlloyError, command_line
 from spec.files import check_folder, check_outputs, read_arrays, write_text
-from spec.network import Conv, Network, Tensor, check_codes
+from spec.network import Network, Tensor, check_codes
 from spec.numerics import Scheme, levels
+from spec.operators.convolution import Conv
 from spec.progress import going, say as _say
 
 from . import golden, verilator

@@ -115,7 +115,8 @@ def requantize(acc, mult, bias, shift, *, lo, hi, out_zero=0, res=0, res_mult=0,
     wide = np.asarray(acc, np.int64) * mult
     if res_mult:
         wide = wide + np.asarray(res, np.int64) * res_mult
-    wide = round_shift(wide + bias, shift)
+    wide = wide + (bias + (np.int64(1) << shift - 1))
+    wide >>= shift      # :func:`round_shift`, in place
     wide += out_zero
     codes = np.clip(wide, lo, hi)
     return codes if table is None or not len(table) else np.asarray(table, np.int64)[codes]

@@ -3,8 +3,11 @@
 import numpy as np
 
 from spec.config import EngineConfig
-from spec.network import Conv, Network, Pool, Tensor
+from spec.network import Network, Tensor
 from spec.numerics import Scheme, levels
+from spec.operators.average_pool import AveragePool
+from spec.operators.convolution import Conv
+from spec.operators.max_pool import MaxPool
 
 __all__ = ["random_network", "random_config"]
 
@@ -97,11 +100,10 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
             out = Tensor(name=f"t{name}", channels=tensor.channels, height=shape[0], width=shape[1], bits=tensor.bits,
                          zero=tensor.zero)
             net["tensors"][out.name] = out
-            mult = (1 << 12) // (kernel[0] * kernel[1])
-            net["nodes"].append(Pool(name=name, input=source, output=out.name, op=op, kernel=kernel, stride=stride,
-                                     padding=padding,
-                                     mult=mult if op == "avg" else 1, shift=12 if op == "avg" else 1, lo=0,
-                                     hi=(1 << out.bits) - 1))
+            values = dict(name=name, input=source, output=out.name, kernel=kernel, stride=stride, padding=padding, lo=0,
+                          hi=(1 << out.bits) - 1)
+            net["nodes"].append(MaxPool(**values) if op == "max" else
+                                AveragePool(**values, mult=(1 << 12) // (kernel[0] * kernel[1]), shift=12))
             source = out.name
         else:
             source = _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits())

@@ -11,8 +11,10 @@ from rtl.top import Engine
 from sim import command_model, golden
 from spec.commands import FIELDS, Error, Opcode, pack, unpack
 from spec.config import EngineConfig
-from spec.network import Conv, Network, Pool, Tensor
+from spec.network import Network, Tensor
 from spec.numerics import Scheme, levels
+from spec.operators.convolution import Conv
+from spec.operators.max_pool import MaxPool
 from spec.registers import REGISTERS
 from tests.networks import random_network
 
@@ -189,7 +191,7 @@ def part_and_pool():
     tensors = {n: Tensor(name=n, channels=c, height=h, width=w, bits=5) for n, (c, h, w) in shapes.items()}
     nodes = [Conv(name="a", input="image", output="a", weight=weight, scheme=np.full(1, Scheme.FIXED4, np.uint8), mult=np.full(1, 9, np.int32),
                   bias=np.zeros(1, np.int64), shift=12, lo=0, hi=31),
-             Pool(name="out", input="image", output="out", op="max", kernel=(2, 2), stride=(1, 1), padding=(0, 0), mult=1, shift=1, lo=0, hi=31)]
+             MaxPool(name="out", input="image", output="out", kernel=(2, 2), stride=(1, 1), padding=(0, 0), mult=1, shift=1, lo=0, hi=31)]
     network = Network(name="part", input="image", output="out", tensors=tensors, nodes=nodes)
     program, kept = compile(network, config), []
     for command in map(unpack, program.commands):

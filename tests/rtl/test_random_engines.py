@@ -14,8 +14,8 @@ from rtl.top import Engine
 from sim import golden
 from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.errors import AlloyError
-from spec.network import Conv
 from spec.numerics import Scheme
+from spec.operators.convolution import Conv
 from tests.networks import random_network
 
 from .axi_models import AxiMemory, simulate

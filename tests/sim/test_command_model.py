@@ -11,8 +11,9 @@ from sim import command_model, golden
 from spec.commands import COMMAND_BYTES, Opcode, pack, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
-from spec.network import Conv, Network, Tensor
+from spec.network import Network, Tensor
 from spec.numerics import Scheme
+from spec.operators.convolution import Conv
 from tests.networks import random_config, random_network
 
 TINY = dict(act_depth=24, weight_depth=24, tap_depth=12)

@@ -12,8 +12,10 @@ from spec.commands import COMMAND_BYTES, FIELDS, Opcode, pack_record, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.kwords import beats_of, gather, pack_words, unpack_words
-from spec.network import Conv, Network, Pool, Tensor
+from spec.network import Network, Tensor
 from spec.numerics import Scheme, levels
+from spec.operators.convolution import Conv
+from spec.operators.max_pool import MaxPool
 
 CONFIG = EngineConfig(name="places", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=128, weight_depth=64, ports=2, port_bits=32)
 MIXED = (Scheme.FIXED8, Scheme.POT4, Scheme.FIXED4)
@@ -37,7 +39,7 @@ def conv(schemes, filters, *, channels=8, size=(5, 6), kernel=(1, 1), stride=(1,
 def pool(channels, size=(5, 6)):
     tensors = {"image": Tensor(name="image", channels=channels, height=size[0], width=size[1], bits=8),
                "out": Tensor(name="out", channels=channels, height=size[0] // 2, width=size[1] // 2, bits=8)}
-    node = Pool(name="layer", input="image", output="out", op="max", kernel=(2, 2), stride=(2, 2), padding=(0, 0), mult=1, shift=1, lo=0, hi=255)
+    node = MaxPool(name="layer", input="image", output="out", kernel=(2, 2), stride=(2, 2), padding=(0, 0), mult=1, shift=1, lo=0, hi=255)
     return Network(name="one", input="image", output="out", tensors=tensors, nodes=[node])
 
 

@@ -9,8 +9,9 @@ from sim import golden, verilator
 from sim.compare import first_difference
 from spec.commands import Error, Opcode, unpack
 from spec.errors import AlloyError
-from spec.network import Conv, Network, Tensor
+from spec.network import Network, Tensor
 from spec.numerics import Scheme
+from spec.operators.convolution import Conv
 from tests.networks import random_config, random_network
 
 CONFIGS = {

@@ -13,7 +13,8 @@ import boards
 from compiler import Program, compile
 from spec.config import EngineConfig
 from spec.errors import AlloyError
-from spec.network import Network, Pool, Tensor
+from spec.network import Network, Tensor
+from spec.operators.max_pool import MaxPool
 from tests.networks import random_network
 
 BASE = boards.get("zcu102").config.to_dict()
@@ -156,7 +157,7 @@ def test_records_in_python():
     with pytest.raises(AlloyError, match="tensor t: width is '3': it must be an integer"):
         Tensor(name="t", channels=1, height=1, width="3", bits=8)
     with pytest.raises(AlloyError, match="layer p: kernel is .*: it must be a list of 2 integers"):
-        Pool(name="p", input="a", output="b", op="max", kernel=(3,))
+        MaxPool(name="p", input="a", output="b", kernel=(3,))
     with pytest.raises(AlloyError, match="two layers are called"):
         network = random_network(np.random.default_rng(3), layers=3)
         twice = [replace(node, name="same") for node in network.nodes]

@@ -1,0 +1,160 @@
+"""Convolutions, linear layers among them, with what follows them: addition, clip and table."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import AlloyError
+from ..numerics import FIXED8_MAX, Scheme, check_weights, requantize
+from .operator import Operator, register
+from .windows import BIAS_BITS, MULT_BITS, check_clip, check_window, map_size, windows
+
+__all__ = ["Conv", "accumulate", "worst_case"]
+
+CHUNK = 1 << 20         # values of one block of windows: bounds the memory, whatever the number of images, and stays near the processor
+
+
+@register
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv(Operator):
+    """Convolution or linear layer with its requantization, optional residual operand and clip (ReLU).
+
+    ``acc = sum w * (a - zero_in)`` (padding contributes 0), then :func:`spec.numerics.requantize` with
+    ``lo``/``hi`` and the output's zero point. A linear layer is a convolution whose kernel covers the map.
+
+    Attributes
+    ----------
+    weight : int16 array (out_channels, in_channels / g, kernel_h, kernel_w): g groups of output channels read g groups of input
+        channels (a depthwise convolution has one channel in each); 1 unless the array is that narrow
+    scheme : uint8 array (out_channels,), values of :class:`spec.numerics.Scheme`
+    mult : int32 array (out_channels,), 0 .. 2**16-1
+    bias : int64 array (out_channels,), in units of ``acc * mult``; signed 47 bits
+    stride, padding : (vertical, horizontal)
+    residual : name of the tensor added before the shift, or None; ``res_mult`` is its multiplier
+    codebook : int16 array of the layer's levels, empty if no filter uses one
+    table : uint8 array (256,) that the clipped codes (then of 8 bits) go through, empty if there is none
+    bounds : int64 array (out_channels, 2), least and largest ``acc`` that any input codes can cause (:func:`worst_case`); empty: not given
+    """
+    weight: np.ndarray
+    scheme: np.ndarray
+    mult: np.ndarray
+    bias: np.ndarray
+    shift: int
+    lo: int
+    hi: int
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    residual: str | None = None
+    res_mult: int = 0
+    codebook: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
+    table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    bounds: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    kind = "conv"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_window(self)
+
+    @property
+    def inputs(self) -> list[str]:
+        return [self.input] if self.residual is None else [self.input, self.residual]
+
+    def shape(self, network):
+        size = network.tensors[self.input].shape[1:]
+        return len(self.weight), *map_size(size, self.weight.shape[2:], self.stride, self.padding)
+
+    def check(self, network) -> None:
+        where, out = f"layer {self.name}", network.tensors[self.output]
+        self._check_arrays(network.tensors[self.input].channels)
+        super().check(network)
+        check_clip(self, 8 if self.table.size else out.bits, "its table" if self.table.size else f"tensor {out.name}")
+        self._check_weights()
+        if self.bounds.size and not np.array_equal(self.bounds, worst_case(self.weight, network.tensors[self.input])):
+            raise AlloyError(f"{where} was exported with other accumulator bounds than its weights and input codes have: export it again")
+        if self.mult.min() < 0 or int(self.mult.max()) >> MULT_BITS or not 0 <= self.res_mult < 1 << MULT_BITS:
+            raise AlloyError(f"{where} has a multiplier outside 0..{(1 << MULT_BITS) - 1}")
+        if int(np.abs(self.bias).max()) >> (BIAS_BITS - 1):
+            raise AlloyError(f"{where} has a bias that needs more than {BIAS_BITS} bits")
+        if self.table.size not in (0, 256) or self.table.size and int(self.table.max()) >> out.bits:
+            raise AlloyError(f"{where} has a table that is not 256 codes of the {out.bits} bits of its output")
+        if self.residual is not None and network.tensors[self.residual].shape != out.shape:
+            raise AlloyError(f"{where} adds tensor {self.residual} of another shape than its output")
+
+    def _check_arrays(self, channels):
+        """Shapes of the arrays, for an input of so many channels."""
+        where, shape = f"layer {self.name}", self.weight.shape
+        if len(shape) != 4 or 0 in shape:
+            raise AlloyError(f"{where} has weights of shape {shape}: they need filters, channels, rows and columns")
+        if channels % shape[1] or shape[0] % (channels // shape[1]):
+            raise AlloyError(f"{where} has weights of shape {shape}, but reads {channels} channels")
+        for name in ("scheme", "mult", "bias"):
+            if getattr(self, name).shape != shape[:1]:
+                raise AlloyError(f"{where} needs one {name} for each of its {shape[0]} filters")
+        for name in ("codebook", "table"):
+            if getattr(self, name).ndim != 1:
+                raise AlloyError(f"{where} has a {name} of shape {getattr(self, name).shape}: it is a list of values")
+
+    def _check_weights(self):
+        """Every weight is a level of its filter's number system."""
+        where = f"layer {self.name}"
+        if np.abs(self.weight.astype(np.int64)).max() > FIXED8_MAX:
+            raise AlloyError(f"{where} has a weight outside -{FIXED8_MAX}..{FIXED8_MAX}")
+        unknown = set(self.scheme.tolist()) - {int(s) for s in Scheme}
+        if unknown:
+            raise AlloyError(f"{where} has filters of the unknown number system {min(unknown)}: known are "
+                             f"{', '.join(s.name for s in Scheme)}")
+        for index, scheme in enumerate(self.scheme):
+            if not check_weights(self.weight[index], Scheme(int(scheme)), self.codebook if self.codebook.size else None):
+                raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")
+
+    def run(self, network, *codes):
+        column, tensors = (slice(None), None, None), network.tensors
+        acc = accumulate(self, codes[0], tensors[self.input].zero)
+        res = codes[1] - tensors[self.residual].zero if self.residual is not None else 0
+        return requantize(acc, self.mult.astype(np.int64)[column], self.bias.astype(np.int64)[column], self.shift, lo=self.lo, hi=self.hi,
+                          out_zero=tensors[self.output].zero, res=res, res_mult=self.res_mult, table=self.table)
+
+    def macs(self, network) -> int:
+        return self.weight[0].size * int(np.prod(network.tensors[self.output].shape))
+
+    def lower(self, builder) -> None:
+        builder.convolution(self, weight=self.weight, scheme=self.scheme, mult=self.mult, bias=self.bias, residual=self.residual,
+                            res_mult=self.res_mult, table=self.table if self.table.size else None)
+
+
+def worst_case(weight: np.ndarray, tensor) -> np.ndarray:
+    """Least and largest ``sum w * (a - zero)`` of each filter of ``weight`` (F, C, kh, kw) over all codes of the input ``tensor``: int64 (F, 2).
+
+    Padding contributes 0, which lies between them.
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.int64)
+    plus, minus = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
+    low, high = -tensor.zero, (1 << tensor.bits) - 1 - tensor.zero
+    return np.stack([plus * low + minus * high, plus * high + minus * low], 1)
+
+
+def accumulate(node: Conv, codes: np.ndarray, zero: int) -> np.ndarray:
+    """Exact sums of ``weight * (code - zero)``: int64 (N, F, rows, cols).
+
+    Products of matrices in floating point: every partial sum is an integer no larger than the bound of the whole sum, so float32 is
+    exact below 2**24 and float64 below 2**53.
+
+    Parameters
+    ----------
+    codes : int array (N, C, H, W), codes of the input tensor; ``zero`` is their zero point.
+    """
+    codes = np.asarray(codes, np.int64) - zero
+    filters, share, *kernel = node.weight.shape
+    bound = int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max()) * int(np.abs(codes).max(initial=0))
+    assert bound < 1 << 53
+    exact = np.float32 if bound < 1 << 24 else np.float64
+    groups = codes.shape[1] // share
+    weight = node.weight.reshape(groups, filters // groups, -1).astype(exact)
+    view = windows(codes.astype(exact), tuple(kernel), node.stride, node.padding, 0)
+    count, _, rows, cols = view.shape[:4]
+    step = max(1, CHUNK // int(np.prod(view.shape[1:])))
+    sums = np.empty((count, filters, rows, cols), np.int64)
+    for at in range(0, count, step):
+        block = view[at:at + step].transpose(0, 1, 4, 5, 2, 3).reshape(-1, groups, weight.shape[2], rows * cols)
+        sums[at:at + step] = (weight @ block).reshape(-1, filters, rows, cols)
+    return sums

@@ -1,0 +1,36 @@
+"""Max pooling."""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from ..errors import AlloyError
+from .operator import register
+from .pool import Pool
+from .windows import windows
+
+__all__ = ["MaxPool"]
+
+
+@register
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaxPool(Pool):
+    """The largest code of each window; padding never wins. The output has the bits and the zero point of the input.
+
+    ``mult``, ``shift``, ``lo`` and ``hi`` have no part in it.
+    """
+    op: str = "max"
+
+    def check(self, network) -> None:
+        super().check(network)
+        source, out = network.tensors[self.input], network.tensors[self.output]
+        if (source.bits, source.zero) != (out.bits, out.zero):
+            raise AlloyError(f"layer {self.name} changes bits or zero point in a max pool")
+
+    def run(self, network, *codes):
+        view = windows(codes[0], self.kernel, self.stride, self.padding, 0)
+        return reduce(np.maximum, (view[..., y, x] for y, x in np.ndindex(*self.kernel)))
+
+    def lower(self, builder) -> None:
+        builder.maximum(self, self.kernel)

@@ -1,0 +1,40 @@
+"""What pools have in common: a window over the map of each channel, and one file form."""
+
+from dataclasses import dataclass
+
+from ..errors import AlloyError
+from .operator import Operator
+from .windows import MULT_BITS, check_clip, check_window, map_size
+
+__all__ = ["Pool"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pool(Operator):
+    """A pool of the kind ``op``, which its class says. Each channel of the output is made of the same channel of the input."""
+    op: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    mult: int = 1
+    shift: int = 1
+    lo: int = 0
+    hi: int = 255
+    kind = "pool"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_window(self)
+        if min(self.kernel) < 1:
+            raise AlloyError(f"layer {self.name} pools with kernel {self.kernel}: its sides must be 1 or more")
+
+    def shape(self, network):
+        channels, *size = network.tensors[self.input].shape
+        return channels, *map_size(size, self.kernel, self.stride, self.padding)
+
+    def check(self, network) -> None:
+        super().check(network)
+        out = network.tensors[self.output]
+        check_clip(self, out.bits, f"tensor {out.name}")
+        if not 0 <= self.mult < 1 << MULT_BITS:
+            raise AlloyError(f"layer {self.name} has multiplier {self.mult}, outside 0..{(1 << MULT_BITS) - 1}")

@@ -1,0 +1,47 @@
+"""Sums of convolutions and their bounds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spec.errors import AlloyError
+from spec.operators import convolution
+from spec.operators.convolution import Conv, accumulate, worst_case
+from spec.operators.windows import windows
+from tests.networks import random_network
+
+
+@pytest.mark.parametrize("peak, channels", [(119, 3), (119, 700)])
+def test_sums_are_exact(peak, channels, monkeypatch):
+    """Worst sums on both sides of float32's limit, in blocks of one image, against int64."""
+    rng = np.random.default_rng(channels)
+    weight = np.full((2, channels, 3, 3), peak, np.int16)
+    weight[1] = rng.integers(-peak, peak + 1, weight[1].shape)
+    node = Conv(name="c", input="a", output="b", weight=weight, scheme=np.full(2, 8, np.uint8), mult=np.ones(2, np.int32),
+                bias=np.zeros(2, np.int64), shift=1, lo=0, hi=255, padding=(1, 1))
+    codes = rng.integers(254, 256, (3, channels, 4, 5))
+    assert (int(np.abs(weight.astype(int)).reshape(2, -1).sum(1).max()) * 255 >= 1 << 24) == (channels == 700)
+    view = windows(codes - 1, (3, 3), (1, 1), (1, 1), 0)
+    expected = np.einsum("ncyxij,fcij->nfyx", view, weight.astype(np.int64))
+    for chunk in (1, 1 << 22):
+        monkeypatch.setattr(convolution, "CHUNK", chunk)
+        assert (accumulate(node, codes, 1) == expected).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_hold_and_are_reached(seed):
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    node = next(n for n in network.nodes if n.kind == "conv")
+    tensor = network.tensors[node.input]
+    bounds = worst_case(node.weight, tensor)
+    acc = accumulate(node, rng.integers(0, 1 << tensor.bits, (4, *tensor.shape)), tensor.zero)
+    assert (acc >= bounds[:, :1, None]).all() and (acc <= bounds[:, 1:, None]).all()
+    weight = node.weight.reshape(len(node.weight), -1).astype(int)
+    for column, sign in ((0, -1), (1, 1)):
+        codes = np.where(weight * sign > 0, (1 << tensor.bits) - 1, 0) - tensor.zero
+        assert ((weight * codes).sum(1) == bounds[:, column]).all()
+    fits = replace(network, nodes=[replace(n, bounds=bounds) if n is node else n for n in network.nodes])
+    with pytest.raises(AlloyError, match=f"layer {node.name} was exported with other accumulator bounds"):
+        replace(fits, nodes=[replace(n, bounds=bounds + 1) if n is node else n for n in network.nodes])
