@@ -10,7 +10,7 @@ from .compute import Compute
 from .control import BUS_ADDR_BITS, Control, Registers
 from .memory import Banks
 from .move import Load, Store
-from .prim import Library, place
+from .prim import Library, act_write_port, feed_port, join_ports, loaded_ports, place
 from .tools import to_verilog
 
 __all__ = ["Engine", "Pins", "generate", "port_names", "TOP"]
@@ -42,7 +42,7 @@ class Engine(wiring.Component):
         m = Module()
         c = self.config
         registers, control, load, store = Registers(c), Control(c), Load(c), Store(c)
-        banks, compute, arbiter = Banks(c), Compute(c), ReadArbiter(c)
+        banks, compute, arbiter = Banks.of(c), Compute(c), ReadArbiter(c)
         reads, write = [ReadPort(c) for _ in range(c.ports)], WritePort(c)
         for name, unit in (("registers", registers), ("control", control), ("load", load), ("store", store),
                            ("banks", banks), ("compute", compute), ("arbiter", arbiter), ("write_port", write),
@@ -83,14 +83,12 @@ class Engine(wiring.Component):
             registers.inc_store.eq(store.moving), registers.inc_post.eq(compute.write_en)]
 
         # Tables, weights and activation memories.
-        m.d.comb += [getattr(compute, n).eq(getattr(load, n)) for n in (
-            "w_en", "w_addr", "w_data", "p_en", "p_addr", "p_data", "t_en", "t_addr", "t_data",
-            "table_en", "table_addr", "table_data")]
+        join_ports(m, loaded_ports(c), load, compute)
+        join_ports(m, feed_port(c), compute, banks)
         m.d.comb += [
-            banks.feed_en.eq(compute.feed_en), banks.feed_mem.eq(compute.feed_mem), banks.feed_addr.eq(compute.feed_addr),
-            compute.feed_data.eq(banks.feed_data), banks.post_en.eq(compute.gather_en), banks.post_place.eq(compute.gather),
-            compute.gathered.eq(banks.gathered), store.g_data.eq(banks.gathered), store.g_valid.eq(banks.store_valid),
-            banks.write_en.eq(compute.write_en), banks.write.eq(compute.write)]
+            banks.post_en.eq(compute.gather_en), banks.post_place.eq(compute.gather),
+            compute.gathered.eq(banks.gathered), store.g_data.eq(banks.gathered), store.g_valid.eq(banks.store_valid)]
+        join_ports(m, act_write_port(c), compute, banks)
 
         m.d.sync += self.irq.eq(registers.irq)
         m.d.comb += [self.trace_valid.eq(compute.trace_valid), self.trace_event.eq(compute.trace_event),

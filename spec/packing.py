@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .devices import multiplier
 from .errors import AlloyError
 
-__all__ = ["Packing", "solve", "EVEN_WEIGHT", "ODD_WEIGHT"]
+__all__ = ["Packing", "solve", "columns", "EVEN_WEIGHT", "ODD_WEIGHT"]
 
 EVEN_WEIGHT = (-8, 7)       # digit range of an even filter slot
 ODD_WEIGHT = (-7, 7)        # of an odd slot
@@ -27,43 +27,42 @@ class Packing:
     chain: int
 
     @property
-    def offsets(self):
+    def offsets(self) -> tuple[int, ...]:
         """Bit offset of each product: filter-major (w0a0, w0a1, w1a0, w1a1) or (a0, a1)."""
         return tuple(self.field * i for i in range(self.products))
 
     @property
-    def bias(self):
+    def bias(self) -> int:
         """The constant that the head of a chain adds."""
         return sum(1 << offset + self.field - 1 for offset in self.offsets)
 
     @property
-    def slices_per_channel(self):
+    def slices_per_channel(self) -> int:
         """Multipliers for one channel of a 2 filter x 2 pixel element."""
         return 4 // self.products
 
-    def worst(self):
+    def worst(self) -> list[tuple[str, int, int, int, int]]:
         """Proof: a list of (what, smallest, largest, lower bound, upper bound), all of which must nest."""
         top = (1 << self.act_bits) - 1
-        ports = multiplier(self.device)
-        wide, narrow, total = ((-(1 << b - 1), (1 << b - 1) - 1) for b in (ports.wide, ports.narrow, ports.total))
-        f, n = self.field, self.chain
-        field = (-(1 << f - 1), (1 << f - 1) - 1)
+        ports, f, n = multiplier(self.device), self.field, self.chain
+        wide, narrow, total, field = (
+            (-(1 << b - 1), (1 << b - 1) - 1) for b in (ports.wide, ports.narrow, ports.total, f))
         acts = (0, top + (top << f))
         sums = [(n * w[0] * top, n * w[1] * top) for w in (EVEN_WEIGHT, ODD_WEIGHT)]
-        rows = [(f"sum of {n} products, {name} slot", *s, *field) for name, s in zip(("even", "odd"), sums)]
+        rows = [(f"sum of {n} products, {name} slot", *s, *field) for name, s in zip(("even", "odd"), sums, strict=True)]
         if self.products == 4:
-            weights = tuple(e + (o << 2 * f) for e, o in zip(EVEN_WEIGHT, ODD_WEIGHT))
+            weights = tuple(e + (o << 2 * f) for e, o in zip(EVEN_WEIGHT, ODD_WEIGHT, strict=True))
             rows += [("weights on the wide port", *weights, *wide), ("activations on the narrow port", *acts, *narrow)]
         else:
             rows += [("activations on the wide port", *acts, *wide), ("weight on the narrow port", *EVEN_WEIGHT, *narrow)]
         return rows + [("biased sum", 0, (1 << f * self.products) - 1, *total)]
 
-    def holds(self):
+    def holds(self) -> bool:
         """True if every range of :meth:`worst` lies inside its bounds."""
         return all(low <= least and most <= high for _, least, most, low, high in self.worst())
 
 
-def solve(device, act_bits, chain=None):
+def solve(device: str, act_bits: int, chain: int | None = None) -> Packing:
     """The packing with most products, then the longest chain (or exactly ``chain``).
 
     Raises :class:`AlloyError` if nothing fits the device's multiplier.
@@ -76,8 +75,14 @@ def solve(device, act_bits, chain=None):
     for products in (4, 2):
         for n in range(CHAIN_MAX, 0, -1) if chain is None else [chain]:
             top = n * -EVEN_WEIGHT[0] * ((1 << act_bits) - 1)
-            packing = Packing(device=device, act_bits=act_bits, products=products, chain=n, field=(top - 1).bit_length() + 1)
+            packing = Packing(device=device, act_bits=act_bits, products=products, chain=n,
+                              field=(top - 1).bit_length() + 1)
             if packing.holds():
                 return packing
-    raise AlloyError(f"products of 4-bit weights and {act_bits}-bit activations in chains of {chain or 1} do not fit {device}: "
-                     "use a shorter chain or smaller activation digits")
+    raise AlloyError(f"products of 4-bit weights and {act_bits}-bit activations in chains of {chain or 1} do not fit "
+                     f"{device}: use a shorter chain or smaller activation digits")
+
+
+def columns(config) -> list[int]:
+    """Filter slots of each column of the array, from left to right: two where slots share multipliers, then one."""
+    return [2] * (config.dsp_filters // 2) + [1] * config.lut_filters

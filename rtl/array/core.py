@@ -1,66 +1,194 @@
-"""The array with its weight buffer, and the FIFO of finished rows."""
+"""The systolic grid; the grid with its weight buffer and the FIFO of finished rows."""
 
 from amaranth.hdl import Module, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from spec import latency
+from spec.config import DSP_DEVICES, LUT_FORMS
+from spec.errors import AlloyError
+from spec.numerics import DIGIT_BITS
+from spec.packing import columns
+
 from ..memory import WeightColumn
-from ..prim import ACT_DELAY, STEP, Queue, ResetInserter, place
-from .array import PEArray, columns
-from .pe import pe_latency
+from ..prim import STEP, Block, Parameter, Queue, ResetInserter, delay, memory_side, place, write_port
+from .pe import act_layout
+from .pe_dsp import DspPE
+from .pe_lut import LutPE
 
-__all__ = ["Core"]
+__all__ = ["Core", "PEArray"]
+
+TILES = 3       # whose rows the FIFO holds: two, and a third on its way
 
 
-class Core(wiring.Component):
-    """Weight buffer, array and rows FIFO.
+class Grid(Block):
+    """Sizes of the array, under their names in :class:`spec.config.EngineConfig`."""
+    ic = Parameter()
+    pixels = Parameter(2, even=True)
+    dsp_filters = Parameter(0, even=True)
+    lut_filters = Parameter(0)
+    act_digit_bits = Parameter(high=8)
+    acc_width = Parameter(2)
+    dsp_device = Parameter(choices=DSP_DEVICES)
+    portable_dsp = Parameter(choices=(False, True))
+    lut_form = Parameter(choices=LUT_FORMS)
 
-    ``reserve`` claims room for the rows of one tile, only while ``room`` is high; the tile's last step follows it by any
-    fixed number of cycles. ``room`` stays low while the FIFO could overflow or tiles would end closer than the drain allows.
-    ``row.payload[pixel][slot]`` is the accumulator of lane ``2*row + pixel``; rows come in order.
+    def check(self):
+        if not self.slots:
+            raise AlloyError(f"no {type(self).__name__} has no filter slots: give dsp_filters or lut_filters")
+
+    @property
+    def slots(self):
+        return self.dsp_filters + self.lut_filters
+
+    @property
+    def row_layout(self):
+        """Results of a row: ``[pixel][slot]``."""
+        return data.ArrayLayout(data.ArrayLayout(signed(self.acc_width), self.slots), 2)
+
+
+class PEArray(Grid):
+    """``pixels/2`` rows of elements; columns are DSP elements (two filter slots), then LUT elements (one).
+
+    One k-step each cycle. Row 0 of a tile comes ``latency`` cycles after its last step, all columns aligned, and each row
+    two cycles after the one above; tiles must be at least ``pixels`` cycles apart.
+
+    Parameters
+    ----------
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, dsp_device, portable_dsp, lut_form : as in
+        :class:`spec.config.EngineConfig`.
+
+    Members
+    -------
+    step, acts : a k-step and the activations of all lanes; row ``r`` is delayed by ``r`` cycles in here.
+    weights : nibbles of all slots, slot-major; those of column ``c`` come ``c`` cycles after ``step``.
+    row, row_valid : the rows.
+
+    Raises
+    ------
+    AlloyError : a parameter out of range, or no filter slot.
     """
 
-    def __init__(self, config):
-        self.config = c = config
-        row = data.ArrayLayout(data.ArrayLayout(signed(c.acc_width), c.slots), 2)
-        super().__init__({
-            "w_en": In(1), "w_addr": In(range(c.weight_depth)), "w_data": In(4 * c.slots * c.ic),
-            "step": In(STEP), "r_addr": In(range(c.weight_depth)),
-            "acts": In(data.ArrayLayout(data.ArrayLayout(c.act_digit_bits, c.ic), c.pixels)),
-            "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(row)), "idle": Out(1), "clear": In(1)})
+    @property
+    def latency(self):
+        return latency.array(self)
+
+    def members(self):
+        return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)),
+                "weights": In(DIGIT_BITS * self.slots * self.ic), "row": Out(self.row_layout), "row_valid": Out(1)}
 
     def elaborate(self, platform):
         m = Module()
-        c = self.config
-        rows = c.pixels // 2
-        array = PEArray(c)
+        rows, widths, totals = self.pixels // 2, columns(self), latency.totals(self)
+        grid = [[(DspPE if slots == DspPE.SLOTS else LutPE).of(self, total_latency=totals) for slots in widths]
+                for _ in range(rows)]
+        slot = 0
+        for column, slots in enumerate(widths):
+            for row in range(rows):
+                pe = grid[row][column]
+                place(m, f"pe{row}_{column}", pe, platform)
+                self._join(m, grid, row, column, slot, slots)
+            top, wait = grid[0][column], len(widths) - 1 - column
+            for s in range(slots):
+                for pixel in range(2):
+                    m.d.comb += self.row[pixel][slot + s].eq(delay(m, top.drain[2 * s + pixel], wait, plain=True))
+            slot += slots
+        m.d.comb += self.row_valid.eq(grid[0][-1].drain_valid)
+        return m
+
+    def _join(self, m, grid, row, column, slot, slots):
+        """One element to its neighbours at the left, above and below."""
+        pe = grid[row][column]
+        if column:
+            left = grid[row][column - 1]
+            m.d.comb += [pe.step.eq(left.step_out), pe.acts.eq(left.acts_out)]
+        else:
+            m.d.comb += [pe.step.eq(delay(m, self.step, row)), pe.acts.eq(delay(m, self.acts[row], row, plain=True))]
+        if row:
+            m.d.comb += pe.weights.eq(grid[row - 1][column].weights_out)
+        else:
+            width = DIGIT_BITS * self.ic
+            m.d.comb += pe.weights.eq(self.weights[width * slot:width * (slot + slots)])
+        if row + 1 < len(grid):
+            lower = grid[row + 1][column]
+            m.d.comb += [pe.below.eq(lower.drain), pe.below_valid.eq(lower.drain_valid)]
+
+
+class Core(Grid):
+    """Weight buffer, array and rows FIFO.
+
+    One k-step each cycle. The first row of a tile is there ``latency`` cycles after its last step, if no other waits
+    before it.
+
+    Parameters
+    ----------
+    weight_depth : k-words of the weight buffer. The others are those of :class:`PEArray`.
+
+    Members
+    -------
+    w_en, w_addr, w_data : writes a k-word, readable after two cycles.
+    step, r_addr : a k-step and its k-word.
+    acts : its activations, :data:`spec.latency.READ` cycles later.
+    room, reserve : ``reserve`` claims room for the rows of one tile, only while ``room`` is high; the tile's last step
+        follows by any fixed number of cycles. ``room`` is low while the FIFO could overflow or tiles would end closer
+        than the drain allows.
+    row : ``payload[pixel][slot]`` is the accumulator of lane ``2*row + pixel``; rows come in order.
+    idle : no row is here or on its way.
+    clear : forget what is under way; until it is gone there is no room.
+
+    Raises
+    ------
+    AlloyError : a parameter out of range, or no filter slot.
+    """
+    weight_depth = Parameter()
+
+    @property
+    def latency(self):
+        return latency.rows(self)
+
+    def members(self):
+        return {**memory_side(write_port("w", self.weight_depth, DIGIT_BITS * self.slots * self.ic)),
+                "step": In(STEP), "r_addr": In(range(self.weight_depth)),
+                "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),
+                "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(self.row_layout)), "idle": Out(1),
+                "clear": In(1)}
+
+    def elaborate(self, platform):
+        m = Module()
+        array = PEArray.of(self)
         place(m, "array", array, platform)
         step = self.step
-        for _ in range(ACT_DELAY):
+        for _ in range(latency.READ):
             later = Signal(STEP)
             m.d.sync += later.eq(step)
             step = later
         m.d.comb += [array.step.eq(step), array.acts.eq(self.acts)]
+        self._weights(m, array, platform)
+        self._rows(m, array)
+        return m
 
-        # Writes go through one register on their way to the columns.
-        w_en, w_addr, w_data = Signal(), Signal(range(c.weight_depth)), Signal(4 * c.slots * c.ic)
+    def _weights(self, m, array, platform):
+        """The buffer; writes go through one register on their way to the columns."""
+        w_en, w_addr, w_data = Signal(), Signal(range(self.weight_depth)), Signal(len(self.w_data))
         m.d.sync += [w_en.eq(self.w_en), w_addr.eq(self.w_addr), w_data.eq(self.w_data)]
         r_addr, low = self.r_addr, 0
-        for index, slots in enumerate(columns(c)):
-            width = 4 * c.ic * slots
-            column = WeightColumn(c.weight_depth, width)
+        for index, slots in enumerate(columns(self)):
+            width = DIGIT_BITS * self.ic * slots
+            column = WeightColumn(depth=self.weight_depth, width=width)
             place(m, f"weights{index}", column, platform)
             m.d.comb += [column.w_en.eq(w_en), column.w_addr.eq(w_addr), column.w_data.eq(w_data[low:low + width]),
                          column.r_addr.eq(r_addr), array.weights[low:low + width].eq(column.r_data)]
             r_addr, low = column.r_addr_out, low + width
 
-        # Rows of two tiles, and of a third on its way.
-        depth = 3 * rows
+    def _rows(self, m, array):
+        """The FIFO, and the room in it."""
+        rows = self.pixels // 2
+        depth = TILES * rows
         fifo = Queue(self.row.payload.shape(), depth, buffered=True, reserved=True)
         m.submodules.fifo = ResetInserter(self.clear)(fifo)
         # After a clear the array may still deliver rows of the work thrown away: nothing is taken until it is empty.
-        flight = pe_latency(c) + 3 * c.pixels + len(columns(c)) + ACT_DELAY + 16
-        flush, gap, used = Signal(range(flight + 1)), Signal(range(c.pixels + 1)), Signal(range(depth + 1))
+        flight = array.latency + 1 + TILES * self.pixels + latency.READ + 16
+        flush, gap, used = Signal(range(flight + 1)), Signal(range(self.pixels + 1)), Signal(range(depth + 1))
         pop = Signal()
         m.d.comb += [
             fifo.i.valid.eq(array.row_valid & (flush == 0)), fifo.i.payload.eq(array.row),
@@ -68,7 +196,7 @@ class Core(wiring.Component):
             pop.eq(self.row.valid & self.row.ready),
             self.room.eq((used <= depth - rows) & (gap == 0) & (flush == 0)), self.idle.eq((used == 0) & (flush == 0))]
         with m.If(self.reserve):
-            m.d.sync += gap.eq(c.pixels - 1)
+            m.d.sync += gap.eq(self.pixels - 1)
         with m.Elif(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(self.reserve):
@@ -79,4 +207,3 @@ class Core(wiring.Component):
             m.d.sync += [flush.eq(flight), used.eq(0), gap.eq(0)]
         with m.Elif(flush != 0):
             m.d.sync += flush.eq(flush - 1)
-        return m

@@ -4,22 +4,14 @@ from amaranth.hdl import Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from spec.packing import solve
+from spec import latency
+from spec.config import DSP_DEVICES
+from spec.errors import AlloyError
+from spec.numerics import DIGIT_BITS
 
-from ..prim import CHAIN_LATENCY, STEP, delay, tree_levels
+from ..prim import STEP, Block, Parameter, delay
 
-__all__ = ["total_latency", "pe_latency", "act_layout", "pe_members", "hop", "finish"]
-
-def total_latency(config):
-    """Cycles from the hop registers to the totals of every element: products, then the adder tree."""
-    packing = solve(config.dsp_device, config.act_digit_bits)
-    dsp = CHAIN_LATENCY + tree_levels(-(-config.ic // packing.chain)) if config.dsp_filters else 0
-    return max(dsp, 1 + tree_levels(config.ic) if config.lut_filters else 0)
-
-
-def pe_latency(config):
-    """Cycles from the inputs of an element to its drain register."""
-    return 1 + total_latency(config) + 2
+__all__ = ["Element", "act_layout"]
 
 
 def act_layout(config):
@@ -27,39 +19,85 @@ def act_layout(config):
     return data.ArrayLayout(data.ArrayLayout(config.act_digit_bits, config.ic), 2)
 
 
-def pe_members(config, slots):
-    """Ports of an element with ``slots`` filter slots: activations and step hop right, weights hop down, results leave up.
+class Element(Block):
+    """A processing element: filter slots by two pixels, ``ic`` channels of each in a cycle.
 
-    Order of the results: ``[2*slot + pixel]``. Each cycle ``drain`` takes the row below or the accumulators just complete.
+    Activations and step hop right, weights hop down, results leave up. A tile is one to any number of steps; between its
+    steps may be any cycles without one. Its results leave ``latency`` cycles after its last step, in the order
+    ``[2*slot + pixel]``; whatever the row below offers follows or goes before, one of them in each cycle.
+
+    Parameters
+    ----------
+    ic, act_digit_bits, acc_width, dsp_device, portable_dsp : as in :class:`spec.config.EngineConfig`.
+    total_latency : cycles from the hop registers to the totals, at least those that the element needs: elements of both
+        kinds drain in step.
+
+    Members
+    -------
+    step, acts, weights : one k-step: its place in the tile, digits of two pixels, nibbles of the slots, slot-major.
+    step_out, acts_out, weights_out : the same, a cycle later.
+    below, below_valid : results from the row below.
+    drain, drain_valid : results to the row above.
+
+    Raises
+    ------
+    AlloyError : a parameter out of range, or too small a ``total_latency``.
     """
-    results = data.ArrayLayout(signed(config.acc_width), 2 * slots)
-    weights = 4 * slots * config.ic
-    return {"step": In(STEP), "acts": In(act_layout(config)), "weights": In(weights),
-            "step_out": Out(STEP), "acts_out": Out(act_layout(config)), "weights_out": Out(weights),
-            "below": In(results), "below_valid": In(1), "drain": Out(results), "drain_valid": Out(1)}
+    SLOTS = 0       # filter slots
 
+    ic = Parameter()
+    act_digit_bits = Parameter(high=8)
+    acc_width = Parameter(2)
+    dsp_device = Parameter(choices=DSP_DEVICES)
+    portable_dsp = Parameter(choices=(False, True))
+    total_latency = Parameter(0)
 
-def hop(m, pe):
-    """The hop registers; everything else in the element works on their outputs."""
-    m.d.sync += [pe.step_out.eq(pe.step), pe.acts_out.eq(pe.acts), pe.weights_out.eq(pe.weights)]
+    @property
+    def latency(self):
+        return latency.element(self.total_latency)
 
+    @property
+    def own_latency(self):
+        """The least ``total_latency``."""
+        raise NotImplementedError
 
-def finish(m, config, pe, totals, bias, latency):
-    """Accumulate and drain ``totals``: one unsigned sum for each result, ``latency`` cycles after the hop registers, each ``bias`` too large."""
-    wait = total_latency(config)
-    step = data.View(STEP, delay(m, pe.step_out, wait))
-    done = Signal()
-    m.d.sync += [done.eq(step.valid & step.last), pe.drain_valid.eq(done | pe.below_valid)]
-    for k, total in enumerate(totals):
-        total = delay(m, total, wait - latency, plain=True)
-        width = (2 * bias - 1).bit_length()     # every total is below twice the bias
-        value = Signal(signed(width + 1), name=f"value{k}")
-        acc = Signal(signed(config.acc_width), name=f"acc{k}", reset_less=True)
-        if bias == 1 << width - 1:
-            # Inverting the top bit takes the bias away.
-            m.d.comb += value.eq((total[:width] ^ bias).as_signed())
-        else:
-            m.d.comb += value.eq(total - bias)
-        with m.If(step.valid):
-            m.d.sync += acc.eq(value + Mux(step.first, 0, acc))
-        m.d.sync += pe.drain[k].eq(Mux(done, acc, pe.below[k]))
+    def check(self):
+        if self.total_latency < self.own_latency:
+            raise AlloyError(f"a {type(self).__name__} has its totals after {self.own_latency} cycles, not after "
+                             f"{self.total_latency}: give total_latency {self.own_latency} or more")
+
+    def members(self):
+        results = data.ArrayLayout(signed(self.acc_width), 2 * self.SLOTS)
+        weights = DIGIT_BITS * self.SLOTS * self.ic
+        return {"step": In(STEP), "acts": In(act_layout(self)), "weights": In(weights),
+                "step_out": Out(STEP), "acts_out": Out(act_layout(self)), "weights_out": Out(weights),
+                "below": In(results), "below_valid": In(1), "drain": Out(results), "drain_valid": Out(1)}
+
+    def hop(self, m):
+        """The hop registers; everything else in the element works on their outputs."""
+        m.d.sync += [self.step_out.eq(self.step), self.acts_out.eq(self.acts), self.weights_out.eq(self.weights)]
+
+    def digits(self, slot, channel):
+        """The nibble of one weight."""
+        return self.weights_out[DIGIT_BITS * (slot * self.ic + channel):][:DIGIT_BITS]
+
+    def finish(self, m, totals, bias):
+        """Accumulate and drain ``totals``: one unsigned sum for each result, ``own_latency`` cycles after the hop registers,
+        each ``bias`` too large.
+        """
+        step = data.View(STEP, delay(m, self.step_out, self.total_latency))
+        done = Signal()
+        m.d.sync += [done.eq(step.valid & step.last), self.drain_valid.eq(done | self.below_valid)]
+        for k, total in enumerate(totals):
+            total = delay(m, total, self.total_latency - self.own_latency, plain=True)
+            width = (2 * bias - 1).bit_length()     # every total is below twice the bias
+            value = Signal(signed(width + 1), name=f"value{k}")
+            acc = Signal(signed(self.acc_width), name=f"acc{k}", reset_less=True)
+            if bias == 1 << width - 1:
+                # Inverting the top bit takes the bias away.
+                m.d.comb += value.eq((total[:width] ^ bias).as_signed())
+            else:
+                m.d.comb += value.eq(total - bias)
+            with m.If(step.valid):
+                m.d.sync += acc.eq(value + Mux(step.first, 0, acc))
+            m.d.sync += self.drain[k].eq(Mux(done, acc, self.below[k]))

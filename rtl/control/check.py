@@ -39,8 +39,8 @@ class Check(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c, cmd = self._config, self.cmd.payload
-        m.submodules.region = region = SerialMultiplier(16, 32)
-        m.submodules.inner = inner = SerialMultiplier(16, 16)
+        m.submodules.region = region = SerialMultiplier(x_bits=16, y_bits=32)
+        m.submodules.inner = inner = SerialMultiplier(x_bits=16, y_bits=16)
         conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
         acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
         first, summing, area = Signal(init=1), Signal(), acts | pool

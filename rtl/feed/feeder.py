@@ -4,51 +4,94 @@ Pipeline (one k-step per cycle): S0 counters and tap read, S1 addresses and padd
 then the rotator (two bits of the offset per register) and the lane select.
 """
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from ..prim import ACT_DELAY, COMMAND, FEED_LATENCY, STEP, TAP, bank_addrs_layout, bank_data_layout, delay
+from spec import latency
+
+from ..prim import COMMAND, STEP, TAP, Block, Parameter, delay, feed_port
 
 __all__ = ["Feeder"]
 
-class Feeder(wiring.Component):
+S2 = 2          # cycles from a k-step to its addresses
+
+
+class Feeder(Block):
     """Executes the array's side of CONV commands.
 
     ``cmd`` is taken as soon as the shadow registers are free; the command starts when the one before has issued its
-    last k-step and ``blocked[mem_in]`` (the post unit still gathers from that memory) is low.
-    ``feed`` gives the semaphores when the array has read everything it needs. ``pending`` tells that a command waits.
-    """
+    last k-step, its first tile has been enumerated (a cycle for each lane), and ``blocked[mem_in]`` (the post unit still
+    gathers from that memory) is low. One k-step each cycle, while ``room`` is high at the last one of a tile.
+    ``latency`` cycles from a k-step's counters to its ``acts``; ``step`` and ``r_addr`` come :data:`spec.latency.READ`
+    cycles before them.
 
-    def __init__(self, config):
-        self.config = c = config
-        acts = data.ArrayLayout(data.ArrayLayout(c.act_digit_bits, c.ic), c.pixels)
-        super().__init__({
+    Parameters
+    ----------
+    ic, pixels, act_digit_bits, act_depth, weight_depth, tap_depth : as in :class:`spec.config.EngineConfig`.
+    columns : of the array; its last column reads its weights so much later.
+
+    Members
+    -------
+    cmd : CONV commands.
+    blocked : for each activation memory, whether reading it has to wait.
+    clear : forget everything.
+    tap_en, tap_addr, tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
+    feed_en, feed_mem, feed_addr, feed_data : activation memories, read in :data:`spec.latency.READ` cycles.
+    room, reserve : of the rows FIFO: a tile is reserved with its last k-step.
+    step, r_addr, acts : to the array.
+    feed : semaphores of a command, when the array has read everything it needs.
+    pending : a command waits. idle : none is here, and nothing under way.
+    started, finished, tag : a command's first and last k-step.
+
+    Raises
+    ------
+    AlloyError : a parameter out of range.
+    """
+    ic = Parameter()
+    pixels = Parameter(2, even=True)
+    act_digit_bits = Parameter(high=8)
+    act_depth = Parameter()
+    weight_depth = Parameter()
+    tap_depth = Parameter()
+    columns = Parameter()
+
+    @property
+    def latency(self):
+        return latency.feed(self)
+
+    def members(self):
+        acts = data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)
+        return {
             "cmd": In(stream.Signature(COMMAND)), "blocked": In(2), "clear": In(1),
-            "tap_en": Out(1), "tap_addr": Out(range(c.tap_depth)), "tap": In(TAP),
-            "feed_en": Out(1), "feed_mem": Out(1),
-            "feed_addr": Out(bank_addrs_layout(c)),
-            "feed_data": In(bank_data_layout(c)),
+            "tap_en": Out(1), "tap_addr": Out(range(self.tap_depth)), "tap": In(TAP),
+            **feed_port(self),
             "room": In(1), "reserve": Out(1),
-            "step": Out(STEP), "r_addr": Out(range(c.weight_depth)), "acts": Out(acts),
+            "step": Out(STEP), "r_addr": Out(range(self.weight_depth)), "acts": Out(acts),
             "feed": Out(8), "pending": Out(1), "idle": Out(1),
-            "started": Out(1), "finished": Out(1), "tag": Out(16)})
+            "started": Out(1), "finished": Out(1), "tag": Out(16)}
 
     def elaborate(self, platform):
         m = Module()
-        c = self.config
-        lanes = c.pixels
-        half = lanes // 2
-        addr_t = range(c.act_depth)
-        rotate_stages = -(-(lanes - 1).bit_length() // 2)
-        columns = c.dsp_filters // 2 + c.lut_filters
+        shadow = self._shadow(m)
+        s0 = self._issue(m, shadow)
+        s1 = self._fields(m, s0)
+        rot, carry_rot, valid = self._coordinates(m, s1, s0.start, shadow)
+        s2 = self._addresses(m, s1, rot, carry_rot, valid)
+        value, info = self._rotate(m, s2)
+        self._select(m, s2, value, info)
+        self._report(m, shadow, s0, s1, s2)
+        return m
 
-        # Shadow command: coordinates of every position of its first tile, one per cycle.
+    def _shadow(self, m):
+        """The next command: coordinates of every position of its first tile, one per cycle."""
+        lanes = self.pixels
         nxt = Signal(COMMAND)
         nxt_valid, nxt_ready = Signal(), Signal()
         init_index, init_y, init_x = Signal(range(lanes + 1)), Signal(16), Signal(16)
         shadow = [(Signal(16, name=f"shadow_y{i}"), Signal(16, name=f"shadow_x{i}")) for i in range(lanes)]
-        start = Signal()
         m.d.comb += [self.cmd.ready.eq(~nxt_valid & ~self.clear), self.pending.eq(nxt_valid)]
         with m.If(self.cmd.valid & self.cmd.ready):
             m.d.sync += [nxt.eq(self.cmd.payload), nxt_valid.eq(1), nxt_ready.eq(0), init_index.eq(0),
@@ -62,12 +105,16 @@ class Feeder(wiring.Component):
             m.d.comb += row_end.eq(init_x + 1 == nxt.pitch)
             m.d.sync += [init_x.eq(Mux(row_end, 0, init_x + 1)), init_y.eq(init_y + row_end),
                          init_index.eq(init_index + 1), nxt_ready.eq(init_index == lanes - 1)]
+        return SimpleNamespace(command=nxt, valid=nxt_valid, ready=nxt_ready, coordinates=shadow)
 
-        # S0: counters.
+    def _issue(self, m, shadow):
+        """S0: counters."""
+        nxt, nxt_valid, nxt_ready = shadow.command, shadow.valid, shadow.ready
+        start = Signal()
         run = Signal(COMMAND)
         active, issue, last_k, last_tap, last_group, last_tile = (Signal() for _ in range(6))
-        tile, tap_index, group, weight = Signal(16), Signal(16), Signal(16), Signal(range(c.weight_depth))
-        base, in_half = Signal(addr_t), Signal()
+        tile, tap_index, group, weight = Signal(16), Signal(16), Signal(16), Signal(range(self.weight_depth))
+        base, in_half = Signal(range(self.act_depth)), Signal()
         m.d.comb += [
             last_group.eq(group + 1 == run.depth), last_tap.eq(tap_index + 1 == run.taps),
             last_tile.eq(tile + 1 == run.tiles), last_k.eq(last_group & last_tap),
@@ -91,17 +138,29 @@ class Feeder(wiring.Component):
                          group.eq(0), weight.eq(nxt.weight_base), base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
         with m.If(self.clear):
             m.d.sync += [active.eq(0), nxt_valid.eq(0), nxt_ready.eq(0)]
+        return SimpleNamespace(
+            run=run, active=active, start=start, issue=issue, last_k=last_k, last_tile=last_tile, tile=tile,
+            tap_index=tap_index, group=group, weight=weight, base=base, in_half=in_half)
 
-        # S1: the tap has arrived; coordinates of the tile live here.
+    def _fields(self, m, s0):
+        """S1: what goes with a k-step; its tap has arrived."""
+        addr_t, run = range(self.act_depth), s0.run
         s1 = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1, "k_last": 1, "load": 1, "wide": 1, "half": 1,
                                        "mem": 1, "zero": 8, "base": addr_t, "groups": addr_t,
-                                       "weight": range(c.weight_depth), "end": 1, "begin": 1}))
+                                       "weight": range(self.weight_depth), "end": 1, "begin": 1}))
         m.d.sync += [
-            s1.valid.eq(issue), s1.load.eq(start), s1.k_last.eq(issue & last_k),
-            s1.first.eq((tap_index == 0) & (group == 0) & run.acc_first), s1.last.eq(last_k & run.acc_last),
-            s1.wide.eq(run.wide), s1.half.eq(run.wide & in_half), s1.mem.eq(run.mem_in), s1.zero.eq(run.zero),
-            s1.base.eq(base + group), s1.groups.eq(run.groups), s1.weight.eq(weight),
-            s1.end.eq(issue & last_k & last_tile), s1.begin.eq(issue & (tile == 0) & (tap_index == 0) & (group == 0))]
+            s1.valid.eq(s0.issue), s1.load.eq(s0.start), s1.k_last.eq(s0.issue & s0.last_k),
+            s1.first.eq((s0.tap_index == 0) & (s0.group == 0) & run.acc_first), s1.last.eq(s0.last_k & run.acc_last),
+            s1.wide.eq(run.wide), s1.half.eq(run.wide & s0.in_half), s1.mem.eq(run.mem_in), s1.zero.eq(run.zero),
+            s1.base.eq(s0.base + s0.group), s1.groups.eq(run.groups), s1.weight.eq(s0.weight),
+            s1.end.eq(s0.issue & s0.last_k & s0.last_tile),
+            s1.begin.eq(s0.issue & (s0.tile == 0) & (s0.tap_index == 0) & (s0.group == 0))]
+        return s1
+
+    def _coordinates(self, m, s1, start, shadow):
+        """S1: coordinates of the tile live here. Returns offset of the banks, whether it wraps, and the valid lanes."""
+        lanes, nxt = self.pixels, shadow.command
+        half = lanes // 2
         coords = [(Signal(16, name=f"y{i}"), Signal(16, name=f"x{i}")) for i in range(lanes)]
         pitch, step_y, step_x = Signal(16), Signal(16), Signal(16)
         rot, carry_rot = Signal(range(2 * lanes)), Signal()
@@ -115,74 +174,79 @@ class Feeder(wiring.Component):
             wrap = Signal(name=f"wrap{i}")
             m.d.comb += [next_x.eq(x + step_x), wrap.eq(next_x >= pitch)]
             with m.If(s1.load):
-                m.d.sync += [y.eq(shadow[i][0]), x.eq(shadow[i][1])]
+                m.d.sync += [y.eq(shadow.coordinates[i][0]), x.eq(shadow.coordinates[i][1])]
             with m.Elif(s1.k_last):
                 m.d.sync += [x.eq(Mux(wrap, next_x - pitch, next_x)), y.eq(y + step_y + wrap)]
         with m.If(start):
             m.d.sync += [pitch.eq(nxt.pitch), step_y.eq(nxt.step_y), step_x.eq(nxt.step_x)]
+        return rot, carry_rot, valid
 
-        # S2: two addresses (before and after the wrap of the banks).
+    def _addresses(self, m, s1, rot, carry_rot, valid):
+        """S2: two addresses (before and after the wrap of the banks). S3: one for each bank."""
+        lanes, addr_t = self.pixels, range(self.act_depth)
         s2 = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1, "wide": 1, "mem": 1, "zero": 8,
                                        "addr": addr_t, "groups": addr_t, "rot": range(lanes), "mask": lanes,
-                                       "weight": range(c.weight_depth)}))
+                                       "weight": range(self.weight_depth)}))
         m.d.sync += [
             s2.valid.eq(s1.valid & ~self.clear), s2.first.eq(s1.first), s2.last.eq(s1.last), s2.wide.eq(s1.wide),
             s2.mem.eq(s1.mem), s2.zero.eq(s1.zero), s2.groups.eq(s1.groups), s2.weight.eq(s1.weight), s2.mask.eq(valid),
             s2.addr.eq(s1.base + self.tap.addr + Mux(carry_rot, s1.groups, 0)),
             s2.rot.eq(Mux(carry_rot, rot - lanes, rot))]
-
-        # S3: one address per bank.
         m.d.sync += [self.feed_en.eq(s2.valid), self.feed_mem.eq(s2.mem)]
         for bank in range(lanes):
             before = s2.rot > bank if bank < lanes - 1 else 0       # nothing is behind the last bank
             m.d.sync += self.feed_addr[bank].eq(s2.addr + Mux(before, s2.groups, 0))
+        return s2
 
-        # Rotator: position j is bank (rot + j) mod pixels.
-        clear = self.clear
-        info = delay(m, Cat(s2.rot, s2.mask, s2.wide, s2.zero), 1 + FEED_LATENCY)
+    def _rotate(self, m, s2):
+        """Position j is bank (rot + j) mod pixels."""
+        lanes = self.pixels
+        info = delay(m, Cat(s2.rot, s2.mask, s2.wide, s2.zero), 1 + latency.READ)
         value = [self.feed_data[i] for i in range(lanes)]
-        for stage in range(rotate_stages):
+        for stage in range(latency.rotator(self)):
             amount = info[2 * stage:min(2 * stage + 2, len(s2.rot))]
-            turned = [Signal(8 * c.ic, name=f"turn{stage}_{i}") for i in range(lanes)]
+            turned = [Signal(8 * self.ic, name=f"turn{stage}_{i}") for i in range(lanes)]
             for i in range(lanes):
                 m.d.sync += turned[i].eq(Array(
                     value[(i + (k << 2 * stage)) % lanes] for k in range(1 << len(amount)))[amount])
             value, info = turned, delay(m, info, 1)
+        return value, info
 
-        # Lane select: low or high digit of the position, or the zero point.
+    def _select(self, m, s2, value, info):
+        """Low or high digit of each lane's position, or of the zero point."""
+        lanes, bits = self.pixels, self.act_digit_bits
         mask = info[len(s2.rot):len(s2.rot) + lanes]
         wide = info[len(s2.rot) + lanes]
         zero = info[len(s2.rot) + lanes + 1:]
-        bits = c.act_digit_bits
         for lane in range(lanes):
             pair = lane // 2
-            for channel in range(c.ic):
+            for channel in range(self.ic):
                 narrow = _digit(value[lane], channel, 0, bits)
                 paired = _digit(value[pair], channel, lane % 2, bits)
                 digit = Mux(wide, Mux(mask[pair], paired, _digit(zero, 0, lane % 2, bits)),
                             Mux(mask[lane], narrow, _digit(zero, 0, 0, bits)))
                 m.d.sync += self.acts[lane][channel].eq(digit)
 
-        # From S2 to ``acts``: bank address register, bank latency, rotator, select.
-        depth = 2 + FEED_LATENCY + rotate_stages
-        early = depth - ACT_DELAY
+    def _report(self, m, shadow, s0, s1, s2):
+        """Step and weight address at their time, semaphores, and what others see."""
+        clear = self.clear
+        early = self.latency - S2 - latency.READ
         m.d.comb += [
             self.step.valid.eq(delay(m, s2.valid, early, clear=clear)), self.step.first.eq(delay(m, s2.first, early)),
             self.step.last.eq(delay(m, s2.last, early)), self.r_addr.eq(delay(m, s2.weight, early))]
 
         # The last column reads its weights ``columns`` cycles after the first.
-        drain = depth + columns + lanes // 2 + 4
+        drain = self.latency - S2 + self.columns + self.pixels // 2 + 4
         feed = Signal(8)
-        m.d.sync += feed.eq(Mux(issue & last_k & last_tile, run.feed, 0))
+        m.d.sync += feed.eq(Mux(s0.issue & s0.last_k & s0.last_tile, s0.run.feed, 0))
         m.d.comb += self.feed.eq(delay(m, feed, drain, clear=clear))
         quiet = Signal(range(drain + 2))
-        with m.If(active | nxt_valid):
+        with m.If(s0.active | shadow.valid):
             m.d.sync += quiet.eq(drain + 1)
         with m.Elif(quiet != 0):
             m.d.sync += quiet.eq(quiet - 1)
-        m.d.comb += [self.idle.eq(~active & ~nxt_valid & (quiet == 0)),
-                     self.started.eq(s1.begin), self.finished.eq(s1.end), self.tag.eq(delay(m, run.tag, 1))]
-        return m
+        m.d.comb += [self.idle.eq(~s0.active & ~shadow.valid & (quiet == 0)),
+                     self.started.eq(s1.begin), self.finished.eq(s1.end), self.tag.eq(delay(m, s0.run.tag, 1))]
 
 
 def _digit(code, channel, high, bits):

@@ -1,7 +1,8 @@
 """The on-chip memories."""
 
 from .banks import Banks
-from .table import TABLE_LATENCY, CodeTable
+from .records import read_records, record_table
+from .table import CodeTable
 from .weights import WeightColumn
 
-__all__ = ["TABLE_LATENCY", "Banks", "CodeTable", "WeightColumn"]
+__all__ = ["Banks", "CodeTable", "WeightColumn", "read_records", "record_table"]

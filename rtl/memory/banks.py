@@ -1,28 +1,44 @@
-"""The two activation memories: ``pixels`` banks each, read by the feeder (every bank) or by a gather (one bank).
-
-Latencies: feeder data :data:`FEED_LATENCY`, gathered data :data:`GATHER_LATENCY` cycles after the request.
-A write is readable in the next cycle.
-"""
+"""The two activation memories: ``pixels`` banks each, read by the feeder (every bank) or by a gather (one bank)."""
 
 from amaranth.hdl import Array, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from spec.latency import GATHER, READ
+
 from ..prim import (
-    FEED_LATENCY, GATHER_LATENCY, bank_addrs_layout, bank_data_layout, codes_layout, delay, place, place_layout,
-    write_layout)
+    Block, Parameter, act_write_port, codes_layout, delay, feed_port, memory_side, place, place_layout, write_layout)
 
 __all__ = ["Bank", "Banks"]
 
 
-class Bank(wiring.Component):
-    """``depth`` words of ``width`` bytes with byte enables; read latency 2 (memory, output register)."""
+class Bank(Block):
+    """A memory of bytes with one read and one write port.
 
-    def __init__(self, depth, width):
-        self.depth, self.width = depth, width
-        super().__init__({"r_en": In(1), "r_addr": In(range(depth)), "r_data": Out(8 * width),
-                          "w_en": In(width), "w_addr": In(range(depth)), "w_data": In(8 * width)})
+    Data comes :data:`spec.latency.READ` cycles after its address; one read and one write each cycle. What is written can
+    be read in the next cycle.
+
+    Parameters
+    ----------
+    depth, width : words, and bytes of a word.
+
+    Members
+    -------
+    r_en, r_addr, r_data : while ``r_en`` is low the memory keeps its word.
+    w_en, w_addr, w_data : one enable for each byte.
+    """
+    depth = Parameter()
+    width = Parameter()
+
+    @property
+    def latency(self):
+        return READ
+
+    def members(self):
+        addr = In(range(self.depth))
+        return {"r_en": In(1), "r_addr": addr, "r_data": Out(8 * self.width),
+                "w_en": In(self.width), "w_addr": addr, "w_data": In(8 * self.width)}
 
     def elaborate(self, platform):
         m = Module()
@@ -35,32 +51,54 @@ class Bank(wiring.Component):
         return m
 
 
-class Banks(wiring.Component):
+class Banks(Block):
     """Both memories.
 
+    One read by the feeder, one gather and one write each cycle. Latencies: ``feed_data`` :data:`spec.latency.READ`,
+    ``gathered`` :data:`spec.latency.GATHER` cycles after the request; what is written can be read in the next cycle.
     The feeder always wins its memory. ``post`` (residual and pool reads) must never ask for the memory that the feeder
     reads; ``store`` waits for both. Writes of the post unit (``write``) always win over those of the load unit to the
     same memory.
-    """
 
-    def __init__(self, config):
-        self.config = config
-        place_t = place_layout(config)
-        super().__init__({
-            "feed_en": In(1), "feed_mem": In(1), "feed_addr": In(bank_addrs_layout(config)),
-            "feed_data": Out(bank_data_layout(config)),
-            "post_en": In(1), "post_place": In(place_t),
-            "store": In(stream.Signature(place_t)), "store_valid": Out(1),
-            "gathered": Out(codes_layout(config)),
-            "write_en": In(1), "write": In(write_layout(config)),
-            "load": In(stream.Signature(write_layout(config)))})
+    Parameters
+    ----------
+    ic, pixels, act_depth : as in :class:`spec.config.EngineConfig`.
+
+    Members
+    -------
+    feed_en, feed_mem, feed_addr, feed_data : one word of every bank of a memory.
+    post_en, post_place : a gather that does not wait.
+    store, store_valid : a gather that does; ``store_valid`` comes with its codes.
+    gathered : the codes of both.
+    write_en, write : a write that does not wait.
+    load : writes that do.
+    """
+    ic = Parameter()
+    pixels = Parameter(2)
+    act_depth = Parameter()
+
+    @property
+    def latency(self):
+        return READ
+
+    @property
+    def gather_latency(self):
+        return GATHER
+
+    def members(self):
+        return {
+            **memory_side(feed_port(self)),
+            "post_en": In(1), "post_place": In(place_layout(self)),
+            "store": In(stream.Signature(place_layout(self))), "store_valid": Out(1),
+            "gathered": Out(codes_layout(self)),
+            **memory_side(act_write_port(self)),
+            "load": In(stream.Signature(write_layout(self)))}
 
     def elaborate(self, platform):
         m = Module()
-        c = self.config
 
         # One gather per cycle; the post unit first, the store unit where the feeder leaves its memory alone.
-        gather = Signal(place_layout(c))
+        gather = Signal(place_layout(self))
         gather_en = Signal()
         m.d.comb += [
             self.store.ready.eq(~self.post_en & ~(self.feed_en & (self.feed_mem == self.store.payload.mem))),
@@ -69,35 +107,35 @@ class Banks(wiring.Component):
 
         m.d.comb += self.load.ready.eq(~(self.write_en & (self.write.place.mem == self.load.payload.place.mem)))
 
-        outputs = [[], []]
-        for mem in range(2):
-            # One write per cycle and memory.
-            posts = Signal(name=f"posts{mem}")
-            write, write_en = Signal(write_layout(c), name=f"write{mem}"), Signal(name=f"write_en{mem}")
-            m.d.comb += [posts.eq(self.write_en & (self.write.place.mem == mem)),
-                         write_en.eq(posts | (self.load.valid & (self.load.payload.place.mem == mem))),
-                         write.eq(Mux(posts, self.write, self.load.payload))]
-            for index in range(c.pixels):
-                bank = Bank(c.act_depth, c.ic)
-                feeds = self.feed_en & (self.feed_mem == mem)
-                place(m, f"bank{mem}_{index}", bank, platform)
-                m.d.comb += [
-                    bank.r_en.eq(feeds | (gather_en & (gather.mem == mem) & (gather.bank == index))),
-                    bank.r_addr.eq(Mux(feeds, self.feed_addr[index], gather.addr)),
-                    bank.w_en.eq(Mux(write_en & (write.place.bank == index), write.en, 0)),
-                    bank.w_addr.eq(write.place.addr), bank.w_data.eq(write.data)]
-                outputs[mem].append(bank.r_data)
-
-        feed_mem = delay(m, self.feed_mem, FEED_LATENCY)
-        for index in range(c.pixels):
+        outputs = [self._memory(m, mem, gather, gather_en, platform) for mem in range(2)]
+        feed_mem = delay(m, self.feed_mem, READ)
+        for index in range(self.pixels):
             m.d.comb += self.feed_data[index].eq(Mux(feed_mem, outputs[1][index], outputs[0][index]))
 
-        late = delay(m, gather.as_value(), GATHER_LATENCY - 1)
-        late = data.View(place_layout(c), late)
-        picked = [Signal(8 * c.ic, name=f"picked{mem}") for mem in range(2)]
+        late = delay(m, gather.as_value(), READ)
+        late = data.View(place_layout(self), late)
+        picked = [Signal(8 * self.ic, name=f"picked{mem}") for mem in range(2)]
         m.d.sync += [picked[mem].eq(Array(outputs[mem])[late.bank]) for mem in range(2)]
-        late_mem = delay(m, late.mem, 1)
+        late_mem = delay(m, late.mem, GATHER - READ)
         m.d.comb += [self.gathered.eq(Mux(late_mem, picked[1], picked[0])),
-                     self.store_valid.eq(delay(m, self.store.valid & self.store.ready, GATHER_LATENCY))]
+                     self.store_valid.eq(delay(m, self.store.valid & self.store.ready, GATHER))]
         return m
 
+    def _memory(self, m, mem, gather, gather_en, platform):
+        """The banks of one memory, one write each cycle; returns what they read."""
+        outputs, posts = [], Signal(name=f"posts{mem}")
+        write, write_en = Signal(write_layout(self), name=f"write{mem}"), Signal(name=f"write_en{mem}")
+        m.d.comb += [posts.eq(self.write_en & (self.write.place.mem == mem)),
+                     write_en.eq(posts | (self.load.valid & (self.load.payload.place.mem == mem))),
+                     write.eq(Mux(posts, self.write, self.load.payload))]
+        for index in range(self.pixels):
+            bank = Bank(depth=self.act_depth, width=self.ic)
+            feeds = self.feed_en & (self.feed_mem == mem)
+            place(m, f"bank{mem}_{index}", bank, platform)
+            m.d.comb += [
+                bank.r_en.eq(feeds | (gather_en & (gather.mem == mem) & (gather.bank == index))),
+                bank.r_addr.eq(Mux(feeds, self.feed_addr[index], gather.addr)),
+                bank.w_en.eq(Mux(write_en & (write.place.bank == index), write.en, 0)),
+                bank.w_addr.eq(write.place.addr), bank.w_data.eq(write.data)]
+            outputs.append(bank.r_data)
+        return outputs

@@ -1,23 +1,42 @@
 """Weight buffer: one memory for each column of the array, so that reads can be skewed and nets stay short."""
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from spec.latency import READ
+
+from ..prim import Block, Parameter, memory_side, write_port
 
 __all__ = ["WeightColumn"]
 
 
-class WeightColumn(wiring.Component):
-    """``depth`` words of ``width`` bits, read in :data:`READ_LATENCY` cycles; address and enables hop to the next column, one register each.
+class WeightColumn(Block):
+    """The weights of one column; the read address hops on to the next column, one register each.
 
-    The write data is broadcast; ``w_en`` and ``w_addr`` come unskewed.
+    Data comes :data:`spec.latency.READ` cycles after its address; one read and one write each cycle. What is written can
+    be read in the next cycle.
+
+    Parameters
+    ----------
+    depth, width : words, and bits of a word.
+
+    Members
+    -------
+    w_en, w_addr, w_data : writes, broadcast to all columns.
+    r_addr, r_data, r_addr_out : reads, and the address a cycle later.
     """
+    depth = Parameter()
+    width = Parameter()
 
-    def __init__(self, depth, width):
-        self.depth, self.width = depth, width
-        super().__init__({"w_en": In(1), "w_addr": In(range(depth)), "w_data": In(width),
-                          "r_addr": In(range(depth)), "r_addr_out": Out(range(depth)), "r_data": Out(width)})
+    @property
+    def latency(self):
+        return READ
+
+    def members(self):
+        addr = range(self.depth)
+        return {**memory_side(write_port("w", self.depth, self.width)),
+                "r_addr": In(addr), "r_addr_out": Out(addr), "r_data": Out(self.width)}
 
     def elaborate(self, platform):
         m = Module()

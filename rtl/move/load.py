@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, TABLE_RECORDS, Error, Opcode
 
 from ..prim import (
-    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, request_layout,
+    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, loaded_ports, request_layout,
     view_of, write_layout)
 from .decode import WeightDecoder
 from .rows import RowReader
@@ -53,10 +53,7 @@ class Load(wiring.Component):
             "cmd": In(stream.Signature(COMMAND)), "base": In(c.addr_bits),
             "req": Out(stream.Signature(request_layout(c))).array(c.ports),
             "data": In(stream.Signature(c.port_bits)).array(c.ports),
-            "w_en": Out(1), "w_addr": Out(range(c.weight_depth)), "w_data": Out(4 * c.slots * c.ic),
-            "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": Out(RECORD_BITS),
-            "t_en": Out(1), "t_addr": Out(range(c.tap_depth)), "t_data": Out(RECORD_BITS),
-            "table_en": Out(1), "table_addr": Out(range(max(c.tables, 1) * TABLE_RECORDS)), "table_data": Out(RECORD_BITS),
+            **loaded_ports(c),
             "act": Out(stream.Signature(write_layout(c))),
             "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1), "clear": In(1)})
 
@@ -79,7 +76,7 @@ class Load(wiring.Component):
         c, cmd = self._config, self.cmd.payload
         weights, act = cmd.opcode == Opcode.LOAD_WEIGHTS, cmd.opcode == Opcode.LOAD_ACT
         records = Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()
-        m.submodules.multiply = multiply = SerialMultiplier(8, 16)
+        m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
         at, beats = Signal(c.addr_bits), Signal(beat_count_width(c))
         port, lane, row = Signal(range(c.ports)), Signal(range(c.act_lanes)), Signal(16)
         chosen, free = Signal(), Signal()

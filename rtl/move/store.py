@@ -51,7 +51,7 @@ class Store(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c, cmd = self._config, self.cmd.payload
-        m.submodules.multiply = multiply = SerialMultiplier(8, 16)
+        m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
         m.submodules.locator = locator = Locator(pixels=c.pixels, act_depth=c.act_depth)
         begin, run = Signal(), Signal()
         room = Signal(range(DEPTH + 1), init=DEPTH)

@@ -1,36 +1,80 @@
 """Max-pool unit: one tap of one pixel and channel group per cycle. A 1x1 pool copies a tensor into another layout."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from spec import latency
+
 from ..prim import (
-    COMMAND, GATHER_LATENCY, TAP, Locator, ResetInserter, advance, codes_layout, delay, place_layout, view_of, write_layout)
+    COMMAND, TAP, Block, Locator, Parameter, ResetInserter, act_write_port, advance, codes_layout, delay, gather_port,
+    view_of)
 
 __all__ = ["Pool"]
 
+BEFORE = latency.RECORD + 1         # cycles from a visit to its gather
 
-class Pool(wiring.Component):
-    """Executes POOL commands, one at a time; ports as in :class:`rtl.post.Post`."""
 
-    def __init__(self, config):
-        self.config = c = config
-        super().__init__({
+class Pool(Block):
+    """Executes POOL commands, one at a time.
+
+    One tap of one pixel and channel group is visited in each cycle; the write of a group comes ``latency`` cycles after
+    the visit of its last tap, ``done`` ``done_latency`` cycles after the last of all.
+
+    Parameters
+    ----------
+    ic, pixels, act_depth, tap_depth : as in :class:`spec.config.EngineConfig`.
+
+    Members
+    -------
+    cmd : POOL commands.
+    clear : forget everything.
+    tap_addr, tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
+    gather_en, gather, gathered : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
+    write_en, write : codes.
+    done, post, tag : a command is complete, its last write can be read; its semaphores.
+
+    Raises
+    ------
+    AlloyError : a parameter out of range.
+    """
+    ic = Parameter()
+    pixels = Parameter(2)
+    act_depth = Parameter()
+    tap_depth = Parameter()
+
+    @property
+    def latency(self):
+        return latency.pool()
+
+    @property
+    def done_latency(self):
+        return self.latency + latency.DONE
+
+    def members(self):
+        return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
-            "tap_addr": Out(range(c.tap_depth)), "tap": In(TAP),
-            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
-            "write_en": Out(1), "write": Out(write_layout(c)),
-            "done": Out(1), "post": Out(8), "tag": Out(16)})
+            "tap_addr": Out(range(self.tap_depth)), "tap": In(TAP),
+            **gather_port(self), **act_write_port(self),
+            "done": Out(1), "post": Out(8), "tag": Out(16)}
 
     def elaborate(self, platform):
         m = Module()
-        c = self.config
-        m.submodules.out = out = Locator(pixels=c.pixels, act_depth=c.act_depth)
-        m.submodules.source = source = Locator(pixels=c.pixels, act_depth=c.act_depth)
+        m.submodules.out = out = Locator.of(self)
+        m.submodules.source = source = Locator.of(self)
         run = Signal(COMMAND)
+        walk = self._walk(m, run, out, source)
+        live, inside = self._gather(m, run, walk, source)
+        self._maximum(m, run, walk, out, live, inside)
+        return ResetInserter(self.clear)(m)
+
+    def _walk(self, m, run, out, source):
+        """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
         visit, last_tap, last_group, last_x, last_y = (Signal() for _ in range(5))
-        flight = 2 + GATHER_LATENCY + 3
+        flight = self.done_latency - 1      # the first of these cycles ends the visits
         left = Signal(range(flight + 1))
         new = self.cmd.payload
 
@@ -60,31 +104,35 @@ class Pool(wiring.Component):
                 with m.If(left == 0):
                     m.d.comb += [self.done.eq(1), self.post.eq(run.post)]
                     m.next = "IDLE"
+        return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=last_tap)
 
-        # The tap arrives one cycle after its address; then one cycle for the place.
+    def _gather(self, m, run, walk, source):
+        """The tap arrives one cycle after its address; then one cycle for the place."""
         tap = self.tap
-        s1 = data.View(data.StructLayout({"y": 16, "x": 16, "bank": range(c.pixels), "addr": range(c.act_depth)}),
-                       delay(m, Cat(y, x, source.bank, (source.addr + group)[:len(source.addr)]), 1))
-        live = delay(m, visit & ~self.clear, 1)
+        address = (source.addr + walk.group)[:len(source.addr)]
+        s1 = data.View(data.StructLayout({"y": 16, "x": 16, "bank": range(self.pixels), "addr": range(self.act_depth)}),
+                       delay(m, Cat(walk.y, walk.x, source.bank, address), latency.RECORD))
+        live = delay(m, walk.visit & ~self.clear, latency.RECORD)
         tap_y, tap_x = Signal(signed(18)), Signal(signed(18))
-        bank, addr = advance(m, c.pixels, s1.bank, s1.addr, tap.rot, tap.addr, run.res_groups)
+        bank, addr = advance(m, self.pixels, s1.bank, s1.addr, tap.rot, tap.addr, run.res_groups)
         inside = Signal()
         m.d.comb += [tap_y.eq(s1.y + tap.dy), tap_x.eq(s1.x + tap.dx),
                      inside.eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]
         m.d.sync += [self.gather_en.eq(live & inside), self.gather.mem.eq(run.mem_in), self.gather.bank.eq(bank),
                      self.gather.addr.eq(addr)]
+        return live, inside
 
-        # Running maximum; codes are unsigned, so it starts from 0.
-        taken = delay(m, live & inside, 1 + GATHER_LATENCY)
-        first = delay(m, tap_index == 0, 2 + GATHER_LATENCY)
-        last = delay(m, visit & last_tap & ~self.clear, 2 + GATHER_LATENCY)
-        where = delay(m, Cat(out.bank, (out.addr + group)[:len(out.addr)]), 2 + GATHER_LATENCY)
-        best = Signal(codes_layout(c))
-        for i in range(c.ic):
+    def _maximum(self, m, run, walk, out, live, inside):
+        """Running maximum; codes are unsigned, so it starts from 0."""
+        taken = delay(m, live & inside, 1 + latency.GATHER)
+        first = delay(m, walk.tap_index == 0, BEFORE + latency.GATHER)
+        last = delay(m, walk.visit & walk.last_tap & ~self.clear, BEFORE + latency.GATHER)
+        where = delay(m, Cat(out.bank, (out.addr + walk.group)[:len(out.addr)]), BEFORE + latency.GATHER)
+        best = Signal(codes_layout(self))
+        for i in range(self.ic):
             before, got, after = Signal(8, name=f"before{i}"), Signal(8, name=f"got{i}"), Signal(8, name=f"after{i}")
             m.d.comb += [before.eq(Mux(first, 0, best[i])), got.eq(Mux(taken, self.gathered[i], 0)),
                          after.eq(Mux(got > before, got, before))]
             m.d.sync += [best[i].eq(after), self.write.data[i].eq(after)]
         m.d.sync += [self.write_en.eq(last), self.write.en.eq(~0), self.write.place.mem.eq(run.mem_out),
                      Cat(self.write.place.bank, self.write.place.addr).eq(where)]
-        return ResetInserter(self.clear)(m)

@@ -1,57 +1,110 @@
 """Post unit: joins digits, requantizes, adds the residual, and writes codes to the activation memories.
 
-One pixel and channel group per cycle. Rows come from the array's FIFO; the pipeline behind it never stalls, because the
-gather port always serves it and its writes always win.
+Rows come from the array's FIFO; the pipeline behind it never stalls, because the gather port always serves it and its
+writes always win.
 """
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from ..memory import TABLE_LATENCY, CodeTable
+from spec import latency
+from spec.errors import AlloyError
+
+from ..memory import CodeTable
 from ..prim import (
-    COMMAND, GATHER_LATENCY, PARAM, Locator, ResetInserter, codes_layout, delay, place, place_layout, table_members,
-    view_of, write_layout)
-from .requant import LATENCY, Requant
+    COMMAND, PARAM, Block, Locator, Parameter, ResetInserter, act_write_port, delay, gather_port, join_ports,
+    memory_side, place, table_port, view_of)
+from .requant import Requant
 
 __all__ = ["Post"]
 
 
-class Post(wiring.Component):
+class Post(Block):
     """Executes the post side of CONV commands, one at a time.
 
-    ``done`` pulses with the command's ``post`` semaphores and tag once its last write can be read; for sums of a part, which
-    nothing is written of, once the feeder is through with it: ``fed``, the oldest command here has had its last k-step.
-    """
+    Parameters are fetched in ``slots + 1`` cycles, then one pixel and channel group is visited in each cycle; its write
+    comes ``latency`` cycles after the visit. ``done`` comes ``done_latency`` cycles after the last one; for sums of a
+    part, which nothing is written of, once the feeder is through with it: ``fed``.
 
-    def __init__(self, config):
-        self.config = c = config
-        row = data.ArrayLayout(data.ArrayLayout(signed(c.acc_width), c.slots), 2)
-        super().__init__({
+    Parameters
+    ----------
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, joined_width, act_depth, param_depth, tables : as in
+        :class:`spec.config.EngineConfig`.
+
+    Members
+    -------
+    cmd : CONV commands.
+    row : ``[pixel][slot]`` of two lanes.
+    fed : the oldest command here has had its last k-step.
+    clear : forget everything.
+    p_en, p_addr, p_data : parameters, read in :data:`spec.latency.RECORD` cycles.
+    gather_en, gather, gathered : a residual, read in :data:`spec.latency.GATHER` cycles.
+    write_en, write : codes.
+    done, post, tag : a command is complete, its last write can be read; its semaphores.
+    table_en, table_addr, table_data : writes the tables of codes, if there are any.
+
+    Raises
+    ------
+    AlloyError : a parameter out of range, or no filter slot.
+    """
+    ic = Parameter()
+    pixels = Parameter(2, even=True)
+    dsp_filters = Parameter(0, even=True)
+    lut_filters = Parameter(0)
+    act_digit_bits = Parameter(high=8)
+    acc_width = Parameter(2)
+    joined_width = Parameter(2)
+    act_depth = Parameter()
+    param_depth = Parameter()
+    tables = Parameter(0, high=15)
+
+    def check(self):
+        if not self.slots:
+            raise AlloyError("no Post has no filter slots: give dsp_filters or lut_filters")
+
+    @property
+    def slots(self):
+        return self.dsp_filters + self.lut_filters
+
+    @property
+    def latency(self):
+        return latency.post(self)
+
+    @property
+    def done_latency(self):
+        return self.latency + latency.DONE
+
+    def members(self):
+        row = data.ArrayLayout(data.ArrayLayout(signed(self.acc_width), self.slots), 2)
+        return {
             "cmd": In(stream.Signature(COMMAND)), "row": In(stream.Signature(row)), "fed": In(1), "clear": In(1),
-            "p_en": Out(1), "p_addr": Out(range(c.param_depth * c.slots)), "p_data": In(PARAM),
-            "gather_en": Out(1), "gather": Out(place_layout(c)), "gathered": In(codes_layout(c)),
-            "write_en": Out(1), "write": Out(write_layout(c)),
-            "done": Out(1), "post": Out(8), "tag": Out(16), **table_members(c.tables)})
+            "p_en": Out(1), "p_addr": Out(range(self.param_depth * self.slots)), "p_data": In(PARAM),
+            **gather_port(self), **act_write_port(self),
+            "done": Out(1), "post": Out(8), "tag": Out(16), **memory_side(table_port(self.tables))}
 
     def elaborate(self, platform):
         m = Module()
-        c = self.config
-        width = c.joined_width
-        lanes = range(c.ic)
-        m.submodules.out = out = Locator(pixels=c.pixels, act_depth=c.act_depth)
-        m.submodules.res = res = Locator(pixels=c.pixels, act_depth=c.act_depth)
+        m.submodules.out = out = Locator.of(self)
+        m.submodules.res = res = Locator.of(self)
         run = Signal(COMMAND)
+        walk = self._walk(m, run, out, res)
+        self._visit(m, run, walk, out, res)
+        params, source, filled = self._parameters(m, walk)
+        beat, accs = self._accumulators(m, run, walk, res)
+        codes = self._requantize(m, run, params, accs, platform)
+        self._write(m, run, walk, out, beat, codes, source, filled)
+        return ResetInserter(self.clear)(m)
 
-        # Control: take a command, fetch its parameters, visit its pixels, let the pipeline run empty.
-        slot, loading = Signal(range(c.slots + 2)), Signal()
-        tile, row_index, second_pixel, second_group = Signal(16), Signal(range(c.pixels // 2)), Signal(), Signal()
+    def _walk(self, m, run, out, res):
+        """Control: take a command, fetch its parameters, visit its pixels, let the pipeline run empty."""
+        slot, loading = Signal(range(self.slots + 2)), Signal()
+        tile, row_index, second_pixel, second_group = Signal(16), Signal(range(self.pixels // 2)), Signal(), Signal()
         y, x = Signal(16), Signal(16)
         visit, inside, leave, last_row, pixel_done, row_end = (Signal() for _ in range(6))
-        # gather (3) and select (1) put the residual beside the accumulator, which waits for it.
-        before = GATHER_LATENCY + 1
-        stages = before + LATENCY + (TABLE_LATENCY if c.tables else 0)
-        flight = 1 + stages + 2
+        flight = self.done_latency - 1      # the first of these cycles ends the visits
         left = Signal(range(flight + 2))
         new = self.cmd.payload
 
@@ -73,7 +126,7 @@ class Post(wiring.Component):
             with m.State("PARAMS"):
                 m.d.comb += self.p_en.eq(1)
                 m.d.sync += [slot.eq(slot + 1), loading.eq(1)]
-                with m.If(slot == c.slots):
+                with m.If(slot == self.slots):
                     m.d.sync += loading.eq(0)
                     m.next = "ROWS"
             with m.State("ROWS"):
@@ -87,80 +140,94 @@ class Post(wiring.Component):
                     m.next = "IDLE"
             m.d.comb += self.tag.eq(run.tag)
             idle = fsm.ongoing("IDLE")
+        return SimpleNamespace(
+            idle=idle, slot=slot, loading=loading, tile=tile, row_index=row_index, second_pixel=second_pixel,
+            second_group=second_group, y=y, x=x, visit=visit, inside=inside, leave=leave, last_row=last_row,
+            pixel_done=pixel_done, row_end=row_end)
 
+    def _visit(self, m, run, walk, out, res):
+        """From one pixel and group to the next."""
+        w, visit, inside, row_end = walk, walk.visit, walk.inside, walk.row_end
+        pixel_done, leave, last_row = walk.pixel_done, walk.leave, walk.last_row
         m.d.comb += [
-            self.p_addr.eq(run.param_base + slot),
-            inside.eq((x < run.cols) & (y < run.rows)), row_end.eq(x + 1 == run.pitch),
-            pixel_done.eq(second_group | ~run.straddle | ~inside),
-            leave.eq(second_pixel | run.wide), last_row.eq(row_index == c.pixels // 2 - 1),
+            self.p_addr.eq(run.param_base + w.slot),
+            inside.eq((w.x < run.cols) & (w.y < run.rows)), row_end.eq(w.x + 1 == run.pitch),
+            pixel_done.eq(w.second_group | ~run.straddle | ~inside),
+            leave.eq(w.second_pixel | run.wide), last_row.eq(w.row_index == self.pixels // 2 - 1),
             self.row.ready.eq(visit & pixel_done & leave | self.clear)]
         with m.If(visit):
             with m.If(pixel_done):
-                m.d.sync += [second_group.eq(0), x.eq(Mux(row_end, 0, x + 1)), y.eq(y + row_end),
-                             second_pixel.eq(~leave)]
+                m.d.sync += [w.second_group.eq(0), w.x.eq(Mux(row_end, 0, w.x + 1)), w.y.eq(w.y + row_end),
+                             w.second_pixel.eq(~leave)]
                 for locator in (out, res):
                     m.d.comb += [locator.step.eq(inside), locator.next_row.eq(row_end)]
                 with m.If(leave):
-                    m.d.sync += row_index.eq(Mux(last_row, 0, row_index + 1))
+                    m.d.sync += w.row_index.eq(Mux(last_row, 0, w.row_index + 1))
                     with m.If(last_row):
-                        m.d.sync += tile.eq(tile + 1)
+                        m.d.sync += w.tile.eq(w.tile + 1)
             with m.Else():
-                m.d.sync += second_group.eq(1)
+                m.d.sync += w.second_group.eq(1)
 
-        # Parameters of the slots, and for each output channel lane of both groups the slot that fills it.
-        params = [Signal(PARAM, name=f"param{s}") for s in range(c.slots)]
-        source = [[Signal(range(c.slots), name=f"source{g}_{i}") for i in lanes] for g in range(2)]
-        filled = [Signal(c.ic, name=f"filled{g}") for g in range(2)]
-        with m.If(idle):
+    def _parameters(self, m, walk):
+        """Parameters of the slots, and for each output channel lane of both groups the slot that fills it."""
+        params = [Signal(PARAM, name=f"param{s}") for s in range(self.slots)]
+        source = [[Signal(range(self.slots), name=f"source{g}_{i}") for i in range(self.ic)] for g in range(2)]
+        filled = [Signal(self.ic, name=f"filled{g}") for g in range(2)]
+        with m.If(walk.idle):
             m.d.sync += [f.eq(0) for f in filled]
-        with m.If(loading):
-            for s in range(c.slots):
-                with m.If(slot == s + 1):
+        with m.If(walk.loading):
+            for s in range(self.slots):
+                with m.If(walk.slot == s + 1):
                     m.d.sync += params[s].eq(self.p_data)
             for g in range(2):
-                for i in lanes:
+                for i in range(self.ic):
                     with m.If(self.p_data.valid & (self.p_data.second == g) & (self.p_data.lane == i)):
-                        m.d.sync += [source[g][i].eq(slot - 1), filled[g][i].eq(1)]
+                        m.d.sync += [source[g][i].eq(walk.slot - 1), filled[g][i].eq(1)]
+        return params, source, filled
 
-        # Pipeline. Stage 0: this pixel's accumulators, pixel digits joined; gather the residual.
+    def _accumulators(self, m, run, walk, res):
+        """Stage 0: this pixel's accumulators, pixel digits joined; gather the residual."""
         accs = []
-        for s in range(c.slots):
-            acc = Signal(signed(width), name=f"acc{s}")
+        for s in range(self.slots):
+            acc = Signal(signed(self.joined_width), name=f"acc{s}")
             low, high = self.row.payload[0][s], self.row.payload[1][s]
-            m.d.sync += acc.eq(Mux(run.wide, low + (high << c.act_digit_bits), Mux(second_pixel, high, low)))
+            m.d.sync += acc.eq(Mux(run.wide, low + (high << self.act_digit_bits), Mux(walk.second_pixel, high, low)))
             accs.append(acc)
-        beat = visit & inside & ~self.clear
-        m.d.comb += [self.gather_en.eq(beat & run.residual), self.gather.mem.eq(run.mem_res), self.gather.bank.eq(res.bank),
-                     self.gather.addr.eq(res.addr + second_group)]
+        beat = walk.visit & walk.inside & ~self.clear
+        m.d.comb += [self.gather_en.eq(beat & run.residual), self.gather.mem.eq(run.mem_res),
+                     self.gather.bank.eq(res.bank), self.gather.addr.eq(res.addr + walk.second_group)]
+        return beat, accs
 
-        codes, units = [], [Requant(width, joins=s % 2 == 0 and s + 1 < c.dsp_filters) for s in range(c.slots)]
+    def _requantize(self, m, run, params, accs, platform):
+        """Requantizers and tables; an accumulator waits for its residual. Returns the code of each slot."""
+        codes, lane_bits = [], max(1, (self.ic - 1).bit_length())
+        units = [Requant(acc_bits=self.joined_width, joins=s % 2 == 0 and s + 1 < self.dsp_filters)
+                 for s in range(self.slots)]
         for s, unit in enumerate(units):
             place(m, f"requant{s}", unit, platform)
             if unit.joins:
                 m.d.comb += [unit.join.eq(params[s].join), unit.high.eq(units[s + 1].product)]
             code = Signal(8, name=f"res_code{s}")
-            m.d.sync += code.eq(Mux(run.residual, Array(self.gathered[i] for i in lanes)[params[s].lane[:_index_bits(c.ic)]], 0))
-            m.d.comb += [unit.acc.eq(delay(m, accs[s], before - 1)), unit.res.eq(code), unit.mult.eq(params[s].mult),
-                         unit.res_mult.eq(run.res_mult), unit.bias.eq(params[s].bias), unit.shift.eq(run.shift),
-                         unit.lo.eq(run.lo), unit.hi.eq(run.hi)]
+            m.d.sync += code.eq(Mux(run.residual, Array(self.gathered)[params[s].lane[:lane_bits]], 0))
+            m.d.comb += [unit.acc.eq(delay(m, accs[s], latency.RESIDUAL - 1)), unit.res.eq(code),
+                         unit.mult.eq(params[s].mult), unit.res_mult.eq(run.res_mult), unit.bias.eq(params[s].bias),
+                         unit.shift.eq(run.shift), unit.lo.eq(run.lo), unit.hi.eq(run.hi)]
             codes.append(unit.code)
-            if c.tables:
-                levels = CodeTable(tables=c.tables)
+            if self.tables:
+                levels = CodeTable(tables=self.tables)
                 place(m, f"table{s}", levels, platform)
                 m.d.comb += [levels.code.eq(unit.code), levels.choice.eq(run.table)]
-                m.d.comb += [getattr(levels, name).eq(getattr(self, name)) for name in table_members(c.tables)]
+                join_ports(m, table_port(self.tables), self, levels)
                 codes[-1] = levels.out
+        return codes
 
-        # Crossbar from slots to lanes, then the write.
-        late = delay(m, Cat(beat, second_group, out.bank, out.addr + second_group), stages)
+    def _write(self, m, run, walk, out, beat, codes, source, filled):
+        """Crossbar from slots to lanes, then the write."""
+        second = walk.second_group
+        late = delay(m, Cat(beat, second, out.bank, out.addr + second), self.latency - 1)
         group = late[1]
         m.d.sync += [self.write_en.eq(late[0]), self.write.place.mem.eq(run.mem_out),
                      Cat(self.write.place.bank, self.write.place.addr).eq(late[2:]),
                      self.write.en.eq(Mux(group, filled[1], filled[0]))]
-        for i in lanes:
+        for i in range(self.ic):
             m.d.sync += self.write.data[i].eq(Array(codes)[Mux(group, source[1][i], source[0][i])])
-        return ResetInserter(self.clear)(m)
-
-
-def _index_bits(count):
-    return max(1, (count - 1).bit_length())

@@ -3,20 +3,22 @@
 Of the rooms it alone may be used by all others; vendor primitives are nowhere else.
 """
 
-from .adders import add_tree, tree_levels
+from .adders import add_tree
+from .block import Block, Parameter
 from .delays import delay
-from .dsp import CHAIN_LATENCY, packed_chain
+from .dsp import packed_chain
 from .fifo import Queue
-from .latency import ACT_DELAY, FEED_LATENCY, GATHER_LATENCY, READ_LATENCY
 from .layouts import (
     COMMAND, PARAM, RECORD_BITS, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, beat_count_width, codes_layout,
-    error_layout, place_layout, request_layout, table_members, view_of, write_layout)
+    error_layout, place_layout, request_layout, view_of, write_layout)
 from .locate import Locator, advance
 from .multiply import SerialMultiplier
+from .ports import (
+    act_write_port, feed_port, gather_port, join_ports, loaded_ports, memory_side, table_port, write_port)
 from .share import Library, ResetInserter, place
 
-__all__ = ["ACT_DELAY", "CHAIN_LATENCY", "COMMAND", "FEED_LATENCY", "GATHER_LATENCY", "PARAM", "READ_LATENCY",
-           "RECORD_BITS", "STEP", "TAP", "VIEW", "Library", "Locator", "Queue", "ResetInserter", "SerialMultiplier",
-           "add_tree", "advance", "bank_addrs_layout", "bank_data_layout", "beat_count_width", "codes_layout", "delay",
-           "error_layout", "packed_chain", "place", "place_layout", "request_layout", "table_members", "tree_levels",
-           "view_of", "write_layout"]
+__all__ = ["COMMAND", "PARAM", "RECORD_BITS", "STEP", "TAP", "VIEW", "Block", "Library", "Locator", "Parameter", "Queue",
+           "ResetInserter", "SerialMultiplier", "act_write_port", "add_tree", "advance", "bank_addrs_layout",
+           "bank_data_layout", "beat_count_width", "codes_layout", "delay", "error_layout", "feed_port", "gather_port",
+           "join_ports", "loaded_ports", "memory_side", "packed_chain", "place", "place_layout", "request_layout",
+           "table_port", "view_of", "write_layout", "write_port"]

@@ -1,28 +1,38 @@
 """Three-input adders and registered trees of them."""
 
 from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .block import Block, Parameter
 from .dsp import explicit
 from .share import place
 
-__all__ = ["Adder3", "add_tree", "tree_levels"]
+__all__ = ["Adder3", "add_tree"]
 
 MAJORITY, PARITY = 0xE8E8E8E8, 0x69966996      # of inputs 0..2, of inputs 0..3
 CARRY_BITS = 4
 
 
-class Adder3(wiring.Component):
-    """``total`` is ``a + b + c`` one cycle later; all unsigned.
+class Adder3(Block):
+    """``total`` is ``a + b + c``; all unsigned. Latency 1, one sum each cycle.
 
     On AMD devices one LUT6_2 for each bit makes the sum and the carry of the three, and the carry chain adds these two
     (Simkins and Young, US 7,274,211; the structure of the devices' ternary adders); elsewhere it is the plain operator.
-    """
 
-    def __init__(self, width, explicit):
-        self.width, self.explicit = width, explicit
-        super().__init__({"a": In(width), "b": In(width), "c": In(width), "total": Out(width + 2)})
+    Parameters
+    ----------
+    width : bits of each value.
+    explicit : the body for AMD devices.
+
+    Members
+    -------
+    a, b, c, total : the values, and their sum.
+    """
+    width = Parameter()
+    explicit = Parameter(choices=(False, True))
+
+    def members(self):
+        return {**dict.fromkeys("abc", In(self.width)), "total": Out(self.width + 2)}
 
     def elaborate(self, platform):
         m = Module()
@@ -52,16 +62,8 @@ class Adder3(wiring.Component):
         return m
 
 
-def tree_levels(count):
-    """Registered levels of a tree over ``count`` values."""
-    levels = 0
-    while count > 1:
-        count, levels = -(-count // 3), levels + 1
-    return levels
-
-
 def add_tree(m, config, values, name, platform):
-    """Sum of unsigned ``values``, :func:`tree_levels` cycles later."""
+    """Sum of unsigned ``values``, :func:`spec.latency.tree_levels` cycles later; ``config`` as in :func:`explicit`."""
     values = [Value.cast(v) for v in values]
     level = 0
     while len(values) > 1:
@@ -70,7 +72,7 @@ def add_tree(m, config, values, name, platform):
             group = values[index:index + 3]
             width = max(len(v) for v in group)
             if len(group) == 3:
-                adder = Adder3(width, explicit(config, platform))
+                adder = Adder3(width=width, explicit=explicit(config, platform))
                 place(m, f"{name}_{level}_{index}", adder, platform)
                 m.d.comb += [adder.a.eq(group[0]), adder.b.eq(group[1]), adder.c.eq(group[2])]
                 sums.append(adder.total)

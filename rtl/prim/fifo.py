@@ -4,13 +4,16 @@ from amaranth.hdl import Assert, Module, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spec.errors import AlloyError
+from spec.latency import BUFFERED, QUEUE
+
 __all__ = ["Queue"]
 
 
 class Queue(wiring.Component):
     """First in, first out.
 
-    Latency: 1 cycle, 2 with ``buffered``; one entry each cycle.
+    Latency: :data:`spec.latency.QUEUE`, :data:`spec.latency.BUFFERED` with ``buffered``; one entry each cycle.
 
     Parameters
     ----------
@@ -24,16 +27,38 @@ class Queue(wiring.Component):
     -------
     i, o : entries in and out.
     level : entries inside.
+
+    Raises
+    ------
+    AlloyError : a depth below 1.
     """
 
     def __init__(self, shape, depth, *, buffered=False, reserved=False):
+        if depth < 1:
+            raise AlloyError(f"no queue holds {depth} entries: give 1 or more")
         self._shape, self._depth, self._buffered, self._reserved = shape, depth, buffered, reserved
         super().__init__({"i": In(stream.Signature(shape, always_ready=reserved)), "o": Out(stream.Signature(shape)),
                           "level": Out(range(depth + 2))})
 
     @property
+    def shape(self):
+        return self._shape
+
+    @property
     def depth(self):
         return self._depth
+
+    @property
+    def buffered(self):
+        return self._buffered
+
+    @property
+    def reserved(self):
+        return self._reserved
+
+    @property
+    def latency(self):
+        return BUFFERED if self._buffered else QUEUE
 
     def elaborate(self, platform):
         m = Module()

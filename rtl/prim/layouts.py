@@ -2,14 +2,12 @@
 
 from amaranth.hdl import Cat, signed, unsigned
 from amaranth.lib import data
-from amaranth.lib.wiring import In
 
 from spec.commands import (
-    COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS)
+    COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS)
 
 __all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "RECORD_BITS", "view_of", "error_layout", "request_layout",
-           "beat_count_width", "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout",
-           "table_members"]
+           "beat_count_width", "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
 
 
 def _layout(fields, size):
@@ -70,8 +68,3 @@ def bank_addrs_layout(config):
 def bank_data_layout(config):
     """One word of codes from each bank."""
     return data.ArrayLayout(codes_layout(config), config.pixels)
-
-
-def table_members(tables):
-    """Ports through which the load unit writes the records, of 16 codes each, of ``tables`` tables (0: none is there)."""
-    return {"table_en": In(1), "table_addr": In(range(max(tables, 1) * TABLE_RECORDS)), "table_data": In(RECORD_BITS)}

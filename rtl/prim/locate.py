@@ -1,11 +1,9 @@
 """Visits the pixels of a view (docs/architecture.md) with adders only."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.errors import AlloyError
-
+from .block import Block, Parameter
 from .layouts import VIEW
 
 __all__ = ["Locator", "advance"]
@@ -22,38 +20,32 @@ def advance(m, pixels, bank, addr, step_bank, step_addr, groups):
     return Mux(wrap, total - pixels, total), (addr + step_addr + Mux(wrap, groups, 0))
 
 
-class Locator(wiring.Component):
+class Locator(Block):
     """Place (bank, address of group 0) of one pixel after the other.
 
-    ``load`` takes the view, the first place is valid in the next cycle. ``step`` goes to the next pixel of the row,
-    ``next_row`` to the start of the next row (instead of ``step``). ``start_x`` is the parity of the first pixel's
-    column relative to the region.
+    Latency 1: a place is valid in the cycle after ``load``, ``step`` or ``next_row``. One place each cycle.
 
     Parameters
     ----------
-    pixels : banks of a memory, at least 2.
-    act_depth : words of a bank, at least 1.
+    pixels : banks of a memory.
+    act_depth : words of a bank.
+
+    Members
+    -------
+    view, start_x : the view, and the parity of the first pixel's column relative to the region; taken by ``load``.
+    load, step, next_row : to the first pixel, the next one of its row, the first of the next row; the first of these counts.
+    bank, addr : the place.
     """
+    pixels = Parameter(2)
+    act_depth = Parameter()
 
-    def __init__(self, *, pixels, act_depth):
-        if pixels < 2 or act_depth < 1:
-            raise AlloyError(f"a memory of {pixels} banks of {act_depth} words has nothing to visit: give 2 banks of 1 word or more")
-        self._pixels, self._act_depth = pixels, act_depth
-        super().__init__({
-            "view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(1), "next_row": In(1),
-            "bank": Out(range(pixels)), "addr": Out(range(act_depth))})
-
-    @property
-    def pixels(self):
-        return self._pixels
-
-    @property
-    def act_depth(self):
-        return self._act_depth
+    def members(self):
+        return {"view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(1), "next_row": In(1),
+                "bank": Out(range(self.pixels)), "addr": Out(range(self.act_depth))}
 
     def elaborate(self, platform):
         m = Module()
-        bank_t, addr_t = range(self._pixels), range(self._act_depth)
+        bank_t, addr_t = range(self.pixels), range(self.act_depth)
         row = [(Signal(bank_t, name=f"row_bank{p}"), Signal(addr_t, name=f"row_addr{p}")) for p in range(4)]
         cur = [(Signal(bank_t, name=f"cur_bank{p}"), Signal(addr_t, name=f"cur_addr{p}")) for p in range(2)]
         groups, step_addr, step_bank = Signal(8), Signal(addr_t), Signal(bank_t)
@@ -73,7 +65,7 @@ class Locator(wiring.Component):
             flipped = Signal()
             m.d.comb += flipped.eq(py ^ phase_y)
             m.d.sync += [py.eq(flipped), px.eq(phase_x & par_x)]
-            moved = [advance(m, self._pixels, *place, step_bank, step_addr, groups) for place in row]
+            moved = [advance(m, self.pixels, *place, step_bank, step_addr, groups) for place in row]
             # Only the rows of the parity just finished move on; with one row parity that is every row.
             for p in range(4):
                 with m.If(py == p >> 1):
@@ -86,6 +78,6 @@ class Locator(wiring.Component):
             m.d.sync += px.eq(px ^ phase_x)
             for p in range(2):
                 with m.If(px == p):
-                    bank, addr = advance(m, self._pixels, *cur[p], 1, 0, groups)
+                    bank, addr = advance(m, self.pixels, *cur[p], 1, 0, groups)
                     m.d.sync += [cur[p][0].eq(bank), cur[p][1].eq(addr)]
         return m

@@ -1,34 +1,38 @@
 """Multiplier of a few LUTs for products that are needed once per command."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from .block import Block, Parameter
 
 __all__ = ["SerialMultiplier"]
 
 
-class SerialMultiplier(wiring.Component):
+class SerialMultiplier(Block):
     """``product = x * y``, unsigned.
 
-    Latency: ``done`` is high from ``x_bits + 1`` cycles after ``start`` until the next ``start``, at the latest; it comes
-    sooner when the high bits of ``x`` are 0. ``start`` restarts it at any time.
+    Latency: ``done`` rises one cycle after ``start`` and one more for each bit of ``x`` up to its highest that is 1, and
+    stays until the next ``start``, which begins anew at any time. One product at a time.
+
+    Parameters
+    ----------
+    x_bits, y_bits : of the factors.
+
+    Members
+    -------
+    x, y : the factors, taken with ``start``.
+    start, done, product : as above; ``product`` counts while ``done`` is high.
     """
+    x_bits = Parameter()
+    y_bits = Parameter()
 
-    def __init__(self, x_bits, y_bits):
-        self._x_bits, self._y_bits = x_bits, y_bits
-        super().__init__({"x": In(x_bits), "y": In(y_bits), "start": In(1), "done": Out(1), "product": Out(x_bits + y_bits)})
-
-    @property
-    def x_bits(self):
-        return self._x_bits
-
-    @property
-    def y_bits(self):
-        return self._y_bits
+    def members(self):
+        return {"x": In(self.x_bits), "y": In(self.y_bits), "start": In(1), "done": Out(1),
+                "product": Out(self.x_bits + self.y_bits)}
 
     def elaborate(self, platform):
         m = Module()
-        x, y = Signal(self._x_bits), Signal(self._x_bits + self._y_bits)
+        x, y = Signal(self.x_bits), Signal(self.x_bits + self.y_bits)
         m.d.comb += self.done.eq(x == 0)
         with m.If(self.start):
             m.d.sync += [x.eq(self.x), y.eq(self.y), self.product.eq(0)]

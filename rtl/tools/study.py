@@ -5,6 +5,7 @@ from dataclasses import replace
 from amaranth.back import rtlil
 
 import boards
+from spec import latency
 from spec.coding import LANE_BITS, LONGEST
 
 from ..array import DspPE, LutPE
@@ -64,7 +65,7 @@ def page(say):
         for name, make, config in (("LUT, shift_add", LutPE, replace(board.config, lut_form="shift_add")),
                                    ("LUT, product_lookup", LutPE, replace(board.config, lut_form="product_lookup")), ("DSP", DspPE, board.config)):
             say(f"{board.name}: {name}")
-            used, depth = measure(make(config), board.family)
+            used, depth = measure(make.of(config, total_latency=latency.totals(config)), board.family)
             macs = config.ic * (2 if make is LutPE else 4)
             elements.append(f"| {board.name} | {name} | {used['lut']} | {used['ff']} | {used['dsp']} | {depth} | {macs} | {used['lut'] / macs:.2f} |")
         for width in (4, 8, 16):

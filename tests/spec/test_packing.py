@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from spec.config import DSP_DEVICES
+from spec.config import DSP_DEVICES, EngineConfig
 from spec.devices import MULTIPLIERS
 from spec.errors import AlloyError
-from spec.packing import CHAIN_MAX, EVEN_WEIGHT, ODD_WEIGHT, Packing, solve
+from spec.packing import CHAIN_MAX, EVEN_WEIGHT, ODD_WEIGHT, Packing, columns, solve
 
 SOLUTIONS = {("dsp48e2", 5): (4, 11, 4), ("dsp48e2", 4): (4, 11, 8), ("dsp48e2", 8): (2, 15, 8), ("dsp48e1", 5): (4, 10, 2),
              ("dsp48e1", 4): (4, 10, 4), ("dsp48e1", 8): (2, 15, 8), ("mult18", 5): (2, 12, 8), ("mult18", 3): (4, 7, 1)}
@@ -37,7 +37,7 @@ def check_chain(packing, operands):
     weights = (0, 1) if packing.products == 4 else (0,)
     assert fields == [sum(o[w] * o[2 + a] for o in operands) for w in weights for a in (0, 1)]
     ports = MULTIPLIERS[packing.device]
-    assert (widths <= [ports.wide, ports.narrow, ports.total]).all()
+    assert (widths <= (ports.wide, ports.narrow, ports.total)).all()
     return fields
 
 
@@ -114,3 +114,7 @@ def test_given_chain():
 def test_refusals(arguments, text):
     with pytest.raises(AlloyError, match=re.escape(text)):
         solve(*arguments)
+
+
+def test_columns():
+    assert columns(EngineConfig(name="columns", ic=1, pixels=2, dsp_filters=4, lut_filters=3)) == [2, 2, 1, 1, 1]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rtl.array.array import PEArray, columns
-from rtl.array.pe import pe_latency
+from rtl.array.core import PEArray
 from spec.config import EngineConfig
 from spec.numerics import pot_value
+from spec.packing import columns
 from ..axi_models import simulate
 from .test_pe import word
 
@@ -17,17 +17,13 @@ def configuration(pixels, dsp_filters, lut_filters):
     return EngineConfig(name="array", ic=2, pixels=pixels, dsp_filters=dsp_filters, lut_filters=lut_filters)
 
 
-def test_columns():
-    assert columns(configuration(2, 4, 3)) == [2, 2, 1, 1, 1]
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows(shape):
     """Tiles of one to three steps as close as the drain allows; the weights of column ``c`` come ``c`` cycles late."""
     config = configuration(*shape)
     rng, count, widths = np.random.default_rng(sum(shape)), config.pixels // 2, columns(config)
     starts = np.cumsum([0, *widths])
-    steps, expected = [], []
+    array, steps, expected, got = PEArray.of(config), [], [], []
     for length in (1, 3, 1, 2):
         total = np.zeros((config.pixels, config.slots), int)
         for k in range(length):
@@ -35,13 +31,12 @@ def test_rows(shape):
             steps.append(({"valid": 1, "first": k == 0, "last": k == length - 1}, nibbles, acts))
             values = np.concatenate([nibbles[:config.dsp_filters], pot_value(nibbles[config.dsp_filters:])])
             total += acts @ values.T
-        leaves = len(steps) - 1 + pe_latency(config) + len(widths) - 1      # of row 0; each row below comes two cycles later
+        leaves = len(steps) - 1 + array.latency      # of row 0; each row below comes two cycles later
         expected += [(leaves + 2 * r, total[2 * r:2 * r + 2].tolist()) for r in range(count)]
         steps += [None] * (config.pixels - 1)
-    array, got = PEArray(config), []
 
     async def drive(ctx):
-        for cycle in range(len(steps) + pe_latency(config) + len(widths) + config.pixels + 4):
+        for cycle in range(len(steps) + array.latency + config.pixels + 5):
             at = [steps[cycle - c] if 0 <= cycle - c < len(steps) else None for c in range(len(widths))]
             ctx.set(array.step, at[0][0] if at[0] else {"valid": 0, "first": 0, "last": 0})
             if at[0]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rtl.array import Core
-from rtl.prim import ACT_DELAY
 from spec.config import EngineConfig
+from spec.latency import READ
 from spec.numerics import pot_value
 from ..axi_models import simulate
 
@@ -48,7 +48,7 @@ def check_core(config, seed, steps=3, tiles=4, pauses=0.3, reader=0.5):
             weights, offset = slot_weights(config, nibbles[k])
             total += acts[tile, k] @ weights.T - offset
         expected += [total[2 * r:2 * r + 2].tolist() for r in range(config.pixels // 2)]
-    core, got = Core(config), []
+    core, got = Core.of(config), []
 
     async def feed(ctx):
         for k in range(steps):
@@ -60,7 +60,7 @@ def check_core(config, seed, steps=3, tiles=4, pauses=0.3, reader=0.5):
         ctx.set(core.w_en, 0)
         await ctx.tick().repeat(2)
         line = [None] * LATER           # steps on their way to the core
-        acts_line = [None] * ACT_DELAY
+        acts_line = [None] * READ
         todo = [(t, k) for t in range(tiles) for k in range(steps)]
         while todo or any(line) or any(acts_line):
             item = None
@@ -129,7 +129,7 @@ def test_random(config, seed):
 def test_clear(moment):
     """Whatever is on its way is gone when ``clear`` comes; nothing of it leaves later, and the next tile is right."""
     config = small(pixels=6)
-    core, rng = Core(config), np.random.default_rng(moment)
+    core, rng = Core.of(config), np.random.default_rng(moment)
     nibbles = random_nibbles(config, rng, 1)
     acts = rng.integers(0, 32, (2, config.pixels, config.ic))
     weights, offset = slot_weights(config, nibbles[0])
@@ -141,7 +141,7 @@ def test_clear(moment):
         for cycle in range(120):
             ctx.set(core.reserve, cycle == 0)
             ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), cycle == LATER))
-            if cycle == LATER + ACT_DELAY:
+            if cycle == LATER + READ:
                 ctx.set(core.acts, values.tolist())
             ctx.set(core.clear, cycle == clear_at)
             valid, payload = (await ctx.tick().sample(core.row.valid, core.row.payload))[2:]
@@ -170,7 +170,7 @@ def test_clear(moment):
 def test_room():
     """Nobody takes rows: tiles are accepted until their rows fill the FIFO, none is lost, and ``idle`` stays low."""
     config = small(pixels=4, ic=1)
-    core, taken = Core(config), []
+    core, taken = Core.of(config), []
 
     async def drive(ctx):
         accepted = 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtl.array import DspPE, LutPE
-from rtl.array.pe import pe_latency
+from spec import latency
 from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.numerics import pot_value
 from ..axi_models import simulate
@@ -14,6 +14,14 @@ ONE = {"valid": 1, "first": 1, "last": 1}
 
 def configuration(**values):
     return EngineConfig(**{**dict(name="pe", ic=3, pixels=2, dsp_filters=2, lut_filters=1), **values})
+
+
+def element(kind, config):
+    return kind.of(config, total_latency=latency.totals(config))
+
+
+def element_latency(config):
+    return latency.element(latency.totals(config))
 
 
 def word(nibbles):
@@ -30,7 +38,7 @@ def run_pe(pe, steps, *, below=()):
     got, below = [], dict(below)
 
     async def drive(ctx):
-        for cycle in range(len(steps) + pe_latency(pe.config) + 4):
+        for cycle in range(len(steps) + pe.latency + 4):
             item = steps[cycle] if cycle < len(steps) else None
             ctx.set(pe.step, item[0] if item else {"valid": 0, "first": 1, "last": 1})
             if item:
@@ -67,8 +75,8 @@ def test_every_pot_product(form, bits):
     config = configuration(ic=1, lut_form=form, act_digit_bits=bits)
     values = range(1 << bits) if bits < 8 else (0, 1, 2, 85, 127, 128, 170, 254, 255)
     cases = [(np.array([[code]]), np.array([[a], [(1 << bits) - 1 - a]])) for code in range(16) for a in values]
-    got = run_pe(LutPE(config), [(ONE, *case) for case in cases])
-    assert got == [(pe_latency(config) + i, lut_results(*case)) for i, case in enumerate(cases)]
+    got = run_pe(element(LutPE, config), [(ONE, *case) for case in cases])
+    assert got == [(element_latency(config) + i, lut_results(*case)) for i, case in enumerate(cases)]
 
 
 @pytest.mark.parametrize("device", DSP_DEVICES)
@@ -83,8 +91,8 @@ def test_dsp_corners(device, bits):
             nibbles = np.stack([rng.choice([8, 7], size), rng.choice([9, 7], size)])
             acts = rng.choice([0, top], (2, size))
             cases.append((np.broadcast_to(nibbles, (2, 9)), np.broadcast_to(acts, (2, 9))))
-    got = run_pe(DspPE(config), [(ONE, *case) for case in cases])
-    assert got == [(pe_latency(config) + i, dsp_results(*case)) for i, case in enumerate(cases)]
+    got = run_pe(element(DspPE, config), [(ONE, *case) for case in cases])
+    assert got == [(element_latency(config) + i, dsp_results(*case)) for i, case in enumerate(cases)]
 
 
 @pytest.mark.parametrize("pe_class, slots, results", [(DspPE, 2, dsp_results), (LutPE, 1, lut_results)])
@@ -99,8 +107,8 @@ def test_accumulates(pe_class, slots, results, ic):
             nibbles, acts = rng.integers(0, 8, (slots, ic)), rng.integers(0, 32, (2, ic))
             steps += [None] * int(rng.integers(0, 3)) + [({"valid": 1, "first": k == 0, "last": k == length - 1}, nibbles, acts)]
             total += results(nibbles, acts)
-        expected.append((len(steps) - 1 + pe_latency(config), total.tolist()))
-    assert run_pe(pe_class(config), steps) == expected
+        expected.append((len(steps) - 1 + element_latency(config), total.tolist()))
+    assert run_pe(element(pe_class, config), steps) == expected
 
 
 def test_both_kinds_take_equally_long():
@@ -108,12 +116,12 @@ def test_both_kinds_take_equally_long():
     for ic in (1, 4, 5, 28):
         config = configuration(ic=ic)
         acts = np.ones((2, ic), int)
-        first = [run_pe(pe(config), [(ONE, np.ones((slots, ic), int), acts)])[0][0] for pe, slots in ((DspPE, 2), (LutPE, 1))]
-        assert first == [pe_latency(config)] * 2
+        first = [run_pe(element(pe, config), [(ONE, np.ones((slots, ic), int), acts)])[0][0] for pe, slots in ((DspPE, 2), (LutPE, 1))]
+        assert first == [element_latency(config)] * 2
 
 
 def test_drain_passes_the_row_below():
     config = configuration(ic=1)
-    own, late = pe_latency(config), pe_latency(config) + 1
-    got = run_pe(LutPE(config), [(ONE, np.array([[1]]), np.array([[3], [4]]))], below={2: [5, -6], late: [7, -8]})     # code 1 is weight 2
+    own, late = element_latency(config), element_latency(config) + 1
+    got = run_pe(element(LutPE, config), [(ONE, np.array([[1]]), np.array([[3], [4]]))], below={2: [5, -6], late: [7, -8]})     # code 1 is weight 2
     assert got == [(3, [5, -6]), (own, [6, 8]), (late + 1, [7, -8])]

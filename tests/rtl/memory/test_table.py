@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from rtl.memory import TABLE_LATENCY, CodeTable
+from rtl.memory import CodeTable
 from spec.commands import TABLE_RECORDS
 
 from ..axi_models import refusal, simulate
@@ -25,11 +25,11 @@ def test_codes(tables):
         for choice in range(tables + 1):
             ctx.set(table.choice, choice)
             asked = [dice.randrange(256) for _ in range(100)]
-            for code in (*asked, *[0] * (TABLE_LATENCY - 1)):
+            for code in (*asked, *[0] * (table.latency - 1)):
                 ctx.set(table.code, code)
                 await ctx.tick()
                 found.append(ctx.get(table.out))
-            del found[-len(asked) - TABLE_LATENCY + 1:-len(asked)]
+            del found[-len(asked) - table.latency + 1:-len(asked)]
             expected.extend(codes[choice - 1][code] if choice else code for code in asked)
 
     simulate({"table": table}, drive)
@@ -37,4 +37,4 @@ def test_codes(tables):
 
 
 def test_no_table():
-    assert refusal(CodeTable, tables=0) == "a memory of 0 tables cannot be built: give 1 or more"
+    assert refusal(CodeTable, tables=0) == "no CodeTable has tables 0: give 1 or more"

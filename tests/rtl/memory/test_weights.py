@@ -5,14 +5,13 @@ from random import Random
 import pytest
 
 from rtl.memory import WeightColumn
-from rtl.prim import READ_LATENCY
 from ..axi_models import simulate
 
 
 @pytest.mark.parametrize("depth, width", [(4, 4), (5, 12), (16, 33)])
 def test_reads(depth, width):
-    """Data comes ``READ_LATENCY`` cycles after each address while other words are written, the address one cycle after."""
-    column, dice = WeightColumn(depth, width), Random(depth)
+    """Data comes ``latency`` cycles after each address while other words are written, the address one cycle after."""
+    column, dice = WeightColumn(depth=depth, width=width), Random(depth)
     words = [dice.getrandbits(width) for _ in range(depth)]
     asked, data, hops = [], [], []
 
@@ -38,4 +37,4 @@ def test_reads(depth, width):
 
     simulate({"column": column}, drive)
     assert hops[1:] == [address for address, _ in asked[:-1]]
-    assert data[READ_LATENCY:] == [value for _, value in asked[:-READ_LATENCY]]
+    assert data[column.latency:] == [value for _, value in asked[:-column.latency]]

@@ -36,7 +36,6 @@ def test_places(pixels, rows, cols, groups, phase_x, phase_y, odd):
     assert found == walk(view, rows, cols, pixels)
 
 
-@pytest.mark.parametrize("pixels, act_depth", [(1, 8), (4, 0)])
-def test_nothing_to_visit(pixels, act_depth):
-    assert refusal(Locator, pixels=pixels, act_depth=act_depth) == (
-        f"a memory of {pixels} banks of {act_depth} words has nothing to visit: give 2 banks of 1 word or more")
+@pytest.mark.parametrize("pixels, act_depth, words", [(1, 8, "pixels 1: give 2"), (4, 0, "act_depth 0: give 1")])
+def test_nothing_to_visit(pixels, act_depth, words):
+    assert refusal(Locator, pixels=pixels, act_depth=act_depth) == f"no Locator has {words} or more"

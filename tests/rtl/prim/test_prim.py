@@ -10,11 +10,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 import pytest
 
-from rtl.prim import CHAIN_LATENCY, Library, packed_chain, place, tree_levels
+from rtl.prim import Library, packed_chain, place
 from rtl.prim.adders import Adder3
 from rtl.tools import to_verilog
 from sim.verilator import CXXFLAGS, MODELS
 from spec.config import EngineConfig
+from spec.latency import CHAIN
 from spec.packing import CHAIN_MAX, solve
 
 CHAINS = [(device, bits) for device in ("dsp48e2", "dsp48e1") for bits in (1, 4, 5, 6, 8)]
@@ -70,7 +71,7 @@ class Bench(wiring.Component):
                 totals.append(packed_chain(m, config, packing, operands, platform))
             differ.append(totals[0] != totals[1])
         for width in WIDTHS:
-            pair = Adder3(width, True), Adder3(width, False)
+            pair = Adder3(width=width, explicit=True), Adder3(width=width, explicit=False)
             for body, adder in zip(("vendor", "portable"), pair):
                 place(m, f"{body}{width}", adder, platform)
                 m.d.comb += [value.eq(self.word[i * width:]) for i, value in enumerate((adder.a, adder.b, adder.c))]
@@ -93,7 +94,7 @@ def differ(tmp_path_factory):
     library = Library()
     top = rtlil.convert(Bench(), name="bench", platform=library, emit_src=False)
     texts = {"bench.v": to_verilog(library.rtlil() + "\n" + top), **{p.name: p.read_text() for p in MODELS.glob("*.v")},
-             "driver.cpp": DRIVER % dict(cycles=CYCLES, slices=CHAIN_MAX, latency=CHAIN_LATENCY + 2)}
+             "driver.cpp": DRIVER % dict(cycles=CYCLES, slices=CHAIN_MAX, latency=CHAIN + 2)}
     assert texts["bench.v"].count("DSP48E2 ") and texts["bench.v"].count("DSP48E1 ") and texts["bench.v"].count("LUT6_2 ")
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -123,8 +124,3 @@ def test_adder(differ, index):
 def test_bench_notices(differ):
     """A wrong weight bit shows, so the equality above is not empty."""
     assert differ >> len(CHAINS) + len(WIDTHS) & 1
-
-
-@pytest.mark.parametrize("count, levels", [(1, 0), (2, 1), (3, 1), (4, 2), (9, 2), (10, 3), (27, 3), (32, 4)])
-def test_tree_levels(count, levels):
-    assert tree_levels(count) == levels

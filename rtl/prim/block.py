@@ -1,0 +1,74 @@
+"""Blocks: components with parameters that are named, checked and read-only."""
+
+from amaranth.lib import wiring
+
+from spec.errors import AlloyError
+
+__all__ = ["Block", "Parameter"]
+
+
+class Parameter:
+    """A parameter of a :class:`Block`: a whole number that is at least ``low`` (and ``even``), or one of ``choices``."""
+
+    def __init__(self, low=1, *, high=None, even=False, choices=()):
+        self.low, self.high, self.even, self.choices = low, high, even, choices
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, block, owner=None):
+        return self if block is None else getattr(block, f"_{self.name}")
+
+    def __set__(self, block, value):
+        raise AttributeError(f"{self.name} of a {type(block).__name__} cannot be changed")
+
+    def check(self, block, value):
+        """Raise :class:`AlloyError` unless ``block`` can have ``value``."""
+        if self.choices:
+            right, way = value in self.choices, f"one of {', '.join(map(str, self.choices))}"
+        else:
+            right = type(value) is int and self.low <= value <= (value if self.high is None else self.high)
+            right, way = right and not (self.even and value % 2), "an even number, " * self.even
+            way += f"{self.low} or more" if self.high is None else f"{self.low} to {self.high}"
+        if not right:
+            raise AlloyError(f"no {block} has {self.name} {value!r}: give {way}")
+
+
+class Block(wiring.Component):
+    """A component with one keyword for each :class:`Parameter` of its class, and read-only attributes of these names.
+
+    A class says what else its values have to keep in ``check``, and which ports come of them in ``members``.
+
+    Raises
+    ------
+    AlloyError : a value is none that the block can have.
+    TypeError : a parameter is missing, or there is none of a name.
+    """
+
+    def __init__(self, **values):
+        cls, parameters = type(self), self.parameters()
+        if values.keys() != parameters.keys():
+            raise TypeError(f"a {cls.__name__} takes {', '.join(parameters)}; given: {', '.join(values) or 'nothing'}")
+        for name, parameter in parameters.items():
+            parameter.check(cls.__name__, values[name])
+            vars(self)[f"_{name}"] = values[name]
+        self.check()
+        super().__init__(self.members())
+
+    @classmethod
+    def parameters(cls):
+        """Name to :class:`Parameter`, in order, those of what the class is made from first."""
+        return {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()
+                if isinstance(value, Parameter)}
+
+    @classmethod
+    def of(cls, config, **more):
+        """A block with the values of ``config`` that have the names of its parameters; ``more`` has the others."""
+        return cls(**{name: getattr(config, name) for name in cls.parameters() if name not in more}, **more)
+
+    def check(self):
+        """Raise :class:`AlloyError` for values that do not go together."""
+
+    def members(self):
+        """The ports."""
+        raise NotImplementedError

@@ -1,0 +1,36 @@
+"""Depths that are functions: small cases by hand. That the blocks have them is in the tests of the blocks."""
+
+import pytest
+
+from spec import latency
+from spec.config import EngineConfig
+
+
+def configuration(**values):
+    return EngineConfig(**{**dict(name="latency", ic=8, pixels=4, dsp_filters=4, lut_filters=2), **values})
+
+
+@pytest.mark.parametrize("count, levels", [(1, 0), (2, 1), (3, 1), (4, 2), (9, 2), (10, 3), (27, 3), (32, 4)])
+def test_tree_levels(count, levels):
+    assert latency.tree_levels(count) == levels
+
+
+@pytest.mark.parametrize("pixels, stages", [(2, 1), (4, 1), (6, 2), (16, 2), (18, 3), (64, 3)])
+def test_rotator(pixels, stages):
+    """Two bits of an offset of 0 .. pixels - 1 each."""
+    assert latency.rotator(configuration(pixels=pixels)) == stages
+
+
+@pytest.mark.parametrize("values, cycles", [
+    (dict(), 4), (dict(lut_filters=0), 4), (dict(dsp_filters=0), 3), (dict(ic=1), 3), (dict(ic=1, dsp_filters=0), 1),
+    (dict(ic=28), 5), (dict(ic=28, lut_filters=0), 5), (dict(ic=3, dsp_device="dsp48e1"), 4)])
+def test_totals(values, cycles):
+    """The slower kind of element counts, and only those that are there. A chain of dsp48e2 takes four channels."""
+    assert latency.totals(configuration(**values)) == cycles
+
+
+def test_sums():
+    config = configuration()
+    assert latency.array(config) == 1 + 4 + 2 + 3 and latency.rows(config) == 2 + 10 + 2
+    assert latency.feed(config) == 7
+    assert latency.post(config) == 4 + 7 + 1 and latency.post(configuration(tables=1)) == 4 + 7 + 2 + 1
