@@ -3,11 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 import importlib
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from examples import paths
 from sim import golden
 from spec.errors import AlloyError
 from spec.files import read_arrays
@@ -18,10 +18,8 @@ from .imports import trace
 from .net import QuantNet
 from .ptq import reconstruct
 
-__all__ = ["EXAMPLES", "Example", "load", "load_float", "paths", "training", "calibration"]
+__all__ = ["Example", "load", "load_float", "training", "calibration"]
 
-EXAMPLES = ("fashion_mnist",)
-FOLDER = Path(__file__).resolve().parent.parent / "examples"
 CALIBRATION = 256
 
 
@@ -45,13 +43,6 @@ class Example:
         found = {"float": golden.answers(lambda x: self.model(torch.from_numpy(x).float() / 255), self.images),
                  "integer": golden.answers(lambda x: golden.run(network, x)[network.output], self.images)}
         return {name: float((classes == self.labels).mean()) for name, classes in found.items()}
-
-
-def paths(name, folder=None):
-    """The files of an example: float weights, training images, test images."""
-    if name not in EXAMPLES:
-        raise AlloyError(f"there is no example {name!r}: choose {', '.join(EXAMPLES)}")
-    return tuple(Path(folder or FOLDER / name) / f"{part}.npz" for part in ("float", "training", "images"))
 
 
 def load(name, folder=None):

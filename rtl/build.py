@@ -5,16 +5,19 @@ Writes into the output directory: Verilog, register and command map (C header, J
 replaces the files that this one wrote and leaves everything else.
 """
 
-import argparse
 import json
 from pathlib import Path
 import sys
+from typing import Annotated
+
+from typer import Option
 
 import boards
 from spec.config import EngineConfig
-from spec.errors import AlloyError, command_line
+from spec.errors import AlloyError
 from spec.files import check_outputs, write_text
 from spec.folders import check_generated, generating
+from spec.programs import program
 from spec.progress import going, say as _say
 
 from .tools import PAGES, SOFTWARE, report_of, report_text, synthesize, write_pages, write_software
@@ -58,23 +61,26 @@ def build(board, config, out, *, synth=True, say=_say):
     return report
 
 
-@command_line
-def main(arguments=None):
-    """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m rtl.build", description=__doc__)
-    parser.add_argument("--platform", required=True, help=f"one of {', '.join(boards.BOARDS)}")
-    parser.add_argument("--out", help="output directory (default build/PLATFORM)")
-    parser.add_argument("--config", help="engine configuration (JSON) instead of the board's own")
-    parser.add_argument("--no-synth", action="store_true", help="skip synthesis: no resources in the report")
-    args = parser.parse_args(arguments)
-    board = boards.get(args.platform)
-    config = EngineConfig.load(args.config) if args.config else board.config
-    out = Path(args.out or Path("build") / board.name)
-    check_generated(out, REPORT, FILES)
-    check_outputs(*(out / name for name in FILES), inputs=(args.config,))
-    report = build(board, config, out, synth=not args.no_synth)
+@program("python -m rtl.build", "--platform zcu102 --no-synth")
+def main(
+    platform: Annotated[str, Option(help=f"one of {', '.join(boards.BOARDS)}")],
+    out: Annotated[str | None, Option(help="output directory (default build/PLATFORM)")] = None,
+    config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,
+    no_synth: Annotated[bool, Option("--no-synth", help="skip synthesis: no resources in the report")] = False,
+) -> int:
+    """Write the engine's Verilog with everything a user needs around it.
+
+    That is Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado script, report.json and
+    report.txt.
+    """
+    board = boards.get(platform)
+    engine = EngineConfig.load(config) if config else board.config
+    folder = Path(out or Path("build") / board.name)
+    check_generated(folder, REPORT, FILES)
+    check_outputs(*(folder / name for name in FILES), inputs=(config,))
+    report = build(board, engine, folder, synth=not no_synth)
     print(report_text(report), end="")
-    print(f"written to {out}")
+    print(f"written to {folder}")
     return 0
 
 

@@ -1,25 +1,24 @@
 """``python -m rtl.study``: alternatives of single blocks compared by synthesis, on both families; writes docs/results/blocks.md."""
 
-import argparse
 import sys
+from typing import Annotated
 
-from spec.errors import command_line
+from typer import Option
+
 from spec.files import check_outputs, write_text
+from spec.programs import program
 
 from .tools.study import page
 
 __all__ = ["main"]
 
 
-@command_line
-def main(arguments=None):
-    """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m rtl.study", description=__doc__)
-    parser.add_argument("--out", default="docs/results/blocks.md", help="page to write")
-    args = parser.parse_args(arguments)
-    check_outputs(args.out)
-    write_text(args.out, page(lambda text: print(text, flush=True)))
-    print(f"written to {args.out}")
+@program("python -m rtl.study", "--out build/blocks.md")
+def main(out: Annotated[str, Option(help="page to write")] = "docs/results/blocks.md") -> int:
+    """Compare alternatives of single blocks by synthesis, on both families."""
+    check_outputs(out)
+    write_text(out, page(lambda text: print(text, flush=True)))
+    print(f"written to {out}")
     return 0
 
 

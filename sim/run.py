@@ -1,22 +1,24 @@
 """``python -m sim.run``: a network, or one layer, on the Verilated engine of a board; compared bit for bit and
 counted."""
 
-import argparse
 import json
-from pathlib import Path
 import sys
+from typing import Annotated
 
 import numpy as np
+from typer import Option
 
 import boards
 from compiler import compile
+from examples import paths
 from rtl.top import generate
 from spec.config import EngineConfig
-from spec.errors import AlloyError, command_line
+from spec.errors import AlloyError
 from spec.files import check_folder, check_outputs, read_arrays, write_text
 from spec.network import Network, Tensor, check_codes
 from spec.numerics import Scheme, levels
 from spec.operators.convolution import Conv
+from spec.programs import program
 from spec.progress import going, say as _say
 
 from . import golden, verilator
@@ -26,7 +28,7 @@ from .cycle_model import CAUSES, error_text, model
 __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 
 DONE = 2            # trace event: a compute command is complete
-IMAGES = "examples/fashion_mnist/images.npz"
+IMAGES = paths("fashion_mnist")[2]
 MOST = 1 << 27      # weights, or codes of a tensor, that a layer may have: several arrays have eight bytes for each
 
 
@@ -180,9 +182,8 @@ def _table(result, board):
     print(f"the model is an estimate: {error_text()}")
 
 
-def _images(args, network):
+def _images(path, network):
     """(codes, labels) of the images to run."""
-    path = Path(args.images_file or IMAGES)
     arrays = read_arrays(path, "file of images", needed=("images", "labels"), fails="holds no images and labels",
                          way="give --images-file an .npz with images (N, C, H, W) and labels (N)")
     images, labels = arrays["images"], arrays["labels"]
@@ -193,29 +194,32 @@ def _images(args, network):
     return images, labels
 
 
-def _network(args, board, config):
-    network = Network.load(args.network)
-    images, labels = _images(args, network)
-    if not 1 <= args.images <= len(images):
-        raise AlloyError(f"{args.images} images asked for: the file has {len(images)}")
-    result = run_network(board, config, network, images[:args.images], cache=args.cache, stalls=args.stalls)
+def _network(board, config, path, images_file, count, **how):
+    """Run the first images of a file and show how often the network is right."""
+    network = Network.load(path)
+    images, labels = _images(images_file, network)
+    if not 1 <= count <= len(images):
+        raise AlloyError(f"{count} images asked for: the file has {len(images)}")
+    result = run_network(board, config, network, images[:count], **how)
     _table(result, board)
     with going(_say, f"golden model, {len(images)} images", 10):
         right = golden.answers(lambda codes: golden.run(network, codes)[network.output], images) == labels
-    hits = result["outputs"].reshape(args.images, -1).argmax(1) == labels[:args.images]
+    hits = result["outputs"].reshape(count, -1).argmax(1) == labels[:count]
     print(f"accuracy integer (golden) {right.mean():.2%} of {len(images)} images, RTL {hits.mean():.2%} of "
-          f"{args.images} images (golden on the same: {right[:args.images].mean():.2%})")
+          f"{count} images (golden on the same: {right[:count].mean():.2%})")
     return result
 
 
-def _layer(args, board, config):
-    network = layer_network(args.layer, config)
-    images = np.random.default_rng(1).integers(0, 1 << config.act_digit_bits, (1, *network.tensors["image"].shape))
-    result = run_network(board, config, network, images, cache=args.cache, stalls=args.stalls)
+def _layer(board, config, layer, **how):
+    """Run one image through one layer and show what holds it back."""
+    network = layer_network(layer, config)
+    shape = network.tensors["image"].shape
+    images = np.random.default_rng(1).integers(0, 1 << config.act_digit_bits, (1, *shape))
+    result = run_network(board, config, network, images, **how)
     _table(result, board)
     entry, peak = result["layers"][0], config.macs_dsp + config.macs_lut
     rate = entry["macs"] / entry["rtl_cycles"]
-    print(f"layer {args.layer}: {entry['rtl_cycles']} cycles, {rate:.0f} of {peak} MACs per cycle = "
+    print(f"layer {layer}: {entry['rtl_cycles']} cycles, {rate:.0f} of {peak} MACs per cycle = "
           f"{rate / peak:.1%} of the array")
     lost = {k: v for k, v in entry["losses"].items() if k != "macs" and v}
     largest = sorted(lost, key=lambda k: -lost[k])
@@ -223,34 +227,39 @@ def _layer(args, board, config):
     return result
 
 
-@command_line
-def main(arguments=None):
-    """Entry point; exit status 1 if anything differs, 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m sim.run", description=__doc__)
-    parser.add_argument("--platform", required=True, help=f"one of {', '.join(boards.BOARDS)}")
-    parser.add_argument("--config", help="engine configuration (JSON) instead of the board's own")
-    parser.add_argument("--network", default="build/network.npz", help="integer network (python -m quant makes it)")
-    parser.add_argument("--images", type=int, default=20, help="number of images")
-    parser.add_argument("--images-file", help=f".npz with images (N, C, H, W) and labels (default {IMAGES})")
-    parser.add_argument("--layer", help="run one layer instead: KxK,CHANNELS,FILTERS,SIZE")
-    parser.add_argument("--stalls", type=int, metavar="SEED", help="pause every bus channel at random")
-    parser.add_argument("--json", help="write the result to this file")
-    parser.add_argument("--cache", default="build/cache", help="directory of built simulators")
-    args = parser.parse_args(arguments)
-    if args.stalls is not None and not 0 <= args.stalls < 1 << 32:
-        parser.error(f"--stalls is {args.stalls}: give a seed from 0 to {(1 << 32) - 1}")
-    board = boards.get(args.platform)
-    config = EngineConfig.load(args.config) if args.config else board.config
-    check_outputs(args.json, inputs=(args.config, *(() if args.layer else (args.network, args.images_file or IMAGES))))
-    check_folder(args.cache)
-    result = (_layer if args.layer else _network)(args, board, config)
-    count = 1 if args.layer else args.images
-    if args.json:
-        text = json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest,
-                           "images": count, "batch": 1,
-                           "images_in_flight": 1, **{k: result[k] for k in ("layers", "cycles", "fps", "tensors",
-                                                                            "tensors_equal")}}, indent=2)
-        write_text(args.json, text + "\n")
+@program("python -m sim.run", "--platform zcu102 --layer 3x3,256,256,14")
+def main(
+    platform: Annotated[str, Option(help=f"one of {', '.join(boards.BOARDS)}")],
+    config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,
+    network: Annotated[str, Option(help="integer network (alloy quantize makes it)")] = "build/network.npz",
+    images: Annotated[int, Option(help="number of images")] = 20,
+    images_file: Annotated[str, Option(help=".npz with images (N, C, H, W) and labels (N)",
+                                       show_default="those of the example")] = str(IMAGES),
+    layer: Annotated[str | None, Option(help="run one layer instead: KxK,CHANNELS,FILTERS,SIZE")] = None,
+    stalls: Annotated[int | None, Option(min=0, max=(1 << 32) - 1, metavar="SEED",
+                                         help="pause every bus channel at random")] = None,
+    json_file: Annotated[str | None, Option("--json", help="write the result to this file")] = None,
+    cache: Annotated[str, Option(help="directory of built simulators")] = "build/cache",
+) -> int:
+    """Run a network, or one layer, on the Verilated engine of a board.
+
+    Every output of every layer is compared with the golden model bit for bit, and cycles are counted. Exit status 1 if
+    anything differs.
+    """
+    board = boards.get(platform)
+    engine = EngineConfig.load(config) if config else board.config
+    check_outputs(json_file, inputs=(config, *(() if layer else (network, images_file))))
+    check_folder(cache)
+    how = {"cache": cache, "stalls": stalls}
+    if layer:
+        count, result = 1, _layer(board, engine, layer, **how)
+    else:
+        count, result = images, _network(board, engine, network, images_file, images, **how)
+    if json_file:
+        kept = {k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}
+        write_text(json_file, json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz,
+                                          "digest": engine.digest, "images": count, "batch": 1, "images_in_flight": 1,
+                                          **kept}, indent=2) + "\n")
     if result["difference"]:
         print(f"first difference: {result['difference']}")
     print(f"bit-exact: {result['tensors_equal']} of {result['tensors']} tensors, {count} images")

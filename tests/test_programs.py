@@ -177,15 +177,34 @@ def test_build_is_stopped(tmp_path, child):
     assert not any((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.parametrize("module, library, arguments, delays", [
-    ("quant", "libtorch", "--out n.npz", [0]),
-    ("quant.bench", "libtorch", "--out results --only film_qnn:resnet8:ptq", [0]),
-    ("rtl.study", "_multiarray_umath", "--out page.md", [0.002 * i for i in range(12)])])
-def test_ctrl_c_while_importing(tmp_path, module, library, arguments, delays):
+SCRIPT = """import re
+import sys
+from alloy.command import main
+if __name__ == '__main__':
+    sys.exit(main())
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """The console command as an installation has it."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "alloy").write_text(SCRIPT)
+    return tmp_path / "bin" / "alloy"
+
+
+@pytest.mark.parametrize("command, library, delays", [
+    ("-m quant --out n.npz", "libtorch", [0]),
+    ("bin/alloy quantize --out n.npz", "libtorch", [0]),
+    ("-m quant.bench --out results --only film_qnn:resnet8:ptq", "libtorch", [0]),
+    ("-m alloy study --out page.md", "_multiarray_umath", [0.004 * i for i in range(6)]),
+    ("bin/alloy study --out page.md", "_multiarray_umath", [0.004 * i for i in range(6)]),
+    ("-m rtl.study --out page.md", "_multiarray_umath", [0.002 * i for i in range(12)])])
+def test_ctrl_c_while_importing(tmp_path, script, command, library, delays):
     """The seconds before a program has begun, at several moments: extension modules make of an exception what they
     like."""
     for delay in delays:
-        started = Started(tmp_path, "-m", module, *arguments.split())
+        started = Started(tmp_path, *command.split())
         maps = Path(f"/proc/{started.process.pid}/maps")
         while library not in maps.read_text():
             time.sleep(0.002)
@@ -203,11 +222,12 @@ def program(tmp_path):
     return tmp_path / "p.alloy"
 
 
-@pytest.mark.parametrize("command, shown",
-                         [("disassemble p.alloy", "head -n 1"), ("disassemble p.alloy", "true"), ("--help", "true")])
-def test_nobody_reads(tmp_path, program, command, shown):
+@pytest.mark.parametrize("command, shown", [
+    ("-m compiler disassemble p.alloy", "head -n 1"), ("-m compiler disassemble p.alloy", "true"),
+    ("-m compiler --help", "true"), ("bin/alloy disassemble p.alloy", "head -n 1"), ("bin/alloy --help", "true")])
+def test_nobody_reads(tmp_path, program, script, command, shown):
     """``disassemble | head -1``: no traceback, whether the pipe is full or was closed before."""
-    line = f"{{ '{sys.executable}' -m compiler {command}; echo status $? >&2; }} | {shown}"
+    line = f"{{ '{sys.executable}' {command}; echo status $? >&2; }} | {shown}"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
                           capture_output=True, text=True)
     assert done.stderr in ("status 141\n", "status 0\n"), done.stderr

@@ -1,31 +1,31 @@
 """Trains the float network and picks the images that are shipped: a part of the training set, all of the test set.
 
 ``python -m examples.fashion_mnist.train --data fashion_mnist.npz.xz``. The data file holds ``x_train, y_train, x_test,
-y_test`` (uint8) in
-NumPy's npz form inside xz.
+y_test`` (uint8) in NumPy's npz form inside xz.
 """
 
-import argparse
 import io
 import lzma
-from pathlib import Path
 import sys
+from typing import Annotated
 import zipfile
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from typer import Option
 
-from spec.errors import AlloyError, command_line
+from examples import paths
+from spec.errors import AlloyError
 from spec.files import check_outputs, read_bytes, save_arrays
 from spec.looks import looks_like
+from spec.programs import program
 
 from .model import ResNet8
 
 __all__ = ["load_data", "accuracy", "main"]
 
-HERE = Path(__file__).parent
 BATCH, TRAINING = 128, 8192
 
 
@@ -93,21 +93,25 @@ def fit(model, train, test, epochs, rate=0.1, decay=5e-4, seed=0):
               f"test accuracy {100 * accuracy(model, *test):.2f} %", flush=True)
 
 
-@command_line
-def main(arguments=None):
-    """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m examples.fashion_mnist.train", description=__doc__)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--epochs", type=int, default=10)
-    args = parser.parse_args(arguments)
-    check_outputs(*(HERE / f"{name}.npz" for name in ("training", "images", "float")), inputs=(args.data,))
+@program("python -m examples.fashion_mnist.train", "--data fashion_mnist.npz.xz --out build/fashion_mnist")
+def main(
+    data: Annotated[str, Option(help="images and labels: x_train, y_train, x_test, y_test in an .npz in xz")],
+    out: Annotated[str, Option(help="folder for float.npz, training.npz and images.npz")] = "build/fashion_mnist",
+    epochs: Annotated[int, Option(min=1)] = 10,
+) -> int:
+    """Train the float network of the example.
+
+    Writes its weights and the images that are shipped.
+    """
+    weights, training, images = paths("fashion_mnist", out)
+    check_outputs(weights, training, images, inputs=(data,))
     torch.manual_seed(0)
-    train, test = load_data(args.data)
-    save_arrays(HERE / "training.npz", shipped(*train, TRAINING))
-    save_arrays(HERE / "images.npz", shipped(*test, len(test[0])))
+    train, test = load_data(data)
+    save_arrays(training, shipped(*train, TRAINING))
+    save_arrays(images, shipped(*test, len(test[0])))
     model = ResNet8()
-    fit(model, train, test, args.epochs)
-    save_arrays(HERE / "float.npz", {k: v.numpy() for k, v in model.state_dict().items()})
+    fit(model, train, test, epochs)
+    save_arrays(weights, {k: v.numpy() for k, v in model.state_dict().items()})
     return 0
 
 

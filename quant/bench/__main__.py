@@ -3,15 +3,18 @@
 Rows that are there already are kept, unless ``--again``.
 """
 
-import argparse
 import fcntl
 import json
 import os
 from pathlib import Path
 import sys
+from typing import Annotated
 
-from spec.errors import AlloyError, command_line
+from typer import Option
+
+from spec.errors import AlloyError
 from spec.files import check_outputs, read_json, write_text
+from spec.programs import program
 from spec.progress import say
 
 from . import data, runs
@@ -79,27 +82,28 @@ def _wanted(only):
     return rows
 
 
-@command_line
-def main(arguments=None):
-    """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m quant.bench", description=__doc__)
-    parser.add_argument("--only", metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists with commas, empty: all")
-    parser.add_argument("--again", action="store_true", help="measure rows that are there again")
-    parser.add_argument("--out", default="docs/results", help="folder of quant.json and quant.md")
-    parser.add_argument("--seed", type=int, default=0, help="of the calibration, 0 or more")
-    args = parser.parse_args(arguments)
-    if args.seed < 0:
-        parser.error(f"--seed is {args.seed}: give 0 or more")
-    folder, prepared = Path(args.out), None
+@program("python -m quant.bench", "--only alloy,film_qnn:resnet8:ptq --out build/bench")
+def main(
+    only: Annotated[str | None, Option(metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists "
+                                       "with commas, empty: all")] = None,
+    again: Annotated[bool, Option("--again", help="measure rows that are there again")] = False,
+    out: Annotated[str, Option(help="folder of quant.json and quant.md")] = "docs/results",
+    seed: Annotated[int, Option(min=0, help="of the calibration")] = 0,
+) -> int:
+    """Measure recipes on networks.
+
+    Writes quant.json and quant.md; rows that are there already are kept, unless --again.
+    """
+    folder, prepared = Path(out), None
     check_outputs(*(folder / name for name in PAGES))
     # Rows of the same bits share an equalized graph, which is large and the longest work of many rows.
-    for recipe, network, mode in sorted(_wanted(args.only), key=lambda row: (list(data.NETWORKS).index(row[1]), runs.VARIANTS[row[0]].bits)):
-        there = next((row for row in _rows(folder) if _key(row) == (recipe, network, mode, args.seed)), None)
-        if there and not args.again:
+    for recipe, network, mode in sorted(_wanted(only), key=lambda row: (list(data.NETWORKS).index(row[1]), runs.VARIANTS[row[0]].bits)):
+        there = next((row for row in _rows(folder) if _key(row) == (recipe, network, mode, seed)), None)
+        if there and not again:
             _show(there, f"measured {there['date']}, --again does it again")
             continue
         if prepared is None or prepared.task.name != network:
-            prepared = runs.prepare(data.load(network), seed=args.seed, say=say)
+            prepared = runs.prepare(data.load(network), seed=seed, say=say)
         row = runs.run(recipe, prepared, mode, say=say)
         _show(row, f"{row['seconds']} s, at most {row['peak_gib']} GiB")
         _add(folder, row)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from examples import paths
 from quant import QuantNet, Ratio, assign, example, fit_codebook, trace
 from quant.__main__ import main
 from quant.assign import relative_variance
@@ -299,7 +300,7 @@ def test_shipped_network_without_training_code():
 
 def test_damaged_images(tmp_path):
     for name in ("float.npz", "training.npz", "images.npz"):
-        (tmp_path / name).write_bytes((example.FOLDER / "fashion_mnist" / name).read_bytes())
+        (tmp_path / name).write_bytes((paths("fashion_mnist")[0].parent / name).read_bytes())
     (tmp_path / "images.npz").write_bytes((tmp_path / "images.npz").read_bytes()[:1000])
     with pytest.raises(AlloyError, match="truncated"):
         example.load("fashion_mnist", tmp_path)
@@ -316,7 +317,7 @@ def test_output_that_cannot_be_written(tmp_path, capsys):
 
 
 def test_truncated_weights(tmp_path, capsys):
-    data = (example.FOLDER / "fashion_mnist" / "float.npz").read_bytes()
+    data = paths("fashion_mnist")[0].read_bytes()
     (tmp_path / "w.npz").write_bytes(data[:len(data) // 2])
     with pytest.raises(AlloyError, match="truncated"):
         example.load_float(None, tmp_path / "w.npz")

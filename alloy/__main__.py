@@ -1,0 +1,8 @@
+"""``python -m alloy``: the same as ``alloy``."""
+
+import sys
+
+from .command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The words of ``alloy`` and the programs behind them, each imported only when it is asked for."""
+
+from importlib import import_module
+
+import typer
+from typer.core import TyperGroup
+
+from spec.errors import command_line, importing
+from spec.programs import invoke
+
+__all__ = ["PROGRAMS", "main"]
+
+# Word -> (module, program in it, what it does: the first sentence of the program's own help).
+PROGRAMS = {
+    "quantize": ("quant.__main__", "main", "Quantize the shipped example to an integer network file."),
+    "compile": ("compiler.__main__", "compile_program", "Compile a network for a configuration to a program file."),
+    "disassemble": ("compiler.__main__", "disassemble_program", "List the commands of a program file."),
+    "build": ("rtl.build", "main", "Write the engine's Verilog with everything a user needs around it."),
+    "run": ("sim.run", "main", "Run a network, or one layer, on the Verilated engine of a board."),
+    "bench": ("quant.bench.__main__", "main", "Measure recipes on networks."),
+    "study": ("rtl.study", "main", "Compare alternatives of single blocks by synthesis, on both families."),
+    "regmap": ("rtl.regmap", "main", "Write the register and command pages, or the C header and JSON."),
+    "train": ("examples.fashion_mnist.train", "main", "Train the float network of the example."),
+}
+
+
+class _Lazy(TyperGroup):
+    """A group that knows the names of its commands before their modules, of which some take seconds to import."""
+
+    def resolve_command(self, ctx, args):
+        """The command of a word, imported now."""
+        word, _, rest = super().resolve_command(ctx, args)
+        module, name, _ = PROGRAMS[word]
+        with importing():
+            found = getattr(import_module(module), name)
+        return word, found.command_of(f"{ctx.info_name} {word}"), rest
+
+
+def _command():
+    app = typer.Typer(cls=_Lazy, add_completion=False, pretty_exceptions_enable=False,
+                      epilog="Example: alloy run --help",
+                      help="Alloy: FPGA accelerators for quantized CNNs, from a trained network to a simulated engine.")
+    for word, (_, _, text) in PROGRAMS.items():
+        app.command(word, help=text)(lambda: None)
+    return typer.main.get_command(app)
+
+
+@command_line
+def main(arguments: list[str] | None = None) -> int:
+    """The console command; returns the exit status."""
+    return invoke(_command(), "alloy", arguments)
