@@ -5,8 +5,8 @@ from importlib import import_module
 import typer
 from typer.core import TyperGroup
 
+from spec.entry import invoke
 from spec.errors import command_line, importing
-from spec.programs import invoke
 
 __all__ = ["PROGRAMS", "main"]
 
@@ -29,7 +29,8 @@ class _Lazy(TyperGroup):
 
     def resolve_command(self, ctx, args):
         """The command of a word, imported now."""
-        word, _, rest = super().resolve_command(ctx, args)
+        word, rest = args[0], args[1:]
+        super().resolve_command(ctx, args)      # refuses what it does not know
         module, name, _ = PROGRAMS[word]
         with importing():
             found = getattr(import_module(module), name)

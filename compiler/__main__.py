@@ -6,16 +6,16 @@ from typing import Annotated
 from typer import Argument, Option
 
 from spec.config import EngineConfig
+from spec.entry import entry, group
 from spec.files import check_outputs
 from spec.network import Network
 from spec.program import Program
-from spec.programs import group, program
 
 from .build import compile
 from .disassemble import disassemble
 
 
-@program("python -m compiler compile", "--network network.npz --config config.json --out program.alloy")
+@entry("python -m compiler compile", "--network network.npz --config config.json --out program.alloy")
 def compile_program(
     network: Annotated[str, Option(help="integer network (.npz)")],
     config: Annotated[str, Option(help="engine configuration (.json)")],
@@ -32,7 +32,7 @@ def compile_program(
     return 0
 
 
-@program("python -m compiler disassemble", "program.alloy")
+@entry("python -m compiler disassemble", "program.alloy")
 def disassemble_program(file: Annotated[str, Argument(metavar="PROGRAM", help="program file")]) -> int:
     """List the commands of a program file."""
     for line in disassemble(Program.load(file)):

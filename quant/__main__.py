@@ -6,8 +6,8 @@ from typing import Annotated
 from typer import Option
 
 from examples import EXAMPLES, paths
+from spec.entry import entry
 from spec.files import check_outputs
-from spec.programs import program
 from spec.progress import going, say
 
 from . import example
@@ -15,7 +15,7 @@ from . import example
 __all__ = ["main"]
 
 
-@program("python -m quant", "--out build/network.npz")
+@entry("python -m quant", "--out build/network.npz")
 def main(
     out: Annotated[str, Option(help="integer network to write (.npz)")],
     name: Annotated[str, Option("--example", help=f"one of {', '.join(EXAMPLES)}")] = "fashion_mnist",

@@ -14,10 +14,10 @@ from typer import Option
 
 import boards
 from spec.config import EngineConfig
+from spec.entry import entry
 from spec.errors import AlloyError
 from spec.files import check_outputs, write_text
 from spec.folders import check_generated, generating
-from spec.programs import program
 from spec.progress import going, say as _say
 
 from .tools import PAGES, SOFTWARE, report_of, report_text, synthesize, write_pages, write_software
@@ -61,7 +61,7 @@ def build(board, config, out, *, synth=True, say=_say):
     return report
 
 
-@program("python -m rtl.build", "--platform zcu102 --no-synth")
+@entry("python -m rtl.build", "--platform zcu102 --no-synth")
 def main(
     platform: Annotated[str, Option(help=f"one of {', '.join(boards.BOARDS)}")],
     out: Annotated[str | None, Option(help="output directory (default build/PLATFORM)")] = None,

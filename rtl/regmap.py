@@ -6,16 +6,16 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from spec.entry import entry
 from spec.errors import AlloyError
 from spec.files import check_outputs
-from spec.programs import program
 
 from .tools import PAGES, SOFTWARE, write_pages, write_software
 
 __all__ = ["main"]
 
 
-@program("python -m rtl.regmap", "--software build/software")
+@entry("python -m rtl.regmap", "--software build/software")
 def main(
     docs: Annotated[str | None, Argument(help="folder for registers.md and commands.md")] = None,
     software: Annotated[str | None, Option(metavar="DIR", help=f"folder for {' and '.join(SOFTWARE)}")] = None,

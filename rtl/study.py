@@ -5,15 +5,15 @@ from typing import Annotated
 
 from typer import Option
 
+from spec.entry import entry
 from spec.files import check_outputs, write_text
-from spec.programs import program
 
 from .tools.study import page
 
 __all__ = ["main"]
 
 
-@program("python -m rtl.study", "--out build/blocks.md")
+@entry("python -m rtl.study", "--out build/blocks.md")
 def main(out: Annotated[str, Option(help="page to write")] = "docs/results/blocks.md") -> int:
     """Compare alternatives of single blocks by synthesis, on both families."""
     check_outputs(out)

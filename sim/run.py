@@ -13,12 +13,12 @@ from compiler import compile
 from examples import paths
 from rtl.top import generate
 from spec.config import EngineConfig
+from spec.entry import entry
 from spec.errors import AlloyError
 from spec.files import check_folder, check_outputs, read_arrays, write_text
 from spec.network import Network, Tensor, check_codes
 from spec.numerics import Scheme, levels
 from spec.operators.convolution import Conv
-from spec.programs import program
 from spec.progress import going, say as _say
 
 from . import golden, verilator
@@ -217,17 +217,17 @@ def _layer(board, config, layer, **how):
     images = np.random.default_rng(1).integers(0, 1 << config.act_digit_bits, (1, *shape))
     result = run_network(board, config, network, images, **how)
     _table(result, board)
-    entry, peak = result["layers"][0], config.macs_dsp + config.macs_lut
-    rate = entry["macs"] / entry["rtl_cycles"]
-    print(f"layer {layer}: {entry['rtl_cycles']} cycles, {rate:.0f} of {peak} MACs per cycle = "
+    only, peak = result["layers"][0], config.macs_dsp + config.macs_lut
+    rate = only["macs"] / only["rtl_cycles"]
+    print(f"layer {layer}: {only['rtl_cycles']} cycles, {rate:.0f} of {peak} MACs per cycle = "
           f"{rate / peak:.1%} of the array")
-    lost = {k: v for k, v in entry["losses"].items() if k != "macs" and v}
+    lost = {k: v for k, v in only["losses"].items() if k != "macs" and v}
     largest = sorted(lost, key=lambda k: -lost[k])
-    print("held back by: " + ", ".join(f"{k} {lost[k] / entry['model_cycles']:.1%}" for k in largest))
+    print("held back by: " + ", ".join(f"{k} {lost[k] / only['model_cycles']:.1%}" for k in largest))
     return result
 
 
-@program("python -m sim.run", "--platform zcu102 --layer 3x3,256,256,14")
+@entry("python -m sim.run", "--platform zcu102 --layer 3x3,256,256,14")
 def main(
     platform: Annotated[str, Option(help=f"one of {', '.join(boards.BOARDS)}")],
     config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,

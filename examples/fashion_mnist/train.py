@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from typer import Option
 
 from examples import paths
+from spec.entry import entry
 from spec.errors import AlloyError
 from spec.files import check_outputs, read_bytes, save_arrays
 from spec.looks import looks_like
-from spec.programs import program
 
 from .model import ResNet8
 
@@ -93,7 +93,7 @@ def fit(model, train, test, epochs, rate=0.1, decay=5e-4, seed=0):
               f"test accuracy {100 * accuracy(model, *test):.2f} %", flush=True)
 
 
-@program("python -m examples.fashion_mnist.train", "--data fashion_mnist.npz.xz --out build/fashion_mnist")
+@entry("python -m examples.fashion_mnist.train", "--data fashion_mnist.npz.xz --out build/fashion_mnist")
 def main(
     data: Annotated[str, Option(help="images and labels: x_train, y_train, x_test, y_test in an .npz in xz")],
     out: Annotated[str, Option(help="folder for float.npz, training.npz and images.npz")] = "build/fashion_mnist",

@@ -12,9 +12,9 @@ from typing import Annotated
 
 from typer import Option
 
+from spec.entry import entry
 from spec.errors import AlloyError
 from spec.files import check_outputs, read_json, write_text
-from spec.programs import program
 from spec.progress import say
 
 from . import data, runs
@@ -82,7 +82,7 @@ def _wanted(only):
     return rows
 
 
-@program("python -m quant.bench", "--only alloy,film_qnn:resnet8:ptq --out build/bench")
+@entry("python -m quant.bench", "--only alloy,film_qnn:resnet8:ptq --out build/bench")
 def main(
     only: Annotated[str | None, Option(metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists "
                                        "with commas, empty: all")] = None,

@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 from spec.children import Children
-from spec.devices import RESOURCES, Family
+from spec.devices import RESOURCES
 from spec.devices import family as family_of
 from spec.errors import AlloyError
 from spec.progress import going

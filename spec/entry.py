@@ -1,4 +1,5 @@
-"""Command-line programs: the options are the annotated parameters of a function, once for ``python -m`` and ``alloy``."""
+"""Entry points of the command line: the options are the annotated parameters of a function, once for ``python -m`` and
+``alloy``."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -8,14 +9,15 @@ import typer
 
 from .errors import AlloyError, command_line
 
-__all__ = ["Program", "program", "group", "invoke"]
+__all__ = ["Entry", "entry", "group", "invoke"]
 
 # Errors and signals are handled in spec.errors alone.
 _app = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False)
 
 
-class Program:
-    """A function as a program: called with a list of arguments (None: those of the process) it returns the exit status.
+class Entry:
+    """A function as an entry point: called with a list of arguments (None: those of the process) it returns the exit
+    status.
 
     Parameters
     ----------
@@ -48,15 +50,15 @@ class Program:
         return self._run(arguments)
 
 
-def program(name: str, example: str) -> Callable[[Callable[..., int]], Program]:
-    """Decorator: makes a :class:`Program` of a function."""
-    return lambda function: Program(function, name, example)
+def entry(name: str, example: str) -> Callable[[Callable[..., int]], Entry]:
+    """Decorator: makes an :class:`Entry` of a function."""
+    return lambda function: Entry(function, name, example)
 
 
-def group(name: str, text: str, programs: dict[str, Program]) -> Callable[..., int]:
-    """A program of several, each under its word; ``text`` is the help."""
+def group(name: str, text: str, entries: dict[str, Entry]) -> Callable[..., int]:
+    """An entry point of several, each under its word; ``text`` is the help."""
     app = _app(help=text)
-    for word, one in programs.items():
+    for word, one in entries.items():
         one.add_to(app, f"{name} {word}", word)
     return command_line(lambda arguments: invoke(typer.main.get_command(app), name, arguments))
 
