@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spec.commands import LOADS_AHEAD, PARAM_BYTES, TABLE_RECORDS, Error, Opcode
+from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
 
 from ..prim import (
     COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, loaded_ports, request_layout,
