@@ -1,151 +1,183 @@
 """Places values in the two activation memories; what does not fit lives in DRAM and is worked on in strips."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
+from spec.config import EngineConfig
 from spec.errors import AlloyError
 
+from .graph import Graph, Value
 from .layout import Placement
+from .plan import Plan, Step, Strip
 
-__all__ = ["Step", "Strip", "allocate"]
+__all__ = ["allocate"]
 
-
-@dataclass
-class Strip:
-    """Output rows and columns ``[y0, y1) x [x0, x1)`` of one operation and where its operands lie.
-
-    ``input_at`` is the tensor coordinate of the stored input's first pixel; scratch regions hold just the strip.
-    """
-    y0: int
-    y1: int
-    x0: int
-    x1: int
-    input: Placement
-    input_at: tuple
-    output: Placement
-    output_at: tuple
-    residual: Placement = None
-    residual_at: tuple = (0, 0)
-
-
-@dataclass
-class Step:
-    """One operation; ``dram`` names the operands that are loaded and stored strip by strip."""
-    op: object
-    strips: list
-    dram: set = field(default_factory=set)
+PLAIN = (False, False)
 
 
 class _NoRoom(Exception):
-    pass
+    """``args``: the value that is to live in DRAM."""
 
 
 class _Memories:
-    def __init__(self, config):
-        self.config, self.used = config, [[], []]       # intervals (lo, hi, owner)
+    """What is taken of the activation memories: intervals (lo, hi, owner)."""
 
-    def fit(self, words, mems, owner):
+    def __init__(self, depth: int):
+        self._depth = depth
+        self._used: tuple[list, list] = ([], [])
+
+    def fit(self, words: int, mems: Iterable[int], owner: object) -> tuple[int, int] | None:
         """First fit in the emptier of ``mems``: (memory, base), or None."""
-        for mem in sorted(mems, key=lambda m: sum(hi - lo for lo, hi, _ in self.used[m])):
+        for mem in sorted(mems, key=lambda m: sum(hi - lo for lo, hi, _ in self._used[m])):
             at = 0
-            for lo, hi, _ in sorted(self.used[mem], key=lambda u: u[0]):
+            for lo, hi, _ in sorted(self._used[mem], key=lambda u: u[0]):
                 if at + words <= lo:
                     break
                 at = max(at, hi)
-            if at + words <= self.config.act_depth:
-                self.used[mem].append((at, at + words, owner))
+            if at + words <= self._depth:
+                self._used[mem].append((at, at + words, owner))
                 return mem, at
         return None
 
-    def free(self, owner):
-        for used in self.used:
+    def free(self, owner: object) -> None:
+        for used in self._used:
             used[:] = [u for u in used if u[2] is not owner]
 
-
-def _groups(value, config):
-    return -(-value.channels // config.ic)
-
-
-def _placement(value, config, height, width, phases, reach):
-    """A placement still without memory; ``reach`` is the widest output row that is enumerated over it."""
-    pitch = max(-(-width // 2) if phases[1] else width, reach)
-    return Placement(0, 0, height, width, phases, pitch, _groups(value, config), config.pixels)
+    def holds(self, owner: object) -> bool:
+        return any(u[2] is owner for used in self._used for u in used)
 
 
-def _at(placement, where):
-    return Placement(where[0], where[1], *[getattr(placement, n) for n in ("height", "width", "phases", "pitch", "groups", "pixels")])
-
-
-def allocate(graph, config):
-    """Steps with all placements, and the placement of the input if it is on chip. Values in DRAM: ``step.dram``.
+def allocate(graph: Graph, config: EngineConfig) -> Plan:
+    """All placements, for as few values in DRAM as fits.
 
     Raises :class:`AlloyError` naming the layer if not even one pixel's operands fit.
     """
-    spilled = set()
+    spilled: set[Value] = set()
     while True:
         try:
-            return _attempt(graph, config, spilled)
+            return _Attempt(graph, config, spilled).plan()
         except _NoRoom as full:
-            victim, = full.args
-            spilled.add(victim)
+            spilled.add(full.args[0])
 
 
-def _attempt(graph, config, spilled):
-    memories, where, steps = _Memories(config), {}, []
-    last = {v: i for i, op in enumerate(graph.ops) for v in op.reads}
-    rivals = {}
-    for op in graph.ops:
-        if op.residual is not None:
-            if op.residual is op.input and op.input not in spilled:
-                raise _NoRoom(op.input)
-            rivals.setdefault(op.input, set()).add(op.residual)
-            rivals.setdefault(op.residual, set()).add(op.input)
+class _Attempt:
+    """One try with ``spilled`` values in DRAM; raises :class:`_NoRoom` with one more that is to live there."""
 
-    def settle(value):
-        """Place a whole value on chip, or declare it spilled."""
-        reach = max([op.output.width for op in graph.ops if op.input is value], default=0)
-        plan = _placement(value, config, value.height, value.width, value.phases, reach)
-        mems = {0, 1} - {where[r].mem for r in rivals.get(value, ()) if r in where}
-        found = memories.fit(plan.words, mems, value)
+    def __init__(self, graph, config, spilled):
+        self._graph, self._config, self._spilled = graph, config, spilled
+        self._memories = _Memories(config.act_depth)
+        self._where: dict[Value, Placement] = {}
+        self._last = {v: i for i, op in enumerate(graph.ops) for v in op.reads}
+        self._rivals: dict[Value, set[Value]] = {}      # those that cannot be in a value's memory
+        for op in graph.ops:
+            if op.residual is not None:
+                if op.residual is op.input and op.input not in spilled:
+                    raise _NoRoom(op.input)
+                self._rivals.setdefault(op.input, set()).add(op.residual)
+                self._rivals.setdefault(op.residual, set()).add(op.input)
+
+    def plan(self):
+        if self._graph.input not in self._spilled:
+            self._settle(self._graph.input)
+        steps = [self._step(index, op) for index, op in enumerate(self._graph.ops)]
+        return Plan(self._graph, tuple(steps), self._where.get(self._graph.input))
+
+    def _step(self, index, op):
+        if op.output not in self._spilled:
+            self._settle(op.output)
+        dram = frozenset(v for v in [*op.reads, op.output] if v in self._spilled)
+        if dram:
+            step = Step(op, self._strips(op, dram), dram)
+        else:
+            where = self._where
+            step = Step(op, (Strip(0, op.output.height, 0, op.output.width, where[op.input], (0, 0),
+                                   where[op.output], (0, 0), where.get(op.residual)),))
+        for value in [*op.reads, op.output]:
+            if self._last.get(value, index) <= index:
+                self._memories.free(value)
+        return step
+
+    def _settle(self, value):
+        """Place a whole value on the chip."""
+        reach = max([op.output.width for op in self._graph.ops if op.input is value], default=0)
+        place = self._placement(value, value.height, value.width, value.phases, reach)
+        mems = {0, 1} - {self._where[r].mem for r in self._rivals.get(value, ()) if r in self._where}
+        found = self._memories.fit(place.words, mems, value)
         if found is None:
             raise _NoRoom(value)
-        where[value] = _at(plan, found)
+        self._where[value] = replace(place, mem=found[0], base=found[1])
 
-    if graph.input not in spilled:
-        settle(graph.input)
-    for index, op in enumerate(graph.ops):
-        if op.output not in spilled:
-            settle(op.output)
-        dram = {v for v in [*op.reads, op.output] if v in spilled}
-        if dram:
-            steps.append(Step(op, _strips(op, config, memories, where, dram, last, index), dram))
-        else:
-            steps.append(Step(op, [Strip(0, op.output.height, 0, op.output.width, where[op.input], (0, 0), where[op.output], (0, 0),
-                                         where.get(op.residual), (0, 0))]))
-        for value in [*op.reads, op.output]:
-            if last.get(value, index) <= index:
-                memories.free(value)
-    return steps, where.get(graph.input)
+    def _placement(self, value, height, width, phases, reach):
+        """A placement still without memory; ``reach`` is the widest output row that is enumerated over it."""
+        pitch = max(-(-width // 2) if phases[1] else width, reach)
+        return Placement(0, 0, height, width, phases, pitch, value.groups(self._config.ic), self._config.pixels)
+
+    def _strips(self, op, dram):
+        """Strips as large as the free space allows: fewer rows first, then fewer columns."""
+        height, width = op.output.height, op.output.width
+        sizes = [(rows, width) for rows in _halvings(height)] + [(1, cols) for cols in _halvings(width)[1:]]
+        for rows, cols in sizes:
+            strips = self._cut(op, dram, rows, cols)
+            if strips:
+                return strips
+        alive = [v for v in self._where if v not in dram and self._memories.holds(v)]
+        if alive:
+            raise _NoRoom(max(alive, key=lambda v: self._where[v].words))
+        raise AlloyError(f"layer {op.name} does not fit the activation memories even one pixel at a time: "
+                         f"raise act_depth (now {self._config.act_depth})")
+
+    def _cut(self, op, dram, rows, cols):
+        """The strips of this size, if there is room for the largest of them; None if not."""
+        height, width = op.output.height, op.output.width
+        ranges = [(y, min(y + rows, height), x, min(x + cols, width))
+                  for y in range(0, height, rows) for x in range(0, width, cols)]
+        read = [_read(op, *area) for area in ranges]
+        places = self._scratch(op, dram, cols, ranges, read)
+        if places is None:
+            return None
+        strips, whole = [], (0, 0)
+        for i, (y0, y1, x0, x1) in enumerate(ranges):
+            at = {"input": (read[i][0], read[i][2]), "residual": (y0, x0), "output": (y0, x0)}
+            operands: dict[str, Any] = {}
+            for role, value in (("input", op.input), ("residual", op.residual), ("output", op.output)):
+                local = role in places
+                operands[role] = places[role][i] if local else self._where.get(value)
+                operands[f"{role}_at"] = at[role] if local else whole
+            strips.append(Strip(y0, y1, x0, x1, **operands))
+        return tuple(strips)
+
+    def _scratch(self, op, dram, cols, ranges, read):
+        """Placements, by role, for all strips of what is in DRAM, in one scratch region each; None without room."""
+        token, places = object(), {}
+
+        def fits(role, value, areas, phases, mems):
+            if value not in dram:
+                return True
+            shapes = [self._placement(value, y1 - y0, x1 - x0, phases, cols if role == "input" else 0)
+                      for y0, y1, x0, x1 in areas]
+            found = self._memories.fit(max(s.words for s in shapes), mems, token)
+            if found is not None:
+                places[role] = [replace(s, mem=found[0], base=found[1]) for s in shapes]
+            return found is not None
+        held = op.residual is not None and op.residual not in dram
+        mems = {0, 1} - ({self._where[op.residual].mem} if held else set())
+        ok = fits("input", op.input, read, op.input.phases, mems)
+        if ok and op.residual is not None:
+            mem = places["input"][0].mem if "input" in places else self._where[op.input].mem
+            ok = fits("residual", op.residual, ranges, PLAIN, {1 - mem})
+        ok = ok and fits("output", op.output, ranges, PLAIN, {0, 1})
+        self._memories.free(token)
+        return places if ok else None
 
 
-def _span(start, stop, stride, padding, kernel, size):
-    """Input range [lo, hi) that outputs [start, stop) read, at least one element of the tensor."""
-    lo = min(max(0, start * stride - padding), size - 1)
-    return lo, max(lo + 1, min(size, (stop - 1) * stride - padding + kernel))
-
-
-def _strips(op, config, memories, where, dram, last, index):
-    """Strips as large as the free space allows: fewer rows first, then fewer columns."""
-    height, width = op.output.height, op.output.width
-    sizes = [(rows, width) for rows in _halvings(height)] + [(1, cols) for cols in _halvings(width)[1:]]
-    for rows, cols in sizes:
-        strips = _try(op, config, memories, where, dram, rows, cols)
-        if strips:
-            return strips
-    alive = [v for v in where if v not in dram and any(u[2] is v for used in memories.used for u in used)]
-    if alive:
-        raise _NoRoom(max(alive, key=lambda v: where[v].words))
-    raise AlloyError(f"layer {op.name} does not fit the activation memories even one pixel at a time: raise act_depth "
-                     f"(now {config.act_depth})")
+def _read(op, y0, y1, x0, x1):
+    """Rows and columns (y0, y1, x0, x1) of the input that these of the output read."""
+    def span(start, stop, stride, padding, kernel, size):
+        lo = min(max(0, start * stride - padding), size - 1)
+        return lo, max(lo + 1, min(size, (stop - 1) * stride - padding + kernel))
+    return (*span(y0, y1, op.stride[0], op.padding[0], op.kernel[0], op.input.height),
+            *span(x0, x1, op.stride[1], op.padding[1], op.kernel[1], op.input.width))
 
 
 def _halvings(size):
@@ -153,41 +185,3 @@ def _halvings(size):
     while out[-1] > 1:
         out.append(-(-out[-1] // 2))
     return out
-
-
-def _try(op, config, memories, where, dram, rows, cols):
-    """Scratch for the largest strip of this size, used by all of them; None if it does not fit."""
-    height, width = op.output.height, op.output.width
-    strips, token = [], object()
-    ranges = [(y, min(y + rows, height), x, min(x + cols, width)) for y in range(0, height, rows) for x in range(0, width, cols)]
-    spans = [(_span(y0, y1, op.stride[0], op.padding[0], op.kernel[0], op.input.height),
-              _span(x0, x1, op.stride[1], op.padding[1], op.kernel[1], op.input.width)) for y0, y1, x0, x1 in ranges]
-    plain = (False, False)
-    plans = {}
-
-    def scratch(role, value, sizes, phases, mems):
-        if value not in dram:
-            return True
-        shapes = [_placement(value, config, h, w, phases, cols if role == "input" else 0) for h, w in sizes]
-        found = memories.fit(max(s.words for s in shapes), mems, token)
-        plans[role] = [_at(s, found) for s in shapes] if found else None
-        return found is not None
-    sizes = [(y1 - y0, x1 - x0) for y0, y1, x0, x1 in ranges]
-    home = where.get(op.input)
-    ok = scratch("input", op.input, [(b - a, d - c) for (a, b), (c, d) in spans], op.input.phases,
-                 {0, 1} - ({where[op.residual].mem} if op.residual is not None and op.residual not in dram else set()))
-    if ok and op.residual is not None:
-        mem = plans["input"][0].mem if "input" in plans else home.mem
-        ok = scratch("residual", op.residual, sizes, plain, {1 - mem})
-    ok = ok and scratch("output", op.output, sizes, plain, {0, 1})
-    memories.free(token)
-    if not ok:
-        return None
-    for i, (y0, y1, x0, x1) in enumerate(ranges):
-        local, whole = (y0, x0), (0, 0)
-        strip = Strip(y0, y1, x0, x1, *((plans["input"][i], (spans[i][0][0], spans[i][1][0])) if "input" in plans else (home, whole)),
-                      *((plans["output"][i], local) if "output" in plans else (where[op.output], whole)))
-        if op.residual is not None:
-            strip.residual, strip.residual_at = (plans["residual"][i], local) if "residual" in plans else (where[op.residual], whole)
-        strips.append(strip)
-    return strips

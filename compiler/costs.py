@@ -1,8 +1,16 @@
 """What the compiled program does again because a table or memory of the configuration is small."""
 
 from collections import Counter
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
+from spec.config import EngineConfig
+
+from .hazards import Item
 from .schedule import FLUSH, LATENCY, duration
+
+if TYPE_CHECKING:
+    from .operations import Operation
 
 __all__ = ["Costs"]
 
@@ -14,42 +22,48 @@ class Costs:
     """Counts loads of what was on the chip before, and strips, by the field of the configuration that is their
     cause."""
 
-    def __init__(self, config):
-        self._config, self._seen = config, set()
-        self._compute, self._loads, self._cycles, self._needed = Counter(), Counter(), Counter(), {}
+    def __init__(self, config: EngineConfig):
+        self._config = config
+        self._seen: set[tuple[str, Hashable]] = set()           # loads of the layer
+        self._compute: Counter[Operation] = Counter()           # cycles
+        self._loads: Counter[tuple[Operation, str]] = Counter()     # by layer and field
+        self._cycles: Counter[tuple[Operation, str]] = Counter()
+        self._needed: dict[tuple[Operation, str], int] = {}     # a value of the field that would do
 
-    def layer(self, op, taps, depth, strips):
-        """The layer whose loads are counted from here on: ``depth`` channel groups for each of its ``taps``, one of
+    def layer(self, op: "Operation", taps: int, depth: int, strips: int) -> None:
+        """The layer whose loads are counted from here on: ``depth`` channel groups for each of its ``taps``, in
         ``strips`` strips."""
         c, words = self._config, taps * depth
-        self._op, self._cause = op, "act_depth" if strips > 1 else None
+        self._seen.clear()
+        self._op = op
+        self._cause: str | None = "act_depth" if strips > 1 else None
         if c.tap_depth < min(taps, c.weight_depth // depth):
-            self._cause, self._needed[op, self._cause] = "tap_depth", taps
+            self._cause, self._needed[op, "tap_depth"] = "tap_depth", taps
         elif words > c.weight_depth:
-            self._cause, self._needed[op, self._cause] = "weight_depth", words
+            self._cause, self._needed[op, "weight_depth"] = "weight_depth", words
         elif strips > 1:
-            self._cycles[op, self._cause] += 2 * LATENCY + FLUSH       # load, work and store of a strip in turn
+            self._cycles[op, "act_depth"] += strips * (2 * LATENCY + FLUSH)   # load, work and store of a strip in turn
 
-    def load(self, item, kind, key):
+    def load(self, item: Item, kind: str, key: Hashable) -> None:
         """A command that loads ``key`` into the ring ``kind``."""
-        if (self._op, kind, key) in self._seen:
+        if (kind, key) in self._seen:
             cause = self._op, self._cause or RINGS[kind]
             self._loads[cause] += 1
             waits = FLUSH if cause in self._needed else 0       # parts of one sum: a load waits for the part before
             self._cycles[cause] += LATENCY + waits + duration(item, self._config)
-        self._seen.add((self._op, kind, key))
+        self._seen.add((kind, key))
 
-    def compute(self, item):
+    def compute(self, item: Item) -> None:
         """A command of the array."""
         self._compute[self._op] += duration(item, self._config)
 
-    def sentences(self):
+    def sentences(self) -> list[str]:
         """One warning for each field that costs a notable part of the network's cycles."""
         total, lines = sum(self._compute.values()), []
         for field in sorted({field for _, field in self._cycles}):
             cycles = {op: n for (op, cause), n in self._cycles.items() if cause == field and n > self._compute[op]}
             if sum(cycles.values()) > SHARE * total:
-                worst = max(cycles, key=cycles.get)
+                worst = max(cycles, key=lambda op: cycles[op])
                 needed = [n for (op, cause), n in self._needed.items() if cause == field and op in cycles]
                 lines.append(
                     f"{field} {getattr(self._config, field)} splits {len(cycles)} layer{'s' * (len(cycles) > 1)}: "

@@ -1,6 +1,7 @@
 """Commands as readable text."""
 
 from spec.commands import SEMAPHORES, unpack
+from spec.program import Program
 
 __all__ = ["disassemble"]
 
@@ -9,7 +10,7 @@ SHOWN = ("version", "dram", "stride", "dst", "count", "rows", "cols", "tap_base"
 FLAGS = ("wide", "half", "acc_first", "acc_last", "residual", "straddle")
 
 
-def disassemble(program):
+def disassemble(program: Program) -> list[str]:
     """One line for each command: number, tag, opcode, semaphores, fields that are not zero."""
     program.readable()
     return [_line(i, unpack(record)) for i, record in enumerate(program.commands)]
@@ -26,7 +27,8 @@ def _line(index, fields):
     for prefix in ("out", "res"):
         if fields.get(f"{prefix}_groups"):
             memory = "AB"[fields["mem_out"] if prefix == "out" else fields.get("mem_res", 0)]
-            parts.append(f"{prefix}={memory}[{fields[prefix + '_cur_addr0']}.{fields[prefix + '_cur_bank0']}]x{fields[prefix + '_groups']}")
+            addr, bank, groups = (fields[f"{prefix}_{n}"] for n in ("cur_addr0", "cur_bank0", "groups"))
+            parts.append(f"{prefix}={memory}[{addr}.{bank}]x{groups}")
     if "mem_in" in fields:
         parts.append(f"in={'AB'[fields['mem_in']]}")
     parts += [n for n in FLAGS if fields.get(n)]

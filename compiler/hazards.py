@@ -1,33 +1,43 @@
 """Dependencies between the three queues, and the semaphores that enforce them.
 
-Every command says what it reads and writes. Queues are in order, so a command needs to wait only for the latest command of another
-queue that it conflicts with; and only if nothing before it in its own queue has waited for that one or a later one.
+Every command says what it reads and writes. Queues are in order, so a command needs to wait only for the latest command
+of another queue that it conflicts with; and only if nothing before it in its own queue has waited for that one or a
+later one.
 Every wait therefore has its own post, in the same order on both sides: one counting semaphore for each pair of queues.
 A CONV gives twice: "feed" when weights, taps and input have been read, "compute" when its outputs are written.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from spec.commands import QUEUES, Opcode
 
-__all__ = ["Item", "Accesses", "Hazards", "SEMAPHORE"]
+__all__ = ["Access", "Item", "Accesses", "Hazards", "SEMAPHORE"]
 
 SEMAPHORE = {("load", "compute"): 0, ("compute", "load"): 1, ("compute", "compute"): 2, ("compute", "store"): 3,
              ("store", "compute"): 4, ("store", "load"): 5, ("load", "store"): 6, ("feed", "load"): 7}
 
 
-@dataclass(eq=False)
-class Item:
-    """A command to be: ``accesses`` are ``(resource, lo, hi, writes, stage)``, half-open ranges of words, records or rows.
+class Access(NamedTuple):
+    """A half-open range of words, records or rows of a resource; ``stage`` is "feed" for what the feeder of a CONV
+    reads, and None otherwise."""
+    resource: tuple
+    lo: int
+    hi: int
+    writes: bool
+    stage: str | None = None
 
-    ``stage`` is "feed" for what the feeder of a CONV reads, and None otherwise.
-    """
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A command to be; among its ``fields``, ``value`` is the tensor to whose region ``dram`` is relative."""
     opcode: Opcode
-    accesses: list
-    fields: dict
+    accesses: tuple[Access, ...]
+    fields: dict[str, Any]
 
     @property
-    def queue(self):
+    def queue(self) -> str:
+        """The queue that it goes to."""
         return QUEUES[self.opcode]
 
 
@@ -35,18 +45,18 @@ class Accesses:
     """The latest accesses to every range, in program order."""
 
     def __init__(self):
-        self._kept = {}             # resource -> [(lo, hi, writes, queue or "feed", index)]
+        self._kept: dict[tuple, list] = {}     # resource -> [(lo, hi, writes, queue or "feed", index)]
 
-    def conflicts(self, item):
+    def conflicts(self, item: Item) -> dict[str, int]:
         """Latest command of each queue ("feed" apart) that ``item`` must not overtake: {queue: index}."""
-        needs = {}
+        needs: dict[str, int] = {}
         for resource, lo, hi, writes, _ in item.accesses:
             for low, high, wrote, other, at in self._kept.get(resource, ()):
                 if low < hi and lo < high and (writes or wrote) and _matters(other, wrote, item.queue, writes):
                     needs[other] = max(needs.get(other, -1), at)
         return needs
 
-    def record(self, item, index):
+    def record(self, item: Item, index: int) -> None:
         """Remember ``item`` under its number ``index``."""
         for resource, lo, hi, writes, stage in item.accesses:
             by, kept = stage or item.queue, []
@@ -64,11 +74,11 @@ class Hazards:
 
     def __init__(self):
         self._accesses = Accesses()
-        self._known = {}            # (source queue, queue) -> latest command known to be complete
-        self._queues = {"load": [], "compute": [], "store": []}
-        self.commands = []          # (opcode, fields)
+        self._known: dict[tuple[str, str], int] = {}    # (source queue, queue) -> latest command known to be complete
+        self._queues: dict[str, list[dict[str, Any]]] = {"load": [], "compute": [], "store": []}
+        self.commands: list[tuple[Opcode, dict[str, Any]]] = []     # (opcode, fields)
 
-    def add(self, item):
+    def add(self, item: Item) -> None:
         """Append a command."""
         queue, fields = item.queue, {"wait": 0, "post": 0, **item.fields}
         for other, at in self._accesses.conflicts(item).items():

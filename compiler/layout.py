@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Placement", "plane_count"]
+from spec.views import fields_of
 
-
-def plane_count(phases):
-    """Planes of a tensor split by (row, column) parity."""
-    return (1 + phases[0]) * (1 + phases[1])
+__all__ = ["Placement"]
 
 
 @dataclass(frozen=True)
@@ -20,33 +17,35 @@ class Placement:
     base: int
     height: int
     width: int
-    phases: tuple
+    phases: tuple[bool, bool]
     pitch: int
     groups: int
     pixels: int
 
     @property
-    def plane_words(self):
+    def plane_words(self) -> int:
+        """Words of one plane in each bank."""
         rows = -(-self.height // 2) if self.phases[0] else self.height
         return -(-rows * self.pitch // self.pixels) * self.groups
 
     @property
-    def words(self):
-        return plane_count(self.phases) * self.plane_words
+    def words(self) -> int:
+        """Words of all planes in each bank."""
+        return (1 + self.phases[0]) * (1 + self.phases[1]) * self.plane_words
 
-    def plane(self, py, px):
+    def plane(self, py: int, px: int) -> int:
         """Word offset of a plane from ``base``."""
-        index = py * (1 + self.phases[1]) + px
-        return index * self.plane_words
+        return (py * (1 + self.phases[1]) + px) * self.plane_words
 
-    def place(self, py, px, row, col, group=0):
+    def place(self, py: int, px: int, row: int, col: int, group: int = 0) -> tuple[int, int]:
         """(address, bank) of pixel (row, col) of a plane."""
         q = row * self.pitch + col
         return self.base + self.plane(py, px) + q // self.pixels * self.groups + group, q % self.pixels
 
-    def view(self, prefix, *, y=0, x=0, start_x=0, group=0):
+    def view(self, prefix: str, *, y: int = 0, x: int = 0, start_x: int = 0, group: int = 0) -> dict[str, int]:
         """View fields of the region from row ``y``, column ``x`` on, whose first pixel is ``start_x`` further right."""
-        (fy, fx), out = self.phases, {}
+        out: dict[str, int] = {}
+        fy, fx = self.phases
         for py in range(2):
             for px in range(2):
                 row = (y + (py != y % 2)) // 2 if fy else y
@@ -61,10 +60,11 @@ class Placement:
         out |= {"step_addr": self.pitch // self.pixels * self.groups, "step_bank": self.pitch % self.pixels,
                 "groups": self.groups, "phase_x": int(fx), "phase_y": int(fy), "par_x": int(fx and x % 2),
                 "par_y": int(fy and y % 2)}
-        return {f"{prefix}_{name}": value for name, value in out.items()}
+        return fields_of(out, prefix)
 
-    def taps(self, kernel, stride, offset):
-        """Tap records for a kernel; ``offset`` (y, x) is the region's pixel that output pixel (0, 0) reads at kernel (0, 0)."""
+    def taps(self, kernel: tuple[int, int], offset: tuple[int, int]) -> list[dict[str, int]]:
+        """Tap records for a kernel; ``offset`` (y, x) is the region's pixel that output pixel (0, 0) reads at kernel
+        (0, 0)."""
         out = []
         for ky in range(kernel[0]):
             for kx in range(kernel[1]):

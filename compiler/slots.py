@@ -7,7 +7,7 @@ import numpy as np
 from spec.errors import AlloyError
 from spec.numerics import POT_EXP_MAX, Scheme, pot_code, split_weight
 
-__all__ = ["Tile", "assign", "channel_orders", "make_tiles", "nibbles"]
+__all__ = ["Tile", "assign", "make_tiles", "nibbles"]
 
 SINGLE_MAX = 7      # a weight up to this fits one digit of any DSP slot
 
@@ -48,39 +48,6 @@ def assign(op, config):
             if tiles(trial) < tiles(kind):
                 kind = trial
     return kind
-
-
-def channel_orders(graph, config):
-    """Set ``order`` of every value: tensors that meet in an addition, a pool or a depthwise convolution share one, interleaved by kind of
-    filter."""
-    parent = {}
-
-    def find(v):
-        while parent.get(v, v) is not v:
-            v = parent[v]
-        return v
-    for op in graph.ops:
-        if op.residual is not None:
-            parent[find(op.residual)] = find(op.output)
-        if op.kind == "pool" or op.by_channel:
-            parent[find(op.input)] = find(op.output)
-    kinds = {op: assign(op, config) for op in graph.ops if op.kind == "conv"}
-    classes = {}
-    for value in [graph.input] + [op.output for op in graph.ops]:
-        classes.setdefault(find(value), []).append(value)
-    for values in classes.values():
-        producers = [kinds[op] for op in graph.ops if op.kind == "conv" and op.output in values]
-        order = np.arange(values[0].channels)
-        if producers and graph.input not in values:
-            keys = np.stack(producers, 1)
-            place = np.zeros(len(order))
-            for key in np.unique(keys, axis=0):
-                same = np.flatnonzero((keys == key).all(1))
-                place[same] = (np.arange(len(same)) + 0.5) / len(same)
-            order = np.argsort(place, kind="stable")
-        for value in values:
-            value.order = order
-    return kinds
 
 
 def make_tiles(op, kind, config):

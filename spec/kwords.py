@@ -1,8 +1,8 @@
 """The bits of a k-word: the weights that all filter slots meet in one step of the array, and how they lie in DRAM.
 
-A k-word has one nibble for each slot and input channel: nibble ``slot * ic + channel``, at bit 4 times that. In DRAM its
-bytes (the even nibble is the low half) fill wide beats, of which port p holds the bytes from ``p * port_bytes`` on; each
-port has a stream of its own. Coded words (:mod:`spec.coding`) are the same nibbles by lanes.
+A k-word has one nibble for each slot and input channel: nibble ``slot * ic + channel``, at bit 4 times that. In DRAM
+its bytes (the even nibble is the low half) fill wide beats, of which port p holds the bytes from ``p * port_bytes`` on;
+each port has a stream of its own. Coded words (:mod:`spec.coding`) are the same nibbles by lanes.
 """
 
 from collections.abc import Mapping
@@ -78,10 +78,10 @@ def beats_of(command: Mapping[str, int], config: EngineConfig) -> int:
 def unpack_words(streams: np.ndarray, command: Mapping[str, int], config: EngineConfig) -> np.ndarray:
     """Nibbles (count, slots, ic) of a LOAD_WEIGHTS, which reads ``streams`` of bytes (ports, beats * port_bytes)."""
     beats = np.asarray(streams).reshape(config.ports, -1, config.port_bytes).transpose(1, 0, 2)
-    beats = beats.reshape(-1, config.wide_bytes)
+    wide = beats.reshape(-1, config.wide_bytes)
     if command["beats"]:
-        words = decode(beats, unpack_lengths(command["codes"]), command["count"] * config.decode_steps,
+        words = decode(wide, unpack_lengths(command["codes"]), command["count"] * config.decode_steps,
                        config.decode_lanes, config.decode_width)
     else:
-        words = np.stack([beats & 15, beats >> 4], 2)
+        words = np.stack([wide & 15, wide >> 4], 2)
     return spread(words.reshape(command["count"], -1), config)

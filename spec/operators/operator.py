@@ -60,7 +60,7 @@ class Operator:
         return 0
 
     def lower(self, builder) -> None:
-        """Say what the engine does, with the calls of a :class:`compiler.ir.Builder`."""
+        """Say what the engine does, with the calls of a :class:`compiler.lower.Builder`."""
         raise NotImplementedError
 
     def form(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

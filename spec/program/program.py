@@ -27,8 +27,8 @@ class Layer:
     Attributes
     ----------
     slots : (filter tile, slot) of each output channel, the first slot of a pair; (channel group, lane) for a pool.
-    strips : (first row, end row, first column, end column, pitch) of the parts of the output that the engine works on one
-        after the other.
+    strips : (first row, end row, first column, end column, pitch) of the parts of the output that the engine works on
+        one after the other.
     pixels : of a tile; tiles count along the rows of a strip, which are ``pitch`` pixels apart.
     """
     tag: int

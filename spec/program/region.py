@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import AlloyError
+from ..operators.windows import map_size
 from ..records import check_types
 
 __all__ = ["Fold", "Region"]
@@ -21,11 +22,16 @@ class Fold:
     def __post_init__(self):
         check_types(self, "fold")
 
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the engine's input for an image of ``height`` x ``width``."""
+        rows, cols = map_size((height, width), self.kernel, self.stride, self.padding)
+        return rows, cols
+
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """(C, H, W) to (C*kernel_h*kernel_w, rows, columns); padding becomes the zero point."""
         (kh, kw), (sy, sx), (py, px) = self.kernel, self.stride, self.padding
         padded = np.pad(codes, ((0, 0), (py, py), (px, px)), constant_values=self.zero)
-        rows, cols = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
+        rows, cols = self.size(*codes.shape[1:])
         parts = [padded[:, y:y + sy * (rows - 1) + 1:sy, x:x + sx * (cols - 1) + 1:sx]
                  for y in range(kh) for x in range(kw)]
         return np.stack(parts, 1).reshape(-1, rows, cols)

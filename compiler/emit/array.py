@@ -1,0 +1,135 @@
+"""Convolutions on the array and the post unit behind it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from spec.commands import Opcode
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+
+from ..hazards import Access
+from ..layout import Placement
+from ..plan import Strip
+from .buffers import Buffers, tap_bytes
+from .listing import Listing, whole
+from .movement import Source
+from .order import Task, cut, growing, in_parts
+from .tiles import FilterTile, filter_tiles
+
+if TYPE_CHECKING:
+    from ..operations import Convolution
+
+__all__ = ["ArrayWork"]
+
+
+class ArrayWork:
+    """The commands of a convolution (:class:`.work.Work`): CONVs over filter tiles, pixel tiles and, where the k-words
+    of a filter tile do not fit the weight buffer, chunks of its taps."""
+
+    def __init__(self, op: "Convolution", config: EngineConfig):
+        self._op, self._config = op, config
+        self.depth, self._tiles = filter_tiles(op, config)
+        self._wide = op.input.bits > config.act_digit_bits
+        self.pixels = config.pixels // 2 if self._wide else config.pixels   # a code of two digits takes two lanes
+        taps = op.kernel[0] * op.kernel[1]
+        per = min(taps, config.weight_depth // self.depth, config.tap_depth)
+        if per == 0:
+            raise AlloyError(f"layer {op.name} reads {self.depth} channel groups, more than the weight buffer's "
+                             f"{config.weight_depth} words: raise weight_depth")
+        if op.table is not None and not config.tables:
+            raise AlloyError(f"layer {op.name} has a table for its codes, the configuration has none: raise tables")
+        if op.input.bits > 2 * config.act_digit_bits:
+            raise AlloyError(f"layer {op.name} reads {op.input.bits}-bit codes, two digits hold "
+                             f"{2 * config.act_digit_bits}: raise act_digit_bits")
+        self._chunks = [(t, min(t + per, taps)) for t in range(0, taps, per)]
+
+    def slots(self) -> list[tuple[int, int]]:
+        out: list[tuple[int, int]] = [(0, 0)] * len(self._op.weight)
+        for number, filters in enumerate(self._tiles):
+            for channel, slot, _ in filters.tile.members:
+                out[channel] = number, slot
+        return out
+
+    def pitch(self, strip: Strip) -> int:
+        return strip.input.pitch
+
+    def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
+        op, pitch = self._op, strip.input.pitch
+        rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
+        count = -(-((rows - 1) * pitch + cols) // self.pixels)
+        taps = strip.input.taps(op.kernel, strip.first_read(op))
+        for task in self._order(strip, count, source is not None, buffers):
+            end = task.start + task.count
+            read = []
+            if source is not None:
+                last = strip.y0 + min(rows - 1, (end * self.pixels - 1) // pitch)
+                below = source.stop if end == count else last * op.stride[0] - op.padding[0] + op.kernel[0]
+                read.append(source.read(below, "feed"))
+            for chunk in self._chunks:
+                self._convolve(strip, task, taps, chunk, read, buffers, listing)
+
+    def _order(self, strip: Strip, count: int, loaded: bool, buffers: Buffers) -> Iterator[Task]:
+        """The work on ``count`` tiles of pixels; an input that is ``loaded`` comes in parts."""
+        c, tiles = self._config, len(self._tiles)
+        if len(self._chunks) > 1:
+            yield from in_parts(tiles, count)
+            return
+        words = self._chunks[0][1] * self.depth
+        parts = cut(count, count * words) if loaded else [(0, count)]
+        first = min(buffers.weight_room(words), c.param_depth, tiles) if len(parts) > 1 else 0
+        place = strip.input
+        beats = place.height * place.width * place.groups * c.act_group_bytes // c.port_bytes
+        for tile, part in growing(first, len(parts), words * c.weight_beats, beats // len(parts),
+                                  words * count // len(parts)):
+            yield Task(tile, *parts[part])
+        yield from (Task(tile, 0, count) for tile in range(first, tiles))
+
+    def _convolve(self, strip: Strip, task: Task, taps: list[dict[str, int]], chunk: tuple[int, int],
+                  read: list[Access], buffers: Buffers, listing: Listing) -> None:
+        """One CONV, and the loads of what it needs."""
+        c, op, place, filters = self._config, self._op, strip.input, self._tiles[task.tile]
+        (low, high), start = chunk, task.start * self.pixels
+        tap_base, tap_access = buffers.taps(tap_bytes(taps[low:high]), op.tag, "feed")
+        accesses, last = [*read, whole(place, False, "feed"), tap_access], high == len(taps)
+        values: dict[str, int] = {}
+        if last:
+            values, more = self._outputs(strip, filters, start, buffers)
+            accesses += more
+        base, access = buffers.weights(filters, low * self.depth, (high - low) * self.depth, op.tag)
+        listing.costs.compute(listing.add(
+            Opcode.CONV, [*accesses, access], tag=op.tag, rows=strip.y1 - strip.y0, cols=strip.x1 - strip.x0,
+            tap_base=tap_base, taps=high - low, groups=place.groups, depth=self.depth, tiles=task.count,
+            in_base=place.base + start // c.pixels * place.groups + filters.first, half=int(start % c.pixels != 0),
+            weight_base=base, pitch=place.pitch, step_y=self.pixels // place.pitch, step_x=self.pixels % place.pitch,
+            start_y=start // place.pitch, start_x=start % place.pitch, zero=op.input.zero, wide=int(self._wide),
+            acc_first=int(low == 0), acc_last=int(last), mem_in=place.mem, **values))
+
+    def _outputs(self, strip: Strip, filters: FilterTile, start: int,
+                 buffers: Buffers) -> tuple[dict[str, int], list[Access]]:
+        """Fields and accesses of the post unit for the command whose first pixel is ``start``."""
+        op, tile = self._op, filters.tile
+        y, x = divmod(start, strip.input.pitch)
+        base, access = buffers.params(filters.params, op.tag)
+        accesses = [access, whole(strip.output, True)]
+        fields = {"param_base": base, "shift": op.shift, "lo": op.lo, "hi": op.hi, "straddle": int(tile.straddle),
+                  "mem_out": strip.output.mem,
+                  **_cursor("out", strip.output, strip, strip.output_at, y, x, tile.group)}
+        if op.residual is not None:
+            assert strip.residual is not None
+            accesses.append(whole(strip.residual, False))
+            fields |= {"residual": 1, "res_mult": op.res_mult, "mem_res": strip.residual.mem,
+                       **_cursor("res", strip.residual, strip, strip.residual_at, y, x, tile.group)}
+        if op.table is not None:
+            fields["table"], access = buffers.table(op.table.tobytes(), op.tag)
+            accesses.append(access)
+        return fields, accesses
+
+
+def _cursor(prefix: str, place: Placement, strip: Strip, at: tuple[int, int], y: int, x: int,
+            group: int) -> dict[str, int]:
+    """View of what a command writes or adds from row ``y``, column ``x`` of a strip on.
+
+    Columns at or beyond the region's end are dropped; rows beyond it are never visited.
+    """
+    y = min(y, strip.y1 - strip.y0 - 1)
+    return place.view(prefix, y=strip.y0 - at[0] + y, x=strip.x0 - at[1], start_x=x, group=group)

@@ -1,0 +1,72 @@
+"""The on-chip tables that loads fill: what they hold is used again, what they lack is loaded."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from spec.commands import PARAM_BYTES, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
+
+from ..hazards import Access
+from .listing import Listing
+from .rings import Ring
+
+if TYPE_CHECKING:
+    from .tiles import FilterTile
+
+__all__ = ["Buffers", "tap_bytes"]
+
+
+def tap_bytes(taps: list[dict[str, int]]) -> bytes:
+    """Records of taps as a LOAD_TAPS reads them."""
+    return b"".join(pack_record(TAP_FIELDS, tap, TAP_BYTES) for tap in taps)
+
+
+class Buffers:
+    """Each method gives where the content is and the access of a command that uses it, and adds its load before."""
+
+    def __init__(self, listing: Listing):
+        config, self._listing = listing.config, listing
+        self._weights = Ring(config.weight_depth)
+        # Per table: what loads it, its ring, records in one unit of the ring.
+        self._tables = {"taps": (Opcode.LOAD_TAPS, Ring(config.tap_depth), 1),
+                        "params": (Opcode.LOAD_PARAMS, Ring(config.param_depth), config.slots),
+                        "tables": (Opcode.LOAD_TABLES, Ring(config.tables), TABLE_RECORDS)}
+
+    def weight_room(self, words: int) -> int:
+        """How many ranges of ``words`` k-words can be loaded before the first of them is overwritten."""
+        return self._weights.room(words)
+
+    def taps(self, data: bytes, tag: int, stage: str | None) -> tuple[int, Access]:
+        """Tap records, which a command reads in ``stage``."""
+        return self._records("taps", data, tag, stage)
+
+    def params(self, data: bytes, tag: int) -> tuple[int, Access]:
+        """The parameter records of all slots."""
+        return self._records("params", data, tag)
+
+    def table(self, codes: bytes, tag: int) -> tuple[int, Access]:
+        """A table of 256 codes; its number from 1."""
+        first, access = self._records("tables", codes, tag)
+        return first // TABLE_RECORDS + 1, access
+
+    def _records(self, name, data, tag, stage=None):
+        opcode, ring, per = self._tables[name]
+        count = len(data) // PARAM_BYTES
+        unit, held = ring.take(data, -(-count // per))
+        access = Access((name,), unit * per, unit * per + count, False, stage)
+        if not held:
+            self._load(opcode, access, data, tag, lambda: {"dram": self._listing.image.put(data)})
+        return unit * per, access
+
+    def weights(self, tile: "FilterTile", low: int, count: int, tag: int) -> tuple[int, Access]:
+        """``count`` of a tile's k-words from ``low`` on, which the feeder reads."""
+        first, held = self._weights.take((tile, low), count)
+        access = Access(("weights",), first, first + count, False, "feed")
+        if not held:
+            self._load(Opcode.LOAD_WEIGHTS, access, (tile, low), tag,
+                       lambda: tile.stored(low, count, self._listing))
+        return first, access
+
+    def _load(self, opcode: Opcode, access: Access, key: object, tag: int, fields: Callable[[], dict[str, int]]):
+        item = self._listing.add(opcode, [access._replace(writes=True, stage=None)], tag=tag, dst=access.lo,
+                                 count=access.hi - access.lo, **fields())
+        self._listing.costs.load(item, access.resource[0], key)

@@ -1,0 +1,62 @@
+"""Tensors between DRAM and the activation memories."""
+
+from collections.abc import Mapping
+
+from spec.commands import Opcode
+from spec.program import Region
+
+from ..graph import Value
+from ..hazards import Access
+from ..layout import Placement
+from ..plan import Strip
+from .listing import Listing, whole
+
+__all__ = ["Movement", "Source"]
+
+
+class Movement:
+    """LOAD_ACT and STORE_ACT of values that have a region in DRAM; the region's place in the window comes later."""
+
+    def __init__(self, listing: Listing, regions: Mapping[Value, Region]):
+        self._listing, self._regions = listing, regions
+
+    def store(self, value: Value, place: Placement, rows: tuple[int, int], cols: tuple[int, int], tag: int,
+              at: tuple[int, int] = (0, 0)) -> None:
+        """Tensor rows and columns [lo, hi) from where the placement holds them (``at``: its first pixel)."""
+        self._move(Opcode.STORE_ACT, value, place, rows, cols, tag, at, [whole(place, False)])
+
+    def load(self, value: Value, place: Placement, rows: tuple[int, int], cols: tuple[int, int], tag: int,
+             at: tuple[int, int], accesses: list[Access]) -> None:
+        """The other way; ``accesses`` are those on the chip."""
+        self._move(Opcode.LOAD_ACT, value, place, rows, cols, tag, at, accesses)
+
+    def _move(self, opcode, value, place, rows, cols, tag, at, accesses):
+        region = self._regions[value]
+        start = rows[0] * region.stride + cols[0] * region.groups * region.group_bytes
+        accesses = [*accesses, Access(("dram", value.name), rows[0], rows[1], opcode == Opcode.STORE_ACT)]
+        self._listing.add(opcode, accesses, tag=tag, dram=start, value=value, stride=region.stride,
+                          rows=rows[1] - rows[0], cols=cols[1] - cols[0], mem_out=place.mem,
+                          **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
+
+
+class Source:
+    """The input of a strip, loaded from DRAM in parts: rows just ahead of the commands that read them.
+
+    The first part takes the whole placement; what follows conflicts only with the commands that read those rows.
+    """
+
+    def __init__(self, movement: Movement, value: Value, strip: Strip, tag: int):
+        self._movement, self._value, self._tag = movement, value, tag
+        self._place, self._at = strip.input, strip.input_at
+        self._loaded, self.stop = strip.input_at[0], strip.input_at[0] + strip.input.height
+        self._rows = ("rows", object())
+
+    def read(self, stop: int, stage: str | None) -> Access:
+        """The access of a command that reads tensor rows below ``stop``; loads those that are missing."""
+        low, self._loaded = self._loaded, max(self._loaded, min(stop, self.stop))
+        y, x = self._at
+        if low < self._loaded:
+            accesses = [Access(self._rows, low, self._loaded, True)] + [whole(self._place, True)] * (low == y)
+            self._movement.load(self._value, self._place, (low, self._loaded), (x, x + self._place.width), self._tag,
+                                self._at, accesses)
+        return Access(self._rows, y, self._loaded, False, stage)

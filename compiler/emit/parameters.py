@@ -1,0 +1,35 @@
+"""What the post unit adds and multiplies: one parameter record for each filter slot."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spec.commands import PARAM_BYTES, PARAM_FIELDS, pack_record
+from spec.config import EngineConfig
+
+if TYPE_CHECKING:
+    from ..operations import Convolution
+
+__all__ = ["UNUSED", "bias", "records"]
+
+UNUSED = bytes(PARAM_BYTES)     # record of a slot without a filter
+
+
+def bias(op: "Convolution", channel: int, weight: np.ndarray, ones: int, config: EngineConfig) -> int:
+    """What makes one sum of ``weight * code`` ready for the shift: the layer's bias, half of the last place, the
+    output's zero point, and what the zero points of input and residual and the ``ones`` one's-complement terms had
+    added.
+
+    The terms come once for each digit of the codes.
+    """
+    digits = 1 + (1 << config.act_digit_bits) if op.input.bits > config.act_digit_bits else 1
+    mult, half, zero = int(op.mult[channel]), 1 << op.shift - 1, op.output.zero << op.shift
+    rest = op.residual.zero * op.res_mult if op.residual is not None else 0
+    return int(op.bias[channel]) + half + zero + (ones * digits - op.input.zero * int(weight.sum())) * mult - rest
+
+
+def records(mult: int, bias: int, lane: int, second: bool, joined: bool) -> list[bytes]:
+    """The record of a filter's slot, and that of the next one if the two are ``joined``."""
+    first = pack_record(PARAM_FIELDS, {"bias": bias, "mult": mult, "lane": lane, "valid": 1, "join": int(joined),
+                                       "second": int(second)}, PARAM_BYTES)
+    return [first] + [pack_record(PARAM_FIELDS, {"mult": mult}, PARAM_BYTES)] * joined

@@ -1,0 +1,70 @@
+"""What the compiler's passes work on: values, and the graph of the operations on them. Nothing is changed in place."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spec.program import Fold
+
+if TYPE_CHECKING:
+    from .operations import Operation
+
+__all__ = ["Value", "Graph"]
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor on its way through the engine; who makes it and who reads it have the same object.
+
+    ``phases`` (rows, columns) splits it into planes by parity; ``order[position]`` is the channel at that position
+    (positions fill groups of ``ic``). Each is None until the pass that chooses it.
+    """
+    name: str
+    channels: int
+    height: int
+    width: int
+    bits: int
+    zero: int
+    phases: tuple[bool, bool] | None = None
+    order: tuple[int, ...] | None = None
+
+    def groups(self, ic: int) -> int:
+        """Channel groups of ``ic`` channels."""
+        return -(-self.channels // ic)
+
+    def ordered(self) -> np.ndarray:
+        """The channel at each position."""
+        assert self.order is not None, f"{self.name} has no order yet"
+        return np.array(self.order)
+
+    def positions(self) -> np.ndarray:
+        """The position of each channel."""
+        return np.argsort(self.ordered())
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Operations in the order of execution; ``fold`` is what the host does to the image to make ``input`` of it."""
+    input: Value
+    output: Value
+    ops: tuple["Operation", ...]
+    fold: Fold
+
+    @property
+    def values(self) -> Iterator[Value]:
+        """The input, then what each operation makes."""
+        yield self.input
+        yield from (op.output for op in self.ops)
+
+    def mapped(self, change: Callable[[Value], Value]) -> "Graph":
+        """The graph with ``change(value)`` for each value, wherever it is made or read."""
+        known: dict[Value, Value] = {}
+
+        def once(value):
+            if value not in known:
+                known[value] = change(value)
+            return known[value]
+        return replace(self, input=once(self.input), ops=tuple(op.mapped(once) for op in self.ops),
+                       output=once(self.output))

@@ -1,0 +1,67 @@
+"""The graph of an integer network: each node says its operations."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from spec.errors import AlloyError
+from spec.network import Network
+from spec.program import Fold
+
+from .graph import Graph, Value
+from .operations import Convolution, Maximum, Operation
+
+__all__ = ["Builder", "lower"]
+
+STRIDES = (1, 2)
+
+
+class Builder:
+    """What a node of the network says its operations with (``node.lower(builder)``): each call appends one."""
+
+    def __init__(self, network: Network):
+        self._network = network
+        self.values = {t.name: Value(t.name, t.channels, t.height, t.width, t.bits, t.zero)
+                       for t in network.tensors.values()}
+        self.ops: list[Operation] = []
+
+    def lower(self, tag: int, node: Any) -> None:
+        """Append the operations of ``node``, the layer of number ``tag``."""
+        self._tag = tag
+        for stride in node.stride:
+            if stride not in STRIDES:
+                raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
+        node.lower(self)
+
+    def channels(self, tensor: str) -> int:
+        """Of the tensor of this name."""
+        return self.values[tensor].channels
+
+    def convolution(self, node: Any, *, weight: np.ndarray, scheme: np.ndarray, mult: np.ndarray, bias: np.ndarray,
+                    residual: str | None = None, res_mult: int = 0, table: np.ndarray | None = None) -> None:
+        """A convolution of ``node``'s input to its output: ``weight`` (filters, channels of a group, kernel) and one
+        ``scheme``, ``mult`` and ``bias`` for each filter; ``residual`` is the name of the tensor that is added times
+        ``res_mult``, ``table`` 256 codes."""
+        self.ops.append(Convolution(
+            **self._common(node), weight=weight.astype(np.int64), scheme=scheme, mult=mult.astype(np.int64),
+            bias=bias.astype(np.int64), residual=self.values[residual] if residual else None, res_mult=res_mult,
+            shift=node.shift, lo=node.lo, hi=node.hi, table=table))
+
+    def maximum(self, node: Any, kernel: tuple[int, int]) -> None:
+        """The maximum over each window of ``kernel`` (rows, columns)."""
+        self.ops.append(Maximum(**self._common(node), window=(kernel[0], kernel[1])))
+
+    def _common(self, node) -> Mapping[str, Any]:
+        return {"name": node.name, "tag": self._tag, "input": self.values[node.input],
+                "output": self.values[node.output], "stride": tuple(node.stride), "padding": tuple(node.padding),
+                "macs": self._network.node_macs(node)}
+
+
+def lower(network: Network) -> Graph:
+    """The operations of all nodes, as the nodes say them."""
+    builder = Builder(network)
+    for tag, node in enumerate(network.nodes):
+        builder.lower(tag, node)
+    source = builder.values[network.input]
+    return Graph(source, builder.values[network.output], tuple(builder.ops), Fold(zero=source.zero))

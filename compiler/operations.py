@@ -1,0 +1,170 @@
+"""Operations of the engine: one class for each unit that computes, with all that the compiler asks of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass, replace
+
+import numpy as np
+
+from spec.config import EngineConfig
+from spec.operators.windows import map_size
+
+from .emit import ArrayWork, PoolWork, Work
+from .graph import Value
+from .slots import assign
+
+__all__ = ["Operation", "Convolution", "Maximum"]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """Windows of ``kernel`` of ``input`` become pixels of ``output``; ``tag`` is the number of the layer, ``macs`` are
+    its multiply-accumulates."""
+    name: str
+    tag: int
+    input: Value
+    output: Value
+    _: KW_ONLY
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    macs: int = 0
+    residual: Value | None = None
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns of a window."""
+        raise NotImplementedError
+
+    @property
+    def reads(self) -> list[Value]:
+        """The values that it reads."""
+        return [self.input] + ([self.residual] if self.residual is not None else [])
+
+    def made_by(self) -> np.ndarray | None:
+        """The kind of column that makes each channel of the output; None if no filter makes them."""
+        return None
+
+    @property
+    def foldable(self) -> bool:
+        """Whether its kernel positions may become channels of its input."""
+        return False
+
+    def mapped(self, change: Callable[[Value], Value]) -> "Operation":
+        """The operation on ``change(value)`` for each of its values."""
+        return replace(self, input=change(self.input), output=change(self.output),
+                       residual=None if self.residual is None else change(self.residual))
+
+    def assigned(self, config: EngineConfig) -> "Operation":
+        """The operation with its filters given to columns."""
+        return self
+
+    def ties(self) -> Iterator[tuple[Value, Value]]:
+        """Pairs of values whose channels must be in one order."""
+        if self.residual is not None:
+            yield self.residual, self.output
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with it, each a part of a sentence about the operation."""
+        size = map_size((self.input.height, self.input.width), self.kernel, self.stride, self.padding)
+        if size != (self.output.height, self.output.width):
+            yield (f"makes {size[0]}x{size[1]} pixels, but {self.output.name} has "
+                   f"{self.output.height}x{self.output.width}")
+        if self.input.phases is not None and self.input.phases != tuple(s == 2 for s in self.stride):
+            yield f"has stride {self.stride}, but {self.input.name} has phases {self.input.phases}"
+        shapes = [(v.channels, v.height, v.width) for v in (self.output, self.residual or self.output)]
+        if shapes[0] != shapes[1]:
+            yield f"adds a residual of shape {shapes[1]} to an output of shape {shapes[0]}"
+        for one, other in self.ties():
+            if one.order != other.order:
+                yield f"needs {one.name} and {other.name} in one order of channels"
+
+    def work(self, config: EngineConfig) -> Work:
+        """Its commands on an engine."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Operation):
+    """A convolution on the array, with all that the post unit does to its sums.
+
+    ``weight`` is (filters, channels of a group, rows, columns); ``scheme``, ``mult``, ``bias`` and ``columns`` (kinds of
+    columns, by :func:`compiler.slots.assign`) have one entry for each filter; ``table`` are 256 codes or None.
+    """
+    weight: np.ndarray
+    scheme: np.ndarray
+    mult: np.ndarray
+    bias: np.ndarray
+    res_mult: int = 0
+    shift: int = 1
+    lo: int = 0
+    hi: int = 255
+    table: np.ndarray | None = None
+    columns: np.ndarray | None = None
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return self.weight.shape[2], self.weight.shape[3]
+
+    def made_by(self) -> np.ndarray | None:
+        return self.columns
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether every output channel reads the input channel of the same number only (depthwise, average)."""
+        return self.weight.shape[1] == 1 and len(self.weight) == self.input.channels > 1
+
+    @property
+    def foldable(self) -> bool:
+        return self.weight.shape[1] == self.input.channels and self.residual is not self.input
+
+    def assigned(self, config: EngineConfig) -> "Convolution":
+        return replace(self, columns=assign(self, config))
+
+    def ties(self) -> Iterator[tuple[Value, Value]]:
+        yield from super().ties()
+        if self.by_channel:
+            yield self.input, self.output
+
+    def filter(self, index: int) -> np.ndarray:
+        """Weights of one filter for all channels of the input: (channels, taps)."""
+        share = self.weight.shape[1]
+        dense = np.zeros((self.input.channels, self.kernel[0] * self.kernel[1]), np.int64)
+        first = index // (len(self.weight) * share // self.input.channels) * share
+        dense[first:first + share] = self.weight[index].reshape(share, -1)
+        return dense
+
+    def faults(self) -> Iterator[str]:
+        filters, share = self.weight.shape[:2]
+        if filters != self.output.channels:
+            yield f"has {filters} filters, but {self.output.name} has {self.output.channels} channels"
+        if self.input.channels % share or filters % (self.input.channels // share):
+            yield f"has filters of {share} channels, but {self.input.name} has {self.input.channels}"
+        for name in ("scheme", "mult", "bias", "columns"):
+            given = getattr(self, name)
+            if given is not None and given.shape != (filters,):
+                yield f"has {filters} filters and {name} of shape {given.shape}"
+        yield from super().faults()
+
+    def work(self, config: EngineConfig) -> ArrayWork:
+        return ArrayWork(self, config)
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum(Operation):
+    """The maximum over each window, by the pool unit; a copy if the window is one pixel."""
+    window: tuple[int, int] = (1, 1)
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return self.window
+
+    def ties(self) -> Iterator[tuple[Value, Value]]:
+        yield self.input, self.output
+
+    def faults(self) -> Iterator[str]:
+        kinds = [(v.channels, v.bits, v.zero) for v in (self.input, self.output)]
+        if kinds[0] != kinds[1]:
+            yield f"makes {kinds[1]} of {kinds[0]}: channels, bits and zero point stay as they are"
+        yield from super().faults()
+
+    def work(self, config: EngineConfig) -> PoolWork:
+        return PoolWork(self, config)

@@ -1,0 +1,15 @@
+"""Passes: each makes a graph of a graph. :data:`PASSES` are those between lowering and placing, in their order."""
+
+from collections.abc import Callable
+
+from spec.config import EngineConfig
+
+from ..graph import Graph
+from .columns import choose_columns
+from .fold import fold_input
+from .orders import order_channels
+from .phases import split_phases
+
+__all__ = ["PASSES", "choose_columns", "fold_input", "order_channels", "split_phases"]
+
+PASSES: tuple[Callable[[Graph, EngineConfig], Graph], ...] = (fold_input, split_phases, choose_columns, order_channels)

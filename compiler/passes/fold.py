@@ -1,0 +1,38 @@
+"""Few-channel inputs are folded: kernel positions become channels, as many as one vector of the array holds."""
+
+from dataclasses import replace
+
+from spec.config import EngineConfig
+from spec.program import Fold
+
+from ..graph import Graph, Value
+from ..operations import Convolution
+
+__all__ = ["fold_input"]
+
+
+def fold_input(graph: Graph, config: EngineConfig) -> Graph:
+    """If a convolution alone reads the input, all its taps (or those of a row) become channels, if they fit one group.
+
+    The host lays the image out so (:class:`spec.program.Fold`), and the first layer takes one step for each window (or
+    row of one) instead of one for each tap.
+    """
+    readers, source = [op for op in graph.ops if graph.input in op.reads], graph.input
+    if len(readers) != 1 or not readers[0].foldable:
+        return graph
+    op = readers[0]
+    assert isinstance(op, Convolution)
+    (kh, kw), channels = op.kernel, source.channels
+    if channels * kh * kw <= config.ic:
+        fold = Fold(op.kernel, op.stride, op.padding, source.zero)
+        weight, stride, padding = op.weight.reshape(len(op.weight), -1, 1, 1), (1, 1), (0, 0)
+    elif channels * kw <= config.ic and kw > 1:
+        fold = Fold((1, kw), (1, op.stride[1]), (0, op.padding[1]), source.zero)
+        weight = op.weight.transpose(0, 1, 3, 2).reshape(len(op.weight), channels * kw, kh, 1)
+        stride, padding = (op.stride[0], 1), (op.padding[0], 0)
+    else:
+        return graph
+    rows, cols = fold.size(source.height, source.width)
+    folded = Value(source.name, weight.shape[1], rows, cols, source.bits, source.zero)
+    new = replace(op, input=folded, weight=weight, stride=stride, padding=padding)
+    return replace(graph, input=folded, fold=fold, ops=tuple(new if one is op else one for one in graph.ops))
