@@ -114,9 +114,14 @@ class EngineConfig:
         return -(-self.ic // self.port_bytes) * self.port_bytes
 
     @property
-    def act_lanes(self):
+    def group_beats(self) -> int:
+        """Beats of one port for one pixel's ``ic`` channels."""
+        return self.act_group_bytes // self.port_bytes
+
+    @property
+    def act_lanes(self) -> int:
         """Ports that load rows of activations side by side: as many as fill one channel group in each cycle."""
-        return min(self.ports, self.act_group_bytes // self.port_bytes)
+        return min(self.ports, self.group_beats)
 
     @property
     def wide_bytes(self):

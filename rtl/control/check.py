@@ -41,15 +41,9 @@ class Check(wiring.Component):
         c, cmd = self._config, self.cmd.payload
         m.submodules.region = region = SerialMultiplier(x_bits=16, y_bits=32)
         m.submodules.inner = inner = SerialMultiplier(x_bits=16, y_bits=16)
-        conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
-        acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
-        first, summing, area = Signal(init=1), Signal(), acts | pool
-        m.d.comb += [   # the bytes of the rows, then the words of the region; a factor of 0 takes no time
-            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)),
-            region.y.eq(Mux(summing, inner.product, cmd.stride)),
-            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
-            inner.y.eq(Mux(conv, cmd.taps, cmd.cols)),
-            self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
+        first, summing, conv = Signal(init=1), Signal(), cmd.opcode == Opcode.CONV
+        area = self._factors(m, region, inner, summing)
+        m.d.comb += [self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
         unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
         right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == int(c.digest, 16))
                  & (cmd.version == VERSION))
@@ -76,7 +70,6 @@ class Check(wiring.Component):
                         m.d.sync += bad.eq(1)
                     m.next = "JUDGE"
             with m.State("JUDGE"):
-                moves = Cat(cmd.opcode == o for o in Opcode if o.name.startswith(("LOAD", "STORE"))).any()
                 m.next = "REFUSE"
                 with m.If(first):
                     m.d.sync += code.eq(Error.PROGRAM)
@@ -86,7 +79,7 @@ class Check(wiring.Component):
                     m.d.sync += code.eq(Error.OPCODE)
                 with m.Elif(bad):
                     m.d.sync += code.eq(Error.FIELD)
-                with m.Elif(moves & (extent > self.size)):
+                with m.Elif(self._moves() & (extent > self.size)):
                     m.d.sync += code.eq(Error.WINDOW)
                 with m.Else():
                     m.next = "PASS"
@@ -98,6 +91,23 @@ class Check(wiring.Component):
             with m.State("REFUSE"):
                 m.d.comb += [self.error.valid.eq(1), self.error.code.eq(code)]
         return ResetInserter(self.clear)(m)
+
+    def _factors(self, m, region, inner, summing):
+        """The bytes of the rows, then (``summing``) the words of the region; a factor of 0 takes no time. Is there a region?"""
+        cmd = self.cmd.payload
+        conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
+        acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
+        area = acts | pool
+        m.d.comb += [
+            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)),
+            region.y.eq(Mux(summing, inner.product, cmd.stride)),
+            inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
+            inner.y.eq(Mux(conv, cmd.taps, cmd.cols))]
+        return area
+
+    def _moves(self):
+        """Whether the command has a region in DRAM."""
+        return Cat(self.cmd.payload.opcode == o for o in Opcode if o.name.startswith(("LOAD", "STORE"))).any()
 
     def _bytes(self, m, region, inner):
         """Bytes from the first to the last of the DRAM region."""

@@ -67,6 +67,63 @@ class Control(wiring.Component):
         m.submodules.fetch = fetch = Fetch(c)
         m.submodules.check = check = Check(c)
         m.submodules.queues = queues = Queues(c)
+        run, beginning, passed = self._program(m, fetch, check, queues)
+        given, tags = self._give(m, queues)
+        out, last_tag, left = check.out, Signal(16), Signal(32)
+        with m.If(passed):
+            m.d.sync += [last_tag.eq(out.payload.tag), left.eq(left - 1)]
+
+        begin, stopping, stalled = Signal(), Signal(), Signal()
+        moves = self.progress | fetch.progress | passed | Cat(given).any() | self._posts()
+        self._watchdog(m, run["watchdog"], begin, stopping, moves, stalled)
+        quiet = self._quiet(m, out, given, stopping)
+        outside = self._outside(m)
+        errors = self._errors(check, queues, tags, last_tag, left, stalled)
+        m.d.comb += self.clear.eq(stopping)
+
+        # Invariant: outside RUN no unit has a command. Only STOP sets ``error``, only FLUSH sets ``done``.
+        with m.FSM(name="engine") as fsm:
+            with m.State("IDLE"):
+                with m.If(self.start & ~self.abort):
+                    m.d.sync += [
+                        *(signal.eq(getattr(self, name)) for name, signal in run.items()),
+                        *(tag.eq(0) for tag in tags.values()), *self._forget(), last_tag.eq(0), left.eq(self.cmd_count)]
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.sync += quiet.eq(0)
+                with m.If(outside | self.abort):
+                    m.d.sync += self.code.eq(Mux(self.abort, Error.ABORT, Error.WINDOW))
+                    m.next = "STOP"
+                with m.Else():
+                    m.d.comb += [begin.eq(1), fetch.start.eq(1)]
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.sync += [self.commands.eq(self.commands + sum(given) + beginning), self.cycles.eq(self.cycles + 1)]
+                self._run(m, errors, quiet, queues, out)
+            with m.State("FLUSH"):
+                # END stands in the check, commands behind it may be on the way.
+                m.d.comb += stopping.eq(1)
+                with m.If(quiet == QUIET):
+                    m.d.sync += self.done.eq(1)
+                    m.next = "IDLE"
+            with m.State("STOP"):
+                m.d.comb += stopping.eq(1)
+                with m.If(quiet == QUIET):
+                    m.next = "IDLE"
+                with m.If((quiet == QUIET) | stalled):
+                    m.d.sync += self.error.eq(1)
+        m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+        return m
+
+    def _posts(self):
+        """Whether a unit gives semaphores."""
+        return Cat(p.any() for p in (self.load_post, self.store_post, self.post_post, self.feed_post)).any()
+
+    def _program(self, m, fetch, check, queues):
+        """Fetch to check to queues.
+
+        Returns what the registers said when the program started, whether a START passes the check, and whether any command does.
+        """
         posts = (self.load_post, self.store_post, self.post_post, self.feed_post)
         out, beginning, ending, passed = check.out, Signal(), Signal(), Signal()
         run = {name: Signal(32, name=f"run_{name}") for name in ("size", "cmd_offset", "cmd_count", "watchdog")}
@@ -82,8 +139,10 @@ class Control(wiring.Component):
         self._join(m, fetch.req, self.req)
         self._join(m, self.data, fetch.data)
         self._join(m, fetch.cmd, check.cmd)
+        return run, beginning, passed
 
-        # Tags of the commands last given out, for reports.
+    def _give(self, m, queues):
+        """Commands to the units: whether each is given one now, and by name of a unit the tag of its last, for reports."""
         tags, given = {}, []
         for name in QUEUES:
             self._join(m, getattr(queues, name), getattr(self, name))
@@ -91,26 +150,32 @@ class Control(wiring.Component):
             given.append(unit.valid & unit.ready)
             with m.If(given[-1]):
                 m.d.sync += tags[name].eq(unit.payload.tag)
-        last_tag, left = Signal(16), Signal(32)
-        with m.If(passed):
-            m.d.sync += [last_tag.eq(out.payload.tag), left.eq(left - 1)]
+        return given, tags
 
-        begin, stopping, stalled = Signal(), Signal(), Signal()
-        moves = self.progress | fetch.progress | passed | Cat(given).any() | Cat(p.any() for p in posts).any()
-        self._watchdog(m, run["watchdog"], begin, stopping, moves, stalled)
+    def _quiet(self, m, out, given, stopping):
+        """Cycles, up to :data:`QUIET`, in which nothing works.
+
+        The next command (END, or one whose queue is full) cannot go on either: what waits, waits for ever.
+        """
         units_idle = Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()
         quiet, still = Signal(range(QUIET + 1)), Signal()
-        # Nothing works, and the next command (END, or one whose queue is full) cannot go on: what waits, waits for ever.
-        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~Cat(p.any() for p in posts).any()
+        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~self._posts()
         m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle, ends))
         m.d.sync += quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))
+        return quiet
 
-        outside = Signal()      # of what is latched in the same cycle
-        m.d.sync += outside.eq((self.base + self.size > 1 << c.addr_bits)
+    def _outside(self, m):
+        """Whether window or program, latched in the cycle before, leave the address space or the window."""
+        outside = Signal()
+        m.d.sync += outside.eq((self.base + self.size > 1 << self._config.addr_bits)
                                | (self.cmd_offset + self.cmd_count * COMMAND_BYTES > self.size))
+        return outside
+
+    def _errors(self, check, queues, tags, last_tag, left, stalled):
+        """(condition, code, tag) of everything that stops a program; the first one that is true counts."""
         busiest = Mux(~self.compute_idle, tags["compute"], Mux(~self.load_idle, tags["load"],
                       Mux(~self.store_idle, tags["store"], last_tag)))
-        errors = [      # the first one that is true counts
+        return [
             (self.abort, Error.ABORT, last_tag),
             (self.read_error, Error.READ, tags["load"]),
             (self.write_error, Error.WRITE, tags["store"]),
@@ -120,54 +185,27 @@ class Control(wiring.Component):
             (queues.overflow, Error.SEMAPHORE, last_tag),
             (left == 0, Error.OPCODE, last_tag),
             (stalled, Error.TIMEOUT, busiest)]
-        m.d.comb += self.clear.eq(stopping)
 
-        # Invariant: outside RUN no unit has a command. Only STOP sets ``error``, only FLUSH sets ``done``.
-        with m.FSM(name="engine") as fsm:
-            with m.State("IDLE"):
-                with m.If(self.start & ~self.abort):
-                    m.d.sync += [
-                        *(signal.eq(getattr(self, name)) for name, signal in run.items()), *(tag.eq(0) for tag in tags.values()),
-                        self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
-                        self.commands.eq(0), last_tag.eq(0), left.eq(self.cmd_count)]
-                    m.next = "BEGIN"
-            with m.State("BEGIN"):
-                m.d.sync += quiet.eq(0)
-                with m.If(outside | self.abort):
-                    m.d.sync += self.code.eq(Mux(self.abort, Error.ABORT, Error.WINDOW))
-                    m.next = "STOP"
-                with m.Else():
-                    m.d.comb += [begin.eq(1), fetch.start.eq(1)]
-                    m.next = "RUN"
-            with m.State("RUN"):
-                m.d.sync += [self.commands.eq(self.commands + sum(given) + beginning), self.cycles.eq(self.cycles + 1)]
-                for n, (condition, code, tag) in enumerate(errors):
-                    with (m.If if n == 0 else m.Elif)(condition):
-                        m.d.sync += [self.code.eq(code), self.tag.eq(tag), quiet.eq(0)]
-                        m.next = "STOP"
-                with m.Elif(quiet == QUIET):
-                    m.d.sync += quiet.eq(0)
-                    with m.If(queues.empty & queues.met):
-                        m.d.sync += self.commands.eq(self.commands + 1)
-                        m.next = "FLUSH"
-                    with m.Else():
-                        m.d.sync += [self.code.eq(Error.SEMAPHORE),
-                                     self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
-                        m.next = "STOP"
-            with m.State("FLUSH"):
-                # END stands in the check, commands behind it may be on the way.
-                m.d.comb += stopping.eq(1)
-                with m.If(quiet == QUIET):
-                    m.d.sync += self.done.eq(1)
-                    m.next = "IDLE"
-            with m.State("STOP"):
-                m.d.comb += stopping.eq(1)
-                with m.If(quiet == QUIET):
-                    m.next = "IDLE"
-                with m.If((quiet == QUIET) | stalled):
-                    m.d.sync += self.error.eq(1)
-        m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
-        return m
+    def _forget(self):
+        """A new program: nothing is said of the last one."""
+        return [self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
+                self.commands.eq(0)]
+
+    def _run(self, m, errors, quiet, queues, out):
+        """The ends of state RUN: an error, END with everything before it done, or a wait for ever."""
+        for n, (condition, code, tag) in enumerate(errors):
+            with (m.If if n == 0 else m.Elif)(condition):
+                m.d.sync += [self.code.eq(code), self.tag.eq(tag), quiet.eq(0)]
+                m.next = "STOP"
+        with m.Elif(quiet == QUIET):
+            m.d.sync += quiet.eq(0)
+            with m.If(queues.empty & queues.met):
+                m.d.sync += self.commands.eq(self.commands + 1)
+                m.next = "FLUSH"
+            with m.Else():
+                m.d.sync += [self.code.eq(Error.SEMAPHORE),
+                             self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
+                m.next = "STOP"
 
     def _join(self, m, source, sink):
         m.d.comb += [sink.payload.eq(source.payload), sink.valid.eq(source.valid), source.ready.eq(sink.ready)]

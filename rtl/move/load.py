@@ -80,22 +80,8 @@ class Load(wiring.Component):
         at, beats = Signal(c.addr_bits), Signal(beat_count_width(c))
         port, lane, row = Signal(range(c.ports)), Signal(range(c.act_lanes)), Signal(16)
         chosen, free = Signal(), Signal()
-        group_beats = c.act_group_bytes // c.port_bytes
-
-        # One request waits in front of each port, so the ports need not take theirs together.
-        m.d.comb += free.eq(0)
-        for n, req in enumerate(self.req):
-            with m.If(port == n):
-                m.d.comb += free.eq(~req.valid | req.ready)
-            with m.If(chosen & (port == n)):
-                m.d.sync += [req.payload.addr.eq(at), req.payload.beats.eq(beats), req.valid.eq(1)]
-            with m.Elif(req.ready):
-                m.d.sync += req.valid.eq(0)
-
-        job = jobs.i.payload
-        same = ("opcode", "post", "dst", "count", "rows", "cols") + (("beats", "codes") if c.decode_lanes else ())
-        m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
-        m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols)]
+        self._requests(m, at, beats, port, chosen, free)
+        self._job(m, jobs.i.payload, multiply)
 
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
@@ -115,7 +101,7 @@ class Load(wiring.Component):
                 with m.Elif(records):
                     m.d.sync += beats.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) // c.port_bytes)
                 with m.Else():
-                    m.d.sync += beats.eq(multiply.product * group_beats)
+                    m.d.sync += beats.eq(multiply.product * c.group_beats)
                 with m.If(~act | multiply.done):
                     m.next = "SEND"
             with m.State("SEND"):
@@ -135,6 +121,29 @@ class Load(wiring.Component):
             with m.State("REFUSE"):
                 m.d.comb += [self.error.valid.eq(1), self.error.code.eq(Error.OPCODE), self.error.tag.eq(cmd.tag)]
         return self.cmd.valid | ~fsm.ongoing("IDLE") | Cat(r.valid for r in self.req).any()
+
+    def _requests(self, m, at, beats, port, chosen, free):
+        """One request waits in front of each port, so the ports need not take theirs together.
+
+        ``free``: there is room in front of ``port``; ``chosen`` puts ``beats`` from ``at`` on there.
+        """
+        m.d.comb += free.eq(0)
+        for n, req in enumerate(self.req):
+            with m.If(port == n):
+                m.d.comb += free.eq(~req.valid | req.ready)
+            with m.If(chosen & (port == n)):
+                m.d.sync += [req.payload.addr.eq(at), req.payload.beats.eq(beats), req.valid.eq(1)]
+            with m.Elif(req.ready):
+                m.d.sync += req.valid.eq(0)
+
+    def _job(self, m, job, multiply):
+        """What the data side needs of the command, and the factors of an activation row's groups."""
+        cmd = self.cmd.payload
+        same = ("opcode", "post", "dst", "count", "rows", "cols")
+        same += ("beats", "codes") if self._config.decode_lanes else ()
+        m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
+        m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups),
+                     multiply.y.eq(cmd.cols)]
 
     def _take(self, m, jobs, job):
         """Takes the data of the job at the head of the queue. Returns whether it has work."""
