@@ -19,8 +19,10 @@ class Board:
 
     Attributes
     ----------
-    part : Vivado's name. family : one of :data:`spec.devices.FAMILIES`. budget : lut, ff, dsp, bram36, uram of the part.
-    clock_mhz : clock for figures. dram_gbs : DRAM bandwidth, GB/s. latency : assumed read latency of the DRAM model, cycles.
+    part : Vivado's name. family : one of :data:`spec.devices.FAMILIES`.
+    budget : number of each of :data:`spec.devices.RESOURCES` in the part.
+    clock_mhz : clock for figures. dram_gbs : DRAM bandwidth, GB/s. latency : assumed read latency of the DRAM model,
+        cycles.
     """
     name: str
     part: str
@@ -37,7 +39,8 @@ class Board:
 
     def over(self, resources):
         """(resource, used, limit) of everything beyond its share of the budget."""
-        return [(r, used, int(LIMITS[r] * self.budget[r])) for r, used in resources.items() if used > LIMITS[r] * self.budget[r]]
+        return [(r, used, int(LIMITS[r] * self.budget[r])) for r, used in resources.items()
+                if used > LIMITS[r] * self.budget[r]]
 
     def refuse(self, resources):
         """Raise :class:`AlloyError` for the first resource that does not fit."""
@@ -52,10 +55,12 @@ class Board:
         family = devices.family(self.family)
         device = family.multiplier.name
         if config.dsp_device != device and not config.portable_dsp:
-            raise AlloyError(f"the configuration is for {config.dsp_device} and {self.name} has {device}: set dsp_device to {device}")
+            raise AlloyError(f"the configuration is for {config.dsp_device} and {self.name} has {device}: "
+                             f"set dsp_device to {device}")
         packing = solve(config.dsp_device, config.act_digit_bits)
         slices = config.macs_dsp // packing.products
-        bits = (2 * config.pixels * config.act_depth * config.ic * 8 + config.weight_depth * config.slots * config.ic * 4)
+        bits = (2 * config.pixels * config.act_depth * config.ic * 8
+                + config.weight_depth * config.slots * config.ic * 4)
         self.refuse({"dsp": slices, "bram36": bits // family.bram_bits})
 
     def project(self, files, top):

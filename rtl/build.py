@@ -1,8 +1,8 @@
 """``python -m rtl.build``: the engine's Verilog with everything a user needs around it.
 
-Writes into the output directory: Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado script,
-``report.json`` and ``report.txt``. They appear only when all of them are there. A later build into the same directory
-replaces the files that this one wrote and leaves everything else.
+Writes into the output directory: Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado
+script, ``report.json`` and ``report.txt``. They appear only when all of them are there. A later build into the same
+directory replaces the files that this one wrote and leaves everything else.
 """
 
 import json

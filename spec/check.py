@@ -1,4 +1,4 @@
-"""Which commands an engine takes: the rule that ``rtl/control/check.py`` is built to and the command model refuses by."""
+"""Which commands an engine takes: the rule by which ``rtl/control/check.py`` and the command model refuse."""
 
 from .commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
 

@@ -1,6 +1,7 @@
 """The register table of the engine's AXI4-Lite slave (32-bit registers, byte addresses).
 
-``rtl.control.registers`` builds the hardware from it; the C header, the JSON and ``docs/registers.md`` are generated from it.
+``rtl.control.registers`` builds the hardware from it; the C header, the JSON and ``docs/registers.md`` are generated
+from it.
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ REGISTERS = (
     Register("CTRL", 0x0C, "w1", "control",
              (Bits("start", 0, 1, "run the program"),
               Bits("abort", 1, 1, "stop and return to idle; outstanding bus transfers finish first")),
-             "`start` is ignored; `abort` stops the program (while idle it does nothing, and in one write it goes before `start`)"),
+             "`start` is ignored; `abort` stops the program (while idle it does nothing, and in one write it goes "
+             "before `start`)"),
     Register("STATUS", 0x10, "r", "state of the engine",
              (Bits("busy", 0, 1, "a program runs"), Bits("done", 1, 1, "the last program ran to its END"),
               Bits("error", 2, 1, "the last program was stopped"), Bits("code", 8, 8, "error code"),

@@ -14,7 +14,8 @@ class _Address(wiring.Signature):
         self._addr_bits, self._data_bits, self._id_bits = addr_bits, data_bits, id_bits
         p = prefix
         super().__init__({
-            f"{p}valid": Out(1), f"{p}ready": In(1), f"{p}addr": Out(addr_bits), f"{p}id": Out(id_bits), f"{p}len": Out(8),
+            f"{p}valid": Out(1), f"{p}ready": In(1), f"{p}addr": Out(addr_bits), f"{p}id": Out(id_bits),
+            f"{p}len": Out(8),
             f"{p}size": Out(3), f"{p}burst": Out(2), f"{p}lock": Out(1), f"{p}cache": Out(4), f"{p}prot": Out(3),
             f"{p}qos": Out(4), **rest})
 
@@ -35,7 +36,8 @@ class AXI4ReadSignature(_Address):
     """Read address and read data channels, from the master's side."""
     def __init__(self, addr_bits, data_bits, id_bits=1):
         super().__init__("ar", addr_bits, data_bits, id_bits, {
-            "rvalid": In(1), "rready": Out(1), "rdata": In(data_bits), "rresp": In(2), "rlast": In(1), "rid": In(id_bits)})
+            "rvalid": In(1), "rready": Out(1), "rdata": In(data_bits), "rresp": In(2), "rlast": In(1),
+            "rid": In(id_bits)})
 
 
 class AXI4WriteSignature(_Address):

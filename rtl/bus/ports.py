@@ -23,7 +23,7 @@ def read_depth(config):
 
 
 class _Bursts:
-    """Cuts requests into bursts, one each cycle: ``addr``, ``count`` (beats) and ``last`` of the request while ``valid``.
+    """Cuts requests into bursts, one each cycle: ``addr``, ``count`` beats and ``last`` of the request while ``valid``.
 
     All come from registers. ``take`` moves on; ``stop`` forgets everything. ``busy``: there is or will be a burst.
     """
@@ -52,7 +52,8 @@ class _Bursts:
 
 def _constants(m, bus, prefix, config):
     """Fields that never change: full-width incrementing bursts, normal modifiable bufferable memory, one id."""
-    values = {"size": (config.port_bytes - 1).bit_length(), "burst": 1, "cache": 0b0011, "prot": 0, "id": 0, "lock": 0, "qos": 0}
+    values = {"size": (config.port_bytes - 1).bit_length(), "burst": 1, "cache": 0b0011, "prot": 0, "id": 0, "lock": 0,
+              "qos": 0}
     m.d.comb += [getattr(bus, prefix + name).eq(value) for name, value in values.items()]
 
 
@@ -133,7 +134,8 @@ class WritePort(wiring.Component):
     req : requests (:func:`request_layout`).
     data : the beats with byte strobes, may come before or after the request.
     done : one pulse for each request when its last response has arrived.
-    stop : while high no burst starts, requests are not taken, waiting data is thrown away; a started burst is completed.
+    stop : while high no burst starts, requests are not taken, waiting data is thrown away; a started burst is
+        completed.
     idle : nothing requested, on the way or waiting.
     error : a response was not OKAY; kept until ``stop`` has led to ``idle``.
     bus : the write channels.

@@ -14,10 +14,10 @@ __all__ = ["Check"]
 class Check(wiring.Component):
     """Passes commands on that this configuration can run; stops at the first other one.
 
-    The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches only
-    by its steps, and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
-    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a region
-    of activations.
+    The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches
+    only by its steps, and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
+    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a
+    region of activations.
 
     Members
     -------
@@ -93,7 +93,10 @@ class Check(wiring.Component):
         return ResetInserter(self.clear)(m)
 
     def _factors(self, m, region, inner, summing):
-        """The bytes of the rows, then (``summing``) the words of the region; a factor of 0 takes no time. Is there a region?"""
+        """The bytes of the rows, then (``summing``) the words of the region; a factor of 0 takes no time.
+
+        Returns whether the command has a region.
+        """
         cmd = self.cmd.payload
         conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
         acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
@@ -141,7 +144,8 @@ class Check(wiring.Component):
 
         wrong = {
             Opcode.END: 0,
-            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride | (cmd.beats > (cmd.count * c.weight_beats if c.decode_lanes else 0)),
+            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride
+            | (cmd.beats > (cmd.count * c.weight_beats if c.decode_lanes else 0)),
             Opcode.LOAD_PARAMS: records(c.param_depth * c.slots),
             Opcode.LOAD_TAPS: records(c.tap_depth),
             Opcode.LOAD_TABLES: records(TABLE_RECORDS * c.tables),

@@ -20,12 +20,12 @@ class Control(wiring.Component):
     """The engine's life: idle, running, stopping.
 
     ``start`` (while idle) runs the program until its END has everything before it done: then ``done``. ``abort`` or any
-    error stops: ``code`` and ``tag`` appear at once, ``clear`` is high until bus and units are idle, then ``error`` rises and
-    ``busy`` falls. When the bus does not become idle within ``watchdog`` cycles ``error`` rises all the same and ``busy`` stays.
-    A window or program that leaves the address space or the window gives WINDOW, a program without END gives OPCODE, both
-    with the tag of the last command (0 if none). SEMAPHORE: END or a command waits for semaphores, and everything before it
-    is done; its tag. What the registers say counts when the program starts.
-    The tag of READ and WRITE is that of the last command given to the load and store unit.
+    error stops: ``code`` and ``tag`` appear at once, ``clear`` is high until bus and units are idle, then ``error``
+    rises and ``busy`` falls. When the bus does not become idle within ``watchdog`` cycles ``error`` rises all the same
+    and ``busy`` stays. A window or program that leaves the address space or the window gives WINDOW, a program without
+    END gives OPCODE, both with the tag of the last command (0 if none). SEMAPHORE: END or a command waits for
+    semaphores, and everything before it is done; its tag. What the registers say counts when the program starts. The
+    tag of READ and WRITE is that of the last command given to the load and store unit.
 
     Members
     -------
@@ -46,7 +46,8 @@ class Control(wiring.Component):
         self._config = c = config
         command = stream.Signature(COMMAND)
         super().__init__({
-            "start": In(1), "abort": In(1), "base": In(c.addr_bits), "size": In(32), "cmd_offset": In(32), "cmd_count": In(32),
+            "start": In(1), "abort": In(1), "base": In(c.addr_bits), "size": In(32), "cmd_offset": In(32),
+            "cmd_count": In(32),
             "watchdog": In(32), "window": Out(c.addr_bits),
             "req": Out(stream.Signature(request_layout(c))), "data": In(stream.Signature(c.port_bits)),
             **{name: Out(command) for name in QUEUES},
@@ -122,7 +123,8 @@ class Control(wiring.Component):
     def _program(self, m, fetch, check, queues):
         """Fetch to check to queues.
 
-        Returns what the registers said when the program started, whether a START passes the check, and whether any command does.
+        Returns what the registers said when the program started, whether a START passes the check, and whether any
+        command does.
         """
         posts = (self.load_post, self.store_post, self.post_post, self.feed_post)
         out, beginning, ending, passed = check.out, Signal(), Signal(), Signal()
@@ -142,7 +144,10 @@ class Control(wiring.Component):
         return run, beginning, passed
 
     def _give(self, m, queues):
-        """Commands to the units: whether each is given one now, and by name of a unit the tag of its last, for reports."""
+        """Commands to the units.
+
+        Returns whether each unit is given one now, and for reports the tag of the last one by the unit's name.
+        """
         tags, given = {}, []
         for name in QUEUES:
             self._join(m, getattr(queues, name), getattr(self, name))

@@ -16,8 +16,8 @@ TOGETHER = 4        # commands of one request
 class Fetch(wiring.Component):
     """Reads ``count`` commands from byte address ``at``.
 
-    Commands are asked for when there is room for them here, so their data never waits in the read port that others share.
-    Throughput: a command in ``8 * COMMAND_BYTES / port_bits + 1`` cycles.
+    Commands are asked for when there is room for them here, so their data never waits in the read port that others
+    share. Throughput: a command in ``8 * COMMAND_BYTES / port_bits + 1`` cycles.
 
     Members
     -------
@@ -49,7 +49,8 @@ class Fetch(wiring.Component):
         asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))
         m.d.comb += [
             number.eq(Mux(left < TOGETHER, left, TOGETHER)),
-            self.req.valid.eq((left != 0) & (room >= TOGETHER)), self.req.payload.addr.eq(at), self.req.payload.beats.eq(number * beats),
+            self.req.valid.eq((left != 0) & (room >= TOGETHER)), self.req.payload.addr.eq(at),
+            self.req.payload.beats.eq(number * beats),
             asked.eq(self.req.valid & self.req.ready),
             queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid), self.data.ready.eq(queue.i.ready),
             queue.o.ready.eq(~full), last.eq(queue.o.valid & queue.o.ready & (beat == beats - 1)),
@@ -61,7 +62,8 @@ class Fetch(wiring.Component):
         with m.Elif(asked):
             m.d.sync += [at.eq(at + number * COMMAND_BYTES), left.eq(left - number)]
         with m.If(queue.o.valid & queue.o.ready):
-            m.d.sync += [word.eq(Cat(word[c.port_bits:], queue.o.payload)), beat.eq(Mux(last, 0, beat + 1)), full.eq(last)]
+            m.d.sync += [word.eq(Cat(word[c.port_bits:], queue.o.payload)), beat.eq(Mux(last, 0, beat + 1)),
+                         full.eq(last)]
         with m.Elif(self.cmd.ready):
             m.d.sync += full.eq(0)
         return ResetInserter(self.clear)(m)

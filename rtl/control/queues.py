@@ -11,7 +11,8 @@ from ..prim import COMMAND, Queue, ResetInserter
 
 __all__ = ["Queues", "QUEUES"]
 
-QUEUES = {name: tuple(o for o, queue in commands.QUEUES.items() if queue == name) for name in ("load", "compute", "store")}
+QUEUES = {name: tuple(o for o, queue in commands.QUEUES.items() if queue == name)
+          for name in ("load", "compute", "store")}
 POSTERS = 4
 
 
@@ -38,9 +39,9 @@ def _spread(word, ranges):
 class Queues(wiring.Component):
     """Sends each command to its unit when all semaphores of its ``wait`` can be taken.
 
-    Each queue is in order and holds ``queue_depth`` commands. One queue takes semaphores in a cycle: load before compute before
-    store. A unit sees its command 2 cycles after the semaphore was posted at the earliest; bits of a command that none of the
-    queue's opcodes has read 0.
+    Each queue is in order and holds ``queue_depth`` commands. One queue takes semaphores in a cycle: load before
+    compute before store. A unit sees its command 2 cycles after the semaphore was posted at the earliest; bits of a
+    command that none of the queue's opcodes has read 0.
 
     Members
     -------
@@ -82,7 +83,8 @@ class Queues(wiring.Component):
             width = sum(stop - lo for lo, stop in ranges)
             m.submodules[name] = queue = Queue(width, self._config.queue_depth)
             mine = Cat(self.cmd.payload.opcode == o for o in opcodes).any()
-            m.d.comb += [queue.i.payload.eq(Cat(source[lo:stop] for lo, stop in ranges)), queue.i.valid.eq(self.cmd.valid & mine)]
+            m.d.comb += [queue.i.payload.eq(Cat(source[lo:stop] for lo, stop in ranges)),
+                         queue.i.valid.eq(self.cmd.valid & mine)]
             with m.If(mine):
                 m.d.comb += self.cmd.ready.eq(queue.i.ready)
             whole = _spread(queue.o.payload, ranges)

@@ -38,7 +38,8 @@ class Registers(wiring.Component):
             "bus": In(AXI4LiteSignature(BUS_ADDR_BITS)),
             "start": Out(1), "abort": Out(1), "base": Out(config.addr_bits), "size": Out(32), "cmd_offset": Out(32),
             "cmd_count": Out(32), "watchdog": Out(32), "irq": Out(1),
-            "busy": In(1), "done": In(1), "error": In(1), "code": In(8), "tag": In(16), "cycles": In(64), "commands": In(32),
+            "busy": In(1), "done": In(1), "error": In(1), "code": In(8), "tag": In(16), "cycles": In(64),
+            "commands": In(32),
             "inc_array": In(1), "inc_load": In(1), "inc_store": In(1), "inc_post": In(1)})
 
     @property

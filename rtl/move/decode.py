@@ -18,8 +18,8 @@ SHIFTER = 16            # bits: fewer let many lanes of few bits wait for each o
 
 
 class DecodeLane(wiring.Component):
-    """One stream: words of ``width`` bits wait in a FIFO, the next 16 bits and more in a shift register, whose first ``LONGEST``
-    address the code table.
+    """One stream: words wait in a FIFO, the next 16 bits and more in a shift register, whose first ``LONGEST`` address
+    the code table.
 
     Members
     -------
@@ -32,7 +32,8 @@ class DecodeLane(wiring.Component):
     def __init__(self, width):
         self.width = width
         super().__init__({
-            "push": In(1), "word": In(width), "room": Out(1), "fill": In(1), "window": In(LONGEST), "entry": In(SYMBOL_BITS + SIZE_BITS),
+            "push": In(1), "word": In(width), "room": Out(1), "fill": In(1), "window": In(LONGEST),
+            "entry": In(SYMBOL_BITS + SIZE_BITS),
             "enough": Out(1), "symbol": Out(SYMBOL_BITS), "step": In(1), "clear": In(1)})
 
     def elaborate(self, platform):
@@ -59,9 +60,9 @@ class DecodeLane(wiring.Component):
 class WeightDecoder(wiring.Component):
     """All lanes in step, and their table.
 
-    Throughput: one step each cycle while every lane has bits. A table takes up to ``2**LONGEST + LONGEST`` cycles to build; the one that
-    is there is kept for commands with the same ``codes``. A damaged stream gives wrong nibbles, and never holds the decoder: where lanes
-    drift apart further than an encoder lets them, words of the full ones are lost.
+    Throughput: one step each cycle while every lane has bits. A table takes up to ``2**LONGEST + LONGEST`` cycles to
+    build; the one that is there is kept for commands with the same ``codes``. A damaged stream gives wrong nibbles, and
+    never holds the decoder: where lanes drift apart further than an encoder lets them, words of the full ones are lost.
 
     Members
     -------
@@ -90,8 +91,10 @@ class WeightDecoder(wiring.Component):
         step, room, enough, stuck = Signal(), Signal(), Signal(), Signal(range(STUCK + 1))
         for number, lane in enumerate(lanes):
             place(m, f"lane{number}", lane, platform)
-            m.d.comb += [lane.push.eq(self.data.valid & self.data.ready), lane.word.eq(self.data.payload.word_select(number, c.decode_width)),
-                         lane.fill.eq(fill), lane.window.eq(window), lane.entry.eq(entry), lane.step.eq(step), lane.clear.eq(~self.run),
+            m.d.comb += [lane.push.eq(self.data.valid & self.data.ready),
+                         lane.word.eq(self.data.payload.word_select(number, c.decode_width)),
+                         lane.fill.eq(fill), lane.window.eq(window), lane.entry.eq(entry), lane.step.eq(step),
+                         lane.clear.eq(~self.run),
                          self.out.payload.word_select(number, 4).eq(lane.symbol)]
         m.d.comb += [room.eq(Cat(lane.room for lane in lanes).all()),
                      enough.eq(Cat(lane.enough for lane in lanes).all()),

@@ -15,7 +15,6 @@ from .rows import RowReader
 __all__ = ["Load"]
 
 
-
 def _job_layout(config):
     """What the data side keeps of a command."""
     coded = {"beats": 32, "codes": 48} if config.decode_lanes else {}
@@ -27,9 +26,10 @@ class Load(wiring.Component):
     """Runs the five load commands (docs/architecture.md, Load and store).
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
-    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the rows of
-    activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands). Throughput: one wide beat, one
-    record, or one beat of each lane each cycle; one to three cycles between commands. All write outputs come from registers.
+    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the
+    rows of activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands). Throughput: one
+    wide beat, one record, or one beat of each lane each cycle; one to three cycles between commands. All write outputs
+    come from registers.
 
     Members
     -------
@@ -55,7 +55,8 @@ class Load(wiring.Component):
             "data": In(stream.Signature(c.port_bits)).array(c.ports),
             **loaded_ports(c),
             "act": Out(stream.Signature(write_layout(c))),
-            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1), "clear": In(1)})
+            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
+            "clear": In(1)})
 
     @property
     def config(self):
@@ -194,8 +195,9 @@ class Load(wiring.Component):
         return ~fsm.ongoing("IDLE")
 
     def _collect(self, m, name, words, count, target):
-        """Puts ``count`` beats (of all ports of ``words`` joined) together in ``target``; returns the cycle of the last one."""
-        beat, width, taken, last = Signal(range(count), name=f"{name}_beat"), sum(len(w.p) for w in words), Signal(), Signal()
+        """Puts ``count`` beats, each of all ``words`` joined, together in ``target``; returns when the last is here."""
+        beat, width = Signal(range(count), name=f"{name}_beat"), sum(len(w.p) for w in words)
+        taken, last = Signal(), Signal()
         m.d.comb += [taken.eq(Cat(w.valid & w.ready for w in words).all()), last.eq(beat == count - 1)]
         with m.If(taken):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
@@ -215,8 +217,8 @@ class Load(wiring.Component):
     def _coded(self, m, job, left, k_word, beats_left):
         """Weights through the decoder; ``beats_left`` counts what is still to be taken.
 
-        Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may hold
-        the engine.
+        Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may
+        hold the engine.
         """
         c = self._config
         m.submodules.decoder = decoder = WeightDecoder(c)
@@ -242,16 +244,18 @@ class Load(wiring.Component):
             part, whole = Signal(range(per)), port.valid
             m.d.comb += port.ready.eq((part == per - 1) | (left == 1))
             with m.If(whole):
-                m.d.sync += [part.eq(Mux(port.ready, 0, part + 1)), record.eq(port.payload.word_select(part, RECORD_BITS))]
+                m.d.sync += [part.eq(Mux(port.ready, 0, part + 1)),
+                             record.eq(port.payload.word_select(part, RECORD_BITS))]
         with m.If(whole):
             address = job.dst + job.count - left
             m.d.sync += [self.t_en.eq(job.opcode == Opcode.LOAD_TAPS), self.p_en.eq(job.opcode == Opcode.LOAD_PARAMS),
-                         self.table_en.eq(job.opcode == Opcode.LOAD_TABLES), self.t_addr.eq(address), self.p_addr.eq(address),
+                         self.table_en.eq(job.opcode == Opcode.LOAD_TABLES), self.t_addr.eq(address),
+                         self.p_addr.eq(address),
                          self.table_addr.eq(address), left.eq(left - 1)]
         return whole
 
     def _activations(self, m, job, begin, run):
-        """Takes rows over all lanes while ``run``; returns whether some are still to come. ``begin`` comes one cycle before."""
+        """Takes rows over all lanes while ``run``, a cycle after ``begin``; returns whether some are still to come."""
         c, act = self._config, self.act
         room, before = Signal(), 0
         m.d.comb += room.eq(~act.valid | act.ready)
@@ -261,8 +265,10 @@ class Load(wiring.Component):
         for number, lane in enumerate(lanes):
             m.submodules[f"lane{number}"] = lane
             port = self.data[-1 - number]
-            m.d.comb += [lane.begin.eq(begin), lane.view.eq(job.view), lane.mem.eq(job.mem), lane.rows.eq(job.rows), lane.cols.eq(job.cols),
-                         lane.data.payload.eq(port.payload), lane.data.valid.eq(port.valid & run), lane.out.ready.eq(room & ~before)]
+            m.d.comb += [lane.begin.eq(begin), lane.view.eq(job.view), lane.mem.eq(job.mem), lane.rows.eq(job.rows),
+                         lane.cols.eq(job.cols),
+                         lane.data.payload.eq(port.payload), lane.data.valid.eq(port.valid & run),
+                         lane.out.ready.eq(room & ~before)]
             with m.If(run):
                 m.d.comb += port.ready.eq(lane.data.ready)
             with m.If(lane.out.valid & lane.out.ready):

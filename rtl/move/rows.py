@@ -26,7 +26,8 @@ class RowReader(wiring.Component):
     def __init__(self, config, first):
         self._config, self._first = config, first
         super().__init__({
-            "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16), "data": In(stream.Signature(config.port_bits)),
+            "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16),
+            "data": In(stream.Signature(config.port_bits)),
             "out": Out(stream.Signature(write_layout(config))), "busy": Out(1)})
 
     @property
@@ -46,7 +47,8 @@ class RowReader(wiring.Component):
         # Moves of the locator to the next row that are still due; they are over before the next group is complete.
         due = Signal(range(max(c.act_lanes, 2)))
         m.d.comb += [
-            active.eq(row < self.rows), self.busy.eq(active | out.valid), self.data.ready.eq(active & (~out.valid | out.ready)),
+            active.eq(row < self.rows), self.busy.eq(active | out.valid),
+            self.data.ready.eq(active & (~out.valid | out.ready)),
             taken.eq(self.data.valid & self.data.ready), locator.view.eq(self.view), locator.load.eq(self.begin),
             locator.next_row.eq(due != 0), out.payload.data.eq(codes), out.payload.en.eq(~0)]
         with m.If(out.ready):
@@ -61,7 +63,8 @@ class RowReader(wiring.Component):
                 with m.If(beat == n):
                     m.d.sync += codes[n * c.port_bits:(n + 1) * c.port_bits].eq(self.data.payload)
             with m.If(beat == beats - 1):
-                m.d.sync += [out.valid.eq(1), out.payload.place.mem.eq(self.mem), out.payload.place.bank.eq(locator.bank),
+                m.d.sync += [out.valid.eq(1), out.payload.place.mem.eq(self.mem),
+                             out.payload.place.bank.eq(locator.bank),
                              out.payload.place.addr.eq(locator.addr + group), group.eq(group + 1)]
                 with m.If(group == self.view.groups - 1):
                     m.d.sync += [group.eq(0), left.eq(left - 1)]

@@ -41,8 +41,10 @@ class Store(wiring.Component):
             "cmd": In(stream.Signature(COMMAND)), "base": In(c.addr_bits),
             "gather": Out(stream.Signature(place_layout(c))), "g_valid": In(1), "g_data": In(8 * c.ic),
             "req": Out(stream.Signature(request_layout(c))),
-            "data": Out(stream.Signature(data.StructLayout({"data": c.port_bits, "strb": c.port_bytes}))), "done": In(1),
-            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1), "clear": In(1)})
+            "data": Out(stream.Signature(data.StructLayout({"data": c.port_bits, "strb": c.port_bytes}))),
+            "done": In(1),
+            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
+            "clear": In(1)})
 
     @property
     def config(self):

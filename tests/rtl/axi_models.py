@@ -12,7 +12,8 @@ import pytest
 
 from spec.errors import AlloyError
 
-CHANNELS = {"ar": ("addr", "len", "size", "burst"), "aw": ("addr", "len", "size", "burst"), "w": ("data", "strb", "last")}
+CHANNELS = {"ar": ("addr", "len", "size", "burst"), "aw": ("addr", "len", "size", "burst"),
+            "w": ("data", "strb", "last")}
 
 
 def small_config(**values):
@@ -101,7 +102,8 @@ class AxiMemory:
                     ctx.set(bus.bvalid, 1)
                     ctx.set(bus.bresp, responses[0][0])
                     offering = True
-                sampled = (await ctx.tick().sample(bus.awvalid, bus.awready, bus.wvalid, bus.wready, bus.bvalid, bus.bready,
+                sampled = (await ctx.tick().sample(bus.awvalid, bus.awready, bus.wvalid, bus.wready, bus.bvalid,
+                                                   bus.bready,
                                                    *fields["aw"], *fields["w"]))[2:]
                 awvalid, awready, wvalid, wready, bvalid, bready = sampled[:6]
                 values = {"aw": sampled[6:10], "w": sampled[10:]}
@@ -217,8 +219,10 @@ def refusal(kind, **parameters):
 
 
 def simulate(parts, *testbenches, background=(), join=(), wires=(), limit=20_000):
-    """Run ``testbenches`` against ``parts`` (name to component) with the streams of ``join`` and the signals of ``wires`` connected,
-    from first to second."""
+    """Run ``testbenches`` against ``parts`` (name to component).
+
+    The streams of ``join`` and the signals of ``wires`` are connected, from first to second.
+    """
     m = Module()
     for name, part in parts.items():
         m.submodules[name] = part

@@ -47,7 +47,8 @@ async def read(ctx, bus, name):
     return value
 
 
-CONFIG = EngineConfig(name="pysim", ic=2, pixels=2, dsp_filters=2, lut_filters=1, act_depth=128, weight_depth=32, param_depth=4, tap_depth=18,
+CONFIG = EngineConfig(name="pysim", ic=2, pixels=2, dsp_filters=2, lut_filters=1, act_depth=128, weight_depth=32,
+                      param_depth=4, tap_depth=18,
                       ports=2, port_bits=32, addr_bits=32, burst=4, outstanding=2, queue_depth=2, tables=1)
 
 
@@ -69,7 +70,8 @@ class Bench:
 
     async def start(self, ctx, **values):
         """Set the registers and start; a register whose value is None is left as it is."""
-        values = {"BASE_LO": BASE, "SIZE": self.program.window_size, "CMD_OFFSET": 0, "CMD_COUNT": self.program.command_count,
+        values = {"BASE_LO": BASE, "SIZE": self.program.window_size, "CMD_OFFSET": 0,
+                  "CMD_COUNT": self.program.command_count,
                   "WATCHDOG": 2000, "IRQ_ENABLE": 3, "CTRL": 1} | values
         for name, value in values.items():
             if value is not None:
@@ -82,7 +84,8 @@ class Bench:
 
     def simulate(self, host, hardware=CONFIG, limit=60_000):
         self.engine = Engine(hardware)
-        background = [self.memory.read_slave(bus) for bus in self.engine.r_axi] + [self.memory.write_slave(self.engine.w_axi)]
+        reads = [self.memory.read_slave(bus) for bus in self.engine.r_axi]
+        background = [*reads, self.memory.write_slave(self.engine.w_axi)]
         simulate({"engine": self.engine}, host, background=background, limit=limit)
 
     def right(self):
@@ -92,7 +95,8 @@ class Bench:
 
     def tensor(self, name):
         region = self.program.outputs[name]
-        return self.program.unpack(name, bytes(self.memory.bytes[BASE + region.offset:BASE + region.offset + region.size]))
+        at = BASE + region.offset
+        return self.program.unpack(name, bytes(self.memory.bytes[at:at + region.size]))
 
 
 @pytest.mark.parametrize("seed, schemes", [(1, [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]), (2, [Scheme.FIXED8])])
@@ -115,7 +119,7 @@ WRITES = {r.name: (lambda rng: 1) if r.name == "CTRL" else (lambda rng: 0) if r.
 
 
 def test_registers_do_not_reach_a_running_program():
-    """Kind: a register that is live while a program runs. Every register, at random moments; accesses stay in the window."""
+    """Kind: a register that is live while a program runs. Every one, at random moments; accesses stay in the window."""
     bench, rng, status = Bench(1, [Scheme.POT4, Scheme.FIXED4]), Random(5), []
     alone = []
 
@@ -147,7 +151,10 @@ def test_registers_do_not_reach_a_running_program():
 
 
 def test_a_program_of_another_configuration_does_not_run():
-    """Kind: a program that another engine, or another version of the tables, was meant to run. Nothing is read but the program."""
+    """Kind: a program that another engine, or another version of the tables, was meant to run.
+
+    Nothing is read but the program.
+    """
     other = EngineConfig.from_dict(CONFIG.to_dict() | {"act_depth": 64})
     bench, results = Bench(1, [Scheme.FIXED4], other), []
     good = compile(bench.network, CONFIG, keep="all")
@@ -184,12 +191,16 @@ def test_watchdog_works_without_being_set():
 
 
 def part_and_pool():
-    """Sums of a part, a long one, and a pool of the same memory behind it: a program cut out of a compiled one, and its configuration."""
+    """Sums of a part, a long one, and a pool of the same memory behind it.
+
+    Network, configuration and program, which is cut out of a compiled one.
+    """
     config = EngineConfig.from_dict(CONFIG.to_dict() | {"weight_depth": 60, "tap_depth": 128})
     weight = np.random.default_rng(1).choice(levels(Scheme.FIXED4), (1, 2, 11, 11)).astype(np.int16)
     shapes = {"image": (2, 11, 11), "a": (1, 1, 1), "out": (2, 10, 10)}
     tensors = {n: Tensor(name=n, channels=c, height=h, width=w, bits=5) for n, (c, h, w) in shapes.items()}
-    nodes = [Conv(name="a", input="image", output="a", weight=weight, scheme=np.full(1, Scheme.FIXED4, np.uint8), mult=np.full(1, 9, np.int32),
+    nodes = [Conv(name="a", input="image", output="a", weight=weight, scheme=np.full(1, Scheme.FIXED4, np.uint8),
+                  mult=np.full(1, 9, np.int32),
                   bias=np.zeros(1, np.int64), shift=12, lo=0, hi=31),
              MaxPool(name="out", input="image", output="out", kernel=(2, 2), stride=(1, 1), padding=(0, 0), mult=1, shift=1, lo=0, hi=31)]
     network = Network(name="part", input="image", output="out", tensors=tensors, nodes=nodes)
@@ -198,7 +209,8 @@ def part_and_pool():
         first = not any((c["opcode"], c["tag"]) == (command["opcode"], command["tag"]) for c in kept)
         if first and command["opcode"] != Opcode.LOAD_PARAMS:
             kept.append(command | {"wait": 0, "post": 0, "feed": 0})
-    kept.sort(key=lambda c: (c["opcode"] != Opcode.START, not c["opcode"].name.startswith("LOAD"), c["opcode"] == Opcode.END,
+    kept.sort(key=lambda c: (c["opcode"] != Opcode.START, not c["opcode"].name.startswith("LOAD"),
+                             c["opcode"] == Opcode.END,
                              c["opcode"] == Opcode.STORE_ACT, c["tag"]))
     names = [c["opcode"].name for c in kept]
     assert names[-4:] == ["CONV", "POOL", "STORE_ACT", "END"] and not kept[-4]["acc_last"] and kept[-4]["taps"] == 60
@@ -209,7 +221,10 @@ def part_and_pool():
 
 
 def test_a_pool_waits_for_sums_of_a_part():
-    """Kind: two units that read one memory at once. Nothing is written of a part, so nothing told the pool that it was still being fed."""
+    """Kind: two units that read one memory at once.
+
+    Nothing is written of a part, so nothing told the pool that it was still being fed.
+    """
     network, config, program = part_and_pool()
     bench, status = Bench(1, [Scheme.FIXED4]), []
     bench.network, bench.program = network, program

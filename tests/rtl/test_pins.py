@@ -80,7 +80,7 @@ def netlist(request, tmp_path_factory):
 
 
 def test_no_output_answers_an_input_within_a_cycle(netlist):
-    """Kind: a combinational path from an input to an output, as ``arready`` from ``rready``: AXI has none (IHI 0022, A3.2.1)."""
+    """Kind: a path from an input to an output within a cycle, as ``arready`` from ``rready`` (IHI 0022, A3.2.1)."""
     assert paths(netlist) == set()
 
 

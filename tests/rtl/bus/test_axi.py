@@ -9,7 +9,8 @@ from rtl.bus.ports import read_depth
 
 from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until
 
-CASES = [dict(), dict(port_bits=32, burst=16), dict(port_bits=256, burst=256, outstanding=3), dict(burst=1, outstanding=1)]
+CASES = [dict(), dict(port_bits=32, burst=16), dict(port_bits=256, burst=256, outstanding=3),
+         dict(burst=1, outstanding=1)]
 
 
 def requests(config, seed, count=12):
@@ -27,7 +28,8 @@ def test_read(case, stall):
     port, dram, rng = ReadPort(config), AxiMemory(seed=3, stall=stall, latency=20), Random(5)
     dram.fill()
     todo, size = requests(config, 1), config.port_bytes
-    expected = [int.from_bytes(dram.bytes[a + n * size:a + n * size + size], "little") for a, k in todo for n in range(k)]
+    expected = [int.from_bytes(dram.bytes[a + n * size:a + n * size + size], "little")
+                for a, k in todo for n in range(k)]
     beats = []
 
     async def ask(ctx):

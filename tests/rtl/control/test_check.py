@@ -15,8 +15,10 @@ from .test_control import ACT, CONV, VIEW
 SIZE = 0x4000
 POOL = dict(rows=2, cols=3, pitch=3, taps=1, groups=1, **out_fields(VIEW), **{f"res_{n}": v for n, v in VIEW.items()})
 GOOD = {Opcode.LOAD_WEIGHTS: dict(count=2, dst=3, stride=64, dram=0x100), Opcode.LOAD_PARAMS: dict(count=4, dram=64),
-        Opcode.LOAD_TAPS: dict(count=2, dst=8), Opcode.LOAD_TABLES: dict(count=16), Opcode.LOAD_ACT: ACT, Opcode.STORE_ACT: ACT,
-        Opcode.CONV: CONV | dict(residual=1, mem_res=1, hi=255, shift=9, **{f"res_{n}": v for n, v in VIEW.items()}), Opcode.POOL: POOL,
+        Opcode.LOAD_TAPS: dict(count=2, dst=8), Opcode.LOAD_TABLES: dict(count=16), Opcode.LOAD_ACT: ACT,
+        Opcode.STORE_ACT: ACT,
+        Opcode.CONV: CONV | dict(residual=1, mem_res=1, hi=255, shift=9, **{f"res_{n}": v for n, v in VIEW.items()}),
+        Opcode.POOL: POOL,
         Opcode.END: {}, Opcode.START: dict(version=VERSION)}
 BIG, _ = tensor_view(4, 8, 8, 2)
 
@@ -28,7 +30,8 @@ def whole(opcode, **values):
 
 def mutants(config, rng, count):
     """Good commands with one or two fields changed: a bit, or a value at or beside what the configuration has."""
-    limits = (0, 1, 2, config.act_depth, config.weight_depth, config.tap_depth, config.param_depth * config.slots, config.pixels, SIZE)
+    limits = (0, 1, 2, config.act_depth, config.weight_depth, config.tap_depth, config.param_depth * config.slots,
+              config.pixels, SIZE)
     for number in range(count):
         opcode = list(GOOD)[number % len(GOOD)]
         fields = whole(opcode, **GOOD[opcode])
@@ -72,7 +75,9 @@ def verdicts(config, commands, size=SIZE):
     return out
 
 
-@pytest.mark.parametrize("values", [dict(), dict(tables=1, ports=3, port_bits=128, decode_lanes=96, act_depth=100, weight_depth=20),
+@pytest.mark.parametrize("values", [dict(),
+                                    dict(tables=1, ports=3, port_bits=128, decode_lanes=96, act_depth=100,
+                                         weight_depth=20),
                                     dict(ports=1, port_bits=32, pixels=6, ic=5)])
 def test_hardware_and_rule_agree(values):
     """Kind: a command that one of engine and command model takes and the other does not."""
@@ -80,14 +85,16 @@ def test_hardware_and_rule_agree(values):
     commands = [(rng.random() < 0.1, fields) for fields in mutants(config, rng, 600)]
     expected = [refuse(fields, config, SIZE, first) for first, fields in commands]
     assert verdicts(config, commands) == [int(e[0]) if e else 0 for e in expected]
-    assert {e[0] if e else Error.NONE for e in expected} >= {Error.NONE, Error.OPCODE, Error.FIELD, Error.WINDOW, Error.PROGRAM}
+    assert {e[0] if e else Error.NONE for e in expected} >= {Error.NONE, Error.OPCODE, Error.FIELD, Error.WINDOW,
+                                                             Error.PROGRAM}
 
 
 BROKEN = {
     "count": (Opcode.POOL, dict(POOL, taps=0)), "range": (Opcode.LOAD_TAPS, dict(count=9, dst=24)),
     "view": (Opcode.STORE_ACT, dict(ACT, out_step_bank=4)), "align": (Opcode.LOAD_ACT, dict(ACT, stride=12)),
     "coded": (Opcode.LOAD_WEIGHTS, dict(count=1, beats=1)), "part": (Opcode.CONV, dict(CONV, acc_first=0)),
-    "area": (Opcode.LOAD_ACT, dict(ACT, rows=65535, stride=0)), "residual": (Opcode.CONV, dict(CONV, residual=1, res_groups=1)),
+    "area": (Opcode.LOAD_ACT, dict(ACT, rows=65535, stride=0)),
+    "residual": (Opcode.CONV, dict(CONV, residual=1, res_groups=1)),
     "start": (Opcode.CONV, dict(CONV, start_x=3)), "requantizer": (Opcode.CONV, dict(CONV, lo=1)),
 }
 
@@ -100,7 +107,8 @@ def test_every_rule_refuses():
     assert verdicts(config, commands) == [Error.FIELD] * len(RULES)
 
 
-@pytest.mark.parametrize("field, value", [("digest", 0), ("version", VERSION + 1), ("magic", 0), ("opcode", Opcode.END), ("opcode", 0xEE)])
+@pytest.mark.parametrize("field, value", [("digest", 0), ("version", VERSION + 1), ("magic", 0), ("opcode", Opcode.END),
+                                          ("opcode", 0xEE)])
 def test_only_the_start_of_this_engine_begins_a_program(field, value):
     """Kind: a program of another configuration runs."""
     config = small_config()

@@ -84,7 +84,8 @@ class Bench:
             await ctx.tick()
             if not ctx.get(d.busy):
                 return tuple(ctx.get(s) for s in (d.done, d.error, d.code, d.tag))
-            assert self.dram.dead or not ctx.get(d.error) and not ctx.get(d.done), "the result is there before the engine is idle"
+            early = ctx.get(d.error) or ctx.get(d.done)
+            assert self.dram.dead or not early, "the result is there before the engine is idle"
         raise TimeoutError("the engine stays busy")
 
     def check(self, expected):
@@ -100,7 +101,8 @@ def chain(count):
     """load -> compute -> store through semaphores 0 and 1, with 2 and 3 giving room back."""
     out = [pack(Opcode.LOAD_TAPS, tag=0, count=1, post=0b1100), pack(Opcode.LOAD_TAPS, tag=1, count=1, post=0b1100)]
     for n in range(count):
-        out += [pack(Opcode.LOAD_ACT, tag=10 + n, wait=4, post=1, **ACT), pack(Opcode.CONV, tag=30 + n, wait=1 | 8, post=2 | 4, **CONV),
+        out += [pack(Opcode.LOAD_ACT, tag=10 + n, wait=4, post=1, **ACT),
+                pack(Opcode.CONV, tag=30 + n, wait=1 | 8, post=2 | 4, **CONV),
                 pack(Opcode.STORE_ACT, tag=50 + n, wait=2, post=8, **ACT)]
     return out + [pack(Opcode.END, tag=99)]
 
@@ -116,7 +118,8 @@ def test_program(port_bits, delay):
             assert await bench.start(ctx) == (1, 0, 0, 0)
             assert ctx.get(bench.dut.commands) == bench.count and ctx.get(bench.dut.cycles) > 100
             for name, first in (("load", 10), ("compute", 30), ("store", 50)):
-                assert [t for e, u, t in bench.log if e == "take" and u == name and t >= 10] == list(range(first, first + 8))
+                taken = [t for e, u, t in bench.log if e == "take" and u == name and t >= 10]
+                assert taken == list(range(first, first + 8))
             when = {(e, t): n for n, (e, _, t) in enumerate(bench.log)}
             for n in range(8):
                 assert when["post", 10 + n] < when["take", 30 + n] and when["post", 30 + n] < when["take", 50 + n]
@@ -180,7 +183,7 @@ def test_semaphore_overflow():
 
 
 def test_waiting_commands_do_not_block_the_port():
-    """Commands that cannot go on must not keep their data in the read port, where the load unit's data comes behind it."""
+    """Commands that cannot go on must not keep their data in the read port: the load unit's data comes behind it."""
     program = [pack(Opcode.LOAD_TAPS, count=1)] + [pack(Opcode.CONV, wait=1, tag=n, **CONV) for n in range(24)] + [END]
     bench, seen = Bench(program, latency=1), []
     bench.stuck = {"load"}
@@ -208,19 +211,22 @@ BAD = [
     (Error.OPCODE, b"\x06" + bytes(127)), (Error.OPCODE, b"\x00" + END[1:]), (Error.OPCODE, b"\x0b" + END[1:]),
     (Error.OPCODE, start(small_config())),
     (Error.FIELD, pack(Opcode.LOAD_TAPS, tag=7, dst=20, count=13)), (Error.FIELD, pack(Opcode.LOAD_TAPS, tag=7)),
-    (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dst=47, count=2)), (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dram=4, count=2)),
+    (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dst=47, count=2)),
+    (Error.FIELD, pack(Opcode.LOAD_PARAMS, tag=7, dram=4, count=2)),
     (Error.FIELD, pack(Opcode.LOAD_WEIGHTS, tag=7, dst=0xFFFF, count=1)),
     (Error.FIELD, pack(Opcode.LOAD_WEIGHTS, tag=7, count=1, stride=4)),
     (Error.FIELD, pack(Opcode.LOAD_ACT, tag=7, **{**ACT, "out_cur_bank0": 4})),
     (Error.FIELD, pack(Opcode.LOAD_ACT, tag=7, **{**ACT, "out_row_addr0": 65})),
     (Error.FIELD, pack(Opcode.STORE_ACT, tag=7, **{**ACT, "rows": 0})),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "taps": 5, "depth": 7})),
-    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "tiles": 0})), (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "depth": 0})),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "tiles": 0})),
+    (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "depth": 0})),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, tap_base=32)),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, param_base=43)),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **CONV, residual=1, mem_res=1, res_groups=0)),
     (Error.FIELD, pack(Opcode.CONV, tag=7, **{**CONV, "out_groups": 0})),
-    (Error.FIELD, pack(Opcode.POOL, tag=7, rows=1, cols=1, taps=1, groups=1, **out_fields(VIEW), res_step_bank=9, res_groups=1)),
+    (Error.FIELD, pack(Opcode.POOL, tag=7, rows=1, cols=1, taps=1, groups=1, **out_fields(VIEW), res_step_bank=9,
+                       res_groups=1)),
     (Error.WINDOW, pack(Opcode.LOAD_TAPS, tag=7, dram=SIZE - 16, count=2)),
     (Error.WINDOW, pack(Opcode.LOAD_TAPS, tag=7, dram=0xFFFF_FFF0, count=1)),
     (Error.WINDOW, pack(Opcode.LOAD_WEIGHTS, tag=7, dram=SIZE - 64, stride=56, count=1)),
@@ -253,7 +259,8 @@ def test_last_legal_places():
     bench.check((1, 0, 0, 0))
 
 
-@pytest.mark.parametrize("values", [dict(cmd_offset=SIZE - 128, cmd_count=2), dict(cmd_count=1 << 31), dict(base=(1 << 40) - 4096)])
+@pytest.mark.parametrize("values", [dict(cmd_offset=SIZE - 128, cmd_count=2), dict(cmd_count=1 << 31),
+                                    dict(base=(1 << 40) - 4096)])
 def test_program_outside_window(values):
     bench = Bench([END])
 
@@ -275,11 +282,16 @@ def test_end_without_its_semaphores():
     Bench([pack(Opcode.LOAD_TAPS, count=1, post=2), pack(Opcode.END, wait=2, tag=6)]).check((1, 0, 0, 0))
 
 
-@pytest.mark.parametrize("opcode, values", [(Opcode.LOAD_TAPS, dict(count=1)), (Opcode.CONV, CONV), (Opcode.STORE_ACT, ACT)])
+@pytest.mark.parametrize("opcode, values",
+                         [(Opcode.LOAD_TAPS, dict(count=1)), (Opcode.CONV, CONV), (Opcode.STORE_ACT, ACT)])
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
 def test_a_semaphore_that_nothing_gives(opcode, values, count):
-    """Kind: a wait for what never comes. It ends without a watchdog, when nothing is left that could give it: also behind a full queue."""
-    program = [pack(Opcode.CONV, tag=1, post=2, **CONV)] + [pack(opcode, tag=20 + n, wait=3, **values) for n in range(count)]
+    """Kind: a wait for what never comes. It ends without a watchdog, when nothing is left that could give it.
+
+    Also behind a full queue.
+    """
+    program = [pack(Opcode.CONV, tag=1, post=2, **CONV),
+               *(pack(opcode, tag=20 + n, wait=3, **values) for n in range(count))]
     Bench([*program, pack(Opcode.END, tag=99)], delay=60).check((0, 1, Error.SEMAPHORE, 20))
     late = pack(Opcode.LOAD_TAPS, tag=50, count=1, post=1)
     if opcode != Opcode.LOAD_TAPS and count == 1:
@@ -308,7 +320,10 @@ def test_registers_count_at_start():
 
 
 def test_a_program_of_another_configuration():
-    """Kind: a program of another configuration runs. It stops before a unit sees a command; so does what has no START at all."""
+    """Kind: a program of another configuration runs. It stops before a unit sees a command.
+
+    So does what has no START at all.
+    """
     bench = Bench(chain(2))
     good, other = start(bench.config), start(small_config(act_depth=65))
 

@@ -31,7 +31,8 @@ async def write(ctx, bus, addr, value, strb=15, rng=None):
     while left:
         for name, signal in (("aw", bus.awvalid), ("w", bus.wvalid), ("b", bus.bready)):
             ctx.set(signal, name in left and cycle >= start[name])
-        _, _, *hit, resp = await ctx.tick().sample(bus.awvalid & bus.awready, bus.wvalid & bus.wready, bus.bvalid & bus.bready,
+        _, _, *hit, resp = await ctx.tick().sample(bus.awvalid & bus.awready, bus.wvalid & bus.wready,
+                                                   bus.bvalid & bus.bready,
                                                    bus.bresp)
         left -= {name for name, h in zip(("aw", "w", "b"), hit) if h}
         cycle += 1
@@ -81,7 +82,8 @@ def test_constants_and_state():
 def test_writes(addr_bits):
     async def body(ctx, r):
         rng = Random(addr_bits)
-        kept = {"IRQ_ENABLE": 3, "BASE_LO": 0xFFFF_F000, "BASE_HI": (1 << addr_bits - 32) - 1, "CMD_OFFSET": 0xFFFF_FF80}
+        kept = {"IRQ_ENABLE": 3, "BASE_LO": 0xFFFF_F000, "BASE_HI": (1 << addr_bits - 32) - 1,
+                "CMD_OFFSET": 0xFFFF_FF80}
         state = {x.name: x.init for x in REGISTERS if x.access == "rw"}
         for _ in range(40):
             name, value, strb = rng.choice(list(state)), rng.getrandbits(32), rng.choice([15, 15, rng.randrange(16)])
@@ -90,7 +92,8 @@ def test_writes(addr_bits):
             state[name] = ((state[name] & ~mask) | (value & mask)) & kept.get(name, 0xFFFF_FFFF)
             assert await read(ctx, r.bus, AT[name]) == (state[name], 0)
         assert ctx.get(r.base) == state["BASE_LO"] | state["BASE_HI"] << 32
-        for port, name in (("size", "SIZE"), ("cmd_offset", "CMD_OFFSET"), ("cmd_count", "CMD_COUNT"), ("watchdog", "WATCHDOG")):
+        for port, name in (("size", "SIZE"), ("cmd_offset", "CMD_OFFSET"), ("cmd_count", "CMD_COUNT"),
+                           ("watchdog", "WATCHDOG")):
             assert ctx.get(getattr(r, port)) == state[name]
     run(body, addr_bits=addr_bits)
 
@@ -183,7 +186,8 @@ def test_pages_are_up_to_date(tmp_path):
     docs = Path(__file__).parents[3] / "docs"
     regmap.write_pages(tmp_path)
     for name in ("registers.md", "commands.md"):
-        assert (docs / name).read_text() == (tmp_path / name).read_text(), f"run python -m rtl.regmap docs: {name} is old"
+        same = (docs / name).read_text() == (tmp_path / name).read_text()
+        assert same, f"run python -m rtl.regmap docs: {name} is old"
 
 
 def test_header_and_json(tmp_path):
@@ -199,4 +203,5 @@ def test_header_and_json(tmp_path):
     assert all(macros[f"ERROR_{e.name}"] == e for e in Error) and all(macros[f"OP_{o.name}"] == o for o in Opcode)
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler:
-        subprocess.run([compiler, "-std=c99", "-Wall", "-Werror", "-fsyntax-only", tmp_path / "alloy_regs.h"], check=True)
+        subprocess.run([compiler, "-std=c99", "-Wall", "-Werror", "-fsyntax-only", tmp_path / "alloy_regs.h"],
+                       check=True)

@@ -18,12 +18,15 @@ def blocks(config, seed):
         steps = [int(n) for n in rng.integers(1, 90, loads)]
         symbols = rng.choice(16, (sum(steps), config.decode_lanes), p=rng.dirichlet(np.full(16, share)))
         lengths = code_lengths(np.bincount(symbols.ravel(), minlength=16))
-        out += [(part, lengths, encode(part, lengths, config.decode_width)) for part in np.split(symbols, np.cumsum(steps)[:-1])]
+        parts = np.split(symbols, np.cumsum(steps)[:-1])
+        out += [(part, lengths, encode(part, lengths, config.decode_width)) for part in parts]
     return out
 
 
-@pytest.mark.parametrize("case", [dict(decode_lanes=8, ports=2, port_bits=32), dict(decode_lanes=4, ports=1, port_bits=64),
-                                  dict(decode_lanes=32, ports=2, port_bits=32), dict(decode_lanes=4, ports=1, port_bits=128)])
+@pytest.mark.parametrize("case", [dict(decode_lanes=8, ports=2, port_bits=32),
+                                  dict(decode_lanes=4, ports=1, port_bits=64),
+                                  dict(decode_lanes=32, ports=2, port_bits=32),
+                                  dict(decode_lanes=4, ports=1, port_bits=128)])
 @pytest.mark.parametrize("stall", [0.0, 0.4])
 def test_decoder(case, stall):
     config = small_config(**case)
@@ -42,7 +45,8 @@ def test_decoder(case, stall):
                 if valid:
                     ctx.set(dut.data.payload, int.from_bytes(beats[sent].tobytes(), "little"))
                 ctx.set(dut.out.ready, rng.random() >= stall)
-                _, _, taken, ok, go, word = await ctx.tick().sample(dut.data.ready, dut.out.valid, dut.out.ready, dut.out.payload)
+                _, _, taken, ok, go, word = await ctx.tick().sample(dut.data.ready, dut.out.valid, dut.out.ready,
+                                                                    dut.out.payload)
                 sent += valid and taken
                 count += 1
                 if ok and go and len(rows) < len(symbols):

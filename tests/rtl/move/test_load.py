@@ -14,10 +14,13 @@ from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, u
 from ..command_models import command, out_fields, tensor_view, walk
 
 BASE = 0x1000
-CASES = [dict(), dict(ports=1, port_bits=32, ic=5, dsp_filters=2, lut_filters=1), dict(ports=3, port_bits=128, ic=20, pixels=6),
-         dict(ports=1, port_bits=256, ic=40), dict(ports=2, port_bits=128, ic=64, dsp_filters=8, lut_filters=0, burst=16),
+CASES = [dict(), dict(ports=1, port_bits=32, ic=5, dsp_filters=2, lut_filters=1),
+         dict(ports=3, port_bits=128, ic=20, pixels=6),
+         dict(ports=1, port_bits=256, ic=40),
+         dict(ports=2, port_bits=128, ic=64, dsp_filters=8, lut_filters=0, burst=16),
          dict(ports=2, port_bits=32, ic=8, dsp_filters=0, lut_filters=2, outstanding=1), dict(decode_lanes=32),
-         dict(ports=3, port_bits=128, ic=20, pixels=6, decode_lanes=48), dict(ports=1, port_bits=32, ic=5, decode_lanes=2)]
+         dict(ports=3, port_bits=128, ic=20, pixels=6, decode_lanes=48),
+         dict(ports=1, port_bits=32, ic=5, decode_lanes=2)]
 
 
 class Bench:
@@ -58,23 +61,25 @@ class Bench:
         """The k-words of a weight load, by the definition."""
         c, out = self.config, []
         for k in range(count):
-            wide = b"".join(bytes(self.dram.bytes[BASE + dram + i * stride + (k * c.weight_beats + b) * c.port_bytes:][:c.port_bytes])
+            wide = b"".join(bytes(self.dram.bytes[BASE + dram + i * stride
+                                                  + (k * c.weight_beats + b) * c.port_bytes:][:c.port_bytes])
                             for b in range(c.weight_beats) for i in range(c.ports))
             out.append(int.from_bytes(wide, "little") & (1 << 4 * c.slots * c.ic) - 1)
         return out
 
-
     def coded(self, rng, dram, count):
         """Random weights, coded, put into the DRAM at ``dram``: fields of the load and the k-words."""
         c, kinds = self.config, rng.sample(range(16), rng.choice([1, 2, 5, 16]))
-        nibbles = np.array(rng.choices(kinds, [rng.random() ** 3 for _ in kinds], k=count * c.decode_steps * c.decode_lanes))
+        nibbles = np.array(rng.choices(kinds, [rng.random() ** 3 for _ in kinds],
+                                       k=count * c.decode_steps * c.decode_lanes))
         lengths = code_lengths(np.bincount(nibbles, minlength=16))
         beats = encode(nibbles.reshape(-1, c.decode_lanes), lengths, c.decode_width)
         stride = len(beats) * c.port_bytes
         data = beats.reshape(len(beats), c.ports, c.port_bytes).transpose(1, 0, 2).tobytes()
         self.dram.bytes[BASE + dram:BASE + dram + len(data)] = data
         words = [sum(int(v) << 4 * i for i, v in enumerate(row[:c.slots * c.ic])) for row in nibbles.reshape(count, -1)]
-        return dict(dram=dram, stride=stride, beats=len(beats), codes=sum(int(n) << 3 * i for i, n in enumerate(lengths))), words
+        return dict(dram=dram, stride=stride, beats=len(beats),
+                    codes=sum(int(n) << 3 * i for i, n in enumerate(lengths))), words
 
 
 def program(bench, seed):
@@ -87,14 +92,17 @@ def program(bench, seed):
         if kind == "w":
             count = rng.randint(1, 9)
             dst, stride = rng.randint(0, c.weight_depth - count), rng.randrange(0, 0x800, align)
-            coded = bench.coded(rng, dram=0x4000 + 0x800 * number, count=count) if c.decode_lanes and rng.random() < 0.7 else None
+            coded = None
+            if c.decode_lanes and rng.random() < 0.7:
+                coded = bench.coded(rng, dram=0x4000 + 0x800 * number, count=count)
             fields, words = coded or (dict(dram=dram, stride=stride), bench.k_words(dram, stride, count))
             commands.append(command(Opcode.LOAD_WEIGHTS, dst=dst, count=count, post=post, **fields))
             expected["w"] += [(dst + k, w) for k, w in enumerate(words)]
         elif kind in "pt":
             count, limit = rng.randint(1, 7), c.tap_depth if kind == "t" else c.param_depth * c.slots
             dst = rng.randint(0, limit - count)
-            commands.append(command(Opcode.LOAD_PARAMS if kind == "p" else Opcode.LOAD_TAPS, dram=dram, dst=dst, count=count,
+            commands.append(command(Opcode.LOAD_PARAMS if kind == "p" else Opcode.LOAD_TAPS, dram=dram, dst=dst,
+                                    count=count,
                                     post=post))
             expected[kind] += [(dst + n, bench.word(dram + 16 * n, 16)) for n in range(count)]
         else:
@@ -102,7 +110,8 @@ def program(bench, seed):
             view, words = tensor_view(c.pixels, rows, cols, groups, 0, rng.randrange(2), rng.randrange(2))
             assert words <= c.act_depth
             mem, stride = rng.randrange(2), c.act_group_bytes * groups * cols + align * rng.randrange(3)
-            commands.append(command(Opcode.LOAD_ACT, dram=dram, stride=stride, rows=rows, cols=cols, mem_out=mem, post=post,
+            commands.append(command(Opcode.LOAD_ACT, dram=dram, stride=stride, rows=rows, cols=cols, mem_out=mem,
+                                    post=post,
                                     **out_fields(view)))
             places = iter(walk(view, rows, cols, c.pixels))
             for y in range(rows):
@@ -129,7 +138,8 @@ def test_load(case, seed):
     bench.run(body, steady(bench.dut.act), *map(steady, bench.dut.req))
     log = bench.log
     assert log["w"] == expected["w"] and log["p"] == expected["p"] and log["t"] == expected["t"]
-    acts = [(a.place.mem, a.place.bank, a.place.addr, a.as_bits() >> bench.dut.act.payload.shape()["data"].offset) for a in log["act"]]
+    acts = [(a.place.mem, a.place.bank, a.place.addr,
+             a.as_bits() >> bench.dut.act.payload.shape()["data"].offset) for a in log["act"]]
     mask = (1 << 8 * bench.config.ic) - 1
     acts = [(m, b, a, d & mask) for m, b, a, d in acts]
     # Rows of a command arrive side by side: every write once, and the last command wins.
@@ -142,13 +152,16 @@ def test_load(case, seed):
 COMPLETE = (1, 2, 3, 4, 5, 6, 7, 7)
 DAMAGED = {     # k-words, beats, lengths of codes, bytes of the streams
     "short": (8, 1, COMPLETE, None), "long": (30, 120, (1, 1), None), "drift": (24, 96, COMPLETE, b"\0\0\xff\xff"),
-    "no code": (20, 80, (0, 0, 7, 7), None), "too many codes": (20, 80, (1,) * 16, None), "random": (20, 70, COMPLETE, None)}
+    "no code": (20, 80, (0, 0, 7, 7), None), "too many codes": (20, 80, (1,) * 16, None),
+    "random": (20, 70, COMPLETE, None)}
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_damaged_codes_hold_nothing(kind):
-    """Kind: data on which a unit waits for ever. Streams that are too short, too long or drift apart, and codes that are none: every load
-    writes its k-words and posts, and a good one behind them is right."""
+    """Kind: data on which a unit waits for ever.
+
+    Streams that are too short, too long or drift apart, and codes that are none: every load writes its k-words and posts, and a good one behind them is right.
+    """
     bench, (count, beats, lengths, pattern) = Bench(small_config(**CASES[8]), 1, stall=0.1), DAMAGED[kind]
     good, words = bench.coded(Random(1), dram=0x4000, count=3)
     if pattern:
@@ -169,7 +182,8 @@ def test_damaged_codes_hold_nothing(kind):
 def test_post_follows_last_write():
     bench = Bench(small_config(), act_stall=0.8)
     view, _ = tensor_view(4, 2, 3, 2)
-    order = [(Opcode.LOAD_WEIGHTS, 3, dict(count=3, stride=64)), (Opcode.LOAD_ACT, 12, dict(rows=2, cols=3, **out_fields(view))),
+    order = [(Opcode.LOAD_WEIGHTS, 3, dict(count=3, stride=64)),
+             (Opcode.LOAD_ACT, 12, dict(rows=2, cols=3, **out_fields(view))),
              (Opcode.LOAD_TAPS, 5, dict(count=5)), (Opcode.LOAD_PARAMS, 2, dict(count=2))]
 
     async def body(ctx):

@@ -124,7 +124,8 @@ def test_clear(cycles):
         await put(ctx, d.cmd, command(Opcode.STORE_ACT, post=2, **second))
         await until(ctx, d.idle)
         at, size = BASE + second["dram"], bench.config.act_group_bytes
-        assert bench.dram.bytes[at:at + size] == codes(bench.config, second["mem_out"], *places[0]).to_bytes(size, "little")
+        word = codes(bench.config, second["mem_out"], *places[0])
+        assert bench.dram.bytes[at:at + size] == word.to_bytes(size, "little")
         assert [post for post, _ in bench.posts] == [2]
 
     bench.run(body)

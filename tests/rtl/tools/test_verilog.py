@@ -1,4 +1,4 @@
-"""The generated Verilog as other tools read it: processes that start, warnings with a reason, names that are only names."""
+"""The generated Verilog as other tools read it: processes that start, warnings with a reason, names that are names."""
 
 from collections import Counter
 import os
@@ -54,7 +54,7 @@ CONFIGS = {
 }
 # Kinds of warnings of ``verilator -Wall`` that the Verilog may give, and why.
 ALLOWED = {
-    "WIDTHEXPAND": "operands are as wide as Amaranth has inferred them: narrower ones are extended as its semantics say",
+    "WIDTHEXPAND": "operands are as wide as Amaranth has inferred them: narrower ones are extended as it defines",
     "WIDTHTRUNC": "results are assigned to the width that was declared for them",
     "UNUSEDSIGNAL": "the low or high bits of sums, and inputs that AXI has and a slave may ignore (IHI 0022, A7.1)",
     "CASEOVERLAP": "Yosys writes a multiplexer with one-hot selects as a function of a casez with one bit in each case",
@@ -117,20 +117,24 @@ def lint(text, folder):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_text(texts, name):
-    """Kind: an ``always @*`` that waits for ever because its inputs had their values before it began to wait (IEEE 1800,
-    6.8 and 9.2.2.2); a name that Yosys keeps for itself or takes for a bit of a vector (its assertion in abc9)."""
+    """Kind: a process that never starts, and a name that is taken for something else.
+
+    An ``always @*`` waits for ever if its inputs had their values before it began to wait (IEEE 1800, 6.8 and 9.2.2.2).
+    Yosys keeps some names for itself and takes others for a bit of a vector (its assertion in abc9).
+    """
     check_text(texts(name))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_lint(texts, name, tmp_path):
-    """Kind: lint. Wires without bits, comparisons that are always false, initial values beside processes, anything else."""
+    """Kind: lint. Wires without bits, comparisons that are always false, initial values beside processes, and more."""
     found = lint(texts(name), tmp_path)
     assert found["UNUSEDSIGNAL"] > 0 and set(found) <= set(ALLOWED), found
 
 
 def test_lint_sees_what_it_looks_for(tmp_path):
-    bad = "module alloy(input clk, input [1:0] a, output reg y = 0);\n  wire [-1:0] none;\n  always @(posedge clk) y <= a > 2'd3;\nendmodule\n"
+    bad = ("module alloy(input clk, input [1:0] a, output reg y = 0);\n  wire [-1:0] none;\n"
+           "  always @(posedge clk) y <= a > 2'd3;\nendmodule\n")
     assert {"PROCASSINIT", "ASCRANGE", "CMPCONST"} <= set(lint(bad, tmp_path))
 
 
