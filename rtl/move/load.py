@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
 
 from ..prim import (
-    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, loaded_ports, request_layout,
-    view_of, write_layout)
+    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, loaded_ports,
+    request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .rows import RowReader
 
@@ -196,8 +196,8 @@ class Load(wiring.Component):
 
     def _collect(self, m, name, words, count, target):
         """Puts ``count`` beats, each of all ``words`` joined, together in ``target``; returns when the last is here."""
-        beat, width = Signal(range(count), name=f"{name}_beat"), sum(len(w.p) for w in words)
-        taken, last = Signal(), Signal()
+        beat, width, taken, last = (
+            Signal(range(count), name=f"{name}_beat"), sum(len(w.p) for w in words), Signal(), Signal())
         m.d.comb += [taken.eq(Cat(w.valid & w.ready for w in words).all()), last.eq(beat == count - 1)]
         with m.If(taken):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))

@@ -202,7 +202,8 @@ def part_and_pool():
     nodes = [Conv(name="a", input="image", output="a", weight=weight, scheme=np.full(1, Scheme.FIXED4, np.uint8),
                   mult=np.full(1, 9, np.int32),
                   bias=np.zeros(1, np.int64), shift=12, lo=0, hi=31),
-             MaxPool(name="out", input="image", output="out", kernel=(2, 2), stride=(1, 1), padding=(0, 0), mult=1, shift=1, lo=0, hi=31)]
+             MaxPool(name="out", input="image", output="out", kernel=(2, 2), stride=(1, 1), padding=(0, 0), mult=1,
+                     shift=1, lo=0, hi=31)]
     network = Network(name="part", input="image", output="out", tensors=tensors, nodes=nodes)
     program, kept = compile(network, config), []
     for command in map(unpack, program.commands):

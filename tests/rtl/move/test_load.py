@@ -160,7 +160,8 @@ DAMAGED = {     # k-words, beats, lengths of codes, bytes of the streams
 def test_damaged_codes_hold_nothing(kind):
     """Kind: data on which a unit waits for ever.
 
-    Streams that are too short, too long or drift apart, and codes that are none: every load writes its k-words and posts, and a good one behind them is right.
+    Streams that are too short, too long or drift apart, and codes that are none: every load
+    writes its k-words and posts, and a good one behind them is right.
     """
     bench, (count, beats, lengths, pattern) = Bench(small_config(**CASES[8]), 1, stall=0.1), DAMAGED[kind]
     good, words = bench.coded(Random(1), dram=0x4000, count=3)
