@@ -15,6 +15,7 @@ PROGRAMS = {
     "quantize": ("quant.__main__", "main", "Quantize the shipped example to an integer network file."),
     "compile": ("compiler.__main__", "compile_program", "Compile a network for a configuration to a program file."),
     "disassemble": ("compiler.__main__", "disassemble_program", "List the commands of a program file."),
+    "show": ("compiler.__main__", "show_network", "Show what the compiler makes of a network: graph, placement and schedule."),
     "build": ("rtl.build", "main", "Write the engine's Verilog with everything a user needs around it."),
     "run": ("sim.run", "main", "Run a network, or one layer, on the Verilated engine of a board."),
     "bench": ("quant.bench.__main__", "main", "Measure recipes on networks."),

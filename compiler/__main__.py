@@ -1,18 +1,21 @@
-"""``python -m compiler``: compile a network file, or show the commands of a program."""
+"""``python -m compiler``: compile a network file, or show what was made of it."""
 
 import sys
 from typing import Annotated
 
 from typer import Argument, Option
 
+import boards
 from spec.config import EngineConfig
 from spec.entry import entry, group
+from spec.errors import AlloyError
 from spec.files import check_outputs
 from spec.network import Network
 from spec.program import Program
 
-from .build import compile
+from .build import compile, lowered, planned
 from .disassemble import disassemble
+from .show import PARTS, show_graph, show_placement, show_schedule
 
 
 @entry("python -m compiler compile", "--network network.npz --config config.json --out program.alloy")
@@ -40,8 +43,32 @@ def disassemble_program(file: Annotated[str, Argument(metavar="PROGRAM", help="p
     return 0
 
 
-main = group("python -m compiler", "Compile a network file, or show the commands of a program.",
-             {"compile": compile_program, "disassemble": disassemble_program})
+@entry("python -m compiler show", "network.npz --platform zcu102 --part placement")
+def show_network(
+    network: Annotated[str, Argument(help="integer network (.npz)")],
+    platform: Annotated[str | None, Option(help=f"one of {', '.join(boards.BOARDS)}")] = None,
+    config: Annotated[str | None, Option(help="engine configuration (.json) instead of a platform")] = None,
+    part: Annotated[list[str], Option(help=f"of {', '.join(PARTS)}; can be given several times")] = list(PARTS),
+) -> int:
+    """Show what the compiler makes of a network: graph, placement and schedule."""
+    if (platform is None) == (config is None):
+        raise AlloyError("an engine is needed: give --platform or --config, one of them")
+    for name in part:
+        if name not in PARTS:
+            raise AlloyError(f"there is no part {name!r}: choose {', '.join(PARTS)}")
+    engine = boards.get(platform).config if config is None else EngineConfig.load(config)
+    net = Network.load(network)
+    graph = lowered(net, engine)
+    lines = {"graph": lambda: show_graph(graph), "placement": lambda: show_placement(planned(graph, engine)),
+             "schedule": lambda: show_schedule(compile(net, engine))}
+    for name in part:
+        for line in lines[name]():
+            print(line)
+    return 0
+
+
+main = group("python -m compiler", "Compile a network file, or show what was made of it.",
+             {"compile": compile_program, "disassemble": disassemble_program, "show": show_network})
 
 
 if __name__ == "__main__":

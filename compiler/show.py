@@ -1,0 +1,77 @@
+"""What the compiler made of a network, as text: the graph after the passes, the places of values, the schedule."""
+
+from collections.abc import Iterator
+
+from spec.commands import QUEUES
+from spec.program import Program
+
+from .disassemble import disassemble
+from .graph import Graph, Value
+from .layout import Placement
+from .plan import Plan, Step
+
+__all__ = ["PARTS", "show_graph", "show_placement", "show_schedule"]
+
+PARTS = ("graph", "placement", "schedule")
+PLAIN = (False, False)
+
+
+def show_graph(graph: Graph) -> Iterator[str]:
+    """One line for each operation: what it is, what it reads and makes, how its filters are spread over the columns."""
+    fold = graph.fold
+    yield (f"graph: {_value(graph.input)} to {_value(graph.output)} (channels x rows x columns.bits; y, x: planes by "
+           "parity of row, column; ~: channels interleaved)")
+    if fold.kernel != (1, 1):
+        yield (f"  the host folds windows of {_pair(fold.kernel)}, stride {_pair(fold.stride)}, padding "
+               f"{_pair(fold.padding)}")
+    for op in graph.ops:
+        parts = [f"{op.tag:4} {op.name:16} {type(op).__name__:12} {_pair(op.kernel)} stride {_pair(op.stride)} "
+                 f"padding {_pair(op.padding)}", " + ".join(map(_value, op.reads)) + f" -> {_value(op.output)}"]
+        kinds = op.made_by()
+        if kinds is not None:
+            parts.append(", ".join(f"{int((kinds == kind).sum())} {name}" for kind, name in enumerate(
+                ("lut", "dsp", "dsp pairs")) if (kinds == kind).any()))
+        yield "  ".join(parts)
+
+
+def show_placement(plan: Plan) -> Iterator[str]:
+    """One line for each step, and one for each of its strips if there are several."""
+    yield f"placement: input {_place(plan.input) if plan.input is not None else 'in DRAM'}"
+    for step in plan.steps:
+        dram = f"  in DRAM: {', '.join(sorted(value.name for value in step.dram))}" if step.dram else ""
+        head = f"{step.op.tag:4} {step.op.name:16}"
+        if len(step.strips) == 1:
+            yield f"{head} {_operands(step, 0)}{dram}"
+            continue
+        yield f"{head} {len(step.strips)} strips{dram}"
+        for number, strip in enumerate(step.strips):
+            yield f"       rows {strip.y0}..{strip.y1} columns {strip.x0}..{strip.x1}: {_operands(step, number)}"
+
+
+def show_schedule(program: Program) -> Iterator[str]:
+    """How many commands each queue gets, then every command in program order with its semaphores."""
+    lines = disassemble(program)
+    queues = {queue: sum(f" {opcode.name} " in line for line in lines for opcode, of in QUEUES.items() if of == queue)
+              for queue in dict.fromkeys(QUEUES.values())}
+    yield f"schedule: {len(lines)} commands, " + ", ".join(f"{count} {queue}" for queue, count in queues.items())
+    yield from lines
+
+
+def _pair(sizes: tuple[int, int]) -> str:
+    return f"{sizes[0]}x{sizes[1]}"
+
+
+def _value(value: Value) -> str:
+    planes = "".join(axis for axis, split in zip("yx", value.phases or PLAIN, strict=True) if split)
+    order = "" if value.order is None or list(value.order) == sorted(value.order) else " ~"
+    return f"{value.name} {value.channels}x{value.height}x{value.width}.{value.bits}{f' {planes}' * bool(planes)}{order}"
+
+
+def _place(place: Placement) -> str:
+    return f"{'AB'[place.mem]}[{place.base}..{place.base + place.words}]"
+
+
+def _operands(step: Step, number: int) -> str:
+    strip = step.strips[number]
+    reads = [strip.input] + ([strip.residual] if strip.residual is not None else [])
+    return " + ".join(map(_place, reads)) + f" -> {_place(strip.output)}"

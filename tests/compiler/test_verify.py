@@ -1,0 +1,137 @@
+"""A broken pass is named, and what is wrong, before anything stumbles over its work.
+
+Kind: a pass that forgets something.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compiler import build
+from compiler.graph import Graph
+from compiler.passes import PASSES
+from spec.errors import AlloyError
+from tests.compiler.graphs import engine, layer, network, pool, random_graph
+
+NETWORK = network({"image": (3, 8, 8), "a": (6, 8, 8), "b": (6, 4, 4), "c": (6, 4, 4), "d": (6, 4, 4), "e": (6, 2, 2)},
+                  layer("image", "a", 6, 3), pool("a", "b"), layer("b", "c", 6, 6, (3, 3), padding=(1, 1)),
+                  layer("c", "d", 6, 6, residual="b", res_mult=30), pool("d", "e"))
+CONFIG = engine(act_depth=256)
+
+
+def change(graph: Graph, index: int, **values):
+    """The graph with fields of one operation changed."""
+    return replace(graph, ops=tuple(replace(op, **values) if i == index else op for i, op in enumerate(graph.ops)))
+
+
+def of(graph, name):
+    return next(value for value in graph.values if value.name == name)
+
+
+def only(graph, name, **values):
+    """The graph with fields of one value changed, wherever it is."""
+    return graph.mapped(lambda value: replace(value, **values) if value.name == name else value)
+
+
+BROKEN = {
+    "forgets an operation": (lambda g: replace(g, ops=g.ops[1:]), "to_b reads a before anything makes it"),
+    "changes a value where it is made": (
+        lambda g: change(g, 0, output=replace(of(g, "a"), zero=1)), "to_b reads a as another pass left it"),
+    "does an operation twice": (lambda g: replace(g, ops=(*g.ops, g.ops[-1])), "to_e makes e once more"),
+    "forgets the output": (lambda g: replace(g, ops=g.ops[:-1]), "nothing makes the output e"),
+    "pads too much": (lambda g: change(g, 2, padding=(2, 2)), "to_c makes 6x6 pixels, but c has 4x4"),
+    "loses filters": (lambda g: change(g, 2, weight=g.ops[2].weight[:3]), "to_c has 3 filters, but c has 6 channels"),
+    "loses channels": (
+        lambda g: change(g, 2, weight=g.ops[2].weight[:, :4]), "to_c has filters of 4 channels, but b has 6"),
+    "loses multipliers": (lambda g: change(g, 2, mult=g.ops[2].mult[:5]), r"to_c has 6 filters and mult of shape \(5,\)"),
+    "adds what has another shape": (
+        lambda g: change(g, 3, residual=of(g, "a")), r"to_d adds a residual of shape \(6, 8, 8\)"),
+    "changes codes in a maximum": (
+        lambda g: only(g, "b", bits=3), r"to_b makes \(6, 3, 0\) of \(6, 4, 0\): channels, bits and zero point stay"),
+}
+LATE = {        # after the last pass
+    "orders too few channels": (lambda g: only(g, "a", order=tuple(range(5))), "to_b needs a and b in one order"),
+    "takes a channel twice": (
+        lambda g: g.mapped(lambda v: replace(v, order=(0,) * v.channels)), "order that is none of its 3 channels"),
+    "orders one of two that are added": (
+        lambda g: only(g, "d", order=(1, 0, 2, 3, 4, 5)), "to_d needs b and d in one order of channels"),
+    "forgets an order": (lambda g: only(g, "c", order=None), "c and image do not both have order"),
+    "forgets the phases of one": (lambda g: only(g, "e", phases=None), "e and image do not both have phases"),
+    "splits for another stride": (
+        lambda g: only(g, "a", phases=(True, False)), r"to_b has stride \(2, 2\), but a has phases \(True, False\)"),
+    "loses columns": (lambda g: change(g, 2, columns=np.zeros(1)), "to_c has 6 filters and columns of shape"),
+}
+
+
+def run(monkeypatch, number, broken):
+    """Compile with a pass that breaks the graph after the first ``number`` passes."""
+    def forgetful(graph, config):
+        return broken(graph)
+    monkeypatch.setattr(build, "PASSES", (*PASSES[:number], forgetful, *PASSES[number:]))
+    return build.compile(NETWORK, CONFIG)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("number", range(len(PASSES) + 1))
+def test_a_broken_pass_is_named(monkeypatch, number, name):
+    broken, words = BROKEN[name]
+    with pytest.raises(AlloyError, match=f"pass forgetful is broken: {words}.*; this is a defect of Alloy, please report"):
+        run(monkeypatch, number, broken)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_only_late_passes_set_is_checked(monkeypatch, name):
+    broken, words = LATE[name]
+    with pytest.raises(AlloyError, match=f"the compiler's pass forgetful is broken: .*({words})"):
+        run(monkeypatch, len(PASSES), broken)
+
+
+def test_passes_that_break_nothing_are_silent(monkeypatch):
+    for number in range(len(PASSES) + 1):
+        assert run(monkeypatch, number, lambda graph: graph).image == build.compile(NETWORK, CONFIG).image
+
+
+def strips(plan, index, *new):
+    """The plan with other strips of one step."""
+    return replace(plan, steps=tuple(replace(step, strips=tuple(new)) if i == index else step
+                                     for i, step in enumerate(plan.steps)))
+
+
+PLANS = {
+    "forgets rows": (lambda p, s: strips(p, 2, replace(s[2], y1=3)), "to_c has strips of 12 pixels, its output has 16"),
+    "goes too far": (lambda p, s: strips(p, 2, replace(s[2], y1=5)), "to_c has a strip outside its 4x4 pixels"),
+    "leaves the memory": (
+        lambda p, s: strips(p, 2, replace(s[2], output=replace(s[2].output, base=250))),
+        r"to_c has its output at 250\.\.2\d\d of 256"),
+    "puts both operands into one memory": (
+        lambda p, s: strips(p, 3, replace(s[3], residual=replace(s[3].residual, mem=s[3].input.mem))),
+        "to_d has its residual in the memory of its input"),
+    "writes over an operand": (
+        lambda p, s: strips(p, 2, replace(s[2], output=s[2].input)), "to_c writes its output over what it reads"),
+    "writes over what is still needed": (
+        lambda p, s: strips(p, 2, replace(s[2], output=s[1].output, input=replace(s[1].output, base=200))),
+        "to_c writes over b, which to_d reads"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_wrong_places_are_named(monkeypatch, name):
+    broken, words = PLANS[name]
+    right = build.planned(build.lowered(NETWORK, CONFIG), CONFIG)
+    plan = broken(right, [step.strips[0] for step in right.steps])
+    monkeypatch.setattr(build, "allocate", misplace(plan))
+    with pytest.raises(AlloyError, match=f"the compiler's pass misplace is broken: {words}.*defect of Alloy"):
+        build.compile(NETWORK, CONFIG)
+
+
+def misplace(plan):
+    def misplace(graph, config):
+        return plan
+    return misplace
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_good_plans_pass(seed):
+    graph, config = random_graph(seed)
+    assert build.planned(graph, config).graph is graph
