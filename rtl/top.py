@@ -41,9 +41,10 @@ class Engine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self.config
-        registers, control, load, store = Registers(c), Control(c), Load(c), Store(c)
-        banks, compute, arbiter = Banks.of(c), Compute(c), ReadArbiter(c)
-        reads, write = [ReadPort(c) for _ in range(c.ports)], WritePort(c)
+        registers, control = Registers.of(c, digest=int(c.digest, 16)), Control(c)
+        load, store = Load(c), Store.of(c)
+        banks, compute, arbiter = Banks.of(c), Compute(c), ReadArbiter.of(c)
+        reads, write = [ReadPort.of(c) for _ in range(c.ports)], WritePort.of(c)
         for name, unit in (("registers", registers), ("control", control), ("load", load), ("store", store),
                            ("banks", banks), ("compute", compute), ("arbiter", arbiter), ("write_port", write),
                            *((f"read_port{i}", port) for i, port in enumerate(reads))):

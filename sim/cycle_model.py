@@ -57,7 +57,7 @@ class _Engine:
         self.taken = [0] * SEMAPHORES
         self.fetched, self.arrivals = 0.0, []                       # when each command has been read
         self.port = [float(latency)] * config.ports                 # until when each port has delivered what was asked for
-        self.depth = max(2, min(512 // config.burst, config.outstanding)) * config.burst
+        self.depth = config.read_beats
         self.entered = {"load": [], "compute": [], "store": []}     # when each command left its queue
         self.load_issue, self.load_done, self.codes = 0.0, [0.0], None
         self.feeder_end, self.shadow_free = 0.0, 0.0

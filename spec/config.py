@@ -10,10 +10,13 @@ from .errors import AlloyError
 from .files import read_json
 from .records import check_types, from_values
 
-__all__ = ["EngineConfig", "DSP_DEVICES", "LUT_FORMS"]
+__all__ = ["EngineConfig", "BOUNDARY", "DSP_DEVICES", "LUT_FORMS", "PORT_BITS"]
 
 DSP_DEVICES = tuple(MULTIPLIERS)
 LUT_FORMS = ("shift_add", "product_lookup")
+PORT_BITS = (32, 64, 128, 256)
+BOUNDARY = 4096         # bytes: no burst crosses a multiple of it (IHI 0022, A3.4.1)
+READ_BEATS = 512        # that a read port holds: one column of 36-kbit block RAMs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ class EngineConfig:
             raise AlloyError(f"configuration dsp_device is {self.dsp_device!r}: choose {', '.join(DSP_DEVICES)}")
         if self.lut_form not in LUT_FORMS:
             raise AlloyError(f"configuration lut_form is {self.lut_form!r}: choose {', '.join(LUT_FORMS)}")
-        if self.port_bits not in (32, 64, 128, 256):
+        if self.port_bits not in PORT_BITS:
             raise AlloyError(f"configuration port_bits is {self.port_bits}: choose 32, 64, 128 or 256")
         if self.burst & (self.burst - 1):
             raise AlloyError(f"configuration burst is {self.burst}: it must be a power of two")
@@ -95,21 +98,39 @@ class EngineConfig:
                              f"{wide // 4} to {wide * 4}, so that each lane has 2 to 32 bits of a beat, or 0")
 
     @property
-    def slots(self):
+    def slots(self) -> int:
         """Filter slots; 0..dsp_filters-1 are DSP slots (pairs 2p, 2p+1 share slices), the rest LUT slots."""
         return self.dsp_filters + self.lut_filters
 
     @property
-    def joined_width(self):
+    def joined_width(self) -> int:
         """Bits of the sum of two pixel digits, signed: what a requantizer multiplies."""
         return MULTIPLIERS[self.dsp_device].joined
 
     @property
-    def port_bytes(self):
+    def port_bytes(self) -> int:
+        """Bytes of one beat of one port."""
         return self.port_bits // 8
 
     @property
-    def act_group_bytes(self):
+    def burst_beats(self) -> int:
+        """Beats of the longest burst: bursts are cut at multiples of it, so :data:`BOUNDARY` needs no further care."""
+        return min(self.burst, BOUNDARY // self.port_bytes)
+
+    @property
+    def read_beats(self) -> int:
+        """Beats that a read port holds or has on the way: all its bursts up to :data:`READ_BEATS`, at least two bursts."""
+        return max(2 * self.burst_beats, min(READ_BEATS, self.outstanding * self.burst_beats))
+
+    @property
+    def beat_bits(self) -> int:
+        """Bits of the beats of one request: the longest weight stream and the longest activation row fit."""
+        weights = 16 + self.weight_beats.bit_length()
+        row = (self.pixels * self.act_depth).bit_length() + self.group_beats.bit_length()
+        return max(20, weights, row)
+
+    @property
+    def act_group_bytes(self) -> int:
         """DRAM bytes of one pixel's ``ic`` channels, rounded up to whole beats of a port."""
         return -(-self.ic // self.port_bytes) * self.port_bytes
 
@@ -124,38 +145,41 @@ class EngineConfig:
         return min(self.ports, self.group_beats)
 
     @property
-    def wide_bytes(self):
+    def wide_bytes(self) -> int:
         """Bytes of one beat over all ports together."""
         return self.ports * self.port_bytes
 
     @property
-    def weight_beats(self):
+    def weight_beats(self) -> int:
         """Wide beats of one k-word (``slots * ic`` nibbles, padded)."""
         return -(-self.slots * self.ic // (2 * self.wide_bytes))
 
     @property
-    def decode_width(self):
+    def decode_width(self) -> int:
         """Bits of each decoding lane in a wide beat."""
         return 8 * self.wide_bytes // self.decode_lanes
 
     @property
-    def decode_steps(self):
+    def decode_steps(self) -> int:
         """Steps of all lanes for one k-word."""
         return -(-self.slots * self.ic // self.decode_lanes)
 
     @property
-    def macs_dsp(self):
+    def macs_dsp(self) -> int:
+        """Products of one k-step on DSP columns."""
         return self.pixels * self.dsp_filters * self.ic
 
     @property
-    def macs_lut(self):
+    def macs_lut(self) -> int:
+        """Products of one k-step on LUT columns."""
         return self.pixels * self.lut_filters * self.ic
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
+        """All fields by name."""
         return asdict(self)
 
     @property
-    def digest(self):
+    def digest(self) -> str:
         """First 8 hex digits of the SHA-256 of all but the name, in canonical JSON, and of the layout of commands.
 
         A register of the engine, and in the START of every program.
@@ -165,7 +189,7 @@ class EngineConfig:
         return sha256(text.encode()).hexdigest()[:8]
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values) -> "EngineConfig":
         """Build from a mapping.
 
         Unknown or missing keys, and a ``digest`` of another configuration, raise :class:`AlloyError`.
@@ -179,7 +203,7 @@ class EngineConfig:
         return config
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path) -> "EngineConfig":
         """Read a JSON file."""
         return cls.from_dict(read_json(path, "configuration"))
 

@@ -1,36 +1,47 @@
 """The arbiter of a read port that two share."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from ..prim import Queue, ResetInserter, beat_count_width, request_layout
+from spec.config import PORT_BITS
+
+from ..prim import Block, Parameter, Queue, ResetInserter, request_layout
 
 __all__ = ["ReadArbiter"]
 
+ORDER = 8       # requests whose data is still to come
 
-class ReadArbiter(wiring.Component):
+
+class ReadArbiter(Block):
     """Two users of one read port; the beats go back to whom the request came from.
 
-    User 0 goes first when both ask. No latency. Up to 8 requests are remembered; a user that does not take its data
-    holds up the other's. ``clear`` forgets all requests.
+    User 0 goes first when both ask. No latency; one request and one beat each cycle. Up to :data:`ORDER` requests are
+    remembered; a user that does not take its data holds up the other's.
+
+    Parameters
+    ----------
+    addr_bits, port_bits, beat_bits : as in :class:`spec.config.EngineConfig`.
+
+    Members
+    -------
+    user_req, user_data : requests and beats of the two.
+    req, data : to and from the read port.
+    clear : forget all requests.
     """
+    addr_bits = Parameter(32, high=64)
+    port_bits = Parameter(choices=PORT_BITS)
+    beat_bits = Parameter()
 
-    def __init__(self, config):
-        self._config = config
-        request, beat = stream.Signature(request_layout(config)), stream.Signature(config.port_bits)
-        super().__init__({
-            "user_req": In(request).array(2), "user_data": Out(beat).array(2), "req": Out(request), "data": In(beat),
-            "clear": In(1)})
-
-    @property
-    def config(self):
-        return self._config
+    def members(self):
+        request, beat = stream.Signature(request_layout(self)), stream.Signature(self.port_bits)
+        return {"user_req": In(request).array(2), "user_data": Out(beat).array(2), "req": Out(request), "data": In(beat),
+                "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
-        beats = beat_count_width(self._config)
-        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), 8)
+        beats = self.beat_bits
+        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), ORDER)
         m.submodules.order = ResetInserter(self.clear)(order)
         # The choice stays while the port makes the chosen user wait: its request may not change.
         owner, held, chosen = Signal(), Signal(), Signal()

@@ -1,25 +1,35 @@
 """The read and the write port: bus masters that cut requests into AXI4 bursts."""
 
 from amaranth.hdl import Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from ..prim import Queue, beat_count_width, request_layout
+from spec.config import BOUNDARY, PORT_BITS
+from spec.errors import AlloyError
+
+from ..prim import Block, Parameter, Queue, request_layout
 from .axi import AXI4ReadSignature, AXI4WriteSignature
 
-__all__ = ["ReadPort", "WritePort", "burst_beats", "read_depth"]
-
-BOUNDARY = 4096         # no burst crosses a multiple of it (IHI 0022, A3.4.1)
+__all__ = ["ReadPort", "WritePort"]
 
 
-def burst_beats(config):
-    """Beats of the longest burst: bursts are cut at multiples of it, so 4 KB boundaries need no further care."""
-    return min(config.burst, BOUNDARY // config.port_bytes)
+class _Port(Block):
+    """What both ports are made of."""
+    addr_bits = Parameter(32, high=64)
+    port_bits = Parameter(choices=PORT_BITS)
+    beat_bits = Parameter()
+    burst_beats = Parameter(high=256)
+    outstanding = Parameter()
 
+    @property
+    def port_bytes(self):
+        return self.port_bits // 8
 
-def read_depth(config):
-    """Beats that a read port holds or has on the way: all its bursts, at most 512 beats, at least two bursts."""
-    return max(2 * burst_beats(config), min(512, config.outstanding * burst_beats(config)))
+    def check(self):
+        most = min(256, BOUNDARY // self.port_bytes)
+        if self.burst_beats & self.burst_beats - 1 or self.burst_beats > most:
+            raise AlloyError(f"no {type(self).__name__} of {self.port_bits} bits has burst_beats {self.burst_beats}: "
+                             f"give a power of two of at most {most}")
 
 
 class _Bursts:
@@ -27,11 +37,11 @@ class _Bursts:
 
     All come from registers. ``take`` moves on; ``stop`` forgets everything. ``busy``: there is or will be a burst.
     """
-    def __init__(self, m, config, req, stop, take):
-        longest, shift = burst_beats(config), (config.port_bytes - 1).bit_length()
-        self.addr, self.count, self.last = Signal(config.addr_bits), Signal(range(longest + 1)), Signal()
+    def __init__(self, m, port, req, stop, take):
+        longest, shift = port.burst_beats, (port.port_bytes - 1).bit_length()
+        self.addr, self.count, self.last = Signal(port.addr_bits), Signal(range(longest + 1)), Signal()
         self.valid, self.busy = Signal(), Signal()
-        staged, at, left = Signal(), Signal(config.addr_bits), Signal(beat_count_width(config))
+        staged, at, left = Signal(), Signal(port.addr_bits), Signal(port.beat_bits)
         count, room, final, fill = Signal(range(longest + 1)), Signal(range(longest + 1)), Signal(), Signal()
         offset = at[shift:shift + (longest - 1).bit_length()] if longest > 1 else Const(0, 1)
         m.d.comb += [
@@ -50,20 +60,24 @@ class _Bursts:
             m.d.sync += [staged.eq(0), left.eq(0)]
 
 
-def _constants(m, bus, prefix, config):
+def _constants(m, bus, prefix, port_bytes):
     """Fields that never change: full-width incrementing bursts, normal modifiable bufferable memory, one id."""
-    values = {"size": (config.port_bytes - 1).bit_length(), "burst": 1, "cache": 0b0011, "prot": 0, "id": 0, "lock": 0,
+    values = {"size": (port_bytes - 1).bit_length(), "burst": 1, "cache": 0b0011, "prot": 0, "id": 0, "lock": 0,
               "qos": 0}
     m.d.comb += [getattr(bus, prefix + name).eq(value) for name, value in values.items()]
 
 
-class ReadPort(wiring.Component):
+class ReadPort(_Port):
     """AXI4 read master: requests in, their beats out, in order.
 
     Space for a burst is reserved before it is issued, so ``rready`` never falls; up to ``outstanding`` bursts and
-    :func:`read_depth` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
+    ``read_beats`` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
     other without a gap. Latency: 3 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to ``data.valid``; one
     beat each cycle.
+
+    Parameters
+    ----------
+    addr_bits, port_bits, beat_bits, burst_beats, outstanding, read_beats : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -75,30 +89,32 @@ class ReadPort(wiring.Component):
     bus : the read channels.
     """
 
-    def __init__(self, config):
-        self._config = config
-        super().__init__({
-            "req": In(stream.Signature(request_layout(config))), "data": Out(stream.Signature(config.port_bits)),
-            "stop": In(1), "idle": Out(1), "error": Out(1),
-            "bus": Out(AXI4ReadSignature(config.addr_bits, config.port_bits))})
+    read_beats = Parameter()
 
-    @property
-    def config(self):
-        return self._config
+    def check(self):
+        super().check()
+        if self.read_beats < self.burst_beats:
+            raise AlloyError(f"a ReadPort that holds {self.read_beats} beats has no place for a burst of "
+                             f"{self.burst_beats}: give read_beats {self.burst_beats} or more")
+
+    def members(self):
+        return {
+            "req": In(stream.Signature(request_layout(self))), "data": Out(stream.Signature(self.port_bits)),
+            "stop": In(1), "idle": Out(1), "error": Out(1),
+            "bus": Out(AXI4ReadSignature(self.addr_bits, self.port_bits))}
 
     def elaborate(self, platform):
         m = Module()
-        c, bus = self._config, self.bus
-        depth = read_depth(c)
-        m.submodules.queue = queue = Queue(c.port_bits, depth, buffered=True, reserved=True)
-        _constants(m, bus, "ar", c)
+        bus, depth = self.bus, self.read_beats
+        m.submodules.queue = queue = Queue(self.port_bits, depth, buffered=True, reserved=True)
+        _constants(m, bus, "ar", self.port_bytes)
 
         take = Signal()
-        bursts = _Bursts(m, c, self.req, self.stop, take)
+        bursts = _Bursts(m, self, self.req, self.stop, take)
         free = Signal(range(depth + 1), init=depth)             # beats neither reserved nor waiting
-        on_way = Signal(range(c.outstanding + 1))               # bursts
+        on_way = Signal(range(self.outstanding + 1))               # bursts
         m.d.comb += take.eq(bursts.valid & (~bus.arvalid | bus.arready) & (free >= bursts.count)
-                            & (on_way != c.outstanding))
+                            & (on_way != self.outstanding))
         with m.If(take):
             m.d.sync += [bus.araddr.eq(bursts.addr), bus.arlen.eq(bursts.count - 1), bus.arvalid.eq(1)]
         with m.Elif(bus.arready):
@@ -123,11 +139,15 @@ class ReadPort(wiring.Component):
         return m
 
 
-class WritePort(wiring.Component):
+class WritePort(_Port):
     """AXI4 write master: requests and their beats in.
 
     A burst starts when all its beats are here, so it never holds the bus; one cycle between bursts. Latency: 2 cycles
     from the last beat of a burst to ``awvalid``.
+
+    Parameters
+    ----------
+    addr_bits, port_bits, beat_bits, burst_beats, outstanding : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -141,29 +161,23 @@ class WritePort(wiring.Component):
     bus : the write channels.
     """
 
-    def __init__(self, config):
-        self._config = config
-        beat = data.StructLayout({"data": config.port_bits, "strb": config.port_bytes})
-        super().__init__({
-            "req": In(stream.Signature(request_layout(config))), "data": In(stream.Signature(beat)),
+    def members(self):
+        beat = data.StructLayout({"data": self.port_bits, "strb": self.port_bytes})
+        return {
+            "req": In(stream.Signature(request_layout(self))), "data": In(stream.Signature(beat)),
             "done": Out(1), "stop": In(1), "idle": Out(1), "error": Out(1),
-            "bus": Out(AXI4WriteSignature(config.addr_bits, config.port_bits))})
-
-    @property
-    def config(self):
-        return self._config
+            "bus": Out(AXI4WriteSignature(self.addr_bits, self.port_bits))}
 
     def elaborate(self, platform):
         m = Module()
-        c, bus = self._config, self.bus
-        longest = burst_beats(c)
+        bus, longest = self.bus, self.burst_beats
         m.submodules.queue = queue = Queue(self.data.payload.shape(), 2 * longest, buffered=True)
         # One entry for each burst on the way: is it the last of its request?
-        m.submodules.order = order = Queue(1, c.outstanding)
-        _constants(m, bus, "aw", c)
+        m.submodules.order = order = Queue(1, self.outstanding)
+        _constants(m, bus, "aw", self.port_bytes)
 
         take, beat, response = Signal(), Signal(), Signal()
-        bursts = _Bursts(m, c, self.req, self.stop, take)
+        bursts = _Bursts(m, self, self.req, self.stop, take)
         left = Signal(range(longest + 1))                       # beats of the started burst
         m.d.comb += [
             take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & (queue.level >= bursts.count)

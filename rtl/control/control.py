@@ -65,9 +65,9 @@ class Control(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self._config
-        m.submodules.fetch = fetch = Fetch(c)
+        m.submodules.fetch = fetch = Fetch.of(c)
         m.submodules.check = check = Check(c)
-        m.submodules.queues = queues = Queues(c)
+        m.submodules.queues = queues = Queues.of(c)
         run, beginning, passed = self._program(m, fetch, check, queues)
         given, tags = self._give(m, queues)
         out, last_tag, left = check.out, Signal(16), Signal(32)

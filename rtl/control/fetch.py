@@ -1,23 +1,28 @@
 """Fetches the program: whole commands, in order, a few ahead of their use."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import COMMAND_BYTES, FETCH_AHEAD
+from spec.config import PORT_BITS
 
-from ..prim import COMMAND, Queue, ResetInserter, request_layout
+from ..prim import COMMAND, Block, Parameter, Queue, ResetInserter, request_layout
 
 __all__ = ["Fetch"]
 
 TOGETHER = 4        # commands of one request
 
 
-class Fetch(wiring.Component):
+class Fetch(Block):
     """Reads ``count`` commands from byte address ``at``.
 
     Commands are asked for when there is room for them here, so their data never waits in the read port that others
     share. Throughput: a command in ``8 * COMMAND_BYTES / port_bits + 1`` cycles.
+
+    Parameters
+    ----------
+    addr_bits, port_bits, beat_bits : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -28,23 +33,21 @@ class Fetch(wiring.Component):
     clear : forget everything.
     """
 
-    def __init__(self, config):
-        self._config = c = config
-        super().__init__({
-            "at": In(c.addr_bits), "count": In(32), "start": In(1), "req": Out(stream.Signature(request_layout(c))),
-            "data": In(stream.Signature(c.port_bits)), "cmd": Out(stream.Signature(COMMAND)), "progress": Out(1),
-            "clear": In(1)})
+    addr_bits = Parameter(32, high=64)
+    port_bits = Parameter(choices=PORT_BITS)
+    beat_bits = Parameter()
 
-    @property
-    def config(self):
-        return self._config
+    def members(self):
+        return {
+            "at": In(self.addr_bits), "count": In(32), "start": In(1),
+            "req": Out(stream.Signature(request_layout(self))), "data": In(stream.Signature(self.port_bits)),
+            "cmd": Out(stream.Signature(COMMAND)), "progress": Out(1), "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
-        c = self._config
-        beats = COMMAND_BYTES // c.port_bytes
-        m.submodules.queue = queue = Queue(c.port_bits, FETCH_AHEAD * beats, buffered=True)
-        at, left, room = Signal(c.addr_bits), Signal(32), Signal(range(FETCH_AHEAD + 1), init=FETCH_AHEAD)
+        beats = 8 * COMMAND_BYTES // self.port_bits
+        m.submodules.queue = queue = Queue(self.port_bits, FETCH_AHEAD * beats, buffered=True)
+        at, left, room = Signal(self.addr_bits), Signal(32), Signal(range(FETCH_AHEAD + 1), init=FETCH_AHEAD)
         word, beat, full = Signal(8 * COMMAND_BYTES, reset_less=True), Signal(range(beats)), Signal()
         asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))
         m.d.comb += [
@@ -62,7 +65,7 @@ class Fetch(wiring.Component):
         with m.Elif(asked):
             m.d.sync += [at.eq(at + number * COMMAND_BYTES), left.eq(left - number)]
         with m.If(queue.o.valid & queue.o.ready):
-            m.d.sync += [word.eq(Cat(word[c.port_bits:], queue.o.payload)), beat.eq(Mux(last, 0, beat + 1)),
+            m.d.sync += [word.eq(Cat(word[self.port_bits:], queue.o.payload)), beat.eq(Mux(last, 0, beat + 1)),
                          full.eq(last)]
         with m.Elif(self.cmd.ready):
             m.d.sync += full.eq(0)

@@ -1,13 +1,13 @@
 """The three command queues and the semaphores between them."""
 
 from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spec import commands
 from spec.commands import COMMAND_BYTES, FIELDS, SEMAPHORE_MAX, SEMAPHORES
 
-from ..prim import COMMAND, Queue, ResetInserter
+from ..prim import COMMAND, Block, Parameter, Queue, ResetInserter
 
 __all__ = ["Queues", "QUEUES"]
 
@@ -36,12 +36,16 @@ def _spread(word, ranges):
     return Cat(*parts, Const(0, 8 * COMMAND_BYTES - end))
 
 
-class Queues(wiring.Component):
+class Queues(Block):
     """Sends each command to its unit when all semaphores of its ``wait`` can be taken.
 
     Each queue is in order and holds ``queue_depth`` commands. One queue takes semaphores in a cycle: load before
     compute before store. A unit sees its command 2 cycles after the semaphore was posted at the earliest; bits of a
     command that none of the queue's opcodes has read 0.
+
+    Parameters
+    ----------
+    queue_depth : commands that each queue holds.
 
     Members
     -------
@@ -54,17 +58,14 @@ class Queues(wiring.Component):
     clear : forget commands and semaphores.
     """
 
-    def __init__(self, config):
-        self._config = config
+    queue_depth = Parameter()
+
+    def members(self):
         command = stream.Signature(COMMAND)
-        super().__init__({
+        return {
             "cmd": In(command), **{name: Out(command) for name in QUEUES}, "post": In(SEMAPHORES).array(POSTERS),
             "wait": In(SEMAPHORES), "met": Out(1), "empty": Out(1), "waiting": Out(16), "overflow": Out(1),
-            "clear": In(1)})
-
-    @property
-    def config(self):
-        return self._config
+            "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
@@ -81,7 +82,7 @@ class Queues(wiring.Component):
         for name, opcodes in QUEUES.items():
             ranges, source, unit = _used_bits(opcodes), self.cmd.payload.as_value(), getattr(self, name)
             width = sum(stop - lo for lo, stop in ranges)
-            m.submodules[name] = queue = Queue(width, self._config.queue_depth)
+            m.submodules[name] = queue = Queue(width, self.queue_depth)
             mine = Cat(self.cmd.payload.opcode == o for o in opcodes).any()
             m.d.comb += [queue.i.payload.eq(Cat(source[lo:stop] for lo, stop in ranges)),
                          queue.i.valid.eq(self.cmd.valid & mine)]

@@ -1,13 +1,13 @@
 """AXI4-Lite register slave, built from the table in :mod:`spec.registers`."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from spec.registers import ID, REGISTERS, SPACE, VERSION
 
 from ..bus import AXI4LiteSignature
+from ..prim import Block, Parameter
 
 __all__ = ["Registers", "BUS_ADDR_BITS"]
 
@@ -15,12 +15,17 @@ BUS_ADDR_BITS = 12      # one 4 KB page, the smallest that a system can map
 OKAY, SLVERR = 0, 2
 
 
-class Registers(wiring.Component):
+class Registers(Block):
     """Registers of the engine.
 
     Address and data of a write may come in either order. Reading or writing an address without a register gives SLVERR;
     writing a read-only register does nothing. Reading CYCLES_LO keeps the high half for the next read of CYCLES_HI.
     ``done`` and ``error`` raise an interrupt when they rise. One access every 2 cycles.
+
+    Parameters
+    ----------
+    addr_bits : of a DRAM address.
+    digest : of the configuration, as the register DIGEST shows it.
 
     Members
     -------
@@ -32,26 +37,23 @@ class Registers(wiring.Component):
     inc_array, inc_load, inc_store, inc_post : counted; what starts a program clears the counters.
     """
 
-    def __init__(self, config):
-        self._config = config
-        super().__init__({
+    addr_bits = Parameter(32, high=64)
+    digest = Parameter(0, high=0xFFFF_FFFF)
+
+    def members(self):
+        return {
             "bus": In(AXI4LiteSignature(BUS_ADDR_BITS)),
-            "start": Out(1), "abort": Out(1), "base": Out(config.addr_bits), "size": Out(32), "cmd_offset": Out(32),
+            "start": Out(1), "abort": Out(1), "base": Out(self.addr_bits), "size": Out(32), "cmd_offset": Out(32),
             "cmd_count": Out(32), "watchdog": Out(32), "irq": Out(1),
             "busy": In(1), "done": In(1), "error": In(1), "code": In(8), "tag": In(16), "cycles": In(64),
-            "commands": In(32),
-            "inc_array": In(1), "inc_load": In(1), "inc_store": In(1), "inc_post": In(1)})
-
-    @property
-    def config(self):
-        return self._config
+            "commands": In(32), "inc_array": In(1), "inc_load": In(1), "inc_store": In(1), "inc_post": In(1)}
 
     def _stored(self):
         """One signal for each register that the host sets; only the bits that mean something."""
         out = {r.name: Signal(32, name=r.name.lower(), init=r.init) for r in REGISTERS if r.access == "rw"}
         masks = {r.name: sum((1 << b.width) - 1 << b.lo for b in r.bits) or 0xFFFF_FFFF for r in REGISTERS}
         masks["BASE_LO"] &= ~0xFFF
-        masks["BASE_HI"] = (1 << self._config.addr_bits - 32) - 1
+        masks["BASE_HI"] = (1 << self.addr_bits - 32) - 1
         masks["CMD_OFFSET"] &= ~0x7F
         return out, masks
 
@@ -73,7 +75,7 @@ class Registers(wiring.Component):
             with m.Else():
                 m.d.sync += counter.eq(counter + getattr(self, f"inc_{name}"))
         shown = {
-            "ID": Const(ID, 32), "VERSION": Const(VERSION, 32), "DIGEST": Const(int(self._config.digest, 16), 32),
+            "ID": Const(ID, 32), "VERSION": Const(VERSION, 32), "DIGEST": Const(self.digest, 32),
             "CTRL": Const(0, 32), "STATUS": Cat(self.busy, self.done, self.error, Const(0, 5), self.code, self.tag),
             "IRQ_STATUS": pending, "CYCLES_LO": self.cycles[:32], "CYCLES_HI": cycles_hi, "COMMANDS": self.commands,
             **{f"{n.upper()}_CYCLES": c for n, c in counters.items()}, **stored}

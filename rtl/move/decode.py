@@ -1,13 +1,13 @@
 """Decoder of coded weights (:mod:`spec.coding`): one nibble of every lane in each cycle."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from spec.coding import LANE_BITS, LONGEST
 
-from ..prim import Queue, ResetInserter, place
+from ..prim import Block, Parameter, Queue, ResetInserter, place
 
 __all__ = ["DecodeLane", "WeightDecoder"]
 
@@ -17,9 +17,13 @@ STUCK = 7              # cycles without a step or a word that fits: some lane is
 SHIFTER = 16            # bits: fewer let many lanes of few bits wait for each other
 
 
-class DecodeLane(wiring.Component):
+class DecodeLane(Block):
     """One stream: words wait in a FIFO, the next 16 bits and more in a shift register, whose first ``LONGEST`` address
     the code table.
+
+    Parameters
+    ----------
+    width : bits of a word.
 
     Members
     -------
@@ -29,12 +33,13 @@ class DecodeLane(wiring.Component):
     clear : forget all bits; the table stays.
     """
 
-    def __init__(self, width):
-        self.width = width
-        super().__init__({
-            "push": In(1), "word": In(width), "room": Out(1), "fill": In(1), "window": In(LONGEST),
-            "entry": In(SYMBOL_BITS + SIZE_BITS),
-            "enough": Out(1), "symbol": Out(SYMBOL_BITS), "step": In(1), "clear": In(1)})
+    width = Parameter(2, high=32)
+
+    def members(self):
+        return {
+            "push": In(1), "word": In(self.width), "room": Out(1), "fill": In(1), "window": In(LONGEST),
+            "entry": In(SYMBOL_BITS + SIZE_BITS), "enough": Out(1), "symbol": Out(SYMBOL_BITS), "step": In(1),
+            "clear": In(1)}
 
     def elaborate(self, platform):
         m, capacity = Module(), max(SHIFTER, LONGEST + 1 + self.width)
@@ -57,12 +62,16 @@ class DecodeLane(wiring.Component):
         return m
 
 
-class WeightDecoder(wiring.Component):
+class WeightDecoder(Block):
     """All lanes in step, and their table.
 
     Throughput: one step each cycle while every lane has bits. A table takes up to ``2**LONGEST + LONGEST`` cycles to
     build; the one that is there is kept for commands with the same ``codes``. A damaged stream gives wrong nibbles, and
     never holds the decoder: where lanes drift apart further than an encoder lets them, words of the full ones are lost.
+
+    Parameters
+    ----------
+    decode_lanes, decode_width : lanes, and bits of each in a wide beat.
 
     Members
     -------
@@ -72,27 +81,26 @@ class WeightDecoder(wiring.Component):
     out : one nibble of every lane.
     """
 
-    def __init__(self, config):
-        self._config = config
-        super().__init__({"codes": In(3 * 16), "run": In(1), "data": In(stream.Signature(8 * config.wide_bytes)),
-                          "out": Out(stream.Signature(4 * config.decode_lanes))})
+    decode_lanes = Parameter()
+    decode_width = Parameter(2, high=32)
 
-    @property
-    def config(self):
-        return self._config
+    def members(self):
+        return {"codes": In(3 * 16), "run": In(1),
+                "data": In(stream.Signature(self.decode_lanes * self.decode_width)),
+                "out": Out(stream.Signature(4 * self.decode_lanes))}
 
     def elaborate(self, platform):
-        m, c = Module(), self._config
+        m = Module()
         built, valid = Signal(3 * 16), Signal()
         ready = Signal()
         m.d.comb += ready.eq(self.run & valid & (built == self.codes))
         fill, window, entry = self._table(m, built, valid)
-        lanes = [DecodeLane(c.decode_width) for _ in range(c.decode_lanes)]
+        lanes = [DecodeLane(width=self.decode_width) for _ in range(self.decode_lanes)]
         step, room, enough, stuck = Signal(), Signal(), Signal(), Signal(range(STUCK + 1))
         for number, lane in enumerate(lanes):
             place(m, f"lane{number}", lane, platform)
             m.d.comb += [lane.push.eq(self.data.valid & self.data.ready),
-                         lane.word.eq(self.data.payload.word_select(number, c.decode_width)),
+                         lane.word.eq(self.data.payload.word_select(number, self.decode_width)),
                          lane.fill.eq(fill), lane.window.eq(window), lane.entry.eq(entry), lane.step.eq(step),
                          lane.clear.eq(~self.run),
                          self.out.payload.word_select(number, 4).eq(lane.symbol)]

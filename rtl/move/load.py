@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
 
 from ..prim import (
-    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, loaded_ports,
+    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, error_layout, loaded_ports,
     request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .rows import RowReader
@@ -78,7 +78,7 @@ class Load(wiring.Component):
         weights, act = cmd.opcode == Opcode.LOAD_WEIGHTS, cmd.opcode == Opcode.LOAD_ACT
         records = Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
-        at, beats = Signal(c.addr_bits), Signal(beat_count_width(c))
+        at, beats = Signal(c.addr_bits), Signal(c.beat_bits)
         port, lane, row = Signal(range(c.ports)), Signal(range(c.act_lanes)), Signal(16)
         chosen, free = Signal(), Signal()
         self._requests(m, at, beats, port, chosen, free)
@@ -221,7 +221,7 @@ class Load(wiring.Component):
         hold the engine.
         """
         c = self._config
-        m.submodules.decoder = decoder = WeightDecoder(c)
+        m.submodules.decoder = decoder = WeightDecoder.of(c)
         come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
         m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1),
                      decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
@@ -261,7 +261,7 @@ class Load(wiring.Component):
         m.d.comb += room.eq(~act.valid | act.ready)
         with m.If(act.ready):
             m.d.sync += act.valid.eq(0)
-        lanes = [RowReader(c, number) for number in range(c.act_lanes)]
+        lanes = [RowReader.of(c, first=number) for number in range(c.act_lanes)]
         for number, lane in enumerate(lanes):
             m.submodules[f"lane{number}"] = lane
             port = self.data[-1 - number]

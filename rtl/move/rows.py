@@ -1,18 +1,26 @@
 """Takes rows of activations from one read port: what it gives is where each channel group of each pixel goes."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from ..prim import VIEW, Locator, write_layout
+from spec.errors import AlloyError
+
+from ..prim import VIEW, Locator, Parameter, write_layout
+from .group import GroupBlock
 
 __all__ = ["RowReader"]
 
 
-class RowReader(wiring.Component):
+class RowReader(GroupBlock):
     """Rows ``first``, ``first + act_lanes``, ... of a region of activations.
 
     One beat each cycle while ``out`` is taken without delay; a group is there one cycle after its last beat.
+
+    Parameters
+    ----------
+    ic, pixels, act_depth, port_bits, group_beats, act_lanes : as in :class:`spec.config.EngineConfig`.
+    first : its first row.
 
     Members
     -------
@@ -23,29 +31,32 @@ class RowReader(wiring.Component):
     busy : from the cycle after ``begin`` until the last ``out`` has been taken; low if the region has no such row.
     """
 
-    def __init__(self, config, first):
-        self._config, self._first = config, first
-        super().__init__({
+    act_lanes = Parameter()
+    first = Parameter(0)
+
+    def check(self):
+        super().check()
+        if self.first >= self.act_lanes:
+            raise AlloyError(f"no RowReader of {self.act_lanes} lanes has first {self.first}: give 0 to "
+                             f"{self.act_lanes - 1}")
+        if self.act_lanes > self.group_beats:
+            raise AlloyError(f"no RowReader of groups of {self.group_beats} beats has act_lanes {self.act_lanes}: give "
+                             f"{self.group_beats} or less, which is a group each cycle")
+
+    def members(self):
+        return {
             "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16),
-            "data": In(stream.Signature(config.port_bits)),
-            "out": Out(stream.Signature(write_layout(config))), "busy": Out(1)})
-
-    @property
-    def config(self):
-        return self._config
-
-    @property
-    def first(self):
-        return self._first
+            "data": In(stream.Signature(self.port_bits)),
+            "out": Out(stream.Signature(write_layout(self))), "busy": Out(1)}
 
     def elaborate(self, platform):
-        m, c, out = Module(), self._config, self.out
-        m.submodules.locator = locator = Locator(pixels=c.pixels, act_depth=c.act_depth)
-        beats = c.act_group_bytes // c.port_bytes
+        m, out = Module(), self.out
+        m.submodules.locator = locator = Locator.of(self)
+        beats = self.group_beats
         row, left, group, beat = Signal(17), Signal(16), Signal(8), Signal(range(beats))
-        active, taken, codes = Signal(), Signal(), Signal(8 * c.act_group_bytes, reset_less=True)
+        active, taken, codes = Signal(), Signal(), Signal(beats * self.port_bits, reset_less=True)
         # Moves of the locator to the next row that are still due; they are over before the next group is complete.
-        due = Signal(range(max(c.act_lanes, 2)))
+        due = Signal(range(max(self.act_lanes, 2)))
         m.d.comb += [
             active.eq(row < self.rows), self.busy.eq(active | out.valid),
             self.data.ready.eq(active & (~out.valid | out.ready)),
@@ -56,12 +67,12 @@ class RowReader(wiring.Component):
         with m.If(due != 0):
             m.d.sync += due.eq(due - 1)
         with m.If(self.begin):
-            m.d.sync += [row.eq(self._first), left.eq(self.cols), group.eq(0), beat.eq(0), due.eq(self._first)]
+            m.d.sync += [row.eq(self.first), left.eq(self.cols), group.eq(0), beat.eq(0), due.eq(self.first)]
         with m.Elif(taken):
             m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
             for n in range(beats):
                 with m.If(beat == n):
-                    m.d.sync += codes[n * c.port_bits:(n + 1) * c.port_bits].eq(self.data.payload)
+                    m.d.sync += codes[n * self.port_bits:(n + 1) * self.port_bits].eq(self.data.payload)
             with m.If(beat == beats - 1):
                 m.d.sync += [out.valid.eq(1), out.payload.place.mem.eq(self.mem),
                              out.payload.place.bank.eq(locator.bank),
@@ -72,5 +83,5 @@ class RowReader(wiring.Component):
                         m.d.comb += locator.step.eq(1)
                     with m.Else():
                         m.d.comb += locator.next_row.eq(1)
-                        m.d.sync += [left.eq(self.cols), row.eq(row + c.act_lanes), due.eq(c.act_lanes - 1)]
+                        m.d.sync += [left.eq(self.cols), row.eq(row + self.act_lanes), due.eq(self.act_lanes - 1)]
         return m

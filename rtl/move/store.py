@@ -1,24 +1,29 @@
 """Store unit: writes a region of an activation memory to DRAM."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import Error, Opcode
 
 from ..prim import (
-    COMMAND, Locator, Queue, ResetInserter, SerialMultiplier, beat_count_width, error_layout, place_layout,
-    request_layout, view_of)
+    COMMAND, Locator, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, place_layout, request_layout,
+    view_of)
+from .group import GroupBlock
 
 __all__ = ["Store"]
 
 DEPTH = 16          # channel groups that are asked for, waiting or being sent
 
 
-class Store(wiring.Component):
+class Store(GroupBlock):
     """Runs STORE_ACT (docs/architecture.md, Load and store), one command at a time.
 
     Throughput: one beat each cycle as long as a gather takes at most 12 cycles. Padding of a group is written as zeros.
+
+    Parameters
+    ----------
+    ic, pixels, act_depth, addr_bits, port_bits, beat_bits, group_beats : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -35,26 +40,23 @@ class Store(wiring.Component):
     clear : forget everything.
     """
 
-    def __init__(self, config):
-        self._config = c = config
-        super().__init__({
-            "cmd": In(stream.Signature(COMMAND)), "base": In(c.addr_bits),
-            "gather": Out(stream.Signature(place_layout(c))), "g_valid": In(1), "g_data": In(8 * c.ic),
-            "req": Out(stream.Signature(request_layout(c))),
-            "data": Out(stream.Signature(data.StructLayout({"data": c.port_bits, "strb": c.port_bytes}))),
-            "done": In(1),
-            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
-            "clear": In(1)})
+    addr_bits = Parameter(32, high=64)
+    beat_bits = Parameter()
 
-    @property
-    def config(self):
-        return self._config
+    def members(self):
+        beat = data.StructLayout({"data": self.port_bits, "strb": self.port_bits // 8})
+        return {
+            "cmd": In(stream.Signature(COMMAND)), "base": In(self.addr_bits),
+            "gather": Out(stream.Signature(place_layout(self))), "g_valid": In(1), "g_data": In(8 * self.ic),
+            "req": Out(stream.Signature(request_layout(self))), "data": Out(stream.Signature(beat)), "done": In(1),
+            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
+            "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
-        c, cmd = self._config, self.cmd.payload
+        cmd = self.cmd.payload
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
-        m.submodules.locator = locator = Locator(pixels=c.pixels, act_depth=c.act_depth)
+        m.submodules.locator = locator = Locator.of(self)
         begin, run = Signal(), Signal()
         room = Signal(range(DEPTH + 1), init=DEPTH)
         gathered, requested = self._gather(m, locator, room, begin, run), self._request(m, multiply, begin, run)
@@ -109,10 +111,10 @@ class Store(wiring.Component):
 
     def _request(self, m, multiply, begin, run):
         """One request for each row; returns whether all have been answered."""
-        c, cmd, req = self._config, self.cmd.payload, self.req
+        cmd, req = self.cmd.payload, self.req
         rows, waiting, moved = Signal(16), Signal(16), Signal()
-        at, beats = Signal(c.addr_bits), Signal(beat_count_width(c))
-        m.d.sync += beats.eq(multiply.product * (c.act_group_bytes // c.port_bytes))
+        at, beats = Signal(self.addr_bits), Signal(self.beat_bits)
+        m.d.sync += beats.eq(multiply.product * self.group_beats)
         m.d.comb += [req.valid.eq(run & (rows != 0)), req.payload.addr.eq(at), req.payload.beats.eq(beats),
                      moved.eq(req.valid & req.ready)]
         with m.If(begin):
@@ -124,14 +126,13 @@ class Store(wiring.Component):
 
     def _send(self, m, room):
         """Cuts the groups that have arrived into beats."""
-        c = self._config
-        count = c.act_group_bytes // c.port_bytes
-        m.submodules.arrived = arrived = Queue(8 * c.ic, DEPTH, reserved=True)
+        count = self.group_beats
+        m.submodules.arrived = arrived = Queue(8 * self.ic, DEPTH, reserved=True)
         beat, last, moved = Signal(range(count)), Signal(), Signal()
-        padded = Cat(arrived.o.payload, Const(0, 8 * (c.act_group_bytes - c.ic)))
+        padded = Cat(arrived.o.payload, Const(0, count * self.port_bits - 8 * self.ic))
         m.d.comb += [
             arrived.i.payload.eq(self.g_data), arrived.i.valid.eq(self.g_valid),
-            self.data.valid.eq(arrived.o.valid), self.data.payload.data.eq(padded.word_select(beat, c.port_bits)),
+            self.data.valid.eq(arrived.o.valid), self.data.payload.data.eq(padded.word_select(beat, self.port_bits)),
             self.data.payload.strb.eq(~0), moved.eq(self.data.valid & self.data.ready), last.eq(beat == count - 1),
             arrived.o.ready.eq(self.data.ready & last)]
         with m.If(moved):

@@ -9,7 +9,7 @@ from .delays import delay
 from .dsp import packed_chain
 from .fifo import Queue
 from .layouts import (
-    COMMAND, PARAM, RECORD_BITS, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, beat_count_width, codes_layout,
+    COMMAND, PARAM, RECORD_BITS, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, codes_layout,
     error_layout, place_layout, request_layout, view_of, write_layout)
 from .locate import Locator, advance
 from .multiply import SerialMultiplier
@@ -19,6 +19,6 @@ from .share import Library, ResetInserter, place
 
 __all__ = ["COMMAND", "PARAM", "RECORD_BITS", "STEP", "TAP", "VIEW", "Block", "Library", "Locator", "Parameter", "Queue",
            "ResetInserter", "SerialMultiplier", "act_write_port", "add_tree", "advance", "bank_addrs_layout",
-           "bank_data_layout", "beat_count_width", "codes_layout", "delay", "error_layout", "feed_port", "gather_port",
+           "bank_data_layout", "codes_layout", "delay", "error_layout", "feed_port", "gather_port",
            "join_ports", "loaded_ports", "memory_side", "packed_chain", "place", "place_layout", "request_layout",
            "table_port", "view_of", "write_layout", "write_port"]

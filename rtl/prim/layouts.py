@@ -7,7 +7,7 @@ from spec.commands import (
     COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS)
 
 __all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "RECORD_BITS", "view_of", "error_layout", "request_layout",
-           "beat_count_width", "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
+           "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
 
 
 def _layout(fields, size):
@@ -33,16 +33,9 @@ def error_layout():
     return data.StructLayout({"valid": 1, "code": 8, "tag": 16})
 
 
-def beat_count_width(config):
-    """Bits of the number of beats of one request: the longest weight stream and the longest activation row fit."""
-    weights = 16 + config.weight_beats.bit_length()
-    row = (config.pixels * config.act_depth).bit_length() + (config.act_group_bytes // config.port_bytes).bit_length()
-    return max(20, weights, row)
-
-
 def request_layout(config):
-    """One request to a port: byte address, a multiple of ``port_bytes``, and the number of beats, at least 1."""
-    return data.StructLayout({"addr": config.addr_bits, "beats": beat_count_width(config)})
+    """One request to a port: byte address, a multiple of its width, and the number of beats, at least 1."""
+    return data.StructLayout({"addr": config.addr_bits, "beats": config.beat_bits})
 
 
 def place_layout(config):

@@ -71,7 +71,7 @@ def page(say):
         for width in (4, 8, 16):
             config = replace(board.config, decode_lanes=8 * board.config.wide_bytes // width)
             say(f"{board.name}: decoder of {config.decode_lanes} lanes")
-            used, _ = measure(WeightDecoder(config), board.family)
+            used, _ = measure(WeightDecoder.of(config), board.family)
             decoders.append(f"| {board.name} | {config.decode_lanes} | {width} | {used['lut']} | {used['ff']} | "
                             f"{used['lut'] / config.decode_lanes:.0f} | {used['lut'] / board.budget['lut']:.1%} |")
         used, _ = measure(CodeTable(tables=2), board.family)

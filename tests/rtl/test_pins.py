@@ -1,19 +1,17 @@
 """The pins of the generated Verilog: names, reset, and that no output answers an input within a cycle."""
 
 import json
-from random import Random
 import subprocess
 import sys
 
 from amaranth.back import rtlil
 import pytest
 
-from rtl.bus import Skid, Slice
 from rtl.prim import Library
 from rtl.tools import to_verilog
 from rtl.top import Engine, Pins, generate, port_names
 
-from .axi_models import get, put, simulate, small_config, steady
+from .axi_models import small_config
 
 CONFIGS = {
     "one port": small_config(portable_dsp=True, ports=1, port_bits=32, pixels=2, ic=3, dsp_filters=2, lut_filters=0),
@@ -131,30 +129,3 @@ def test_clock_and_reset():
     text = generate(CONFIGS["one port"])["alloy.v"]
     head = text[text.index("module alloy(") :].split(";")[0]
     assert {n.strip() for n in head[head.index("(") + 1 : head.index(")")].split(",")} == names
-
-
-@pytest.mark.parametrize("register", [Skid, Slice])
-def test_slices_keep_order_and_pace(register):
-    """A payload in each cycle when nobody waits; nothing lost or repeated when both sides do."""
-    part, rng, got = register(8), Random(1), []
-
-    async def send(ctx):
-        for n in range(40):
-            await put(ctx, part.i, n)
-        for n in range(40, 240):
-            await put(ctx, part.i, n, rng, 0.5)
-
-    async def take(ctx):
-        ctx.set(part.o.ready, 1)
-        cycles = 0
-        while len(got) < 40:
-            _, _, valid, payload = await ctx.tick().sample(part.o.valid, part.o.payload)
-            got.extend([payload] * valid)
-            cycles += 1
-        assert cycles <= 41
-        ctx.set(part.o.ready, 0)
-        while len(got) < 240:
-            got.append(await get(ctx, part.o, rng, 0.5))
-
-    simulate({"part": part}, send, take, background=[steady(part.o)])
-    assert got == list(range(240))

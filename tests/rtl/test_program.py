@@ -22,8 +22,8 @@ class Bench:
     def __init__(self, config, seed):
         c = self.config = config
         self.dram, self.rng = AxiMemory(seed=seed, stall=0.2, latency=8), Random(seed)
-        self.registers, self.control, self.load, self.store = Registers(c), Control(c), Load(c), Store(c)
-        self.reads, self.port, self.arbiter, self.memory = [ReadPort(c) for _ in range(c.ports)], WritePort(c), ReadArbiter(c), {}
+        self.registers, self.control, self.load, self.store = Registers.of(c, digest=int(c.digest, 16)), Control(c), Load(c), Store.of(c)
+        self.reads, self.port, self.arbiter, self.memory = [ReadPort.of(c) for _ in range(c.ports)], WritePort.of(c), ReadArbiter.of(c), {}
         self.weights = []
 
     def simulate(self, testbench):

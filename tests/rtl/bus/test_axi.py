@@ -1,261 +1,29 @@
-"""Read port, write port and arbiter against a DRAM model with stalls on every channel."""
+"""The AXI signatures: members, widths and directions of ARM IHI 0022."""
 
-from random import Random
+from amaranth.lib.wiring import In, Out
 
-import pytest
+from rtl.bus import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature
 
-from rtl.bus import ReadArbiter, ReadPort, WritePort
-from rtl.bus.ports import read_depth
-
-from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until
-
-CASES = [dict(), dict(port_bits=32, burst=16), dict(port_bits=256, burst=256, outstanding=3),
-         dict(burst=1, outstanding=1)]
+ADDRESS = dict(valid=1, ready=-1, addr=40, id=1, len=8, size=3, burst=2, lock=1, cache=4, prot=3, qos=4)
+READ = dict(rvalid=-1, rready=1, rdata=-64, rresp=-2, rlast=-1, rid=-1)
+WRITE = dict(wvalid=1, wready=-1, wdata=64, wstrb=8, wlast=1, bvalid=-1, bready=1, bresp=-2, bid=-1)
+LITE = dict(awvalid=1, awready=-1, awaddr=12, awprot=3, wvalid=1, wready=-1, wdata=32, wstrb=4, bvalid=-1, bready=1,
+            bresp=-2, arvalid=1, arready=-1, araddr=12, arprot=3, rvalid=-1, rready=1, rdata=-32, rresp=-2)
 
 
-def requests(config, seed, count=12):
-    rng, size = Random(seed), config.port_bytes
-    out = [(4096 - 3 * size, 9), (2 * 4096 - size, 1), (0, 1)]
-    out += [(rng.randrange(0, 0xF000, size), rng.randint(1, 40)) for _ in range(count)]
-    rng.shuffle(out)
-    return out
+def widths(signature):
+    """Member -> its bits, negative from the slave."""
+    assert {member.flow for member in signature.members.values()} <= {In, Out}
+    return {name: member.shape if member.flow == Out else -member.shape for name, member in signature.members.items()}
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("stall", [0.0, 0.4])
-def test_read(case, stall):
-    config = small_config(**case)
-    port, dram, rng = ReadPort(config), AxiMemory(seed=3, stall=stall, latency=20), Random(5)
-    dram.fill()
-    todo, size = requests(config, 1), config.port_bytes
-    expected = [int.from_bytes(dram.bytes[a + n * size:a + n * size + size], "little")
-                for a, k in todo for n in range(k)]
-    beats = []
-
-    async def ask(ctx):
-        for addr, count in todo:
-            await put(ctx, port.req, {"addr": addr, "beats": count}, rng, stall)
-        await until(ctx, port.idle)
-        assert beats == expected and not ctx.get(port.error)
-
-    simulate({"port": port}, ask, background=[dram.read_slave(port.bus), sink(port.data, beats, rng, stall)])
-    assert dram.most_outstanding == config.outstanding if config.outstanding < 4 else dram.most_outstanding > 1
-    assert sum(n for _, n in dram.reads) == len(expected)
+def address(prefix):
+    return {prefix + name: width for name, width in ADDRESS.items()}
 
 
-def test_latency():
-    """The numbers in the docstrings: request to address, response to data, last beat to address."""
-    config, seen = small_config(), []
-    read, write = ReadPort(config), WritePort(config)
-
-    async def cycles(ctx, signal):
-        count = 1
-        while not ctx.get(signal):
-            await ctx.tick()
-            count += 1
-        seen.append(count)
-
-    async def ask(ctx):
-        await put(ctx, read.req, {"addr": 0, "beats": 1})
-        await cycles(ctx, read.bus.arvalid)
-        ctx.set(read.bus.arready, 1)
-        await ctx.tick()
-        ctx.set(read.bus.rvalid, 1), ctx.set(read.bus.rlast, 1)
-        await ctx.tick()
-        ctx.set(read.bus.rvalid, 0)
-        await cycles(ctx, read.data.valid)
-        await put(ctx, write.req, {"addr": 0, "beats": 1})
-        await ctx.tick().repeat(5)
-        await put(ctx, write.data, {"data": 0, "strb": 0})
-        await cycles(ctx, write.bus.awvalid)
-
-    simulate({"read": read, "write": write}, ask)
-    assert seen == [3, 2, 2]
-
-
-def test_read_bandwidth():
-    config = small_config(burst=8, outstanding=8)
-    port, dram, beats, cycles = ReadPort(config), AxiMemory(stall=0, latency=20), [], 0
-
-    async def ask(ctx):
-        for n in range(20):
-            await put(ctx, port.req, {"addr": 4096 + 64 * n, "beats": 8})
-
-    async def count(ctx):
-        nonlocal cycles
-        while len(beats) < 160:
-            await ctx.tick()
-            cycles += bool(beats)
-
-    simulate({"port": port}, ask, count, background=[dram.read_slave(port.bus), sink(port.data, beats)])
-    assert cycles <= 162, cycles
-
-
-def test_read_reserves_space():
-    config = small_config(burst=4, outstanding=64)
-    port, dram = ReadPort(config), AxiMemory(stall=0)
-
-    async def ask(ctx):
-        await put(ctx, port.req, {"addr": 0, "beats": 1000})
-        for _ in range(1500):
-            assert ctx.get(port.bus.rready)
-            await ctx.tick()
-        assert sum(n for _, n in dram.reads) == read_depth(config)
-
-    simulate({"port": port}, ask, background=[dram.read_slave(port.bus)])
-
-
-def test_read_error_and_stop():
-    config = small_config()
-    port, dram, beats = ReadPort(config), AxiMemory(seed=4, latency=10), []
-    dram.bad = {0x108}
-
-    async def ask(ctx):
-        await put(ctx, port.req, {"addr": 0x100, "beats": 30})
-        await until(ctx, port.error)
-        ctx.set(port.stop, 1)
-        await ctx.tick()
-        seen = len(dram.reads) + ctx.get(port.bus.arvalid)
-        await until(ctx, port.idle)
-        await ctx.tick()
-        assert len(dram.reads) <= seen and dram.outstanding == 0
-        ctx.set(port.stop, 0)
-        await ctx.tick()
-        assert ctx.get(port.idle) and not ctx.get(port.error)
-        beats.clear()
-        await put(ctx, port.req, {"addr": 0x200, "beats": 5})
-        await until(ctx, port.idle)
-        assert len(beats) == 5
-
-    simulate({"port": port}, ask, background=[dram.read_slave(port.bus), sink(port.data, beats, Random(1))])
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("stall", [0.0, 0.4])
-def test_write(case, stall):
-    config = small_config(**case)
-    port, dram, size = WritePort(config), AxiMemory(seed=3, stall=stall), config.port_bytes
-    todo, rng, done = requests(config, 2), Random(6), []
-    image = bytearray(dram.bytes)
-    words = []
-    for addr, count in todo:
-        for n in range(count):
-            word, strb = rng.getrandbits(8 * size), rng.choice([(1 << size) - 1, rng.getrandbits(size)])
-            words.append({"data": word, "strb": strb})
-            for b in range(size):
-                if strb >> b & 1:
-                    image[addr + n * size + b] = word >> 8 * b & 0xFF
-
-    async def ask(ctx):
-        for addr, count in todo:
-            await put(ctx, port.req, {"addr": addr, "beats": count}, Random(1), stall)
-
-    async def send(ctx):
-        for word in words:
-            await put(ctx, port.data, word, rng, stall)
-        await until(ctx, port.idle)
-        assert dram.bytes == image and len(done) == len(todo) and not ctx.get(port.error)
-
-    async def count(ctx):
-        while True:
-            _, _, hit = await ctx.tick().sample(port.done)
-            if hit:
-                done.append(1)
-
-    simulate({"port": port}, ask, send, background=[dram.write_slave(port.bus), count])
-
-
-def test_write_waits_for_data():
-    config = small_config()
-    port, dram = WritePort(config), AxiMemory(stall=0)
-
-    async def ask(ctx):
-        await put(ctx, port.req, {"addr": 0, "beats": 4})
-        for n in range(3):
-            await put(ctx, port.data, {"data": n, "strb": 255})
-        for _ in range(20):
-            await ctx.tick()
-        assert not dram.writes and not ctx.get(port.idle)
-        await put(ctx, port.data, {"data": 3, "strb": 255})
-        await until(ctx, port.idle)
-        assert dram.writes == [(0, 4)]
-
-    simulate({"port": port}, ask, background=[dram.write_slave(port.bus)])
-
-
-def test_write_error_and_stop():
-    config = small_config(burst=8)
-    port, dram = WritePort(config), AxiMemory(seed=2, stall=0.5)
-    dram.bad = {0x20}
-
-    async def ask(ctx):
-        await put(ctx, port.req, {"addr": 0, "beats": 64})
-        for n in range(12):
-            await put(ctx, port.data, {"data": n, "strb": 255})
-        await until(ctx, port.error)
-        ctx.set(port.stop, 1)
-        await ctx.tick()
-        await until(ctx, port.idle)
-        await ctx.tick()
-        ctx.set(port.stop, 0)
-        await ctx.tick()
-        assert ctx.get(port.idle) and not ctx.get(port.error)
-        await put(ctx, port.req, {"addr": 0x400, "beats": 1})
-        await put(ctx, port.data, {"data": 0xAB, "strb": 1})
-        await until(ctx, port.idle)
-        await ctx.tick()
-        assert dram.bytes[0x400] == 0xAB
-
-    simulate({"port": port}, ask, background=[dram.write_slave(port.bus)])
-
-
-def test_arbiter():
-    config = small_config()
-    port, arbiter, dram = ReadPort(config), ReadArbiter(config), AxiMemory(seed=8)
-    dram.fill()
-    size = config.port_bytes
-    jobs = [requests(config, 11 + n, 8) for n in range(2)]
-    got = [[], []]
-
-    def user(n):
-        async def process(ctx):
-            rng = Random(n)
-            for addr, count in jobs[n]:
-                await put(ctx, arbiter.user_req[n], {"addr": addr, "beats": count}, rng, 0.7)
-        return process
-
-    async def end(ctx):
-        total = [sum(k for _, k in job) for job in jobs]
-        while [len(g) for g in got] != total:
-            await ctx.tick()
-        for n in range(2):
-            assert got[n] == [int.from_bytes(dram.bytes[a + i * size:a + i * size + size], "little")
-                              for a, k in jobs[n] for i in range(k)]
-
-    simulate({"port": port, "arbiter": arbiter}, user(0), user(1), end,
-             join=[(arbiter.req, port.req), (port.data, arbiter.data)],
-             background=[dram.read_slave(port.bus), steady(arbiter.req),
-                         *(sink(arbiter.user_data[n], got[n], Random(20 + n)) for n in range(2))])
-
-
-def test_arbiter_clear():
-    config = small_config()
-    port, arbiter, dram = ReadPort(config), ReadArbiter(config), AxiMemory(seed=8)
-    got = [[], []]
-
-    async def ask(ctx):
-        await put(ctx, arbiter.user_req[1], {"addr": 0, "beats": 30})
-        await put(ctx, arbiter.user_req[0], {"addr": 0, "beats": 3})
-        ctx.set(port.stop, 1)
-        ctx.set(arbiter.clear, 1)
-        await ctx.tick().repeat(10)
-        await until(ctx, port.idle)
-        ctx.set(port.stop, 0)
-        ctx.set(arbiter.clear, 0)
-        got[0].clear(), got[1].clear()
-        await put(ctx, arbiter.user_req[0], {"addr": 0, "beats": 2})
-        await ctx.tick().repeat(50)
-        assert [len(g) for g in got] == [2, 0]
-
-    simulate({"port": port, "arbiter": arbiter}, ask, join=[(arbiter.req, port.req), (port.data, arbiter.data)],
-             background=[dram.read_slave(port.bus), *(sink(arbiter.user_data[n], got[n]) for n in range(2))])
+def test_members():
+    assert widths(AXI4ReadSignature(40, 64)) == address("ar") | READ
+    assert widths(AXI4WriteSignature(40, 64)) == address("aw") | WRITE
+    assert widths(AXI4LiteSignature(12)) == LITE
+    wide = AXI4ReadSignature(64, 128, id_bits=4)
+    assert (wide.addr_bits, wide.data_bits, wide.id_bits) == (64, 128, 4) and wide.members["rid"].shape == 4

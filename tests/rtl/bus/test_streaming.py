@@ -39,7 +39,7 @@ def test_read_port(seed, burst, outstanding, ready):
     """``ready`` is the share of cycles in which whoever takes the data does not; the bus never pauses, or at random."""
     config, rng = port_config(seed, burst, outstanding), Random(seed)
     port, dram, beats = (
-        ReadPort(config),
+        ReadPort.of(config),
         AxiMemory(seed=seed, stall=rng.choice((0, 0.4)), latency=rng.choice((1, 9))),
         [],
     )
@@ -69,7 +69,7 @@ def test_write_port(seed, burst, outstanding, valid):
     """``valid`` is the share of cycles in which no data is offered."""
     config, rng = port_config(seed, burst, outstanding), Random(seed)
     port, dram, done = (
-        WritePort(config),
+        WritePort.of(config),
         AxiMemory(seed=seed, stall=rng.choice((0, 0.4)), latency=rng.choice((1, 9))),
         [],
     )

@@ -23,7 +23,7 @@ class Bench:
     """Control with its read port, a DRAM with the program, and units that take ``delay`` cycles for a command."""
     def __init__(self, program, seed=0, delay=5, latency=6, **config):
         self.config = small_config(**config)
-        self.dut, self.port = Control(self.config), ReadPort(self.config)
+        self.dut, self.port = Control(self.config), ReadPort.of(self.config)
         self.dram, self.rng, self.delay = AxiMemory(seed=seed, latency=latency), Random(seed), delay
         self.log, self.stuck = [], set()
         self.write(program)
@@ -131,7 +131,7 @@ def test_program(port_bits, delay):
 
 def test_commands_arrive_whole():
     """Every bit that the opcode has reaches the unit, every other bit reads 0."""
-    queues, rng = Queues(small_config(queue_depth=3)), Random(2)
+    queues, rng = Queues.of(small_config(queue_depth=3)), Random(2)
     sent, got = {"load": [], "compute": [], "store": []}, {"load": [], "compute": [], "store": []}
     todo = []
     for _ in range(12):
@@ -152,7 +152,7 @@ def test_commands_arrive_whole():
 
 
 def test_posts_in_one_cycle_all_count():
-    queues, got = Queues(small_config()), []
+    queues, got = Queues.of(small_config()), []
 
     async def body(ctx):
         for n in range(4):

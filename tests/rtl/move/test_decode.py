@@ -30,7 +30,7 @@ def blocks(config, seed):
 @pytest.mark.parametrize("stall", [0.0, 0.4])
 def test_decoder(case, stall):
     config = small_config(**case)
-    dut, work = WeightDecoder(config), blocks(config, 5)
+    dut, work = WeightDecoder.of(config), blocks(config, 5)
     got, cycles = [], []
 
     async def feed(ctx):

@@ -29,7 +29,7 @@ class Bench:
         self.config, self.dut = config, Load(config)
         self.dram = AxiMemory(seed=seed, stall=stall, latency=latency)
         self.dram.fill(seed + 1)
-        self.ports = [ReadPort(config) for _ in range(config.ports)]
+        self.ports = [ReadPort.of(config) for _ in range(config.ports)]
         self.log = {"w": [], "p": [], "t": [], "act": [], "post": []}
         self.act_stall, self.events = act_stall, []
 

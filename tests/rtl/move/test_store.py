@@ -24,7 +24,7 @@ def codes(config, mem, bank, addr):
 
 class Bench:
     def __init__(self, config, seed=0, stall=0.3, gather_latency=3):
-        self.config, self.dut, self.port = config, Store(config), WritePort(config)
+        self.config, self.dut, self.port = config, Store.of(config), WritePort.of(config)
         self.dram = AxiMemory(seed=seed, stall=stall)
         self.dram.fill(seed)
         self.posts, self.rng, self.stall, self.gather_latency = [], Random(seed), stall, gather_latency
