@@ -8,7 +8,7 @@ import pytest
 from compiler import compile
 from compiler.hazards import SEMAPHORE
 from sim import command_model, golden
-from spec.commands import COMMAND_BYTES, Opcode, pack, unpack
+from spec.commands import COMMAND_BYTES, QUEUES, Opcode, pack, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
@@ -148,8 +148,7 @@ def test_what_nothing_wrote_is_not_read(plain, opcode, words):
         return None if fields["opcode"] == opcode else fields | dict.fromkeys(("wait", "post", "feed"), 0)
     config, codes, program, _ = plain
     model = command_model.CommandModel(program, config)
-    area = program.input
-    model.dram[area.offset:area.offset + area.size] = np.frombuffer(program.pack_input(codes), np.uint8)
+    model.put(codes)
     model.program = edit(program, drop)
     with pytest.raises(AlloyError, match=words):
         in_order(model)
@@ -157,22 +156,18 @@ def test_what_nothing_wrote_is_not_read(plain, opcode, words):
 
 def in_order(model):
     """One command after the other, whatever the semaphores say; then all outputs."""
+    events = {"load": ("_start_load", "_land"), "store": ("_store",), "compute": ("_issue", "_feed", "_read", "_write")}
     for record in model.program.commands:
         command = unpack(record)
-        if command["opcode"] == Opcode.START:
-            continue
         if command["opcode"] == Opcode.END:
             break
-        name = command_model.QUEUES[command["opcode"]]
-        model.tokens = [0] * 8
-        model.queues = {n: command_model.deque() for n in ("load", "compute", "store")}
-        model.landing, model.posting = command_model.deque(), command_model.deque()
-        model.feeding = model.writing = None
-        model.queues[name].append(command)
-        events = {"load": ("_start_load", "_land"), "store": ("_store",),
-                  "compute": ("_issue", "_read", "_write") if command["opcode"] == Opcode.POOL else ("_issue", "_feed", "_read", "_write")}
-        for event in events[name]:
-            getattr(model, event)(True)
+        if command["opcode"] in QUEUES:
+            queue = QUEUES[command["opcode"]]
+            model.clear()
+            model.queues[queue].append(command)
+            for event in events[queue]:
+                if (event, command["opcode"]) != ("_feed", Opcode.POOL):
+                    getattr(model, event)()
     for output in model.program.outputs:
         model.output(output)
 

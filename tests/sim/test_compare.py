@@ -99,11 +99,10 @@ def shortened(program, number, **values):
 
 def missing(program, config, codes):
     """(channel, row, column) of the output values that nothing has written."""
-    model, region = command_model.CommandModel(program, config), program.outputs["out"]
-    model.dram[program.input.offset:program.input.offset + program.input.size] = np.frombuffer(program.pack_input(codes), np.uint8)
+    model = command_model.CommandModel(program, config)
+    model.put(codes)
     model.execute()
-    data = model.dram[region.offset:region.offset + region.size]
-    return {tuple(map(int, at)) for at in np.argwhere(region.unpack((data == command_model.EMPTY).astype(np.uint8).tobytes()))}
+    return {tuple(map(int, at)) for at in np.argwhere(model.unwritten("out"))}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,0 +1,111 @@
+"""What the feeder and the array do, with the bit patterns of the hardware: digits of codes, one's-complement sums."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from spec.commands import FIELDS
+from spec.errors import AlloyError
+from spec.numerics import pot_value
+
+from .memories import EMPTY, Command, Memories, inside
+
+__all__ = ["Array", "Sums", "fits"]
+
+
+class Sums(NamedTuple):
+    """Of a command: ``values`` (pixels, slots), which of the pixels are outputs, and flags of the words read."""
+    values: np.ndarray
+    live: np.ndarray
+    read: np.ndarray
+
+
+class _Pixels(NamedTuple):
+    """The pixels that a command computes: rows and columns, places from that of ``in_base`` on, which are outputs."""
+    y: np.ndarray
+    x: np.ndarray
+    place: np.ndarray
+    live: np.ndarray
+
+
+def fits(cmd: Command, what: str, values: np.ndarray, bits: int) -> None:
+    """Refuse signed values of more than ``bits`` bits."""
+    if values.size and not -(1 << bits - 1) <= values.min() <= values.max() < 1 << bits - 1:
+        raise AlloyError(f"layer {cmd['tag']} overflows the {bits}-bit {what}")
+
+
+class Array:
+    """Keeps the sums of a part, to be continued by the next command."""
+
+    def __init__(self, memories: Memories):
+        self._memories = memories
+        self._acc: np.ndarray | None = None
+
+    def convolve(self, cmd: Command) -> Sums:
+        """The sums of a CONV, and of the parts before it."""
+        c, digits = self._memories.config, 2 if cmd["wide"] else 1
+        pixels, read = self._pixels(cmd), self._memories.nothing_read()
+        if cmd["acc_first"]:
+            acc = np.zeros((digits, len(pixels.y), c.slots), np.int64)
+        elif self._acc is None or len(self._acc) != digits:
+            raise AlloyError(f"layer {cmd['tag']} goes on with sums that nothing has begun")
+        else:
+            acc = self._acc
+        for number, tap in enumerate(self._memories.tap_records(cmd)):
+            self._tap(cmd, tap, cmd["weight_base"] + number * cmd["depth"], pixels, read, acc)
+        fits(cmd, "accumulator", acc[:, pixels.live], c.acc_width)
+        sums = acc[0] + (acc[1] << c.act_digit_bits if cmd["wide"] else 0)
+        fits(cmd, "sum of two pixel digits", sums[pixels.live], c.joined_width)
+        self._acc = None if cmd["acc_last"] else acc
+        return Sums(sums, pixels.live, read)
+
+    def _pixels(self, cmd: Command) -> _Pixels:
+        c = self._memories.config
+        count = c.pixels // 2 if cmd["wide"] else c.pixels
+        each = np.arange(cmd["tiles"] * count)
+        y, x = np.divmod(cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + each, cmd["pitch"])
+        if (cmd["step_y"], cmd["step_x"]) != divmod(count, cmd["pitch"]) or y[-1] >= 1 << FIELDS["start_y"].width:
+            raise AlloyError(f"layer {cmd['tag']} has steps that are no {count} pixels, or too many rows")
+        half = c.pixels // 2 if cmd["half"] and cmd["wide"] else 0
+        return _Pixels(y, x, each + half, (y < cmd["rows"]) & (x < cmd["cols"]))
+
+    def _tap(self, cmd: Command, tap: Command, word: int, pixels: _Pixels, read: np.ndarray, acc: np.ndarray) -> None:
+        """Add the products of one tap, whose k-words begin at ``word``, to ``acc``."""
+        c, act = self._memories.config, self._memories.act[cmd["mem_in"]]
+        y, x = pixels.y + tap["dy"], pixels.x + tap["dx"]
+        real = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
+        needed, (row, bank) = real & pixels.live, np.divmod(pixels.place + tap["rot"], c.pixels)
+        base = cmd["in_base"] + row * cmd["groups"] + tap["addr"]
+        if needed.any():
+            first, last = base[needed].min(), base[needed].max()
+            inside(cmd, "activation words", first, last - first + cmd["depth"], c.act_depth)
+        for group in range(cmd["depth"]):
+            addr = (base + group) % c.act_depth
+            codes = act[bank, addr]
+            read[cmd["mem_in"], bank[needed], addr[needed]] = True
+            values, ones = self._word(cmd, word + group)
+            self._readable(cmd, codes[needed][:, (values != 0).any(0)], len(acc))
+            codes = np.where(real[:, None], np.maximum(codes, 0), cmd["zero"])
+            for digit, sums in enumerate(acc):
+                # Sums are far below 2**53: float64 is exact, and fast.
+                part = codes >> digit * c.act_digit_bits & (1 << c.act_digit_bits) - 1
+                sums += (part.astype(np.float64) @ values.T).astype(np.int64) - ones
+
+    def _readable(self, cmd: Command, codes: np.ndarray, digits: int) -> None:
+        bits = digits * self._memories.config.act_digit_bits
+        if (codes == EMPTY).any():
+            raise AlloyError(f"layer {cmd['tag']} reads activations that nothing has written")
+        if (codes >> bits).any():
+            raise AlloyError(f"layer {cmd['tag']} reads codes of more than {bits} bits")
+
+    def _word(self, cmd: Command, address: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (slots, ic) of a k-word as float64 and the one's-complement terms of each slot."""
+        c = self._memories.config
+        nibbles = self._memories.weights[address]
+        if (nibbles == EMPTY).any():
+            raise AlloyError(f"layer {cmd['tag']} uses weights that are not loaded")
+        dsp, lut = nibbles[:c.dsp_filters].astype(np.int64), nibbles[c.dsp_filters:].astype(np.int64)
+        if (dsp[1::2] == 8).any() or (lut == 15).any():
+            raise AlloyError(f"layer {cmd['tag']} has weights that no scheme has: -8 in an odd slot or a negative zero")
+        values = np.concatenate([dsp - 16 * (dsp > 7), pot_value(lut)]).astype(np.float64)
+        return values, np.concatenate([np.zeros(c.dsp_filters, np.int64), (lut > 7).sum(1)])
