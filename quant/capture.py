@@ -3,51 +3,77 @@
 What a model does in place (``x += y``, ``ReLU(inplace=True)``) rebinds every name of the tensor: who reads it later reads the new value.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import inspect
 import operator
+from operator import attrgetter
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
+from spec.operators import LAYERS, Call, Layer
 
-__all__ = ["Op", "capture", "first_line", "SUPPORTED", "INPUT"]
+__all__ = ["Op", "Apply", "Norm", "Relu", "Add", "capture", "first_line", "supported", "INPUT"]
 
-SUPPORTED = (
-    "Conv2d, BatchNorm2d, ReLU, ReLU6, addition, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten and Linear "
-    "are supported"
-)
 INPUT = "input"  # fx gives this name, a builtin of Python, to no node
 
 
-@dataclass(eq=False)
-class Op:
-    """One operation; ``inputs`` are names of values, its own value has its ``name``. ``module``: path of the module that is called."""
+def supported():
+    """What can be imported, as the end of a sentence."""
+    modules = ", ".join(name for layer in LAYERS for name in (*layer.modules, *layer.functions))
+    return f"{modules}, BatchNorm2d, ReLU, ReLU6, Flatten and addition are supported"
 
-    kind: str  # "conv", "norm", "relu", "add", "max", "avg"
+
+@dataclass(eq=False, kw_only=True)
+class Op:
+    """One operation, which makes the value ``name`` of the values ``inputs``. ``module``: path of the module that is called."""
+
     name: str
     inputs: tuple
     module: str | None = None
-    values: dict = field(default_factory=dict)  # arguments of :meth:`apply`
+
+
+@dataclass(eq=False, kw_only=True)
+class Apply(Op):
+    """A layer; its sources are :attr:`inputs`."""
+
+    layer: Layer
 
     def apply(self, *x):
-        """The operation on tensors (N, C, H, W)."""
-        v = self.values
-        match self.kind:
-            case "conv":
-                return F.conv2d(*x, v["weight"], v["bias"], v["stride"], v["padding"], groups=v["groups"])
-            case "norm":
-                return (x[0] - v["mean"][:, None, None]) * v["scale"][:, None, None] + v["bias"][:, None, None]
-            case "relu":
-                return x[0].clamp(0, v["cap"])
-            case "add":
-                return x[0] + x[1]
-            case "max":
-                return F.max_pool2d(*x, v["kernel"], v["stride"], v["padding"])
-            case "avg":
-                return F.avg_pool2d(*x, v["kernel"], v["stride"])
+        return self.layer.apply(F, *x)
+
+
+@dataclass(eq=False, kw_only=True)
+class Norm(Op):
+    """Batch norm: ``(x - mean) * scale + bias``; ``gain`` is its trained weight, by which the standard deviation is multiplied."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor
+    gain: torch.Tensor
+
+    def apply(self, *x):
+        return (x[0] - self.mean[:, None, None]) * self.scale[:, None, None] + self.bias[:, None, None]
+
+
+@dataclass(eq=False, kw_only=True)
+class Relu(Op):
+    """ReLU, or ReLU6 with a ``cap``."""
+
+    cap: float | None = None
+
+    def apply(self, *x):
+        return x[0].clamp(0, self.cap)
+
+
+@dataclass(eq=False, kw_only=True)
+class Add(Op):
+    """The sum of two values of one shape."""
+
+    def apply(self, *x):
+        return x[0] + x[1]
 
 
 class _Once(nn.Module):
@@ -120,7 +146,7 @@ def _used(ops, output):
 
 
 _RELU, _ADD, _FLAT = ("input", "inplace"), ("input", "other", "alpha"), ("input", "start_dim", "end_dim")
-# What is called: (kind, names of the arguments, whether it works in place whatever they say).
+# What is called beside layers: (kind, names of the arguments, whether it works in place whatever they say).
 FUNCTIONS = {
     **dict.fromkeys((torch.relu, F.relu, "relu"), ("relu", _RELU, False)),
     F.relu6: ("relu6", _RELU, False),
@@ -130,60 +156,81 @@ FUNCTIONS = {
     **dict.fromkeys((torch.flatten, "flatten"), ("same", _FLAT, False)),
 }
 MODULES = {
-    nn.Conv2d: "conv",
-    nn.Linear: "linear",
     nn.BatchNorm2d: "norm",
     nn.ReLU6: "relu6",
     nn.ReLU: "relu",
-    nn.MaxPool2d: "max",
-    nn.AvgPool2d: "avg",
-    nn.AdaptiveAvgPool2d: "global",
     **dict.fromkeys((nn.Dropout, nn.Identity, nn.Flatten), "same"),
 }
 
 
+def _of_module(module):
+    """The layer class that is read from a module, or the kind of what is called beside layers; None for what Alloy does not know."""
+    names = {cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("torch.nn.")}
+    layers = (layer for layer in LAYERS if names & set(layer.modules))
+    return next(layers, None) or next((kind for known, kind in MODULES.items() if isinstance(module, known)), None)
+
+
+def _of_function(target):
+    """The same of a function or the name of a method, with the names of its arguments and whether it works in place."""
+    for layer in LAYERS:
+        for name, arguments in layer.functions.items():
+            if target in (name, attrgetter(name)(torch)):
+                return layer, arguments, False
+    return FUNCTIONS.get(target, (None, (), False))
+
+
 def _arguments(node, module):
-    """(kind, arguments by name, in place) of an fx node; the kind is None if it is none that Alloy knows."""
+    """(kind or layer class, arguments by name, in place) of an fx node; None if it is nothing that Alloy knows."""
     if module is not None:
-        kind = next((kind for known, kind in MODULES.items() if isinstance(module, known)), None)
+        kind = _of_module(module)
         names, in_place = tuple(inspect.signature(module.forward).parameters), getattr(module, "inplace", False)
     else:
-        kind, names, in_place = FUNCTIONS.get(node.target, (None, (), False))
+        kind, names, in_place = _of_function(node.target)
     given = dict(zip(names, node.args, strict=False)) | node.kwargs
     known = kind is not None and len(node.args) <= len(names) and set(given) <= set(names)
     return (kind if known else None), given, bool(in_place or given.get("inplace", False))
 
 
+def _nodes(value):
+    """The fx nodes that an argument is, or is a list of."""
+    return [v for v in (value if isinstance(value, list | tuple) else (value,)) if isinstance(v, fx.Node)]
+
+
 def _read(node, module, ops, where, shapes):
     """Append the operation of one fx node, or give its value a further name."""
     kind, given, in_place = _arguments(node, module)
-    if kind is None or not isinstance(next(iter(given.values()), None), fx.Node):
+    if kind is None or not _nodes(next(iter(given.values()), None)):
         what = "function" if module is None else type(module).__name__
-        raise AlloyError(f"layer {node.name} ({what}) is not supported: {SUPPORTED}")
-    source = where[next(iter(given.values())).name]
+        raise AlloyError(f"layer {node.name} ({what}) is not supported: {supported()}")
+    sources = tuple(where[read.name] for value in given.values() for read in _nodes(value))
     if kind == "same":
-        where[node.name] = source
+        where[node.name] = sources[0]
         return
+    path = node.target if module is not None else None
     if kind == "add":
         op = _addition(node, given, where, shapes)
+    elif kind == "norm":
+        op = _norm(node, module, sources)
     elif kind in ("relu", "relu6"):
-        op = Op("relu", node.name, (source,), values={"cap": 6.0 if kind == "relu6" else None})
+        op = Relu(name=node.name, inputs=sources, cap=6.0 if kind == "relu6" else None)
     else:
-        op = _layer(kind, node, module, source, shapes[source])
-    if module is not None:
-        op.module = node.target
-    shapes[op.name] = _shape(op, shapes[source])
+        rest = {name: value for name, value in given.items() if not _nodes(value)}
+        call = Call(node.name, f"layer {path or node.name}", module, sources, tuple(shapes[name] for name in sources), rest)
+        op = Apply(name=node.name, inputs=sources, layer=kind.read(call))
+    op.module = path
+    shape = tuple(shapes[name] for name in op.inputs)
+    shapes[op.name] = op.layer.shape(*shape) if isinstance(op, Apply) else shape[0]
     ops.append(op)
     where[node.name] = op.name
     if in_place:
-        where.update({name: op.name for name, value in where.items() if value == source})
+        where.update({name: op.name for name, value in where.items() if value == sources[0]})
 
 
 def _addition(node, given, where, shapes):
     other = given.get("other")
     if not isinstance(other, fx.Node) or given.get("alpha", 1) != 1:
         raise AlloyError(
-            f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: {SUPPORTED}"
+            f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: {supported()}"
         )
     inputs = where[given["input"].name], where[other.name]
     one, two = (shapes[name] for name in inputs)
@@ -192,80 +239,19 @@ def _addition(node, given, where, shapes):
             f"layer {node.name} adds tensors of {'x'.join(map(str, one))} and {'x'.join(map(str, two))}, one of which is "
             "repeated: give both the same shape"
         )
-    return Op("add", node.name, inputs)
+    return Add(name=node.name, inputs=inputs)
 
 
-def _pair(value):
-    return (value, value) if isinstance(value, int) else tuple(value)
-
-
-def _layer(kind, node, module, source, shape):
-    """The operation of a module that reads one tensor."""
-    values, where = {}, f"layer {node.target}"
-    if kind == "linear":
-        if shape[0] * shape[1] * shape[2] != module.in_features:
-            raise AlloyError(
-                f"layer {node.name} reads {module.in_features} features of a tensor {shape}: flatten the whole tensor before it"
-            )
-        values = {
-            "weight": module.weight.detach().reshape(-1, *shape),
-            "stride": (1, 1),
-            "padding": (0, 0),
-            "groups": 1,
-        }
-    elif kind == "conv":
-        if _pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
-            raise AlloyError(
-                f"{where} is a dilated or specially padded convolution: use dilation=1 and numeric zero padding"
-            )
-        values = {
-            "weight": module.weight.detach(),
-            "stride": _pair(module.stride),
-            "padding": _pair(module.padding),
-            "groups": module.groups,
-        }
-    elif kind == "norm":
-        if not (module.affine and module.track_running_stats):
-            raise AlloyError(
-                f"{where} is a batch norm that cannot be folded: give it affine parameters and running statistics"
-            )
-        values = {
-            "mean": module.running_mean.clone(),
-            "scale": (module.weight / torch.sqrt(module.running_var + module.eps)).detach(),
-            "bias": module.bias.detach().clone(),
-            "gain": module.weight.detach().clone(),
-        }
-    elif kind == "global":
-        if _pair(module.output_size) != (1, 1):
-            raise AlloyError(
-                f"layer {node.name} (AdaptiveAvgPool2d of output size {module.output_size}) is not supported: {SUPPORTED}"
-            )
-        values = {"kernel": tuple(shape[1:]), "stride": (1, 1), "padding": (0, 0)}
-    else:
-        values = _pool(kind, module, where)
-    if "weight" in values:
-        bias, kind = module.bias, "conv"
-        values["weight"] = values["weight"].clone()
-        values["bias"] = torch.zeros(len(values["weight"])) if bias is None else bias.detach().clone()
-    return Op("avg" if kind == "global" else kind, node.name, (source,), values=values)
-
-
-def _pool(kind, module, where):
-    kernel = _pair(module.kernel_size)
-    if module.ceil_mode or _pair(getattr(module, "dilation", 1)) != (1, 1):
-        raise AlloyError(f"{where} pools with ceil_mode or dilation: use floor mode and dilation 1")
-    if getattr(module, "divisor_override", None):
-        raise AlloyError(f"{where} averages with divisor_override: leave it out")
-    if kind == "avg" and _pair(module.padding) != (0, 0):
-        raise AlloyError(f"{where} averages over padding: use padding 0")
-    return {"kernel": kernel, "stride": _pair(module.stride or kernel), "padding": _pair(module.padding)}
-
-
-def _shape(op, shape):
-    """(C, H, W) of an operation's value; ``shape`` is that of its first input."""
-    v = op.values
-    if op.kind not in ("conv", "max", "avg"):
-        return shape
-    kernel = v["weight"].shape[2:] if op.kind == "conv" else v["kernel"]
-    size = ((s + 2 * p - k) // st + 1 for s, p, k, st in zip(shape[1:], v["padding"], kernel, v["stride"], strict=True))
-    return (len(v["weight"]) if op.kind == "conv" else shape[0], *size)
+def _norm(node, module, inputs):
+    if not (module.affine and module.track_running_stats):
+        raise AlloyError(
+            f"layer {node.target} is a batch norm that cannot be folded: give it affine parameters and running statistics"
+        )
+    return Norm(
+        name=node.name,
+        inputs=inputs,
+        mean=module.running_mean.clone(),
+        scale=(module.weight / torch.sqrt(module.running_var + module.eps)).detach(),
+        bias=module.bias.detach().clone(),
+        gain=module.weight.detach().clone(),
+    )

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .graph import check_images, check_values
+from .graph import check_images, check_values, compute
 from .ptq import columns
 from .ranges import search_range, zero_point
 from .rounding import Spread, round_weights, rounded
@@ -44,20 +44,20 @@ def _survey(graph, images, bits, generator, report):
     every convolution's input, {layer name: (groups, N, K)}; ``bits`` of the tensors behind a ReLU."""
     ends, values, windows = {}, {}, {}
     share = -(-POSITIONS * BATCH // len(images))
-    last = {name: i for i, layer in enumerate(graph.layers) for name in (layer.input, layer.residual) if name}
+    last = graph.last_reads()
     for at in range(0, len(images), BATCH):
         tensors = {graph.input: images[at:at + BATCH]}
         for index, layer in enumerate(graph.layers):
-            tensors[layer.output] = out = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
+            tensors[layer.output] = out = compute(layer, tensors)
             check_values(layer, out)
             low, high = ends.get(layer.output, (out.amin((0, 2, 3)), out.amax((0, 2, 3))))
             ends[layer.output] = torch.stack([torch.minimum(low, out.amin((0, 2, 3))), torch.maximum(high, out.amax((0, 2, 3)))])
             picks = torch.randperm(len(out) * out.shape[2] * out.shape[3], generator=generator)[:share]
-            if layer.kind == "conv":
+            if layer.weighted:
                 windows.setdefault(layer.name, []).append(columns(tensors[layer.input], layer, picks))
             if layer.relu and bits < 8:
                 values.setdefault(layer.output, []).append(out.transpose(0, 1).flatten(1)[:, picks])
-            for name in {layer.input, layer.residual} - {None}:
+            for name in set(layer.inputs):
                 if last[name] <= index:
                     del tensors[name]
         if report:
@@ -68,20 +68,23 @@ def _survey(graph, images, bits, generator, report):
 
 
 def _classes(graph):
-    """Tensors whose channels must have the same scale: those that are added, and both sides of a pool. Without input and output."""
-    home = {name: {name} for name in graph.shapes}
+    """Tensors whose channels must have the same scale: those that are added, and both sides of what works on each channel alone. Without input and
+    output, and both sides of what mixes channels without weights."""
+    home, fixed = {name: {name} for name in graph.shapes}, {graph.input, graph.output}
     for layer in graph.layers:
-        other = layer.residual if layer.kind == "conv" else layer.input
-        if other:
-            both = home[layer.output] | home[other]
-            for name in both:
-                home[name] = both
+        tied = {layer.residual} - {None} if layer.weighted else set(layer.inputs)
+        if not (layer.weighted or layer.channelwise):
+            fixed |= {*layer.sources, layer.output}
+            continue
+        both = home[layer.output].union(*(home[other] for other in tied))
+        for name in both:
+            home[name] = both
     found = {id(names): names for names in home.values()}.values()
-    return [names for names in found if graph.input not in names and graph.output not in names]
+    return [names for names in found if not fixed & names]
 
 
 def _readers(graph, names):
-    return [layer for layer in graph.layers if layer.input in names and layer.kind == "conv"]
+    return [layer for layer in graph.weighted if layer.input in names]
 
 
 def _scaled(layer, scale):
@@ -137,11 +140,9 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
     layers, (ranges, ends, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator, report)
     codes = {graph.input: (False, 8)}       # of each tensor: whether it is signed, bits
     for layer in graph.layers:
-        if layer.kind == "conv":
-            codes[layer.output] = (False, act_bits) if layer.relu else (True, 8)
-        else:
-            codes[layer.output] = codes[layer.input] if layer.kind == "max" else (codes[layer.input][0], 8)
-    linear = {layer.output for layer in graph.layers if layer.kind == "conv" and not layer.relu}
+        signed = layer.signed(any(codes[name][0] for name in layer.sources))
+        codes[layer.output] = codes[layer.input] if layer.keeps else (signed, act_bits if layer.relu else 8)
+    linear = {layer.output for layer in graph.weighted if not layer.relu}
     classes = _classes(graph)
     for number, names in enumerate(classes):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
@@ -155,11 +156,11 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
         errors = sum(_errors(layer, windows[layer.name], scales, *codes[layer.input], weight_bits) for layer in _readers(graph, names))
         scale = scales[int(np.argmin(errors))]
         for layer in layers:
-            if layer.kind == "conv" and layer.output in names:
+            if layer.weighted and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale
                 layer.cap = None if layer.cap is None else layer.cap / scale[:, None, None]
                 layer.moments = None if layer.moments is None else layer.moments / torch.stack([scale, scale.abs()])
-            if layer.kind == "conv" and layer.input in names:
+            if layer.weighted and layer.input in names:
                 layer.weight = _scaled(layer, scale)
         if report:
             report(f"scales of channels, {number + 1} of {len(classes)} groups of tensors")

@@ -1,13 +1,14 @@
 """Operations to layers: batch norm, addition and ReLU go into the convolution before them, and what nothing reads is left out."""
 
 from collections import Counter
+from dataclasses import replace
 
 import torch
 
 from spec.errors import AlloyError
 
-from .capture import INPUT, SUPPORTED
-from .graph import Graph, Layer
+from .capture import INPUT, Add, Apply, Norm, supported
+from .graph import Graph
 
 __all__ = ["fuse"]
 
@@ -27,34 +28,41 @@ def fuse(ops, output, shape, *, logits=False):
 
 def _fuse(op, layers, where, reads):
     """Add one operation to the layers; ``reads``: how often each value is read."""
-    tensors, alone = [where[name] for name in op.inputs], all(reads[name] == 1 for name in op.inputs)
+    tensors, alone = tuple(where[name] for name in op.inputs), all(reads[name] == 1 for name in op.inputs)
     before = next((layer for layer in layers if layer.output == tensors[0]), None)
-    if op.kind == "norm":
-        if not (before and before.fresh and alone):
-            raise AlloyError(
-                f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that nothing "
-                "else reads, with affine parameters and running statistics"
-            )
-        v = op.values
-        before.weight = before.weight * v["scale"][:, None, None, None]
-        before.bias = (before.bias - v["mean"]) * v["scale"] + v["bias"]
-        before.moments = torch.stack([v["bias"], v["gain"].abs()])
-        where[op.name] = before.output
-    elif op.kind == "relu":
-        if before is None or before.kind != "conv" or not alone:
-            raise AlloyError(f"layer {op.name} is a ReLU that does not directly follow a convolution: {SUPPORTED}")
-        before.relu = True
-        if op.values["cap"] is not None:
-            cap = torch.full((len(before.weight), 1, 1), op.values["cap"])
-            before.cap = cap if before.cap is None else torch.minimum(before.cap, cap)
-        where[op.name] = before.output
-    elif op.kind == "add":
+    if isinstance(op, Apply):
+        layers.append(replace(op.layer, sources=tensors))
+        where[op.name] = op.name
+    elif isinstance(op, Add):
         where[op.name] = _add(op, tensors, layers, where, reads)
     else:
-        kernel = op.values["weight"].shape[2:] if op.kind == "conv" else op.values["kernel"]
-        values = {key: value for key, value in op.values.items() if key != "kernel"}
-        layers.append(Layer(op.kind, op.name, tensors[0], op.name, tuple(kernel), **values))
-        where[op.name] = op.name
+        if isinstance(op, Norm):
+            _fold(op, before if before and before.fresh and alone else None)
+        else:
+            _bound(op, before if before and before.weighted and alone else None)
+        where[op.name] = before.output
+
+
+def _fold(op, layer):
+    """A batch norm into the convolution before it, None if there is no such."""
+    if layer is None:
+        raise AlloyError(
+            f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that nothing "
+            "else reads, with affine parameters and running statistics"
+        )
+    layer.weight = layer.weight * op.scale[:, None, None, None]
+    layer.bias = (layer.bias - op.mean) * op.scale + op.bias
+    layer.moments = torch.stack([op.bias, op.gain.abs()])
+
+
+def _bound(op, layer):
+    """A ReLU into the convolution before it, None if there is no such."""
+    if layer is None:
+        raise AlloyError(f"layer {op.name} is a ReLU that does not directly follow a convolution: {supported()}")
+    layer.relu = True
+    if op.cap is not None:
+        cap = torch.full((len(layer.weight), 1, 1), op.cap)
+        layer.cap = cap if layer.cap is None else torch.minimum(layer.cap, cap)
 
 
 def _add(op, tensors, layers, where, reads):
@@ -65,7 +73,7 @@ def _add(op, tensors, layers, where, reads):
     made = [layer for layer in layers if layer.output in alone and layer.fresh]
     if not made:
         raise AlloyError(
-            f"layer {op.name} does not add a tensor to the result of a convolution that nothing else reads: {SUPPORTED}"
+            f"layer {op.name} does not add a tensor to the result of a convolution that nothing else reads: {supported()}"
         )
     last = made[-1]
     last.residual = tensors[0] if last.output == tensors[1] else tensors[1]
@@ -79,18 +87,13 @@ def _shapes(layers, shape):
     """(C, H, W) of every tensor."""
     shapes = {INPUT: tuple(shape)}
     for layer in layers:
-        channels, *size = shapes[layer.input]
-        size = (
-            (s + 2 * p - k) // st + 1
-            for s, p, k, st in zip(size, layer.padding, layer.kernel, layer.stride, strict=True)
-        )
-        shapes[layer.output] = (len(layer.weight) if layer.kind == "conv" else channels, *size)
+        shapes[layer.output] = layer.shape(*(shapes[name] for name in layer.sources))
     return shapes
 
 
 def _check_finite(layers):
     for layer in layers:
-        if layer.kind == "conv" and not (torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all()):
+        if layer.weighted and not (torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all()):
             raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train it again")
 
 
@@ -100,11 +103,9 @@ def _silence(graph):
     live[graph.output][:] = True
     for layer in reversed(graph.layers):
         out = live[layer.output]
-        if layer.kind != "conv":
-            live[layer.input] |= out
-            continue
-        layer.weight[~out], layer.bias[~out] = 0.0, 0.0
-        read = (layer.weight.reshape(layer.groups, -1, layer.weight[0].numel()) != 0).any(1)
-        live[layer.input] |= read.reshape(len(live[layer.input]), -1).any(1)
+        if layer.weighted:
+            layer.weight[~out], layer.bias[~out] = 0.0, 0.0
+        for name, needed in zip(layer.sources, layer.needs(out), strict=True):
+            live[name] |= torch.ones_like(live[name]) if needed is None else needed
         if layer.residual:
             live[layer.residual] |= out

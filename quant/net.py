@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from spec.errors import AlloyError
+from spec.network import Network, Tensor
+from spec.operators.convolution import Conv
 
 from .assign import Ratio, assign
-from .export import export
-from .requantizer import requantizer
+from .graph import compute
+from .requantizer import largest_shift, requantizer
 from .rounding import level_ends, level_tables, nearest, search_scales
 
 __all__ = ["QuantNet"]
@@ -92,8 +94,7 @@ class QuantNet(nn.Module):
             raise AlloyError(f"activations of {levels} levels: 2 to 256 are supported")
         if not 1 <= bits <= 8:
             raise AlloyError(f"activations of {bits} bits: 1 to 8 are supported")
-        self.graph = graph = replace(graph, layers=[replace(layer) for layer in graph.layers])      # calibration may move biases
-        ratio = ratio or Ratio(35, 60, 5)
+        self.graph = replace(graph, layers=[replace(layer) for layer in graph.layers])      # calibration may move biases
         self.weights, self.biases, self.scales = _ByName(), _ByName(), _ByName()
         self.steps = _ByName()          # log2 of the scale of each tensor; NaN until it is calibrated
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
@@ -101,27 +102,34 @@ class QuantNet(nn.Module):
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
         self.input_scale, self.single_scale, self.tables = input_scale, single_scale, {}
         bounded = set(graph.bounded)
-        for layer in graph.layers:
+        for layer in self.graph.layers:
             narrow = layer.output in bounded
-            self.bits[layer.output] = bits if narrow and levels is None and layer.output not in wide else 8
+            self._set_codes(layer, bits if narrow and levels is None and layer.output not in wide else 8)
             if narrow and levels is not None:
                 kept = np.linspace(0, 255, levels)
                 self.tables[layer.output] = np.round(kept[np.abs(np.arange(256)[:, None] - kept).argmin(1)]).astype(np.uint8)
-            if not layer.relu if layer.kind == "conv" else layer.input in self.signed:
-                self.signed.add(layer.output)
-            self.zeros[layer.output] = 1 << self.bits[layer.output] - 1 if layer.output in self.signed else 0
-            if layer.kind == "max":
-                self.bits[layer.output], self.zeros[layer.output] = self.bits[layer.input], self.zeros[layer.input]
-            else:
-                self.steps[layer.output] = nn.Parameter(torch.tensor(torch.nan), requires_grad=not single_scale)
-            if layer.kind != "conv":
-                continue
-            weight = layer.weight.numpy().astype(np.float64)
-            scheme = np.asarray(schemes[layer.name], np.uint8) if schemes else assign(weight, ratio)
-            self.schemes[layer.name] = scheme
-            self.weights[layer.name], self.biases[layer.name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
-            self.scales[layer.name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(layer.name)),
-                                                   requires_grad=not single_scale)
+            if layer.weighted:
+                weight = layer.weight.numpy().astype(np.float64)
+                self._set_filters(layer, np.asarray(schemes[layer.name], np.uint8) if schemes else assign(weight, ratio or Ratio(35, 60, 5)))
+
+    def _set_codes(self, layer, bits):
+        """Codes of a layer's output: those of its source, or of ``bits`` bits."""
+        name = layer.output
+        if layer.signed(any(source in self.signed for source in layer.sources)):
+            self.signed.add(name)
+        if layer.keeps:
+            self.bits[name], self.zeros[name] = self.bits[layer.input], self.zeros[layer.input]
+        else:
+            self.bits[name], self.zeros[name] = bits, 1 << bits - 1 if name in self.signed else 0
+            self.steps[name] = nn.Parameter(torch.tensor(torch.nan), requires_grad=not self.single_scale)
+
+    def _set_filters(self, layer, scheme):
+        """Weights, biases and scales of a layer whose filters have the number systems ``scheme``."""
+        name = layer.name
+        self.schemes[name] = scheme
+        self.weights[name], self.biases[name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
+        self.scales[name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(name)),
+                                         requires_grad=not self.single_scale)
 
     def get_extra_state(self):
         """What ``state_dict`` holds beside the parameters: all that decides the codes, in types that ``torch.load(weights_only=True)`` takes."""
@@ -132,7 +140,7 @@ class QuantNet(nn.Module):
 
     def set_extra_state(self, state):
         """Inverse of :meth:`get_extra_state`, whatever number systems, bits and code books this network was made with."""
-        filters = {layer.name: len(layer.weight) for layer in self.graph.layers if layer.kind == "conv"}
+        filters = {layer.name: len(layer.weight) for layer in self.graph.weighted}
         if {name: len(scheme) for name, scheme in state["schemes"].items()} != filters or state["bits"].keys() != self.bits.keys():
             raise AlloyError("the state is that of another network, whose layers, filters or tensors are not the same: make the QuantNet from "
                              "the graph of that one")
@@ -152,7 +160,7 @@ class QuantNet(nn.Module):
         layer = next((x for x in self.graph.layers if x.output == name), None)
         if layer is None:
             return torch.tensor(self.input_scale)
-        return self.step(layer.input) if layer.kind == "max" else torch.exp2(self.steps[name])
+        return self.step(layer.input) if layer.keeps else torch.exp2(self.steps[name])
 
     def top(self, layer):
         """The largest code of a layer's output: that of its bits, or of the least bound of a ReLU6."""
@@ -217,7 +225,7 @@ class QuantNet(nn.Module):
     def float_graph(self):
         """The graph with the weights and biases as they are now, not rounded."""
         layers = [replace(layer, weight=self.weights[layer.name].detach().cpu().clone(), bias=self.biases[layer.name].detach().cpu().clone())
-                  if layer.kind == "conv" else layer for layer in self.graph.layers]
+                  if layer.weighted else layer for layer in self.graph.layers]
         return replace(self.graph, layers=layers)
 
     def assign(self, schemes):
@@ -229,11 +237,11 @@ class QuantNet(nn.Module):
         """Real values of every tensor, ``{name: (N, C, H, W)}``, with straight-through gradients; ``quantized`` or not."""
         tensors = {self.graph.input: x}
         for layer in self.graph.layers:
-            conv = layer.kind == "conv"
-            weight = (self.quantized_weight(layer) if quantized else self.weights[layer.name]) if conv else None
-            out = layer.apply(tensors[layer.input], weight, self.biases[layer.name] if conv else None)
-            out = layer.finish(out, tensors.get(layer.residual))
-            if quantized and layer.kind != "max":
+            other = {}
+            if layer.weighted:
+                other = {"weight": self.quantized_weight(layer) if quantized else self.weights[layer.name], "bias": self.biases[layer.name]}
+            out = compute(layer, tensors, **other)
+            if quantized and not layer.keeps:
                 zero, top = self.zeros[layer.output], self.top(layer)
                 step = _calm(self.step(layer.output), out[0].numel() * top)
                 table = torch.from_numpy(self.tables[layer.output]).to(out) if layer.output in self.tables else None
@@ -245,28 +253,47 @@ class QuantNet(nn.Module):
     def check(self):
         """Raise :class:`AlloyError` unless the network is calibrated and holds numbers."""
         for layer in self.graph.layers:
-            if layer.kind == "conv" and not (torch.isfinite(self.weights[layer.name]).all() and torch.isfinite(self.biases[layer.name]).all()):
-                raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train with a smaller rate")
-            for index in np.flatnonzero(~self._positive(self.scales[layer.name])) if layer.kind == "conv" else ():
-                raise AlloyError(f"layer {layer.name} filter {index} has the scale {float(self.scales[layer.name][index]):g}: "
-                                 "train with a smaller rate")
-            if layer.kind != "max" and torch.isnan(self.steps[layer.output]):
+            name = layer.name
+            if layer.weighted:
+                if not (torch.isfinite(self.weights[name]).all() and torch.isfinite(self.biases[name]).all()):
+                    raise AlloyError(f"layer {name} has weights or biases that are NaN or infinite: train with a smaller rate")
+                for index in np.flatnonzero(~self._positive(self.scales[name])):
+                    raise AlloyError(f"layer {name} filter {index} has the scale {float(self.scales[name][index]):g}: "
+                                     "train with a smaller rate")
+            if layer.keeps:
+                continue
+            if torch.isnan(self.steps[layer.output]):
                 raise AlloyError(f"tensor {layer.output} has no scale: calibrate the network first, with quant.ptq.reconstruct(net, images)")
-            if layer.kind != "max" and not self._positive(self.step(layer.output)).all():
-                raise AlloyError(f"layer {layer.name} has an activation scale of {float(self.step(layer.output)):g}: train with a smaller rate")
+            if not self._positive(self.step(layer.output)).all():
+                raise AlloyError(f"layer {name} has an activation scale of {float(self.step(layer.output)):g}: train with a smaller rate")
 
     @staticmethod
     def _positive(scale):
         scale = scale.detach().abs()
         return (torch.isfinite(scale) & (scale > 0)).cpu().numpy()
 
+    def tensor(self, name):
+        """The :class:`spec.network.Tensor` of this name."""
+        channels, height, width = self.graph.shapes[name]
+        return Tensor(name=name, channels=channels, height=height, width=width, bits=self.bits[name], zero=self.zeros[name])
+
+    @staticmethod
+    def multiplier(factor):
+        """Whole (mult, shift) of the engine for a real ``factor``: ``mult / 2**shift``."""
+        shift = largest_shift(factor)
+        return round(factor * 2 ** shift), shift
+
+    def _integers(self, name):
+        return Network(name=name, input=self.graph.input, output=self.graph.output, tensors={tensor: self.tensor(tensor) for tensor in self.bits},
+                       nodes=[layer.export(self) for layer in self.graph.layers])
+
     @torch.no_grad()
     def export(self, name="network"):
         """The integer network (:class:`spec.network.Network`). Raises :class:`AlloyError` if the network is not calibrated."""
         self.check()
-        network = export(self, name)
+        network = self._integers(name)
         few = [f"{node.name} ({node.mult.max()})" for node in network.nodes
-               if node.kind == "conv" and not self.single_scale and 0 < int(node.mult.max()) < 1 << FEW - 1]
+               if isinstance(node, Conv) and not self.single_scale and 0 < int(node.mult.max()) < 1 << FEW - 1]
         if few:
             warnings.warn(f"the largest multiplier of {', '.join(few)} has fewer than {FEW} bits, so the scales of its filters lie far apart; "
                           "look for a channel or a residual of much larger values", stacklevel=3)
@@ -279,7 +306,7 @@ class QuantNet(nn.Module):
         try:
             for step in kept:
                 step.fill_(0.0)
-            return export(self, name)
+            return self._integers(name)
         finally:
             for step, value in kept.items():
                 step.copy_(value)

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
+from spec.operators.windows import map_size
 
 from .graph import check_values
 from .levels import fit_table
@@ -56,7 +57,7 @@ def _each(function, *tensors, out=None):
 def columns(x, layer, picks):
     """Kernel windows of (N, C, H, W) at output positions ``picks``: (groups, len(picks), K)."""
     (kh, kw), (sy, sx), (py, px) = layer.kernel, layer.stride, layer.padding
-    rows, cols = (x.shape[2] + 2 * py - kh) // sy + 1, (x.shape[3] + 2 * px - kw) // sx + 1
+    rows, cols = map_size(x.shape[2:], layer.kernel, layer.stride, layer.padding)
     image, at = picks // (rows * cols), picks % (rows * cols)
     y, x0 = at // cols * sy, at % cols * sx
     out = x.new_empty(len(picks), x.shape[1], kh * kw)
@@ -87,38 +88,54 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
     generator, count = torch.Generator().manual_seed(seed), len(images)
     images = np.concatenate([images, images[..., ::-1]]) if mirror else images
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
-    real, fake = {net.graph.input: start}, {net.graph.input: start}
-    last = {name: i for i, layer in enumerate(net.graph.layers) for name in (layer.input, layer.residual) if name}
-    known = next((layer for layer in net.graph.layers if layer.moments is not None), None)
+    real, fake, last = {net.graph.input: start}, {net.graph.input: start}, net.graph.last_reads()
+    known = next((layer for layer in net.graph.weighted if layer.moments is not None), None)
     for index, layer in enumerate(net.graph.layers):
-        _centre(net, layer, real[layer.input])
-        exact = _each(layer.apply, real[layer.input])
+        if layer.weighted:
+            _centre(net, layer, real)
+        exact = _applied(layer, real)
         check_values(layer, exact)
         if layer is known:
             _check_moments(layer, exact)
         mean = exact.mean((0, 2, 3))
-        _each(layer.finish, exact, real.get(layer.residual), out=exact)
+        _finished(layer, exact, real)
         _choose_codes(net, layer, exact, ranges, generator)
-        if layer.kind == "conv":
-            residual = layer.residual and (real[layer.residual], fake[layer.residual])
-            rounded_weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], residual, count, generator, weights)
-            out = _each(lambda x: layer.apply(x, rounded_weight, net.biases[layer.name]), fake[layer.input])
-            shift = mean - out.mean((0, 2, 3))
-            if layer.residual:
-                shift += real[layer.residual].mean((0, 2, 3)) - fake[layer.residual].mean((0, 2, 3))
-            net.biases[layer.name] += shift
-            out += shift[:, None, None]
+        if layer.weighted:
+            out = _rounded_layer(net, layer, real, fake, mean, count, generator, weights)
         else:
-            out = _each(layer.apply, fake[layer.input])
-        _each(layer.finish, out, fake.get(layer.residual), out=out)
-        if layer.kind != "max":
+            out = _applied(layer, fake)
+        _finished(layer, out, fake)
+        if not layer.keeps:
             _code(net, layer, out, generator)
         real[layer.output], fake[layer.output] = exact, out
-        for name in {layer.input, layer.residual} - {None}:
+        for name in set(layer.inputs):
             if last[name] <= index:
                 del real[name], fake[name]
         if report:
             report(index + 1, layer.name)
+
+
+def _applied(layer, tensors, **other):
+    """A layer on the ``tensors`` that it reads, before addition and ReLU; ``other`` weight and bias."""
+    return _each(lambda *x: layer.apply(F, *x, **other), *(tensors[name] for name in layer.sources))
+
+
+def _finished(layer, out, tensors):
+    """Addition and ReLU of a layer on ``out``, in place."""
+    _each(layer.finish, out, tensors.get(layer.residual), out=out)
+
+
+def _rounded_layer(net, layer, real, fake, mean, count, generator, weights):
+    """Quantize the weights and the bias of one layer; its quantized output, whose means are those (F,) of the float one before addition."""
+    residual = layer.residual and (real[layer.residual], fake[layer.residual])
+    weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], residual, count, generator, weights)
+    out = _applied(layer, fake, weight=weight, bias=net.biases[layer.name])
+    shift = mean - out.mean((0, 2, 3))
+    if layer.residual:
+        shift += real[layer.residual].mean((0, 2, 3)) - fake[layer.residual].mean((0, 2, 3))
+    net.biases[layer.name] += shift
+    out += shift[:, None, None]
+    return out
 
 
 def _looked_at(net, images):
@@ -151,16 +168,15 @@ def _check_moments(layer, out):
             "or say it with input_scale and input_zero", stacklevel=4)
 
 
-def _centre(net, layer, x):
+def _centre(net, layer, real):
     """Leave the middle of each channel's range to the sums that alone read a layer's output: its codes need not hold it.
 
-    A dead channel's huge bias decides no range then. ``x`` is the layer's float input.
+    A dead channel's huge bias decides no range then. ``real`` are the float tensors.
     """
-    readers = [other for other in net.graph.layers if layer.output in (other.input, other.residual)]
-    if layer.kind != "conv" or layer.relu or layer.residual or layer.output == net.graph.output or \
-            not readers or any(other.input == layer.output for other in readers):
+    readers = [other for other in net.graph.layers if layer.output in other.inputs]
+    if layer.relu or layer.residual or layer.output == net.graph.output or not readers or any(layer.output in other.sources for other in readers):
         return
-    plain = _each(lambda part: layer.apply(part, bias=torch.zeros_like(layer.bias)), x)
+    plain = _applied(layer, real, bias=torch.zeros_like(layer.bias))
     moved = layer.bias + (plain.amin((0, 2, 3)) + plain.amax((0, 2, 3))) / 2
     for one, change in ((layer, -moved), *((other, moved) for other in readers)):
         one.bias = one.bias + change
@@ -170,7 +186,7 @@ def _centre(net, layer, x):
 def _choose_codes(net, layer, exact, ranges, generator):
     """Choose the scale and the zero point of a layer's output, from its float values ``exact``."""
     name, top, signed = layer.output, (1 << net.bits[layer.output]) - 1, layer.output in net.signed
-    if layer.kind == "max":
+    if layer.keeps:
         net.zeros[name] = net.zeros[layer.input]
         return
     zero = zero_point(exact.min(), exact.max(), top) if signed else 0
@@ -216,8 +232,8 @@ def reassign(net, schemes, x):
     generator, device = torch.Generator().manual_seed(0), next(net.parameters()).device
     net.cpu()
     tensors = net.tensors(x[:min(IMAGES, 1 + VALUES // x[0].numel())].cpu())
-    for layer in net.graph.layers:
-        if layer.kind != "conv" or (schemes[layer.name] == net.schemes[layer.name]).all():
+    for layer in net.graph.weighted:
+        if (schemes[layer.name] == net.schemes[layer.name]).all():
             continue
         given, new = tensors[layer.input], np.array(schemes[layer.name], np.uint8)
         changed = torch.from_numpy(np.flatnonzero(new != net.schemes[layer.name]))

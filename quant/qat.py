@@ -80,11 +80,10 @@ class _Levels:
 
     def __init__(self, net, settings):
         units = {}
-        for layer in net.graph.layers:
-            if layer.kind == "conv":
-                scale = net.scales[layer.name].detach().abs()
-                for group, unit in ((net.weights, scale[:, None, None, None]), (net.scales, scale), (net.biases, net.step(layer.output).detach())):
-                    units[id(group[layer.name])] = unit.clone()
+        for layer in net.graph.weighted:
+            scale = net.scales[layer.name].detach().abs()
+            for group, unit in ((net.weights, scale[:, None, None, None]), (net.scales, scale), (net.biases, net.step(layer.output).detach())):
+                units[id(group[layer.name])] = unit.clone()
         learned = {name: p for name, p in net.named_parameters() if p.requires_grad}
         self.units = {name: units.get(id(p), torch.ones_like(p)) for name, p in learned.items()}
         self.learned, self.values = learned, {name: nn.Parameter(p.detach() / self.units[name]) for name, p in learned.items()}

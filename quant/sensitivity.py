@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .graph import check_images, check_values
+from .graph import check_images, check_values, compute
 from .ptq import columns
 from .ranges import search_range
 from .rounding import Spread, round_weights, rounded
@@ -54,9 +54,9 @@ def _forward(graph, x):
     """Every tensor, and the output of every convolution before addition and ReLU."""
     tensors, raw = {graph.input: x}, {}
     for layer in graph.layers:
-        out = layer.apply(tensors[layer.input])
+        out = layer.apply(F, *(tensors[name] for name in layer.sources))
         check_values(layer, out)
-        if layer.kind == "conv":
+        if layer.weighted:
             raw[layer.name] = out
         tensors[layer.output] = layer.finish(out, tensors.get(layer.residual))
     return tensors, raw
@@ -97,14 +97,14 @@ def collect(graph, images, *, seed=0, report=None):
     """
     check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
-    parts = {layer.name: [] for layer in graph.layers if layer.kind == "conv"}
+    parts = {layer.name: [] for layer in graph.weighted}
     for at in range(0, len(images), BATCH):
         x = images[at:at + BATCH].clone().requires_grad_()
         tensors, raw = _forward(graph, x)
         loss = _loss(graph, graph.answers(tensors[graph.output]), generator)
         grads = torch.autograd.grad(loss, list(raw.values()))
         share = max(1, POSITIONS * len(x) // len(images))
-        for layer, grad in zip((la for la in graph.layers if la.kind == "conv"), grads):
+        for layer, grad in zip(graph.weighted, grads, strict=True):
             total = len(x) * grad.shape[2] * grad.shape[3]
             picks = torch.randperm(total, generator=generator)[:share]
             windows = columns(tensors[layer.input].detach(), layer, picks)
@@ -113,7 +113,7 @@ def collect(graph, images, *, seed=0, report=None):
         if report:
             report(f"statistics of layers, {min(at + BATCH, len(images))} of {len(images)} images")
     out = {}
-    classes = {layer.name: len(layer.weight) for layer in graph.layers if graph.logits and layer.output == graph.output and layer.kind == "conv"}
+    classes = {layer.name: len(layer.weight) for layer in graph.weighted if graph.logits and layer.output == graph.output}
     for name, pieces in parts.items():
         windows, grads = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
         if len(images) < SHOWN * classes.get(name, 0):
@@ -149,10 +149,9 @@ def divergences(graph, images, changes, *, report=None):
         for number, (name, weight, bits) in enumerate(changes):
             moved = {}
             for layer in graph.layers:
-                if layer.name != name and not {layer.input, layer.residual} & set(moved):
+                if layer.name != name and not set(layer.inputs) & set(moved):
                     continue
-                x, residual = (moved.get(tensor, exact.get(tensor)) for tensor in (layer.input, layer.residual))
-                out = layer.finish(layer.apply(x, weight if layer.name == name else None), residual)
+                out = compute(layer, exact | moved, **({"weight": weight} if layer.name == name and weight is not None else {}))
                 if layer.name == name and bits is not None:
                     some, top = out.flatten()[::-(-out.numel() // CODED)], (1 << bits) - 1
                     step = search_range(some, some, 0, top)

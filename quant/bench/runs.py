@@ -19,6 +19,7 @@ from sim.cycle_model import model
 from spec.coding import code_lengths, entropy
 from spec.errors import AlloyError
 from spec.numerics import split_weight
+from spec.operators.convolution import Conv
 
 from ..equalize import equalize
 from ..imports import trace
@@ -95,7 +96,7 @@ def _sizes(network):
     """
     packed = coded = bound = 0
     for node in network.nodes:
-        if node.kind != "conv":
+        if not isinstance(node, Conv):
             continue
         for scheme in np.unique(node.scheme):
             width = code_bits(scheme, node.codebook if node.codebook.size else None)
@@ -110,7 +111,7 @@ def _sizes(network):
 
 def layer_cycles(network, board):
     """Cycles of every layer of an integer network on a board by the cycle model, ``{layer: cycles}``."""
-    tables = any(node.kind == "conv" and node.table.size for node in network.nodes)
+    tables = any(isinstance(node, Conv) and node.table.size for node in network.nodes)
     config = replace(board.config, tables=2) if tables else board.config
     layers = model(compile(network, config), config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
     return {layer.name: layer.cycles for layer in layers}

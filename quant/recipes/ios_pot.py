@@ -29,12 +29,12 @@ def plan(request):
 def distribution_loss(net, strength):
     """``strength * sum_l D(W_l, Q(W_l))``: mean squared distance to the levels, and between the first two moments, relative to the power of W_l."""
     total = 0.0
-    for layer in net.graph.layers:
-        if layer.kind == "conv":
-            weight = net.weights[layer.name].flatten(1)
-            with torch.no_grad():
-                levels = net.quantized_weight(layer).flatten(1)
-                power = weight.square().mean().clamp_min(1e-12)
-            moments = (weight.mean(1) - levels.mean(1)).square().mean() + (weight.std(1, False) - levels.std(1, False)).square().mean()
-            total = total + ((weight - levels).square().mean() + moments) / power
+    for layer in net.graph.weighted:
+        weight = net.weights[layer.name].flatten(1)
+        with torch.no_grad():
+            levels = net.quantized_weight(layer).flatten(1)
+            power = weight.square().mean().clamp_min(1e-12)
+        means, spreads = weight.mean(1) - levels.mean(1), weight.std(1, False) - levels.std(1, False)
+        moments = means.square().mean() + spreads.square().mean()
+        total = total + ((weight - levels).square().mean() + moments) / power
     return strength * total

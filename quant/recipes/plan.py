@@ -26,7 +26,7 @@ class Request:
 
     @property
     def convolutions(self):
-        return [layer for layer in self.graph.layers if layer.kind == "conv"]
+        return self.graph.weighted
 
 
 @dataclass
@@ -49,18 +49,17 @@ class Plan:
     def shares(self, graph):
         """Share of the weights in each number system."""
         total = {}
-        for layer in graph.layers:
-            if layer.kind == "conv":
-                for scheme in self.schemes[layer.name]:
-                    name = Scheme(int(scheme)).name
-                    total[name] = total.get(name, 0) + layer.weight[0].numel()
+        for layer in graph.weighted:
+            for scheme in self.schemes[layer.name]:
+                name = Scheme(int(scheme)).name
+                total[name] = total.get(name, 0) + layer.weight[0].numel()
         return {name: count / sum(total.values()) for name, count in sorted(total.items())}
 
     def weight_bits(self, graph):
         """(bits of all weights as packed codes, number of weights)."""
         bits = sum(code_bits(s, self.codebooks.get(layer.name)) * layer.weight[0].numel()
-                   for layer in graph.layers if layer.kind == "conv" for s in self.schemes[layer.name])
-        return bits, sum(layer.weight.numel() for layer in graph.layers if layer.kind == "conv")
+                   for layer in graph.weighted for s in self.schemes[layer.name])
+        return bits, sum(layer.weight.numel() for layer in graph.weighted)
 
 
 def code_bits(scheme, codebook=None):

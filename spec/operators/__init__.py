@@ -3,9 +3,9 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .operator import OPERATORS, Operator, find, register
+from .operator import LAYERS, OPERATORS, Call, Layer, Operator, find, register
 
-__all__ = ["OPERATORS", "Operator", "find", "register"]
+__all__ = ["LAYERS", "OPERATORS", "Call", "Layer", "Operator", "find", "register"]
 
 for _file in iter_modules(__path__):
     import_module(f"{__name__}.{_file.name}")

@@ -1,15 +1,16 @@
 """Convolutions, linear layers among them, with what follows them: addition, clip and table."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..errors import AlloyError
-from ..numerics import FIXED8_MAX, Scheme, check_weights, requantize
-from .operator import Operator, register
-from .windows import BIAS_BITS, MULT_BITS, check_clip, check_window, map_size, windows
+from ..numerics import FIXED8_MAX, Scheme, check_weights, nearest_level, requantize
+from .operator import Call, Layer, Operator, register
+from .windows import BIAS_BITS, MULT_BITS, check_clip, check_window, map_size, pair, windows
 
-__all__ = ["Conv", "accumulate", "worst_case"]
+__all__ = ["Conv", "ConvLayer", "accumulate", "worst_case"]
 
 CHUNK = 1 << 20         # values of one block of windows: bounds the memory, whatever the number of images, and stays near the processor
 
@@ -158,3 +159,78 @@ def accumulate(node: Conv, codes: np.ndarray, zero: int) -> np.ndarray:
         block = view[at:at + step].transpose(0, 1, 4, 5, 2, 3).reshape(-1, groups, weight.shape[2], rows * cols)
         sums[at:at + step] = (weight @ block).reshape(-1, filters, rows, cols)
     return sums
+
+
+@register
+@dataclass(eq=False, kw_only=True)
+class ConvLayer(Layer):
+    """Convolution or linear layer on real values; a batch norm before addition and ReLU is folded into it.
+
+    Attributes
+    ----------
+    weight, bias : tensors (F, C / groups, kh, kw) and (F,)
+    moments : (2, F), where a batch norm was folded: mean and standard deviation that each filter's output had in training
+    """
+    weight: Any
+    bias: Any
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    groups: int = 1
+    moments: Any = None
+
+    modules = ("Conv2d", "Linear")
+    weighted = True
+
+    @classmethod
+    def read(cls, call: Call):
+        module = call.module
+        weight, values = module.weight.detach(), {}
+        if weight.dim() == 2:
+            if int(np.prod(call.shapes[0])) != module.in_features:
+                raise AlloyError(f"layer {call.name} reads {module.in_features} features of a tensor {call.shapes[0]}: flatten the whole "
+                                 "tensor before it")
+            weight = weight.reshape(-1, *call.shapes[0])
+        else:
+            if pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
+                raise AlloyError(f"{call.where} is a dilated or specially padded convolution: use dilation=1 and numeric zero padding")
+            values = {"stride": pair(module.stride), "padding": pair(module.padding), "groups": module.groups}
+        bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach().clone()
+        return cls(name=call.name, sources=call.sources, output=call.name, weight=weight.clone(), bias=bias, **values)
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def fresh(self) -> bool:
+        return not self.relu and self.residual is None
+
+    def shape(self, *shapes):
+        return len(self.weight), *map_size(shapes[0][1:], self.kernel, self.stride, self.padding)
+
+    def apply(self, F, *sources, weight=None, bias=None):
+        """With other weights and bias if they are given."""
+        return F.conv2d(*sources, self.weight if weight is None else weight, self.bias if bias is None else bias, self.stride, self.padding,
+                        groups=self.groups)
+
+    def signed(self, sources: bool) -> bool:
+        return not self.relu
+
+    def needs(self, live):
+        """The channels that a filter of ``live`` reads with weights that are not 0."""
+        weight = self.weight * live[:, None, None, None]
+        return [(weight.reshape(self.groups, -1, weight[0].numel()) != 0).any(1).reshape(self.groups * weight.shape[1], -1).any(1)]
+
+    def export(self, net) -> Conv:
+        found, scale = net.requantizer(self)
+        scheme, book = net.schemes[self.name], net.codebooks.get(self.name)
+        book = book if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
+        weight = net.weights[self.name].double().numpy()
+        integers = np.stack([nearest_level(w / s, Scheme(int(k)), book) for w, s, k in zip(weight, scale, scheme, strict=True)])
+        return Conv(
+            name=self.name, input=self.input, output=self.output, stride=self.stride, padding=self.padding, residual=self.residual,
+            weight=integers.astype(np.int16), scheme=scheme, codebook=book, bounds=worst_case(integers, net.tensor(self.input)),
+            mult=found.mult.astype(np.int32), bias=np.round(found.bias * 2.0 ** found.shift).astype(np.int64), shift=found.shift,
+            res_mult=found.res_mult, lo=net.zeros[self.output] if self.relu else 0, hi=net.top(self),
+            table=net.tables.get(self.output, np.zeros(0, np.uint8)))

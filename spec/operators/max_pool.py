@@ -7,10 +7,10 @@ import numpy as np
 
 from ..errors import AlloyError
 from .operator import register
-from .pool import Pool
+from .pool import Pool, PoolLayer
 from .windows import windows
 
-__all__ = ["MaxPool"]
+__all__ = ["MaxPool", "MaxPoolLayer"]
 
 
 @register
@@ -34,3 +34,17 @@ class MaxPool(Pool):
 
     def lower(self, builder) -> None:
         builder.maximum(self, self.kernel)
+
+
+@register
+class MaxPoolLayer(PoolLayer):
+    """The largest value of each window."""
+    modules = ("MaxPool2d",)
+    keeps = True
+
+    def apply(self, F, *sources):
+        return F.max_pool2d(sources[0], self.kernel, self.stride, self.padding)
+
+    def export(self, net) -> MaxPool:
+        return MaxPool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride, padding=self.padding,
+                       hi=net.top(self))

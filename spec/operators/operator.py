@@ -1,16 +1,17 @@
-"""What an operator is: its node in the integer network."""
+"""What an operator is: its node in the integer network, and its layer in the float network that is quantized."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import AlloyError
 from ..records import check_types, from_values
 
-__all__ = ["Operator", "OPERATORS", "register", "find"]
+__all__ = ["Operator", "Layer", "Call", "OPERATORS", "LAYERS", "register", "find"]
 
 OPERATORS: dict = {}        # (kind, op) of the file -> class
+LAYERS: list = []           # classes of float layers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,9 +77,107 @@ class Operator:
         return entry, arrays
 
 
+@dataclass(frozen=True)
+class Call:
+    """What a PyTorch model calls: a module, or a function (then ``module`` is None).
+
+    Attributes
+    ----------
+    name : of the value that it makes; ``where`` names the layer in a message.
+    sources, shapes : names and shapes (C, H, W) of the tensors that it reads.
+    arguments : all others that are given, by name.
+    """
+    name: str
+    where: str
+    module: Any
+    sources: tuple[str, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+    arguments: dict[str, Any]
+
+
+@dataclass(eq=False, kw_only=True)
+class Layer:
+    """One layer of the float network. Its fields hold PyTorch tensors, but the methods get the functions that they need as ``F``, which is
+    ``torch.nn.functional``: only what quantizes needs PyTorch.
+
+    A layer gives :meth:`read`, :meth:`apply`, :meth:`shape` and :meth:`export`; the others where the general ones do not do.
+
+    Attributes
+    ----------
+    sources : names of the tensors that it is applied to; then the tensor ``residual`` is added, a ReLU follows if ``relu``, and ``cap``
+        (F, 1, 1) is the upper bound of a ReLU6, of each channel.
+    modules : names of the modules of ``torch.nn`` that it is read from; functions : names of functions within ``torch``, with those of
+        their arguments.
+    weighted : it has filters, with ``weight`` and ``bias``, which get number systems.
+    keeps : its output has the codes of its source: bits, zero point and step.
+    channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as they are.
+    """
+    name: str
+    sources: tuple[str, ...]
+    output: str
+    residual: str | None = None
+    relu: bool = False
+    cap: Any = None
+
+    modules: ClassVar[tuple[str, ...]] = ()
+    functions: ClassVar[dict[str, tuple[str, ...]]] = {}
+    weighted: ClassVar[bool] = False
+    keeps: ClassVar[bool] = False
+    channelwise: ClassVar[bool] = True
+
+    @classmethod
+    def read(cls, call: Call) -> "Layer":
+        """The layer of a call; :class:`AlloyError` for what it does not compute."""
+        raise NotImplementedError
+
+    @property
+    def input(self) -> str:
+        """Its first source."""
+        return self.sources[0]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All tensors that it reads."""
+        return self.sources if self.residual is None else (*self.sources, self.residual)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether batch norm, addition and ReLU can still go into it."""
+        return False
+
+    def shape(self, *shapes):
+        """(C, H, W) of the output for those of the sources."""
+        return shapes[0]
+
+    def apply(self, F, *sources):
+        """The layer on real tensors (N, C, H, W), before addition and ReLU."""
+        raise NotImplementedError
+
+    def finish(self, x, residual=None):
+        """Addition and ReLU."""
+        x = x if residual is None else x + residual
+        x = x.relu() if self.relu else x
+        return x if self.cap is None else x.minimum(self.cap.to(x))
+
+    def signed(self, sources: bool) -> bool:
+        """Whether its output has values below 0; ``sources``: whether a source has."""
+        return sources and not self.relu
+
+    def needs(self, live):
+        """Of each source the channels, bool (C,), without which those that are ``live`` in the output would change; None: all."""
+        return [live if self.channelwise else None] * len(self.sources)
+
+    def export(self, net) -> Operator:
+        """The node of the integer network, with the numbers that the calibrated ``net`` (:class:`quant.net.QuantNet`) has for it."""
+        raise NotImplementedError
+
+
 def register(cls):
-    """Class decorator: the file form of ``cls`` is known from here on."""
-    OPERATORS[cls.kind, getattr(cls, "op", None)] = cls
+    """Class decorator: an operator's file form, or a layer's calls, are known from here on."""
+    if issubclass(cls, Layer):
+        LAYERS.append(cls)
+    else:
+        OPERATORS[cls.kind, getattr(cls, "op", None)] = cls
     return cls
 
 

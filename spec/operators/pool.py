@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from ..errors import AlloyError
-from .operator import Operator
-from .windows import MULT_BITS, check_clip, check_window, map_size
+from .operator import Call, Layer, Operator
+from .windows import MULT_BITS, check_clip, check_window, map_size, pair
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "PoolLayer"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,3 +38,23 @@ class Pool(Operator):
         check_clip(self, out.bits, f"tensor {out.name}")
         if not 0 <= self.mult < 1 << MULT_BITS:
             raise AlloyError(f"layer {self.name} has multiplier {self.mult}, outside 0..{(1 << MULT_BITS) - 1}")
+
+
+@dataclass(eq=False, kw_only=True)
+class PoolLayer(Layer):
+    """A pool on real values; ``kernel``, ``stride`` and ``padding`` are (vertical, horizontal)."""
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    @classmethod
+    def read(cls, call: Call):
+        module, kernel = call.module, pair(call.module.kernel_size)
+        if module.ceil_mode or pair(getattr(module, "dilation", 1)) != (1, 1):
+            raise AlloyError(f"{call.where} pools with ceil_mode or dilation: use floor mode and dilation 1")
+        return cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel, stride=pair(module.stride or kernel),
+                   padding=pair(module.padding))
+
+    def shape(self, *shapes):
+        channels, *size = shapes[0]
+        return channels, *map_size(size, self.kernel, self.stride, self.padding)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import AlloyError
 
-__all__ = ["MULT_BITS", "BIAS_BITS", "SHIFT_MAX", "map_size", "windows", "check_window", "check_clip", "check_mult"]
+__all__ = ["MULT_BITS", "BIAS_BITS", "SHIFT_MAX", "map_size", "windows", "check_window", "check_clip", "pair"]
 
 MULT_BITS = 16          # requantizer multiplier, unsigned
 BIAS_BITS = 47          # requantizer bias, signed
@@ -14,6 +14,11 @@ SHIFT_MAX = 46
 def map_size(size, kernel, stride, padding) -> tuple[int, ...]:
     """(rows, columns) of the output for a map of ``size``; each argument is (vertical, horizontal)."""
     return tuple((s + 2 * p - k) // st + 1 for s, k, st, p in zip(size, kernel, stride, padding, strict=True))
+
+
+def pair(value) -> tuple[int, int]:
+    """(vertical, horizontal) of what PyTorch lets be one number for both."""
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def windows(codes: np.ndarray, kernel, stride, padding, fill: int) -> np.ndarray:
@@ -35,9 +40,3 @@ def check_clip(node, bits: int, what: str) -> None:
         raise AlloyError(f"layer {node.name} clips to {node.lo}..{node.hi}, outside the {bits} bits of {what}")
     if not 1 <= node.shift <= SHIFT_MAX:
         raise AlloyError(f"layer {node.name} shifts by {node.shift}: the requantizer shifts by 1 to {SHIFT_MAX}")
-
-
-def check_mult(node) -> None:
-    """The multiplier of a node that has one for all channels."""
-    if not 0 <= node.mult < 1 << MULT_BITS:
-        raise AlloyError(f"layer {node.name} has multiplier {node.mult}, outside 0..{(1 << MULT_BITS) - 1}")

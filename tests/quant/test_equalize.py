@@ -8,19 +8,12 @@ from quant.equalize import equalize
 from tests.quant.test_quant import Inverted, Pools, Small
 
 
-def outputs(graph, x):
-    tensors = {graph.input: x}
-    for layer in graph.layers:
-        tensors[layer.output] = layer.finish(layer.apply(tensors[layer.input]), tensors.get(layer.residual))
-    return tensors
-
-
 @pytest.mark.parametrize("model", [Small(0), Small(1), Small(2), Inverted(), Pools()])
 def test_the_function_stays_the_same(model):
     torch.manual_seed(0)
     graph, x = trace(model, (2, 9, 8)), torch.rand(6, 2, 9, 8)
     equal = equalize(graph, x)
-    assert torch.allclose(outputs(equal, x)[graph.output], model.eval()(x).reshape(outputs(graph, x)[graph.output].shape), atol=1e-4)
+    assert torch.allclose(equal.run(x)[graph.output], model.eval()(x).reshape(graph.run(x)[graph.output].shape), atol=1e-4)
     assert equal is not graph and all(a is not b for a, b in zip(equal.layers, graph.layers))
 
 
@@ -33,7 +26,7 @@ def test_channels_read_by_depthwise_filters_get_the_same_range():
     name = graph.layers[0].output
 
     def spread(graph):
-        peak = outputs(graph, x)[name].amax((0, 2, 3))
+        peak = graph.run(x)[name].amax((0, 2, 3))
         return float(peak.max() / peak.min())
     assert spread(graph) > 2 and spread(equalize(graph, x)) < 1.01
 
@@ -44,7 +37,7 @@ def test_dead_channels():
         if isinstance(module, torch.nn.Conv2d):
             module.weight.data.zero_()
     equal = equalize(trace(model, (2, 9, 8)), x)
-    assert all(torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all() for layer in equal.layers if layer.kind == "conv")
+    assert all(torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all() for layer in equal.weighted)
 
 
 def test_linear_channels_are_turned_to_their_larger_side():
@@ -52,7 +45,7 @@ def test_linear_channels_are_turned_to_their_larger_side():
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 6, 3), torch.nn.Conv2d(6, 4, 1), torch.nn.ReLU())
     x, graph = torch.rand(6, 2, 9, 8), trace(model, (2, 9, 8))
     name = graph.layers[0].output
-    before, after = (outputs(g, x) for g in (graph, equalize(graph, x)))
+    before, after = (g.run(x) for g in (graph, equalize(graph, x)))
     assert (-before[name].amin((0, 2, 3)) > before[name].amax((0, 2, 3))).any()
     assert (-after[name].amin((0, 2, 3)) <= after[name].amax((0, 2, 3)) * 1.001).all()
     assert torch.allclose(after[graph.output], before[graph.output], atol=1e-4)

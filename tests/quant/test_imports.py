@@ -8,12 +8,12 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from quant import QuantNet, trace
-from quant.capture import Op
+from quant.capture import Apply, Relu
 from quant.equalize import equalize
 from quant.fuse import fuse
-from quant.graph import Layer
 from quant.ptq import reconstruct
 from spec.errors import AlloyError
+from spec.operators.convolution import ConvLayer
 
 SHAPE = (3, 6, 5)
 
@@ -91,16 +91,10 @@ def test_the_smaller_bound_holds(bounds):
     "caps, least", [((6.0, 4.0), 4.0), ((4.0, 6.0), 4.0), ((None, 6.0), 6.0), ((6.0, None), 6.0), ((None, None), None)]
 )
 def test_bounds_of_any_order(caps, least):
-    ops = [
-        Op(
-            "conv",
-            "c",
-            ("input",),
-            values=dict(weight=torch.ones(2, 3, 1, 1), bias=torch.zeros(2), stride=(1, 1), padding=(0, 0), groups=1),
-        )
-    ]
+    layer = ConvLayer(name="c", sources=("input",), output="c", weight=torch.ones(2, 3, 1, 1), bias=torch.zeros(2))
+    ops = [Apply(name="c", inputs=("input",), layer=layer)]
     for index, cap in enumerate(caps):
-        ops.append(Op("relu", f"r{index}", (ops[-1].name,), values={"cap": cap}))
+        ops.append(Relu(name=f"r{index}", inputs=(ops[-1].name,), cap=cap))
     (layer,) = fuse(ops, "r1", SHAPE).layers
     assert layer.relu and (layer.cap is None if least is None else (layer.cap == least).all())
 
@@ -204,8 +198,8 @@ def test_the_model_has_the_last_word(monkeypatch):
     with pytest.raises(AlloyError, match="the output"):
         trace(nn.Sequential(conv(), nn.Flatten(0)), SHAPE)
     net = model(lambda self, x: self.b(self.a(x)), a=conv(), b=conv())
-    right = Op.apply
-    monkeypatch.setattr(Op, "apply", lambda op, *x: 1.01 * right(op, *x))
+    right = Apply.apply
+    monkeypatch.setattr(Apply, "apply", lambda op, *x: 1.01 * right(op, *x))
     with pytest.raises(AlloyError, match="layer a computes something else"):
         trace(net, SHAPE)
 
@@ -215,8 +209,8 @@ def test_a_small_difference_in_a_small_channel_counts(monkeypatch):
     net = nn.Sequential(nn.Flatten(), nn.Linear(90, 4))
     net[1].bias.data[2] = -1e4
     assert same(net)
-    right = Layer.apply
-    monkeypatch.setattr(Layer, "apply", lambda layer, *given: right(layer, *given) + 0.05)
+    right = ConvLayer.apply
+    monkeypatch.setattr(ConvLayer, "apply", lambda layer, *given: right(layer, *given) + 0.05)
     with pytest.raises(AlloyError, match="something else"):
         trace(net, SHAPE)
 

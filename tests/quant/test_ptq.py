@@ -211,9 +211,9 @@ def test_errors_of_what_is_added_are_undone():
     layer, x, exact = net.graph.layers[1], torch.rand(60, 8, 8, 8, generator=torch_random), torch.rand(60, 8, 8, 8, generator=torch_random)
     given = exact - F.conv2d(x, 0.1 * torch.randn(8, 8, 1, 1, generator=torch_random)) - 1.0
     with torch.no_grad():
-        alone, both = (layer.apply(x, ptq._quantize_layer(net, layer, x, x, residual, 60, torch.Generator().manual_seed(0), True))
+        alone, both = (layer.apply(F, x, weight=ptq._quantize_layer(net, layer, x, x, residual, 60, torch.Generator().manual_seed(0), True))
                        for residual in (None, (exact, given)))
-    goal = layer.apply(x) + exact
+    goal = layer.apply(F, x) + exact
 
     def error(out):
         return float((out + given - goal).var((0, 2, 3)).mean())

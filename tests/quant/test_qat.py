@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from quant import QuantNet, Ratio, example, trace
 from quant.net import _Coded
@@ -71,7 +72,7 @@ def test_reassignment_and_penalty(task, tmp_path):
     settings = Training(epochs=3, batch=64, rate=1e-3, average=0.5, reassign=1)
     fine_tune(net, model, tests, labels, settings, assignment=other, penalty=penalty, checkpoint=tmp_path / "c.pt")
     assert len(asked) == 1 and all((net.schemes[name] == scheme[::-1]).all() for name, scheme in start.items())
-    assert any((layer.weight != net.graph.layers[i].weight).any() for i, layer in enumerate(asked[0].layers) if layer.kind == "conv")
+    assert any((layer.weight != net.graph.layers[i].weight).any() for i, layer in enumerate(asked[0].layers) if layer.weighted)
     assert len(penalties) == 6 and all(float(p.detach()) > 0 and p.requires_grad for p in penalties)
     again = fresh(model, images)
     fine_tune(again, model, tests, labels, settings, assignment=other, checkpoint=tmp_path / "c.pt")
@@ -113,7 +114,7 @@ def test_reassigned_filters_compute_what_they_did(task):
     schemes[layer.name][::2] = Scheme.POT4
 
     def error(weight):
-        return float((layer.apply(given, weight, None) - layer.apply(given, target, None)).square().sum())
+        return float((layer.apply(F, given, weight=weight) - layer.apply(F, given, weight=target)).square().sum())
     naive = rounded(net.weights[layer.name].detach().flatten(1), schemes[layer.name])[1].reshape(target.shape)
     naive[1::2] = target[1::2]
     reassign(net, schemes, x)

@@ -72,7 +72,7 @@ def test_fake_quantization_equals_golden(seed, bits, ratio):
 def test_every_scheme_is_exact(seed):
     rng = np.random.default_rng(seed)
     graph = trace(Small(seed), (2, 9, 8))
-    convs = {layer.name: layer.weight.numpy() for layer in graph.layers if layer.kind == "conv"}
+    convs = {layer.name: layer.weight.numpy() for layer in graph.weighted}
     net = QuantNet(graph, schemes={name: rng.choice([int(s) for s in Scheme], len(w)).astype(np.uint8) for name, w in convs.items()},
                    codebooks={name: fit_codebook(w) for name, w in convs.items()})
     calibrate(net, torch.rand(4, 2, 9, 8))

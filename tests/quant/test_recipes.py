@@ -13,6 +13,7 @@ from compiler import compile
 from quant import example, trace
 from quant.assign import Ratio
 from quant.bench.runs import layer_cycles
+from quant.graph import compute
 from quant.ptq import reconstruct
 from quant.ranges import search_range
 from quant.recipes import RECIPES, Request, make_plan
@@ -80,7 +81,7 @@ def answers(graph, real, changed, weight, bits):
     """Log probabilities of the float network with one layer's weight or the bits of its output changed."""
     tensors = {graph.input: real}
     for layer in graph.layers:
-        out = layer.finish(layer.apply(tensors[layer.input], weight if layer.name == changed else None), tensors.get(layer.residual))
+        out = compute(layer, tensors, **({"weight": weight} if layer.name == changed else {}))
         if layer.name == changed and bits:
             some = out.flatten()[::-(-out.numel() // 100_000)]
             step = search_range(some, some, 0, (1 << bits) - 1)
@@ -106,7 +107,7 @@ def test_divergences(shipped):
     """Each change alone, against the whole network computed anew."""
     graph, _, images, _ = shipped
     real = torch.from_numpy(images[:4 * SOME + 9]).float() / 255
-    changes = [(layer.name, four_bits(layer), None) for layer in graph.layers if layer.kind == "conv"]
+    changes = [(layer.name, four_bits(layer), None) for layer in graph.weighted]
     changes += [(layer.name, None, 3) for layer in graph.layers if layer.output in graph.bounded] + [("conv", None, 8), ("linear", None, None)]
     expected = np.zeros(len(changes))
     for part in real[-SOME:].split(25):
@@ -125,7 +126,7 @@ def test_predicted_loss_is_that_of_the_network(shipped):
     by up to 784 in this network.
     """
     graph, statistics, images, _ = shipped
-    layers = [layer for layer in graph.layers if layer.kind == "conv"]
+    layers = graph.weighted
     losses = divergences(graph, torch.from_numpy(images[:64]).float() / 255, [(layer.name, four_bits(layer), None) for layer in layers])
     ratios = []
     for layer, loss in zip(layers, losses):
@@ -147,7 +148,7 @@ def test_hbp_meets_its_budget(shipped):
 def test_hbp_budgets(shipped):
     """Bit operations, or cycles of the cycle model, instead of size; what the budget counts is what the plan keeps."""
     graph, board = shipped[0], boards.get("zcu102")
-    layers = [layer for layer in graph.layers if layer.kind == "conv"]
+    layers = graph.weighted
     macs = [layer.weight[0].numel() * np.prod(graph.shapes[layer.output][1:]) for layer in layers]
     schemes = planned(shipped, "hbp", budget="bitops", average=5).schemes
     assert sum(m * schemes[la.name].sum() for m, la in zip(macs, layers)) <= 5.0001 * sum(m * len(la.weight) for m, la in zip(macs, layers))
@@ -183,7 +184,7 @@ def test_choose_equals_exhaustive_search(seed):
 def test_alloy_fills_the_slots_and_no_more(shipped):
     config, graph, plan = boards.get("zcu102").config, shipped[0], planned(shipped, "alloy")
     for layer in graph.layers:
-        if layer.kind == "conv":
+        if layer.weighted:
             scheme = plan.schemes[layer.name]
             tiles = -(-len(scheme) // config.slots)
             assert (scheme == Scheme.POT4).sum() <= tiles * config.lut_filters
@@ -197,7 +198,7 @@ def test_alloy_spends_cycles(shipped):
 
     def taken(plan):
         layers = layer_cycles(plan.net(graph).sketch(), board)
-        return sum(layers[layer.name] for layer in graph.layers if layer.kind == "conv")
+        return sum(layers[layer.name] for layer in graph.weighted)
     fewest, more = (planned(shipped, "alloy", slack=slack) for slack in (0, 0.25))
     assert 1.1 * taken(fewest) < taken(more) < 1.28 * taken(fewest) and not fewest.wide and more.wide
     net = more.net(graph)

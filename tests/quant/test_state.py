@@ -35,7 +35,7 @@ def images(count=12):
 
 def mixed(graph):
     """Every number system in every layer, with code books."""
-    convs = {layer.name: layer.weight.numpy() for layer in graph.layers if layer.kind == "conv"}
+    convs = {layer.name: layer.weight.numpy() for layer in graph.weighted}
     return dict(schemes={name: np.resize([int(s) for s in Scheme], len(w)).astype(np.uint8) for name, w in convs.items()},
                 codebooks={name: fit_codebook(w) for name, w in convs.items()})
 
