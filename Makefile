@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 BOARD ?= zcu102
 IMAGES ?= 20
 
-.PHONY: venv run test test-all lint clean
+.PHONY: venv run test test-all lint refusals clean
 
-$(VENV)/ready: requirements.txt
+$(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 venv: $(VENV)/ready
@@ -43,6 +44,14 @@ lint: $(VENV)/ready
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m vulture
+
+# Places that refuse something and that no fast test reaches.
+refusals: export ALLOY_REFUSALS = $(CURDIR)/build/refusals
+refusals: export OMP_NUM_THREADS = 1
+refusals: $(VENV)/ready
+	@rm -rf build/refusals; mkdir -p build/refusals
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" -p tests.refusals tests
+	$(BIN)/python -m tests.refusals build/refusals
 
 clean:
 	rm -rf build

@@ -1,46 +1,71 @@
-"""``python -m tests.refusals build/coverage.json``: the places that refuse something and that no test has reached.
+"""Which refusals do the tests reach? A plugin of pytest that writes down where each ``AlloyError`` is made, and the
+program
+that compares this with the code: ``make refusals``.
 
-The file is what coverage measured (``make coverage``). Exit status 1 if there are any.
+``python -m tests.refusals FOLDER`` prints the places in the code that no test has reached and returns 1 if there are
+any.
 """
 
 import ast
-import json
+from collections.abc import Iterator
+import os
 from pathlib import Path
 import sys
 
-__all__ = ["places", "main"]
+from spec.errors import AlloyError
+
+__all__ = ["places", "missed", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("spec", "quant", "compiler", "rtl", "sim", "boards", "examples", "alloy")
+FOLDER = "ALLOY_REFUSALS"       # in the environment: the folder in which every process of the tests writes a file
 
 
-def places(path: Path) -> list[tuple[int, str]]:
-    """Line and code of each ``raise AlloyError(...)`` of a file, and of each ``return AlloyError(...)`` that others
-    raise."""
+def pytest_configure(config):
+    """Called by pytest (``-p tests.refusals``)."""
+    seen = set()
+
+    def made(self, *words):
+        frame = sys._getframe(1)
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if place not in seen:
+            seen.add(place)
+            with open(Path(os.environ[FOLDER], f"{os.getpid()}.txt"), "a") as file:
+                file.write(place + "\n")
+        ValueError.__init__(self, *words)
+    AlloyError.__init__ = made
+
+
+def places(path: Path) -> Iterator[tuple[int, int, str]]:
+    """First line, last line and code of each ``AlloyError(...)`` of a file."""
     text = path.read_text()
-    lines = text.splitlines()
-    found = []
     for node in ast.walk(ast.parse(text)):
-        value = node.exc if isinstance(node, ast.Raise) else node.value if isinstance(node, ast.Return) else None
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "AlloyError":
-            found.append((node.lineno, " ".join(lines[node.lineno - 1:node.end_lineno]).strip()))
-    return sorted(found)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "AlloyError":
+            yield node.lineno, node.end_lineno or node.lineno, " ".join((ast.get_source_segment(text, node)
+                                                                         or "").split())
 
 
-def main(report: str) -> int:
-    """Print the places that were not executed; returns the exit status."""
-    files = json.loads(Path(report).read_text())["files"]
-    count, missed = 0, 0
-    for path in sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")):
-        name = str(path.relative_to(ROOT))
-        executed = files.get(name, {}).get("executed_lines", [])
-        for line, code in places(path):
+def missed(root: Path, reached: set[tuple[str, int]]) -> tuple[list[str], int]:
+    """(a line for each place that is not among those ``reached`` as (file, line), number of places)."""
+    lines, count = [], 0
+    for path in sorted(p for room in ROOMS for p in (root / room).rglob("*.py")):
+        for first, last, code in sorted(places(path)):
             count += 1
-            if line not in executed:
-                missed += 1
-                print(f"{name}:{line}: {' '.join(code.split())[:120]}")
-    print(f"{count - missed} of {count} refusals are reached by a test")
-    return int(missed > 0)
+            if not any((str(path), line) in reached for line in range(first, last + 1)):
+                lines.append(f"{path.relative_to(root)}:{first}: {code[:110]}")
+    return lines, count
+
+
+def main(folder: str) -> int:
+    """Print the places that were not reached; returns the exit status."""
+    reached = set()
+    for path in Path(folder).glob("*.txt"):
+        for line in path.read_text().splitlines():
+            file, number = line.rsplit(":", 1)
+            reached.add((file, int(number)))
+    lines, count = missed(ROOT, reached)
+    print(*lines, f"{count - len(lines)} of {count} refusals are reached by a test", sep="\n")
+    return int(bool(lines))
 
 
 if __name__ == "__main__":
