@@ -48,7 +48,8 @@ def show_network(
     network: Annotated[str, Argument(help="integer network (.npz)")],
     platform: Annotated[str | None, Option(help=f"one of {', '.join(boards.BOARDS)}")] = None,
     config: Annotated[str | None, Option(help="engine configuration (.json) instead of a platform")] = None,
-    part: Annotated[list[str], Option(help=f"of {', '.join(PARTS)}; can be given several times")] = list(PARTS),
+    part: Annotated[list[str], Option(help=f"of {', '.join(PARTS)}; can be given several times",
+                                      default_factory=lambda: list(PARTS))],
 ) -> int:
     """Show what the compiler makes of a network: graph, placement and schedule."""
     if (platform is None) == (config is None):
