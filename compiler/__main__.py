@@ -48,13 +48,13 @@ def show_network(
     network: Annotated[str, Argument(help="integer network (.npz)")],
     platform: Annotated[str | None, Option(help=f"one of {', '.join(boards.BOARDS)}")] = None,
     config: Annotated[str | None, Option(help="engine configuration (.json) instead of a platform")] = None,
-    part: Annotated[list[str], Option(help=f"of {', '.join(PARTS)}; can be given several times",
-                                      default_factory=lambda: list(PARTS))],
+    part: Annotated[list[str] | None, Option(help=f"of {', '.join(PARTS)}; can be given several times (default: all)")
+                    ] = None,
 ) -> int:
     """Show what the compiler makes of a network: graph, placement and schedule."""
     if (platform is None) == (config is None):
         raise AlloyError("an engine is needed: give --platform or --config, one of them")
-    for name in part:
+    for name in part or ():
         if name not in PARTS:
             raise AlloyError(f"there is no part {name!r}: choose {', '.join(PARTS)}")
     engine = boards.get(platform).config if config is None else EngineConfig.load(config)
@@ -62,7 +62,7 @@ def show_network(
     graph = lowered(net, engine)
     lines = {"graph": lambda: show_graph(graph), "placement": lambda: show_placement(planned(graph, engine)),
              "schedule": lambda: show_schedule(compile(net, engine))}
-    for name in part:
+    for name in part or PARTS:
         for line in lines[name]():
             print(line)
     return 0
