@@ -25,11 +25,10 @@ def main(
     Its accuracies are measured and shown.
     """
     check_outputs(out, inputs=paths(name))
-    with going(say, f"quantizing {name}", 10):
-        loaded = example.load(name)
-        network = loaded.net.export(name)
+    loaded = example.load(name)
+    network = loaded.quantized()
     network.save(out)
-    for scheme, filters in loaded.mix().items():
+    for scheme, filters in example.mix(network).items():
         print(f"{filters:5} filters {scheme}")
     with going(say, "measuring the accuracy", 10):
         accuracies = loaded.accuracies(network)

@@ -87,13 +87,6 @@ def _readers(graph, names):
     return [layer for layer in graph.weighted if layer.input in names]
 
 
-def _scaled(layer, scale):
-    """Weights of a layer whose input channels are divided by ``scale`` (C,)."""
-    share = layer.weight.shape[1]
-    group = torch.arange(len(layer.weight)) * layer.groups // len(layer.weight)
-    return layer.weight * scale[group[:, None] * share + torch.arange(share)][:, :, None, None]
-
-
 def _errors(layer, seen, scales, signed, bits, weight_bits):
     """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized, for each of several
     ``scales`` (C,) of its input channels, the one that evens the ranges first.
@@ -105,13 +98,13 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
     (groups, count, size), top, errors = seen.shape, (1 << bits) - 1, []
     per = [scale.repeat_interleave(layer.kernel[0] * layer.kernel[1]).reshape(groups, 1, size) for scale in scales]
     held = torch.arange(count) % 4 == 0
-    fitted, tested = seen[:, ~held] / per[0], seen[:, held]
+    fitted, tested = seen[:, ~held if count > 1 else held] / per[0], seen[:, held]
     goal = tested @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
     fitted, goal = (part.sub_(part.mean(1, keepdim=True)) for part in (fitted, goal))       # the bias makes up for means
     even = fitted.transpose(1, 2) @ fitted / fitted.shape[1]
     spread, importance = Spread.of(even), even.diagonal(dim1=1, dim2=2)
     for scale, mine in zip(scales, per):
-        weight, given, ratio = _scaled(layer, scale).reshape(groups, -1, size), tested / mine, (per[0] / mine)[:, 0]
+        weight, given, ratio = (layer.weight * layer.by_input_channel(scale)).reshape(groups, -1, size), tested / mine, (per[0] / mine)[:, 0]
         flat = given.flatten()[::max(1, given.numel() // 50_000)]
         zero = zero_point(flat.min(), flat.max(), top) if signed else 0
         step = search_range(flat, flat, zero, top, 16)
@@ -161,7 +154,7 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
                 layer.cap = None if layer.cap is None else layer.cap / scale[:, None, None]
                 layer.moments = None if layer.moments is None else layer.moments / torch.stack([scale, scale.abs()])
             if layer.weighted and layer.input in names:
-                layer.weight = _scaled(layer, scale)
+                layer.weight = layer.weight * layer.by_input_channel(scale)
         if report:
             report(f"scales of channels, {number + 1} of {len(classes)} groups of tensors")
     return replace(graph, layers=layers)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
 
-__all__ = ["Graph", "compute", "check_images", "check_values"]
+__all__ = ["Graph", "FloatNet", "compute", "check_images", "check_values"]
 
 SMALLEST, LARGEST = 1e-15, 1e15         # of the largest value of a tensor: its squares and their sums are normal 32-bit numbers
 
@@ -62,6 +63,25 @@ class Graph:
 def compute(layer, tensors, **other):
     """The output of a layer, for ``tensors`` by name; ``other`` weight and bias as for :meth:`spec.operators.convolution.ConvLayer.apply`."""
     return layer.finish(layer.apply(F, *(tensors[name] for name in layer.sources), **other), tensors.get(layer.residual))
+
+
+class FloatNet(nn.Module):
+    """A graph as a module: real inputs (N, C, H, W) to outputs (N, features). Its weights do not train; they move between devices."""
+
+    def __init__(self, graph):
+        super().__init__()
+        self.graph = graph
+        for index, layer in enumerate(graph.layers):
+            if layer.weighted:
+                self.register_buffer(f"weight{index}", layer.weight)
+                self.register_buffer(f"bias{index}", layer.bias)
+
+    def forward(self, x):
+        tensors = {self.graph.input: x}
+        for index, layer in enumerate(self.graph.layers):
+            other = {name: self.get_buffer(f"{name}{index}") for name in ("weight", "bias") if layer.weighted}
+            tensors[layer.output] = compute(layer, tensors, **other)
+        return tensors[self.graph.output].flatten(1)
 
 
 def check_images(graph, images):

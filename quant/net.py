@@ -275,7 +275,8 @@ class QuantNet(nn.Module):
     def tensor(self, name):
         """The :class:`spec.network.Tensor` of this name."""
         channels, height, width = self.graph.shapes[name]
-        return Tensor(name=name, channels=channels, height=height, width=width, bits=self.bits[name], zero=self.zeros[name])
+        scale = float(self.step(name).detach()) if name in (self.graph.input, self.graph.output) else None
+        return Tensor(name=name, channels=channels, height=height, width=width, bits=self.bits[name], zero=self.zeros[name], scale=scale)
 
     @staticmethod
     def multiplier(factor):

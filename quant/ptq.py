@@ -10,8 +10,6 @@ For every layer, with the columns X of its float input and X' of its quantized i
   answers. It is chosen first: a filter can have only scales that make its multiplier whole.
 """
 
-import warnings
-
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -20,6 +18,7 @@ from spec.errors import AlloyError
 from spec.operators.windows import map_size
 
 from .graph import check_values
+from .images import check_pixels, look_at
 from .levels import fit_table
 from .ranges import RULES, search_logits, search_range, zero_point
 from .rounding import Spread, level_ends, level_tables, round_nearest, round_weights, search_scales
@@ -33,8 +32,6 @@ INSIDE = 0.9            # of the way from a level to the border of what is round
 VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
 ROWS = 1 << 12          # of logits that their range is searched with
-NARROW, FEW = 16, 10                    # codes that images differ by, and images, below which there is a warning
-STRANGE, SPREAD = 0.7, (0.4, 8.0)       # how far from a batch norm's means, in standard deviations, and spread there is a warning
 FACTORS = (1.0, 0.93, 1.07, 1.14)       # of the best scale for nearest levels, which compensation makes finer or coarser
 
 
@@ -69,7 +66,7 @@ def columns(x, layer, picks):
 
 
 @torch.no_grad()
-def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False, report=None):
+def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False, known=False, report=None):
     """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
 
     Parameters
@@ -80,23 +77,23 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
         largest values matter, least squares for fewer bits, and for the answers of a classifier (:func:`search_logits`) least divergence.
     mirror : take every image mirrored left to right, too. For photographs, if they are few: small maps give the late layers less positions than
         they have weights.
+    known : the images have been looked at (:func:`quant.images.look_at`), which warns of strange ones.
     report : called with (index, layer name) as layers are finished.
     """
-    images = _looked_at(net, images)
+    images = check_pixels(net.graph, images)
+    if not known:
+        look_at(net.graph, images, net.input_scale, net.zeros[net.graph.input])
     if ranges not in (None, *RULES):
         raise AlloyError(f"there is no rule {ranges!r} for ranges: choose {', '.join(RULES)}")
     generator, count = torch.Generator().manual_seed(seed), len(images)
     images = np.concatenate([images, images[..., ::-1]]) if mirror else images
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
     real, fake, last = {net.graph.input: start}, {net.graph.input: start}, net.graph.last_reads()
-    known = next((layer for layer in net.graph.weighted if layer.moments is not None), None)
     for index, layer in enumerate(net.graph.layers):
         if layer.weighted:
             _centre(net, layer, real)
         exact = _applied(layer, real)
         check_values(layer, exact)
-        if layer is known:
-            _check_moments(layer, exact)
         mean = exact.mean((0, 2, 3))
         _finished(layer, exact, real)
         _choose_codes(net, layer, exact, ranges, generator)
@@ -136,36 +133,6 @@ def _rounded_layer(net, layer, real, fake, mean, count, generator, weights):
     net.biases[layer.name] += shift
     out += shift[:, None, None]
     return out
-
-
-def _looked_at(net, images):
-    """The images as an array, if they can be input codes that show the network what it will see."""
-    images, shape = np.asarray(images), net.graph.shapes[net.graph.input]
-    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
-        raise AlloyError(f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 "
-                         f"{'x'.join(map(str, shape))}")
-    flat = images.reshape(len(images), -1)
-    spread = int(np.ptp(flat, 1).max() if flat.shape[1] > 1 else np.ptp(flat))
-    if not spread:
-        raise AlloyError(f"each of the {len(images)} images to calibrate with is one flat colour: give images such as the network will see")
-    if spread < NARROW:
-        warnings.warn(f"the images to calibrate with differ by at most {spread} of 255 codes: are they numbers from 0 to 1?", stacklevel=3)
-    if len(images) < FEW:
-        warnings.warn(f"{len(images)} image{'s' * (len(images) > 1)} to calibrate with: ranges and biases need about 100", stacklevel=3)
-    return images
-
-
-def _check_moments(layer, out):
-    """Warn of images after which a layer's output ``out`` (N, F, H, W) is not what its batch norm saw in training."""
-    mean, std = layer.moments
-    used = std > 1e-3 * std.max()
-    off = ((out.mean((0, 2, 3)) - mean).abs() / std)[used].mean()
-    ratio = (out.std((0, 2, 3)) / std)[used].median()
-    if off > STRANGE or not SPREAD[0] < ratio < SPREAD[1]:
-        warnings.warn(
-            f"layer {layer.name} makes values of these images that its batch norm did not see in training (means {off:.1f} standard "
-            f"deviations off, spread {ratio:.2g} times as large): if the images were normalized in training, fold that into the first layer "
-            "or say it with input_scale and input_zero", stacklevel=4)
 
 
 def _centre(net, layer, real):

@@ -5,6 +5,7 @@ arXiv:1503.02531) and a moving average of the weights. Runs on a GPU if there is
 batch. The same seed gives the same network on the same hardware.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 import io
@@ -23,6 +24,7 @@ from spec.errors import AlloyError
 from spec.files import read_bytes, replacing
 from spec.looks import looks_like
 
+from .net import QuantNet
 from .ptq import IMAGES, reassign
 
 __all__ = ["Training", "fine_tune"]
@@ -40,7 +42,8 @@ class Training:
     batch : images of a step, of all processes together.
     distillation : weight of the teacher's part of the loss, the rest is cross entropy with the labels; temperature of its answers.
     reassign : epochs between two assignments of number systems (0: keep the first), until the share ``freeze`` of all epochs is over.
-    average : decay of the moving average in each step. shift : largest shift of the augmentation, in pixels; half of the images are mirrored.
+    average : decay of the moving average in each step.
+    shift, mirror : augmentation: the largest shift, in pixels, and whether half of the images are mirrored.
     """
     epochs: int = 4
     batch: int = 128
@@ -49,14 +52,29 @@ class Training:
     temperature: float = 4.0
     average: float = 0.998
     shift: int = 2
+    mirror: bool = True
     reassign: int = 0
     freeze: float = 2 / 3
     seed: int = 0
 
+    def __post_init__(self):
+        if self.epochs < 1 or self.batch < 1 or self.shift < 0 or self.reassign < 0:
+            raise AlloyError(f"training of {self.epochs} epochs in batches of {self.batch}, shifts of {self.shift}, a new assignment every "
+                             f"{self.reassign}: epochs and batch are 1 or more, the others 0 or more")
+        if not self.rate > 0 or not self.temperature > 0 or not 0 <= self.distillation <= 1 or not 0 <= self.average < 1:
+            raise AlloyError(f"training with the rate {self.rate}, temperature {self.temperature}, distillation {self.distillation} and average "
+                             f"{self.average}: rate and temperature are above 0, the others 0 or more and at most 1 (average: less)")
 
-def _augment(images, shift, zero, generator):
+    def batches(self, count: int) -> int:
+        """Steps of an epoch of so many images, the rest is left for the next; :class:`AlloyError` if there is none."""
+        if count < self.batch:
+            raise AlloyError(f"{count} images are less than one batch of {self.batch}: give more, or a Training with a smaller batch")
+        return count // self.batch
+
+
+def _augment(images, settings, zero, generator):
     """Mirrored and shifted copies of a batch of codes (N, C, H, W); what comes in has the code ``zero``."""
-    flip = torch.rand(len(images), generator=generator) < 0.5
+    shift, flip = settings.shift, torch.rand(len(images), generator=generator) < 0.5 * settings.mirror
     images = torch.where(flip[:, None, None, None], images.flip(3), images)
     dy, dx = torch.randint(0, 2 * shift + 1, (2,), generator=generator).tolist()
     height, width = images.shape[2:]
@@ -137,12 +155,85 @@ def _checkpoint(path, device):
                          "remove it or name another file") from None
 
 
-def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalty=None, checkpoint=None, report=None):
+class _Run:
+    """One training of a network: its processes and devices, what is kept from step to step, and the step itself."""
+
+    def __init__(self, net, teacher, images, labels, settings):
+        self.size, self.rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+        local = int(os.environ.get("LOCAL_RANK", 0))
+        self.device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+        if self.size > 1 and not distributed.is_initialized():
+            distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        self.net, self.teacher, self.settings = net.to(self.device).train(), teacher.to(self.device).eval(), settings
+        self.model = DistributedDataParallel(net) if self.size > 1 else net
+        self.pixels, self.answers = torch.from_numpy(images), torch.from_numpy(np.asarray(labels, np.int64))
+        self.zero, self.batches = net.zeros[net.graph.input], settings.batches(len(images))
+        self.levels = _Levels(net, settings)
+        self.optimizer = torch.optim.Adam(self.levels.groups)
+        rates = [group["lr"] for group in self.levels.groups]
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, rates, total_steps=settings.epochs * self.batches, pct_start=0.1, cycle_momentum=False)
+        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
+        self.kept = {"net": net, "optimizer": self.optimizer, "schedule": self.schedule, "average": self.average, "levels": self.levels}
+        self.start = _start(net, settings)
+
+    def resume(self, path):
+        """Go on from a checkpoint; returns the number of epochs that it has behind it."""
+        state = _checkpoint(path, self.device)
+        if state["start"] != self.start:
+            raise AlloyError(f"{path} is the checkpoint of another training (other number systems, bits or settings): remove it or name another "
+                             "file")
+        for name, part in self.kept.items():
+            part.load_state_dict(state[name])
+        return state["epoch"]
+
+    def save(self, path, epochs):
+        """Write a checkpoint of so many epochs."""
+        with replacing(path) as partial:
+            torch.save({"start": self.start, "epoch": epochs, **{name: part.state_dict() for name, part in self.kept.items()}}, partial)
+
+    def reassign(self, schemes):
+        """Other number systems."""
+        some = torch.randperm(len(self.pixels), generator=torch.Generator().manual_seed(self.settings.seed))[:IMAGES]
+        for module in (self.net, self.average.module):
+            reassign(module, schemes, self._real(self.pixels[some]))
+        self.levels.read()
+
+    def _real(self, codes):
+        return (codes.float() - self.zero) * self.net.input_scale
+
+    def epoch(self, number, penalty):
+        """One pass over the images; returns the mean loss."""
+        generator, total = torch.Generator().manual_seed(self.settings.seed * 1000 + number), 0.0
+        order, batch = torch.randperm(len(self.pixels), generator=generator), self.settings.batch
+        for at in range(0, self.batches * batch, batch):
+            pick = order[at:at + batch]
+            codes = _augment(self.pixels[pick], self.settings, self.zero, generator)[self.rank::self.size]
+            total += self._step(self._real(codes.to(self.device)), self.answers[pick][self.rank::self.size].to(self.device), penalty)
+        return total / self.batches
+
+    def _step(self, x, labels, penalty):
+        with torch.no_grad():
+            target = self.teacher(x)
+        loss = _loss(self.model(x), labels, target, self.settings) + (penalty(self.net) if penalty else 0)
+        self.net.zero_grad()
+        loss.backward()
+        self.levels.gradients()
+        self.optimizer.step()
+        self.schedule.step()
+        self.levels.write()
+        self.average.update_parameters(self.net)
+        return float(loss.detach())
+
+
+def fine_tune(net: QuantNet, teacher: nn.Module, images: np.ndarray, labels: np.ndarray, settings: Training, *,
+              assignment: Callable | None = None, penalty: Callable | None = None, checkpoint: str | Path | None = None,
+              report: Callable | None = None) -> QuantNet:
     """Train ``net`` in place.
 
     Parameters
     ----------
-    teacher : float model that reads ``(code - zero) * input_scale``.
+    teacher : float model that reads ``(code - zero) * input_scale``; it is left in eval mode, on the device of the training.
     images : input codes uint8 (N, C, H, W); labels int64 (N,).
     assignment : called with the float graph as it is then, gives the number systems of every layer (settings.reassign).
     penalty : called with the network, gives what is added to the loss.
@@ -153,57 +244,15 @@ def fine_tune(net, teacher, images, labels, settings, *, assignment=None, penalt
     net.check()
     if not net.graph.logits:
         raise AlloyError("training needs the logits of a classifier: say trace(model, shape, logits=True) if the outputs are")
-    size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    if size > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    net.to(device).train()
-    teacher = teacher.to(device).eval()
-    model = DistributedDataParallel(net) if size > 1 else net
-    zero, batches = net.zeros[net.graph.input], len(images) // settings.batch
-    levels = _Levels(net, settings)
-    optimizer = torch.optim.Adam(levels.groups)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in levels.groups],
-                                                   total_steps=settings.epochs * batches, pct_start=0.1, cycle_momentum=False)
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-    parts = {"net": net, "optimizer": optimizer, "schedule": schedule, "average": average, "levels": levels}
-    first, path, start = 0, Path(checkpoint) if checkpoint else None, _start(net, settings)
-    if path and path.exists():
-        state = _checkpoint(path, device)
-        if state.pop("start", None) != start:
-            raise AlloyError(f"{path} is the checkpoint of another training (other number systems, bits or settings): remove it or name another file")
-        first = state.pop("epoch")
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-    pixels, answers = torch.from_numpy(images), torch.from_numpy(np.asarray(labels, np.int64))
+    run, path = _Run(net, teacher, images, labels, settings), Path(checkpoint) if checkpoint else None
+    first = run.resume(path) if path and path.exists() else 0
     for epoch in range(first, settings.epochs):
         if assignment and settings.reassign and epoch and epoch % settings.reassign == 0 and epoch < settings.freeze * settings.epochs:
-            schemes = assignment(net.float_graph())
-            some = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings.seed))[:IMAGES]
-            for module in (net, average.module):
-                reassign(module, schemes, (pixels[some].float() - zero) * net.input_scale)
-            levels.read()
-        generator = torch.Generator().manual_seed(settings.seed * 1000 + epoch)
-        order, total = torch.randperm(len(images), generator=generator), 0.0
-        for at in range(0, batches * settings.batch, settings.batch):
-            pick = order[at:at + settings.batch]
-            batch = _augment(pixels[pick], settings.shift, zero, generator)[rank::size].to(device)
-            x = (batch.float() - zero) * net.input_scale
-            with torch.no_grad():
-                target = teacher(x)
-            loss = _loss(model(x), answers[pick][rank::size].to(device), target, settings) + (penalty(net) if penalty else 0)
-            net.zero_grad()
-            loss.backward()
-            levels.gradients()
-            optimizer.step()
-            schedule.step()
-            levels.write()
-            average.update_parameters(net)
-            total += float(loss.detach())
-        if path and rank == 0:
-            with replacing(path) as partial:
-                torch.save({"start": start, "epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+            run.reassign(assignment(net.float_graph()))
+        loss = run.epoch(epoch, penalty)
+        if path and run.rank == 0:
+            run.save(path, epoch + 1)
         if report:
-            report(epoch + 1, settings.epochs, total / batches)
-    net.load_state_dict(average.module.state_dict())
+            report(epoch + 1, settings.epochs, loss)
+    net.load_state_dict(run.average.module.state_dict())
     return net.cpu().eval()

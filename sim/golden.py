@@ -2,9 +2,9 @@
 
 import numpy as np
 
-__all__ = ["run", "answers", "outputs"]
+from spec.network import BATCH
 
-BATCH = 100_000         # values of the images of a batch: its tensors stay near the processor
+__all__ = ["run", "answers", "outputs"]
 
 
 def run(network, images):

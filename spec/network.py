@@ -1,11 +1,12 @@
 """The integer network: what ``quant`` exports, ``compiler`` compiles and ``sim.golden`` executes.
 
-It holds integers only. One file (``.npz``, no pickle): the entry ``graph`` is the UTF-8 bytes of a JSON object
-(integers, strings and lists), every other entry is an integer array. See ``docs/network.md``.
+It computes with integers only; what the codes of its input and output stand for may be kept beside them. One file (``.npz``, no
+pickle): the entry ``graph`` is the UTF-8 bytes of a JSON object, every other entry is an integer array. See ``docs/network.md``.
 """
 
 from dataclasses import dataclass, fields
 import json
+from math import inf
 
 import numpy as np
 
@@ -17,13 +18,14 @@ from .records import check_types, from_values
 __all__ = ["Tensor", "Network", "check_codes"]
 
 FORMAT = 1
+BATCH = 100_000         # values of the images of a batch: its tensors stay near the processor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
     """One activation tensor, (channels, height, width) per image, unsigned codes of ``bits`` bits.
 
-    The real value of a code q is ``scale * (q - zero)``; the scale is not kept: the engine never needs it.
+    The real value of a code q is ``scale * (q - zero)``. The engine needs no scale; those of input and output are kept, if they are known.
     """
     name: str
     channels: int
@@ -31,6 +33,7 @@ class Tensor:
     width: int
     bits: int
     zero: int = 0
+    scale: float | None = None
 
     def __post_init__(self):
         check_types(self, f"tensor {self.name}:")
@@ -41,10 +44,16 @@ class Tensor:
         if min(self.channels, self.height, self.width) < 1:
             raise AlloyError(f"tensor {self.name} has an empty shape "
                              f"{self.channels}x{self.height}x{self.width}")
+        if self.scale is not None and not 0 < self.scale < inf:
+            raise AlloyError(f"tensor {self.name} has the scale {self.scale}: it must be finite and above 0")
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int, int]:
         return self.channels, self.height, self.width
+
+    def form(self) -> dict:
+        """Its entry in the file, without a scale that it has not."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scale" or self.scale is not None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +80,24 @@ class Network:
         for node in self.nodes:
             tensors[node.output] = node.run(self, *(tensors[name] for name in node.inputs))
         return tensors
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Codes of the output for ``images`` of input codes, integers (N, C, H, W): int64 (N, C) if it is one value for each channel, else
+        (N, C, H, W). Any number of images; raises :class:`AlloyError` for what are no codes."""
+        images, source, out = np.asarray(images), self.tensors[self.input], self.tensors[self.output]
+        if images.shape[1:] != source.shape:
+            check_codes(images, source)
+        count = max(1, BATCH // int(np.prod(source.shape)))
+        found = [self.codes(images[at:at + count])[self.output] for at in range(0, len(images), count)]
+        codes = np.concatenate(found) if found else np.zeros((0, *out.shape), np.int64)
+        return codes[:, :, 0, 0] if out.shape[1:] == (1, 1) else codes
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """The real values of :meth:`run`, float32: what the float model would have computed, but for quantization."""
+        out = self.tensors[self.output]
+        if out.scale is None:
+            raise AlloyError(f"network {self.name} keeps no scale of its output {out.name}, so its codes have no real values: export it again")
+        return ((self.run(images) - out.zero) * out.scale).astype(np.float32)
 
     def check(self):
         """Raise :class:`AlloyError` for the first inconsistency; a valid network passes silently."""
@@ -104,7 +131,7 @@ class Network:
             arrays |= {f"{node.name}.{key}": value for key, value in own.items()}
             nodes.append(entry)
         graph = {"format": FORMAT, "name": self.name, "input": self.input, "output": self.output,
-                 "tensors": [{f.name: getattr(t, f.name) for f in fields(t)} for t in self.tensors.values()],
+                 "tensors": [tensor.form() for tensor in self.tensors.values()],
                  "nodes": nodes}
         text = json.dumps(graph, separators=(",", ":"), default=_plain_int)
         save_arrays(path, {"graph": np.frombuffer(text.encode(), np.uint8), **arrays})

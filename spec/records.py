@@ -9,7 +9,7 @@ from .errors import AlloyError
 
 __all__ = ["check_types", "from_values"]
 
-WORDS = {int: "an integer", str: "text", bool: "true or false", NoneType: "nothing"}
+WORDS = {int: "an integer", float: "a number with a point", str: "text", bool: "true or false", NoneType: "nothing"}
 
 
 def check_types(record, what):

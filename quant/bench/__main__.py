@@ -17,6 +17,7 @@ from spec.errors import AlloyError
 from spec.files import check_outputs, read_json, write_text
 from spec.progress import say
 
+from ..recipes import VARIANTS
 from . import data, runs
 from .table import markdown
 
@@ -24,8 +25,8 @@ __all__ = ["main", "ROWS"]
 
 PAGES = ("quant.json", "quant.md")
 
-ROWS = [(recipe, network, "ptq") for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in runs.VARIANTS]
-ROWS += [(recipe, network, "qat") for network in ("resnet8", "resnet20") for recipe in runs.VARIANTS]
+ROWS = [(recipe, network, "ptq") for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in VARIANTS]
+ROWS += [(recipe, network, "qat") for network in ("resnet8", "resnet20") for recipe in VARIANTS]
 ROWS += [(recipe, "resnet50", "ptq") for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_more", "alloy_a8")]
 
 
@@ -78,7 +79,7 @@ def _wanted(only):
     parts = (only.split(":") + ["", ""])[:3]
     rows = [row for row in ROWS if all(not p or value in p.split(",") for p, value in zip(parts, row))]
     if not rows:
-        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(runs.VARIANTS)}, networks {', '.join(data.NETWORKS)}, modes ptq, qat")
+        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(VARIANTS)}, networks {', '.join(data.NETWORKS)}, modes ptq, qat")
     return rows
 
 
@@ -97,7 +98,7 @@ def main(
     folder, prepared = Path(out), None
     check_outputs(*(folder / name for name in PAGES))
     # Rows of the same bits share an equalized graph, which is large and the longest work of many rows.
-    for recipe, network, mode in sorted(_wanted(only), key=lambda row: (list(data.NETWORKS).index(row[1]), runs.VARIANTS[row[0]].bits)):
+    for recipe, network, mode in sorted(_wanted(only), key=lambda row: (list(data.NETWORKS).index(row[1]), VARIANTS[row[0]].bits)):
         there = next((row for row in _rows(folder) if _key(row) == (recipe, network, mode, seed)), None)
         if there and not again:
             _show(there, f"measured {there['date']}, --again does it again")

@@ -13,7 +13,7 @@ import torch
 from spec.errors import AlloyError
 
 from .. import example
-from .models import ZERO, CifarResNet, MobileNetV2, ResNet, fold_normalization
+from .models import MEAN, STD, CifarResNet, MobileNetV2, ResNet
 
 __all__ = ["NETWORKS", "Task", "load"]
 
@@ -23,16 +23,17 @@ CALIBRATION = 200
 
 @dataclass
 class Task:
-    """A float model, images uint8 (N, C, H, W) and labels to calibrate (and train) with and to report on; ``zero`` of the input codes.
+    """A float model, images uint8 (N, C, H, W) and labels to calibrate (and train) with and to report on.
 
-    ``mirror``: the images are few, and calibrate mirrored, too.
+    ``mean``, ``std`` and ``mirror`` are those of :func:`quant.quantize`; images that are few calibrate mirrored, too.
     """
     name: str
     data: str
     model: torch.nn.Module
     train: tuple
     test: tuple
-    zero: int = 0
+    mean: tuple | None = None
+    std: tuple | None = None
     mirror: bool = False
 
 
@@ -79,8 +80,7 @@ def _resnet20():
     model = CifarResNet()
     missing = model.load_state_dict(_state(_xz("cifar10_resnet20_jpegft.npz.xz")), strict=False)
     assert not missing.unexpected_keys and all("downsample" in key for key in missing.missing_keys), missing
-    fold_normalization(model.conv1)
-    return Task("resnet20", "CIFAR-10 (JPEG)", model.eval(), *_cifar(), ZERO)
+    return Task("resnet20", "CIFAR-10 (JPEG)", model.eval(), *_cifar(), MEAN, STD)
 
 
 def _imagenet(name):
@@ -92,13 +92,10 @@ def _imagenet(name):
             stem = "fc" if layer is model.fc else f"conv{index:02d}"
             layer.weight.data.copy_(torch.from_numpy(arrays[f"{stem}_w"]).reshape(layer.weight.shape))
             layer.bias.data.copy_(torch.from_numpy(arrays[f"{stem}_b"]))
-        first = convs[0]
     else:
         model = ResNet(int(name[6:]))
         model.load_state_dict(_state(_xz(f"{name}_pqf.npz.xz")), strict=False)
-        first = model.conv1
-    fold_normalization(first)
-    return Task(name, "nips17", model.eval(), *_photographs(), ZERO, mirror=True)
+    return Task(name, "nips17", model.eval(), *_photographs(), MEAN, STD, mirror=True)
 
 
 def _fashion():

@@ -1,29 +1,12 @@
-"""The float networks of the bench, with the input's normalization folded into the first convolution.
-
-All take ``x = (code - zero) / 255`` of 8-bit codes; with ``zero`` near the mean of the training set, zero padding means what it meant to the
-trained network. Batch norms stay modules; :func:`quant.graph.trace` folds them.
-"""
+"""The float networks of the bench, which read images normalized with :data:`MEAN` and :data:`STD`."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["CifarResNet", "ResNet", "MobileNetV2", "fold_normalization", "MEAN", "STD", "ZERO"]
+__all__ = ["CifarResNet", "ResNet", "MobileNetV2", "MEAN", "STD"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-ZERO = 114          # round(255 * mean of MEAN)
-
-
-def fold_normalization(conv):
-    """Let ``conv`` (first layer, trained on ``(rgb - MEAN) / STD``) read ``(code - ZERO) / 255``."""
-    mean, std = torch.tensor(MEAN), torch.tensor(STD)
-    with torch.no_grad():
-        weight = conv.weight / std[None, :, None, None]
-        offset = (weight * (ZERO / 255 - mean)[None, :, None, None]).sum((1, 2, 3))
-        conv.weight.copy_(weight)
-        if conv.bias is None:
-            conv.bias = nn.Parameter(torch.zeros(len(weight)))
-        conv.bias += offset
 
 
 def _conv(channels, filters, kernel, stride=1, groups=1, bias=False):

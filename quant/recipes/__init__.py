@@ -2,16 +2,30 @@
 
 from spec.errors import AlloyError
 
-from . import alloy, film_qnn, fixed, hbp, ilmpq, ios_pot, msq, nonuniform
+from . import alloy, film_qnn, fixed, hbp, ilmpq, ios_pot, msq, nonuniform, ratio
 from .plan import Plan, Request
+from .variants import VARIANTS, Variant
 
-__all__ = ["RECIPES", "Plan", "Request", "make_plan"]
+__all__ = ["RECIPES", "VARIANTS", "Plan", "Request", "Variant", "make_plan", "variant"]
 
-RECIPES = {module.__name__.rsplit(".", 1)[1]: module for module in (fixed, ilmpq, msq, ios_pot, hbp, nonuniform, film_qnn, alloy)}
+RECIPES = {module.__name__.rsplit(".", 1)[1]: module for module in (fixed, ratio, ilmpq, msq, ios_pot, hbp, nonuniform, film_qnn, alloy)}
 
 
 def make_plan(name, request):
     """The plan of recipe ``name``; :class:`AlloyError` lists the choices."""
-    if name not in RECIPES:
-        raise AlloyError(f"there is no recipe {name!r}: choose {', '.join(RECIPES)}")
+    _known(name, RECIPES)
     return RECIPES[name].plan(request)
+
+
+def variant(name: str | Variant) -> Variant:
+    """The variant called ``name``, or one itself; :class:`AlloyError` lists the choices."""
+    if isinstance(name, Variant):
+        _known(name.recipe, RECIPES)
+        return name
+    _known(name, VARIANTS)
+    return VARIANTS[name]
+
+
+def _known(name, choices):
+    if not isinstance(name, str) or name not in choices:
+        raise AlloyError(f"there is no recipe {name!r}: choose {', '.join(choices)}")

@@ -209,6 +209,12 @@ class ConvLayer(Layer):
     def shape(self, *shapes):
         return len(self.weight), *map_size(shapes[0][1:], self.kernel, self.stride, self.padding)
 
+    def by_input_channel(self, values):
+        """``values`` (C,) of its input channels where its weights read them: (F, C / groups, 1, 1)."""
+        filters, share = self.weight.shape[:2]
+        group = np.arange(filters) * self.groups // filters
+        return values[group[:, None] * share + np.arange(share)][:, :, None, None]
+
     def apply(self, F, *sources, weight=None, bias=None):
         """With other weights and bias if they are given."""
         return F.conv2d(*sources, self.weight if weight is None else weight, self.bias if bias is None else bias, self.stride, self.padding,

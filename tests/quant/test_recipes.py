@@ -12,7 +12,6 @@ import boards
 from compiler import compile
 from quant import example, trace
 from quant.assign import Ratio
-from quant.bench.runs import layer_cycles
 from quant.graph import compute
 from quant.ptq import reconstruct
 from quant.ranges import search_range
@@ -23,6 +22,7 @@ from quant.rounding import rounded
 from quant.sensitivity import SHOWN, SOME, collect, divergences, filter_errors
 from rtl.top import generate
 from sim import command_model, golden, verilator
+from sim.estimate import layer_cycles
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.numerics import Scheme

@@ -1,0 +1,239 @@
+"""From a trained model and some images to the integer network, in one call: :func:`quantize`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from sim.estimate import Place, engine, layer_cycles
+from spec.errors import AlloyError
+from spec.network import Network
+from spec.progress import going, say
+
+from .equalize import equalize
+from .graph import FloatNet, Graph
+from .images import check_pixels, look_at
+from .imports import trace
+from .net import QuantNet
+from .normalize import SCALE, Normalization
+from .ptq import reconstruct
+from .qat import Training, fine_tune
+from .recipes import Plan, Request, Variant, make_plan, variant
+from .sensitivity import collect
+
+__all__ = ["Source", "quantize", "CALIBRATION"]
+
+CALIBRATION = 256  # images; more take longer and change little
+
+Report = Callable[[str], None]
+
+
+def quantize(
+    model: nn.Module,
+    images,
+    *,
+    recipe: str | Variant = "alloy",
+    board: Place = "zcu102",
+    mean=None,
+    std=None,
+    logits: bool | None = None,
+    labels=None,
+    training: Training | None = None,
+    mirror: bool = False,
+    name: str = "network",
+    seed: int = 0,
+    report: Report | None = say,
+) -> Network:
+    """The integer network of a trained model, which stays as it is.
+
+    ``network.save(path)`` writes it for the compiler. ``network.run(images)`` computes what the engine computes, the codes of the output for images
+    like these; ``network.logits(images)`` gives the real values that the codes stand for.
+
+    Parameters
+    ----------
+    model : for one tensor of images (N, C, H, W); on the CPU. It is taken as it evaluates, also if it is in training mode.
+    images : uint8 (N, C, H, W), an array or a tensor, such as the network will see, 100 or more: pixels 0..255 as they are in image files.
+        :data:`CALIBRATION` of them, drawn by ``seed``, decide ranges and roundings.
+    recipe : which number system each filter gets: a name in :data:`quant.recipes.VARIANTS` or a variant of one's own.
+    board : name, ``boards.Board`` or ``spec.config.EngineConfig`` of the engine whose slots are filled and whose cycles are counted.
+    mean, std : of the normalization ``(pixel / 255 - mean) / std`` that the model was trained with: a number, or one for each channel. It becomes
+        a part of the network, which reads pixels. Without them the model reads ``pixel / 255``.
+    logits : whether the outputs are a classifier's, of which only the answers count. If None, they are if they are two or more numbers for an
+        image that no ReLU bounds.
+    labels : of all ``images``, integers (N,): the network is trained further after calibration, by ``training``
+        (:class:`quant.qat.Training`). None: no training.
+    mirror : the images may be turned left to right: they calibrate mirrored, too, and half of those in training are.
+    report : called with a line of text, at least every five seconds; None for silence.
+
+    Raises :class:`AlloyError`, before any long work, for what cannot be quantized. Python's warnings tell what is suspicious.
+    """
+    if not isinstance(name, str) or not name or not isinstance(seed, int) or seed < 0:
+        raise AlloyError(f"the network is called {name!r}, the seed is {seed!r}: give it a name, and a seed of 0 or more")
+    pixels, chosen = _pixels(images), variant(recipe)
+    engine(board)
+    with _progress(report, name) as step:
+        source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step)
+        if labels is None and training is not None:
+            raise AlloyError("there are settings for training and no labels: give labels, one for each image")
+        if labels is not None:
+            labels, training = _labels(labels, len(pixels), source.graph), training or Training(mirror=mirror, seed=seed)
+            training.batches(len(pixels))
+        if report:
+            for line in source.assumptions():
+                report(f"{name}: {line}")
+        plan, net = source.net(chosen, board)
+        if labels is not None:
+            source.train(net, plan, (pixels, labels), training, chosen, board)
+        return net.export(name)
+
+
+@dataclass(eq=False)
+class Source:
+    """A float network and the images that show it what it will see: what every recipe starts from. Parameters are those of :func:`quantize`.
+
+    :attr:`graph` reads ``(pixel - zero) * SCALE``. Recipes for the same bits share its equalized form and the statistics, which may be gigabytes; those
+    of the bits that were asked for last are kept.
+    """
+
+    model: nn.Module
+    images: np.ndarray
+    mean: object = None
+    std: object = None
+    logits: bool | None = None
+    mirror: bool = False
+    seed: int = 0
+    report: Report = lambda text: None
+    _kept: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        shape = self.images.shape[1:]
+        self.normalization = Normalization.of(self.mean, self.std, shape[0])
+        graph = trace(self.model, shape, logits=bool(self.logits))
+        graph.logits = _classifies(graph) if self.logits is None else self.logits
+        self.graph = self.normalization.folded(graph)
+        look_at(self.graph, check_pixels(self.graph, self.images), SCALE, self.zero)
+
+    @property
+    def zero(self) -> int:
+        """The pixel that stands for 0 in the graph."""
+        return self.normalization.zero
+
+    @property
+    def real(self) -> torch.Tensor:
+        """The images as the graph reads them."""
+        return (torch.from_numpy(self.images).float() - self.zero) / 255
+
+    def assumptions(self) -> Iterator[str]:
+        """What was not said and cannot be seen, in lines of text."""
+        if self.logits is None and self.graph.logits:
+            yield (f"the {self.graph.shapes[self.graph.output][0]} outputs are taken for the logits of a classifier: say logits=False if they are "
+                   "not")
+        if self.mean is None and all(layer.moments is None for layer in self.graph.weighted):
+            yield "the model is taken to read pixels / 255: give mean and std if it was trained on normalized images"
+
+    def equalized(self, bits: tuple[int, int]) -> tuple[Graph, Mapping]:
+        """(graph, statistics) for ``bits`` of weights and activations."""
+        if bits not in self._kept:
+            self._kept.clear()
+            graph = equalize(self.graph, self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed, report=self.report)
+            self._kept[bits] = graph, self._statistics(graph)
+        return self._kept[bits]
+
+    def _statistics(self, graph):
+        return _Later(lambda: collect(graph, self.real, seed=self.seed, report=self.report))
+
+    def _plan(self, chosen, board, graph, statistics):
+        return make_plan(chosen.recipe, Request(graph, statistics, engine(board), chosen.options, self.real,
+                                                lambda network: layer_cycles(network, board), self.report))
+
+    def net(self, chosen: Variant, board: Place) -> tuple[Plan, QuantNet]:
+        """What a recipe decides for a board, and the network that is quantized so."""
+        graph, statistics = self.equalized(chosen.bits)
+        plan = self._plan(chosen, board, graph, statistics)
+        net = plan.net(graph, input_scale=SCALE, input_zero=self.zero)
+        reconstruct(net, self.images, seed=self.seed, mirror=self.mirror, known=True,
+                    report=lambda index, name: self.report(f"layer {index} of {len(graph.layers)} ({name})"))
+        return plan, net
+
+    def train(self, net: QuantNet, plan: Plan, data: tuple, settings: Training, chosen: Variant, board: Place, *,
+              checkpoint: Path | None = None) -> None:
+        """Train ``net`` further on ``data``, images and labels; number systems are chosen anew as the settings say."""
+        def assignment(graph):
+            return self._plan(chosen, board, graph, self._statistics(graph)).schemes
+        fine_tune(net, FloatNet(self.graph), *data, settings, penalty=plan.penalty, checkpoint=checkpoint, assignment=assignment,
+                  report=lambda epoch, epochs, loss: self.report(f"epoch {epoch} of {epochs}, loss {loss:.3f}"))
+
+
+class _Later(Mapping):
+    """A mapping that is made when somebody looks into it."""
+
+    def __init__(self, make):
+        self._make = make
+
+    @cached_property
+    def _made(self):
+        return self._make()
+
+    def __getitem__(self, key):
+        return self._made[key]
+
+    def __iter__(self):
+        return iter(self._made)
+
+    def __len__(self):
+        return len(self._made)
+
+
+@contextmanager
+def _progress(report, name):
+    """Gives a function to call with each step's text; ``report`` gets the last one every five seconds."""
+    if report is None:
+        yield lambda text: None
+        return
+    last = ["reading the model"]
+    with going(report, lambda: f"{name}: {last[0]}"):
+        yield lambda text: last.__setitem__(0, text)
+
+
+def _pixels(images):
+    """``images`` as an array uint8 (N, C, H, W)."""
+    found = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
+    what = f"the images are {found.dtype} of shape {found.shape}"
+    if found.dtype != np.uint8:
+        raise AlloyError(f"{what}: give pixels uint8 from 0 to 255 as they are in image files, and the normalization as mean and std")
+    if found.ndim != 4 or 0 in found.shape:
+        raise AlloyError(f"{what}: give at least one, in the shape (images, channels, height, width)")
+    if found.shape[1] > 4 >= found.shape[3]:
+        raise AlloyError(f"{what}, channels last: give images.transpose(0, 3, 1, 2)")
+    return np.ascontiguousarray(found)
+
+
+def _some(pixels, seed):
+    """Those that calibrate."""
+    if len(pixels) <= CALIBRATION:
+        return pixels
+    return pixels[np.random.default_rng(seed).permutation(len(pixels))[:CALIBRATION]]
+
+
+def _classifies(graph):
+    """Whether a graph's output looks like logits: several numbers for an image that no ReLU bounds."""
+    channels, *size = graph.shapes[graph.output]
+    return channels > 1 and size == [1, 1] and not any(layer.output == graph.output and layer.relu for layer in graph.layers)
+
+
+def _labels(labels, count, graph):
+    """``labels`` as an array int64 (N,) of classes of the graph."""
+    found = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    classes = graph.shapes[graph.output][0]
+    if not graph.logits:
+        raise AlloyError("labels train a classifier, and the outputs are not taken for logits: say logits=True if they are, or leave out the labels")
+    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
+        raise AlloyError(f"the labels are {found.dtype} of shape {found.shape}: give one integer for each of the {count} images")
+    if found.min() < 0 or found.max() >= classes:
+        raise AlloyError(f"the labels are {found.min()} to {found.max()}, and the model has {classes} classes: count them from 0")
+    return found.astype(np.int64)

@@ -1,0 +1,45 @@
+"""What a network takes on a board, without simulating it: :mod:`sim.cycle_model` on what the compiler makes of it."""
+
+from dataclasses import replace
+
+import boards
+from boards import Board
+from compiler import compile
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.network import Network
+from spec.operators.convolution import Conv
+
+from .cycle_model import model
+
+__all__ = ["engine", "layer_cycles"]
+
+Place = str | Board | EngineConfig
+
+
+def engine(board: Place) -> EngineConfig:
+    """The configuration that ``board`` stands for: the default one of a board or of its name, or one itself.
+
+    Raises :class:`AlloyError` for an unknown name, with the choices, and for anything else.
+    """
+    if isinstance(board, str):
+        board = boards.get(board)
+    if isinstance(board, Board):
+        return board.config
+    if not isinstance(board, EngineConfig):
+        raise AlloyError(f"the board is {board!r}: give its name ({', '.join(boards.BOARDS)}) or a spec.config.EngineConfig")
+    return board
+
+
+def layer_cycles(network: Network, board: Place) -> dict[str, float]:
+    """Cycles of every layer of an integer network on a board, ``{layer: cycles}``.
+
+    The board's memory is as fast as it is; that of a configuration, which has no board, as its ports are. A network with tables runs on the
+    engine with two of them.
+    """
+    config = engine(board)
+    board = boards.get(board) if isinstance(board, str) else board
+    if any(isinstance(node, Conv) and node.table.size for node in network.nodes):
+        config = replace(config, tables=2)
+    memory = {"bytes_per_cycle": board.bytes_per_cycle(config), "latency": board.latency} if isinstance(board, Board) else {}
+    return {layer.name: layer.cycles for layer in model(compile(network, config), config, **memory)}
