@@ -20,8 +20,8 @@ from spec.files import check_outputs, write_text
 from spec.folders import check_generated, generating
 from spec.progress import going, say as _say
 
+from .generate import TOP, generate
 from .tools import PAGES, SOFTWARE, report_of, report_text, synthesize, write_pages, write_software
-from .top import TOP, generate
 
 __all__ = ["build", "main"]
 

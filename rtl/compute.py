@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from spec.commands import Opcode
 from spec.packing import columns
+from spec.registers import Trace
 
 from .array import Core
 from .feed import Feeder
@@ -75,7 +76,7 @@ class Compute(wiring.Component):
                      self.progress.eq(feeder.step.valid | self.write_en | done)]
         m.d.comb += [
             self.trace_valid.eq(done | feeder.started | feeder.finished),
-            self.trace_event.eq(Mux(done, 2, Mux(feeder.finished, 1, 0))),
+            self.trace_event.eq(Mux(done, Trace.DONE.value, Mux(feeder.finished, Trace.FED.value, Trace.BEGUN.value))),
             self.trace_tag.eq(Mux(done, Mux(pool.done, pool.tag, post.tag), feeder.tag))]
         return m
 

@@ -11,7 +11,7 @@ from typer import Option
 import boards
 from compiler import compile
 from examples import paths
-from rtl.top import generate
+from rtl.generate import generate
 from spec.config import EngineConfig
 from spec.entry import entry
 from spec.errors import AlloyError
@@ -20,6 +20,7 @@ from spec.network import Network, Tensor, check_codes
 from spec.numerics import Scheme, levels
 from spec.operators.convolution import Conv
 from spec.progress import going, say as _say
+from spec.registers import Trace
 
 from . import golden, verilator
 from .compare import first_difference
@@ -27,7 +28,6 @@ from .cycle_model import CAUSES, error_text, model
 
 __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 
-DONE = 2            # trace event: a compute command is complete
 IMAGES = paths("fashion_mnist")[2]
 MOST = 1 << 27      # weights, or codes of a tensor, that a layer may have: several arrays have eight bytes for each
 
@@ -82,7 +82,7 @@ def rtl_layer_cycles(trace, program):
     """Cycles of each layer by tag, from the trace: completion of its last command minus that of the layer before."""
     ends = {}
     for cycle, event, tag in trace:
-        if event == DONE:
+        if event == Trace.DONE:
             ends[tag] = cycle
     out, before = {}, 0
     for tag in sorted(ends, key=lambda tag: ends[tag]):

@@ -5,13 +5,21 @@ from it.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from .commands import VERSION
 
-__all__ = ["Register", "Bits", "REGISTERS", "ID", "VERSION", "SPACE"]
+__all__ = ["Register", "Bits", "Trace", "REGISTERS", "ID", "VERSION", "SPACE"]
 
 ID = 0x594F4C41         # "ALOY"
 SPACE = 256             # bytes of the register space
+
+
+class Trace(IntEnum):
+    """What the trace pins tell of a command."""
+    BEGUN = 0           # a convolution issued its first k-step
+    FED = 1             # and its last
+    DONE = 2            # a compute command is complete: its outputs can be read
 
 
 @dataclass(frozen=True)

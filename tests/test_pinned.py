@@ -17,7 +17,7 @@ import pytest
 
 import boards
 from compiler import compile
-from rtl.top import generate
+from rtl.generate import generate
 from spec.config import EngineConfig
 from spec.numerics import Scheme
 from tests.networks import random_network

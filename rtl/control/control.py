@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from spec.commands import COMMAND_BYTES, SEMAPHORES, Error, Opcode
 
-from ..prim import COMMAND, error_layout, request_layout
+from ..prim import COMMAND, error_layout, join_streams, request_layout
 from .check import Check
 from .fetch import Fetch
 from .queues import QUEUES, Queues
@@ -138,9 +138,9 @@ class Control(wiring.Component):
             queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid & ~beginning & ~ending),
             out.ready.eq(beginning | (queues.cmd.ready & ~ending)), queues.wait.eq(out.payload.wait),
             *(queues.post[n].eq(p) for n, p in enumerate(posts))]
-        self._join(m, fetch.req, self.req)
-        self._join(m, self.data, fetch.data)
-        self._join(m, fetch.cmd, check.cmd)
+        join_streams(m, fetch.req, self.req)
+        join_streams(m, self.data, fetch.data)
+        join_streams(m, fetch.cmd, check.cmd)
         return run, beginning, passed
 
     def _give(self, m, queues):
@@ -150,7 +150,7 @@ class Control(wiring.Component):
         """
         tags, given = {}, []
         for name in QUEUES:
-            self._join(m, getattr(queues, name), getattr(self, name))
+            join_streams(m, getattr(queues, name), getattr(self, name))
             unit, tags[name] = getattr(self, name), Signal(16, name=f"{name}_tag")
             given.append(unit.valid & unit.ready)
             with m.If(given[-1]):
@@ -211,9 +211,6 @@ class Control(wiring.Component):
                 m.d.sync += [self.code.eq(Error.SEMAPHORE),
                              self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
                 m.next = "STOP"
-
-    def _join(self, m, source, sink):
-        m.d.comb += [sink.payload.eq(source.payload), sink.valid.eq(source.valid), source.ready.eq(sink.ready)]
 
     def _watchdog(self, m, limit, begin, stopping, moves, stalled):
         """``stalled`` after ``limit`` cycles without a move, counted afresh when a program begins or stops."""

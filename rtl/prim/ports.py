@@ -7,7 +7,7 @@ from spec.numerics import DIGIT_BITS
 
 from .layouts import RECORD_BITS, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 
-__all__ = ["act_write_port", "feed_port", "gather_port", "join_ports", "loaded_ports", "memory_side", "table_port",
+__all__ = ["act_write_port", "feed_port", "gather_port", "join_ports", "join_streams", "loaded_ports", "memory_side", "table_port",
            "write_port"]
 
 
@@ -54,3 +54,11 @@ def join_ports(m, ports, source, target):
     for name, member in ports.items():
         given, taken = getattr(source, name), getattr(target, name)
         m.d.comb += taken.eq(given) if member.flow == Out else given.eq(taken)
+
+
+def join_streams(m, source, target):
+    """Connect two streams, whose payloads must be alike: Amaranth's ``connect`` looks at their width only."""
+    given, taken = source.payload.shape(), target.payload.shape()
+    if given != taken:
+        raise TypeError(f"a stream of {given!r} does not go into one of {taken!r}")
+    m.d.comb += [target.payload.eq(source.payload), target.valid.eq(source.valid), source.ready.eq(target.ready)]

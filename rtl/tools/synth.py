@@ -128,7 +128,7 @@ def synthesize(text, top, family, *, report=print):
     family = family_of(family)
     modules, parts = split_modules(text)
     if top not in modules:
-        raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.top.generate gives")
+        raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.generate gives")
     yosys = find_spec("pyosys")
     if yosys is None:
         raise AlloyError("synthesis needs Yosys as a Python library: install pyosys, or build with --no-synth")

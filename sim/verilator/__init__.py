@@ -105,7 +105,7 @@ def build(files, config, cache, *, report=print, optimize="-O1"):
 
     Parameters
     ----------
-    files : dict of file name to Verilog text (:func:`rtl.top.generate`).
+    files : dict of file name to Verilog text (:func:`rtl.generate.generate`).
     report : called with a line of text at each stage.
     """
     binary, root = _tool()

@@ -20,7 +20,7 @@ from quant.recipes.nonuniform import quantile_levels
 from quant.recipes.programs import choose
 from quant.rounding import rounded
 from quant.sensitivity import SHOWN, SOME, collect, divergences, filter_errors
-from rtl.top import generate
+from rtl.generate import generate
 from sim import command_model, golden, verilator
 from sim.estimate import layer_cycles
 from spec.config import EngineConfig

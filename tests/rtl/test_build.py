@@ -10,7 +10,7 @@ import pytest
 
 import boards
 from rtl import build
-from rtl.top import generate
+from rtl.generate import generate
 from spec import folders
 from spec.config import EngineConfig
 from spec.devices import RESOURCES

@@ -7,9 +7,10 @@ import sys
 from amaranth.back import rtlil
 import pytest
 
+from rtl.generate import generate, port_names
 from rtl.prim import Library
 from rtl.tools import to_verilog
-from rtl.top import Engine, Pins, generate, port_names
+from rtl.top import Engine, Pins
 
 from .axi_models import small_config
 

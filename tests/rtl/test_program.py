@@ -1,13 +1,13 @@
-"""Registers, control, load, store and all ports together: programs that copy tensors, with errors and aborts in between."""
+"""The engine without its compute side: programs that copy tensors, with errors and aborts in between."""
 
 from collections import deque
 from random import Random
 
+from amaranth.hdl import Module
+from amaranth.lib import wiring
 import pytest
 
-from rtl.bus import ReadArbiter, ReadPort, WritePort
-from rtl.control import Control, Registers
-from rtl.move import Load, Store
+from rtl.top import Engine
 from spec.commands import Error, Opcode, pack, unpack
 
 from .axi_models import AxiMemory, simulate, small_config
@@ -17,70 +17,79 @@ from .control.test_registers import AT, read, write
 BASE, SIZE, PROGRAM = 0x3000, 0xC000, 0x8000
 
 
+class Still(wiring.Component):
+    """The ports of a unit, and nothing behind them: a testbench plays it."""
+
+    def __init__(self, unit):
+        unit._MustUse__silence = True       # it is not there
+        super().__init__(unit.signature)
+
+    def elaborate(self, platform):
+        return Module()
+
+
+class Shell(Engine):
+    """An engine whose activation memories and compute side are played by a testbench."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        parts = super().units()
+        self.parts = parts | {name: Still(parts[name]) for name in ("banks", "compute")}
+
+    def units(self):
+        return self.parts
+
+
 class Bench:
     """Everything of the engine but the compute side; the activation memories are a dict."""
+
     def __init__(self, config, seed):
-        c = self.config = config
+        self.config, self.engine = config, Shell(config)
         self.dram, self.rng = AxiMemory(seed=seed, stall=0.2, latency=8), Random(seed)
-        self.registers, self.control, self.load, self.store = Registers.of(c, digest=int(c.digest, 16)), Control(c), Load(c), Store.of(c)
-        self.reads, self.port, self.arbiter, self.memory = [ReadPort.of(c) for _ in range(c.ports)], WritePort.of(c), ReadArbiter.of(c), {}
-        self.weights = []
+        self.memory, self.weights = {}, []
 
     def simulate(self, testbench):
-        r, k, d, s, a, w = self.registers, self.control, self.load, self.store, self.arbiter, self.port
-        first = self.reads[0]
-        join = [(k.req, a.user_req[0]), (a.user_data[0], k.data), (d.req[0], a.user_req[1]), (a.user_data[1], d.data[0]),
-                (a.req, first.req), (first.data, a.data), (k.load, d.cmd), (k.store, s.cmd), (s.req, w.req), (s.data, w.data)]
-        for n, port in enumerate(self.reads[1:], 1):
-            join += [(d.req[n], port.req), (port.data, d.data[n])]
-        wires = [(getattr(r, n), getattr(k, n)) for n in ("start", "abort", "base", "size", "cmd_offset", "cmd_count", "watchdog")]
-        wires += [(getattr(k, n), getattr(r, n)) for n in ("busy", "done", "error", "code", "tag", "cycles", "commands")]
-        wires += [(k.clear, x) for x in (a.clear, d.clear, s.clear, w.stop, *(p.stop for p in self.reads))]
-        wires += [(d.post, k.load_post), (s.post, k.store_post), (d.idle, k.load_idle), (s.idle, k.store_idle), (1, k.compute_idle),
-                  (d.progress | s.progress, k.progress), (w.done, s.done), (w.error, k.write_error), (k.window, d.base),
-                  (k.window, s.base), (d.moving, r.inc_load), (s.moving, r.inc_store)]
-        anything, idle = 0, w.idle
-        for port in self.reads:
-            anything, idle = anything | port.error, idle & port.idle
-        wires += [(anything, k.read_error), (idle, k.ports_idle)]
+        engine, banks, compute = self.engine, *(self.engine.parts[name] for name in ("banks", "compute"))
 
         async def memories(ctx):
             pipe = deque([None] * 2)
+            ctx.set(compute.idle, 1)
             while True:
                 word = pipe.popleft()
-                ctx.set(s.g_valid, word is not None)
-                ctx.set(s.g_data, word or 0)
-                ctx.set(s.gather.ready, self.rng.random() < 0.7)
-                ctx.set(d.act.ready, self.rng.random() < 0.7)
-                _, _, valid, ready, item, gvalid, gready, place, w_en, w_addr = await ctx.tick().sample(
-                    d.act.valid, d.act.ready, d.act.payload, s.gather.valid, s.gather.ready, s.gather.payload, d.w_en, d.w_addr)
+                ctx.set(banks.store_valid, word is not None)
+                ctx.set(banks.gathered.as_value(), word or 0)
+                ctx.set(banks.store.ready, self.rng.random() < 0.7)
+                ctx.set(banks.load.ready, self.rng.random() < 0.7)
+                _, _, valid, ready, item, asks, taken, place, w_en, w_addr = await ctx.tick().sample(
+                    banks.load.valid, banks.load.ready, banks.load.payload, banks.store.valid, banks.store.ready,
+                    banks.store.payload, compute.w_en, compute.w_addr)
                 if w_en:
                     self.weights.append(w_addr)
-                pipe.append(self.memory.get((place.mem, place.bank, place.addr), 0) if gvalid and gready else None)
+                pipe.append(self.memory.get((place.mem, place.bank, place.addr), 0) if asks and taken else None)
                 if valid and ready:
                     codes = sum(item.data[n] << 8 * n for n in range(self.config.ic))
                     self.memory[item.place.mem, item.place.bank, item.place.addr] = codes
 
-        parts = {"registers": r, "control": k, "load": d, "store": s, "arbiter": a, "write_port": w,
-                 **{f"read_port{n}": p for n, p in enumerate(self.reads)}}
-        simulate(parts, testbench, join=join, wires=wires, limit=60_000, background=[
-            memories, self.dram.write_slave(w.bus), *(self.dram.read_slave(p.bus) for p in self.reads)])
+        reads = [self.dram.read_slave(bus) for bus in engine.r_axi]
+        simulate({"engine": engine}, testbench, limit=60_000,
+                 background=[memories, self.dram.write_slave(engine.w_axi), *reads])
 
     async def set_up(self, ctx, count, watchdog=0):
-        for name, value in (("BASE_LO", BASE), ("SIZE", SIZE), ("CMD_OFFSET", PROGRAM), ("CMD_COUNT", count), ("WATCHDOG", watchdog),
+        for name, value in (("BASE_LO", BASE), ("SIZE", SIZE), ("CMD_OFFSET", PROGRAM), ("CMD_COUNT", count),
+                            ("WATCHDOG", watchdog),
                             ("IRQ_ENABLE", 3)):
-            await write(ctx, self.registers.bus, AT[name], value)
+            await write(ctx, self.engine.s_axi, AT[name], value)
 
     async def command(self, ctx, value):
-        await write(ctx, self.registers.bus, AT["CTRL"], value)
+        await write(ctx, self.engine.s_axi, AT["CTRL"], value)
 
     async def finish(self, ctx):
         """Wait for the interrupt; the STATUS register."""
         for _ in range(20_000):
             await ctx.tick()
-            if ctx.get(self.registers.irq):
-                await write(ctx, self.registers.bus, AT["IRQ_STATUS"], 3)
-                return (await read(ctx, self.registers.bus, AT["STATUS"]))[0]
+            if ctx.get(self.engine.irq):
+                await write(ctx, self.engine.s_axi, AT["IRQ_STATUS"], 3)
+                return (await read(ctx, self.engine.s_axi, AT["STATUS"]))[0]
         raise TimeoutError("no interrupt")
 
 
@@ -121,7 +130,8 @@ def copied(bench, equal):
     return all(at[BASE + a:BASE + a + n] == at[BASE + 0x4000 + a:BASE + 0x4000 + a + n] for a, n in equal)
 
 
-CASES = [dict(), dict(port_bits=32, ports=1, ic=5), dict(port_bits=256, ports=3, ic=33), dict(outstanding=1, queue_depth=1)]
+CASES = [dict(), dict(port_bits=32, ports=1, ic=5), dict(port_bits=256, ports=3, ic=33),
+         dict(outstanding=1, queue_depth=1)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -132,11 +142,12 @@ def test_copy(case):
         await bench.set_up(ctx, count, watchdog=2000)
         await bench.command(ctx, 1)
         assert await bench.finish(ctx) == 2 and copied(bench, equal)
-        bus = bench.registers.bus
+        bus = bench.engine.s_axi
         assert (await read(ctx, bus, AT["COMMANDS"]))[0] == count
         code = bench.dram.bytes[BASE + PROGRAM:BASE + PROGRAM + 128 * count]
         commands = [unpack(bytes(code[n:n + 128])) for n in range(0, len(code), 128)]
-        assert bench.weights == [k for item in commands if item["opcode"] == Opcode.LOAD_WEIGHTS for k in range(item["count"])]
+        assert bench.weights == [k for item in commands if item["opcode"] == Opcode.LOAD_WEIGHTS
+                                 for k in range(item["count"])]
         assert (await read(ctx, bus, AT["STORE_CYCLES"]))[0] * bench.config.port_bytes == sum(n for _, n in equal)
 
     bench.simulate(body)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiler import compile
-from rtl.top import generate
+from rtl.generate import generate
 from sim import verilator
 from sim.cycle_model import CAUSES, ERROR, model
 from sim.run import layer_network, rtl_layer_cycles

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compiler import compile
-from rtl.top import generate
+from rtl.generate import generate
 from sim import command_model, golden, verilator
 from spec.commands import COMMAND_BYTES, FIELDS, Error, unpack
 from spec.errors import AlloyError

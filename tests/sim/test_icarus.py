@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from compiler import compile
-from rtl.top import generate
+from rtl.generate import generate
 from sim import golden
 from sim.verilator import MODELS
 from spec.config import EngineConfig

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compiler import Program, compile
-from rtl.top import generate
+from rtl.generate import generate
 from sim import golden, verilator
 from sim.compare import first_difference
 from spec.commands import Error, Opcode, unpack

@@ -11,7 +11,7 @@ import pytest
 
 import boards
 from rtl.tools import split_modules
-from rtl.top import generate
+from rtl.generate import generate
 from sim.verilator import MODELS
 from spec.config import EngineConfig
 
