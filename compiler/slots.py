@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spec.errors import AlloyError
-from spec.numerics import POT_EXP_MAX, Scheme, pot_code, split_weight
+from spec.systems import DSP, LUT, SYSTEMS
 
-__all__ = ["Tile", "assign", "make_tiles", "nibbles"]
-
-SINGLE_MAX = 7      # a weight up to this fits one digit of any DSP slot
+__all__ = ["Tile", "assign", "make_tiles"]
 
 
 @dataclass
@@ -20,22 +18,16 @@ class Tile:
     straddle: bool = False
 
 
-def _costs(op):
-    """For each filter: DSP slots it needs (1 or 2), and whether LUT columns can compute it."""
-    flat = np.abs(op.weight.reshape(len(op.weight), -1))
-    pot = np.isin(flat, [0, *(1 << np.arange(POT_EXP_MAX + 1))]).all(1)
-    return np.where(flat.max(1) <= SINGLE_MAX, 1, 2), pot
-
-
 def assign(op, config):
     """Kind of each filter: 0 LUT, 1 one DSP slot, 2 a DSP pair. Power-of-two filters balance both sides of the array."""
-    cost, pot = _costs(op)
+    cost, pot = DSP.slots(op.weight), LUT.slots(op.weight) > 0
     if config.dsp_filters == 0:
         if not pot.all():
             raise AlloyError(f"layer {op.name} filter {int(np.flatnonzero(~pot)[0])} is not power-of-two, and the configuration has no "
                              "DSP filters: give dsp_filters or quantize the layer to PoT-4")
         return np.zeros(len(cost), np.int64)
-    kind = np.where((op.scheme == Scheme.POT4) & (config.lut_filters > 0), 0, cost)
+    made = np.array([SYSTEMS[int(scheme)].home is LUT for scheme in op.scheme])
+    kind = np.where(made & (config.lut_filters > 0), 0, cost)
     if config.lut_filters == 0:
         return kind
 
@@ -71,14 +63,3 @@ def make_tiles(op, kind, config):
         waiting = [p for p in waiting if p not in taken]
         tiles.append(Tile(group, members, any(p // config.ic != group for p in taken)))
     return tiles
-
-
-def nibbles(weights, slot, joined, config):
-    """Digits of one filter: a list of (slot, nibbles) and the number of one's-complement terms; any shape."""
-    if slot >= config.dsp_filters:
-        codes = pot_code(weights)
-        return [(slot, codes)], int((codes >> 3).sum())
-    if not joined:
-        return [(slot, weights & 15)], 0
-    hi, lo = split_weight(weights)
-    return [(slot, lo & 15), (slot + 1, hi & 15)], 0

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from spec.errors import AlloyError
-from spec.numerics import FIXED8_MAX, Scheme
+from spec.numerics import Scheme
+from spec.systems import WEIGHT_MAX
 
 from .levels import best_levels
 from .rounding import rounded, search_scales
@@ -92,6 +93,6 @@ def fit_codebook(weight, size=16, rounds=4):
         peak = max(float(np.abs(values).max()), 1e-30)
         counts = np.histogram(values, BINS, (-peak, peak), weights=scale.square()[:, None].expand_as(flat).numpy().ravel())[0]
         levels = best_levels(counts, size) - (BINS - 1) / 2
-        book = np.unique(np.round(levels * FIXED8_MAX / max(np.abs(levels).max(), 1e-30))).astype(np.int16)
+        book = np.unique(np.round(levels * WEIGHT_MAX / max(np.abs(levels).max(), 1e-30))).astype(np.int16)
         scale = search_scales(flat, np.full(len(flat), Scheme.CODEBOOK), codebook=book, steps=20)
     return book

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from spec.numerics import Scheme, levels
+from spec.systems import SYSTEMS
 
 __all__ = ["Spread", "round_weights", "round_nearest", "rounded", "search_scales", "nearest", "level_tables", "level_ends"]
 
@@ -23,7 +23,7 @@ BLOCK = 128             # columns that are rounded between two updates of the re
 def level_tables(schemes, codebook=None):
     """(filters, levels) of each number system among ``schemes``, as tensors."""
     return [(torch.from_numpy(np.flatnonzero(schemes == scheme)),
-             torch.from_numpy(levels(Scheme(int(scheme)), codebook if scheme == Scheme.CODEBOOK else None)).float())
+             torch.from_numpy(SYSTEMS[int(scheme)].levels(codebook)).float())
             for scheme in np.unique(schemes)]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from spec.commands import SUM_BITS
 from spec.config import EngineConfig
 from spec.errors import AlloyError
-from spec.numerics import DIGIT_BITS
+from spec.systems import DIGIT_BITS
 
 if TYPE_CHECKING:
     from ..operations import Convolution

@@ -7,9 +7,9 @@ import numpy as np
 
 from spec.config import EngineConfig
 from spec.kwords import gather, pack_words
-from spec.numerics import split_weight
+from spec.systems import DSP, LUT
 
-from ..slots import Tile, make_tiles, nibbles
+from ..slots import Tile, make_tiles
 from .listing import Listing
 from .parameters import UNUSED, bias, records
 from .prove import prove
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..operations import Convolution
 
 __all__ = ["FilterTile", "filter_tiles"]
-
-POT_ZERO = 7        # nibble of a power-of-two filter
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +60,16 @@ def _image(op, tile, low, count, position, config):
     """k-words of one tile for ``count`` channels from position ``low`` on, and its parameter records."""
     taps, order = op.kernel[0] * op.kernel[1], op.input.ordered()[low:low + count]
     words = np.zeros((taps, count, config.slots), np.uint8)
-    words[..., config.dsp_filters:] = POT_ZERO
+    words[..., config.dsp_filters:] = LUT.zero
     params = [UNUSED] * config.slots
     for channel, slot, joined in tile.members:
         weight = op.filter(channel)[order]      # (positions, taps)
-        parts, ones = nibbles(weight, slot, joined, config)
-        for at, digits in parts:
-            words[:, :len(weight), at] = digits.T
+        column = DSP if slot < config.dsp_filters else LUT
+        digits, ones = column.digits(weight, 1 + joined), int(column.ones(weight).sum())
+        for at, digit in enumerate(digits, slot):
+            words[:, :len(weight), at] = column.encode(digit).T
         mult, constant = int(op.mult[channel]), bias(op, channel, weight, ones, config)
-        values = [weight] if len(parts) == 1 else split_weight(weight)[::-1]
-        prove(op, channel, values, ones, mult, constant, config)
+        prove(op, channel, digits, ones, mult, constant, config)
         group, lane = divmod(int(position[channel]), config.ic)
         made = records(mult, constant, lane, group != tile.group, joined)
         params[slot:slot + len(made)] = made

@@ -16,13 +16,12 @@ from sim import golden
 from sim.estimate import layer_cycles
 from spec.coding import code_lengths, entropy
 from spec.errors import AlloyError
-from spec.numerics import split_weight
 from spec.operators.convolution import Conv
+from spec.systems import DIGIT_BITS, DSP, SYSTEMS
 
 from ..qat import Training
 from ..quantize import CALIBRATION, Report, Source
 from ..recipes import VARIANTS
-from ..recipes.plan import code_bits
 from .data import Task
 from .paired import pack
 
@@ -68,10 +67,10 @@ def _sizes(network):
         if not isinstance(node, Conv):
             continue
         for scheme in np.unique(node.scheme):
-            width = code_bits(scheme, node.codebook if node.codebook.size else None)
+            width = SYSTEMS[int(scheme)].bits(node.codebook if node.codebook.size else None)
             part = node.weight[node.scheme == scheme].ravel()
             packed += part.size * width
-            for digit in split_weight(part) if width > 4 else [part]:
+            for digit in DSP.digits(part, 2 if width > DIGIT_BITS else 1):
                 symbols = np.unique(digit, return_inverse=True)[1]
                 coded += int(code_lengths(np.bincount(symbols, minlength=16))[symbols].sum()) + TABLE_BITS
                 bound += entropy(symbols) * symbols.size

@@ -18,6 +18,7 @@ import numpy as np
 
 from spec.errors import AlloyError
 from spec.numerics import Scheme
+from spec.systems import DSP, LUT
 
 from ..sensitivity import compensated, divergences, filter_errors
 from .plan import Plan
@@ -26,7 +27,8 @@ from .programs import choose
 __all__ = ["plan"]
 
 KINDS = (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)
-SLOTS = np.array([[0, 1, 2], [1, 0, 0]])        # DSP and LUT slots of each kind
+# DSP and LUT slots of each kind.
+SLOTS = np.array([[(kind.system.home is column) * kind.system.slots(column) for kind in KINDS] for column in (DSP, LUT)])
 MORE = 0.5                                      # share of tiles beyond the fewest that is tried
 
 

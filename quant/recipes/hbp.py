@@ -11,6 +11,7 @@ import torch
 
 from spec.errors import AlloyError
 from spec.numerics import Scheme
+from spec.systems import DSP, SYSTEMS
 
 from ..rounding import rounded
 from ..sensitivity import compensated, divergences
@@ -56,7 +57,8 @@ def _prices(request):
         if not request.cycles:
             raise AlloyError("a budget of cycles needs to know the cycles of a network: give the request a cycle model")
         one, two = (request.cycles(Plan(uniform(request, bits), _act_bits(request)).net(graph).sketch()) for bits in (Scheme.FIXED4, Scheme.FIXED8))
-        return [np.where(BITS > 4, two[la.name], one[la.name]) / sum(one[la.name] for la in layers) for la in layers]      # two digits, two slots
+        wide = [SYSTEMS[bits].slots(DSP) > 1 for bits in BITS]
+        return [np.where(wide, two[la.name], one[la.name]) / sum(one[la.name] for la in layers) for la in layers]
     pixels = {"size": lambda layer: 1, "bitops": lambda layer: np.prod(graph.shapes[layer.output][1:])}
     if kind not in pixels:
         raise AlloyError(f"there is no budget {kind!r}: choose size, bitops or cycles")

@@ -12,7 +12,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from spec.numerics import FIXED8_MAX, Scheme
+from spec.numerics import Scheme
+from spec.systems import WEIGHT_MAX
 
 from ..assign import fit_codebook
 from .plan import Plan, uniform
@@ -28,7 +29,7 @@ def quantile_levels(count):
     edge = normal.cdf(CLAMP)
     shares = (1 - edge) + (2 * edge - 1) * (np.arange(count) + 0.5) / count
     values = np.array([normal.inv_cdf(s) for s in shares])
-    return np.unique(np.round(values / np.abs(values).max() * FIXED8_MAX)).astype(np.int16)
+    return np.unique(np.round(values / np.abs(values).max() * WEIGHT_MAX)).astype(np.int16)
 
 
 def plan(request):

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spec.numerics import Scheme, levels
+from spec.numerics import Scheme
+from spec.systems import SYSTEMS
 
 from ..net import QuantNet
 
-__all__ = ["Plan", "Request", "code_bits", "uniform"]
+__all__ = ["Plan", "Request", "uniform"]
 
 
 @dataclass
@@ -57,15 +58,9 @@ class Plan:
 
     def weight_bits(self, graph):
         """(bits of all weights as packed codes, number of weights)."""
-        bits = sum(code_bits(s, self.codebooks.get(layer.name)) * layer.weight[0].numel()
+        bits = sum(SYSTEMS[int(s)].bits(self.codebooks.get(layer.name)) * layer.weight[0].numel()
                    for layer in graph.weighted for s in self.schemes[layer.name])
         return bits, sum(layer.weight.numel() for layer in graph.weighted)
-
-
-def code_bits(scheme, codebook=None):
-    """Bits of one weight's code."""
-    fixed = Scheme(int(scheme)).fixed_bits
-    return fixed if fixed else (len(levels(Scheme(int(scheme)), codebook)) - 1).bit_length()
 
 
 def uniform(request, scheme):

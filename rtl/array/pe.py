@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from spec import latency
 from spec.config import DSP_DEVICES
 from spec.errors import AlloyError
-from spec.numerics import DIGIT_BITS
+from spec.systems import DIGIT_BITS
 
 from ..prim import STEP, Block, Parameter, delay
 

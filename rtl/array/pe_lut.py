@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 
 from spec import latency
 from spec.config import LUT_FORMS
-from spec.numerics import POT_EXP_MAX
+from spec.systems import EXPONENT_MAX, SIGN
 
 from ..prim import Parameter, add_tree
 from .pe import Element
@@ -36,7 +36,7 @@ class LutPE(Element):
         m = Module()
         self.hop(m)
         magnitude = {"shift_add": _shift, "product_lookup": _look_up}[self.lut_form]
-        width = self.act_digit_bits + POT_EXP_MAX
+        width = self.act_digit_bits + EXPONENT_MAX
         totals = []
         for pixel in range(2):
             terms = []
@@ -45,7 +45,7 @@ class LutPE(Element):
                 # One's complement with the top bit inverted: an unsigned value, 2^width too large.
                 term = Signal(width + 1, name=f"term{pixel}_{i}", reset_less=True)
                 product = magnitude(m, code, self.acts_out[pixel][i], width, f"{pixel}_{i}")
-                m.d.sync += term.eq(Cat(product ^ code[3].replicate(width), ~code[3]))
+                m.d.sync += term.eq(Cat(product ^ code[SIGN].replicate(width), ~code[SIGN]))
                 terms.append(term)
             totals.append(add_tree(m, self, terms, f"tree{pixel}", platform))
         self.finish(m, totals, self.ic << width)
@@ -62,6 +62,6 @@ def _shift(m, code, act, width, name):
 
 def _look_up(m, code, act, width, name):
     product = Signal(width, name=f"product{name}")
-    products = [act << e for e in range(POT_EXP_MAX + 1)] + [Const(0)]
-    m.d.comb += product.eq(Array(products)[code[:3]])
+    products = [act << e for e in range(EXPONENT_MAX + 1)] + [Const(0)]
+    m.d.comb += product.eq(Array(products)[code[:SIGN]])
     return product

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from spec.commands import SUM_BITS
 from spec.latency import REQUANT
-from spec.numerics import DIGIT_BITS
+from spec.systems import DIGIT_BITS
 
 from ..prim import Block, Parameter
 

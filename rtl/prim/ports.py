@@ -3,7 +3,7 @@
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import TABLE_RECORDS
-from spec.numerics import DIGIT_BITS
+from spec.systems import DIGIT_BITS
 
 from .layouts import RECORD_BITS, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from spec.commands import FIELDS
 from spec.errors import AlloyError
-from spec.numerics import pot_value
+from spec.systems import DSP, LUT, SIGN
 
 from .memories import EMPTY, Command, Memories, inside
 
@@ -105,7 +105,7 @@ class Array:
         if (nibbles == EMPTY).any():
             raise AlloyError(f"layer {cmd['tag']} uses weights that are not loaded")
         dsp, lut = nibbles[:c.dsp_filters].astype(np.int64), nibbles[c.dsp_filters:].astype(np.int64)
-        if (dsp[1::2] == 8).any() or (lut == 15).any():
+        if (dsp[1::2] == 8).any() or (lut == 1 << SIGN | LUT.zero).any():
             raise AlloyError(f"layer {cmd['tag']} has weights that no scheme has: -8 in an odd slot or a negative zero")
-        values = np.concatenate([dsp - 16 * (dsp > 7), pot_value(lut)]).astype(np.float64)
-        return values, np.concatenate([np.zeros(c.dsp_filters, np.int64), (lut > 7).sum(1)])
+        one, two = DSP.decode(dsp), LUT.decode(lut)
+        return np.concatenate([one, two]).astype(np.float64), np.concatenate([DSP.ones(one), LUT.ones(two)]).sum(1)

@@ -7,7 +7,7 @@ import numpy as np
 
 from spec.commands import SUM_BITS, TABLE_RECORDS
 from spec.errors import AlloyError
-from spec.numerics import DIGIT_BITS
+from spec.systems import DIGIT_BITS
 from spec.views import view_of, walk
 
 from .array import Sums, fits

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import AlloyError
-from ..numerics import FIXED8_MAX, Scheme, check_weights, nearest_level, requantize
+from ..numerics import Scheme, requantize
+from ..systems import SYSTEMS, WEIGHT_MAX
 from .operator import Call, Layer, Operator, register
 from .windows import BIAS_BITS, MULT_BITS, check_clip, check_window, map_size, pair, windows
 
@@ -98,14 +99,14 @@ class Conv(Operator):
     def _check_weights(self):
         """Every weight is a level of its filter's number system."""
         where = f"layer {self.name}"
-        if np.abs(self.weight.astype(np.int64)).max() > FIXED8_MAX:
-            raise AlloyError(f"{where} has a weight outside -{FIXED8_MAX}..{FIXED8_MAX}")
-        unknown = set(self.scheme.tolist()) - {int(s) for s in Scheme}
+        if np.abs(self.weight.astype(np.int64)).max() > WEIGHT_MAX:
+            raise AlloyError(f"{where} has a weight outside -{WEIGHT_MAX}..{WEIGHT_MAX}")
+        unknown = set(self.scheme.tolist()) - SYSTEMS.keys()
         if unknown:
             raise AlloyError(f"{where} has filters of the unknown number system {min(unknown)}: known are "
                              f"{', '.join(s.name for s in Scheme)}")
         for index, scheme in enumerate(self.scheme):
-            if not check_weights(self.weight[index], Scheme(int(scheme)), self.codebook if self.codebook.size else None):
+            if not SYSTEMS[int(scheme)].holds(self.weight[index], self.codebook if self.codebook.size else None):
                 raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")
 
     def run(self, network, *codes):
@@ -233,7 +234,7 @@ class ConvLayer(Layer):
         scheme, book = net.schemes[self.name], net.codebooks.get(self.name)
         book = book if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
         weight = net.weights[self.name].double().numpy()
-        integers = np.stack([nearest_level(w / s, Scheme(int(k)), book) for w, s, k in zip(weight, scale, scheme, strict=True)])
+        integers = np.stack([SYSTEMS[int(k)].nearest(w / s, book) for w, s, k in zip(weight, scale, scheme, strict=True)])
         return Conv(
             name=self.name, input=self.input, output=self.output, stride=self.stride, padding=self.padding, residual=self.residual,
             weight=integers.astype(np.int16), scheme=scheme, codebook=book, bounds=worst_case(integers, net.tensor(self.input)),

@@ -5,7 +5,7 @@ import pytest
 
 from rtl.array.core import PEArray
 from spec.config import EngineConfig
-from spec.numerics import pot_value
+from spec.systems import LUT
 from spec.packing import columns
 from ..axi_models import simulate
 from .test_pe import word
@@ -29,7 +29,7 @@ def test_rows(shape):
         for k in range(length):
             nibbles, acts = rng.integers(0, 8, (config.slots, config.ic)), rng.integers(0, 32, (config.pixels, config.ic))
             steps.append(({"valid": 1, "first": k == 0, "last": k == length - 1}, nibbles, acts))
-            values = np.concatenate([nibbles[:config.dsp_filters], pot_value(nibbles[config.dsp_filters:])])
+            values = np.concatenate([nibbles[:config.dsp_filters], LUT.decode(nibbles[config.dsp_filters:])])
             total += acts @ values.T
         leaves = len(steps) - 1 + array.latency      # of row 0; each row below comes two cycles later
         expected += [(leaves + 2 * r, total[2 * r:2 * r + 2].tolist()) for r in range(count)]

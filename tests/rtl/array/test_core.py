@@ -9,7 +9,7 @@ import pytest
 from rtl.array import Core
 from spec.config import EngineConfig
 from spec.latency import READ
-from spec.numerics import pot_value
+from spec.systems import LUT
 from ..axi_models import simulate
 
 LATER = 5       # cycles from ``reserve`` to the last step of a tile, as a feeder pipeline has
@@ -20,7 +20,7 @@ def slot_weights(config, nibbles):
     values = nibbles.astype(np.int64)
     dsp = values[:config.dsp_filters]
     lut = values[config.dsp_filters:]
-    return np.concatenate([dsp - 16 * (dsp >= 8), pot_value(lut)]), np.concatenate(
+    return np.concatenate([dsp - 16 * (dsp >= 8), LUT.decode(lut)]), np.concatenate(
         [np.zeros(config.dsp_filters, int), (lut >= 8).sum(1)])
 
 

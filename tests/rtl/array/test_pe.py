@@ -6,7 +6,7 @@ import pytest
 from rtl.array import DspPE, LutPE
 from spec import latency
 from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
-from spec.numerics import pot_value
+from spec.systems import LUT
 from ..axi_models import simulate
 
 ONE = {"valid": 1, "first": 1, "last": 1}
@@ -61,7 +61,7 @@ def dsp_results(nibbles, acts):
 
 
 def lut_results(nibbles, acts):
-    return [int(pot_value(nibbles[0]) @ acts[pixel] - (nibbles[0] >= 8).sum()) for pixel in range(2)]
+    return [int(LUT.decode(nibbles[0]) @ acts[pixel] - (nibbles[0] >= 8).sum()) for pixel in range(2)]
 
 
 def test_dsp_results_are_signed():

@@ -1,0 +1,12 @@
+"""Number systems of weights: one file each. Every file of this folder is read."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .columns import DIGIT_BITS, DSP, EXPONENT_MAX, LUT, SIGN, WEIGHT_MAX, Column
+from .system import SYSTEMS, System, register
+
+__all__ = ["SYSTEMS", "System", "register", "Column", "DSP", "LUT", "DIGIT_BITS", "WEIGHT_MAX", "EXPONENT_MAX", "SIGN"]
+
+for _file in iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")
