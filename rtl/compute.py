@@ -5,7 +5,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import Opcode
-from spec.packing import columns
 from spec.registers import Trace
 
 from .array import Core
@@ -24,8 +23,8 @@ class Compute(wiring.Component):
 
     A CONV goes to the feeder and to the post queue, a POOL to the post queue alone. The feeder may run ahead, but does
     not start on a memory that queued post or pool commands still gather from (``blocked``); a command is taken only
-    while the feeder holds no waiting one, and none has its residual in the memory of its input, so whatever it waits for
-    is older than itself. A pool starts when every convolution before it has been fed.
+    while the feeder holds no waiting one, and none has its residual in the memory of its input, so whatever it waits
+    for is older than itself. A pool starts when every convolution before it has been fed.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ class Compute(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c = self._config
-        feeder, core, post, pool = Feeder.of(c, columns=len(columns(c))), Core.of(c), Post.of(c), Pool.of(c)
+        feeder, core, post, pool = Feeder.of(c), Core.of(c), Post.of(c), Pool.of(c)
         for name, unit in (("feeder", feeder), ("core", core), ("post_unit", post), ("pool", pool)):
             place(m, name, unit, platform)
             m.d.comb += unit.clear.eq(self.clear)

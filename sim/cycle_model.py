@@ -1,12 +1,16 @@
 """Cycles of a program without simulating it: one pass over the commands, tile by tile, in plain Python.
 
-Queues and semaphores are exact; bus, pipelines and setup are the constants of :class:`Timing`, measured on the RTL. A layer's cycles run
-from the completion of the layer before it to the completion of its own last command, as the trace of the RTL counts them.
+Queues, semaphores and pipelines (:mod:`spec.latency`) are exact; what the bus adds are the constants of
+:class:`Timing`, measured on the RTL. A layer's cycles run from the completion of the layer before it to the completion
+of its own last command, as the trace of the RTL counts them.
 """
 
 from dataclasses import dataclass, field
 
+from spec import latency as pipeline
 from spec.commands import COMMAND_BYTES, FETCH_AHEAD, LOADS_AHEAD, PARAM_BYTES, QUEUES, SEMAPHORES, Opcode, unpack
+from spec.config import EngineConfig
+from spec.program import Program
 
 __all__ = ["Timing", "LayerCycles", "model", "CAUSES", "ERROR", "error_text"]
 
@@ -20,20 +24,11 @@ CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
 
 @dataclass(frozen=True)
 class Timing:
-    """Overheads in cycles."""
+    """What the bus adds, in cycles, to its data and its latency."""
     fetch: int = 7              # from a command's data to the check
-    check: int = 7              # of a command, besides one cycle for each bit of what is multiplied
-    token: int = 3              # from a semaphore's post to the start of what waits
-    request: int = 6            # from a load command to its first request
+    request: int = 8            # from a load command to its first request
     landed: int = 6             # from the last beat to the semaphore
-    feeder: int = 3             # from the shadow registers to the first step, besides one cycle for each lane
-    pipeline: int = 12          # from the last step to the first row, besides hops
-    credit: int = 4             # from a tile that has left the FIFO to the feeder that may fill its place
-    params: int = 4             # post: besides one cycle for each slot
-    flush: int = 16             # post: from the last pixel to completion
-    store: int = 12             # store: besides data and latency
-    table: int = 140            # a new table of codes
-    decoder: int = 6            # from the beats to the last nibbles
+    store: int = 12             # of a store
 
 
 @dataclass
@@ -45,7 +40,7 @@ class LayerCycles:
     cycles: float = 0
     losses: dict = field(default_factory=dict)
 
-    def utilisation(self, config):
+    def utilisation(self, config: EngineConfig) -> float:
         """Share of the array's multiply-accumulates that the layer used."""
         return self.macs / max(self.cycles, 1) / (config.macs_dsp + config.macs_lut)
 
@@ -56,7 +51,7 @@ class _Engine:
         self.tokens = [[] for _ in range(SEMAPHORES)]
         self.taken = [0] * SEMAPHORES
         self.fetched, self.arrivals = 0.0, []                       # when each command has been read
-        self.port = [float(latency)] * config.ports                 # until when each port has delivered what was asked for
+        self.port = [float(latency)] * config.ports     # until when each port has delivered what was asked for
         self.depth = config.read_beats
         self.entered = {"load": [], "compute": [], "store": []}     # when each command left its queue
         self.load_issue, self.load_done, self.codes = 0.0, [0.0], None
@@ -72,7 +67,8 @@ class _Engine:
         for index, record in enumerate(records):
             cmd = unpack(record)
             while len(self.arrivals) < min(len(records), index + FETCH_AHEAD):
-                self.port[0] = max(self.port[0], self.fetched + (self.latency if index else 0)) + COMMAND_BYTES / self.rate
+                asked = self.fetched + (self.latency if index else 0)
+                self.port[0] = max(self.port[0], asked) + COMMAND_BYTES / self.rate
                 self.arrivals.append(self.port[0])
             # A command is put together when the one before it has passed the check.
             together = max(self.fetched + COMMAND_BYTES // self.c.port_bytes, self.arrivals[index] + self.t.fetch)
@@ -86,7 +82,7 @@ class _Engine:
             ready, cause = self.fetched, "commands"
             for s in range(SEMAPHORES):
                 if cmd["wait"] >> s & 1:
-                    at = self.tokens[s][self.taken[s]] + self.t.token
+                    at = self.tokens[s][self.taken[s]] + pipeline.TOKEN + 1
                     self.taken[s] += 1
                     if at > ready:
                         ready, cause = at, "weights" if s == 0 else "dependency"
@@ -97,7 +93,7 @@ class _Engine:
         """Cycles of the check (:mod:`rtl.control.check`): its multipliers take one for each bit."""
         factors = {Opcode.CONV: ("depth",), Opcode.POOL: ("groups", "rows"), Opcode.LOAD_ACT: ("rows", "rows"),
                    Opcode.STORE_ACT: ("rows", "rows")}
-        return self.t.check + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
+        return pipeline.CHECK + 1 + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
 
     def _give(self, mask, time):
         for s in range(SEMAPHORES):
@@ -106,7 +102,8 @@ class _Engine:
 
     def _load(self, cmd, ready, _):
         c = self.c
-        issue = max(ready, self.load_issue, self.load_done[-LOADS_AHEAD] if len(self.load_done) >= LOADS_AHEAD else 0) + self.t.request
+        free = self.load_done[-LOADS_AHEAD] if len(self.load_done) >= LOADS_AHEAD else 0
+        issue = max(ready, self.load_issue, free) + self.t.request
         self.load_issue = issue + (c.ports if cmd["opcode"] == Opcode.LOAD_WEIGHTS else cmd.get("rows", 1))
         if cmd["opcode"] == Opcode.LOAD_ACT:
             row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
@@ -125,7 +122,8 @@ class _Engine:
             self.port[port] = max(self.port[port], done - self.depth * cost)
         if cmd.get("beats"):        # one step of the decoder in each cycle, after the table
             same, self.codes = cmd["codes"] == self.codes, cmd["codes"]
-            done = max(done, begin + self.t.table * (not same) + cmd["count"] * c.decode_steps + self.t.decoder)
+            table = 0 if same else pipeline.CODE_TABLE
+            done = max(done, begin + table + cmd["count"] * c.decode_steps + pipeline.DECODER)
         self.load_done.append(done)
         self.entered["load"].append(issue)
         self._give(cmd["post"], done + self.t.landed)
@@ -139,61 +137,67 @@ class _Engine:
         self._give(cmd["post"], self.store_free)
 
     def _compute(self, cmd, ready, cause):
-        taken = max(ready, self.shadow_free, self.post_taken[-self.c.queue_depth] if len(self.post_taken) >= self.c.queue_depth else 0)
+        depth = self.c.queue_depth
+        taken = max(ready, self.shadow_free, self.post_taken[-depth] if len(self.post_taken) >= depth else 0)
         self.entered["compute"].append(taken)
         if cmd["opcode"] == Opcode.POOL:
-            start = max(taken + 2, self.post_free)
+            start = max(taken + pipeline.BUFFERED, self.post_free + 1)
             self.post_taken.append(start)
-            self.post_free = start + cmd["rows"] * cmd["cols"] * cmd["groups"] * cmd["taps"] + self.t.flush - 9
+            visits = cmd["rows"] * cmd["cols"] * cmd["groups"] * cmd["taps"]
+            self.post_free = start + visits + pipeline.pool_done()
         else:
             self._conv(cmd, taken, cause)
         self._give(cmd["post"], self.post_free)
         self.completed.append((self.post_free, cmd["tag"]))
 
     def _conv(self, cmd, taken, cause):
-        c, t = self.c, self.t
-        start = max(taken + c.pixels + t.feeder, self.feeder_end + 1)
-        if taken + c.pixels + t.feeder <= self.feeder_end + 1:
+        c = self.c
+        first = taken + c.pixels + pipeline.START
+        start = max(first, self.feeder_end + 1)
+        if first <= self.feeder_end + 1:
             cause = "commands"
         self.shadow_free = start
         self.feeder_log.append((self.feeder_end, start, cause))
-        steps, rows = cmd["taps"] * cmd["depth"], c.pixels // 2
-        hops = c.dsp_filters // 2 + c.lut_filters
-        work = max(self.post_free, taken + 2)
-        self.post_taken.append(work)
-        work += c.slots + t.params
-        at, issued = start, 0.0
-        if not cmd["acc_last"]:
+        begin = max(self.post_free + 1, taken + pipeline.BUFFERED)
+        self.post_taken.append(begin)
+        steps = cmd["taps"] * cmd["depth"]
+        if cmd["acc_last"]:
+            self.feeder_end, end = self._tiles(cmd, start, steps, begin + pipeline.parameters(c))
+        else:
             self.feeder_end = start + cmd["tiles"] * steps
             self.feeder_log.append((start, self.feeder_end, "busy"))
-            self._give(cmd["feed"], self.feeder_end + t.pipeline + hops + rows)
-            self.post_free = max(self.post_free, self.feeder_end) + t.flush
-            return
+            end = max(begin, self.feeder_end + 1)
+        self._give(cmd["feed"], self.feeder_end - 1 + pipeline.fed(c))
+        self.post_free = end + pipeline.post_done(c)
+
+    def _tiles(self, cmd, at, steps, work):
+        """Tiles from cycle ``at`` on, the first visit not before ``work``: the cycle after the last k-step, and that of
+        the last visit.
+        """
+        c, rows = self.c, self.c.pixels // 2
         pixel = cmd["start_y"] * cmd["pitch"] + cmd["start_x"]
-        npix = rows if cmd["wide"] else c.pixels
+        count = rows if cmd["wide"] else c.pixels
         for _ in range(cmd["tiles"]):
             last = at + steps
-            room = max(self.last[-1] + c.pixels, self.popped[-3] + t.credit if len(self.popped) >= 3 else 0)
-            issued += steps
+            left = self.popped[-pipeline.TILES] + pipeline.ROOM if len(self.popped) >= pipeline.TILES else 0
+            room = max(self.last[-1] + c.pixels, left)
+            self.feeder_log.append((at, last, "busy"))
             if room > last:
-                self.feeder_log.append((at, last, "busy"))
                 self.feeder_log.append((last, room, "post"))
                 last = room
-            else:
-                self.feeder_log.append((at, last, "busy"))
             self.last.append(last)
-            arrive = last + t.pipeline + hops
-            inside = sum((p % cmd["pitch"]) < cmd["cols"] and p // cmd["pitch"] < cmd["rows"] for p in range(pixel, pixel + npix))
-            pixel += npix
-            work = max(max(work, arrive) + npix + (inside if cmd["straddle"] else 0), arrive + 2 * rows)
+            arrive = last - 1 + pipeline.first_row(c)
+            inside = sum((p % cmd["pitch"]) < cmd["cols"] and p // cmd["pitch"] < cmd["rows"]
+                         for p in range(pixel, pixel + count))
+            pixel += count
+            work = max(max(work, arrive) + count + (inside if cmd["straddle"] else 0), arrive + 2 * rows)
             self.popped.append(work)
             at = last
-        self.feeder_end = at
-        self._give(cmd["feed"], at + t.pipeline + hops + rows)
-        self.post_free = work + t.flush
+        return at, work - 1
 
 
-def model(program, config, *, bytes_per_cycle=None, latency=40, timing=None):
+def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | None = None, latency: int = 40,
+          timing: Timing | None = None) -> list[LayerCycles]:
     """Modelled cycles of each layer of a program.
 
     Parameters
@@ -227,7 +231,7 @@ def model(program, config, *, bytes_per_cycle=None, latency=40, timing=None):
     return layers
 
 
-def error_text():
+def error_text() -> str:
     """:data:`ERROR` as words, to stand beside estimates."""
     low, high, most = ERROR
     return (f"random layers are {low:+.0%} to {high:+.0%} from the RTL, nine of ten within {most:.0%} "

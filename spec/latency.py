@@ -1,13 +1,17 @@
-"""Depth of every pipeline between the memories of an engine, in cycles.
+"""Depth of every pipeline of an engine, in cycles.
 
-Blocks are built with these, publish them as ``latency`` and are tested against them; :mod:`sim.cycle_model` adds them up.
-``config`` is an :class:`spec.config.EngineConfig`, or a block with the values that matter under the same names.
+Blocks are built with these, publish them as ``latency`` and are tested against them; :mod:`sim.cycle_model` adds them
+up. ``config`` is an :class:`spec.config.EngineConfig`, or a block with the values that matter under the same names.
 """
+
+from typing import Any
 
 from .packing import columns, solve
 
-__all__ = ["READ", "GATHER", "RECORD", "TABLE", "CHAIN", "REQUANT", "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "tree_levels",
-           "rotator", "feed", "dsp_totals", "lut_totals", "totals", "element", "array", "rows", "post", "pool"]
+__all__ = ["READ", "GATHER", "RECORD", "TABLE", "CHAIN", "REQUANT", "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "START",
+           "ROOM", "TILES", "CHECK", "TOKEN", "CODE_TABLE", "DECODER", "tree_levels", "rotator", "feed", "fed",
+           "dsp_totals", "lut_totals", "totals", "element", "array", "rows", "first_row", "parameters", "post",
+           "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
 GATHER = READ + 1   # activation memories: from the place of one channel group to its codes
@@ -19,9 +23,16 @@ RESIDUAL = GATHER + 1       # from the place of a residual to its code, beside t
 QUEUE = 1           # from an entry that goes into an empty queue to its leaving
 BUFFERED = 2        # of a queue that entries leave from a register
 DONE = 3            # from the last write of post and pool unit to ``done``: it can be read by then
+START = 2           # feeder: from a command to its first k-step, besides one cycle for each lane
+ROOM = 1            # from the last row of a tile that leaves the FIFO to the k-step that takes its place
+TILES = 3           # whose rows the FIFO behind the array holds: two, and a third on its way
+CHECK = 6           # of a command, besides one cycle for each bit of what is multiplied
+TOKEN = 2           # from a semaphore's post to a command that waits for it
+CODE_TABLE = 140    # decoder: at most, for the table of new codes
+DECODER = 6         # from the beats of coded weights to the last nibbles
 
 
-def tree_levels(count):
+def tree_levels(count: int) -> int:
     """Registered levels of a tree of three-input adders over ``count`` values."""
     levels = 0
     while count > 1:
@@ -29,12 +40,12 @@ def tree_levels(count):
     return levels
 
 
-def rotator(config):
+def rotator(config: Any) -> int:
     """Feeder: registers that turn the banks, two bits of the offset each."""
     return -(-(config.pixels - 1).bit_length() // 2)
 
 
-def feed(config):
+def feed(config: Any) -> int:
     """Feeder: from a k-step to its activations: tap, address, one address for each bank, banks, rotator, lanes.
 
     The array's ``step`` and the address of the weights are :data:`READ` cycles before.
@@ -42,42 +53,67 @@ def feed(config):
     return 3 + READ + rotator(config) + 1
 
 
-def dsp_totals(config):
+def fed(config: Any) -> int:
+    """From a command's last k-step to its ``feed``: the last element has taken weights and activations."""
+    return feed(config) + len(columns(config)) + config.pixels // 2 + 3
+
+
+def dsp_totals(config: Any) -> int:
     """Element on multipliers: from its hop registers to its totals."""
     chains = -(-config.ic // solve(config.dsp_device, config.act_digit_bits).chain)
     return CHAIN + tree_levels(chains)
 
 
-def lut_totals(config):
+def lut_totals(config: Any) -> int:
     """Element on LUTs: the same."""
     return 1 + tree_levels(config.ic)
 
 
-def totals(config):
+def totals(config: Any) -> int:
     """From the hop registers to the totals of all elements, which wait for those of the other kind."""
     return max(dsp_totals(config) if config.dsp_filters else 0, lut_totals(config) if config.lut_filters else 0)
 
 
-def element(total_latency):
+def element(total_latency: int) -> int:
     """From the inputs of an element to its drain register: hop register, totals, accumulator, drain."""
     return 1 + total_latency + 2
 
 
-def array(config):
+def array(config: Any) -> int:
     """Grid: from a tile's last step to its first row; the columns at the left wait for those at the right."""
     return element(totals(config)) + len(columns(config)) - 1
 
 
-def rows(config):
+def rows(config: Any) -> int:
     """From a tile's last ``step`` to its first row behind the FIFO, through the weight buffer and the grid."""
     return READ + array(config) + BUFFERED
 
 
-def post(config):
+def first_row(config: Any) -> int:
+    """From the k-step that ends a tile to its first row."""
+    return feed(config) - READ + rows(config)
+
+
+def parameters(config: Any) -> int:
+    """Post unit: from a command to its first visit."""
+    return config.dsp_filters + config.lut_filters + RECORD + 1
+
+
+def post(config: Any) -> int:
     """Post unit: from the visit of a pixel to its write: residual, requantizer, table, crossbar."""
     return RESIDUAL + REQUANT + (TABLE if config.tables else 0) + 1
 
 
-def pool():
+def post_done(config: Any) -> int:
+    """Post unit: from its last visit to ``done``."""
+    return post(config) + DONE
+
+
+def pool() -> int:
     """Pool unit: from the visit of a pixel's last tap to its write: tap, place, gather, maximum."""
     return RECORD + 1 + GATHER + 1
+
+
+def pool_done() -> int:
+    """Pool unit: from its last visit to ``done``."""
+    return pool() + DONE

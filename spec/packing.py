@@ -1,11 +1,13 @@
 """How many products share one multiplier, and the proof that they do not disturb each other.
 
-Four products: ``(w0 + w1*2^(2f)) * (a0 + a1*2^f)`` has ``w0*a0, w0*a1, w1*a0, w1*a1`` at bits 0, f, 2f, 3f. Two products:
-``w * (a0 + a1*2^f)``. A chain of ``n`` slices adds before anything is split. Each field is biased by ``2^(f-1)`` at the head of the
-chain, which makes every field sum unsigned: no field borrows from the one above. (After Xilinx WP486 and WP521.)
+Four products: ``(w0 + w1*2^(2f)) * (a0 + a1*2^f)`` has ``w0*a0, w0*a1, w1*a0, w1*a1`` at bits 0, f, 2f, 3f. Two
+products: ``w * (a0 + a1*2^f)``. A chain of ``n`` slices adds before anything is split. Each field is biased by
+``2^(f-1)`` at the head of the chain, which makes every field sum unsigned: no field borrows from the one above. (After
+Xilinx WP486 and WP521.)
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from .devices import multiplier
 from .errors import AlloyError
@@ -49,12 +51,14 @@ class Packing:
             (-(1 << b - 1), (1 << b - 1) - 1) for b in (ports.wide, ports.narrow, ports.total, f))
         acts = (0, top + (top << f))
         sums = [(n * w[0] * top, n * w[1] * top) for w in (EVEN_WEIGHT, ODD_WEIGHT)]
-        rows = [(f"sum of {n} products, {name} slot", *s, *field) for name, s in zip(("even", "odd"), sums, strict=True)]
+        rows = [(f"sum of {n} products, {name} slot", *s, *field)
+                for name, s in zip(("even", "odd"), sums, strict=True)]
         if self.products == 4:
             weights = tuple(e + (o << 2 * f) for e, o in zip(EVEN_WEIGHT, ODD_WEIGHT, strict=True))
             rows += [("weights on the wide port", *weights, *wide), ("activations on the narrow port", *acts, *narrow)]
         else:
-            rows += [("activations on the wide port", *acts, *wide), ("weight on the narrow port", *EVEN_WEIGHT, *narrow)]
+            rows += [("activations on the wide port", *acts, *wide),
+                     ("weight on the narrow port", *EVEN_WEIGHT, *narrow)]
         return rows + [("biased sum", 0, (1 << f * self.products) - 1, *total)]
 
     def holds(self) -> bool:
@@ -83,6 +87,6 @@ def solve(device: str, act_bits: int, chain: int | None = None) -> Packing:
                      f"{device}: use a shorter chain or smaller activation digits")
 
 
-def columns(config) -> list[int]:
+def columns(config: Any) -> list[int]:
     """Filter slots of each column of the array, from left to right: two where slots share multipliers, then one."""
     return [2] * (config.dsp_filters // 2) + [1] * config.lut_filters

@@ -18,8 +18,6 @@ from .pe_lut import LutPE
 
 __all__ = ["Core", "PEArray"]
 
-TILES = 3       # whose rows the FIFO holds: two, and a third on its way
-
 
 class Grid(Block):
     """Sizes of the array, under their names in :class:`spec.config.EngineConfig`."""
@@ -50,8 +48,8 @@ class Grid(Block):
 class PEArray(Grid):
     """``pixels/2`` rows of elements; columns are DSP elements (two filter slots), then LUT elements (one).
 
-    One k-step each cycle. Row 0 of a tile comes ``latency`` cycles after its last step, all columns aligned, and each row
-    two cycles after the one above; tiles must be at least ``pixels`` cycles apart.
+    One k-step each cycle. Row 0 of a tile comes ``latency`` cycles after its last step, all columns aligned, and each
+    row two cycles after the one above; tiles must be at least ``pixels`` cycles apart.
 
     Parameters
     ----------
@@ -183,11 +181,11 @@ class Core(Grid):
     def _rows(self, m, array):
         """The FIFO, and the room in it."""
         rows = self.pixels // 2
-        depth = TILES * rows
+        depth = latency.TILES * rows
         fifo = Queue(self.row.payload.shape(), depth, buffered=True, reserved=True)
         m.submodules.fifo = ResetInserter(self.clear)(fifo)
         # After a clear the array may still deliver rows of the work thrown away: nothing is taken until it is empty.
-        flight = array.latency + 1 + TILES * self.pixels + latency.READ + 16
+        flight = array.latency + 1 + latency.TILES * self.pixels + latency.READ + 16
         flush, gap, used = Signal(range(flight + 1)), Signal(range(self.pixels + 1)), Signal(range(depth + 1))
         pop = Signal()
         m.d.comb += [

@@ -22,8 +22,8 @@ def act_layout(config):
 class Element(Block):
     """A processing element: filter slots by two pixels, ``ic`` channels of each in a cycle.
 
-    Activations and step hop right, weights hop down, results leave up. A tile is one to any number of steps; between its
-    steps may be any cycles without one. Its results leave ``latency`` cycles after its last step, in the order
+    Activations and step hop right, weights hop down, results leave up. A tile is one to any number of steps; between
+    its steps may be any cycles without one. Its results leave ``latency`` cycles after its last step, in the order
     ``[2*slot + pixel]``; whatever the row below offers follows or goes before, one of them in each cycle.
 
     Parameters
@@ -82,8 +82,8 @@ class Element(Block):
         return self.weights_out[DIGIT_BITS * (slot * self.ic + channel):][:DIGIT_BITS]
 
     def finish(self, m, totals, bias):
-        """Accumulate and drain ``totals``: one unsigned sum for each result, ``own_latency`` cycles after the hop registers,
-        each ``bias`` too large.
+        """Accumulate and drain ``totals``: one unsigned sum for each result, ``own_latency`` cycles after the hop
+        registers, each ``bias`` too large.
         """
         step = data.View(STEP, delay(m, self.step_out, self.total_latency))
         done = Signal()

@@ -23,15 +23,15 @@ class Feeder(Block):
     """Executes the array's side of CONV commands.
 
     ``cmd`` is taken as soon as the shadow registers are free; the command starts when the one before has issued its
-    last k-step, its first tile has been enumerated (a cycle for each lane), and ``blocked[mem_in]`` (the post unit still
-    gathers from that memory) is low. One k-step each cycle, while ``room`` is high at the last one of a tile.
+    last k-step, its first tile has been enumerated (a cycle for each lane), and ``blocked[mem_in]`` (the post unit
+    still gathers from that memory) is low. One k-step each cycle, while ``room`` is high at the last one of a tile.
     ``latency`` cycles from a k-step's counters to its ``acts``; ``step`` and ``r_addr`` come :data:`spec.latency.READ`
     cycles before them.
 
     Parameters
     ----------
-    ic, pixels, act_digit_bits, act_depth, weight_depth, tap_depth : as in :class:`spec.config.EngineConfig`.
-    columns : of the array; its last column reads its weights so much later.
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, act_depth, weight_depth, tap_depth : as in
+        :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -52,11 +52,12 @@ class Feeder(Block):
     """
     ic = Parameter()
     pixels = Parameter(2, even=True)
+    dsp_filters = Parameter(0, even=True)
+    lut_filters = Parameter(0)
     act_digit_bits = Parameter(high=8)
     act_depth = Parameter()
     weight_depth = Parameter()
     tap_depth = Parameter()
-    columns = Parameter()
 
     @property
     def latency(self):
@@ -235,8 +236,7 @@ class Feeder(Block):
             self.step.valid.eq(delay(m, s2.valid, early, clear=clear)), self.step.first.eq(delay(m, s2.first, early)),
             self.step.last.eq(delay(m, s2.last, early)), self.r_addr.eq(delay(m, s2.weight, early))]
 
-        # The last column reads its weights ``columns`` cycles after the first.
-        drain = self.latency - S2 + self.columns + self.pixels // 2 + 4
+        drain = latency.fed(self) - 1
         feed = Signal(8)
         m.d.sync += feed.eq(Mux(s0.issue & s0.last_k & s0.last_tile, s0.run.feed, 0))
         m.d.comb += self.feed.eq(delay(m, feed, drain, clear=clear))

@@ -16,8 +16,8 @@ __all__ = ["Bank", "Banks"]
 class Bank(Block):
     """A memory of bytes with one read and one write port.
 
-    Data comes :data:`spec.latency.READ` cycles after its address; one read and one write each cycle. What is written can
-    be read in the next cycle.
+    Data comes :data:`spec.latency.READ` cycles after its address; one read and one write each cycle. What is written
+    can be read in the next cycle.
 
     Parameters
     ----------

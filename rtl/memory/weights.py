@@ -14,8 +14,8 @@ __all__ = ["WeightColumn"]
 class WeightColumn(Block):
     """The weights of one column; the read address hops on to the next column, one register each.
 
-    Data comes :data:`spec.latency.READ` cycles after its address; one read and one write each cycle. What is written can
-    be read in the next cycle.
+    Data comes :data:`spec.latency.READ` cycles after its address; one read and one write each cycle. What is written
+    can be read in the next cycle.
 
     Parameters
     ----------

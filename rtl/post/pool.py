@@ -51,7 +51,7 @@ class Pool(Block):
 
     @property
     def done_latency(self):
-        return self.latency + latency.DONE
+        return latency.pool_done()
 
     def members(self):
         return {

@@ -31,8 +31,8 @@ class Post(Block):
 
     Parameters
     ----------
-    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, joined_width, act_depth, param_depth, tables : as in
-        :class:`spec.config.EngineConfig`.
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, joined_width, act_depth, param_depth, tables : as
+        in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -75,7 +75,7 @@ class Post(Block):
 
     @property
     def done_latency(self):
-        return self.latency + latency.DONE
+        return latency.post_done(self)
 
     def members(self):
         row = data.ArrayLayout(data.ArrayLayout(signed(self.acc_width), self.slots), 2)

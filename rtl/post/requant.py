@@ -17,8 +17,8 @@ MULT_BITS = 16          # of a multiplier, unsigned
 class Requant(Block):
     """``code = clip((acc*mult + res*res_mult + bias) >> shift, lo, hi)``.
 
-    With ``join`` a filter of two slots adds ``2**DIGIT_BITS`` times ``high``, the ``product`` of its other one: digits are
-    joined behind the multipliers, so that their sum need not fit a port of the DSP slice. Latency:
+    With ``join`` a filter of two slots adds ``2**DIGIT_BITS`` times ``high``, the ``product`` of its other one: digits
+    are joined behind the multipliers, so that their sum need not fit a port of the DSP slice. Latency:
     :data:`spec.latency.REQUANT`, of ``product`` two cycles; one value each cycle.
 
     Parameters
@@ -29,8 +29,8 @@ class Requant(Block):
     Members
     -------
     acc, res : signed accumulator, code of the residual.
-    mult, res_mult, bias, shift, lo, hi, join : constant while values are in flight. The bias holds the rounding half and
-        all zero points (:mod:`spec.commands`).
+    mult, res_mult, bias, shift, lo, hi, join : constant while values are in flight. The bias holds the rounding half
+        and all zero points (:mod:`spec.commands`).
     code, product : results.
     high : ``product`` of the next slot, whose ``acc`` came together with this one's.
     """

@@ -8,7 +8,7 @@ __all__ = ["Block", "Parameter"]
 
 
 class Parameter:
-    """A parameter of a :class:`Block`: a whole number that is at least ``low`` (and ``even``), or one of ``choices``."""
+    """A parameter of a :class:`Block`: a whole number, at least ``low`` (and ``even``), or one of ``choices``."""
 
     def __init__(self, low=1, *, high=None, even=False, choices=()):
         self.low, self.high, self.even, self.choices = low, high, even, choices

@@ -33,7 +33,7 @@ class Locator(Block):
     Members
     -------
     view, start_x : the view, and the parity of the first pixel's column relative to the region; taken by ``load``.
-    load, step, next_row : to the first pixel, the next one of its row, the first of the next row; the first of these counts.
+    load, next_row, step : to the first pixel, to the first of the next row, to the next one; the first of these counts.
     bank, addr : the place.
     """
     pixels = Parameter(2)

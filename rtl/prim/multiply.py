@@ -11,8 +11,8 @@ __all__ = ["SerialMultiplier"]
 class SerialMultiplier(Block):
     """``product = x * y``, unsigned.
 
-    Latency: ``done`` rises one cycle after ``start`` and one more for each bit of ``x`` up to its highest that is 1, and
-    stays until the next ``start``, which begins anew at any time. One product at a time.
+    Latency: ``done`` rises one cycle after ``start`` and one more for each bit of ``x`` up to its highest that is 1,
+    and stays until the next ``start``, which begins anew at any time. One product at a time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Ports of the on-chip memories: members of the unit that asks (:func:`memory_side`: of the memory), with flat names."""
+"""Ports of the on-chip memories, as members of the unit that asks (:func:`memory_side`: of the memory)."""
 
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +17,7 @@ def write_port(name, depth, width):
 
 
 def table_port(tables):
-    """A :func:`write_port` of ``tables`` tables of codes, 16 codes at once; without a table there are the ports alone."""
+    """A :func:`write_port` of ``tables`` tables, 16 codes at once; without a table there are the ports alone."""
     return write_port("table", max(tables, 1) * TABLE_RECORDS, RECORD_BITS)
 
 

@@ -209,13 +209,19 @@ def connect(m, source, sink_stream):
                  source.ready.eq(sink_stream.ready)]
 
 
-def refusal(kind, **parameters):
+def refusal(kind, /, **parameters):
     """What the :class:`AlloyError` says with which a component refuses its parameters."""
-    part = kind.__new__(kind)
-    part._MustUse__silence = True       # it is not there
     with pytest.raises(AlloyError) as caught:
-        part.__init__(**parameters)
+        unused(kind, **parameters)
     return str(caught.value)
+
+
+def unused(kind, /, **parameters):
+    """A component that is not run."""
+    part = kind.__new__(kind)
+    part._MustUse__silence = True
+    part.__init__(**parameters)
+    return part
 
 
 def simulate(parts, *testbenches, background=(), join=(), wires=(), limit=20_000):

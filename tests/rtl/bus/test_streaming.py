@@ -1,16 +1,13 @@
-"""No beat is lost, added or moved: queues and ports of any size under back-pressure on both sides.
+"""No beat is lost, added or moved: ports of any size under back-pressure on both sides.
 
 Kind: a FIFO written without looking at its ready, or trusted to hold what it does not.
 """
 
-from pathlib import Path
 from random import Random
-import re
 
 import pytest
 
 from rtl.bus import ReadPort, WritePort
-from rtl.prim import Queue
 
 from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until
 
@@ -96,54 +93,3 @@ def test_write_port(seed, burst, outstanding, valid):
             done.append((await ctx.tick().sample(port.done))[-1])
 
     simulate({"port": port}, ask, send, background=[dram.write_slave(port.bus), count], limit=60_000)
-
-
-@pytest.mark.parametrize("buffered", [False, True])
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 7])
-def test_queue(depth, buffered):
-    """Order and number at any pace; as many entries as it says go in one after the other while nobody takes one."""
-    queue, rng, got, words = Queue(8, depth, buffered=buffered), Random(depth), [], list(range(200))
-
-    async def drive(ctx):
-        for n in range(depth):
-            ctx.set(queue.i.payload, words[n])
-            ctx.set(queue.i.valid, 1)
-            assert ctx.get(queue.i.ready) and ctx.get(queue.level) == n
-            await ctx.tick()
-        ctx.set(queue.i.valid, 0)
-        for word in words[depth:]:
-            await put(ctx, queue.i, word, rng, rng.choice((0, 0.7)))
-        while len(got) < len(words):
-            await ctx.tick()
-
-    async def take(ctx):
-        await ctx.tick().repeat(depth)
-        while True:
-            ctx.set(queue.o.ready, rng.random() < 0.5)
-            _, _, valid, ready, payload = await ctx.tick().sample(queue.o.valid, queue.o.ready, queue.o.payload)
-            got.extend([payload] * (valid and ready))
-
-    simulate({"queue": queue}, drive, background=[take, steady(queue.o)])
-    assert got == words
-
-
-@pytest.mark.parametrize("buffered", [False, True])
-def test_entry_without_a_place_is_an_error(buffered):
-    """A queue whose writer reserves its places holds them all, and tells of one entry too many."""
-    queue, entries = Queue(8, 2, buffered=buffered, reserved=True), []
-
-    async def drive(ctx):
-        for offered in (1, 1, 0, 0, 0, 1, 1):
-            entries.append(ctx.get(queue.level))
-            ctx.set(queue.i.valid, offered)
-            await ctx.tick()
-
-    with pytest.raises(AssertionError, match="no place was reserved"):
-        simulate({"queue": queue}, drive)
-    assert entries[:6] == [0, 1, 2, 2, 2, 2]
-
-
-def test_fifos_are_made_in_one_place():
-    """No other block has a raw FIFO, whose ready could be forgotten."""
-    for path in (Path(__file__).parents[3] / "rtl").rglob("*.py"):
-        assert path.name == "fifo.py" or not re.search(r"amaranth\.lib.*\bfifo\b|S?yncFIFO", path.read_text()), path

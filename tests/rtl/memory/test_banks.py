@@ -1,0 +1,143 @@
+"""Activation memories: what each reader gets and when, who waits for whom, and that nothing else is written."""
+
+from random import Random
+
+import pytest
+
+from rtl.memory import Banks
+from rtl.memory.banks import Bank
+from spec.latency import GATHER, READ
+
+from ..axi_models import simulate
+from ..parameters import check_parameters
+
+SIZES = [(1, 2, 1), (3, 6, 5), (2, 4, 8), (5, 3, 4)]        # ic, pixels, act_depth
+
+
+@pytest.mark.parametrize("depth, width", [(1, 1), (5, 3), (8, 2)])
+def test_bank(depth, width):
+    """Byte enables; a read sees what was written in the cycles before, and stays while ``r_en`` is low."""
+    bank, dice, words = Bank(depth=depth, width=width), Random(depth), [0] * depth
+    due, found = [None] * (bank.latency - 1), []
+
+    async def drive(ctx):
+        memory = 0
+        for _ in range(200):
+            enable, reads = dice.getrandbits(width), dice.random() < 0.7
+            at, value, address = dice.randrange(depth), dice.getrandbits(8 * width), dice.randrange(depth)
+            for name, item in (("w_en", enable), ("w_addr", at), ("w_data", value), ("r_en", reads), ("r_addr", address)):
+                ctx.set(getattr(bank, name), item)
+            memory = words[address] if reads else memory
+            due.append(memory)
+            for byte in range(width):
+                if enable >> byte & 1:
+                    mask = 255 << 8 * byte
+                    words[at] = words[at] & ~mask | value & mask
+            await ctx.tick()
+            found.append(ctx.get(bank.r_data))
+
+    simulate({"bank": bank}, drive)
+    assert found[bank.latency - 1:] == due[bank.latency - 1:][:len(found) - bank.latency + 1]
+
+
+class Traffic:
+    """Random requests of all users at the limits of what they may do, and a model of both memories."""
+
+    def __init__(self, ic, pixels, act_depth):
+        self.ic, self.pixels, self.depth = ic, pixels, act_depth
+        self.banks, self.dice = Banks(ic=ic, pixels=pixels, act_depth=act_depth), Random(ic)
+        self.words = {(m, b, a): [0] * ic for m in range(2) for b in range(pixels) for a in range(act_depth)}
+
+    def place(self, mem=None):
+        dice = self.dice
+        return {"mem": dice.randrange(2) if mem is None else mem, "bank": dice.randrange(self.pixels),
+                "addr": dice.randrange(self.depth)}
+
+    def write(self):
+        codes = [self.dice.randrange(256) for _ in range(self.ic)]
+        return {"place": self.place(), "data": codes, "en": self.dice.getrandbits(self.ic)}
+
+    def read(self, place):
+        return list(self.words[place["mem"], place["bank"], place["addr"]])
+
+    def land(self, write):
+        word = self.words[tuple(write["place"][n] for n in ("mem", "bank", "addr"))]
+        for i, code in enumerate(write["data"]):
+            if write["en"] >> i & 1:
+                word[i] = code
+
+
+@pytest.mark.parametrize("ic, pixels, act_depth", SIZES)
+def test_traffic(ic, pixels, act_depth):
+    """``store`` and ``load`` are held until they are taken; they wait exactly for those that must not."""
+    t = Traffic(ic, pixels, act_depth)
+    banks, dice = t.banks, t.dice
+    feeds, gathers, stores = [], [], []     # (cycle, words)
+    counts = dict.fromkeys(("feed", "post", "store", "load", "write", "store waits", "load waits"), 0)
+
+    async def drive(ctx):
+        store = load = None
+        for cycle in range(400):
+            feed, feed_mem = dice.random() < 0.5, dice.randrange(2)
+            addresses = [dice.randrange(act_depth) for _ in range(pixels)]
+            post = dice.random() < 0.3
+            place = t.place(1 - feed_mem if feed else None)
+            write = t.write() if dice.random() < 0.4 else None
+            store = store or (t.place() if dice.random() < 0.6 else None)
+            load = load or (t.write() if dice.random() < 0.6 else None)
+            ctx.set(banks.feed_en, feed)
+            ctx.set(banks.feed_mem, feed_mem)
+            ctx.set(banks.feed_addr, addresses)
+            ctx.set(banks.post_en, post)
+            ctx.set(banks.post_place, place)
+            ctx.set(banks.write_en, write is not None)
+            ctx.set(banks.write, write or t.write())
+            ctx.set(banks.store.valid, store is not None)
+            ctx.set(banks.store.payload, store or t.place())
+            ctx.set(banks.load.valid, load is not None)
+            ctx.set(banks.load.payload, load or t.write())
+            stored, loaded, data, gathered, valid = (await ctx.tick().sample(
+                banks.store.ready, banks.load.ready, banks.feed_data, banks.gathered, banks.store_valid))[2:]
+            while feeds and feeds[0][0] == cycle:
+                assert [list(word) for word in data] == feeds.pop(0)[1]
+            while gathers and gathers[0][0] == cycle:
+                assert list(gathered) == gathers.pop(0)[1]
+            assert valid == bool(stores and stores[0] == cycle)
+            if valid:
+                stores.pop(0)
+            # A read in the cycle of a write gives what was there before.
+            if feed:
+                feeds.append((cycle + READ, [t.read(dict(mem=feed_mem, bank=b, addr=a)) for b, a in enumerate(addresses)]))
+            if post:
+                gathers.append((cycle + GATHER, t.read(place)))
+            assert not store or stored == (not post and not (feed and feed_mem == store["mem"]))
+            assert not load or loaded == (write is None or write["place"]["mem"] != load["place"]["mem"])
+            if store and stored:
+                gathers.append((cycle + GATHER, t.read(store)))
+                stores.append(cycle + GATHER)
+            for name, happens in (("feed", feed), ("post", post), ("store", store and stored), ("load", load and loaded),
+                                  ("write", write), ("store waits", store and not stored),
+                                  ("load waits", load and not loaded)):
+                counts[name] += bool(happens)
+            if write:
+                t.land(write)
+            if load and loaded:
+                t.land(load)
+            store, load = (None if stored else store), (None if loaded else load)
+
+    simulate({"banks": banks}, drive)
+    assert min(counts.values()) > 20, counts
+
+
+@pytest.mark.parametrize("kind, good, refusals", [
+    (Bank, dict(depth=2, width=1), [("depth", 0, "1 or more"), ("width", 0, "1 or more")]),
+    (Banks, dict(ic=1, pixels=2, act_depth=1), [("ic", 0, "1 or more"), ("pixels", 1, "2 or more"),
+                                                ("act_depth", 0, "1 or more")])])
+def test_parameters(kind, good, refusals):
+    check_parameters(kind, good, refusals)
+
+
+def test_latencies():
+    banks = Banks(ic=1, pixels=2, act_depth=1)
+    banks._MustUse__silence = True
+    assert (banks.latency, banks.gather_latency) == (READ, GATHER)

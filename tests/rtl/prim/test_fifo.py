@@ -1,0 +1,88 @@
+"""Queues: no entry is lost, added or moved at any pace, how long an entry takes, and what is refused.
+
+Kind: a FIFO written without looking at its ready, or trusted to hold what it does not.
+"""
+
+from pathlib import Path
+from random import Random
+import re
+
+import pytest
+
+from rtl.prim import Queue
+
+from ..axi_models import put, refusal, simulate, steady
+
+
+@pytest.mark.parametrize("buffered", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 7])
+def test_queue(depth, buffered):
+    """Order and number at any pace; as many entries as it says go in one after the other while nobody takes one."""
+    queue, rng, got, words = Queue(8, depth, buffered=buffered), Random(depth), [], list(range(200))
+
+    async def drive(ctx):
+        for n in range(depth):
+            ctx.set(queue.i.payload, words[n])
+            ctx.set(queue.i.valid, 1)
+            assert ctx.get(queue.i.ready) and ctx.get(queue.level) == n
+            await ctx.tick()
+        ctx.set(queue.i.valid, 0)
+        for word in words[depth:]:
+            await put(ctx, queue.i, word, rng, rng.choice((0, 0.7)))
+        while len(got) < len(words):
+            await ctx.tick()
+
+    async def take(ctx):
+        await ctx.tick().repeat(depth)
+        while True:
+            ctx.set(queue.o.ready, rng.random() < 0.5)
+            _, _, valid, ready, payload = await ctx.tick().sample(queue.o.valid, queue.o.ready, queue.o.payload)
+            got.extend([payload] * (valid and ready))
+
+    simulate({"queue": queue}, drive, background=[take, steady(queue.o)])
+    assert got == words
+
+
+@pytest.mark.parametrize("buffered", [False, True])
+def test_entry_without_a_place_is_an_error(buffered):
+    """A queue whose writer reserves its places holds them all, and tells of one entry too many."""
+    queue, entries = Queue(8, 2, buffered=buffered, reserved=True), []
+
+    async def drive(ctx):
+        for offered in (1, 1, 0, 0, 0, 1, 1):
+            entries.append(ctx.get(queue.level))
+            ctx.set(queue.i.valid, offered)
+            await ctx.tick()
+
+    with pytest.raises(AssertionError, match="no place was reserved"):
+        simulate({"queue": queue}, drive)
+    assert entries[:6] == [0, 1, 2, 2, 2, 2]
+
+
+def test_fifos_are_made_in_one_place():
+    """No other block has a raw FIFO, whose ready could be forgotten."""
+    for path in (Path(__file__).parents[3] / "rtl").rglob("*.py"):
+        assert path.name == "fifo.py" or not re.search(r"amaranth\.lib.*\bfifo\b|S?yncFIFO", path.read_text()), path
+
+
+@pytest.mark.parametrize("buffered, latency", [(False, 1), (True, 2)])
+def test_latency(buffered, latency):
+    queue = Queue(8, 3, buffered=buffered)
+    assert queue.latency == latency and queue.depth == 3 and queue.shape == 8
+    assert queue.buffered == buffered and not queue.reserved
+
+    async def drive(ctx):
+        ctx.set(queue.i.payload, 7)
+        ctx.set(queue.i.valid, 1)
+        cycles = 0
+        while not ctx.get(queue.o.valid):
+            await ctx.tick()
+            ctx.set(queue.i.valid, 0)
+            cycles += 1
+        assert cycles == latency and ctx.get(queue.o.payload) == 7
+
+    simulate({"queue": queue}, drive)
+
+
+def test_no_depth():
+    assert refusal(Queue, shape=8, depth=0) == "no queue holds 0 entries: give 1 or more"
