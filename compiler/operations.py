@@ -86,8 +86,8 @@ class Operation:
 class Convolution(Operation):
     """A convolution on the array, with all that the post unit does to its sums.
 
-    ``weight`` is (filters, channels of a group, rows, columns); ``scheme``, ``mult``, ``bias`` and ``columns`` (kinds of
-    columns, by :func:`compiler.slots.assign`) have one entry for each filter; ``table`` are 256 codes or None.
+    ``weight`` is (filters, channels of a group, rows, columns); ``scheme``, ``mult``, ``bias`` and ``columns`` (kinds
+    of columns, by :func:`compiler.slots.assign`) have one entry for each filter; ``table`` are 256 codes or None.
     """
     weight: np.ndarray
     scheme: np.ndarray

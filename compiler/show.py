@@ -62,9 +62,11 @@ def _pair(sizes: tuple[int, int]) -> str:
 
 
 def _value(value: Value) -> str:
-    planes = "".join(axis for axis, split in zip("yx", value.phases or PLAIN, strict=True) if split)
-    order = "" if value.order is None or list(value.order) == sorted(value.order) else " ~"
-    return f"{value.name} {value.channels}x{value.height}x{value.width}.{value.bits}{f' {planes}' * bool(planes)}{order}"
+    marks = ["".join(axis for axis, split in zip("yx", value.phases or PLAIN, strict=True) if split)]
+    if value.order is not None and list(value.order) != sorted(value.order):
+        marks.append("~")
+    shape = f"{value.channels}x{value.height}x{value.width}.{value.bits}"
+    return " ".join([value.name, shape, *filter(None, marks)])
 
 
 def _place(place: Placement) -> str:

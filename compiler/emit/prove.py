@@ -38,9 +38,7 @@ def prove(op: "Convolution", channel: int, digits: list[np.ndarray], ones: int, 
         raise AlloyError(f"{where} can reach {worst} after its pixel digits are joined, more than the requantizer of "
                          f"{config.dsp_device} takes: use smaller weights or fewer activation bits")
     low, high = (sum(side << DIGIT_BITS * i for i, side in enumerate(sides)) for sides in zip(*joined, strict=True))
-    # The residual is added last, the bias before anything else.
-    ends = [(0, bias), (low * mult + bias, high * mult + bias + op.res_mult * CODE_MAX)]
-    if not all(_reach([(min(end), max(end))], SUM_BITS)[1] for end in ends):
+    if not _reach([(low * mult + bias, high * mult + bias + op.res_mult * CODE_MAX)], SUM_BITS)[1]:
         raise AlloyError(f"{where} overflows the {SUM_BITS}-bit requantizer: use a smaller multiplier")
 
 

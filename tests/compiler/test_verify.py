@@ -44,7 +44,8 @@ BROKEN = {
     "loses filters": (lambda g: change(g, 2, weight=g.ops[2].weight[:3]), "to_c has 3 filters, but c has 6 channels"),
     "loses channels": (
         lambda g: change(g, 2, weight=g.ops[2].weight[:, :4]), "to_c has filters of 4 channels, but b has 6"),
-    "loses multipliers": (lambda g: change(g, 2, mult=g.ops[2].mult[:5]), r"to_c has 6 filters and mult of shape \(5,\)"),
+    "loses multipliers": (
+        lambda g: change(g, 2, mult=g.ops[2].mult[:5]), r"to_c has 6 filters and mult of shape \(5,\)"),
     "adds what has another shape": (
         lambda g: change(g, 3, residual=of(g, "a")), r"to_d adds a residual of shape \(6, 8, 8\)"),
     "changes codes in a maximum": (
@@ -76,7 +77,7 @@ def run(monkeypatch, number, broken):
 @pytest.mark.parametrize("number", range(len(PASSES) + 1))
 def test_a_broken_pass_is_named(monkeypatch, number, name):
     broken, words = BROKEN[name]
-    with pytest.raises(AlloyError, match=f"pass forgetful is broken: {words}.*; this is a defect of Alloy, please report"):
+    with pytest.raises(AlloyError, match=f"pass forgetful is broken: {words}.*; this is a defect of Alloy, please"):
         run(monkeypatch, number, broken)
 
 
