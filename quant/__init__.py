@@ -1,4 +1,5 @@
-"""From a trained PyTorch CNN to the integer network: import, assignment of number systems, calibration, fine-tuning, export."""
+"""From a trained PyTorch CNN to the integer network: import, assignment of number systems, calibration, fine-tuning,
+export."""
 
 from spec.errors import AlloyError
 from spec.network import Network

@@ -23,7 +23,8 @@ __all__ = ["Example", "load", "load_float", "training", "calibration", "mix"]
 
 @dataclass
 class Example:
-    """A float model, images of the training set to quantize it with, test images and their labels; images are uint8 (N, C, H, W)."""
+    """A float model, images of the training set to quantize it with, test images and their labels; images are uint8 (N,
+    C, H, W)."""
     name: str
     model: torch.nn.Module
     known: np.ndarray
@@ -62,7 +63,8 @@ def load_float(model: torch.nn.Module, path: str | Path) -> torch.nn.Module:
     try:
         model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
     except (RuntimeError, TypeError) as error:
-        raise AlloyError(f"{path} does not hold the weights of this model: {str(error).splitlines()[-1].strip()}") from None
+        why = str(error).splitlines()[-1].strip()
+        raise AlloyError(f"{path} does not hold the weights of this model: {why}") from None
     return model
 
 

@@ -18,7 +18,8 @@ SOME = 64  # images that a batch norm is compared with
 
 
 def check_pixels(graph: Graph, images) -> np.ndarray:
-    """``images`` as an array; :class:`AlloyError` unless they are input codes uint8 (N, C, H, W) of a graph, and not all flat."""
+    """``images`` as an array; :class:`AlloyError` unless they are input codes uint8 (N, C, H, W) of a graph, and not
+    all flat."""
     images, shape = np.asarray(images), graph.shapes[graph.input]
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         raise AlloyError(
@@ -34,7 +35,8 @@ def check_pixels(graph: Graph, images) -> np.ndarray:
 
 
 def look_at(graph: Graph, images: np.ndarray, scale: float, zero: int) -> None:
-    """Warn of images (:func:`check_pixels`) that are few, dark or not what the network was trained on, where a batch norm knows that.
+    """Warn of images (:func:`check_pixels`) that are few, dark or not what the network was trained on, where a batch
+    norm knows that.
 
     The graph reads ``(code - zero) * scale``.
     """
@@ -77,8 +79,8 @@ def _check_moments(layer, out):
     ratio = (out.std((0, 2, 3)) / std)[used].median()
     if off > STRANGE or not SPREAD[0] < ratio < SPREAD[1]:
         warnings.warn(
-            f"layer {layer.name} makes values of these images that its batch norm did not see in training (means {off:.1f} "
-            f"standard deviations off, spread {ratio:.2g} times as large): if the images were normalized in training, give "
-            "quantize the mean and std, or a QuantNet input_scale and input_zero",
+            f"layer {layer.name} makes values of these images that its batch norm did not see in training (means "
+            f"{off:.1f} standard deviations off, spread {ratio:.2g} times as large): if the images were normalized in "
+            "training, give quantize the mean and std, or a QuantNet input_scale and input_zero",
             stacklevel=4,
         )

@@ -1,4 +1,5 @@
-"""Import of a PyTorch model: :func:`trace` promises that the layers compute what the model computes, and looks before it says so."""
+"""Import of a PyTorch model: :func:`trace` promises that the layers compute what the model computes, and looks before
+it says so."""
 
 from collections import Counter, defaultdict
 from contextlib import contextmanager
@@ -22,15 +23,16 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-6  # difference allowed of a channel's largest val
 def trace(model, shape, *, logits=False):
     """The float graph (:class:`quant.graph.Graph`) of ``model`` in eval mode, for inputs of ``shape`` (C, H, W).
 
-    The model itself is left as it was: its parameters, and whether it trains. What was imported is run beside it on random images.
+    The model itself is left as it was: its parameters, and whether it trains. What was imported is run beside it on
+    random images.
 
     Parameters
     ----------
-    logits : the output are the logits of a classifier: quantization may clip what does not change the answers. Otherwise it keeps the
-        error of every output small.
+    logits : the output are the logits of a classifier: quantization may clip what does not change the answers.
+        Otherwise it keeps the error of every output small.
 
-    Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are, or the first one that computes
-    something else than the model does.
+    Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are, or the first one
+    that computes something else than the model does.
     """
     shape = _checked(model, shape)
     if not any(True for _ in model.children()):
@@ -80,19 +82,21 @@ def _checked(model, shape):
             continue
         if value.dtype != torch.float32:
             raise AlloyError(
-                f"the model's {name} is {str(value.dtype).removeprefix('torch.')}: call model.float() and see whether it is "
-                "still right"
+                f"the model's {name} is {str(value.dtype).removeprefix('torch.')}: call model.float() and see whether "
+                "it is still right"
             )
         if not torch.isfinite(value).all():
             raise AlloyError(
-                f"layer {name.rpartition('.')[0] or name} has weights or biases that are NaN or infinite ({name}): train it again"
+                f"layer {name.rpartition('.')[0] or name} has weights or biases that are NaN or infinite ({name}): "
+                "train it again"
             )
     return sizes
 
 
 @contextmanager
 def _evaluating(model):
-    """The model in eval mode; behind the block each of its modules has its own mode and every buffer its value again."""
+    """The model in eval mode; behind the block each of its modules has its own mode and every buffer its value
+    again."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
@@ -107,11 +111,13 @@ def _evaluating(model):
 
 
 class _Truth:
-    """What a model itself makes of random images of one ``size``: its output, and that of every call of each of its modules."""
+    """What a model itself makes of random images of one ``size``: its output, and that of every call of each of its
+    modules."""
 
     def __init__(self, model, shape, size):
         self.images = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0)) * size
-        self.calls, self.size = defaultdict(list), size
+        self.size = size
+        self.calls: dict[str, list] = defaultdict(list)
 
         def keep(name):
             return lambda module, given, out: self.calls[name].append(
@@ -124,8 +130,8 @@ class _Truth:
         except Exception as error:  # forward is the user's
             text = "x".join(map(str, shape))
             raise AlloyError(
-                f"the model cannot run on images of {text} ({first_line(error)}): give the shape (channels, height, width) "
-                "of the images that it was trained with"
+                f"the model cannot run on images of {text} ({first_line(error)}): give the shape (channels, height, "
+                "width) of the images that it was trained with"
             ) from None
         finally:
             for hook in hooks:
@@ -139,7 +145,7 @@ class _Truth:
 
     def check(self, ops):
         """Compare operation by operation."""
-        values, seen = {INPUT: self.images}, Counter()
+        values, seen = {INPUT: self.images}, Counter[str]()
         for op in ops:
             values[op.name] = op.apply(*(values[name] for name in op.inputs))
             if op.module is not None:
@@ -162,8 +168,8 @@ class _Truth:
         off = (got - expected).abs().amax((0, 2)) - RELATIVE * expected.abs().amax((0, 2))
         if not (off <= ABSOLUTE * expected.abs().max()).all():
             raise AlloyError(
-                f"{what} computes something else as imported than the model does (channel {int(off.argmax())}, random images of "
-                f"size {self.size:g}): {REWRITE}"
+                f"{what} computes something else as imported than the model does (channel {int(off.argmax())}, random "
+                f"images of size {self.size:g}): {REWRITE}"
             )
 
 

@@ -1,4 +1,5 @@
-"""The normalization that a network was trained with, moved into its first layers: the integer network reads pixels as they are."""
+"""The normalization that a network was trained with, moved into its first layers: the integer network reads pixels as
+they are."""
 
 from dataclasses import dataclass, replace
 
@@ -17,32 +18,38 @@ SCALE = 1 / 255         # real value of one step of a pixel
 
 @dataclass(frozen=True)
 class Normalization:
-    """A network was trained on ``(pixel / 255 - mean) / std``, pixels 0..255; ``mean`` and ``std`` have a value for each channel."""
+    """A network was trained on ``(pixel / 255 - mean) / std``, pixels 0..255; ``mean`` and ``std`` have a value for
+    each channel."""
 
     mean: tuple
     std: tuple
 
     @classmethod
     def of(cls, mean, std, channels: int) -> "Normalization":
-        """From what a user gives: numbers or a sequence of one for each of the ``channels``; None and None are ``pixel / 255``.
+        """From what a user gives: numbers or a sequence of one for each of the ``channels``; None and None are ``pixel
+        / 255``.
 
         Raises :class:`AlloyError` if they cannot be what pixels from 0 to 1 were normalized with.
         """
         if (mean is None) != (std is None):
             given, other = ("mean", "std") if std is None else ("std", "mean")
-            raise AlloyError(f"there is a {given} and no {other}: give both, or neither if the model was trained on pixels from 0 to 1")
+            raise AlloyError(f"there is a {given} and no {other}: give both, or neither if the model was trained on "
+                             "pixels from 0 to 1")
         if mean is None:
             return cls((0.0,) * channels, (1.0,) * channels)
         mean, std = (_values(name, value, channels) for name, value in (("mean", mean), ("std", std)))
         if not all(0 <= value <= 1 for value in mean):
-            raise AlloyError(f"the mean {_text(mean)} is not that of pixels from 0 to 1: divide it (and std) by 255 if it is that of pixels up to 255")
+            raise AlloyError(f"the mean {_text(mean)} is not that of pixels from 0 to 1: divide it (and std) by 255 if "
+                             "it is that of pixels up to 255")
         if not all(value > 0 for value in std):
-            raise AlloyError(f"the std {_text(std)} is not above 0 everywhere: give the standard deviations that the model was trained with")
+            raise AlloyError(f"the std {_text(std)} is not above 0 everywhere: give the standard deviations that the "
+                             "model was trained with")
         return cls(mean, std)
 
     @property
     def zero(self) -> int:
-        """The pixel that is nearest to the mean of all channels, so that zero padding means what it meant in training."""
+        """The pixel that is nearest to the mean of all channels, so that zero padding means what it meant in
+        training."""
         return round(255 * sum(self.mean) / len(self.mean))
 
     def real(self, codes) -> torch.Tensor:
@@ -53,8 +60,8 @@ class Normalization:
     def folded(self, graph: Graph) -> Graph:
         """The same network on ``(pixel - zero) / 255``: its first convolutions have other weights and biases.
 
-        Exact, but for pixels of zero padding if the channels' means differ. Raises :class:`AlloyError` if something else than a convolution reads
-        the input.
+        Exact, but for pixels of zero padding if the channels' means differ. Raises :class:`AlloyError` if something
+        else than a convolution reads the input.
         """
         layers, scaled = [replace(layer) for layer in graph.layers], {graph.input}
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (self.mean, self.std))
@@ -65,8 +72,8 @@ class Normalization:
                 continue
             fits = layer.weighted or isinstance(layer, PoolLayer) and layer.output != graph.output
             if layer.residual in scaled or not fits:
-                raise AlloyError(f"layer {layer.name} reads the normalized image and is no convolution, so that mean and std have no place: let "
-                                 "a convolution read the image first")
+                raise AlloyError(f"layer {layer.name} reads the normalized image and is no convolution, so that mean "
+                                 "and std have no place: let a convolution read the image first")
             if not layer.weighted:      # a pool of normalized values is the normalized pool
                 scaled.add(layer.output)
             else:
@@ -83,8 +90,8 @@ def _values(name, value, channels):
     except (TypeError, ValueError):
         raise AlloyError(f"the {name} is {value!r}: give one number for each of the {channels} channels") from None
     if found.ndim > 1 or found.size not in (1, channels) or not whole:
-        raise AlloyError(f"the {name} has {found.size} value{'s' * (found.size != 1)} ({value!r}): give one finite number for each of the {channels} "
-                         f"channel{'s' * (channels > 1)} of the images")
+        raise AlloyError(f"the {name} has {found.size} value{'s' * (found.size != 1)} ({value!r}): give one finite "
+                         f"number for each of the {channels} channel{'s' * (channels > 1)} of the images")
     return tuple(np.broadcast_to(found.ravel(), channels).tolist())
 
 

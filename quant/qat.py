@@ -1,8 +1,8 @@
 """Quantization-aware training of a :class:`quant.net.QuantNet`, after post-training quantization.
 
-Straight-through gradients, learned scales (Esser et al., LSQ, ICLR 2020), distillation from the float network (Hinton et al.,
-arXiv:1503.02531) and a moving average of the weights. Runs on a GPU if there is one; under ``torchrun`` each process takes its share of every
-batch. The same seed gives the same network on the same hardware.
+Straight-through gradients, learned scales (Esser et al., LSQ, ICLR 2020), distillation from the float network (Hinton
+et al., arXiv:1503.02531) and a moving average of the weights. Runs on a GPU if there is one; under ``torchrun`` each
+process takes its share of every batch. The same seed gives the same network on the same hardware.
 """
 
 from collections.abc import Callable
@@ -40,8 +40,10 @@ class Training:
     ----------
     rate : largest learning rate of the one-cycle schedule, in levels of a weight per step (Adam).
     batch : images of a step, of all processes together.
-    distillation : weight of the teacher's part of the loss, the rest is cross entropy with the labels; temperature of its answers.
-    reassign : epochs between two assignments of number systems (0: keep the first), until the share ``freeze`` of all epochs is over.
+    distillation : weight of the teacher's part of the loss, the rest is cross entropy with the labels; temperature of
+        its answers.
+    reassign : epochs between two assignments of number systems (0: keep the first), until the share ``freeze`` of all
+        epochs is over.
     average : decay of the moving average in each step.
     shift, mirror : augmentation: the largest shift, in pixels, and whether half of the images are mirrored.
     """
@@ -59,16 +61,24 @@ class Training:
 
     def __post_init__(self):
         if self.epochs < 1 or self.batch < 1 or self.shift < 0 or self.reassign < 0:
-            raise AlloyError(f"training of {self.epochs} epochs in batches of {self.batch}, shifts of {self.shift}, a new assignment every "
-                             f"{self.reassign}: epochs and batch are 1 or more, the others 0 or more")
-        if not self.rate > 0 or not self.temperature > 0 or not 0 <= self.distillation <= 1 or not 0 <= self.average < 1:
-            raise AlloyError(f"training with the rate {self.rate}, temperature {self.temperature}, distillation {self.distillation} and average "
-                             f"{self.average}: rate and temperature are above 0, the others 0 or more and at most 1 (average: less)")
+            raise AlloyError(f"training of {self.epochs} epochs in batches of {self.batch}, shifts of {self.shift}, a "
+                             f"new assignment every {self.reassign}: epochs and batch are 1 or more, the others 0 or "
+                             "more")
+        shares = 0 <= self.distillation <= 1 and 0 <= self.average < 1
+        if not (self.rate > 0 and self.temperature > 0 and shares):
+            raise AlloyError(f"training with the rate {self.rate}, temperature {self.temperature}, distillation "
+                             f"{self.distillation} and average {self.average}: rate and temperature are above 0, the "
+                             "others 0 or more and at most 1 (average: less)")
+
+    def reassigns(self, epoch: int) -> bool:
+        """Whether number systems are chosen anew before an epoch, counted from 0."""
+        return bool(self.reassign and epoch) and epoch % self.reassign == 0 and epoch < self.freeze * self.epochs
 
     def batches(self, count: int) -> int:
         """Steps of an epoch of so many images, the rest is left for the next; :class:`AlloyError` if there is none."""
         if count < self.batch:
-            raise AlloyError(f"{count} images are less than one batch of {self.batch}: give more, or a Training with a smaller batch")
+            raise AlloyError(f"{count} images are less than one batch of {self.batch}: give more, or a Training with a "
+                             "smaller batch")
         return count // self.batch
 
 
@@ -86,25 +96,30 @@ def _loss(logits, labels, target, settings):
     if not settings.distillation:
         return plain
     t = settings.temperature
-    soft = F.kl_div(F.log_softmax(logits / t, 1), F.log_softmax(target / t, 1), reduction="batchmean", log_target=True) * t * t
+    found, wanted = F.log_softmax(logits / t, 1), F.log_softmax(target / t, 1)
+    soft = F.kl_div(found, wanted, reduction="batchmean", log_target=True) * t * t
     return (1 - settings.distillation) * plain + settings.distillation * soft
 
 
 class _Levels:
-    """The learned parameters counted in levels: weights and biases in the steps they are rounded to, scales in their first value.
+    """The learned parameters counted in levels: weights and biases in the steps they are rounded to, scales in their
+    first value.
 
-    :mod:`quant.equalize` gives channels any scale; a step of the optimizer must not depend on it. :attr:`groups` are the optimizer's.
+    :mod:`quant.equalize` gives channels any scale; a step of the optimizer must not depend on it. :attr:`groups` are
+    the optimizer's.
     """
 
     def __init__(self, net, settings):
         units = {}
         for layer in net.graph.weighted:
-            scale = net.scales[layer.name].detach().abs()
-            for group, unit in ((net.weights, scale[:, None, None, None]), (net.scales, scale), (net.biases, net.step(layer.output).detach())):
-                units[id(group[layer.name])] = unit.clone()
+            name, scale = layer.name, net.scales[layer.name].detach().abs()
+            units[id(net.weights[name])] = scale[:, None, None, None].clone()
+            units[id(net.scales[name])] = scale.clone()
+            units[id(net.biases[name])] = net.step(layer.output).detach().clone()
         learned = {name: p for name, p in net.named_parameters() if p.requires_grad}
         self.units = {name: units.get(id(p), torch.ones_like(p)) for name, p in learned.items()}
-        self.learned, self.values = learned, {name: nn.Parameter(p.detach() / self.units[name]) for name, p in learned.items()}
+        self.learned = learned
+        self.values = {name: nn.Parameter(p.detach() / self.units[name]) for name, p in learned.items()}
         slow = [value for name, value in self.values.items() if name.startswith(("scales.", "steps."))]
         fast = [value for name, value in self.values.items() if not name.startswith(("scales.", "steps."))]
         self.groups = [{"params": fast, "lr": settings.rate}, {"params": slow, "lr": settings.rate * SLOW}]
@@ -174,23 +189,25 @@ class _Run:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, rates, total_steps=settings.epochs * self.batches, pct_start=0.1, cycle_momentum=False)
         self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-        self.kept = {"net": net, "optimizer": self.optimizer, "schedule": self.schedule, "average": self.average, "levels": self.levels}
+        self.kept = {"net": net, "optimizer": self.optimizer, "schedule": self.schedule, "average": self.average,
+                     "levels": self.levels}
         self.start = _start(net, settings)
 
     def resume(self, path):
         """Go on from a checkpoint; returns the number of epochs that it has behind it."""
         state = _checkpoint(path, self.device)
         if state["start"] != self.start:
-            raise AlloyError(f"{path} is the checkpoint of another training (other number systems, bits or settings): remove it or name another "
-                             "file")
+            raise AlloyError(f"{path} is the checkpoint of another training (other number systems, bits or settings): "
+                             "remove it or name another file")
         for name, part in self.kept.items():
             part.load_state_dict(state[name])
         return state["epoch"]
 
     def save(self, path, epochs):
         """Write a checkpoint of so many epochs."""
+        state = {name: part.state_dict() for name, part in self.kept.items()}
         with replacing(path) as partial:
-            torch.save({"start": self.start, "epoch": epochs, **{name: part.state_dict() for name, part in self.kept.items()}}, partial)
+            torch.save({"start": self.start, "epoch": epochs, **state}, partial)
 
     def reassign(self, schemes):
         """Other number systems."""
@@ -209,7 +226,8 @@ class _Run:
         for at in range(0, self.batches * batch, batch):
             pick = order[at:at + batch]
             codes = _augment(self.pixels[pick], self.settings, self.zero, generator)[self.rank::self.size]
-            total += self._step(self._real(codes.to(self.device)), self.answers[pick][self.rank::self.size].to(self.device), penalty)
+            labels = self.answers[pick][self.rank::self.size]
+            total += self._step(self._real(codes.to(self.device)), labels.to(self.device), penalty)
         return total / self.batches
 
     def _step(self, x, labels, penalty):
@@ -233,21 +251,23 @@ def fine_tune(net: QuantNet, teacher: nn.Module, images: np.ndarray, labels: np.
 
     Parameters
     ----------
-    teacher : float model that reads ``(code - zero) * input_scale``; it is left in eval mode, on the device of the training.
+    teacher : float model that reads ``(code - zero) * input_scale``; it is left in eval mode, on the device of the
+        training.
     images : input codes uint8 (N, C, H, W); labels int64 (N,).
     assignment : called with the float graph as it is then, gives the number systems of every layer (settings.reassign).
     penalty : called with the network, gives what is added to the loss.
-    checkpoint : file that holds the state after every epoch; if it exists, training goes on from it. :class:`AlloyError` if it is of another network
-        or of other settings.
+    checkpoint : file that holds the state after every epoch; if it exists, training goes on from it.
+        :class:`AlloyError` if it is of another network or of other settings.
     report : called with (epoch, epochs, mean loss) after each epoch.
     """
     net.check()
     if not net.graph.logits:
-        raise AlloyError("training needs the logits of a classifier: say trace(model, shape, logits=True) if the outputs are")
+        raise AlloyError("training needs the logits of a classifier: say trace(model, shape, logits=True) if the "
+                         "outputs are")
     run, path = _Run(net, teacher, images, labels, settings), Path(checkpoint) if checkpoint else None
     first = run.resume(path) if path and path.exists() else 0
     for epoch in range(first, settings.epochs):
-        if assignment and settings.reassign and epoch and epoch % settings.reassign == 0 and epoch < settings.freeze * settings.epochs:
+        if assignment and settings.reassigns(epoch):
             run.reassign(assignment(net.float_graph()))
         loss = run.epoch(epoch, penalty)
         if path and run.rank == 0:

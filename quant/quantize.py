@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -51,53 +51,61 @@ def quantize(
 ) -> Network:
     """The integer network of a trained model, which stays as it is.
 
-    ``network.save(path)`` writes it for the compiler. ``network.run(images)`` computes what the engine computes, the codes of the output for images
-    like these; ``network.logits(images)`` gives the real values that the codes stand for.
+    ``network.save(path)`` writes it for the compiler. ``network.run(images)`` computes what the engine computes, the
+    codes of the output for images like these; ``network.logits(images)`` gives the real values that the codes stand
+    for.
 
     Parameters
     ----------
-    model : for one tensor of images (N, C, H, W); on the CPU. It is taken as it evaluates, also if it is in training mode.
-    images : uint8 (N, C, H, W), an array or a tensor, such as the network will see, 100 or more: pixels 0..255 as they are in image files.
-        :data:`CALIBRATION` of them, drawn by ``seed``, decide ranges and roundings.
+    model : for one tensor of images (N, C, H, W); on the CPU. It is taken as it evaluates, also if it is in training
+        mode.
+    images : uint8 (N, C, H, W), an array or a tensor, such as the network will see, 100 or more: pixels 0..255 as they
+        are in image files. :data:`CALIBRATION` of them, drawn by ``seed``, decide ranges and roundings.
     recipe : which number system each filter gets: a name in :data:`quant.recipes.VARIANTS` or a variant of one's own.
-    board : name, ``boards.Board`` or ``spec.config.EngineConfig`` of the engine whose slots are filled and whose cycles are counted.
-    mean, std : of the normalization ``(pixel / 255 - mean) / std`` that the model was trained with: a number, or one for each channel. It becomes
-        a part of the network, which reads pixels. Without them the model reads ``pixel / 255``.
-    logits : whether the outputs are a classifier's, of which only the answers count. If None, they are if they are two or more numbers for an
-        image that no ReLU bounds.
+    board : name, ``boards.Board`` or ``spec.config.EngineConfig`` of the engine whose slots are filled and whose cycles
+        are counted.
+    mean, std : of the normalization ``(pixel / 255 - mean) / std`` that the model was trained with: a number, or one
+        for each channel. It becomes a part of the network, which reads pixels. Without them the model reads ``pixel /
+        255``.
+    logits : whether the outputs are a classifier's, of which only the answers count. If None, they are if they are two
+        or more numbers for an image that no ReLU bounds.
     labels : of all ``images``, integers (N,): the network is trained further after calibration, by ``training``
         (:class:`quant.qat.Training`). None: no training.
     mirror : the images may be turned left to right: they calibrate mirrored, too, and half of those in training are.
     report : called with a line of text, at least every five seconds; None for silence.
 
-    Raises :class:`AlloyError`, before any long work, for what cannot be quantized. Python's warnings tell what is suspicious.
+    Raises :class:`AlloyError`, before any long work, for what cannot be quantized. Python's warnings tell what is
+    suspicious.
     """
     if not isinstance(name, str) or not name or not isinstance(seed, int) or seed < 0:
-        raise AlloyError(f"the network is called {name!r}, the seed is {seed!r}: give it a name, and a seed of 0 or more")
+        raise AlloyError(
+            f"the network is called {name!r}, the seed is {seed!r}: give it a name, and a seed of 0 or more")
     pixels, chosen = _pixels(images), variant(recipe)
     engine(board)
     with _progress(report, name) as step:
         source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step)
         if labels is None and training is not None:
             raise AlloyError("there are settings for training and no labels: give labels, one for each image")
+        settings = training or Training(mirror=mirror, seed=seed)
         if labels is not None:
-            labels, training = _labels(labels, len(pixels), source.graph), training or Training(mirror=mirror, seed=seed)
-            training.batches(len(pixels))
+            labels = _labels(labels, len(pixels), source.graph)
+            settings.batches(len(pixels))
         if report:
             for line in source.assumptions():
                 report(f"{name}: {line}")
         plan, net = source.net(chosen, board)
         if labels is not None:
-            source.train(net, plan, (pixels, labels), training, chosen, board)
+            source.train(net, plan, (pixels, labels), settings, chosen, board)
         return net.export(name)
 
 
 @dataclass(eq=False)
 class Source:
-    """A float network and the images that show it what it will see: what every recipe starts from. Parameters are those of :func:`quantize`.
+    """A float network and the images that show it what it will see: what every recipe starts from. Parameters are those
+    of :func:`quantize`.
 
-    :attr:`graph` reads ``(pixel - zero) * SCALE``. Recipes for the same bits share its equalized form and the statistics, which may be gigabytes; those
-    of the bits that were asked for last are kept.
+    :attr:`graph` reads ``(pixel - zero) * SCALE``. Recipes for the same bits share its equalized form and the
+    statistics, which may be gigabytes; those of the bits that were asked for last are kept.
     """
 
     model: nn.Module
@@ -131,8 +139,8 @@ class Source:
     def assumptions(self) -> Iterator[str]:
         """What was not said and cannot be seen, in lines of text."""
         if self.logits is None and self.graph.logits:
-            yield (f"the {self.graph.shapes[self.graph.output][0]} outputs are taken for the logits of a classifier: say logits=False if they are "
-                   "not")
+            yield (f"the {self.graph.shapes[self.graph.output][0]} outputs are taken for the logits of a classifier: "
+                   "say logits=False if they are not")
         if self.mean is None and all(layer.moments is None for layer in self.graph.weighted):
             yield "the model is taken to read pixels / 255: give mean and std if it was trained on normalized images"
 
@@ -140,7 +148,8 @@ class Source:
         """(graph, statistics) for ``bits`` of weights and activations."""
         if bits not in self._kept:
             self._kept.clear()
-            graph = equalize(self.graph, self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed, report=self.report)
+            graph = equalize(self.graph, self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed,
+                             report=self.report)
             self._kept[bits] = graph, self._statistics(graph)
         return self._kept[bits]
 
@@ -165,8 +174,12 @@ class Source:
         """Train ``net`` further on ``data``, images and labels; number systems are chosen anew as the settings say."""
         def assignment(graph):
             return self._plan(chosen, board, graph, self._statistics(graph)).schemes
-        fine_tune(net, FloatNet(self.graph), *data, settings, penalty=plan.penalty, checkpoint=checkpoint, assignment=assignment,
-                  report=lambda epoch, epochs, loss: self.report(f"epoch {epoch} of {epochs}, loss {loss:.3f}"))
+
+        def report(epoch, epochs, loss):
+            self.report(f"epoch {epoch} of {epochs}, loss {loss:.3f}")
+        images, labels = data
+        fine_tune(net, FloatNet(self.graph), images, labels, settings, assignment=assignment, penalty=plan.penalty,
+                  checkpoint=checkpoint, report=report)
 
 
 class _Later(Mapping):
@@ -205,7 +218,8 @@ def _pixels(images):
     found = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
     what = f"the images are {found.dtype} of shape {found.shape}"
     if found.dtype != np.uint8:
-        raise AlloyError(f"{what}: give pixels uint8 from 0 to 255 as they are in image files, and the normalization as mean and std")
+        raise AlloyError(f"{what}: give pixels uint8 from 0 to 255 as they are in image files, and the normalization "
+                         "as mean and std")
     if found.ndim != 4 or 0 in found.shape:
         raise AlloyError(f"{what}: give at least one, in the shape (images, channels, height, width)")
     if found.shape[1] > 4 >= found.shape[3]:
@@ -223,7 +237,7 @@ def _some(pixels, seed):
 def _classifies(graph):
     """Whether a graph's output looks like logits: several numbers for an image that no ReLU bounds."""
     channels, *size = graph.shapes[graph.output]
-    return channels > 1 and size == [1, 1] and not any(layer.output == graph.output and layer.relu for layer in graph.layers)
+    return channels > 1 and size == [1, 1] and not any(x.output == graph.output and x.relu for x in graph.layers)
 
 
 def _labels(labels, count, graph):
@@ -231,9 +245,12 @@ def _labels(labels, count, graph):
     found = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     classes = graph.shapes[graph.output][0]
     if not graph.logits:
-        raise AlloyError("labels train a classifier, and the outputs are not taken for logits: say logits=True if they are, or leave out the labels")
+        raise AlloyError("labels train a classifier, and the outputs are not taken for logits: say logits=True if they "
+                         "are, or leave out the labels")
     if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
-        raise AlloyError(f"the labels are {found.dtype} of shape {found.shape}: give one integer for each of the {count} images")
+        raise AlloyError(f"the labels are {found.dtype} of shape {found.shape}: give one integer for each of the "
+                         f"{count} images")
     if found.min() < 0 or found.max() >= classes:
-        raise AlloyError(f"the labels are {found.min()} to {found.max()}, and the model has {classes} classes: count them from 0")
+        raise AlloyError(f"the labels are {found.min()} to {found.max()}, and the model has {classes} classes: count "
+                         "them from 0")
     return found.astype(np.int64)

@@ -27,19 +27,24 @@ def engine(board: Place) -> EngineConfig:
     if isinstance(board, Board):
         return board.config
     if not isinstance(board, EngineConfig):
-        raise AlloyError(f"the board is {board!r}: give its name ({', '.join(boards.BOARDS)}) or a spec.config.EngineConfig")
+        raise AlloyError(f"the board is {board!r}: give its name ({', '.join(boards.BOARDS)}) or a "
+                         "spec.config.EngineConfig")
     return board
 
 
 def layer_cycles(network: Network, board: Place) -> dict[str, float]:
     """Cycles of every layer of an integer network on a board, ``{layer: cycles}``.
 
-    The board's memory is as fast as it is; that of a configuration, which has no board, as its ports are. A network with tables runs on the
-    engine with two of them.
+    The board's memory is as fast as it is; that of a configuration, which has no board, as its ports are. A network
+    with tables runs on the engine with two of them.
     """
     config = engine(board)
     board = boards.get(board) if isinstance(board, str) else board
     if any(isinstance(node, Conv) and node.table.size for node in network.nodes):
         config = replace(config, tables=2)
-    memory = {"bytes_per_cycle": board.bytes_per_cycle(config), "latency": board.latency} if isinstance(board, Board) else {}
-    return {layer.name: layer.cycles for layer in model(compile(network, config), config, **memory)}
+    program = compile(network, config)
+    if isinstance(board, Board):
+        layers = model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+    else:
+        layers = model(program, config)
+    return {layer.name: layer.cycles for layer in layers}

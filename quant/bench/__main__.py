@@ -25,9 +25,11 @@ __all__ = ["main", "ROWS"]
 
 PAGES = ("quant.json", "quant.md")
 
-ROWS = [(recipe, network, "ptq") for network in ("resnet8", "resnet20", "resnet18", "mobilenetv2") for recipe in VARIANTS]
-ROWS += [(recipe, network, "qat") for network in ("resnet8", "resnet20") for recipe in VARIANTS]
-ROWS += [(recipe, "resnet50", "ptq") for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_more", "alloy_a8")]
+SMALL, LARGE = ("resnet8", "resnet20"), ("resnet18", "mobilenetv2")
+ROWS = [(recipe, network, "ptq") for network in (*SMALL, *LARGE) for recipe in VARIANTS]
+ROWS += [(recipe, network, "qat") for network in SMALL for recipe in VARIANTS]
+ROWS += [(recipe, "resnet50", "ptq")
+         for recipe in ("fixed8", "film_qnn", "film_qnn_a8", "alloy", "alloy_more", "alloy_a8")]
 
 
 def _rows(folder):
@@ -59,7 +61,7 @@ def _add(folder, *new):
         except (KeyError, TypeError, ValueError) as error:
             raise AlloyError(f"{folder / PAGES[0]} has a row that is not whole ({type(error).__name__} {error}): "
                              "remove it") from None
-        for name, text in zip(PAGES, (json.dumps(rows, indent=1) + "\n", page)):
+        for name, text in zip(PAGES, (json.dumps(rows, indent=1) + "\n", page), strict=True):
             write_text(folder / name, text)
     finally:
         os.close(lock)
@@ -77,16 +79,18 @@ def _wanted(only):
     if only is None:
         return ROWS
     parts = (only.split(":") + ["", ""])[:3]
-    rows = [row for row in ROWS if all(not p or value in p.split(",") for p, value in zip(parts, row))]
+    rows = [row for row in ROWS
+            if all(not part or value in part.split(",") for part, value in zip(parts, row, strict=True))]
     if not rows:
-        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(VARIANTS)}, networks {', '.join(data.NETWORKS)}, modes ptq, qat")
+        raise AlloyError(f"no row matches {only!r}: recipes are {', '.join(VARIANTS)}, networks "
+                         f"{', '.join(data.NETWORKS)}, modes ptq, qat")
     return rows
 
 
 @entry("python -m quant.bench", "--only alloy,film_qnn:resnet8:ptq --out build/bench")
 def main(
-    only: Annotated[str | None, Option(metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be lists "
-                                       "with commas, empty: all")] = None,
+    only: Annotated[str | None, Option(metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be "
+                                       "lists with commas, empty: all")] = None,
     again: Annotated[bool, Option("--again", help="measure rows that are there again")] = False,
     out: Annotated[str, Option(help="folder of quant.json and quant.md")] = "docs/results",
     seed: Annotated[int, Option(min=0, help="of the calibration")] = 0,
@@ -98,7 +102,9 @@ def main(
     folder, prepared = Path(out), None
     check_outputs(*(folder / name for name in PAGES))
     # Rows of the same bits share an equalized graph, which is large and the longest work of many rows.
-    for recipe, network, mode in sorted(_wanted(only), key=lambda row: (list(data.NETWORKS).index(row[1]), VARIANTS[row[0]].bits)):
+    order = list(data.NETWORKS)
+    rows = sorted(_wanted(only), key=lambda row: (order.index(row[1]), VARIANTS[row[0]].bits))
+    for recipe, network, mode in rows:
         there = next((row for row in _rows(folder) if _key(row) == (recipe, network, mode, seed)), None)
         if there and not again:
             _show(there, f"measured {there['date']}, --again does it again")

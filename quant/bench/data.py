@@ -1,7 +1,10 @@
 """Networks and data sets of the bench: what is shipped, and what lies beside the repository (``../shared/data``)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 import io
+from itertools import pairwise
 import lzma
 from pathlib import Path
 import tarfile
@@ -9,6 +12,7 @@ import zipfile
 
 import numpy as np
 import torch
+from torch import nn
 
 from spec.errors import AlloyError
 
@@ -29,7 +33,7 @@ class Task:
     """
     name: str
     data: str
-    model: torch.nn.Module
+    model: nn.Module
     train: tuple
     test: tuple
     mean: tuple | None = None
@@ -63,14 +67,16 @@ def _decode(blob):
 def _cifar():
     data = _xz("cifar10_jpeg_60k.npz.xz")
     blob, off, labels = data["blob"].tobytes(), data["off"], data["y"].astype(np.int64)
-    images = np.stack([_decode(blob[a:b]) for a, b in zip(off, off[1:])])
-    return tuple((images[data["split"] == part], labels[data["split"] == part]) for part in (0, 1))
+    images = np.stack([_decode(blob[start:end]) for start, end in pairwise(off)])
+    train, test = ((images[data["split"] == part], labels[data["split"] == part]) for part in (0, 1))
+    return train, test
 
 
 def _photographs():
     """nips17: the first 200 rows to calibrate, the other 800 to report."""
     with tarfile.open(_file("imagenet_nips17_ccby_1000.tar")) as tar:
-        files = {m.name.split("/")[-1]: tar.extractfile(m).read() for m in tar.getmembers() if m.isfile()}
+        members = {member.name.split("/")[-1]: tar.extractfile(member) for member in tar.getmembers()}
+        files = {name: member.read() for name, member in members.items() if member}
     rows = [line.split(",")[:2] for line in files["labels.csv"].decode().splitlines()[1:] if line]
     images, labels = np.stack([_decode(files[name]) for name, _ in rows]), np.array([int(label) for _, label in rows])
     return (images[:CALIBRATION], labels[:CALIBRATION]), (images[CALIBRATION:], labels[CALIBRATION:])
@@ -80,34 +86,45 @@ def _resnet20():
     model = CifarResNet()
     missing = model.load_state_dict(_state(_xz("cifar10_resnet20_jpegft.npz.xz")), strict=False)
     assert not missing.unexpected_keys and all("downsample" in key for key in missing.missing_keys), missing
-    return Task("resnet20", "CIFAR-10 (JPEG)", model.eval(), *_cifar(), MEAN, STD)
+    train, test = _cifar()
+    return Task("resnet20", "CIFAR-10 (JPEG)", model.eval(), train, test, MEAN, STD)
 
 
-def _imagenet(name):
-    if name == "mobilenetv2":
-        arrays = np.load(_file("mobilenetv2_fp32.npz"))
-        model = MobileNetV2()
-        convs = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
-        for index, layer in enumerate([*convs, model.fc]):
-            stem = "fc" if layer is model.fc else f"conv{index:02d}"
-            layer.weight.data.copy_(torch.from_numpy(arrays[f"{stem}_w"]).reshape(layer.weight.shape))
-            layer.bias.data.copy_(torch.from_numpy(arrays[f"{stem}_b"]))
-    else:
-        model = ResNet(int(name[6:]))
-        model.load_state_dict(_state(_xz(f"{name}_pqf.npz.xz")), strict=False)
-    return Task(name, "nips17", model.eval(), *_photographs(), MEAN, STD, mirror=True)
+def _mobilenet():
+    arrays, model = np.load(_file("mobilenetv2_fp32.npz")), MobileNetV2()
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    for index, layer in enumerate(layers):
+        stem = "fc" if layer is model.fc else f"conv{index:02d}"
+        layer.weight.data.copy_(torch.from_numpy(arrays[f"{stem}_w"]).reshape(layer.weight.shape))
+        assert layer.bias is not None
+        layer.bias.data.copy_(torch.from_numpy(arrays[f"{stem}_b"]))
+    return _imagenet("mobilenetv2", model)
+
+
+def _resnet(depth):
+    model = ResNet(depth)
+    model.load_state_dict(_state(_xz(f"resnet{depth}_pqf.npz.xz")), strict=False)
+    return _imagenet(f"resnet{depth}", model)
+
+
+def _imagenet(name, model):
+    train, test = _photographs()
+    return Task(name, "nips17", model.eval(), train, test, MEAN, STD, mirror=True)
 
 
 def _fashion():
     shipped = example.load("fashion_mnist")
-    train, test = example.training("fashion_mnist"), (shipped.images, shipped.labels)
-    return Task("resnet8", "Fashion-MNIST", shipped.model.eval(), *((images, labels.astype(np.int64)) for images, labels in (train, test)))
+    train, known = example.training("fashion_mnist")
+    return Task("resnet8", "Fashion-MNIST", shipped.model.eval(), (train, known.astype(np.int64)),
+                (shipped.images, shipped.labels.astype(np.int64)))
 
 
-NETWORKS = {"resnet8": _fashion, "resnet20": _resnet20, **{n: (lambda n=n: _imagenet(n)) for n in ("resnet18", "resnet50", "mobilenetv2")}}
+NETWORKS: dict[str, Callable[[], Task]] = {
+    "resnet8": _fashion, "resnet20": _resnet20, "resnet18": partial(_resnet, 18), "resnet50": partial(_resnet, 50),
+    "mobilenetv2": _mobilenet}
 
 
-def load(name):
+def load(name: str) -> Task:
     """The :class:`Task` of a network."""
     if name not in NETWORKS:
         raise AlloyError(f"the bench has no network {name!r}: choose {', '.join(NETWORKS)}")

@@ -49,7 +49,8 @@ def _stage(block, channels, filters, count, stride, shortcut):
     blocks, out = [], filters * block.expansion
     for index in range(count):
         step = stride if index == 0 else 1
-        blocks.append(block(channels, filters, step, shortcut(channels, out, step) if step != 1 or channels != out else None))
+        other = shortcut(channels, out, step) if step != 1 or channels != out else None
+        blocks.append(block(channels, filters, step, other))
         channels = out
     return nn.Sequential(*blocks)
 
@@ -59,12 +60,15 @@ class ResNet(nn.Module):
 
     def __init__(self, depth):
         super().__init__()
-        block, counts = {18: (_Basic, (2, 2, 2, 2)), 50: (_Bottleneck, (3, 4, 6, 3))}[depth]
-        self.conv1, self.bn1, self.maxpool = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.MaxPool2d(3, 2, 1)
+        blocks: dict[int, tuple] = {18: (_Basic, (2, 2, 2, 2)), 50: (_Bottleneck, (3, 4, 6, 3))}
+        block, counts = blocks[depth]
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = 64
         for index, count in enumerate(counts):
             filters = 64 << index
-            setattr(self, f"layer{index + 1}", _stage(block, channels, filters, count, 1 if index == 0 else 2, self._shortcut))
+            stage = _stage(block, channels, filters, count, 1 if index == 0 else 2, self._shortcut)
+            self.add_module(f"layer{index + 1}", stage)
             channels = filters * block.expansion
         self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(channels, 1000)
 
@@ -74,14 +78,16 @@ class ResNet(nn.Module):
 
     def forward(self, x):
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for index in range(4):
+            x = self.get_submodule(f"layer{index + 1}")(x)
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
 class CifarResNet(nn.Module):
     """ResNet-20 for 32x32 images and 10 classes (He et al., section 4.2).
 
-    The parameter-free shortcut (every other pixel, new channels zero) is a 1x1 convolution with a selection matrix, its equal.
+    The parameter-free shortcut (every other pixel, new channels zero) is a 1x1 convolution with a selection matrix, its
+    equal.
     """
 
     def __init__(self, blocks=3):
@@ -113,7 +119,8 @@ class _Inverted(nn.Module):
         super().__init__()
         middle = channels * expansion
         layers = [] if expansion == 1 else [_conv(channels, middle, 1, bias=True), nn.ReLU6()]
-        layers += [_conv(middle, middle, 3, stride, middle, bias=True), nn.ReLU6(), _conv(middle, filters, 1, bias=True)]
+        layers += [_conv(middle, middle, 3, stride, middle, bias=True), nn.ReLU6()]
+        layers.append(_conv(middle, filters, 1, bias=True))
         self.body, self.adds = nn.Sequential(*layers), stride == 1 and channels == filters
 
     def forward(self, x):
@@ -121,7 +128,8 @@ class _Inverted(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNet-V2 for 224x224 images and 1000 classes (Sandler et al., CVPR 2018, table 2), batch norm folded already."""
+    """MobileNet-V2 for 224x224 images and 1000 classes (Sandler et al., CVPR 2018, table 2), batch norm folded
+    already."""
     TABLE = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
     def __init__(self):

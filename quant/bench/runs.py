@@ -53,7 +53,8 @@ def _measured(net, network, prepared):
         return round(100 * float(flags.mean()), 2)
     return {"images": len(tests), "float_top1": share(float_right), "fake_top1": share(right), "int_top1": share(right),
             "stderr": round(100 * float(right.std()) / len(tests) ** 0.5, 2), "agree": share(agreed),
-            "divergence": round(float(distance.mean()), 5), "divergence_error": round(float(distance.std()) / len(tests) ** 0.5, 5),
+            "divergence": round(float(distance.mean()), 5),
+            "divergence_error": round(float(distance.std()) / len(tests) ** 0.5, 5),
             "right": pack(right), "agreed": pack(agreed), "float_right": pack(float_right)}
 
 
@@ -79,12 +80,13 @@ def _sizes(network):
 
 def _cycles(network):
     """Predicted cycles and frames per second on each board (one image in flight), or the reason why not."""
-    cycles, fps = {}, {}
+    cycles: dict[str, int | str] = {}
+    fps: dict[str, float | None] = {}
     for name in BOARDS:
         board = boards.get(name)
         try:
-            cycles[name] = round(sum(layer_cycles(network, board).values()))
-            fps[name] = round(board.clock_mhz * 1e6 / cycles[name], 1)
+            cycles[name] = count = round(sum(layer_cycles(network, board).values()))
+            fps[name] = round(board.clock_mhz * 1e6 / count, 1)
         except AlloyError as error:
             cycles[name], fps[name] = str(error), None
     return cycles, fps
@@ -92,7 +94,8 @@ def _cycles(network):
 
 @dataclass
 class Prepared:
-    """What the recipes of a network share: the network and the images to quantize it with, and the float network's logits of the tests."""
+    """What the recipes of a network share: the network and the images to quantize it with, and the float network's
+    logits of the tests."""
     task: Task
     source: Source
     logits: np.ndarray
@@ -114,13 +117,15 @@ def _trained(variant, prepared, plan, net, board, folder):
     task, seed = prepared.task, prepared.source.seed
     path = Path(folder) / f"{variant}-{task.name}-{seed}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    prepared.source.train(net, plan, task.train, replace(TRAINING[task.name], seed=seed), VARIANTS[variant], board, checkpoint=path)
+    prepared.source.train(net, plan, task.train, replace(TRAINING[task.name], seed=seed), VARIANTS[variant], board,
+                          checkpoint=path)
     return path
 
 
-def run(variant: str, prepared: Prepared, mode: str = "ptq", *, board: str = "zcu102", folder: str | Path = "build/bench",
-        say: Report = print) -> dict:
-    """Measure one row: a dict with the keys of docs/results/quant.md. Trainings (``mode`` "qat") keep their checkpoints in ``folder``."""
+def run(variant: str, prepared: Prepared, mode: str = "ptq", *, board: str = "zcu102",
+        folder: str | Path = "build/bench", say: Report = print) -> dict:
+    """Measure one row: a dict with the keys of docs/results/quant.md. Trainings (``mode`` "qat") keep their checkpoints
+    in ``folder``."""
     chosen, began, task, source = VARIANTS[variant], time.time(), prepared.task, prepared.source
 
     def report(text):
@@ -138,11 +143,13 @@ def run(variant: str, prepared: Prepared, mode: str = "ptq", *, board: str = "zc
         path.unlink(missing_ok=True)        # it would have served an interrupted run
     bits, weights = plan.weight_bits(source.graph)
     return {
-        "recipe": variant, "network": task.name, "data": task.data, "mode": mode, "note": _note(chosen, plan, prepared, mode),
-        "calibration": len(source.images) * (1 + task.mirror), **measured, "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed,
-        "compressed_bytes": coded, "entropy_bytes": bound, "shares": {k: round(v, 4) for k, v in plan.shares(source.graph).items()},
-        "act_bits": plan.bits, "board": list(BOARDS), "cycles": cycles, "fps": fps, "seed": source.seed, "date": date.today().isoformat(),
-        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads", "seconds": round(time.time() - began),
+        "recipe": variant, "network": task.name, "data": task.data, "mode": mode,
+        "note": _note(chosen, plan, prepared, mode), "calibration": len(source.images) * (1 + task.mirror), **measured,
+        "bits_per_weight": round(bits / weights, 3), "weight_bytes": packed, "compressed_bytes": coded,
+        "entropy_bytes": bound, "shares": {k: round(v, 4) for k, v in plan.shares(source.graph).items()},
+        "act_bits": plan.bits, "board": list(BOARDS), "cycles": cycles, "fps": fps, "seed": source.seed,
+        "date": date.today().isoformat(), "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "seconds": round(time.time() - began),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20, 1)}
 
 

@@ -8,18 +8,21 @@ __all__ = ["markdown", "better"]
 
 HEAD = """# Quantization recipes, measured
 
-Written by `python -m quant.bench`; one row again: `python -m quant.bench --only RECIPE:NETWORK:ptq --again`. Rows of a network are in the order
-of `agree`, the share of images on which the integer network answers as the float network does, and `KL`, the divergence of its answers
-from the float network's (nats, mean and standard error). Both say what quantization changed; `int`, its accuracy (`+-`: standard error), also
-depends on which images happen to be labelled so that a changed answer is right. `fake`, PyTorch's fake quantization on exact integers, has
-equal codes (checked image by image). `calib` images calibrate (400: 200 and their mirror images). `bits` per weight; `shares` of the weights
-in each number system in per cent: power-of-two (P), fixed point of so many bits (F), code book (C). `KiB` of packed codes, `coded` the same after
-Huffman coding (`spec/coding.py`), `bound` the entropy of the codes. Cycles and frames per second (one image in flight, batch 1) are those of
-the cycle model, which is an estimate: {error}. Each row is measured with the code of its date.
+Written by `python -m quant.bench`; one row again: `python -m quant.bench --only RECIPE:NETWORK:ptq --again`. Rows of
+a network are in the order of `agree`, the share of images on which the integer network answers as the float network
+does, and `KL`, the divergence of its answers from the float network's (nats, mean and standard error). Both say what
+quantization changed; `int`, its accuracy (`+-`: standard error), also depends on which images happen to be labelled
+so that a changed answer is right. `fake`, PyTorch's fake quantization on exact integers, has equal codes (checked
+image by image). `calib` images calibrate (400: 200 and their mirror images). `bits` per weight; `shares` of the
+weights in each number system in per cent: power-of-two (P), fixed point of so many bits (F), code book (C). `KiB` of
+packed codes, `coded` the same after Huffman coding (`spec/coding.py`), `bound` the entropy of the codes. Cycles and
+frames per second (one image in flight, batch 1) are those of the cycle model, which is an estimate: {error}. Each row
+is measured with the code of its date.
 
-Below each table every recipe is compared with `alloy` on the same images, one by one: the difference of the shares, its paired standard error,
-and the p of McNemar's exact test, with Holm's correction for the number of comparisons of that network. What is not below 0.05 may be chance and
-is no result. Rows whose answers were not kept (measured before 2026-11-28) are not compared.
+Below each table every recipe is compared with `alloy` on the same images, one by one: the difference of the shares,
+its paired standard error, and the p of McNemar's exact test, with Holm's correction for the number of comparisons of
+that network. What is not below 0.05 may be chance and is no result. Rows whose answers were not kept (measured before
+2026-11-28) are not compared.
 """
 
 
@@ -29,24 +32,34 @@ def _cell(value):
 
 def _shares(shares):
     names = {"POT4": "P4", "CODEBOOK": "C"}
-    return " ".join(f"{names.get(name, name.replace('FIXED', 'F'))} {100 * share:.0f}" for name, share in shares.items())
+    short = {names.get(name, name.replace("FIXED", "F")): share for name, share in shares.items()}
+    return " ".join(f"{name} {100 * share:.0f}" for name, share in short.items())
 
 
 def _compared(rows, flags):
-    """{id of a row: (comparison with alloy of its mode, corrected p)} of ``flags``, "agreed" or "right", for the rows that kept them."""
+    """{id of a row: (comparison with alloy of its mode, corrected p)} of ``flags``, "agreed" or "right", for the rows
+    that kept them."""
     own = {row["mode"]: row for row in rows if row["recipe"] == "alloy" and flags in row}
     others = [row for row in rows if flags in row and row["mode"] in own and row is not own[row["mode"]]]
-    found = [compare(unpack(row[flags], row["images"]), unpack(own[row["mode"]][flags], row["images"])) for row in others]
+
+    def flagged(row):
+        return unpack(row[flags], row["images"])
+    found = [compare(flagged(row), flagged(own[row["mode"]])) for row in others]
     return {id(row): (one, p) for row, one, p in zip(others, found, holm([one.p for one in found]), strict=True)}
 
 
-def better(rows, board):
-    """Rows that agree with the float network more often than ``alloy`` of the same mode does, beyond chance, with fewer cycles on ``board``."""
+def better(rows: list[dict], board: str) -> list[str]:
+    """Rows that agree with the float network more often than ``alloy`` of the same mode does, beyond chance, with fewer
+    cycles on ``board``."""
     own = {row["mode"]: row for row in rows if row["recipe"] == "alloy"}
-    found = _compared(rows, "agreed")
-    return [row["recipe"] for row in rows if id(row) in found and found[id(row)][0].difference > 0 and found[id(row)][1] < LEVEL
-            and not any(isinstance(r["cycles"][board], str) for r in (row, own[row["mode"]]))
-            and row["cycles"][board] < own[row["mode"]]["cycles"][board]]
+    names, compared = [], _compared(rows, "agreed")
+    for row in (row for row in rows if id(row) in compared):
+        change, p = compared[id(row)]
+        cycles, others = (one["cycles"][board] for one in (row, own[row["mode"]]))
+        runs = not isinstance(cycles, str) and not isinstance(others, str)
+        if change.difference > 0 and p < LEVEL and runs and cycles < others:
+            names.append(row["recipe"])
+    return names
 
 
 def _verdicts(rows):
@@ -60,7 +73,8 @@ def _verdicts(rows):
     for row in rows:
         if id(row) not in agreed:
             continue
-        cells = [f"{one.difference:+.1f} +- {one.error:.1f} | {p:.2g}{' *' if p < LEVEL else ''}" for one, p in (agreed[id(row)], right[id(row)])]
+        cells = [f"{one.difference:+.1f} +- {one.error:.1f} | {p:.2g}{' *' if p < LEVEL else ''}"
+                 for one, p in (agreed[id(row)], right[id(row)])]
         cycles = [r["cycles"][board] for r in (row, own[row["mode"]])]
         ratio = "-" if any(isinstance(c, str) for c in cycles) else f"{cycles[0] / cycles[1]:.2f} x"
         lines.append(f"| {row['recipe']} | {row['mode']} | {' | '.join(cells)} | {ratio} |")
@@ -70,12 +84,14 @@ def _verdicts(rows):
     return lines
 
 
-def markdown(rows):
+def markdown(rows: list[dict]) -> str:
     """The page for a list of rows."""
     lines = [HEAD.format(error=error_text())]
     for network in dict.fromkeys(row["network"] for row in rows):
-        part = sorted((row for row in rows if row["network"] == network), key=lambda row: (-row["agree"], row.get("divergence", 0.0)))
-        lines += [f"\n## {network}, {part[0]['data']}, {part[0]['images']:,} images, float {part[0]['float_top1']:.2f} %\n",
+        part = sorted((row for row in rows if row["network"] == network),
+                      key=lambda row: (-row["agree"], row.get("divergence", 0.0)))
+        first = part[0]
+        lines += [f"\n## {network}, {first['data']}, {first['images']:,} images, float {first['float_top1']:.2f} %\n",
                   "| recipe | mode | calib | agree | KL | int | fake | +- | bits | shares | KiB | coded | bound | A "
                   "| zcu102 cycles | FPS | pynq-z2 cycles | FPS | what | date |",
                   "|" + "---|" * 20]

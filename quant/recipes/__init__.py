@@ -1,4 +1,5 @@
-"""Published quantization systems, and our own, as interchangeable recipes: each turns a :class:`Request` into a :class:`Plan`."""
+"""Published quantization systems, and our own, as interchangeable recipes: each turns a :class:`Request` into a
+:class:`Plan`."""
 
 from spec.errors import AlloyError
 
@@ -8,7 +9,8 @@ from .variants import VARIANTS, Variant
 
 __all__ = ["RECIPES", "VARIANTS", "Plan", "Request", "Variant", "make_plan", "variant"]
 
-RECIPES = {module.__name__.rsplit(".", 1)[1]: module for module in (fixed, ratio, ilmpq, msq, ios_pot, hbp, nonuniform, film_qnn, alloy)}
+MODULES = fixed, ratio, ilmpq, msq, ios_pot, hbp, nonuniform, film_qnn, alloy
+RECIPES = {module.__name__.rsplit(".", 1)[1]: module for module in MODULES}
 
 
 def make_plan(name, request):

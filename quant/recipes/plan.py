@@ -1,5 +1,6 @@
 """What a recipe decides."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from spec.numerics import Scheme
 from spec.systems import SYSTEMS
 
+from ..graph import Graph
 from ..net import QuantNet
 
 __all__ = ["Plan", "Request", "uniform"]
@@ -14,16 +16,16 @@ __all__ = ["Plan", "Request", "uniform"]
 
 @dataclass
 class Request:
-    """What a recipe decides from: the float graph, statistics of its layers (:func:`quant.sensitivity.collect`), the board's engine, real inputs
-    (N, C, H, W). ``cycles`` tells those of every layer of an integer network on the board, ``{layer: cycles}``; ``report`` is called with a line of
-    text as long work goes on."""
-    graph: object
-    statistics: dict
+    """What a recipe decides from: the float graph, statistics of its layers (:func:`quant.sensitivity.collect`), the
+    board's engine, real inputs (N, C, H, W). ``cycles`` tells those of every layer of an integer network on the board,
+    ``{layer: cycles}``; ``report`` is called with a line of text as long work goes on."""
+    graph: Graph
+    statistics: Mapping
     config: object
     options: dict
     images: object
-    cycles: object = None
-    report: object = lambda text: None
+    cycles: Callable[..., dict] | None = None
+    report: Callable[[str], None] = lambda text: None
 
     @property
     def convolutions(self):
@@ -32,15 +34,16 @@ class Request:
 
 @dataclass
 class Plan:
-    """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the activations; ``levels``,
-    ``single_scale`` and ``wide`` as for :class:`quant.net.QuantNet`, ``penalty`` as for :func:`quant.qat.fine_tune`."""
+    """Number system of every filter, ``{layer: uint8 (F,)}``, code books of the layers that have one, bits of the
+    activations; ``levels``, ``single_scale`` and ``wide`` as for :class:`quant.net.QuantNet`, ``penalty`` as for
+    :func:`quant.qat.fine_tune`."""
     schemes: dict
     bits: int
     codebooks: dict = field(default_factory=dict)
-    levels: int = None
+    levels: int | None = None
     single_scale: bool = False
     wide: tuple = ()
-    penalty: object = None
+    penalty: Callable | None = None
 
     def net(self, graph, **options):
         """The :class:`QuantNet` of this plan, not calibrated."""
@@ -49,7 +52,7 @@ class Plan:
 
     def shares(self, graph):
         """Share of the weights in each number system."""
-        total = {}
+        total: dict[str, int] = {}
         for layer in graph.weighted:
             for scheme in self.schemes[layer.name]:
                 name = Scheme(int(scheme)).name

@@ -7,7 +7,8 @@ __all__ = ["VARIANTS", "Variant"]
 
 @dataclass(frozen=True)
 class Variant:
-    """A recipe (:data:`quant.recipes.RECIPES`) with ``options``, equalized for ``bits`` of weights and activations; a ``note`` for tables."""
+    """A recipe (:data:`quant.recipes.RECIPES`) with ``options``, equalized for ``bits`` of weights and activations; a
+    ``note`` for tables."""
 
     recipe: str
     options: dict = field(default_factory=dict)
@@ -22,7 +23,9 @@ VARIANTS = {
     "uniform4_a8": Variant("fixed", {"bits": 4, "act_bits": 8}, (4, 8), "4-bit weights, A8"),
     "ratio": Variant("ratio", {}, (4, 5), "PoT-4, fixed-4, fixed-8 in the ratio 35:60:5 by the weights alone, A5"),
     "ilmpq": Variant("ilmpq", {}, (4, 4), "60:35:5, A4; reconstruction of the eigenvalue"),
-    "msq": Variant("msq", {}, (4, 4), "SP2 60 %, fixed-4 40 %, A4; reconstruction of the levels from a secondary source"),
+    "msq": Variant(
+        "msq", {}, (4, 4), "SP2 60 %, fixed-4 40 %, A4; reconstruction of the levels from a secondary source"
+    ),
     "ios_pot": Variant("ios_pot", {}, (4, 8), "PoT-4, A8; reconstruction"),
     "ios_pot3": Variant("ios_pot", {"bits": 3}, (4, 8), "PoT-3, A8; reconstruction"),
     "hbp": Variant("hbp", {}, (4, 5), "4 bits on average, A5; reconstruction"),
