@@ -29,9 +29,6 @@ class Builder:
     def lower(self, tag: int, node: Any) -> None:
         """Append the operations of ``node``, the layer of number ``tag``."""
         self._tag = tag
-        for stride in node.stride:
-            if stride not in STRIDES:
-                raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
         node.lower(self)
 
     def channels(self, tensor: str) -> int:
@@ -53,9 +50,12 @@ class Builder:
         self.ops.append(Maximum(**self._common(node), window=(kernel[0], kernel[1])))
 
     def _common(self, node) -> Mapping[str, Any]:
+        for stride in node.stride:
+            if stride not in STRIDES:
+                raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
         return {"name": node.name, "tag": self._tag, "input": self.values[node.input],
                 "output": self.values[node.output], "stride": tuple(node.stride), "padding": tuple(node.padding),
-                "macs": self._network.node_macs(node)}
+                "macs": node.macs(self._network)}
 
 
 def lower(network: Network) -> Graph:

@@ -50,5 +50,5 @@ def _packed(opcode: Opcode, fields: Mapping[str, Any], start: int, regions: Mapp
 
 def _layers(emission: Emission, network: Network) -> tuple[Layer, ...]:
     counts = Counter(fields["tag"] for _, fields in emission.commands)
-    return tuple(Layer(tag, node.name, node.output, int(network.node_macs(node)), counts[tag],
+    return tuple(Layer(tag, node.name, node.output, node.macs(network), counts[tag],
                        **emission.layers[node.output]) for tag, node in enumerate(network.nodes))

@@ -16,7 +16,7 @@ import torch
 
 from .graph import check_images, check_values, compute
 from .ptq import columns
-from .ranges import search_range, zero_point
+from .ranges import encode_, search_range, zero_point
 from .rounding import Spread, round_weights, rounded
 
 __all__ = ["equalize"]
@@ -33,7 +33,7 @@ def _clips(values, peak, bits):
     top, least, best = (1 << bits) - 1, torch.full_like(peak, float("inf")), peak.clone()
     for factor in CLIPS:
         step = (peak * factor / top).clamp_min(1e-30)[:, None]
-        error = (torch.floor(values / step + 0.5).clamp_max(top) * step - values).square().sum(1)
+        error = (encode_(values / step, 0, top) * step - values).square().sum(1)
         best = torch.where(error < least, peak * factor, best)
         least = torch.minimum(error, least)
     return best
@@ -108,7 +108,7 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
         flat = given.flatten()[::max(1, given.numel() // 50_000)]
         zero = zero_point(flat.min(), flat.max(), top) if signed else 0
         step = search_range(flat, flat, zero, top, 16)
-        coded = given.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, top).sub_(zero).mul_(step)
+        coded = encode_(given.div_(step), zero, top).sub_(zero).mul_(step)
         coded -= coded.mean(1, keepdim=True)
         schemes = np.full(weight.shape[0] * weight.shape[1], weight_bits, np.uint8)
         share = (importance * ratio.square())[:, None].expand_as(weight).reshape(-1, size)

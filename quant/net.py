@@ -13,6 +13,7 @@ from spec.operators.convolution import Conv
 
 from .assign import Ratio, assign
 from .graph import compute
+from .ranges import encode_
 from .requantizer import largest_shift, requantizer
 from .rounding import level_ends, level_tables, nearest, search_scales
 
@@ -31,7 +32,7 @@ class _Coded(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, step, zero, top, table):
         ratio = x / step
-        codes = torch.floor(ratio + 0.5).add_(zero)
+        codes = encode_(ratio.clone(), zero)
         inside = (codes >= 0) & (codes <= top)
         codes.clamp_(0, top)
         if table is not None:
@@ -167,7 +168,8 @@ class QuantNet(nn.Module):
         top = (1 << self.bits[layer.output]) - 1
         if layer.cap is None:
             return top
-        return max(1, min(top, int(np.floor(float(layer.cap.min()) / float(self.step(layer.output).detach().double()) + 0.5))))
+        ratio = layer.cap.min().double() / self.step(layer.output).detach().double()
+        return max(1, min(top, int(encode_(ratio))))
 
     def forward(self, x):
         """Outputs (N, features). Training: fake quantization with straight-through gradients; evaluation: exact integers."""
@@ -176,7 +178,8 @@ class QuantNet(nn.Module):
         else:
             self.check()
             name = self.graph.output
-            codes = self.codes((torch.floor(x / self.input_scale + 0.5).long() + self.zeros[self.graph.input]).numpy())[name]
+            given = encode_(x / self.input_scale, self.zeros[self.graph.input]).long()
+            codes = self.export().codes(given.numpy())[name]
             out = (torch.from_numpy(codes) - self.zeros[name]).float() * float(self.step(name).detach())
         return out.flatten(1)
 
@@ -237,17 +240,24 @@ class QuantNet(nn.Module):
         """Real values of every tensor, ``{name: (N, C, H, W)}``, with straight-through gradients; ``quantized`` or not."""
         tensors = {self.graph.input: x}
         for layer in self.graph.layers:
-            other = {}
-            if layer.weighted:
-                other = {"weight": self.quantized_weight(layer) if quantized else self.weights[layer.name], "bias": self.biases[layer.name]}
-            out = compute(layer, tensors, **other)
-            if quantized and not layer.keeps:
-                zero, top = self.zeros[layer.output], self.top(layer)
-                step = _calm(self.step(layer.output), out[0].numel() * top)
-                table = torch.from_numpy(self.tables[layer.output]).to(out) if layer.output in self.tables else None
-                out = _Coded.apply(out, step, zero, top, table)
-            tensors[layer.output] = out
+            tensors[layer.output] = self.fake(layer, tensors) if quantized else compute(layer, tensors, **self._filters(layer))
         return tensors
+
+    def fake(self, layer, tensors):
+        """Fake quantization of one layer: real values of its output's codes, from the real ``tensors`` by name."""
+        out = compute(layer, tensors, **self._filters(layer, self.quantized_weight))
+        if layer.keeps:
+            return out
+        zero, top = self.zeros[layer.output], self.top(layer)
+        step = _calm(self.step(layer.output), out[0].numel() * top)
+        table = torch.from_numpy(self.tables[layer.output]).to(out) if layer.output in self.tables else None
+        return _Coded.apply(out, step, zero, top, table)
+
+    def _filters(self, layer, weight=None):
+        """Weight and bias as they are learned, for :func:`quant.graph.compute`; ``weight`` gives others."""
+        if not layer.weighted:
+            return {}
+        return {"weight": weight(layer) if weight else self.weights[layer.name], "bias": self.biases[layer.name]}
 
     # -- integers ------------------------------------------------------------------------------------------------------
     def check(self):
@@ -311,10 +321,3 @@ class QuantNet(nn.Module):
         finally:
             for step, value in kept.items():
                 step.copy_(value)
-
-    def codes(self, images, network=None):
-        """Codes of every tensor for input codes (N, C, H, W): :meth:`spec.network.Network.codes`.
-
-        ``network`` is what :meth:`export` gave, for those who ask again and again.
-        """
-        return (network or self.export()).codes(images)

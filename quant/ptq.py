@@ -20,7 +20,7 @@ from spec.operators.windows import map_size
 from .graph import check_values
 from .images import check_pixels, look_at
 from .levels import fit_table
-from .ranges import RULES, search_logits, search_range, zero_point
+from .ranges import RULES, encode_, search_logits, search_range, zero_point
 from .rounding import Spread, level_ends, level_tables, round_nearest, round_weights, search_scales
 
 __all__ = ["reconstruct", "reassign", "columns"]
@@ -177,7 +177,7 @@ def _code(net, layer, out, generator):
     """Make a layer's output ``out`` what its codes stand for, in place; choose its table, if it has one."""
     name = layer.output
     step, zero = float(net.step(name)), net.zeros[name]
-    out.div_(step).add_(0.5).floor_().add_(zero).clamp_(0, net.top(layer))      # codes; in place, for it may be a gigabyte
+    encode_(out.div_(step), zero, net.top(layer))       # in place, for it may be a gigabyte
     if name in net.tables:
         pick = torch.unravel_index(torch.randint(out.numel(), (200_000,), generator=generator), out.shape)
         net.tables[name] = table = fit_table(out[pick].numpy(), len(np.unique(net.tables[name])))

@@ -6,11 +6,17 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-__all__ = ["RULES", "search_range", "search_logits", "zero_point"]
+__all__ = ["RULES", "encode_", "search_range", "search_logits", "zero_point"]
 
 BEYOND = 1e-4           # share of the values that a percentile leaves out
 HOPELESS = 20.0         # nats below an image's answer: probability 2e-9
 RULES = ("mse", "minmax", "percentile")
+
+
+def encode_(ratio, zero=0, top=None):
+    """The codes ``floor(ratio + 1/2) + zero`` of real values that are given in steps, in place; within 0..top, if that is given."""
+    codes = ratio.add_(0.5).floor_().add_(zero)
+    return codes if top is None else codes.clamp_(0, top)
 
 
 def search_range(value, target, zero, top, tries=48, rule="mse"):
@@ -28,7 +34,7 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
         return full
     for factor in np.geomspace(0.03, 1.05, tries):
         step = full * float(factor)
-        codes = torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top)
+        codes = encode_(value / step, zero, top)
         error = float(((codes - zero) * step - target).square().sum())
         if error < least:
             best, least = step, error
@@ -53,7 +59,7 @@ def search_logits(logits, top, tries=20, power=False):
         step = (low + high) / top or 1.0
         step = 2.0 ** np.ceil(np.log2(step)) if power else step
         zero = round(low / step)
-        codes = torch.clamp(torch.floor(logits / step + 0.5) + zero, 0, top)
+        codes = encode_(logits / step, zero, top)
         loss = float(F.kl_div(F.log_softmax((codes - zero) * step, 1), answers, log_target=True, reduction="sum"))
         if loss < least:
             best, least = (step, zero), loss

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from .graph import check_images, check_values, compute
 from .ptq import columns
-from .ranges import search_range
+from .ranges import encode_, search_range
 from .rounding import Spread, round_weights, rounded
 
 __all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors"]
@@ -155,7 +155,7 @@ def divergences(graph, images, changes, *, report=None):
                 if layer.name == name and bits is not None:
                     some, top = out.flatten()[::-(-out.numel() // CODED)], (1 << bits) - 1
                     step = search_range(some, some, 0, top)
-                    out = out.div_(step).add_(0.5).floor_().clamp_(0, top).mul_(step)
+                    out = encode_(out.div_(step), 0, top).mul_(step)
                 moved[layer.output] = out
             total[number] += _distance(graph, graph.answers(moved[graph.output]), answers)
         if report:

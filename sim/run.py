@@ -110,7 +110,7 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
     ``tensors``, ``tensors_equal``,
     ``outputs`` (codes of the network's output), ``difference`` (the first one, as text, or None).
     """
-    say(f"compiling {sum(map(network.node_macs, network.nodes)):,} multiply-accumulates for {config.name}")
+    say(f"compiling {sum(node.macs(network) for node in network.nodes):,} multiply-accumulates for {config.name}")
     with going(say, "compiling"):
         whole, fast = compile(network, config, keep="all"), compile(network, config, warn=say)
         options = {"bytes_per_cycle": board.bytes_per_cycle(config), "latency": board.latency}

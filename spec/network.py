@@ -69,10 +69,6 @@ class Network:
         check_types(self, f"network {self.name}:")
         self.check()
 
-    def node_macs(self, node):
-        """Multiply-accumulates of one node, zero for pooling."""
-        return node.macs(self)
-
     def codes(self, images):
         """Codes of every tensor, ``{name: int64 (N, C, H, W)}``, for ``images`` of input codes, integers (N, C, H, W): the truth that
         everything else is compared with. Raises :class:`AlloyError` for what are no codes."""

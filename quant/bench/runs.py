@@ -42,9 +42,6 @@ def _measured(net, network, prepared):
     """What a quantized network answers to the test images, beside the float network: a part of a row."""
     (tests, labels), out = prepared.task.test, network.tensors[network.output]
     codes = network.run(tests).reshape(len(tests), -1)
-    wrong = (codes != golden.outputs(lambda x: net.codes(x, network)[network.output], tests)).any(1)
-    if wrong.any():
-        raise AlloyError(f"image {int(np.flatnonzero(wrong)[0])}: fake quantization and the golden model disagree")
     real, found = prepared.logits.argmax(1), codes.argmax(1)
     right, agreed, float_right = found == labels, found == real, real == labels
     distance = _divergence(prepared.logits, (codes - out.zero) * out.scale)

@@ -8,10 +8,11 @@ from torch import nn
 from compiler import compile
 from quant import QuantNet, trace
 from quant.ptq import reconstruct
-from sim import command_model, golden
+from sim import command_model
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.numerics import Scheme, levels
+from tests.quant.parity import same_as_fake
 
 BOOK = np.array([-119, -60, -31, -16, -7, -2, 0, 1, 3, 9, 20, 44, 90, 119], np.int16)
 ENGINE = EngineConfig(name="schemes", ic=8, pixels=4, dsp_filters=6, lut_filters=2, act_depth=256, weight_depth=128, ports=1, port_bits=64)
@@ -40,10 +41,7 @@ def quantized(weight, bias, scheme, codes, padding=1, bits=5, weights=True):
 
 def same_everywhere(net, codes, config=ENGINE):
     """Fake quantization, golden model and commands agree; returns the network."""
-    network = net.export()
-    expected = golden.run(network, codes)
-    exact = net.codes(codes)
-    assert all((exact[name] == expected[name]).all() for name in expected)
+    network, expected = same_as_fake(net, codes)
     if config:
         program = compile(network, config)
         for index in (0, 1, len(codes) - 1):

@@ -52,7 +52,7 @@ OPTIONS = {
 
 def same(one, two, codes):
     """Whether two networks have the same codes, and are the same as integer networks."""
-    exact, found = one.codes(codes), two.codes(codes)
+    exact, found = one.export().codes(codes), two.export().codes(codes)
     assert exact.keys() == found.keys() and all((exact[name] == found[name]).all() for name in exact)
     first, second = one.export(), two.export()
     assert first.tensors == second.tensors

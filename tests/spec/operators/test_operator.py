@@ -34,7 +34,6 @@ class Shuffle(Operator):
     """Channels in another order; codes stay."""
     groups: int
     kind = "shuffle"
-    stride, padding = (1, 1), (0, 0)
 
     def shape(self, network):
         return network.tensors[self.input].shape
