@@ -117,3 +117,20 @@ def test_files_of_a_room_have_an_order(room):
     prefix = "" if room == "top" else room + "."
     known = {prefix + path.stem: {target for target, _ in arrows(path)} for path in folder.glob("*.py")}
     assert list(TopologicalSorter(known).static_order())        # or graphlib.CycleError
+
+
+def diagram():
+    """Each room of rtl, and each file beside the rooms, with those that it knows."""
+    known = {}
+    for path in (ROOT / "rtl").rglob("*.py"):
+        block = path.relative_to(ROOT / "rtl").with_suffix("").parts[0]
+        known.setdefault(block, set()).update(target.split(".")[0] for target, _ in arrows(path))
+    return {block: others - {block} for block, others in known.items()}
+
+
+def test_diagram_stays_small():
+    """Kind: rooms in name only. The block diagram has at most 40 arrows on 7 floors."""
+    known, floors = diagram(), {}
+    for block in TopologicalSorter(known).static_order():
+        floors[block] = 1 + max((floors[other] for other in known[block]), default=0)
+    assert sum(map(len, known.values())) <= 40 and max(floors.values()) <= 7, (known, floors)

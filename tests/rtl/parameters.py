@@ -8,7 +8,7 @@ from .axi_models import refusal, unused
 def check_parameters(block, good, refusals):
     """A block keeps what it was given under its names and takes no other names; ``refusals`` are refused.
 
-    ``good`` are legal values of all parameters, ``refusals`` are ``(name, value, way out)``, at least one for each of them.
+    ``good`` are legal values of all parameters, ``refusals`` are ``(name, value, way out)``, at least one for each.
     """
     made = unused(block, **good)
     assert {name: getattr(made, name) for name in good} == good

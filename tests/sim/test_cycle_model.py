@@ -15,8 +15,8 @@ from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from tests.networks import random_config, random_network
 
-CONFIG = EngineConfig(name="cycles", ic=8, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=128, ports=2, port_bits=64,
-                      portable_dsp=True)
+CONFIG = EngineConfig(name="cycles", ic=8, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=128,
+                      ports=2, port_bits=64, portable_dsp=True)
 
 
 def test_every_cycle_is_accounted_for():
@@ -38,7 +38,8 @@ def test_bandwidth_matters():
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    return verilator.build(generate(CONFIG), CONFIG, tmp_path_factory.getbasetemp() / "cycles", report=lambda line: None)
+    folder = tmp_path_factory.getbasetemp() / "cycles"
+    return verilator.build(generate(CONFIG), CONFIG, folder, report=lambda line: None)
 
 
 def errors(engine, network, **bus):
@@ -46,7 +47,8 @@ def errors(engine, network, **bus):
     program = compile(network, CONFIG)
     run = engine.run(program, np.zeros((1, *network.tensors["image"].shape), int), **bus).runs[0]
     measured, modelled = rtl_layer_cycles(run.trace, program), {x.tag: x.cycles for x in model(program, CONFIG, **bus)}
-    return {tag: modelled[tag] / cycles - 1 for tag, cycles in measured.items()}, sum(modelled.values()) / sum(measured.values()) - 1
+    whole = sum(modelled.values()) / sum(measured.values()) - 1
+    return {tag: modelled[tag] / cycles - 1 for tag, cycles in measured.items()}, whole
 
 
 @pytest.mark.parametrize("rate", [8, 4])
@@ -58,7 +60,7 @@ def test_layers_on_rtl(engine, text, rate):
 @pytest.mark.parametrize("text, most", [
     ("1x1,64,64,1", 0.05), ("1x1,8,6,1", 0.03), ("1x1,256,10,1", 0.02), ("1x1,8,8,2", 0.02), ("1x1,32,64,3", 0.07)])
 def test_linear_and_small_layers_on_rtl(engine, text, most):
-    """Kind: a claim that holds for the example only. These were 12 to 26 % optimistic: commands were taken for faster than they come."""
+    """Kind: a claim that holds for the example only. These were 12 to 26 % optimistic: commands came too fast."""
     assert abs(errors(engine, layer_network(text, CONFIG))[1]) < most
 
 
@@ -99,11 +101,11 @@ def test_many_random_layers_on_rtl(engine):
 @pytest.mark.parametrize("widths", [(64, 64, 64, 64, 10), (200, 100, 50, 10), (16,) * 6], ids=str)
 @pytest.mark.parametrize("rate", [8, 4])
 def test_linear_networks_on_rtl(engine, widths, rate):
-    """A network of linear layers as a whole; single layers of less than a hundred cycles lend cycles to their neighbours."""
+    """A network of linear layers as a whole; single layers of less than a hundred cycles lend cycles to others."""
     names, nodes = ["image", *(f"t{n}" for n in range(1, len(widths)))], []
-    for source, out, channels, filters in zip(names, names[1:], widths, widths[1:]):
+    for source, out, channels, filters in zip(names[:-1], names[1:], widths[:-1], widths[1:], strict=True):
         node = layer_network(f"1x1,{channels},{filters},1", CONFIG, len(nodes)).nodes[0]
         nodes.append(replace(node, name=out, input=source, output=out))
-    tensors = {n: Tensor(name=n, channels=c, height=1, width=1, bits=5) for n, c in zip(names, widths)}
+    tensors = {n: Tensor(name=n, channels=c, height=1, width=1, bits=5) for n, c in zip(names, widths, strict=True)}
     network = Network(name="linear", input="image", output=names[-1], tensors=tensors, nodes=nodes)
     assert abs(errors(engine, network, bytes_per_cycle=rate)[1]) < 0.07

@@ -1,5 +1,6 @@
 """The packing solver: known solutions, the proof against the arithmetic itself, refusals."""
 
+from dataclasses import replace
 from itertools import product
 import re
 
@@ -11,8 +12,9 @@ from spec.devices import MULTIPLIERS
 from spec.errors import AlloyError
 from spec.packing import CHAIN_MAX, EVEN_WEIGHT, ODD_WEIGHT, Packing, columns, solve
 
-SOLUTIONS = {("dsp48e2", 5): (4, 11, 4), ("dsp48e2", 4): (4, 11, 8), ("dsp48e2", 8): (2, 15, 8), ("dsp48e1", 5): (4, 10, 2),
-             ("dsp48e1", 4): (4, 10, 4), ("dsp48e1", 8): (2, 15, 8), ("mult18", 5): (2, 12, 8), ("mult18", 3): (4, 7, 1)}
+SOLUTIONS = {("dsp48e2", 5): (4, 11, 4), ("dsp48e2", 4): (4, 11, 8), ("dsp48e2", 8): (2, 15, 8),
+             ("dsp48e1", 5): (4, 10, 2), ("dsp48e1", 4): (4, 10, 4), ("dsp48e1", 8): (2, 15, 8),
+             ("mult18", 5): (2, 12, 8), ("mult18", 3): (4, 7, 1)}
 ALL = [(device, bits) for device in DSP_DEVICES for bits in range(1, 9) if device != "mult18" or bits < 7]
 
 
@@ -21,7 +23,7 @@ def signed_bits(value):
 
 
 def run_chain(packing, operands):
-    """The chain as the hardware computes it, one ``(w0, w1, a0, a1)`` for each slice: fields and the widest operands seen."""
+    """The chain as the hardware computes it, one ``(w0, w1, a0, a1)`` for each slice: fields, widest operands."""
     f, total, widths = packing.field, packing.bias, np.zeros(3, int)
     for w0, w1, a0, a1 in operands:
         acts = a0 + (a1 << f)
@@ -71,8 +73,8 @@ def test_random(device, bits):
     packing, rng = solve(device, bits), np.random.default_rng(100 + bits)
     for length in range(1, packing.chain + 1):      # the last chain of an element may be shorter
         shape = (100, length)
-        draws = np.stack([rng.integers(EVEN_WEIGHT[0], EVEN_WEIGHT[1] + 1, shape), rng.integers(ODD_WEIGHT[0], ODD_WEIGHT[1] + 1, shape),
-                          *rng.integers(0, 1 << bits, (2, *shape))], axis=-1)
+        weights = [rng.integers(low, high + 1, shape) for low, high in (EVEN_WEIGHT, ODD_WEIGHT)]
+        draws = np.stack([*weights, *rng.integers(0, 1 << bits, (2, *shape))], axis=-1)
         for operands in draws.tolist():
             check_chain(packing, operands)
 
@@ -83,11 +85,10 @@ def test_longest(device, bits):
     packing = solve(device, bits)
 
     def any_field(products, chain):
-        return any(Packing(device=device, act_bits=bits, products=products, chain=chain, field=f).holds() for f in range(1, 30))
+        return any(replace(packing, products=products, chain=chain, field=f).holds() for f in range(1, 30))
     assert packing.chain == CHAIN_MAX or not any_field(packing.products, packing.chain + 1)
     assert packing.products == 4 or not any_field(4, 1)
-    narrower = Packing(device=device, act_bits=bits, products=packing.products, chain=packing.chain, field=packing.field - 1)
-    assert not narrower.holds()
+    assert not replace(packing, field=packing.field - 1).holds()
 
 
 def test_proof_is_needed():
@@ -106,7 +107,8 @@ def test_given_chain():
 
 @pytest.mark.parametrize("arguments, text", [
     (("dsp58", 5), "there is no multiplier 'dsp58': choose dsp48e2, dsp48e1, mult18"),
-    (("mult18", 7), "7-bit activations in chains of 1 do not fit mult18: use a shorter chain or smaller activation digits"),
+    (("mult18", 7), "7-bit activations in chains of 1 do not fit mult18: use a shorter chain or smaller activation "
+                    "digits"),
     (("dsp48e1", 8, 4000), "in chains of 4000 do not fit dsp48e1"),
     (("dsp48e2", 0), "activation digits of 0 bits hold nothing: use 1 or more"),
     (("dsp48e2", 5, 0), "a chain of 0 multipliers adds nothing: use 1 or more"),

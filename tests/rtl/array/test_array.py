@@ -27,7 +27,8 @@ def test_rows(shape):
     for length in (1, 3, 1, 2):
         total = np.zeros((config.pixels, config.slots), int)
         for k in range(length):
-            nibbles, acts = rng.integers(0, 8, (config.slots, config.ic)), rng.integers(0, 32, (config.pixels, config.ic))
+            nibbles = rng.integers(0, 8, (config.slots, config.ic))
+            acts = rng.integers(0, 32, (config.pixels, config.ic))
             steps.append(({"valid": 1, "first": k == 0, "last": k == length - 1}, nibbles, acts))
             values = np.concatenate([nibbles[:config.dsp_filters], LUT.decode(nibbles[config.dsp_filters:])])
             total += acts @ values.T

@@ -6,11 +6,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import numpy as np
 import pytest
 
-from rtl.array import Core
+from rtl.array import Core, DspPE, LutPE
+from rtl.array.core import PEArray
 from spec.config import EngineConfig
 from spec.latency import READ
 from spec.systems import LUT
-from ..axi_models import simulate
+from ..axi_models import refusal, simulate
+from ..parameters import check_parameters
 
 LATER = 5       # cycles from ``reserve`` to the last step of a tile, as a feeder pipeline has
 
@@ -190,3 +192,50 @@ def test_room():
         assert sum(taken) == accepted * config.pixels // 2 and ctx.get(core.idle) and ctx.get(core.room)
 
     simulate({"core": core}, drive)
+
+
+@pytest.mark.parametrize("values", [
+    dict(), dict(ic=9, pixels=6), dict(dsp_filters=0, lut_filters=3), dict(ic=1, lut_filters=0)], ids=str)
+def test_latency(values):
+    """From the last step of a tile to its first row; the others follow two cycles apart."""
+    core, seen = Core.of(small(**values)), []
+
+    async def drive(ctx):
+        await ctx.tick()
+        ctx.set(core.reserve, 1)
+        ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), 1))
+        ctx.set(core.row.ready, 1)
+        for cycle in range(core.latency + 2 * core.pixels):
+            valid, = (await ctx.tick().sample(core.row.valid))[2:]
+            ctx.set(core.reserve, 0)
+            ctx.set(core.step, {"valid": 0})
+            seen.extend([cycle] * valid)
+
+    simulate({"core": core}, drive)
+    assert seen == [core.latency + 2 * row for row in range(core.pixels // 2)]
+
+
+GOOD = {name: getattr(small(), name) for name in Core.parameters()}
+ZERO, MORE, EVEN = "0 or more", "1 or more", "an even number, "
+REFUSALS = [("ic", 0, MORE), ("pixels", 3, EVEN + "2 or more"), ("dsp_filters", 1, EVEN + ZERO),
+            ("lut_filters", -1, ZERO), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"),
+            ("dsp_device", "dsp58", "one of dsp48e2, dsp48e1, mult18"), ("portable_dsp", 2, "one of False, True"),
+            ("lut_form", "table", "one of shift_add, product_lookup")]
+
+
+@pytest.mark.parametrize("kind, more", [(PEArray, []), (Core, [("weight_depth", 0, MORE)])])
+def test_parameters(kind, more):
+    good = {name: GOOD[name] for name in kind.parameters()}
+    check_parameters(kind, good, REFUSALS + more)
+    assert refusal(kind, **good | dict(dsp_filters=0, lut_filters=0)) == (
+        f"no {kind.__name__} has no filter slots: give dsp_filters or lut_filters")
+
+
+@pytest.mark.parametrize("kind", [DspPE, LutPE])
+def test_parameters_of_elements(kind):
+    """Of four channels: one chain, or a register and two levels of adders."""
+    good = {name: GOOD[name] for name in kind.parameters() if name != "total_latency"} | {"total_latency": 4}
+    kept = [refused for refused in REFUSALS if refused[0] in good]
+    check_parameters(kind, good, [*kept, ("total_latency", -1, ZERO)])
+    assert refusal(kind, **good | dict(total_latency=2)) == (
+        f"a {kind.__name__} has its totals after 3 cycles, not after 2: give total_latency 3 or more")

@@ -32,8 +32,8 @@ def word(nibbles):
 def run_pe(pe, steps, *, below=()):
     """Drive ``steps``: (step bits, nibbles (slots, ic), acts (2, ic)) or None, one per cycle.
 
-    Returns (cycle, results) of every cycle with ``drain_valid``; cycle 0 is that of the first step. ``below`` maps a cycle to
-    results of the row below.
+    Returns (cycle, results) of every cycle with ``drain_valid``; cycle 0 is that of the first step. ``below`` maps a
+    cycle to results of the row below.
     """
     got, below = [], dict(below)
 
@@ -98,14 +98,15 @@ def test_dsp_corners(device, bits):
 @pytest.mark.parametrize("pe_class, slots, results", [(DspPE, 2, dsp_results), (LutPE, 1, lut_results)])
 @pytest.mark.parametrize("ic", [1, 2, 5, 16])
 def test_accumulates(pe_class, slots, results, ic):
-    """Tiles of several steps; a pause between steps, with any step bits, changes nothing; the accumulator starts again by itself."""
+    """Tiles of several steps; pauses between them, with any step bits, change nothing; each tile starts from 0."""
     config, rng = configuration(ic=ic), np.random.default_rng(ic)
     steps, expected = [], []
     for length in (1, 4, 1, 2, 7):
         total = np.zeros(2 * slots, int)
         for k in range(length):
             nibbles, acts = rng.integers(0, 8, (slots, ic)), rng.integers(0, 32, (2, ic))
-            steps += [None] * int(rng.integers(0, 3)) + [({"valid": 1, "first": k == 0, "last": k == length - 1}, nibbles, acts)]
+            place = {"valid": 1, "first": k == 0, "last": k == length - 1}
+            steps += [None] * int(rng.integers(0, 3)) + [(place, nibbles, acts)]
             total += results(nibbles, acts)
         expected.append((len(steps) - 1 + element_latency(config), total.tolist()))
     assert run_pe(element(pe_class, config), steps) == expected
@@ -116,12 +117,14 @@ def test_both_kinds_take_equally_long():
     for ic in (1, 4, 5, 28):
         config = configuration(ic=ic)
         acts = np.ones((2, ic), int)
-        first = [run_pe(element(pe, config), [(ONE, np.ones((slots, ic), int), acts)])[0][0] for pe, slots in ((DspPE, 2), (LutPE, 1))]
+        steps = [(ONE, np.ones((kind.SLOTS, ic), int), acts) for kind in (DspPE, LutPE)]
+        first = [run_pe(element(kind, config), [step])[0][0] for kind, step in zip((DspPE, LutPE), steps, strict=True)]
         assert first == [element_latency(config)] * 2
 
 
 def test_drain_passes_the_row_below():
     config = configuration(ic=1)
     own, late = element_latency(config), element_latency(config) + 1
-    got = run_pe(element(LutPE, config), [(ONE, np.array([[1]]), np.array([[3], [4]]))], below={2: [5, -6], late: [7, -8]})     # code 1 is weight 2
+    step = ONE, np.array([[1]]), np.array([[3], [4]])       # nibble 1 is the weight 2
+    got = run_pe(element(LutPE, config), [step], below={2: [5, -6], late: [7, -8]})
     assert got == [(3, [5, -6]), (own, [6, 8]), (late + 1, [7, -8])]

@@ -1,4 +1,4 @@
-"""The feeder against the text of docs/architecture.md: every k-step, its weights and activations, in order and in time."""
+"""The feeder against the text of docs/architecture.md: every k-step, its weights and activations, and their time."""
 
 from random import Random
 
@@ -13,8 +13,8 @@ from ..axi_models import put, simulate
 from ..command_models import command
 from ..parameters import check_parameters
 
-SIZES = [dict(ic=1, pixels=2, act_digit_bits=4), dict(ic=3, pixels=6, act_digit_bits=5), dict(ic=2, pixels=4, act_digit_bits=8),
-         dict(ic=1, pixels=10, act_digit_bits=3)]
+SIZES = [dict(ic=1, pixels=2, act_digit_bits=4), dict(ic=3, pixels=6, act_digit_bits=5),
+         dict(ic=2, pixels=4, act_digit_bits=8), dict(ic=1, pixels=10, act_digit_bits=3)]
 REST = dict(dsp_filters=4, lut_filters=1, act_depth=64, weight_depth=40, tap_depth=12)
 
 
@@ -27,8 +27,9 @@ class Bench:
         self.bits, self.lanes = size["act_digit_bits"], size["pixels"]
         self.acts = {(m, b, a): [dice.randrange(256) for _ in range(f.ic)]
                      for m in range(2) for b in range(self.lanes) for a in range(f.act_depth)}
-        self.taps = [dict(dy=dice.randrange(-2, 3), dx=dice.randrange(-2, 3), rows=dice.randrange(1, 6), cols=dice.randrange(1, 6),
-                          rot=dice.randrange(self.lanes), addr=dice.randrange(4)) for _ in range(f.tap_depth)]
+        self.taps = [dict(dy=dice.randrange(-2, 3), dx=dice.randrange(-2, 3), rows=dice.randrange(1, 6),
+                          cols=dice.randrange(1, 6), rot=dice.randrange(self.lanes), addr=dice.randrange(4))
+                     for _ in range(f.tap_depth)]
         self.room, self.rooms = 1, []
         self.steps, self.events, self.cycle = [], [], 0
 
@@ -40,8 +41,8 @@ class Bench:
         whole = dice.random() < 0.7
         tiles = dice.randrange(1, 6) if whole else 1
         return dict(
-            tag=dice.randrange(1 << 16), feed=dice.randrange(1, 256), taps=taps, groups=groups, depth=depth, tiles=tiles,
-            tap_base=dice.randrange(f.tap_depth - taps + 1), in_base=dice.randrange(8), pitch=pitch,
+            tag=dice.randrange(1 << 16), feed=dice.randrange(1, 256), taps=taps, groups=groups, depth=depth,
+            tiles=tiles, tap_base=dice.randrange(f.tap_depth - taps + 1), in_base=dice.randrange(8), pitch=pitch,
             weight_base=dice.randrange(f.weight_depth - taps * depth + 1), step_y=count // pitch, step_x=count % pitch,
             start_y=dice.randrange(3), start_x=dice.randrange(pitch), zero=dice.randrange(256), wide=wide,
             half=wide and dice.randrange(2), acc_first=whole or dice.randrange(2), acc_last=whole or dice.randrange(2),
@@ -82,12 +83,14 @@ class Bench:
         async def memories(ctx):
             line = []
             while True:
-                enable, mem, addresses, tap = (await ctx.tick().sample(f.feed_en, f.feed_mem, f.feed_addr, f.tap_addr))[2:]
+                enable, mem, addresses, tap = (await ctx.tick().sample(
+                    f.feed_en, f.feed_mem, f.feed_addr, f.tap_addr))[2:]
                 ctx.set(f.tap, TAP.const(self.taps[tap % f.tap_depth]))
                 line.append((enable, mem, list(addresses)))
                 if len(line) == latency.READ:
                     enable, mem, addresses = line.pop(0)
-                    words = [self.acts[mem, b, a] if enable else [dice.randrange(256)] * f.ic for b, a in enumerate(addresses)]
+                    words = [self.acts[mem, b, a] if enable else [dice.randrange(256)] * f.ic
+                             for b, a in enumerate(addresses)]
                     ctx.set(f.feed_data, words)
 
         async def record(ctx):
@@ -134,7 +137,8 @@ def test_commands(seed, size):
     expected = [bench.expected(c) for c in commands]
     assert bench.steps == [step for steps in expected for step in steps]
     assert len(bench.rooms) == sum(c["tiles"] for c in commands if c["acc_last"])
-    assert [tag for _, tag in bench.of("started")] == [tag for _, tag in bench.of("finished")] == [c["tag"] for c in commands]
+    for name in ("started", "finished"):
+        assert [tag for _, tag in bench.of(name)] == [c["tag"] for c in commands]
     # Semaphores come when the last step is through the array, not before.
     ends, feeds = [cycle for cycle, _ in bench.of("finished")], bench.of("feed")
     assert feeds == [(end - 1 + latency.fed(f), c["feed"]) for end, c in zip(ends, commands, strict=True)]
@@ -142,10 +146,11 @@ def test_commands(seed, size):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_latency(size):
-    """From a command to its first k-step, from there to step and activations; the next command follows without a pause."""
+    """From a command to its first k-step, from there to step and activations; the next one follows without a pause."""
     bench = Bench(1, size)
     f, accepted = bench.feeder, []
-    commands = [bench.conv(tiles=4, taps=4, tap_base=0, groups=3, depth=3, weight_base=0, acc_first=1, acc_last=1) for _ in range(2)]
+    sizes = dict(tiles=4, taps=4, tap_base=0, groups=3, depth=3, weight_base=0, acc_first=1, acc_last=1)
+    commands = [bench.conv(**sizes) for _ in range(2)]
 
     async def drive(ctx):
         for c in commands:
@@ -206,5 +211,6 @@ def test_parameters():
     more = "1 or more"
     check_parameters(Feeder, REST | SIZES[0], [
         ("ic", 0, more), ("pixels", 3, "an even number, 2 or more"), ("pixels", 0, "an even number, 2 or more"),
-        ("dsp_filters", 1, "an even number, 0 or more"), ("lut_filters", -1, "0 or more"), ("act_digit_bits", 0, "1 to 8"),
-        ("act_digit_bits", 9, "1 to 8"), ("act_depth", 0, more), ("weight_depth", 0, more), ("tap_depth", 0, more)])
+        ("dsp_filters", 1, "an even number, 0 or more"), ("lut_filters", -1, "0 or more"),
+        ("act_digit_bits", 0, "1 to 8"), ("act_digit_bits", 9, "1 to 8"),
+        ("act_depth", 0, more), ("weight_depth", 0, more), ("tap_depth", 0, more)])

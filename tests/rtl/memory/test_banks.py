@@ -25,8 +25,9 @@ def test_bank(depth, width):
         for _ in range(200):
             enable, reads = dice.getrandbits(width), dice.random() < 0.7
             at, value, address = dice.randrange(depth), dice.getrandbits(8 * width), dice.randrange(depth)
-            for name, item in (("w_en", enable), ("w_addr", at), ("w_data", value), ("r_en", reads), ("r_addr", address)):
-                ctx.set(getattr(bank, name), item)
+            for signal, item in ((bank.w_en, enable), (bank.w_addr, at), (bank.w_data, value), (bank.r_en, reads),
+                                 (bank.r_addr, address)):
+                ctx.set(signal, item)
             memory = words[address] if reads else memory
             due.append(memory)
             for byte in range(width):
@@ -107,7 +108,8 @@ def test_traffic(ic, pixels, act_depth):
                 stores.pop(0)
             # A read in the cycle of a write gives what was there before.
             if feed:
-                feeds.append((cycle + READ, [t.read(dict(mem=feed_mem, bank=b, addr=a)) for b, a in enumerate(addresses)]))
+                words = [t.read(dict(mem=feed_mem, bank=b, addr=a)) for b, a in enumerate(addresses)]
+                feeds.append((cycle + READ, words))
             if post:
                 gathers.append((cycle + GATHER, t.read(place)))
             assert not store or stored == (not post and not (feed and feed_mem == store["mem"]))
@@ -115,8 +117,8 @@ def test_traffic(ic, pixels, act_depth):
             if store and stored:
                 gathers.append((cycle + GATHER, t.read(store)))
                 stores.append(cycle + GATHER)
-            for name, happens in (("feed", feed), ("post", post), ("store", store and stored), ("load", load and loaded),
-                                  ("write", write), ("store waits", store and not stored),
+            for name, happens in (("feed", feed), ("post", post), ("store", store and stored),
+                                  ("load", load and loaded), ("write", write), ("store waits", store and not stored),
                                   ("load waits", load and not loaded)):
                 counts[name] += bool(happens)
             if write:

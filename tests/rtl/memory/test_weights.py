@@ -6,6 +6,7 @@ import pytest
 
 from rtl.memory import WeightColumn
 from ..axi_models import simulate
+from ..parameters import check_parameters
 
 
 @pytest.mark.parametrize("depth, width", [(4, 4), (5, 12), (16, 33)])
@@ -38,3 +39,7 @@ def test_reads(depth, width):
     simulate({"column": column}, drive)
     assert hops[1:] == [address for address, _ in asked[:-1]]
     assert data[column.latency:] == [value for _, value in asked[:-column.latency]]
+
+
+def test_parameters():
+    check_parameters(WeightColumn, dict(depth=1, width=1), [("depth", 0, "1 or more"), ("width", 0, "1 or more")])

@@ -12,10 +12,11 @@ from ..parameters import check_parameters
 
 @pytest.mark.parametrize("x_bits, y_bits", [(1, 1), (3, 5), (8, 16), (16, 3)])
 def test_products(x_bits, y_bits):
-    """``done`` comes a cycle after ``start`` and one more for each bit of ``x``, and stays; half of the starts break off."""
+    """``done`` comes a cycle after ``start`` and one more for each bit of ``x``, and stays; half are broken off."""
     part, dice = SerialMultiplier(x_bits=x_bits, y_bits=y_bits), Random(x_bits)
     tops = (1 << x_bits) - 1, (1 << y_bits) - 1
-    cases = [(0, tops[1]), (1, tops[1]), tops] + [(dice.randint(0, tops[0]), dice.randint(0, tops[1])) for _ in range(40)]
+    cases = [(0, tops[1]), (1, tops[1]), tops]
+    cases += [(dice.randint(0, tops[0]), dice.randint(0, tops[1])) for _ in range(40)]
 
     async def start(ctx, x, y):
         ctx.set(part.x, x)
@@ -44,4 +45,5 @@ def test_products(x_bits, y_bits):
 
 
 def test_parameters():
-    check_parameters(SerialMultiplier, dict(x_bits=2, y_bits=3), [("x_bits", 0, "1 or more"), ("y_bits", 0, "1 or more")])
+    more = "1 or more"
+    check_parameters(SerialMultiplier, dict(x_bits=2, y_bits=3), [("x_bits", 0, more), ("y_bits", 0, more)])

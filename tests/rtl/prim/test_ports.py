@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 import pytest
 
-from rtl.prim import act_write_port, feed_port, gather_port, join_ports, loaded_ports, memory_side, table_port, write_port
+from rtl.prim import (
+    act_write_port, feed_port, gather_port, join_ports, loaded_ports, memory_side, table_port, write_port)
 from spec.config import EngineConfig
 
 from ..axi_models import simulate

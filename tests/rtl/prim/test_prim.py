@@ -1,4 +1,4 @@
-"""Vendor bodies of the primitives against the portable ones, cycle by cycle, in Verilator with the models of sim/models."""
+"""Vendor bodies of the primitives against the portable ones, cycle by cycle, in Verilator with the models of sim."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,8 @@ int main() {
             if (cycle & 64) {      // every operand at an end of its range, the same on all slices if cycle & 128
                 static uint32_t pick;
                 if (!(cycle & 128) || i == 0) pick = draw();
-                v = (pick & 1 ? 0x8 : 0x7) | (pick & 2 ? 0x90 : 0x70) | (pick & 4 ? 0xff00 : 0) | (pick & 8 ? 0xff0000 : 0);
+                v = (pick & 1 ? 0x8 : 0x7) | (pick & 2 ? 0x90 : 0x70) | (pick & 4 ? 0xff00 : 0);
+                v |= pick & 8 ? 0xff0000 : 0;
             }
             for (int b = 0; b < 24; b++) {
                 int at = 24 * i + b;
@@ -64,15 +65,15 @@ class Bench(wiring.Component):
         for device, bits, wrong in [(*chain, 0) for chain in CHAINS] + [("dsp48e2", 5, 1)]:
             totals = []
             for portable in (False, True):
-                config = EngineConfig(name="bench", ic=1, pixels=2, dsp_filters=2, lut_filters=0, act_digit_bits=bits, dsp_device=device,
-                                      portable_dsp=portable)
+                config = EngineConfig(name="bench", ic=1, pixels=2, dsp_filters=2, lut_filters=0, act_digit_bits=bits,
+                                      dsp_device=device, portable_dsp=portable)
                 packing = solve(device, bits)
                 operands = [self._operands(packing, i, wrong and portable) for i in range(packing.chain)]
                 totals.append(packed_chain(m, config, packing, operands, platform))
             differ.append(totals[0] != totals[1])
         for width in WIDTHS:
             pair = Adder3(width=width, explicit=True), Adder3(width=width, explicit=False)
-            for body, adder in zip(("vendor", "portable"), pair):
+            for body, adder in zip(("vendor", "portable"), pair, strict=True):
                 place(m, f"{body}{width}", adder, platform)
                 m.d.comb += [value.eq(self.word[i * width:]) for i, value in enumerate((adder.a, adder.b, adder.c))]
             differ.insert(-1, pair[0].total != pair[1].total)
@@ -95,19 +96,22 @@ def differ(tmp_path_factory):
     top = rtlil.convert(Bench(), name="bench", platform=library, emit_src=False)
     texts = {"bench.v": to_verilog(library.rtlil() + "\n" + top), **{p.name: p.read_text() for p in MODELS.glob("*.v")},
              "driver.cpp": DRIVER % dict(cycles=CYCLES, slices=CHAIN_MAX, latency=CHAIN + 2)}
-    assert texts["bench.v"].count("DSP48E2 ") and texts["bench.v"].count("DSP48E1 ") and texts["bench.v"].count("LUT6_2 ")
+    assert all(texts["bench.v"].count(f"{cell} ") for cell in ("DSP48E2", "DSP48E1", "LUT6_2"))
     for name, text in texts.items():
         (folder / name).write_text(text)
 
     def call(*command):
-        done = subprocess.run(command, cwd=folder, env={**os.environ, "VERILATOR_ROOT": str(root)}, capture_output=True, text=True)
+        environment = {**os.environ, "VERILATOR_ROOT": str(root)}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
-    call(root / "bin" / "verilator_bin", "--cc", "--top-module", "bench", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--Mdir", "obj",
-         *(n for n in texts if n.endswith(".v")))
-    sources = [*(folder / "obj").glob("*.cpp"), root / "include" / "verilated.cpp", root / "include" / "verilated_threads.cpp", "driver.cpp"]
+    call(root / "bin" / "verilator_bin", "--cc", "--top-module", "bench", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+         "--Mdir", "obj", *(n for n in texts if n.endswith(".v")))
+    include = root / "include"
+    sources = [*(folder / "obj").glob("*.cpp"), "driver.cpp",
+               *(include / name for name in ("verilated.cpp", "verilated_threads.cpp"))]
     flags = [f for f in CXXFLAGS if not f.startswith("-O")]
-    call("g++", *flags, "-O0", "-I", root / "include", "-I", root / "include" / "vltstd", "-I", "obj", *sources, "-latomic", "-o", "run")
+    call("g++", *flags, "-O0", "-I", include, "-I", include / "vltstd", "-I", "obj", *sources, "-latomic", "-o", "run")
     return int(call("./run"))
 
 

@@ -1,0 +1,255 @@
+"""The post unit against the text of docs/architecture.md: codes, places, residuals, parts, and how long it takes."""
+
+from random import Random
+
+import pytest
+
+from rtl.post import Post
+from rtl.prim import PARAM
+from spec import latency
+from spec.commands import PARAM_BYTES, PARAM_FIELDS, Opcode, pack_record
+from spec.systems import DIGIT_BITS
+from spec.views import fields_of
+
+from ..axi_models import put, refusal, simulate
+from ..command_models import command, out_fields
+from ..parameters import check_parameters
+from .models import Memories, places, tensor
+
+SIZES = [dict(ic=1, pixels=2, dsp_filters=2, lut_filters=0, tables=0),
+         dict(ic=3, pixels=6, dsp_filters=4, lut_filters=1, tables=2),
+         dict(ic=5, pixels=4, dsp_filters=0, lut_filters=3, tables=1)]
+REST = dict(act_digit_bits=5, acc_width=14, joined_width=25, act_depth=64, param_depth=3)
+
+
+class Bench:
+    def __init__(self, seed, size):
+        self.post, self.dice = Post(**size, **REST), Random(seed)
+        self.memories, dice, post = Memories(self.post, seed), self.dice, self.post
+        self.records = [self.record() for _ in range(post.param_depth * post.slots)]
+        self.tables = [[dice.randrange(256) for _ in range(256)] for _ in range(post.tables)]
+        self.rows, self.done, self.visits = [], [], []
+
+    def record(self):
+        bias, mult = self.dice.randrange(-1 << 30, 1 << 30), self.dice.randrange(1 << 16)
+        return dict(bias=bias, mult=mult, lane=0, valid=0, join=0, second=0)
+
+    def parameters(self, base, straddle):
+        """The records of a command: outputs lie in lanes of their own, some slots have none, some pairs are joined."""
+        dice, post = self.dice, self.post
+        records = [self.record() for _ in range(post.slots)]
+        spots = [(lane, second) for lane in range(post.ic) for second in range(1 + straddle)]
+        dice.shuffle(spots)
+        joined = {s for s in range(0, post.dsp_filters, 2) if dice.random() < 0.5}
+        for s, record in enumerate(records):
+            if s - 1 not in joined and spots and dice.random() < 0.8:
+                lane, second = spots.pop()
+                record |= dict(lane=lane, second=second, valid=1, join=int(s in joined))
+        self.records[base:base + post.slots] = records
+        return records
+
+    def command(self, **fixed):
+        """Fields of a command, its rows and the writes that it means."""
+        dice, post = self.dice, self.post
+        rows, cols, straddle, wide = dice.randrange(1, 5), dice.randrange(1, 6), dice.randrange(2), dice.randrange(2)
+        pitch, groups = cols + dice.randrange(3), 1 + straddle + dice.randrange(2)
+        start = dice.randrange(rows), dice.randrange(cols)
+        first = start[0] * pitch + start[1]
+        count, last = post.pixels // 2 if wide else post.pixels, dice.randrange(first + 1, rows * pitch + 3)
+        residual, mem = dice.randrange(2), dice.randrange(2)
+        base, lo = dice.randrange((post.param_depth - 1) * post.slots + 1), dice.randrange(100)
+        out, res = (tensor(dice, post.pixels, rows, cols, groups, start) for _ in range(2))
+        fields = dict(
+            **out_fields(out), **fields_of(res, "res"), rows=rows, cols=cols, pitch=pitch, start_y=start[0],
+            start_x=start[1], tiles=-(-(last - first) // count), wide=wide, straddle=straddle, residual=residual,
+            mem_out=mem, mem_res=1 - mem, param_base=base, res_mult=dice.randrange(1 << 16),
+            shift=dice.randrange(1, 40), lo=lo, hi=dice.randrange(lo, 256), table=dice.randrange(post.tables + 1), acc_last=1,
+            post=dice.randrange(1, 256), tag=dice.randrange(1 << 16)) | fixed
+        records = self.parameters(base, straddle)
+        target, origin = (places(view, rows, cols, post.pixels, start) for view in (out, res))
+        top, sent, writes = 1 << post.acc_width - 1, [], []
+        for n in range(fields["tiles"] * post.pixels // 2):
+            row = [[dice.choice((-top, top - 1, dice.randrange(-top, top))) for _ in range(post.slots)]
+                   for _ in range(2)]
+            sent.append(row)
+            sums = [[low + (high << post.act_digit_bits) for low, high in zip(*row, strict=True)]] if wide else row
+            for index, accs in enumerate(sums):
+                pixel = divmod(first + n * len(sums) + index, pitch)
+                if pixel in target:
+                    for second in range(1 + straddle):
+                        bank, addr = target[pixel]
+                        at, old = origin[pixel]
+                        codes = self.memories.read(1 - mem, at, old + second) if residual else None
+                        writes.append(((mem, bank, addr + second), self.codes(fields, records, accs, codes, second)))
+        return fields, sent, writes
+
+    def codes(self, fields, records, accs, residual, second):
+        """By lane, those of one pixel and group."""
+        out = {}
+        for s, p in enumerate(records):
+            if p["valid"] and p["second"] == second:
+                total = accs[s] * p["mult"] + p["bias"]
+                if p["join"]:
+                    total += accs[s + 1] * records[s + 1]["mult"] << DIGIT_BITS
+                if residual:
+                    total += residual[p["lane"]] * fields["res_mult"]
+                code = min(max(total >> fields["shift"], fields["lo"]), fields["hi"])
+                out[p["lane"]] = self.tables[fields["table"] - 1][code] if fields["table"] else code
+        return out
+
+    def run(self, drive, pauses=0.3):
+        post, dice = self.post, self.dice
+
+        async def parameters(ctx):
+            while True:
+                enable, at, done, given, tag = (await ctx.tick().sample(
+                    post.p_en, post.p_addr, post.done, post.post, post.tag))[2:]
+                if enable and at < len(self.records):
+                    word = pack_record(PARAM_FIELDS, self.records[at], PARAM_BYTES)
+                    ctx.set(post.p_data, PARAM.from_bits(int.from_bytes(word, "little")))
+                if done:
+                    self.done.append((self.memories.cycle - 1, given, tag))
+                else:
+                    assert not given
+
+        async def rows(ctx):
+            offered = False
+            while True:
+                offered = offered or bool(self.rows) and dice.random() >= pauses
+                ctx.set(post.row.valid, offered)
+                if offered:
+                    ctx.set(post.row.payload, self.rows[0])
+                taken, = (await ctx.tick().sample(post.row.ready))[2:]
+                if offered and taken:
+                    self.rows.pop(0)
+                    self.visits.append(self.memories.cycle - 1)
+                    offered = False
+
+        async def body(ctx):
+            for n, table in enumerate(self.tables):
+                for record in range(16):
+                    ctx.set(post.table_en, 1)
+                    ctx.set(post.table_addr, 16 * n + record)
+                    ctx.set(post.table_data, int.from_bytes(bytes(table[16 * record:16 * record + 16]), "little"))
+                    await ctx.tick()
+            ctx.set(post.table_en, 0)
+            await drive(ctx)
+
+        simulate({"post": post}, body, background=[self.memories.serve, parameters, rows])
+
+    async def finish(self, ctx, count):
+        while len(self.done) < count:
+            await ctx.tick()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_commands(seed, size):
+    """Commands one behind the other or with pauses, rows at any pace."""
+    bench, post = Bench(seed, size), []
+
+    async def drive(ctx):
+        for n in range(4):
+            fields, rows, writes = bench.command()
+            post.append((fields["post"], fields["tag"]))
+            bench.memories.writes.clear()
+            gathers = bench.memories.gathers
+            bench.rows += rows
+            await put(ctx, bench.post.cmd, command(Opcode.CONV, **fields), bench.dice, 0.5)
+            await bench.finish(ctx, n + 1)
+            # A pixel without an output in a group is written without any enable.
+            assert [write[1:] for write in bench.memories.writes] == writes and not bench.rows
+            assert bench.memories.gathers - gathers == (len(writes) if fields["residual"] else 0)
+
+    bench.run(drive)
+    assert [event[1:] for event in bench.done] == post
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_latency(size):
+    """Parameters, then a pixel and group each cycle; from the last visit to its write and to ``done``."""
+    bench = Bench(9, size)
+    post = bench.post
+
+    async def drive(ctx):
+        for n in range(3):
+            fields, rows, writes = bench.command(residual=0)
+            bench.rows += rows
+            bench.visits.clear()
+            bench.memories.writes.clear()
+            await put(ctx, post.cmd, command(Opcode.CONV, **fields))
+            taken = bench.memories.cycle
+            await bench.finish(ctx, n + 1)
+            pixels = len(rows) * (1 if fields["wide"] else 2)
+            first = taken + latency.parameters(post)
+            extra = len(writes) // 2 if fields["straddle"] else 0
+            # The rows' testbench offers the next one in the cycle after it saw one go.
+            assert bench.visits[-1] == first + pixels + extra - 1
+            assert bench.done[-1][0] == bench.visits[-1] + post.done_latency
+            assert all(cycle - post.latency >= first for cycle, *_ in bench.memories.writes)
+            if writes:
+                assert bench.memories.writes[-1][0] <= bench.visits[-1] + post.latency
+
+    bench.run(drive, pauses=0)
+    assert post.latency == latency.post(post) and post.done_latency == latency.post_done(post)
+
+
+def test_part():
+    """Nothing is read or written for sums of a part; it is over when it has been fed."""
+    bench = Bench(3, SIZES[1])
+    post = bench.post
+
+    async def drive(ctx):
+        fields, _, _ = bench.command(acc_last=0)
+        await put(ctx, post.cmd, command(Opcode.CONV, **fields))
+        await ctx.tick().repeat(50)
+        assert not bench.done
+        ctx.set(post.fed, 1)
+        fed = bench.memories.cycle + 1      # the cycle in which it is seen
+        await bench.finish(ctx, 1)
+        assert bench.done == [(fed + post.done_latency, fields["post"], fields["tag"])]
+        assert not bench.memories.writes and not bench.memories.gathers
+
+    bench.run(drive)
+
+
+@pytest.mark.parametrize("moment", range(0, 40, 5))
+def test_clear(moment):
+    """Rows that still come are thrown away while ``clear`` is high; the next command is right."""
+    bench = Bench(4, SIZES[1])
+    post = bench.post
+
+    async def drive(ctx):
+        fields, rows, _ = bench.command()
+        bench.rows += rows
+        await put(ctx, post.cmd, command(Opcode.CONV, **fields))
+        for _ in range(moment):
+            await ctx.tick()
+        ctx.set(post.clear, 1)
+        while bench.rows:
+            await ctx.tick()
+        await ctx.tick().repeat(3)
+        ctx.set(post.clear, 0)
+        await ctx.tick()
+        for kept in (bench.memories.writes, bench.memories.written, bench.done):
+            kept.clear()
+        await ctx.tick().repeat(30)
+        assert not bench.memories.writes and not bench.done and ctx.get(post.cmd.ready)
+        fields, rows, writes = bench.command()
+        bench.rows += rows
+        await put(ctx, post.cmd, command(Opcode.CONV, **fields))
+        await bench.finish(ctx, 1)
+        assert [write[1:] for write in bench.memories.writes] == writes
+
+    bench.run(drive)
+
+
+def test_parameters():
+    more, even = "1 or more", "an even number, "
+    check_parameters(Post, SIZES[1] | REST, [
+        ("ic", 0, more), ("pixels", 3, even + "2 or more"), ("dsp_filters", 3, even + "0 or more"),
+        ("lut_filters", -1, "0 or more"), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"),
+        ("joined_width", 1, "2 or more"), ("act_depth", 0, more),
+        ("param_depth", 0, more), ("tables", -1, "0 to 15"), ("tables", 16, "0 to 15")])
+    assert refusal(Post, **SIZES[1] | REST | dict(dsp_filters=0, lut_filters=0)) == (
+        "no Post has no filter slots: give dsp_filters or lut_filters")

@@ -1,0 +1,175 @@
+"""The compute side with its activation memories against the command model: programs, commands close on each other."""
+
+from dataclasses import replace
+from random import Random
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+import numpy as np
+import pytest
+
+from compiler import compile
+from rtl.compute import Compute
+from rtl.memory import Banks
+from rtl.prim import act_write_port, feed_port, join_ports
+from sim.command_model import CommandModel
+from sim.command_model.array import Array
+from sim.command_model.loads import LOADS
+from sim.command_model.post import pool, post
+from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record, unpack
+from spec.config import EngineConfig
+from spec.numerics import Scheme
+from spec.registers import Trace
+from spec.views import view_of, walk
+from tests.networks import random_network
+
+from .axi_models import put, simulate
+from .command_models import command
+
+CONFIG = EngineConfig(name="compute", ic=2, pixels=4, dsp_filters=2, lut_filters=1, act_depth=128, weight_depth=64,
+                      param_depth=4, tap_depth=24, queue_depth=2, tables=1)
+
+
+class Side(wiring.Component):
+    """Compute side and activation memories, wired as in the engine."""
+
+    def __init__(self, config):
+        self.config, self.compute, self.banks = config, Compute(config), Banks.of(config)
+        super().__init__({})
+
+    def elaborate(self, platform):
+        m, compute, banks = Module(), self.compute, self.banks
+        m.submodules.compute, m.submodules.banks = compute, banks
+        join_ports(m, feed_port(self.config), compute, banks)
+        join_ports(m, act_write_port(self.config), compute, banks)
+        m.d.comb += [banks.post_en.eq(compute.gather_en), banks.post_place.eq(compute.gather),
+                     compute.gathered.eq(banks.gathered)]
+        return m
+
+
+class Bench:
+    """Loads go to both at once, commands to the model and then to the hardware, stores compare."""
+
+    def __init__(self, seed, config):
+        self.dice, self.config = Random(seed), config
+        rng = np.random.default_rng(seed)
+        schemes = [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8, Scheme.CODEBOOK] if config.dsp_filters else [Scheme.POT4]
+        network = random_network(rng, schemes=schemes, layers=4, max_size=5, max_channels=4)
+        self.program = compile(network, config, keep="all")
+        model = CommandModel(self.program, config)
+        model.put(rng.integers(0, 256, network.tensors["image"].shape))
+        self.memories, self.array = model.memories, Array(model.memories)
+        self.side = Side(config)
+        self.events, self.posts, self.feeds, self.compared = [], [], [], 0
+
+    async def load(self, ctx, cmd):
+        await self.idle(ctx)
+        LOADS[cmd["opcode"]](self.memories, cmd)()
+        if cmd["opcode"] == Opcode.LOAD_ACT:
+            await self.load_act(ctx, cmd)
+            return
+        name, word = {
+            Opcode.LOAD_WEIGHTS: ("w", self.k_word),
+            Opcode.LOAD_PARAMS: ("p", self.record(PARAM_FIELDS, PARAM_BYTES, "params")),
+            Opcode.LOAD_TAPS: ("t", self.record(TAP_FIELDS, TAP_BYTES, "taps")),
+            Opcode.LOAD_TABLES: ("table", self.codes),
+        }[cmd["opcode"]]
+        part = self.side.compute
+        ctx.set(getattr(part, f"{name}_en"), 1)
+        for at in range(cmd["dst"], cmd["dst"] + cmd["count"]):
+            ctx.set(getattr(part, f"{name}_addr"), at)
+            ctx.set(getattr(part, f"{name}_data"), word(at))
+            await ctx.tick()
+        ctx.set(getattr(part, f"{name}_en"), 0)
+        await ctx.tick()        # weights take one more
+
+    def k_word(self, at):
+        return sum(int(n) << 4 * i for i, n in enumerate(self.memories.weights[at].reshape(-1)))
+
+    def codes(self, at):
+        return int.from_bytes(bytes(self.memories.tables[at].tolist()), "little")
+
+    def record(self, fields, size, table):
+        return lambda at: int.from_bytes(pack_record(fields, getattr(self.memories, table)[at], size), "little")
+
+    def words(self, cmd):
+        """Place and codes of each channel group of a region."""
+        for _, _, bank, addr in walk(view_of(cmd, "out"), cmd["rows"], cmd["cols"], self.config.pixels):
+            for group in range(cmd["out_groups"]):
+                place = {"mem": cmd["mem_out"], "bank": bank, "addr": addr + group}
+                codes = self.memories.act[tuple(place.values())]
+                yield place, np.maximum(codes, 0).tolist(), codes >= 0
+
+    async def load_act(self, ctx, cmd):
+        for place, codes, _ in self.words(cmd):
+            await put(ctx, self.side.banks.load, {"place": place, "data": codes, "en": (1 << self.config.ic) - 1})
+
+    async def compare(self, ctx, cmd):
+        await self.idle(ctx)
+        for place, codes, known in self.words(cmd):
+            await put(ctx, self.side.banks.store, place)
+            gathered, = await ctx.tick().sample(self.side.banks.gathered).until(self.side.banks.store_valid)
+            assert (np.array(list(gathered))[known] == np.array(codes)[known]).all(), (cmd["tag"], place)
+            self.compared += int(known.sum())
+
+    async def compute(self, ctx, cmd):
+        whole = cmd["opcode"] == Opcode.POOL or cmd["acc_first"] and cmd["acc_last"]
+        fields = {name: value for name, value in cmd.items() if name != "opcode"} | {"wait": 0, "magic": 161}
+        for _ in range(self.dice.randrange(1, 4) if whole else 1):
+            if cmd["opcode"] == Opcode.POOL:
+                writes = pool(self.memories, cmd)
+            else:
+                sums = self.array.convolve(cmd)
+                writes = post(self.memories, cmd, sums) if cmd["acc_last"] else []
+            for place, codes in writes:
+                self.memories.act[place] = codes
+            fields |= {"post": self.dice.randrange(1, 256)} | ({} if cmd["opcode"] == Opcode.POOL else
+                                                              {"feed": self.dice.randrange(1, 256)})
+            self.posts.append(fields["post"])
+            if cmd["opcode"] == Opcode.CONV:
+                self.feeds.append(fields["feed"])
+            await put(ctx, self.side.compute.cmd, command(cmd["opcode"], **fields), self.dice, 0.3)
+
+    async def idle(self, ctx):
+        await ctx.tick()
+        while not ctx.get(self.side.compute.idle):
+            await ctx.tick()
+
+    def run(self):
+        part, seen = self.side.compute, {"post": [], "feed": []}
+
+        async def drive(ctx):
+            for cmd in map(unpack, self.program.commands):
+                opcode = cmd["opcode"]
+                if opcode in LOADS:
+                    await self.load(ctx, cmd)
+                elif opcode in (Opcode.CONV, Opcode.POOL):
+                    await self.compute(ctx, cmd)
+                elif opcode == Opcode.STORE_ACT:
+                    await self.compare(ctx, cmd)
+            await self.idle(ctx)
+
+        async def record(ctx):
+            while True:
+                valid, event, given, feed, progress = (await ctx.tick().sample(
+                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress))[2:]
+                self.events += [Trace(event)] * valid
+                assert progress or not given
+                for name, mask in (("post", given), ("feed", feed)):
+                    seen[name] += [mask] * bool(mask)
+
+        simulate({"side": self.side}, drive, background=[record], limit=100_000)
+        return seen
+
+
+CASES = [(0, {}), (1, {}), (2, dict(queue_depth=1)), (3, dict(pixels=2, ic=3, queue_depth=4)),
+         (4, dict(dsp_filters=0, lut_filters=3)), (5, dict(dsp_filters=4, lut_filters=0, act_digit_bits=4))]
+
+
+@pytest.mark.parametrize("seed, values", CASES)
+def test_programs(seed, values):
+    """Every command up to three times, the next one offered while it works: each word stored, every semaphore."""
+    bench = Bench(seed, replace(CONFIG, **values))
+    seen = bench.run()
+    assert bench.compared > 10 and seen == {"post": bench.posts, "feed": bench.feeds}
+    assert bench.events.count(Trace.DONE) == len(bench.posts)
