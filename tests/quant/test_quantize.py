@@ -5,6 +5,7 @@ Kind: something that the user forgot or got wrong costs accuracy without a word.
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 import re
 import subprocess
 import sys
@@ -355,6 +356,18 @@ def test_progress(task, monkeypatch):
     quick(task[0], task[1], mean=MEAN, std=STD, recipe="alloy", name="mine", report=lines.append)
     assert len(lines) > 5 and all(re.match(r"mine: .*(, \d+ s|not)$", line) for line in lines), lines
     assert any("layer" in line for line in lines) and any("scales of channels" in line for line in lines)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quantization.md"])
+def test_what_the_pages_say(task, tmp_path, monkeypatch, page):
+    """Their snippets of Python run as they stand."""
+    text = (Path(boards.__path__[0]).parent / page).read_text()
+    snippet, = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    names = {"model": task[0], "images": task[1]}
+    exec(snippet, names)
+    saved, = tmp_path.rglob("network.npz")
+    assert (Network.load(saved).run(task[1]) == names["network"].run(task[1])).all()
 
 
 def test_outside_the_checkout(tmp_path, task):
