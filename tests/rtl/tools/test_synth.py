@@ -48,8 +48,9 @@ def test_hierarchy_is_counted(tmp_path, monkeypatch):
     (tmp_path / "a b").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a b"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "a b"))
-    modules, children = split_modules(LEAF + PAIR)
-    assert list(modules) == ["leaf", "pair"] and children == {"leaf": [], "pair": ["leaf", "leaf"]}
+    parts = split_modules(LEAF + PAIR)
+    assert {name: part.children for name, part in parts.items()} == {"leaf": (), "pair": ("leaf", "leaf")}
+    assert parts["leaf"].source == LEAF.replace("module leaf", "module top_module").rstrip()
     lines = []
     result = synthesize(LEAF + PAIR, "pair", "xc7", report=lines.append)
     assert result["total"] == {"lut": 16, "ff": 16, "dsp": 0, "bram36": 0, "uram": 0}
@@ -59,8 +60,10 @@ def test_hierarchy_is_counted(tmp_path, monkeypatch):
     assert sum(": " in line for line in lines) == 2     # the others say only that it goes on
 
 
-@pytest.mark.parametrize("text, message", [("", "no module pair"), (PAIR.replace(".y(t)", ".y(t"),
-                                                                    "synthesis of module pair failed")])
+@pytest.mark.parametrize("text, message", [
+    (LEAF, "the Verilog has no module pair: synthesis needs the text that rtl.generate gives"),
+    (PAIR.replace(".y(t)", ".y(t"), "Yosys cannot read the Verilog: .*ERROR.* syntax error"),
+    (LEAF + PAIR.replace(".y(t)", ".z(t)"), "synthesis of module pair failed: .*ERROR.* port .*z")])
 def test_synthesis_failures(text, message):
     with pytest.raises(AlloyError, match=message):
         synthesize(text, "pair", "xc7", report=lambda line: None)

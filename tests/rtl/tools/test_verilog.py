@@ -10,7 +10,6 @@ import sys
 import pytest
 
 import boards
-from rtl.tools import split_modules
 from rtl.generate import generate
 from sim.verilator import MODELS
 from spec.config import EngineConfig
@@ -150,9 +149,7 @@ def synthesize(text, top, folder):
 @pytest.mark.parametrize("module", ["alloy_dsppe", "alloy_banks"])
 def test_plain_synthesis(texts, module, tmp_path):
     """Kind: names. The modules with arrays among their ports and signals, where abc9 met two of one name."""
-    modules, children = split_modules(texts("smallest"))
-    below = {module} | set(children[module])
-    synthesize("\n".join(modules[name] for name in below), module, tmp_path)
+    synthesize(texts("smallest"), module, tmp_path)
 
 
 @pytest.mark.slow
