@@ -30,6 +30,11 @@ class Bits:
     width: int
     text: str
 
+    @property
+    def mask(self) -> int:
+        """The bits in the register."""
+        return (1 << self.width) - 1 << self.lo
+
 
 @dataclass(frozen=True)
 class Register:

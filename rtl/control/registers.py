@@ -51,7 +51,7 @@ class Registers(Block):
     def _stored(self):
         """One signal for each register that the host sets; only the bits that mean something."""
         out = {r.name: Signal(32, name=r.name.lower(), init=r.init) for r in REGISTERS if r.access == "rw"}
-        masks = {r.name: sum((1 << b.width) - 1 << b.lo for b in r.bits) or 0xFFFF_FFFF for r in REGISTERS}
+        masks = {r.name: sum(b.mask for b in r.bits) or 0xFFFF_FFFF for r in REGISTERS}
         masks["BASE_LO"] &= ~0xFFF
         masks["BASE_HI"] = (1 << self.addr_bits - 32) - 1
         masks["CMD_OFFSET"] &= ~0x7F

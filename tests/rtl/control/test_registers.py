@@ -1,20 +1,10 @@
-"""The AXI4-Lite slave: every register of the table, write order, strobes, unknown addresses, interrupts.
+"""The AXI4-Lite slave: every register of the table, write order, strobes, unknown addresses, interrupts."""
 
-And what is generated from the tables: the pages are up to date, header and JSON say the same as the tables.
-"""
-
-import json
-from pathlib import Path
 from random import Random
-import re
-import shutil
-import subprocess
 
 import pytest
 
 from rtl.control import Registers
-from rtl.tools import regmap
-from spec.commands import Error, Opcode
 from spec.registers import ID, REGISTERS, VERSION
 
 from ..axi_models import simulate, small_config
@@ -181,28 +171,3 @@ def test_event_while_it_is_cleared():
             # Cleared in cycle 1: what rises then or later stays.
             assert await read(ctx, bus, AT["IRQ_STATUS"]) == (int(late >= 1), 0), late
     run(body)
-
-
-def test_pages_are_up_to_date(tmp_path):
-    docs = Path(__file__).parents[3] / "docs"
-    regmap.write_pages(tmp_path)
-    for name in ("registers.md", "commands.md"):
-        same = (docs / name).read_text() == (tmp_path / name).read_text()
-        assert same, f"run python -m rtl.regmap docs: {name} is old"
-
-
-def test_header_and_json(tmp_path):
-    regmap.write_software(tmp_path)
-    text = (tmp_path / "alloy_regs.h").read_text()
-    macros = {n: int(v, 0) for n, v in re.findall(r"#define ALLOY_(\w+) (\w+)u\b", text)}
-    table = json.loads((tmp_path / "alloy_regs.json").read_text())
-    assert [(r["name"], r["offset"]) for r in table["registers"]] == [(r.name, r.offset) for r in REGISTERS]
-    for r in REGISTERS:
-        assert macros[r.name] == r.offset
-        for b in r.bits:
-            assert macros[f"{r.name}_{b.name.upper()}"] == (1 << b.width) - 1 << b.lo
-    assert all(macros[f"ERROR_{e.name}"] == e for e in Error) and all(macros[f"OP_{o.name}"] == o for o in Opcode)
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler:
-        subprocess.run([compiler, "-std=c99", "-Wall", "-Werror", "-fsyntax-only", tmp_path / "alloy_regs.h"],
-                       check=True)
