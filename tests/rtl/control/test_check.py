@@ -5,22 +5,12 @@ from random import Random
 import pytest
 
 from rtl.control.check import Check
-from spec.check import RULES, refuse
+from spec.check import refuse
 from spec.commands import COMMAND_BYTES, FIELDS, VERSION, Error, Opcode, pack, pack_record, unpack_record
+from tests.spec.check_cases import EDGES, GOOD, SIZE
 
 from ..axi_models import simulate, small_config
-from ..command_models import out_fields, start, tensor_view
-from .test_control import ACT, CONV, VIEW
-
-SIZE = 0x4000
-POOL = dict(rows=2, cols=3, pitch=3, taps=1, groups=1, **out_fields(VIEW), **{f"res_{n}": v for n, v in VIEW.items()})
-GOOD = {Opcode.LOAD_WEIGHTS: dict(count=2, dst=3, stride=64, dram=0x100), Opcode.LOAD_PARAMS: dict(count=4, dram=64),
-        Opcode.LOAD_TAPS: dict(count=2, dst=8), Opcode.LOAD_TABLES: dict(count=16), Opcode.LOAD_ACT: ACT,
-        Opcode.STORE_ACT: ACT,
-        Opcode.CONV: CONV | dict(residual=1, mem_res=1, hi=255, shift=9, **{f"res_{n}": v for n, v in VIEW.items()}),
-        Opcode.POOL: POOL,
-        Opcode.END: {}, Opcode.START: dict(version=VERSION)}
-BIG, _ = tensor_view(4, 8, 8, 2)
+from ..command_models import start
 
 
 def whole(opcode, **values):
@@ -89,22 +79,18 @@ def test_hardware_and_rule_agree(values):
                                                              Error.PROGRAM}
 
 
-BROKEN = {
-    "count": (Opcode.POOL, dict(POOL, taps=0)), "range": (Opcode.LOAD_TAPS, dict(count=9, dst=24)),
-    "view": (Opcode.STORE_ACT, dict(ACT, out_step_bank=4)), "align": (Opcode.LOAD_ACT, dict(ACT, stride=12)),
-    "coded": (Opcode.LOAD_WEIGHTS, dict(count=1, beats=1)), "part": (Opcode.CONV, dict(CONV, acc_first=0)),
-    "area": (Opcode.LOAD_ACT, dict(ACT, rows=65535, stride=0)),
-    "residual": (Opcode.CONV, dict(CONV, residual=1, res_groups=1)),
-    "start": (Opcode.CONV, dict(CONV, start_x=3)), "requantizer": (Opcode.CONV, dict(CONV, lo=1)),
-}
+CONFIGS = {tuple(edge.config.items()): edge.engine() for edge in EDGES}
 
 
-def test_every_rule_refuses():
-    """Kind: a command that looks legal and holds the engine, or makes it do something else in silence."""
-    config = small_config()
-    commands = [(False, whole(opcode, **values)) for opcode, values in map(BROKEN.get, RULES)]
-    assert [refuse(fields, config, SIZE) for _, fields in commands] == [(Error.FIELD, rule) for rule in RULES]
-    assert verdicts(config, commands) == [Error.FIELD] * len(RULES)
+@pytest.mark.parametrize("changes", CONFIGS, ids=str)
+def test_edges(changes):
+    """Every condition of every rule: what is just taken and what is just refused, as :mod:`spec.check` has it."""
+    edges = [edge for edge in EDGES if tuple(edge.config.items()) == changes]
+    commands = [(False, fields) for edge in edges for fields in edge.commands()]
+    codes = verdicts(CONFIGS[changes], commands)
+    wrong = [edge.name for edge, good, bad in zip(edges, codes[::2], codes[1::2], strict=True)
+             if (good, bad) != (0, edge.error)]
+    assert not wrong
 
 
 @pytest.mark.parametrize("field, value", [("digest", 0), ("version", VERSION + 1), ("magic", 0), ("opcode", Opcode.END),
