@@ -6,11 +6,10 @@ import pytest
 
 from rtl.bus import ReadPort
 from rtl.control import Control
-from rtl.control.queues import Queues
-from spec.commands import FIELDS, Error, Opcode, pack
+from spec.commands import Error, Opcode, pack
 
-from ..axi_models import AxiMemory, put, simulate, sink, small_config, until
-from ..command_models import command, out_fields, start, tensor_view
+from ..axi_models import AxiMemory, simulate, small_config, until
+from ..command_models import out_fields, start, tensor_view
 
 BASE, SIZE, AT = 0x1000, 0x8000, 0x200
 VIEW = tensor_view(4, 2, 3, 1)[0]
@@ -127,50 +126,6 @@ def test_program(port_bits, delay):
                     assert when["post", 28 + n] < when["take", 10 + n] and when["post", 48 + n] < when["take", 30 + n]
             assert len(bench.log) == 2 * (bench.count - 2)
     bench.run(body)
-
-
-def test_commands_arrive_whole():
-    """Every bit that the opcode has reaches the unit, every other bit reads 0."""
-    queues, rng = Queues.of(small_config(queue_depth=3)), Random(2)
-    sent, got = {"load": [], "compute": [], "store": []}, {"load": [], "compute": [], "store": []}
-    todo = []
-    for _ in range(12):
-        opcode = rng.choice([o for o in Opcode if o not in (Opcode.START, Opcode.END)])
-        values = {n: rng.getrandbits(f.width) for n, f in FIELDS.items()
-                  if opcode in f.opcodes and n not in ("opcode", "magic", "wait")}
-        todo.append(command(opcode, **values))
-        unit = "load" if opcode.name.startswith("LOAD") else "store" if opcode == Opcode.STORE_ACT else "compute"
-        sent[unit].append(todo[-1].as_bits())
-
-    async def body(ctx):
-        for item in todo:
-            await put(ctx, queues.cmd, item)
-        await until(ctx, queues.empty)
-
-    simulate({"queues": queues}, body, background=[sink(getattr(queues, n), got[n], Random(3)) for n in got])
-    assert {n: [g.as_bits() for g in items] for n, items in got.items()} == sent
-
-
-def test_posts_in_one_cycle_all_count():
-    queues, got = Queues.of(small_config()), []
-
-    async def body(ctx):
-        for n in range(4):
-            ctx.set(queues.post[n], 0b101)
-        await ctx.tick()
-        for n in range(4):
-            ctx.set(queues.post[n], 0)
-        for n in range(5):
-            await put(ctx, queues.cmd, command(Opcode.CONV, wait=0b101, tag=n))
-        await ctx.tick().repeat(20)
-        assert [g.tag for g in got] == [0, 1, 2, 3] and not ctx.get(queues.empty)
-        for n in range(2):
-            ctx.set(queues.post[n], 1 << 2 * n)
-        await ctx.tick()
-        await ctx.tick().repeat(5)
-        assert len(got) == 5
-
-    simulate({"queues": queues}, body, background=[sink(queues.compute, got)])
 
 
 def test_semaphore_overflow():
