@@ -1,20 +1,21 @@
 """The command table: one fixed-size record per command, its fields, and the small records that commands load.
 
-A program is START, commands, END. A command is 128 bytes, little endian. Every opcode has the same header; the rest is one
-table of fields shared by the opcodes that use them (``FIELDS[name].opcodes``). Reserved bits are zero.
+A program is START, commands, END. A command is 128 bytes, little endian. Every opcode has the same header; the rest is
+one table of fields shared by the opcodes that use them (``FIELDS[name].opcodes``). Reserved bits are zero.
 All DRAM addresses are byte offsets from the engine's window base (:mod:`spec.registers`).
 The page ``docs/commands.md`` is generated from this table.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
-           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD", "LOADS_AHEAD", "LAYOUT", "VERSION",
-           "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC",
-           "pack", "unpack", "pack_record", "unpack_record"]
+           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD", "LOADS_AHEAD", "LAYOUT",
+           "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -24,7 +25,7 @@ SUM_BITS = 48           # of the requantizer's sums, and so of a parameter recor
 SEMAPHORES = 8
 SEMAPHORE_MAX = 255     # a post beyond this is an error
 MAGIC = 0xA1            # a command without it is malformed
-FETCH_AHEAD = 16        # commands on the way to the engine or waiting there: a request waits while another user's long one is under way
+FETCH_AHEAD = 16        # commands on the way or waiting: a request waits while another user's long one is under way
 LOADS_AHEAD = 3         # loads whose data may be on the way
 VERSION = 2             # of the tables: raised when a register or field keeps its place and means something else
 
@@ -43,8 +44,9 @@ class Opcode(IntEnum):
 
 
 # The queue of every opcode but START and END.
-QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load", Opcode.LOAD_TABLES: "load", Opcode.LOAD_ACT: "load",
-          Opcode.CONV: "compute", Opcode.POOL: "compute", Opcode.STORE_ACT: "store"}
+QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_TAPS: "load",
+          Opcode.LOAD_TABLES: "load", Opcode.LOAD_ACT: "load", Opcode.CONV: "compute", Opcode.POOL: "compute",
+          Opcode.STORE_ACT: "store"}
 
 
 class Error(IntEnum):
@@ -68,7 +70,7 @@ class Field:
     lo: int
     width: int
     text: str
-    opcodes: tuple = ()
+    opcodes: tuple[Opcode, ...] = ()
     signed: bool = False
 
 
@@ -135,7 +137,8 @@ _conv, _last = _lay(_stop, [
     ("groups", 16, "channel groups of the input", _C + _P),
     ("depth", 16, "channel groups that are summed, from that of in_base on"),
     ("tiles", 16, "pixel tiles"),
-    ("in_base", 16, "input address of the first tile; it may lie behind the memory, where the offsets of the taps lead back"),
+    ("in_base", 16, "input address of the first tile; it may lie behind the memory, where the offsets of the taps "
+     "lead back"),
     ("weight_base", 16, "first k-word"),
     ("param_base", 16, "first parameter record"),
     ("pitch", 16, "columns of the enumeration (input plane pitch); POOL: the same as cols", _C + _P),
@@ -176,7 +179,8 @@ _param, _last = _lay(0, [
     ("bias", -64, "sum of bias, half, zero points and one's-complement terms; "
      f"{SUM_BITS} bits used"),
     ("mult", 16, "requantizer multiplier"), ("lane", 8, "output channel within the group"),
-    ("valid", 1, "the slot's result is an output (false for the odd half of a joined pair, which has a multiplier alone)"),
+    ("valid", 1, "the slot's result is an output (false for the odd half of a joined pair, which has a multiplier "
+     "alone)"),
     ("join", 1, "result is this slot (even, DSP) plus 16 times the next, each times its own multiplier"),
     ("second", 1, "output lies in the second group"),
     ("reserved", 37, "zero")])
@@ -189,19 +193,20 @@ LAYOUT = ";".join([str(VERSION), *(f"{o.name} {o.value}" for o in Opcode), *(
     f"{f.name} {f.lo} {f.width} {f.signed}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())])
 
 
-def pack_record(fields, values, size):
+def pack_record(fields: Mapping[str, Field], values: Mapping[str, int], size: int) -> bytes:
     """Integer fields to ``size`` bytes; :class:`AlloyError` names a field that does not hold its value."""
     word = 0
     for name, value in values.items():
         f, value = fields[name], int(value)
         low, high = (-(1 << f.width - 1), (1 << f.width - 1) - 1) if f.signed else (0, (1 << f.width) - 1)
         if not low <= value <= high:
-            raise AlloyError(f"command field {name} is {value}, outside {low}..{high}: the tensor or buffer is too large")
+            raise AlloyError(f"command field {name} is {value}, outside {low}..{high}: the tensor or buffer is too "
+                             "large")
         word |= (value & ((1 << f.width) - 1)) << f.lo
     return word.to_bytes(size, "little")
 
 
-def unpack_record(fields, data):
+def unpack_record(fields: Mapping[str, Field], data: bytes) -> dict[str, int]:
     """Inverse of :func:`pack_record`: a dict of every field (overlaid ones included)."""
     word = int.from_bytes(data, "little")
     out = {}
@@ -211,7 +216,7 @@ def unpack_record(fields, data):
     return out
 
 
-def pack(opcode, **values):
+def pack(opcode: Opcode, **values: int) -> bytes:
     """One command as 128 bytes; fields that the opcode does not have are refused."""
     for name in values:
         if opcode not in FIELDS[name].opcodes:
@@ -219,7 +224,7 @@ def pack(opcode, **values):
     return pack_record(FIELDS, {"magic": MAGIC, **values, "opcode": int(opcode)}, COMMAND_BYTES)
 
 
-def unpack(data):
+def unpack(data: bytes) -> dict[str, Any]:
     """The fields of one command that its opcode has, as a dict; ``opcode`` is an :class:`Opcode`.
 
     Raises :class:`AlloyError` for a wrong magic byte, an unknown opcode or a wrong size.

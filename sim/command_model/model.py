@@ -1,11 +1,11 @@
 """The queues and units of an engine, and the random order in which they make progress.
 
-Commands are not atomic: a load owns its destination from its start until it lands, a CONV gives ``feed`` before the post
-unit reads its parameters and residual, and the next CONV may be fed before the outputs of this one are written. What a
-program orders by semaphores alone is therefore seen to be ordered, or seen to be wrong. It keeps the bit patterns of the
-hardware (one's-complement sums, joined digits) and refuses what the hardware would get wrong in silence: words that
-nothing has written or that are just being written, semaphores that never come, addresses outside the window or a
-buffer, sums that overflow.
+Commands are not atomic: a load owns its destination from its start until it lands, a CONV gives ``feed`` before the
+post unit reads its parameters and residual, and the next CONV may be fed before the outputs of this one are written.
+What a program orders by semaphores alone is therefore seen to be ordered, or seen to be wrong. It keeps the bit
+patterns of the hardware (one's-complement sums, joined digits) and refuses what the hardware would get wrong in
+silence: words that nothing has written or that are just being written, semaphores that never come, addresses outside
+the window or a buffer, sums that overflow.
 """
 
 from collections import deque
