@@ -110,14 +110,6 @@ def test_scheme_without_columns():
         compile(small([[3, 5]], Scheme.FIXED4), engine(dsp_filters=0))
 
 
-def test_unsupported_stride():
-    with pytest.raises(AlloyError, match="layer dense has stride 3"):
-        network = small([[1, 1]])
-        tensors = dict(network.tensors, out=Tensor(name="out", channels=1, height=2, width=2, bits=5))
-        node = Conv(**{**vars(network.nodes[0]), "stride": (3, 3)})
-        compile(Network(name="n", input="image", output="out", tensors=tensors, nodes=[node]), CONFIG)
-
-
 def test_flipped_weight_bit_is_seen():
     rng = np.random.default_rng(5)
     network = small(rng.integers(-119, 120, (3, 8)))

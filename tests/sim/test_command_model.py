@@ -1,6 +1,8 @@
 """The command model refuses what the engine would get wrong: each kind of defect, put into a good program, is seen."""
 
 from dataclasses import replace
+from pathlib import Path
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from compiler import compile
 from compiler.hazards import SEMAPHORE
 from sim import command_model, golden
-from spec.commands import COMMAND_BYTES, QUEUES, Opcode, pack, unpack
+from spec.commands import (
+    COMMAND_BYTES, PARAM_BYTES, PARAM_FIELDS, QUEUES, TAP_FIELDS, Opcode, pack, pack_record, unpack, unpack_record)
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
@@ -26,11 +29,13 @@ def case(seed, **values):
     rng = np.random.default_rng(seed)
     network, config = random_network(rng), random_config(rng, **values)
     codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
-    return config, codes[0], compile(network, config, keep="all"), {n: t[0] for n, t in golden.run(network, codes).items()}
+    expected = {n: t[0] for n, t in golden.run(network, codes).items()}
+    return config, codes[0], compile(network, config, keep="all"), expected
 
 
 def edit(program, change):
-    """The program with ``change(index, fields)`` applied to every command; a command for which it returns None is left out."""
+    """The program with ``change(index, fields)`` applied to every command; a command for which it returns None is left
+    out."""
     kept = [new for i, record in enumerate(program.commands) if (new := change(i, unpack(record))) is not None]
     records = b"".join(pack(fields.pop("opcode"), **fields) for fields in map(dict, kept))
     size = program.command_count * COMMAND_BYTES
@@ -70,7 +75,8 @@ def test_every_order_of_a_good_program_is_right(spilled):
 # A wait of a store for a load is always covered by the store's wait for the layer in between.
 @pytest.mark.parametrize("pair", [p for p in SEMAPHORE if p != ("load", "store")], ids="-".join)
 def test_a_missing_dependency_is_seen(pair, spilled):
-    assert any(seen(config, codes, without(program, SEMAPHORE[pair]), expected) for config, codes, program, expected in spilled)
+    assert any(seen(config, codes, without(program, SEMAPHORE[pair]), expected)
+               for config, codes, program, expected in spilled)
 
 
 def chain(filters, size=8, channels=4, residual=False):
@@ -88,13 +94,16 @@ def chain(filters, size=8, channels=4, residual=False):
     return Network(name="chain", input="image", output="out", tensors=tensors, nodes=nodes)
 
 
-CONFIG = EngineConfig(name="model", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64, ports=1, port_bits=32)
+CONFIG = EngineConfig(name="model", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64,
+                      ports=1, port_bits=32)
 
 
-@pytest.mark.parametrize("values, network", [(dict(param_depth=2), chain(24)), (dict(act_depth=12, param_depth=64), chain(4, residual=True))],
+@pytest.mark.parametrize("values, network", [
+    (dict(param_depth=2), chain(24)), (dict(act_depth=12, param_depth=64), chain(4, residual=True))],
                          ids=["params", "residual"])
 def test_what_the_post_unit_reads_is_not_free_at_feed(values, network):
-    """``feed`` frees weights, taps and input only: giving the loads their go for the rest then is an error that shows."""
+    """``feed`` frees weights, taps and input only: giving the loads their go for the rest then is an error that
+    shows."""
     post, config = 1 << SEMAPHORE["compute", "load"], EngineConfig.from_dict(CONFIG.to_dict() | values)
 
     def early(index, fields):
@@ -173,11 +182,14 @@ def in_order(model):
 
 
 @pytest.mark.parametrize("field, opcode, value, words", [
-    ("dram", Opcode.LOAD_WEIGHTS, 1 << 31, "stops the engine with WINDOW"), ("dram", Opcode.LOAD_TAPS, 2, "FIELD: .* no multiple of the port"),
+    ("dram", Opcode.LOAD_WEIGHTS, 1 << 31, "stops the engine with WINDOW"),
+    ("dram", Opcode.LOAD_TAPS, 2, "FIELD: .* no multiple of the port"),
     ("dst", Opcode.LOAD_WEIGHTS, 60000, "FIELD: k-words"), ("in_base", Opcode.CONV, 60000, "activation"),
     ("out_cur_addr0", Opcode.CONV, 60000, "FIELD: a view"), ("in_base", Opcode.CONV, 200, "activation"),
-    ("magic", Opcode.CONV, 0, "stops the engine with OPCODE"), ("digest", Opcode.START, 1, "compiled for configuration 00000001"),
-    ("rows", Opcode.STORE_ACT, 60000, "more pixels times groups"), ("lo", Opcode.CONV, 255, "FIELD: `shift` above 63, or `lo` above `hi`")])
+    ("magic", Opcode.CONV, 0, "stops the engine with OPCODE"),
+    ("digest", Opcode.START, 1, "compiled for configuration 00000001"),
+    ("rows", Opcode.STORE_ACT, 60000, "more pixels times groups"),
+    ("lo", Opcode.CONV, 255, "FIELD: `shift` above 63, or `lo` above `hi`")])
 def test_fields_outside_the_configuration(plain, field, opcode, value, words):
     fails(plain, edit(plain[2], lambda i, f: f | {field: value} if f["opcode"] == opcode else f), words)
 
@@ -199,8 +211,8 @@ def test_commands_that_wait_for_themselves_or_race(flip, words):
     (lambda f: {"acc_last": 0, "tiles": 1}, "goes on with sums|nothing has written"),
     (lambda f: {"acc_first": 0, "tiles": 2}, "FIELD: sums in parts"),
     (lambda f: {"acc_first": 0, "tiles": 1}, "goes on with sums that nothing has begun"),
-    (lambda f: {"mem_out": f["mem_in"], **{n: v for n, v in f.items() if n.startswith("out_")}, "out_cur_addr0": f["in_base"],
-                "out_row_addr0": f["in_base"]}, "writes a word that it reads")])
+    (lambda f: {"mem_out": f["mem_in"], **{n: v for n, v in f.items() if n.startswith("out_")},
+                "out_cur_addr0": f["in_base"], "out_row_addr0": f["in_base"]}, "writes a word that it reads")])
 def test_what_the_engine_does_otherwise(plain, change, words):
     """Kind: a command that the model would run, and the engine would run otherwise."""
     config, codes, program, _ = plain
@@ -215,3 +227,69 @@ def test_accumulator_overflow():
     program = edit(program, lambda i, f: f | {"digest": int(narrow.digest, 16)} if f["opcode"] == Opcode.START else f)
     with pytest.raises(AlloyError, match="layer 1 overflows the 12-bit accumulator"):
         command_model.run(program, narrow, np.full((4, 8, 8), 15))
+
+
+def rewritten(program, opcode, number, change):
+    """The program with other bytes in one of the records that the first load of this kind loads."""
+    load = next(fields for fields in map(unpack, program.commands) if fields["opcode"] == opcode)
+    at, image = load["dram"] + number * PARAM_BYTES, bytearray(program.image)
+    image[at:at + PARAM_BYTES] = change(bytes(image[at:at + PARAM_BYTES]))
+    return replace(program, image=bytes(image))
+
+
+def record(fields, **values):
+    """What changes fields of a record."""
+    return lambda data: pack_record(fields, unpack_record(fields, data) | values, len(data))
+
+
+@pytest.mark.parametrize("opcode, number, change, words", [
+    (Opcode.LOAD_PARAMS, 0, record(PARAM_FIELDS, lane=4), "layer 0 slot 0 has parameters that the engine does not"),
+    (Opcode.LOAD_PARAMS, 1, record(PARAM_FIELDS, bias=1 << 47), "slot 1 has parameters that the engine does not hold"),
+    (Opcode.LOAD_PARAMS, 1, record(PARAM_FIELDS, bias=(1 << 47) - 1), "layer 0 overflows the 48-bit requantizer"),
+    (Opcode.LOAD_PARAMS, 2, record(PARAM_FIELDS, second=1), "slot 2 writes a second group, but its command has no stra"),
+    (Opcode.LOAD_PARAMS, 1, record(PARAM_FIELDS, join=1), "joins slot 1 to the next: pairs begin at even DSP slots"),
+    (Opcode.LOAD_TAPS, 0, record(TAP_FIELDS, rot=4), "layer 0 has a tap of more banks than there are"),
+    (Opcode.LOAD_WEIGHTS, 0, lambda data: data[:2] + b"\x78" + data[3:], "weights that no scheme has: -8 in an odd slot"),
+    (Opcode.LOAD_WEIGHTS, 0, lambda data: data[:8] + b"\x7f" + data[9:], "no scheme has: .* or a negative zero")])
+def test_records_that_the_engine_does_not_hold(opcode, number, change, words):
+    program = rewritten(compile(chain(4), CONFIG), opcode, number, change)
+    with pytest.raises(AlloyError, match=words):
+        command_model.run(program, CONFIG, np.full((4, 8, 8), 3))
+
+
+def test_codes_of_more_bits_than_the_layer_reads():
+    with pytest.raises(AlloyError, match="layer 0 reads codes of more than 5 bits"):
+        command_model.run(compile(chain(4), CONFIG), CONFIG, np.full((4, 8, 8), 32))
+
+
+def test_loads_of_what_nothing_has_written():
+    program = compile(chain(4), CONFIG)
+    at = program.outputs["out"].offset
+    broken = edit(program, lambda i, f: f | {"dram": at} if f["opcode"] == Opcode.LOAD_TAPS else f)
+    with pytest.raises(AlloyError, match=f"DRAM bytes {at}..{at + 16} are loaded before anything has written them"):
+        command_model.run(broken, CONFIG, np.full((4, 8, 8), 3))
+
+
+def test_a_program_without_end():
+    program = compile(chain(4), CONFIG)
+    with pytest.raises(AlloyError, match="the engine stops with OPCODE: no command is END"):
+        command_model.run(replace(program, command_count=program.command_count - 1), CONFIG, np.full((4, 8, 8), 3))
+
+
+def test_a_table_that_is_not_loaded():
+    config, net = EngineConfig.from_dict(CONFIG.to_dict() | {"tables": 1}), chain(4)
+    table = dict(table=np.arange(256, dtype=np.uint8) % 16, hi=255)
+    nodes = [net.nodes[0], Conv(**{**vars(net.nodes[1]), **table})]
+    program = compile(Network(name="n", input="image", output="out", tensors=net.tensors, nodes=nodes), config)
+    model = command_model.CommandModel(program, config)
+    model.put(np.full((4, 8, 8), 3))
+    model.program = edit(program, lambda i, f: None if f["opcode"] == Opcode.LOAD_TABLES else f)
+    with pytest.raises(AlloyError, match="layer 1 uses a table that is not loaded"):
+        in_order(model)
+
+
+def test_the_model_shares_no_arithmetic_with_the_compiler():
+    """It knows the tables and layouts of ``spec`` alone."""
+    folder = Path(command_model.__file__).parent
+    texts = [path.read_text() for path in folder.glob("*.py")]
+    assert texts and not any(re.search(r"^\s*(from|import) compiler", text, re.M) for text in texts)

@@ -18,7 +18,8 @@ def deep(channels, bits=4, **values):
      "layer to_out reads 10 channel groups, more than the weight buffer's 9 words: raise weight_depth"),
     (deep(3, table=np.zeros(256, np.uint8), hi=255), {},
      "layer to_out has a table for its codes, the configuration has none: raise tables"),
-    (deep(3, bits=7), dict(act_digit_bits=3), "layer to_out reads 7-bit codes, two digits hold 6: raise act_digit_bits"),
+    (deep(3, bits=7), dict(act_digit_bits=3),
+     "layer to_out reads 7-bit codes, two digits hold 6: raise act_digit_bits"),
     (network({"image": (3, 5, 5), "out": (3, 1, 1)}, pool("image", "out", (5, 5), (1, 1))),
      dict(tap_depth=24), "layer to_out has 25 taps, the configuration holds 24: raise tap_depth")])
 def test_an_engine_that_is_too_small(net, values, words):

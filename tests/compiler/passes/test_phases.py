@@ -1,0 +1,46 @@
+"""Planes by parity: each reader finds its input laid out for its stride."""
+
+from itertools import product
+
+import pytest
+
+from compiler.lower import lower
+from compiler.operations import Maximum
+from compiler.passes import split_phases
+from tests.compiler.graphs import CONFIG, layer, network
+
+
+def graph_of(strides):
+    """A value ``a`` that layers of these strides read."""
+    tensors, nodes = {"image": (3, 8, 8), "a": (3, 8, 8)}, [layer("image", "a", 3, 3)]
+    for number, stride in enumerate(strides):
+        tensors[f"out{number}"] = (3, 8 // stride[0], 8 // stride[1])
+        nodes.append(layer("a", f"out{number}", 3, 3, stride=stride))
+    return split_phases(lower(network(tensors, *nodes)), CONFIG)
+
+
+STRIDES = [*product((1, 2), repeat=2)]
+
+
+@pytest.mark.parametrize("strides", [[s] for s in STRIDES] + [list(p) for p in product(STRIDES, repeat=2)]
+                         + [[(2, 2), (2, 2), (1, 1)], [(2, 1), (1, 2), (2, 1), (2, 2)]])
+def test_each_reader_has_its_layout(strides):
+    graph = graph_of(strides)
+    layers = [op for op in graph.ops if not isinstance(op, Maximum)]
+    copies = [op for op in graph.ops if isinstance(op, Maximum)]
+    for op in layers:
+        assert op.input.phases == tuple(s == 2 for s in op.stride)
+    assert all(value.phases is not None for value in graph.values)
+    # One layout needs no copy; several are copies of a tensor in one plane, which a copy can read.
+    kinds = set(strides)
+    assert len(copies) == (0 if len(kinds) == 1 else len(kinds - {(1, 1)}))
+    for copy in copies:
+        assert copy.kernel == (1, 1) and copy.input.phases == (False, False) and copy.input.name == "a"
+        readers = [i for i, op in enumerate(graph.ops) if op.input is copy.output]
+        assert graph.ops.index(copy) == min(readers) - 1 or graph.ops[min(readers) - 1] in copies
+        assert copy.tag == graph.ops[min(readers)].tag
+
+
+def test_names_of_copies_are_their_own():
+    names = [value.name for value in graph_of([(2, 1), (1, 2), (2, 2), (1, 1)]).values]
+    assert len(set(names)) == len(names) and {"a.y", "a.x", "a.yx"} <= set(names)

@@ -1,0 +1,47 @@
+"""Lowering: each node says its operations through the builder."""
+
+import numpy as np
+import pytest
+
+from compiler import compile
+from compiler.lower import lower
+from compiler.operations import Convolution, Maximum
+from spec.errors import AlloyError
+from spec.operators.average_pool import AveragePool
+from spec.program import Fold
+from tests.compiler.graphs import CONFIG, layer, network, pool
+
+
+def test_nodes_become_operations():
+    net = network({"image": (3, 8, 8), "a": (6, 8, 8), "b": (6, 4, 4), "c": (6, 4, 4), "d": (6, 1, 1)},
+                  layer("image", "a", 6, 3, (3, 3), padding=(1, 1)), pool("a", "b"),
+                  layer("b", "c", 6, 6, residual="b", res_mult=7, table=np.arange(256, dtype=np.uint8) % 16, hi=255),
+                  AveragePool(name="mean", input="c", output="d", kernel=(4, 4), mult=256, shift=12, hi=15), image=3)
+    graph = lower(net)
+    assert [type(op) for op in graph.ops] == [Convolution, Maximum, Convolution, Convolution]
+    assert [op.tag for op in graph.ops] == [0, 1, 2, 3] and [op.name for op in graph.ops][3] == "mean"
+    first, maximum, added, mean = graph.ops
+    assert first.kernel == (3, 3) and first.padding == (1, 1) and first.residual is None and first.table is None
+    assert first.macs == 6 * 27 * 64 and maximum.macs == 0
+    assert maximum.kernel == (2, 2) and maximum.stride == (2, 2) and maximum.input is first.output
+    assert added.residual is maximum.output and added.res_mult == 7 and len(added.table) == 256
+    assert mean.by_channel and mean.kernel == (4, 4) and (mean.weight == 1).all() and set(mean.mult) == {256}
+    assert graph.input.name == "image" and graph.output is mean.output and graph.fold == Fold(zero=3)
+
+
+def test_filters_of_groups_read_their_own_channels():
+    net = network({"image": (6, 2, 2), "a": (4, 2, 2)},
+                  layer("image", "a", 4, 3, weight=np.arange(1, 13, dtype=np.int16).reshape(4, 3, 1, 1) % 7))
+    op, = lower(net).ops
+    for index in range(4):
+        dense = op.filter(index)[:, 0]
+        first = index // 2 * 3
+        assert (dense[first:first + 3] == op.weight[index, :, 0, 0]).all() and dense.sum() == op.weight[index].sum()
+
+
+@pytest.mark.parametrize("stride", [(3, 1), (1, 4)])
+def test_strides_that_are_not_supported(stride):
+    size = tuple((7 - 1) // s + 1 for s in stride)
+    net = network({"image": (3, 7, 7), "out": (2, *size)}, layer("image", "out", 2, 3, stride=stride))
+    with pytest.raises(AlloyError, match=f"layer to_out has stride {max(stride)}: strides 1 and 2 are supported"):
+        compile(net, CONFIG)
