@@ -1,6 +1,7 @@
 """``python -m sim.run``: a network, or one layer, on the Verilated engine of a board; compared bit for bit and
 counted."""
 
+from collections.abc import Callable, Iterable
 import json
 import sys
 from typing import Annotated
@@ -25,6 +26,7 @@ from spec.registers import Trace
 from . import golden, verilator
 from .compare import first_difference
 from .cycle_model import CAUSES, error_text, model
+from .waveform import DONE, around, at_the_end
 
 __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 
@@ -32,15 +34,15 @@ IMAGES = paths("fashion_mnist")[2]
 MOST = 1 << 27      # weights, or codes of a tensor, that a layer may have: several arrays have eight bytes for each
 
 
-def layer_network(text, config, seed=0):
+def layer_network(text: str, config: EngineConfig, seed: int = 0) -> Network:
     """A network of one layer from ``"3x3,256,256,14"``: kernel, input channels, filters, map size.
 
     Weights are random; the filters' schemes are in the ratio of the array's DSP and LUT slots (fixed-4 and PoT-4).
     """
     try:
-        kernel, channels, filters, size = text.split(",")
+        kernel, *sizes = text.split(",")
         kh, kw = map(int, kernel.split("x"))
-        channels, filters, size = int(channels), int(filters), int(size)
+        channels, filters, size = map(int, sizes)
         if min(kh, kw, channels, filters, size) < 1 or kh > size + kh // 2 * 2 or kw > size + kw // 2 * 2:
             raise ValueError
     except ValueError:
@@ -78,7 +80,7 @@ def _finishes(what, cycles):
                          "give a smaller one")
 
 
-def rtl_layer_cycles(trace, program):
+def rtl_layer_cycles(trace: Iterable[tuple[int, int, int]]) -> dict[int, int]:
     """Cycles of each layer by tag, from the trace: completion of its last command minus that of the layer before."""
     ends = {}
     for cycle, event, tag in trace:
@@ -90,26 +92,35 @@ def rtl_layer_cycles(trace, program):
     return out
 
 
-def _check(result):
-    """Refuse a run in which the engine or the bus misbehaved."""
+def _fault(result):
+    """What the engine or the bus did wrong, as text, or None."""
     if result.violation:
-        raise AlloyError(f"the engine broke the bus protocol: {result.violation}")
+        return f"the engine broke the bus protocol: {result.violation}"
     for index, run in enumerate(result.runs):
         if run.hung or not run.done:
             how = "hung" if run.hung else f"stopped with error code {run.code}"
-            raise AlloyError(f"image {index}: the engine {how} after {run.cycles} cycles")
+            return f"image {index}: the engine {how} after {run.cycles} cycles"
+    return None
 
 
-def run_network(board, config, network, images, *, cache="build/cache", stalls=None, say=_say):
+def run_network(board: boards.Board, config: EngineConfig, network: Network, images: np.ndarray, *,
+                cache: str = "build/cache", stalls: int | None = None, trace: str | None = None,
+                say: Callable[[str], object] = _say) -> dict:
     """Run images (codes (N, C, H, W)) in RTL, every layer output compared with the golden model, then once more for
     cycles.
+
+    Parameters
+    ----------
+    stalls : seed of random pauses of every bus channel, None: no pauses.
+    trace : file for a waveform (FST) of the cycles around the first difference, or in which the run broke off.
 
     Returns
     -------
     dict: ``layers`` (name, rtl_cycles, model_cycles, macs, utilisation, equal, losses), ``cycles``, ``fps``,
-    ``tensors``, ``tensors_equal``,
-    ``outputs`` (codes of the network's output), ``difference`` (the first one, as text, or None).
+    ``tensors``, ``tensors_equal``, ``outputs`` (codes of the network's output), ``difference`` (the first one, as text,
+    or None).
     """
+    verilator.tool()        # or it is not installed, which is said before the work
     say(f"compiling {sum(node.macs(network) for node in network.nodes):,} multiply-accumulates for {config.name}")
     with going(say, "compiling"):
         whole, fast = compile(network, config, keep="all"), compile(network, config, warn=say)
@@ -125,49 +136,78 @@ def run_network(board, config, network, images, *, cache="build/cache", stalls=N
     say("golden model")
     with going(say, "golden model"):
         expected = golden.run(network, images)
-    result = _every_tensor(engine, whole, images, guess,
-                           options | ({} if stalls is None else {"stall": 0.2, "seed": stalls}), say)
-    equal, tensors, difference, wrong, outputs = 0, 0, None, set(), []
+    job = options | ({} if stalls is None else {"stall": 0.2, "seed": stalls})
+    say(f"RTL, every tensor, {len(images)} images of about {guess:,} cycles")
+    result = _images_in_turn(engine, whole, images, job, say)
+
+    def show(window):
+        _show_waveform(verilator.build(files, config, cache, report=say, waveform=True), whole, images, job, window,
+                       say)
+    if fault := _fault(result):
+        if trace is not None and result.runs:
+            show(at_the_end(result, trace))
+        raise AlloyError(fault)
+    found = _compared(whole, expected, result, network.output)
+    if trace is not None and found["first"] is not None:
+        index, difference = found["first"]
+        show(around(result.runs[index], index, whole, difference, trace))
+    elif trace is not None:
+        say(f"there is no difference to show: {trace} is not written")
+    first = found.pop("first")
+    timed = _timed(engine, fast, images[:1], options, modelled, found.pop("wrong"), say)
+    return {**found, **timed, "fps": board.clock_mhz * 1e6 / timed["cycles"],
+            "difference": None if first is None else f"image {first[0]}: {first[1]}"}
+
+
+def _compared(program, expected, result, output):
+    """``tensors`` and ``tensors_equal``, codes of the output, names of the ``wrong`` tensors, and the ``first``
+    difference: (image, difference) or None."""
+    equal, tensors, first, wrong, outputs = 0, 0, None, set(), []
     for index, run in enumerate(result.runs):
-        got = {name: whole.unpack(name, data) for name, data in zip(whole.outputs, run.regions, strict=True)}
+        got = {name: program.unpack(name, data) for name, data in zip(program.outputs, run.regions, strict=True)}
         for name, codes in got.items():
             same = bool((codes == expected[name][index]).all())
             tensors, equal = tensors + 1, equal + same
             if not same:
                 wrong.add(name)
-        if difference is None and wrong:
-            difference = f"image {index}: {first_difference(whole, {n: expected[n][index] for n in got}, got)}"
-        outputs.append(got[network.output])
+        if first is None and wrong:
+            first = index, first_difference(program, {n: expected[n][index] for n in got}, got)
+        outputs.append(got[output])
+    return {"tensors": tensors, "tensors_equal": equal, "outputs": np.stack(outputs), "wrong": wrong, "first": first}
+
+
+def _timed(engine, program, images, options, modelled, wrong, say):
+    """``layers``, ``cycles`` and ``fps`` of a run that writes nothing but the output."""
     say("RTL, for cycles")
     with going(say, "RTL, for cycles", 10):
-        timed = engine.run(fast, images[:1], **options)
-    _check(timed)
-    rtl = rtl_layer_cycles(timed.runs[0].trace, fast)
-    layers = []
-    for layer in fast.layers:
-        guess = modelled[layer.tag]
-        layers.append({"name": layer.name, "rtl_cycles": rtl[layer.tag], "model_cycles": round(guess.cycles),
-                       "macs": layer.macs,
-                       "utilisation": layer.macs / rtl[layer.tag] / (config.macs_dsp + config.macs_lut),
+        timed = engine.run(program, images, **options)
+    if fault := _fault(timed):
+        raise AlloyError(fault)
+    config, rtl, layers = engine.config, rtl_layer_cycles(timed.runs[0].trace), []
+    for layer in program.layers:
+        guess, cycles = modelled[layer.tag], rtl[layer.tag]
+        layers.append({"name": layer.name, "rtl_cycles": cycles, "model_cycles": round(guess.cycles),
+                       "macs": layer.macs, "utilisation": layer.macs / cycles / (config.macs_dsp + config.macs_lut),
                        "equal": layer.output not in wrong, "losses": {k: round(v) for k, v in guess.losses.items()}})
-    cycles = timed.runs[0].cycles
-    return {"layers": layers, "cycles": cycles, "fps": board.clock_mhz * 1e6 / cycles, "tensors": tensors,
-            "tensors_equal": equal,
-            "outputs": np.stack(outputs), "difference": difference}
+    return {"layers": layers, "cycles": timed.runs[0].cycles}
 
 
-def _every_tensor(engine, program, images, cycles, options, say):
-    """The images in RTL, in turn; ``cycles`` are about those of one."""
-    say(f"RTL, every tensor, {len(images)} images of about {cycles:,} cycles")
+def _images_in_turn(engine, program, images, job, say, **window):
+    """The result of a job, with lines that say how far it is."""
     done = [0]
 
     def finished(count):
         done[0] = count
         say(f"image {count} of {len(images)}")
     with going(say, lambda: f"RTL, {done[0]} of {len(images)} images done", 10):
-        result = engine.run(program, images, report=finished, **options)
-    _check(result)
-    return result
+        return engine.run(program, images, report=finished, **job, **window)
+
+
+def _show_waveform(engine, program, images, job, window, say):
+    """Run a job again, up to the image in question, and write its waveform."""
+    say(f"RTL, once more for the waveform of image {window.run}, cycles {window.first} to {window.end}")
+    _images_in_turn(engine, program, images[:window.run + 1], job, say, window=window)
+    say(f"waveform written to {window.path}")
 
 
 def _table(result, board):
@@ -239,6 +279,9 @@ def main(
     stalls: Annotated[int | None, Option(min=0, max=(1 << 32) - 1, metavar="SEED",
                                          help="pause every bus channel at random")] = None,
     json_file: Annotated[str | None, Option("--json", help="write the result to this file")] = None,
+    trace: Annotated[str | None,
+                     Option(metavar="FILE", help="waveform (FST) of the cycles around the first difference, "
+                                        "if there is one")] = None,
     cache: Annotated[str, Option(help="directory of built simulators")] = "build/cache",
 ) -> int:
     """Run a network, or one layer, on the Verilated engine of a board.
@@ -248,9 +291,9 @@ def main(
     """
     board = boards.get(platform)
     engine = EngineConfig.load(config) if config else board.config
-    check_outputs(json_file, inputs=(config, *(() if layer else (network, images_file))))
+    check_outputs(json_file, trace, inputs=(config, *(() if layer else (network, images_file))))
     check_folder(cache)
-    how = {"cache": cache, "stalls": stalls}
+    how = {"cache": cache, "stalls": stalls, "trace": trace}
     if layer:
         count, result = 1, _layer(board, engine, layer, **how)
     else:

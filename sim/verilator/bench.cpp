@@ -12,6 +12,9 @@
 #include <vector>
 #include "Valloy.h"
 #include "verilated.h"
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+#endif
 #include "pins.h"   // generated: PORTS, PORT_BYTES, ReadPins, WritePins, bind_read(), bind_write(), register offsets
 
 struct Job {
@@ -165,17 +168,46 @@ static std::vector<ReadPort> reads;
 static WritePort writes;
 static std::vector<std::array<uint64_t, 3>> trace;
 
+// Cycles of one run that are written as a waveform; its time is in half cycles from the write that starts the run.
+struct Waveform {
+    uint64_t run, first, end;
+#if VM_TRACE_FST
+    VerilatedFstC file;
+    void open(const std::string &path) {
+        Verilated::traceEverOn(true);
+        top->trace(&file, 99);
+        file.open(path.c_str());
+    }
+    void show(uint64_t half) { file.dump(half); }
+    void close() { file.close(); }
+#else
+    void open(const std::string &) {}
+    void show(uint64_t) {}
+    void close() {}
+#endif
+};
+
+static Waveform waveform;
+static uint64_t current, started;       // number of the run, cycle in which it was started
+
+static void show(unsigned half) {
+    if (current == waveform.run && started && now >= started + waveform.first && now < started + waveform.end)
+        waveform.show(2 * (now - started) + half);
+}
+
 static void tick() {
     for (auto &r : reads) r.drive();
     writes.drive();
     top->aclk = 0;
     top->eval();
+    show(0);
     for (auto &r : reads) r.sample();
     writes.sample();
     if (top->trace_valid) trace.push_back({now, top->trace_event, top->trace_tag});
     bool aw = top->s_axi_awvalid && top->s_axi_awready, w = top->s_axi_wvalid && top->s_axi_wready, ar = top->s_axi_arvalid && top->s_axi_arready;
     top->aclk = 1;
     top->eval();
+    show(1);
     for (auto &r : reads) r.release();
     writes.release();
     if (aw) top->s_axi_awvalid = 0;
@@ -279,6 +311,10 @@ int main(int argc, char **argv) {
     writes.rate = job.get("bytes_per_cycle");
     writes.latency = (uint64_t)job.get("latency");
     writes.bad_beat = (uint64_t)job.get("bad_write");
+    waveform.run = (uint64_t)job.get("trace_run");
+    waveform.first = (uint64_t)job.get("trace_first");
+    waveform.end = (uint64_t)job.get("trace_end");
+    waveform.open(dir + "/trace.fst");
     std::ofstream json(dir + "/result.json"), out(dir + "/out.bin", std::ios::binary);
     json << "{\"runs\": [";
     reset();
@@ -290,7 +326,8 @@ int main(int argc, char **argv) {
         put(BASE_LO, (uint32_t)base); put(BASE_HI, (uint32_t)(base >> 32)); put(SIZE, (uint32_t)dram.size());
         put(CMD_OFFSET, (uint32_t)job.get("command_offset")); put(CMD_COUNT, (uint32_t)job.get("command_count"));
         put(WATCHDOG, (uint32_t)job.get("watchdog")); put(IRQ_STATUS, 3); put(IRQ_ENABLE, 3);
-        uint64_t started = now;
+        current = run;
+        started = now;
         put(CTRL, 1);
         bool hung = false, aborted = run || !abort_at;
         while (!top->irq) {
@@ -319,6 +356,7 @@ int main(int argc, char **argv) {
         if (hung || !violation.empty()) break;
     }
     json << "], \"violation\": \"" << violation << "\"}\n";
+    waveform.close();
     delete top;
     return 0;
 }

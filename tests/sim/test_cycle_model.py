@@ -46,7 +46,7 @@ def errors(engine, network, **bus):
     """Relative error of the model for each layer by tag, and for all of them together."""
     program = compile(network, CONFIG)
     run = engine.run(program, np.zeros((1, *network.tensors["image"].shape), int), **bus).runs[0]
-    measured, modelled = rtl_layer_cycles(run.trace, program), {x.tag: x.cycles for x in model(program, CONFIG, **bus)}
+    measured, modelled = rtl_layer_cycles(run.trace), {x.tag: x.cycles for x in model(program, CONFIG, **bus)}
     whole = sum(modelled.values()) / sum(measured.values()) - 1
     return {tag: modelled[tag] / cycles - 1 for tag, cycles in measured.items()}, whole
 

@@ -14,7 +14,7 @@ from spec.commands import COMMAND_BYTES, FIELDS, Error, unpack
 from spec.errors import AlloyError
 from tests.networks import random_config, random_network
 
-from .test_verilator import CONFIGS
+from .verilator.test_engines import CONFIGS
 
 ORDERS = 3
 NETWORKS = {"portable": (3, 11, 14), "dsp48e2": (5, 8, 20)}

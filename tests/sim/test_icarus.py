@@ -1,7 +1,9 @@
 """One program in a four-state simulator, in both languages that its users choose between.
 
-Kind: Verilog that one simulator reads as another does not. Verilator has two states and starts every process; Icarus has
-neither habit. Debian has it as ``iverilog``; without it the tests are skipped, and tests/rtl/tools/test_verilog.py looks for
+Kind: Verilog that one simulator reads as another does not. Verilator has two states and starts every process; Icarus
+has
+neither habit. Debian has it as ``iverilog``; without it the tests are skipped, and tests/rtl/tools/test_verilog.py
+looks for
 what stopped it.
 """
 

@@ -1,4 +1,5 @@
-"""``sim.run``: bad input is refused before long work starts, the verdict is the last line and the status, cycles come from the trace."""
+"""``sim.run``: bad input is refused before long work starts, the verdict is the last line and the status, cycles come
+from the trace."""
 
 import json
 import re
@@ -46,9 +47,11 @@ def damaged(path, kind, whole):
     return path
 
 
-@pytest.mark.parametrize("text", ["3x3", "3,16,16,8", "3x3,0,16,8", "3x3,16,16,-8", "3x3,16,16", "9x3,4,4,0", "axb,1,1,1", "3x3,1.5,1,1"])
+@pytest.mark.parametrize("text", ["3x3", "3,16,16,8", "3x3,0,16,8", "3x3,16,16,-8", "3x3,16,16", "9x3,4,4,0",
+                                  "axb,1,1,1", "3x3,1.5,1,1"])
 def test_bad_layer(capsys, text):
-    assert f"the layer '{text}' is not KxK,CHANNELS,FILTERS,SIZE such as 3x3,256,256,14" in refused(capsys, "--layer", text)
+    assert f"the layer '{text}' is not KxK,CHANNELS,FILTERS,SIZE such as 3x3,256,256,14" in refused(capsys, "--layer",
+                                                                                                    text)
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -75,7 +78,8 @@ def test_damaged_images(capsys, tmp_path, network, kind):
 @pytest.mark.parametrize("change, count, message", [
     ({"images": lambda shape: np.zeros((3, *shape, 1), np.uint8)}, 1, "the network reads"),
     ({"labels": lambda shape: np.zeros(2)}, 1, "holds 3 images and labels of shape (2,): each image needs one label"),
-    ({"images": lambda shape: np.zeros((3, *shape), np.float32)}, 1, "float32, are no codes: the network reads integers from 0 to 255"),
+    ({"images": lambda shape: np.zeros((3, *shape), np.float32)}, 1,
+     "float32, are no codes: the network reads integers from 0 to 255"),
     ({"images": lambda shape: np.full((3, *shape), 256)}, 1, "are no codes"),
     ({"images": lambda shape: np.full((3, *shape), -1)}, 1, "are no codes"),
     ({}, 4, "4 images asked for: the file has 3"),
@@ -90,9 +94,11 @@ def test_unfit_images(capsys, tmp_path, network, change, count, message):
 
 
 def outcome(equal, difference):
-    entry = {"name": "layer", "rtl_cycles": 200, "model_cycles": 190, "macs": 1000, "utilisation": 0.1, "equal": equal == 2,
+    entry = {"name": "layer", "rtl_cycles": 200, "model_cycles": 190, "macs": 1000, "utilisation": 0.1,
+             "equal": equal == 2,
              "losses": dict.fromkeys(simulation.CAUSES, 0)}
-    return {"layers": [entry], "cycles": 250, "fps": 4000.0, "tensors": 2, "tensors_equal": equal, "outputs": np.zeros((1, 1)),
+    return {"layers": [entry], "cycles": 250, "fps": 4000.0, "tensors": 2, "tensors_equal": equal,
+            "outputs": np.zeros((1, 1)),
             "difference": difference}
 
 
@@ -125,7 +131,7 @@ def test_layer_has_the_schemes_of_the_slots():
 
 def test_cycles_of_a_layer_end_with_its_last_completion():
     trace = [(5, 0, 1), (90, 2, 1), (100, 2, 1), (120, 1, 2), (150, 2, 2), (155, 3, 1)]
-    assert rtl_layer_cycles(trace, None) == {1: 100, 2: 50}
+    assert rtl_layer_cycles(trace) == {1: 100, 2: 50}
 
 
 @pytest.mark.parametrize("layer, words", [

@@ -15,13 +15,16 @@ from spec.operators.convolution import Conv
 from tests.networks import random_config, random_network
 
 CONFIGS = {
-    "portable": dict(portable_dsp=True, dsp_filters=2, lut_filters=1, pixels=4, ic=3, ports=1, port_bits=32, act_depth=96,
+    "portable": dict(portable_dsp=True, dsp_filters=2, lut_filters=1, pixels=4, ic=3, ports=1, port_bits=32,
+                     act_depth=96,
                      weight_depth=12, decode_lanes=0),
-    "dsp48e2": dict(portable_dsp=False, dsp_device="dsp48e2", dsp_filters=4, lut_filters=2, pixels=6, ic=5, ports=2, port_bits=64, act_depth=96,
+    "dsp48e2": dict(portable_dsp=False, dsp_device="dsp48e2", dsp_filters=4, lut_filters=2, pixels=6, ic=5, ports=2,
+                    port_bits=64, act_depth=96,
                     decode_lanes=32),
 }
 SLOW = {
-    "dsp48e1": dict(portable_dsp=False, dsp_device="dsp48e1", dsp_filters=4, lut_filters=3, pixels=4, ic=8, act_depth=128),
+    "dsp48e1": dict(portable_dsp=False, dsp_device="dsp48e1", dsp_filters=4, lut_filters=3, pixels=4, ic=8,
+                    act_depth=128),
     "mult18": dict(dsp_device="mult18", dsp_filters=2, lut_filters=2, pixels=8, ic=7, act_digit_bits=5, port_bits=128),
     "lut_only": dict(dsp_filters=0, lut_filters=3, lut_form="product_lookup", pixels=4, ic=4),
     "smallest": dict(dsp_filters=2, lut_filters=0, pixels=2, ic=1, ports=1, port_bits=32),
@@ -36,7 +39,8 @@ def engines(tmp_path_factory):
     def get(name):
         if name not in built:
             config = random_config(np.random.default_rng(1), **{**CONFIGS, **SLOW}[name])
-            built[name] = config, verilator.build(generate(config), config, cache, optimize="-O1", report=lambda line: None)
+            built[name] = config, verilator.build(generate(config), config, cache, optimize="-O1",
+                                                  report=lambda line: None)
         return built[name]
     return get
 
@@ -80,7 +84,8 @@ def test_sums_that_fit_no_multiplier(engines):
     weight = np.full((4, channels, 3, 5), 119, np.int16)
     weight[1], weight[2, ::2], weight[3] = -119, -119, np.random.default_rng(2).integers(-119, 120, weight[3].shape)
     assert 119 * 255 * weight[0].size > 1 << config.joined_width - 1
-    layer = Conv(name="fc", input="image", output="out", weight=weight, scheme=np.full(4, Scheme.FIXED8, np.uint8), mult=np.full(4, 60001, np.int32),
+    layer = Conv(name="fc", input="image", output="out", weight=weight, scheme=np.full(4, Scheme.FIXED8, np.uint8),
+                 mult=np.full(4, 60001, np.int32),
                  bias=np.array([-5 << 34, 255 << 34, 99 << 34, 7], np.int64), shift=34, lo=0, hi=255)
     tensors = {t.name: t for t in (Tensor(name="image", channels=channels, height=3, width=5, bits=8, zero=3),
                                    Tensor(name="out", channels=4, height=1, width=1, bits=8))}
@@ -99,12 +104,14 @@ def test_more_configurations(engines, name):
     assert sum(check(engines(name), seed, stall=(0, 0.3)[seed % 2], schemes=schemes) for seed in range(40)) > 20
 
 
-@pytest.mark.parametrize("kind, beat, code", [("bad_read", 0, Error.READ), ("bad_read", 400, Error.READ), ("bad_write", 0, Error.WRITE),
+@pytest.mark.parametrize("kind, beat, code", [("bad_read", 0, Error.READ), ("bad_read", 400, Error.READ),
+                                              ("bad_write", 0, Error.WRITE),
                                               ("bad_write", 5, Error.WRITE), ("bad_write", -1, Error.WRITE)])
 def test_bus_error_stops_and_the_next_run_is_right(engines, kind, beat, code):
     writes = run(engines("portable"), 3)[3].runs[0].counters["store_cycles"]
     assert writes > 6
-    network, program, codes, result = run(engines("portable"), 3, images=2, **{kind: beat % writes if kind == "bad_write" else beat})
+    network, program, codes, result = run(engines("portable"), 3, images=2,
+                                          **{kind: beat % writes if kind == "bad_write" else beat})
     first, second = result.runs
     assert first.code == code and not first.done and not first.hung
     assert second.done and result.violation == ""
@@ -148,7 +155,8 @@ def test_bad_commands_stop_with_a_code(engines):
     codes = rng.integers(0, 256, (2, *network.tensors["image"].shape))
     program = compile(network, config)
     # Opcode and magic byte of the first command, and of the second; the digest.
-    for at, code in ((0, Error.PROGRAM), (7, Error.PROGRAM), (128, Error.OPCODE), (135, Error.OPCODE), (9, Error.PROGRAM)):
+    for at, code in ((0, Error.PROGRAM), (7, Error.PROGRAM), (128, Error.OPCODE), (135, Error.OPCODE),
+                     (9, Error.PROGRAM)):
         image = bytearray(program.image)
         image[at] ^= 0x55
         result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes[:1], watchdog=5000, check=False)

