@@ -26,7 +26,7 @@ from spec.registers import Trace
 from . import golden, verilator
 from .compare import first_difference
 from .cycle_model import CAUSES, error_text, model
-from .waveform import DONE, around, at_the_end
+from .waveform import around, at_the_end
 
 __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from spec.commands import Opcode, unpack
 from spec.program import Layer, Program
+from spec.registers import Trace
 
 from .compare import Difference
 from .verilator import Result, Run, Window
 
-__all__ = ["DONE", "command_of", "around", "at_the_end"]
+__all__ = ["command_of", "around", "at_the_end"]
 
-DONE = 2            # trace event: a compute command is complete
 BEFORE, AFTER = 800, 200    # cycles that are shown around the moment
 
 
@@ -43,8 +43,8 @@ def around(run: Run, index: int, program: Program, difference: Difference, path:
     """The cycles of image ``index``, whose run is ``run``, in which the first wrong value was computed."""
     layer = next(x for x in program.layers if x.name == difference.layer)
     number, part = command_of(program, layer, difference.place)
-    ends = [cycle for cycle, event, tag in run.trace if event == DONE and tag == layer.tag]
-    earlier = [cycle for cycle, event, _ in run.trace if event == DONE and cycle < ends[number]]
+    ends = [cycle for cycle, event, tag in run.trace if event == Trace.DONE and tag == layer.tag]
+    earlier = [cycle for cycle, event, _ in run.trace if event == Trace.DONE and cycle < ends[number]]
     begin = max(earlier, default=0)
     moment = round(begin + (ends[number] - begin) * part)
     return Window(index, max(0, moment - BEFORE), moment + AFTER, path)

@@ -64,7 +64,7 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
 
     Parameters
     ----------
-    files : dict of file name to Verilog text (:func:`rtl.top.generate`).
+    files : dict of file name to Verilog text (:func:`rtl.generate.generate`).
     report : called with a line of text at each stage.
     waveform : the model can write waveforms, of everything but the inside of parts that are there :data:`MANY` times.
     """

@@ -6,8 +6,9 @@ import pytest
 from sim import command_model, golden
 from sim.compare import first_difference
 from sim.verilator import Result, Run
-from sim.waveform import AFTER, BEFORE, DONE, around, at_the_end, command_of
+from sim.waveform import AFTER, BEFORE, around, at_the_end, command_of
 from spec.commands import Opcode, unpack
+from spec.registers import Trace
 from tests.sim.test_compare import CASES, pool, prepare, shortened
 
 
@@ -55,7 +56,7 @@ def test_window_around_a_difference():
     number, part = command_of(program, layer, difference.place)
     assert 0 < number < len(commands) - 1
     ends = [3000 + 100 * i for i in range(len(commands))]
-    trace = [(cycle, DONE, layer.tag) for cycle in ends] + [(ends[number] - 60, 0, layer.tag)]
+    trace = [(cycle, Trace.DONE, layer.tag) for cycle in ends] + [(ends[number] - 60, 0, layer.tag)]
     window = around(outcome(trace), 2, program, difference, "x.fst")
     moment = round(ends[number - 1] + 100 * part)
     assert (window.run, window.first, window.end) == (2, moment - BEFORE, moment + AFTER)
@@ -64,7 +65,7 @@ def test_window_around_a_difference():
 @pytest.mark.parametrize("values, moment", [
     ({"status": 0x2100}, 5000), ({"hung": True}, 1234), ({"hung": True, "trace": []}, 5000)])
 def test_window_at_the_end(values, moment):
-    run = outcome(**{"trace": [(7, DONE, 0), (1234, 0, 1)], **values})
+    run = outcome(**{"trace": [(7, Trace.DONE, 0), (1234, 0, 1)], **values})
     window = at_the_end(Result([outcome([]), run], ""), "x.fst")
     assert (window.run, window.first, window.end, window.path) == (1, moment - BEFORE, moment + AFTER, "x.fst")
 
