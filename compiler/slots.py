@@ -12,19 +12,21 @@ __all__ = ["Tile", "assign", "make_tiles"]
 
 @dataclass
 class Tile:
-    """The filters of one command: ``(channel, slot, joined)``; output channel groups ``group`` and perhaps ``group + 1``."""
+    """The filters of one command: ``(channel, slot, joined)``; output channel groups ``group`` and perhaps ``group +
+    1``."""
     group: int
     members: list
     straddle: bool = False
 
 
 def assign(op, config):
-    """Kind of each filter: 0 LUT, 1 one DSP slot, 2 a DSP pair. Power-of-two filters balance both sides of the array."""
+    """Kind of each filter: 0 LUT, 1 one DSP slot, 2 a DSP pair. Power-of-two filters balance both sides of the
+    array."""
     cost, pot = DSP.slots(op.weight), LUT.slots(op.weight) > 0
     if config.dsp_filters == 0:
         if not pot.all():
-            raise AlloyError(f"layer {op.name} filter {int(np.flatnonzero(~pot)[0])} is not power-of-two, and the configuration has no "
-                             "DSP filters: give dsp_filters or quantize the layer to PoT-4")
+            raise AlloyError(f"layer {op.name} filter {int(np.flatnonzero(~pot)[0])} is not power-of-two, and the "
+                             "configuration has no DSP filters: give dsp_filters or quantize the layer to PoT-4")
         return np.zeros(len(cost), np.int64)
     made = np.array([SYSTEMS[int(scheme)].home is LUT for scheme in op.scheme])
     kind = np.where(made & (config.lut_filters > 0), 0, cost)

@@ -37,7 +37,8 @@ class Ratio:
         return cls(*parts)
 
     def counts(self, filters):
-        """Filters of each kind, by largest remainder; a share above zero gets at least one filter where there are enough."""
+        """Filters of each kind, by largest remainder; a share above zero gets at least one filter where there are
+        enough."""
         shares = np.array([self.pot4, self.fixed4, self.fixed8])
         exact = shares / shares.sum() * filters
         counts = np.floor(exact).astype(int)
@@ -50,10 +51,12 @@ class Ratio:
 
 
 def relative_variance(weight):
-    """Variance of every filter of a layer (F, C, kh, kw), float (F,), in squares of its largest weight; 0 for filters of zeros.
+    """Variance of every filter of a layer (F, C, kh, kw), float (F,), in squares of its largest weight; 0 for filters
+    of zeros.
 
-    Filters of low variance crowd around zero, where power-of-two levels are dense (Chang et al., Mix and Match, HPCA 2021, section 4.2). Here
-    each filter has a scale of its own, and equalization gives it any size: only what is left once that is taken out tells where its weights lie.
+    Filters of low variance crowd around zero, where power-of-two levels are dense (Chang et al., Mix and Match, HPCA
+    2021, section 4.2). Here each filter has a scale of its own, and equalization gives it any size: only what is left
+    once that is taken out tells where its weights lie.
     """
     flat = np.asarray(weight, np.float64).reshape(len(weight), -1)
     return flat.var(1) / np.maximum(np.square(flat).max(1), 1e-300)
@@ -62,8 +65,8 @@ def relative_variance(weight):
 def assign(weight, ratio):
     """Scheme of every filter of a layer (F, C, kh, kw).
 
-    Filters of least :func:`relative_variance` are power-of-two. Of the others, those with the largest squared error in 4 bits get 8 (after
-    Chang et al., ILMPQ, 2021).
+    Filters of least :func:`relative_variance` are power-of-two. Of the others, those with the largest squared error in
+    4 bits get 8 (after Chang et al., ILMPQ, 2021).
     """
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     pot, _, wide = ratio.counts(len(flat))
@@ -78,8 +81,8 @@ def assign(weight, ratio):
 
 
 def fit_codebook(weight, size=16, rounds=4):
-    """Code book of at most ``size`` levels (int16, sorted, -119..119) for filters (F, C, kh, kw), each with a scale of its own: levels that lose
-    least at the filters' scales and scales that lose least with the levels, in turns."""
+    """Code book of at most ``size`` levels (int16, sorted, -119..119) for filters (F, C, kh, kw), each with a scale of
+    its own: levels that lose least at the filters' scales and scales that lose least with the levels, in turns."""
     if not 1 <= size <= 16:
         raise AlloyError(f"a code book of {size} levels: 1 to 16 are supported")
     flat = torch.from_numpy(np.ascontiguousarray(weight.reshape(len(weight), -1), np.float32))
@@ -91,7 +94,8 @@ def fit_codebook(weight, size=16, rounds=4):
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         values = (flat / scale[:, None]).numpy().ravel()
         peak = max(float(np.abs(values).max()), 1e-30)
-        counts = np.histogram(values, BINS, (-peak, peak), weights=scale.square()[:, None].expand_as(flat).numpy().ravel())[0]
+        counts = np.histogram(values, BINS, (-peak, peak),
+                              weights=scale.square()[:, None].expand_as(flat).numpy().ravel())[0]
         levels = best_levels(counts, size) - (BINS - 1) / 2
         book = np.unique(np.round(levels * WEIGHT_MAX / max(np.abs(levels).max(), 1e-30))).astype(np.int16)
         scale = search_scales(flat, np.full(len(flat), Scheme.CODEBOOK), codebook=book, steps=20)

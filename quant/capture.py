@@ -1,6 +1,7 @@
 """A PyTorch model as a list of operations, each value written once.
 
-What a model does in place (``x += y``, ``ReLU(inplace=True)``) rebinds every name of the tensor: who reads it later reads the new value.
+What a model does in place (``x += y``, ``ReLU(inplace=True)``) rebinds every name of the tensor: who reads it later
+reads the new value.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ def supported():
 
 @dataclass(eq=False, kw_only=True)
 class Op:
-    """One operation, which makes the value ``name`` of the values ``inputs``. ``module``: path of the module that is called."""
+    """One operation, which makes the value ``name`` of the values ``inputs``. ``module``: path of the module that is
+    called."""
 
     name: str
     inputs: tuple
@@ -47,7 +49,8 @@ class Apply(Op):
 
 @dataclass(eq=False, kw_only=True)
 class Norm(Op):
-    """Batch norm: ``(x - mean) * scale + bias``; ``gain`` is its trained weight, by which the standard deviation is multiplied."""
+    """Batch norm: ``(x - mean) * scale + bias``; ``gain`` is its trained weight, by which the standard deviation is
+    multiplied."""
 
     mean: torch.Tensor
     scale: torch.Tensor
@@ -111,7 +114,8 @@ def first_line(error):
 
 
 def capture(model, shape):
-    """(operations in execution order, name of the value that is returned) of ``model`` for inputs of ``shape`` (C, H, W).
+    """(operations in execution order, name of the value that is returned) of ``model`` for inputs of ``shape`` (C, H,
+    W).
 
     Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are.
     """
@@ -164,7 +168,8 @@ MODULES = {
 
 
 def _of_module(module):
-    """The layer class that is read from a module, or the kind of what is called beside layers; None for what Alloy does not know."""
+    """The layer class that is read from a module, or the kind of what is called beside layers; None for what Alloy does
+    not know."""
     names = {cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("torch.nn.")}
     layers = (layer for layer in LAYERS if names & set(layer.modules))
     return next(layers, None) or next((kind for known, kind in MODULES.items() if isinstance(module, known)), None)
@@ -215,7 +220,8 @@ def _read(node, module, ops, where, shapes):
         op = Relu(name=node.name, inputs=sources, cap=6.0 if kind == "relu6" else None)
     else:
         rest = {name: value for name, value in given.items() if not _nodes(value)}
-        call = Call(node.name, f"layer {path or node.name}", module, sources, tuple(shapes[name] for name in sources), rest)
+        call = Call(node.name, f"layer {path or node.name}", module, sources, tuple(shapes[name] for name in sources),
+                    rest)
         op = Apply(name=node.name, inputs=sources, layer=kind.read(call))
     op.module = path
     shape = tuple(shapes[name] for name in op.inputs)
@@ -230,14 +236,15 @@ def _addition(node, given, where, shapes):
     other = given.get("other")
     if not isinstance(other, fx.Node) or given.get("alpha", 1) != 1:
         raise AlloyError(
-            f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: {supported()}"
+            f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: "
+            f"{supported()}"
         )
     inputs = where[given["input"].name], where[other.name]
     one, two = (shapes[name] for name in inputs)
     if one != two:
         raise AlloyError(
-            f"layer {node.name} adds tensors of {'x'.join(map(str, one))} and {'x'.join(map(str, two))}, one of which is "
-            "repeated: give both the same shape"
+            f"layer {node.name} adds tensors of {'x'.join(map(str, one))} and {'x'.join(map(str, two))}, one of which "
+            "is repeated: give both the same shape"
         )
     return Add(name=node.name, inputs=inputs)
 
@@ -245,7 +252,8 @@ def _addition(node, given, where, shapes):
 def _norm(node, module, inputs):
     if not (module.affine and module.track_running_stats):
         raise AlloyError(
-            f"layer {node.target} is a batch norm that cannot be folded: give it affine parameters and running statistics"
+            f"layer {node.target} is a batch norm that cannot be folded: give it affine parameters and running "
+            "statistics"
         )
     return Norm(
         name=node.name,

@@ -1,12 +1,13 @@
 """Cross-layer equalization: every channel of a tensor gets a range of its own, at no cost in hardware.
 
-A channel divided by s where it is made (the filter's multiplier and bias) and multiplied by s where it is read (a column of weights) changes
-nothing in floating point, ReLU included (Nagel et al., ICCV 2019, equation 7). ``s = (range / largest range) ** share``: a share of 1 makes the
-steps of all channels fit, but spreads the weights in the filters that read them (Xiao et al., SmoothQuant, ICML 2023, equation 4). Which share
-is best is measured, for every group of tensors that are scaled alike, by the error at the outputs of the layers that read it.
-The range of a channel holds all its values; behind a ReLU and with fewer than 8 bits it is the one whose codes come closest to them, because
-every channel gains by clipping at another place. Channels of signed tensors are turned so that their larger side is positive: with the zero
-point beside the smaller one, steps are finer.
+A channel divided by s where it is made (the filter's multiplier and bias) and multiplied by s where it is read (a
+column of weights) changes nothing in floating point, ReLU included (Nagel et al., ICCV 2019, equation 7). ``s = (range
+/ largest range) ** share``: a share of 1 makes the steps of all channels fit, but spreads the weights in the filters
+that read them (Xiao et al., SmoothQuant, ICML 2023, equation 4). Which share is best is measured, for every group of
+tensors that are scaled alike, by the error at the outputs of the layers that read it. The range of a channel holds all
+its values; behind a ReLU and with fewer than 8 bits it is the one whose codes come closest to them, because every
+channel gains by clipping at another place. Channels of signed tensors are turned so that their larger side is positive:
+with the zero point beside the smaller one, steps are finer.
 """
 
 from dataclasses import replace
@@ -25,11 +26,13 @@ SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.2, 0.0)
 POSITIONS, FILTERS = 4096, 64      # kernel windows and filters of a layer that are tried
 SMALLEST = 2.0 ** -6        # of s: channels that are (almost) dead need no finer steps
 BATCH = 20
-CLIPS = np.geomspace(1.0, 0.5, 12)      # of a channel's peak; rare peaks of sparse channels carry more than their energy tells
+# Of a channel's peak; rare peaks of sparse channels carry more than their energy tells.
+CLIPS = np.geomspace(1.0, 0.5, 12)
 
 
 def _clips(values, peak, bits):
-    """The range of each channel at which ``bits`` bits come closest to its ``values`` (C, N), which are not negative: (C,)."""
+    """The range of each channel at which ``bits`` bits come closest to its ``values`` (C, N), which are not negative:
+    (C,)."""
     top, least, best = (1 << bits) - 1, torch.full_like(peak, float("inf")), peak.clone()
     for factor in CLIPS:
         step = (peak * factor / top).clamp_min(1e-30)[:, None]
@@ -40,8 +43,9 @@ def _clips(values, peak, bits):
 
 
 def _survey(graph, images, bits, generator, report):
-    """Of every tensor the range of each channel and its least and largest value, {name: (C,)} and {name: (2, C)}, and some kernel windows of
-    every convolution's input, {layer name: (groups, N, K)}; ``bits`` of the tensors behind a ReLU."""
+    """Of every tensor the range of each channel and its least and largest value, {name: (C,)} and {name: (2, C)}, and
+    some kernel windows of every convolution's input, {layer name: (groups, N, K)}; ``bits`` of the tensors behind a
+    ReLU."""
     ends, values, windows = {}, {}, {}
     share = -(-POSITIONS * BATCH // len(images))
     last = graph.last_reads()
@@ -51,7 +55,8 @@ def _survey(graph, images, bits, generator, report):
             tensors[layer.output] = out = compute(layer, tensors)
             check_values(layer, out)
             low, high = ends.get(layer.output, (out.amin((0, 2, 3)), out.amax((0, 2, 3))))
-            ends[layer.output] = torch.stack([torch.minimum(low, out.amin((0, 2, 3))), torch.maximum(high, out.amax((0, 2, 3)))])
+            ends[layer.output] = torch.stack([torch.minimum(low, out.amin((0, 2, 3))),
+                                              torch.maximum(high, out.amax((0, 2, 3)))])
             picks = torch.randperm(len(out) * out.shape[2] * out.shape[3], generator=generator)[:share]
             if layer.weighted:
                 windows.setdefault(layer.name, []).append(columns(tensors[layer.input], layer, picks))
@@ -68,8 +73,8 @@ def _survey(graph, images, bits, generator, report):
 
 
 def _classes(graph):
-    """Tensors whose channels must have the same scale: those that are added, and both sides of what works on each channel alone. Without input and
-    output, and both sides of what mixes channels without weights."""
+    """Tensors whose channels must have the same scale: those that are added, and both sides of what works on each
+    channel alone. Without input and output, and both sides of what mixes channels without weights."""
     home, fixed = {name: {name} for name in graph.shapes}, {graph.input, graph.output}
     for layer in graph.layers:
         tied = {layer.residual} - {None} if layer.weighted else set(layer.inputs)
@@ -88,10 +93,11 @@ def _readers(graph, names):
 
 
 def _errors(layer, seen, scales, signed, bits, weight_bits):
-    """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands quantized, for each of several
-    ``scales`` (C,) of its input channels, the one that evens the ranges first.
+    """Relative squared error of a layer's outputs for kernel windows ``seen`` (groups, N, K), with both operands
+    quantized, for each of several ``scales`` (C,) of its input channels, the one that evens the ranges first.
 
-    The weights are rounded as :func:`quant.ptq.reconstruct` does it, from three windows of four; the others tell the error.
+    The weights are rounded as :func:`quant.ptq.reconstruct` does it, from three windows of four; the others tell the
+    error.
     """
     if layer.groups == 1 and len(layer.weight) > FILTERS:
         layer = replace(layer, weight=layer.weight[::-(-len(layer.weight) // FILTERS)])
@@ -100,11 +106,13 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
     held = torch.arange(count) % 4 == 0
     fitted, tested = seen[:, ~held if count > 1 else held] / per[0], seen[:, held]
     goal = tested @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
-    fitted, goal = (part.sub_(part.mean(1, keepdim=True)) for part in (fitted, goal))       # the bias makes up for means
+    # The bias makes up for means.
+    fitted, goal = (part.sub_(part.mean(1, keepdim=True)) for part in (fitted, goal))
     even = fitted.transpose(1, 2) @ fitted / fitted.shape[1]
     spread, importance = Spread.of(even), even.diagonal(dim1=1, dim2=2)
-    for scale, mine in zip(scales, per):
-        weight, given, ratio = (layer.weight * layer.by_input_channel(scale)).reshape(groups, -1, size), tested / mine, (per[0] / mine)[:, 0]
+    for scale, mine in zip(scales, per, strict=True):
+        weight = (layer.weight * layer.by_input_channel(scale)).reshape(groups, -1, size)
+        given, ratio = tested / mine, (per[0] / mine)[:, 0]
         flat = given.flatten()[::max(1, given.numel() // 50_000)]
         zero = zero_point(flat.min(), flat.max(), top) if signed else 0
         step = search_range(flat, flat, zero, top, 16)
@@ -114,7 +122,8 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
         share = (importance * ratio.square())[:, None].expand_as(weight).reshape(-1, size)
         scale, plain = rounded(weight.reshape(-1, size), schemes, share + 1e-12, steps=12)
         better = round_weights(weight, scale.reshape(groups, -1), schemes, spread.scaled(ratio))[0]
-        errors.append(min(float((coded @ w.transpose(1, 2) - goal).square().sum()) for w in (plain.reshape(weight.shape), better)))
+        errors.append(min(float((coded @ w.transpose(1, 2) - goal).square().sum())
+                          for w in (plain.reshape(weight.shape), better)))
     return np.array(errors) / max(float(goal.square().sum()), 1e-30)
 
 
@@ -130,7 +139,8 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
     """
     check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
-    layers, (ranges, ends, windows) = [replace(layer) for layer in graph.layers], _survey(graph, images, act_bits, generator, report)
+    layers = [replace(layer) for layer in graph.layers]
+    ranges, ends, windows = _survey(graph, images, act_bits, generator, report)
     codes = {graph.input: (False, 8)}       # of each tensor: whether it is signed, bits
     for layer in graph.layers:
         signed = layer.signed(any(codes[name][0] for name in layer.sources))
@@ -141,12 +151,14 @@ def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
         # A few channels beyond all others (a dead one of a huge bias) must not make all others look alike.
         largest = torch.minimum(reach.max(), reach.median() / SMALLEST ** 0.5) if reach.median() > 0 else reach.max()
-        full = torch.where(reach > 0, reach / largest.clamp_min(1e-30), torch.ones_like(reach)).clamp(SMALLEST, 1 / SMALLEST)
+        full = torch.where(reach > 0, reach / largest.clamp_min(1e-30), torch.ones_like(reach))
+        full = full.clamp(SMALLEST, 1 / SMALLEST)
         low, high = torch.stack([ends[name] for name in names]).unbind(1)
         turned = (-low.amin(0) > high.amax(0)) & linear.issuperset(names)
         sign = torch.where(turned, -1.0, 1.0)
         scales = [sign * full ** share for share in SHARES]
-        errors = sum(_errors(layer, windows[layer.name], scales, *codes[layer.input], weight_bits) for layer in _readers(graph, names))
+        errors = sum(_errors(layer, windows[layer.name], scales, *codes[layer.input], weight_bits)
+                     for layer in _readers(graph, names))
         scale = scales[int(np.argmin(errors))]
         for layer in layers:
             if layer.weighted and layer.output in names:

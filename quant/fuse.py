@@ -1,4 +1,5 @@
-"""Operations to layers: batch norm, addition and ReLU go into the convolution before them, and what nothing reads is left out."""
+"""Operations to layers: batch norm, addition and ReLU go into the convolution before them, and what nothing reads is
+left out."""
 
 from collections import Counter
 from dataclasses import replace
@@ -14,7 +15,8 @@ __all__ = ["fuse"]
 
 
 def fuse(ops, output, shape, *, logits=False):
-    """The :class:`quant.graph.Graph` of :func:`quant.capture.capture`'s operations for inputs of ``shape`` (C, H, W)."""
+    """The :class:`quant.graph.Graph` of :func:`quant.capture.capture`'s operations for inputs of ``shape`` (C, H,
+    W)."""
     reads = Counter(name for op in ops for name in op.inputs)
     reads[output] += 1
     layers, where = [], {INPUT: INPUT}  # where: value -> tensor
@@ -47,8 +49,8 @@ def _fold(op, layer):
     """A batch norm into the convolution before it, None if there is no such."""
     if layer is None:
         raise AlloyError(
-            f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that nothing "
-            "else reads, with affine parameters and running statistics"
+            f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that "
+            "nothing else reads, with affine parameters and running statistics"
         )
     layer.weight = layer.weight * op.scale[:, None, None, None]
     layer.bias = (layer.bias - op.mean) * op.scale + op.bias
@@ -66,14 +68,16 @@ def _bound(op, layer):
 
 
 def _add(op, tensors, layers, where, reads):
-    """Fuse an addition into the last convolution that makes one of its operands for it alone; returns the tensor of the sum."""
+    """Fuse an addition into the last convolution that makes one of its operands for it alone; returns the tensor of the
+    sum."""
     alone = {
         where[name] for name in op.inputs if reads[name] == 1
     }  # the sum takes the place of the convolution's own result
     made = [layer for layer in layers if layer.output in alone and layer.fresh]
     if not made:
         raise AlloyError(
-            f"layer {op.name} does not add a tensor to the result of a convolution that nothing else reads: {supported()}"
+            f"layer {op.name} does not add a tensor to the result of a convolution that nothing else reads: "
+            f"{supported()}"
         )
     last = made[-1]
     last.residual = tensors[0] if last.output == tensors[1] else tensors[1]
@@ -98,7 +102,8 @@ def _check_finite(layers):
 
 
 def _silence(graph):
-    """Filters of 0 where nothing reads the channel but through weights of 0: its range must not decide that of the others."""
+    """Filters of 0 where nothing reads the channel but through weights of 0: its range must not decide that of the
+    others."""
     live = {name: torch.zeros(shape[0], dtype=torch.bool) for name, shape in graph.shapes.items()}
     live[graph.output][:] = True
     for layer in reversed(graph.layers):

@@ -1,4 +1,5 @@
-"""The float network that is quantized: layers with batch norm folded, ReLU and addition fused into the convolution before them."""
+"""The float network that is quantized: layers with batch norm folded, ReLU and addition fused into the convolution
+before them."""
 
 from dataclasses import dataclass
 
@@ -10,14 +11,16 @@ from spec.errors import AlloyError
 
 __all__ = ["Graph", "FloatNet", "compute", "check_images", "check_values"]
 
-SMALLEST, LARGEST = 1e-15, 1e15         # of the largest value of a tensor: its squares and their sums are normal 32-bit numbers
+# Of the largest value of a tensor: its squares and their sums are normal 32-bit numbers.
+SMALLEST, LARGEST = 1e-15, 1e15
 
 
 @dataclass(eq=False)
 class Graph:
     """Layers (:class:`spec.operators.Layer`) in execution order; ``shapes`` is (C, H, W) of every tensor.
 
-    ``logits``: the output tells classes apart, and only which is the largest and by how much counts. Otherwise every value of it does.
+    ``logits``: the output tells classes apart, and only which is the largest and by how much counts. Otherwise every
+    value of it does.
     """
     input: str
     output: str
@@ -32,7 +35,8 @@ class Graph:
 
     @property
     def bounded(self):
-        """Names of the tensors that a ReLU bounds and a layer reads, not only an addition: those that recipes give few bits."""
+        """Names of the tensors that a ReLU bounds and a layer reads, not only an addition: those that recipes give few
+        bits."""
         read = {name for layer in self.layers for name in layer.sources}
         return [layer.output for layer in self.layers if layer.relu and layer.output in read]
 
@@ -49,7 +53,8 @@ class Graph:
         return {name: index for index, layer in enumerate(self.layers) for name in layer.inputs}
 
     def answers(self, out):
-        """The output (N, C, H, W) as one row for each answer: (N * H * W, C) of logits, a class for every position; else (N, features)."""
+        """The output (N, C, H, W) as one row for each answer: (N * H * W, C) of logits, a class for every position;
+        else (N, features)."""
         return out.movedim(1, 3).reshape(-1, out.shape[1]) if self.logits else out.flatten(1)
 
     def run(self, x):
@@ -61,12 +66,15 @@ class Graph:
 
 
 def compute(layer, tensors, **other):
-    """The output of a layer, for ``tensors`` by name; ``other`` weight and bias as for :meth:`spec.operators.convolution.ConvLayer.apply`."""
-    return layer.finish(layer.apply(F, *(tensors[name] for name in layer.sources), **other), tensors.get(layer.residual))
+    """The output of a layer, for ``tensors`` by name; ``other`` weight and bias as for
+    :meth:`spec.operators.convolution.ConvLayer.apply`."""
+    return layer.finish(layer.apply(F, *(tensors[name] for name in layer.sources), **other),
+                        tensors.get(layer.residual))
 
 
 class FloatNet(nn.Module):
-    """A graph as a module: real inputs (N, C, H, W) to outputs (N, features). Its weights do not train; they move between devices."""
+    """A graph as a module: real inputs (N, C, H, W) to outputs (N, features). Its weights do not train; they move
+    between devices."""
 
     def __init__(self, graph):
         super().__init__()
@@ -85,14 +93,16 @@ class FloatNet(nn.Module):
 
 
 def check_images(graph, images):
-    """Raise :class:`AlloyError` unless ``images`` are real inputs (N, C, H, W) of a graph, float32 and finite, at least one."""
+    """Raise :class:`AlloyError` unless ``images`` are real inputs (N, C, H, W) of a graph, float32 and finite, at least
+    one."""
     shape = graph.shapes[graph.input]
     if not isinstance(images, torch.Tensor) or images.dtype != torch.float32:
         kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
-        raise AlloyError(f"the images are {kind}, not real inputs: give a float32 tensor of what the float model reads, such as codes / 255")
+        raise AlloyError(f"the images are {kind}, not real inputs: give a float32 tensor of what the float model "
+                         "reads, such as codes / 255")
     if images.shape[1:] != shape or not len(images):
-        raise AlloyError(f"the images are {'x'.join(map(str, images.shape))}, but the network reads Nx{'x'.join(map(str, shape))}: give at least "
-                         "one of that shape")
+        raise AlloyError(f"the images are {'x'.join(map(str, images.shape))}, but the network reads "
+                         f"Nx{'x'.join(map(str, shape))}: give at least one of that shape")
     if not torch.isfinite(images).all():
         raise AlloyError("the images hold NaN or infinite values: look where they come from")
 
@@ -101,5 +111,5 @@ def check_values(layer, out):
     """Raise :class:`AlloyError` if the squares of a layer's float values ``out`` leave the range of 32-bit numbers."""
     peak = float(out.detach().abs().max())
     if peak != 0 and not SMALLEST < peak < LARGEST:     # NaN, too
-        raise AlloyError(f"layer {layer.name} makes values of up to {peak:.1e}, beyond {SMALLEST:g} to {LARGEST:g}: scale its filters, and "
-                         "the weights that read them by the inverse")
+        raise AlloyError(f"layer {layer.name} makes values of up to {peak:.1e}, beyond {SMALLEST:g} to {LARGEST:g}: "
+                         "scale its filters, and the weights that read them by the inverse")

@@ -8,8 +8,8 @@ __all__ = ["best_levels", "fit_table"]
 def best_levels(counts, size, first=None):
     """The ``size`` levels (fewer if fewer do) with the least ``sum_i counts[i] * (i - level)^2``: real (size,), sorted.
 
-    One-dimensional k-means, exact, by dynamic programming over the borders of the cells (Wang and Song, Ckmeans.1d.dp, The R Journal 3(2), 2011,
-    equation 1).
+    One-dimensional k-means, exact, by dynamic programming over the borders of the cells (Wang and Song, Ckmeans.1d.dp,
+    The R Journal 3(2), 2011, equation 1).
 
     Parameters
     ----------
@@ -17,12 +17,15 @@ def best_levels(counts, size, first=None):
     first : value of the lowest level, if it is given.
     """
     values = np.arange(len(counts))
-    n, s, q = (np.concatenate([[0.0], np.cumsum(counts * values ** power)]) for power in range(3))     # sums over values below a border
-    mean = np.divide(s[None] - s[:, None], n[None] - n[:, None], out=np.zeros((len(n), len(n))), where=n[None] > n[:, None])
+    # Sums over values below a border.
+    n, s, q = (np.concatenate([[0.0], np.cumsum(counts * values ** power)]) for power in range(3))
+    mean = np.divide(s[None] - s[:, None], n[None] - n[:, None], out=np.zeros((len(n), len(n))),
+                     where=n[None] > n[:, None])
     loss = q[None] - q[:, None] - mean * (s[None] - s[:, None])         # of a cell from one border to another
     loss[np.tril_indices(len(n), -1)] = np.inf
     least = loss[0] if first is None else q - 2 * first * s + first * first * n
-    starts = []                                                         # of the last cell, for each number of cells and each end
+    # Of the last cell, for each number of cells and each end.
+    starts = []
     for _ in range(size - 1):
         total = least[:, None] + loss
         starts.append(total.argmin(0))
@@ -38,6 +41,7 @@ def best_levels(counts, size, first=None):
 
 
 def fit_table(codes, size):
-    """Table uint8 (256,) from every code to the nearest of at most ``size`` codes, 0 among them, that lose least of ``codes``."""
+    """Table uint8 (256,) from every code to the nearest of at most ``size`` codes, 0 among them, that lose least of
+    ``codes``."""
     levels = np.unique(np.round(best_levels(np.bincount(np.asarray(codes, np.int64), minlength=256), size, first=0.0)))
     return levels[np.abs(np.arange(256)[:, None] - levels).argmin(1)].astype(np.uint8)

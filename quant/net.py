@@ -20,13 +20,16 @@ from .rounding import level_ends, level_tables, nearest, search_scales
 __all__ = ["QuantNet"]
 
 ARRAYS = "schemes", "codebooks", "tables"       # of the state, by layer or tensor
-FEW = 8         # bits of the largest multiplier of a layer; with fewer the scales of filters lie more than half a per cent apart
+# Bits of the largest multiplier of a layer; with fewer the scales of filters lie more than half a per cent apart.
+FEW = 8
 
 
 class _Coded(torch.autograd.Function):
-    """``(codes - zero) * step`` with the codes ``clamp(floor(x / step + 1/2) + zero, 0, top)``, replaced by ``table[code]`` if there is a table.
+    """``(codes - zero) * step`` with the codes ``clamp(floor(x / step + 1/2) + zero, 0, top)``, replaced by
+    ``table[code]`` if there is a table.
 
-    The gradients are straight-through (Esser et al., LSQ, equations 3 and 5); one function, for training spends much of its time here.
+    The gradients are straight-through (Esser et al., LSQ, equations 3 and 5); one function, for training spends much of
+    its time here.
     """
 
     @staticmethod
@@ -49,13 +52,15 @@ class _Coded(torch.autograd.Function):
 
 
 def _calm(scale, count):
-    """``scale`` with its gradient divided by sqrt(count): it sums over ``count`` values (Esser et al., LSQ, ICLR 2020, section 2.2)."""
+    """``scale`` with its gradient divided by sqrt(count): it sums over ``count`` values (Esser et al., LSQ, ICLR 2020,
+    section 2.2)."""
     factor = count ** -0.5
     return scale * factor + (scale * (1 - factor)).detach()
 
 
 class _ByName(nn.Module):
-    """Parameters by the name of a layer or a tensor, whatever that is: ``keys``, ``type`` or ``training`` would break a ParameterDict."""
+    """Parameters by the name of a layer or a tensor, whatever that is: ``keys``, ``type`` or ``training`` would break a
+    ParameterDict."""
 
     @staticmethod
     def key(name):
@@ -76,26 +81,30 @@ class QuantNet(nn.Module):
     ----------
     graph : quant.graph.Graph
     ratio : Ratio, of the number systems in each layer; or ``schemes``, a dict from layer name to uint8 array (F,).
-    codebooks : dict from layer name to its levels, for layers with code-book filters (:func:`quant.assign.fit_codebook`).
-    bits : bits of activations behind a ReLU. All others have 8: signed tensors, those that are only added, pooled averages, the output; and
-        those whose names are in ``wide``.
+    codebooks : dict from layer name to its levels, for layers with code-book filters
+        (:func:`quant.assign.fit_codebook`).
+    bits : bits of activations behind a ReLU. All others have 8: signed tensors, those that are only added, pooled
+        averages, the output; and those whose names are in ``wide``.
         ``zeros`` maps signed tensors to the code of 0, which :func:`quant.ptq.reconstruct` chooses.
-    levels : instead of ``bits``, activations behind a ReLU take this many of the 256 codes of 8 bits (:func:`quant.ptq.reconstruct` chooses which;
-        ``tables`` maps every code to the nearest).
-    single_scale : all scales are powers of two (but for the input's), so that the engine only shifts (average pools apart); they are not learned.
+    levels : instead of ``bits``, activations behind a ReLU take this many of the 256 codes of 8 bits
+        (:func:`quant.ptq.reconstruct` chooses which; ``tables`` maps every code to the nearest).
+    single_scale : all scales are powers of two (but for the input's), so that the engine only shifts (average pools
+        apart); they are not learned.
     input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
 
-    ``state_dict`` is complete: a network made from the same graph, whatever its other parameters, that loads it computes the same codes.
+    ``state_dict`` is complete: a network made from the same graph, whatever its other parameters, that loads it
+    computes the same codes.
     """
 
-    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, wide=(), input_scale=1 / 255, input_zero=0,
-                 levels=None, single_scale=False):
+    def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, wide=(), input_scale=1 / 255,
+                 input_zero=0, levels=None, single_scale=False):
         super().__init__()
         if levels is not None and not 2 <= levels <= 256:
             raise AlloyError(f"activations of {levels} levels: 2 to 256 are supported")
         if not 1 <= bits <= 8:
             raise AlloyError(f"activations of {bits} bits: 1 to 8 are supported")
-        self.graph = replace(graph, layers=[replace(layer) for layer in graph.layers])      # calibration may move biases
+        # Calibration may move biases.
+        self.graph = replace(graph, layers=[replace(layer) for layer in graph.layers])
         self.weights, self.biases, self.scales = _ByName(), _ByName(), _ByName()
         self.steps = _ByName()          # log2 of the scale of each tensor; NaN until it is calibrated
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
@@ -108,10 +117,12 @@ class QuantNet(nn.Module):
             self._set_codes(layer, bits if narrow and levels is None and layer.output not in wide else 8)
             if narrow and levels is not None:
                 kept = np.linspace(0, 255, levels)
-                self.tables[layer.output] = np.round(kept[np.abs(np.arange(256)[:, None] - kept).argmin(1)]).astype(np.uint8)
+                nearest_kept = np.abs(np.arange(256)[:, None] - kept).argmin(1)
+                self.tables[layer.output] = np.round(kept[nearest_kept]).astype(np.uint8)
             if layer.weighted:
                 weight = layer.weight.numpy().astype(np.float64)
-                self._set_filters(layer, np.asarray(schemes[layer.name], np.uint8) if schemes else assign(weight, ratio or Ratio(35, 60, 5)))
+                given = schemes[layer.name] if schemes else assign(weight, ratio or Ratio(35, 60, 5))
+                self._set_filters(layer, np.asarray(given, np.uint8))
 
     def _set_codes(self, layer, bits):
         """Codes of a layer's output: those of its source, or of ``bits`` bits."""
@@ -129,22 +140,28 @@ class QuantNet(nn.Module):
         name = layer.name
         self.schemes[name] = scheme
         self.weights[name], self.biases[name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
-        self.scales[name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme, codebook=self.codebooks.get(name)),
+        self.scales[name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme,
+                                                       codebook=self.codebooks.get(name)),
                                          requires_grad=not self.single_scale)
 
     def get_extra_state(self):
-        """What ``state_dict`` holds beside the parameters: all that decides the codes, in types that ``torch.load(weights_only=True)`` takes."""
-        arrays = {kind: {name: torch.from_numpy(np.array(value)) for name, value in getattr(self, kind).items()} for kind in ARRAYS}
+        """What ``state_dict`` holds beside the parameters: all that decides the codes, in types that
+        ``torch.load(weights_only=True)`` takes."""
+        arrays = {kind: {name: torch.from_numpy(np.array(value)) for name, value in getattr(self, kind).items()}
+                  for kind in ARRAYS}
         whole = {kind: {name: int(value) for name, value in getattr(self, kind).items()} for kind in ("bits", "zeros")}
-        return {**arrays, **whole, "signed": sorted(self.signed), "input_scale": float(self.input_scale), "single_scale": self.single_scale,
+        return {**arrays, **whole, "signed": sorted(self.signed), "input_scale": float(self.input_scale),
+                "single_scale": self.single_scale,
                 "caps": {layer.name: layer.cap.clone() for layer in self.graph.layers if layer.cap is not None}}
 
     def set_extra_state(self, state):
-        """Inverse of :meth:`get_extra_state`, whatever number systems, bits and code books this network was made with."""
+        """Inverse of :meth:`get_extra_state`, whatever number systems, bits and code books this network was made
+        with."""
         filters = {layer.name: len(layer.weight) for layer in self.graph.weighted}
-        if {name: len(scheme) for name, scheme in state["schemes"].items()} != filters or state["bits"].keys() != self.bits.keys():
-            raise AlloyError("the state is that of another network, whose layers, filters or tensors are not the same: make the QuantNet from "
-                             "the graph of that one")
+        known = {name: len(scheme) for name, scheme in state["schemes"].items()}
+        if known != filters or state["bits"].keys() != self.bits.keys():
+            raise AlloyError("the state is that of another network, whose layers, filters or tensors are not the same: "
+                             "make the QuantNet from the graph of that one")
         for layer in self.graph.layers:         # equalization scales them
             layer.cap = state["caps"][layer.name].clone() if layer.name in state["caps"] else None
         for kind in ARRAYS:
@@ -172,7 +189,8 @@ class QuantNet(nn.Module):
         return max(1, min(top, int(encode_(ratio))))
 
     def forward(self, x):
-        """Outputs (N, features). Training: fake quantization with straight-through gradients; evaluation: exact integers."""
+        """Outputs (N, features). Training: fake quantization with straight-through gradients; evaluation: exact
+        integers."""
         if self.training:
             out = self.tensors(x)[self.graph.output]
         else:
@@ -184,19 +202,22 @@ class QuantNet(nn.Module):
         return out.flatten(1)
 
     def requantizer(self, layer, scale=None):
-        """(:class:`quant.requantizer.Requantizer`, real value of each filter's level (F,) float64 that it stands for) of a convolution.
+        """(:class:`quant.requantizer.Requantizer`, real value of each filter's level (F,) float64 that it stands for)
+        of a convolution.
 
-        The engine multiplies by whole numbers, so filters can have only certain scales: these are the nearest to those that the network
-        has, or to ``scale`` (F,).
+        The engine multiplies by whole numbers, so filters can have only certain scales: these are the nearest to those
+        that the network has, or to ``scale`` (F,).
         """
         scale = (self.scales[layer.name] if scale is None else scale).detach().abs().double().cpu().numpy()
         one, two, residual = (float(self.step(name).detach().double()) if name else 0.0
                               for name in (layer.input, layer.output, layer.residual))
         weight, zero = self.weights[layer.name].detach().abs().flatten(1), self.zeros[layer.output]
         # Each weight is rounded to a level at most half a step away, unless it is clipped.
-        reach = (weight.sum(1).double().cpu().numpy() + scale * weight.shape[1]) * self._furthest(layer.input) * one / two
+        reach = (weight.sum(1).double().cpu().numpy() + scale
+                 * weight.shape[1]) * self._furthest(layer.input) * one / two
         found = requantizer(
-            scale * one / two, self.biases[layer.name].detach().double().cpu().numpy() / two, reach, extra=residual / two,
+            scale * one / two, self.biases[layer.name].detach().double().cpu().numpy() / two, reach,
+            extra=residual / two,
             other=self._furthest(layer.residual) * residual / two if layer.residual else 0.0,
             low=0 if layer.relu else -zero, high=self.top(layer) - zero)
         return found, np.where(found.mult > 0, found.mult * 2.0 ** -found.shift * two / one, scale)
@@ -206,7 +227,8 @@ class QuantNet(nn.Module):
         return max(self.zeros[name], (1 << self.bits[name]) - 1 - self.zeros[name])
 
     def quantized_weight(self, layer):
-        """Weights of a convolution on the levels of its filters, with straight-through gradients: (F, C / groups, kh, kw)."""
+        """Weights of a convolution on the levels of its filters, with straight-through gradients: (F, C / groups, kh,
+        kw)."""
         weight = self.weights[layer.name]
         if layer.name not in self._levels:
             tables = level_tables(self.schemes[layer.name], self.codebooks.get(layer.name))
@@ -227,20 +249,26 @@ class QuantNet(nn.Module):
 
     def float_graph(self):
         """The graph with the weights and biases as they are now, not rounded."""
-        layers = [replace(layer, weight=self.weights[layer.name].detach().cpu().clone(), bias=self.biases[layer.name].detach().cpu().clone())
+        layers = [replace(layer, weight=self.weights[layer.name].detach().cpu().clone(),
+                          bias=self.biases[layer.name].detach().cpu().clone())
                   if layer.weighted else layer for layer in self.graph.layers]
         return replace(self.graph, layers=layers)
 
     def assign(self, schemes):
-        """Other number systems for the filters, ``{layer: uint8 (F,)}``; scales and weights stay (see :func:`quant.ptq.reassign`)."""
+        """Other number systems for the filters, ``{layer: uint8 (F,)}``; scales and weights stay (see
+        :func:`quant.ptq.reassign`)."""
         self.schemes |= {name: np.array(scheme, np.uint8) for name, scheme in schemes.items()}
         self._levels.clear()
 
     def tensors(self, x, quantized=True):
-        """Real values of every tensor, ``{name: (N, C, H, W)}``, with straight-through gradients; ``quantized`` or not."""
+        """Real values of every tensor, ``{name: (N, C, H, W)}``, with straight-through gradients; ``quantized`` or
+        not."""
         tensors = {self.graph.input: x}
         for layer in self.graph.layers:
-            tensors[layer.output] = self.fake(layer, tensors) if quantized else compute(layer, tensors, **self._filters(layer))
+            if quantized:
+                tensors[layer.output] = self.fake(layer, tensors)
+            else:
+                tensors[layer.output] = compute(layer, tensors, **self._filters(layer))
         return tensors
 
     def fake(self, layer, tensors):
@@ -266,16 +294,19 @@ class QuantNet(nn.Module):
             name = layer.name
             if layer.weighted:
                 if not (torch.isfinite(self.weights[name]).all() and torch.isfinite(self.biases[name]).all()):
-                    raise AlloyError(f"layer {name} has weights or biases that are NaN or infinite: train with a smaller rate")
+                    raise AlloyError(f"layer {name} has weights or biases that are NaN or infinite: train with a "
+                                     "smaller rate")
                 for index in np.flatnonzero(~self._positive(self.scales[name])):
                     raise AlloyError(f"layer {name} filter {index} has the scale {float(self.scales[name][index]):g}: "
                                      "train with a smaller rate")
             if layer.keeps:
                 continue
             if torch.isnan(self.steps[layer.output]):
-                raise AlloyError(f"tensor {layer.output} has no scale: calibrate the network first, with quant.ptq.reconstruct(net, images)")
+                raise AlloyError(f"tensor {layer.output} has no scale: calibrate the network first, with "
+                                 "quant.ptq.reconstruct(net, images)")
             if not self._positive(self.step(layer.output)).all():
-                raise AlloyError(f"layer {name} has an activation scale of {float(self.step(layer.output)):g}: train with a smaller rate")
+                raise AlloyError(f"layer {name} has an activation scale of {float(self.step(layer.output)):g}: train "
+                                 "with a smaller rate")
 
     @staticmethod
     def _positive(scale):
@@ -286,7 +317,8 @@ class QuantNet(nn.Module):
         """The :class:`spec.network.Tensor` of this name."""
         channels, height, width = self.graph.shapes[name]
         scale = float(self.step(name).detach()) if name in (self.graph.input, self.graph.output) else None
-        return Tensor(name=name, channels=channels, height=height, width=width, bits=self.bits[name], zero=self.zeros[name], scale=scale)
+        return Tensor(name=name, channels=channels, height=height, width=width, bits=self.bits[name],
+                      zero=self.zeros[name], scale=scale)
 
     @staticmethod
     def multiplier(factor):
@@ -295,24 +327,27 @@ class QuantNet(nn.Module):
         return round(factor * 2 ** shift), shift
 
     def _integers(self, name):
-        return Network(name=name, input=self.graph.input, output=self.graph.output, tensors={tensor: self.tensor(tensor) for tensor in self.bits},
+        return Network(name=name, input=self.graph.input, output=self.graph.output,
+                       tensors={tensor: self.tensor(tensor) for tensor in self.bits},
                        nodes=[layer.export(self) for layer in self.graph.layers])
 
     @torch.no_grad()
     def export(self, name="network"):
-        """The integer network (:class:`spec.network.Network`). Raises :class:`AlloyError` if the network is not calibrated."""
+        """The integer network (:class:`spec.network.Network`). Raises :class:`AlloyError` if the network is not
+        calibrated."""
         self.check()
         network = self._integers(name)
         few = [f"{node.name} ({node.mult.max()})" for node in network.nodes
                if isinstance(node, Conv) and not self.single_scale and 0 < int(node.mult.max()) < 1 << FEW - 1]
         if few:
-            warnings.warn(f"the largest multiplier of {', '.join(few)} has fewer than {FEW} bits, so the scales of its filters lie far apart; "
-                          "look for a channel or a residual of much larger values", stacklevel=3)
+            warnings.warn(f"the largest multiplier of {', '.join(few)} has fewer than {FEW} bits, so the scales of its "
+                          "filters lie far apart; look for a channel or a residual of much larger values", stacklevel=3)
         return network
 
     @torch.no_grad()
     def sketch(self, name="sketch"):
-        """An integer network of the same shapes and number systems, calibrated or not: what it takes, not what it computes."""
+        """An integer network of the same shapes and number systems, calibrated or not: what it takes, not what it
+        computes."""
         kept = {step: step.clone() for step in self.steps.parameters()}
         try:
             for step in kept:

@@ -1,12 +1,15 @@
 """Post-training quantization: layer after layer, ranges, weights and biases that undo the error of what came before.
 
-For every layer, with the columns X of its float input and X' of its quantized input (kernel windows at sampled positions):
+For every layer, with the columns X of its float input and X' of its quantized input (kernel windows at sampled
+positions):
 
-* weights: ``min ||W X + R - Q X' - R'||^2`` over the levels of each filter's number system; R and R' is what is added to the output, and all
-  columns are less their mean, which is left to the bias. First the real minimum ``W + (W (X - X') + R - R') X'^T H^-1``, ``H = X' X'^T``; then
-  these are rounded with compensation (:mod:`quant.rounding`).
+* weights: ``min ||W X + R - Q X' - R'||^2`` over the levels of each filter's number system; R and R' is what is added
+to the output, and all
+  columns are less their mean, which is left to the bias. First the real minimum ``W + (W (X - X') + R - R') X'^T
+  H^-1``, ``H = X' X'^T``; then these are rounded with compensation (:mod:`quant.rounding`).
 * bias: plus the mean error that is left (Nagel et al., ICCV 2019, section 4.2).
-* output scale: the least squared distance of the codes from the float output; of the logits of a classifier the least divergence of the
+* output scale: the least squared distance of the codes from the float output; of the logits of a classifier the least
+divergence of the
   answers. It is chosen first: a filter can have only scales that make its multiplier whole.
 """
 
@@ -27,16 +30,20 @@ __all__ = ["reconstruct", "reassign", "columns"]
 
 POSITIONS = 16384, 65536        # columns of one layer, at least (if there are as many) and at most
 COLUMNS = 32            # for each weight of a filter: layers of many weights need many columns
-RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)       # of the Hessian's mean diagonal; small ones follow the images closely
-INSIDE = 0.9            # of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over
+# Of the Hessian's mean diagonal; small ones follow the images closely.
+RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)
+# Of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over.
+INSIDE = 0.9
 VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
 ROWS = 1 << 12          # of logits that their range is searched with
-FACTORS = (1.0, 0.93, 1.07, 1.14)       # of the best scale for nearest levels, which compensation makes finer or coarser
+# Of the best scale for nearest levels, which compensation makes finer or coarser.
+FACTORS = (1.0, 0.93, 1.07, 1.14)
 
 
 def _batches(x):
-    """Slices of the images ``x`` (N, C, H, W): temporary tensors of so many are small, where those of all might take gigabytes."""
+    """Slices of the images ``x`` (N, C, H, W): temporary tensors of so many are small, where those of all might take
+    gigabytes."""
     count = max(1, VALUES // x[0].numel())
     return [slice(at, at + count) for at in range(0, len(x), count)]
 
@@ -73,10 +80,11 @@ def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False,
     ----------
     images : input codes uint8 (N, C, H, W) to calibrate with.
     weights : False rounds to nearest instead.
-    ranges : rule for the scales of activations (:func:`search_range`). If None, min-max for codes of 8 bits, whose steps are fine and whose
-        largest values matter, least squares for fewer bits, and for the answers of a classifier (:func:`search_logits`) least divergence.
-    mirror : take every image mirrored left to right, too. For photographs, if they are few: small maps give the late layers less positions than
-        they have weights.
+    ranges : rule for the scales of activations (:func:`search_range`). If None, min-max for codes of 8 bits, whose
+        steps are fine and whose largest values matter, least squares for fewer bits, and for the answers of a
+        classifier (:func:`search_logits`) least divergence.
+    mirror : take every image mirrored left to right, too. For photographs, if they are few: small maps give the late
+        layers less positions than they have weights.
     known : the images have been looked at (:func:`quant.images.look_at`), which warns of strange ones.
     report : called with (index, layer name) as layers are finished.
     """
@@ -123,7 +131,8 @@ def _finished(layer, out, tensors):
 
 
 def _rounded_layer(net, layer, real, fake, mean, count, generator, weights):
-    """Quantize the weights and the bias of one layer; its quantized output, whose means are those (F,) of the float one before addition."""
+    """Quantize the weights and the bias of one layer; its quantized output, whose means are those (F,) of the float one
+    before addition."""
     residual = layer.residual and (real[layer.residual], fake[layer.residual])
     weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], residual, count, generator, weights)
     out = _applied(layer, fake, weight=weight, bias=net.biases[layer.name])
@@ -136,12 +145,14 @@ def _rounded_layer(net, layer, real, fake, mean, count, generator, weights):
 
 
 def _centre(net, layer, real):
-    """Leave the middle of each channel's range to the sums that alone read a layer's output: its codes need not hold it.
+    """Leave the middle of each channel's range to the sums that alone read a layer's output: its codes need not hold
+    it.
 
     A dead channel's huge bias decides no range then. ``real`` are the float tensors.
     """
     readers = [other for other in net.graph.layers if layer.output in other.inputs]
-    if layer.relu or layer.residual or layer.output == net.graph.output or not readers or any(layer.output in other.sources for other in readers):
+    applied = any(layer.output in other.sources for other in readers)
+    if layer.relu or layer.residual or layer.output == net.graph.output or not readers or applied:
         return
     plain = _applied(layer, real, bias=torch.zeros_like(layer.bias))
     moved = layer.bias + (plain.amin((0, 2, 3)) + plain.amax((0, 2, 3))) / 2
@@ -189,8 +200,8 @@ def _code(net, layer, out, generator):
 def reassign(net, schemes, x):
     """Other number systems for filters of a network in training, in place: ``{layer: uint8 (F,)}``.
 
-    Those that change are rounded anew, with compensation, to be what they were on their levels before. The real weights behind those levels
-    would not do: each holds the rounding errors of others, which are no more.
+    Those that change are rounded anew, with compensation, to be what they were on their levels before. The real weights
+    behind those levels would not do: each holds the rounding errors of others, which are no more.
 
     Parameters
     ----------
@@ -230,10 +241,11 @@ def _centred(columns):
 
 
 def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
-    """(scales (F,), weights on their levels, weights before they were rounded) of real weights (G, F / G, K) of a layer.
+    """(scales (F,), weights on their levels, weights before they were rounded) of real weights (G, F / G, K) of a
+    layer.
 
-    ``search``: the scale of each filter is that of :data:`FACTORS` with the least error after compensation, which is another than the best for
-    nearest levels.
+    ``search``: the scale of each filter is that of :data:`FACTORS` with the least error after compensation, which is
+    another than the best for nearest levels.
     """
     book, step = net.codebooks.get(layer.name), float(net.step(layer.input).detach())
     unit = 2.0 ** round(float(np.log2(step))) / step if net.single_scale else None
@@ -261,20 +273,22 @@ def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
 
 def _within(best, real, scale, schemes, book):
     """Real weights that round to ``best``: as near to ``real`` as is safe; all (G, F / G, K)."""
-    low, high = ((end * scale).reshape(*best.shape[:2], 1) for end in level_ends(level_tables(schemes, book), len(scale)))
+    ends = level_ends(level_tables(schemes, book), len(scale))
+    low, high = ((end * scale).reshape(*best.shape[:2], 1) for end in ends)
     return best + INSIDE * (torch.minimum(torch.maximum(real, low), high) - best)
 
 
 def _quantize_layer(net, layer, exact, given, residual, count, generator, weights):
     """Weights and scales of one convolution; what the weights are once rounded is returned.
 
-    ``exact`` and ``given`` are its float and its quantized input, ``residual`` both kinds of what is added to its output, or None, and ``count``
-    the number of images (mirrored ones not counted).
+    ``exact`` and ``given`` are its float and its quantized input, ``residual`` both kinds of what is added to its
+    output, or None, and ``count`` the number of images (mirrored ones not counted).
 
     The network keeps real weights that round to these, so that training can start between the levels.
 
-    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out, with its mirror image: it decides how far the
-    real minimum may leave the trained weights (``RIDGES``), and whether compensated rounding beats rounding to nearest. Then all are fitted.
+    Few images tempt a layer of many weights to learn them by heart, so every fifth is held out, with its mirror image:
+    it decides how far the real minimum may leave the trained weights (``RIDGES``), and whether compensated rounding
+    beats rounding to nearest. Then all are fitted.
     """
     rows, cols = net.graph.shapes[layer.output][1:]
     total = len(exact) * rows * cols
@@ -299,7 +313,8 @@ def _quantize_layer(net, layer, exact, given, residual, count, generator, weight
         return _hessian(some), drift[:, part].transpose(1, 2) @ some / some.shape[1]
 
     def rounding(hessian, drift, ridge, compensate, search=False):
-        return _quantize(net, layer, weight if ridge is None else _minimum(weight, hessian, drift, ridge), schemes, hessian, compensate, search)
+        return _quantize(net, layer, weight if ridge is None else _minimum(weight, hessian, drift, ridge), schemes,
+                         hessian, compensate, search)
     ridge, compensate, fitted = None, weights, moments(~held)
     if weights and held.any():
         least = error(weight)
@@ -309,15 +324,17 @@ def _quantize_layer(net, layer, exact, given, residual, count, generator, weight
             ridge, least = tried, found
         ridge, compensate = min(((None, False), (ridge, True)), key=lambda choice: error(rounding(*fitted, *choice)[1]))
         share = float(held.float().mean())
-        fitted = [mean + share * (other - mean) for mean, other in zip(fitted, moments(held))]
+        fitted = [mean + share * (other - mean) for mean, other in zip(fitted, moments(held), strict=True)]
     scale, best, real = rounding(*fitted, ridge, compensate, search=True)
     net.scales[layer.name].copy_(scale)
-    net.weights[layer.name].copy_(_within(best, real, scale, schemes, net.codebooks.get(layer.name)).reshape(layer.weight.shape))
+    net.weights[layer.name].copy_(_within(best, real, scale, schemes,
+                                          net.codebooks.get(layer.name)).reshape(layer.weight.shape))
     return best.reshape(layer.weight.shape)
 
 
 def _minimum(weight, hessian, drift, ridge):
-    """Real weights (G, F / G, K) that undo most of the error before them: ``W + drift H^-1``, ``ridge`` keeps them near ``W``."""
+    """Real weights (G, F / G, K) that undo most of the error before them: ``W + drift H^-1``, ``ridge`` keeps them near
+    ``W``."""
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand_as(diagonal))
     return weight + torch.cholesky_solve(drift.transpose(1, 2), torch.linalg.cholesky(damped)).transpose(1, 2)

@@ -14,7 +14,8 @@ RULES = ("mse", "minmax", "percentile")
 
 
 def encode_(ratio, zero=0, top=None):
-    """The codes ``floor(ratio + 1/2) + zero`` of real values that are given in steps, in place; within 0..top, if that is given."""
+    """The codes ``floor(ratio + 1/2) + zero`` of real values that are given in steps, in place; within 0..top, if that
+    is given."""
     codes = ratio.add_(0.5).floor_().add_(zero)
     return codes if top is None else codes.clamp_(0, top)
 
@@ -22,12 +23,13 @@ def encode_(ratio, zero=0, top=None):
 def search_range(value, target, zero, top, tries=48, rule="mse"):
     """Scale of the codes 0..top for ``value``.
 
-    ``rule``: "mse", that at which the codes come closest to ``target``; "minmax", that which just holds every value; "percentile", that which
-    holds all but :data:`BEYOND` of them at each end.
+    ``rule``: "mse", that at which the codes come closest to ``target``; "minmax", that which just holds every value;
+    "percentile", that which holds all but :data:`BEYOND` of them at each end.
     """
     ends = value.min(), value.max()
     if rule == "percentile":
-        ends = value.kthvalue(1 + int(BEYOND * (len(value) - 1)))[0], value.kthvalue(len(value) - int(BEYOND * (len(value) - 1)))[0]
+        beyond = int(BEYOND * (len(value) - 1))
+        ends = value.kthvalue(1 + beyond)[0], value.kthvalue(len(value) - beyond)[0]
     low, high = max(-float(ends[0]), 0.0) / max(zero, 1), max(float(ends[1]), 0.0) / max(top - zero, 1)
     full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
     if rule != "mse":
@@ -44,10 +46,10 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
 def search_logits(logits, top, tries=20, power=False):
     """Scale and zero point of the codes 0..top of ``logits`` (N, classes) with the least divergence of the answers.
 
-    Classes compete: among the best of an image steps must be fine, while the largest logits belong to images without a doubt, and the lowest
-    have no chance. Codes that hold all of them tie in more than one answer of a hundred. The lowest end is a quantile of the logits or a part
-    of the least one. A class that no image comes near (masked by a huge bias, say) has no part in this: it only has to stay below.
-    ``power``: scales are powers of two.
+    Classes compete: among the best of an image steps must be fine, while the largest logits belong to images without a
+    doubt, and the lowest have no chance. Codes that hold all of them tie in more than one answer of a hundred. The
+    lowest end is a quantile of the logits or a part of the least one. A class that no image comes near (masked by a
+    huge bias, say) has no part in this: it only has to stay below. ``power``: scales are powers of two.
     """
     logits = logits[:, (logits > logits.amax(1, keepdim=True) - HOPELESS).any(0)]
     answers, best, least = F.log_softmax(logits, 1), None, float("inf")

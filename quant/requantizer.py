@@ -1,4 +1,5 @@
-"""The integer parameters of a layer's requantizer: one shift for all filters, a whole multiplier and a bias for each."""
+"""The integer parameters of a layer's requantizer: one shift for all filters, a whole multiplier and a bias for
+each."""
 
 from typing import NamedTuple
 
@@ -26,13 +27,14 @@ def requantizer(factor, bias, reach, *, extra=0.0, other=0.0, low, high):
 
     Parameters
     ----------
-    factor : (F,), output codes of one unit of the accumulator. extra : output codes of one code of the residual, 0 without one.
+    factor : (F,), output codes of one unit of the accumulator. extra : output codes of one code of the residual, 0
+        without one.
     bias : (F,), output codes.
     reach, other : bounds of what the accumulator, (F,), and the residual can bring to either side, in output codes.
     low, high : smallest and largest output code, less the zero point.
 
-    A filter's bias counts as far as it can still reach ``low`` to ``high``, and the multiplier of a filter that cannot leave one of them
-    does not count at all: neither costs the others precision.
+    A filter's bias counts as far as it can still reach ``low`` to ``high``, and the multiplier of a filter that cannot
+    leave one of them does not count at all: neither costs the others precision.
     """
     both = reach + other
     dead = (bias + both <= low) | (bias - both >= high)

@@ -1,7 +1,9 @@
-"""Rounding weights to the levels of their number systems: scales, nearest levels, and errors that compensate each other.
+"""Rounding weights to the levels of their number systems: scales, nearest levels, and errors that compensate each
+other.
 
-Compensated rounding takes column after column and spreads the error over the columns still to come (Frantar et al., GPTQ, ICLR 2023, equations 2
-and 3, after Hassibi and Stork, Optimal Brain Surgeon, 1993). This works for any set of levels.
+Compensated rounding takes column after column and spreads the error over the columns still to come (Frantar et al.,
+GPTQ, ICLR 2023, equations 2 and 3, after Hassibi and Stork, Optimal Brain Surgeon, 1993). This works for any set of
+levels.
 """
 
 from typing import NamedTuple
@@ -11,7 +13,8 @@ import torch
 
 from spec.systems import SYSTEMS
 
-__all__ = ["Spread", "round_weights", "round_nearest", "rounded", "search_scales", "nearest", "level_tables", "level_ends"]
+__all__ = ["Spread", "round_weights", "round_nearest", "rounded", "search_scales", "nearest", "level_tables",
+           "level_ends"]
 
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
 DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
@@ -28,7 +31,8 @@ def level_tables(schemes, codebook=None):
 
 
 def level_ends(tables, filters):
-    """Lowest and highest level of each of the ``filters``, for the ``tables`` of :func:`level_tables`: two tensors (F,)."""
+    """Lowest and highest level of each of the ``filters``, for the ``tables`` of :func:`level_tables`: two tensors
+    (F,)."""
     low, high = torch.empty(2, filters)
     for rows, table in tables:
         low[rows], high[rows] = table[0], table[-1]
@@ -55,11 +59,14 @@ def search_scales(weight, schemes, importance=None, codebook=None, steps=60, uni
         full = (part.abs() * matters).amax(1) / table.abs().max()
         dead = 1.0 if (table == 0).any() else DEAD * float(full.max()) or 1.0
         full = torch.where(full > 0, full, dead)
-        best, part = torch.full_like(full, float("inf")), part / full[:, None]       # squares of any weights are normal numbers then
+        # Squares of any weights are normal numbers then.
+        best, part = torch.full_like(full, float("inf")), part / full[:, None]
         share = share / share.amax(1, keepdim=True).clamp_min(1e-30)
-        candidates = [torch.full_like(full, factor) for factor in (*np.linspace(0.25, 1.15, steps), *0.25 * np.logspace(-1.5, -0.1, SMALLER))]
+        factors = *np.linspace(0.25, 1.15, steps), *0.25 * np.logspace(-1.5, -0.1, SMALLER)
+        candidates = [torch.full_like(full, factor) for factor in factors]
         if unit:
-            candidates = [unit * torch.exp2(torch.floor(torch.log2(full / unit)) + shift) / full for shift in (-2, -1, 0, 1)]
+            power = torch.floor(torch.log2(full / unit))
+            candidates = [unit * torch.exp2(power + shift) / full for shift in (-2, -1, 0, 1)]
         for scale in candidates:
             scale = scale[:, None]
             error = (share * (part - scale * nearest(part / scale, table)).square()).sum(1)
@@ -78,13 +85,15 @@ def round_nearest(weight, scale, schemes, codebook=None):
 
 
 def rounded(weight, schemes, importance=None, codebook=None, steps=60):
-    """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for :func:`search_scales`."""
+    """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for
+    :func:`search_scales`."""
     scale = search_scales(weight, schemes, importance, codebook, steps)
     return scale, round_nearest(weight, scale, schemes, codebook)
 
 
 class Spread(NamedTuple):
-    """How the rounding error of a column of weights is spread over the columns still to come, which :func:`round_weights` takes in ``order``.
+    """How the rounding error of a column of weights is spread over the columns still to come, which
+    :func:`round_weights` takes in ``order``.
 
     order : (K,). inverse : (G, K, K), the upper Cholesky factor of the inverse Hessian in this order.
     """
@@ -116,7 +125,8 @@ def round_weights(weight, scale, schemes, spread, codebook=None):
 
     Returns
     -------
-    (levels times scale, compensated weights just before each was rounded), both (G, F, K): the first is the second, rounded to nearest.
+    (levels times scale, compensated weights just before each was rounded), both (G, F, K): the first is the second,
+    rounded to nearest.
     """
     groups, filters, size = weight.shape
     tables, (order, inverse) = level_tables(schemes, codebook), spread

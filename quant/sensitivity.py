@@ -24,8 +24,8 @@ CODED = 100_000         # values that the step of a tensor is searched with
 class Statistics:
     """Of one convolution with G groups of F filters and K weights in each filter.
 
-    ``hessian`` (G, K, K): mean of x x^T over kernel windows x. ``fisher`` (G, F, K, K) times a vector is :meth:`fisher_product`;
-    ``gain`` (G * F,): mean square of the loss's gradient at the filter's outputs.
+    ``hessian`` (G, K, K): mean of x x^T over kernel windows x. ``fisher`` (G, F, K, K) times a vector is
+    :meth:`fisher_product`; ``gain`` (G * F,): mean square of the loss's gradient at the filter's outputs.
     """
     hessian: torch.Tensor
     gain: torch.Tensor
@@ -34,7 +34,8 @@ class Statistics:
     images: int                 # that the windows are from, batch after batch
 
     def fisher_product(self, vectors):
-        """``E[g_f^2 x x^T] v_f`` for vectors (G, F, K): the Fisher block (Gauss-Newton approximation of the Hessian) of each filter."""
+        """``E[g_f^2 x x^T] v_f`` for vectors (G, F, K): the Fisher block (Gauss-Newton approximation of the Hessian) of
+        each filter."""
         along = torch.einsum("gnk,gfk->gnf", self.windows, vectors) * self.gradients.square()
         return torch.einsum("gnf,gnk->gfk", along, self.windows) / self.windows.shape[1]
 
@@ -65,7 +66,8 @@ def _forward(graph, x):
 def _loss(graph, outputs, generator):
     """The loss of ``outputs`` (rows, features) at targets drawn from the network's own answers, a sum over the images.
 
-    Cross entropy with classes drawn from the logits; outputs that are no logits are means of a normal distribution as wide as they are spread.
+    Cross entropy with classes drawn from the logits; outputs that are no logits are means of a normal distribution as
+    wide as they are spread.
     """
     if graph.logits:
         answers = torch.multinomial(F.softmax(outputs.detach(), 1), 1, generator=generator)[:, 0]
@@ -80,8 +82,8 @@ def _spread(outputs):
 
 
 def _distance(graph, changed, exact):
-    """Kullback-Leibler divergence (nats) of changed outputs (rows, features) from exact ones, a sum over the images; for outputs that are no logits
-    of normal distributions as wide as the exact ones are spread."""
+    """Kullback-Leibler divergence (nats) of changed outputs (rows, features) from exact ones, a sum over the images;
+    for outputs that are no logits of normal distributions as wide as the exact ones are spread."""
     if graph.logits:
         return float(F.kl_div(F.log_softmax(changed, 1), F.log_softmax(exact, 1), log_target=True, reduction="sum"))
     return float(((changed - exact) / _spread(exact)).square().sum() / 2)
@@ -90,10 +92,10 @@ def _distance(graph, changed, exact):
 def collect(graph, images, *, seed=0, report=None):
     """:class:`Statistics` of every convolution of a float graph for real inputs (N, C, H, W).
 
-    The gradients are those of the loss at answers drawn from the network's own, whose mean square is the diagonal of the Fisher information
-    (Kunstner et al., NeurIPS 2019, section 2). Those of a classifier's last layer are averaged over the classes if there are fewer than
-    :data:`SHOWN` images for each: a class that none shows would seem to be worth nothing, and others will ask for it. ``report`` is called with a
-    line of text after each batch.
+    The gradients are those of the loss at answers drawn from the network's own, whose mean square is the diagonal of
+    the Fisher information (Kunstner et al., NeurIPS 2019, section 2). Those of a classifier's last layer are averaged
+    over the classes if there are fewer than :data:`SHOWN` images for each: a class that none shows would seem to be
+    worth nothing, and others will ask for it. ``report`` is called with a line of text after each batch.
     """
     check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
@@ -113,7 +115,8 @@ def collect(graph, images, *, seed=0, report=None):
         if report:
             report(f"statistics of layers, {min(at + BATCH, len(images))} of {len(images)} images")
     out = {}
-    classes = {layer.name: len(layer.weight) for layer in graph.weighted if graph.logits and layer.output == graph.output}
+    classes = {layer.name: len(layer.weight) for layer in graph.weighted if graph.logits
+               and layer.output == graph.output}
     for name, pieces in parts.items():
         windows, grads = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
         if len(images) < SHOWN * classes.get(name, 0):
@@ -129,13 +132,14 @@ def _measured(images):
 
 @torch.no_grad()
 def divergences(graph, images, changes, *, report=None):
-    """How far the answers of the float network move when one thing alone is changed: divergence (nats), mean over images.
+    """How far the answers of the float network move when one thing alone is changed: divergence (nats), mean over
+    images.
 
     Parameters
     ----------
     images : real inputs (N, C, H, W), of which the last are taken (:data:`SOME`).
-    changes : list of (layer name, weight, bits). The layer has this weight, if not None, and its output, which a ReLU bounds, codes of this
-        many bits, if not None.
+    changes : list of (layer name, weight, bits). The layer has this weight, if not None, and its output, which a ReLU
+        bounds, codes of this many bits, if not None.
     report : called with (batch, batches).
 
     Returns
@@ -151,7 +155,8 @@ def divergences(graph, images, changes, *, report=None):
             for layer in graph.layers:
                 if layer.name != name and not set(layer.inputs) & set(moved):
                     continue
-                out = compute(layer, exact | moved, **({"weight": weight} if layer.name == name and weight is not None else {}))
+                out = compute(layer, exact | moved, **({"weight": weight} if layer.name == name and weight is not None
+                                                       else {}))
                 if layer.name == name and bits is not None:
                     some, top = out.flatten()[::-(-out.numel() // CODED)], (1 << bits) - 1
                     step = search_range(some, some, 0, top)
@@ -164,17 +169,21 @@ def divergences(graph, images, changes, *, report=None):
 
 
 def compensated(layer, statistics, schemes):
-    """The weights of a layer as :func:`quant.ptq.reconstruct` would leave them, for each of several number systems (list of uint8 (F,)).
+    """The weights of a layer as :func:`quant.ptq.reconstruct` would leave them, for each of several number systems
+    (list of uint8 (F,)).
 
-    They have not seen the images with which :func:`divergences` measures, for a layer of many weights learns images by heart; those decide whether
-    compensated rounding beats rounding to nearest. (With less than a batch of other images there is no choice but to let them see all.)
+    They have not seen the images with which :func:`divergences` measures, for a layer of many weights learns images by
+    heart; those decide whether compensated rounding beats rounding to nearest. (With less than a batch of other images
+    there is no choice but to let them see all.)
     """
     groups, count, size = statistics.windows.shape
     weight, images = layer.weight.reshape(groups, -1, size), statistics.images
     others = (images - _measured(images)) // BATCH * BATCH or images
-    seen, held = statistics.windows[:, :count * others // images], statistics.windows[:, -(count * _measured(images) // images):]
+    seen = statistics.windows[:, :count * others // images]
+    held = statistics.windows[:, -(count * _measured(images) // images):]
     hessian, out = seen.transpose(1, 2) @ seen / max(seen.shape[1], 1), []
-    importance, spread = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size), Spread.of(hessian)
+    importance = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
+    spread = Spread.of(hessian)
     for scheme in schemes:
         scale, nearest = rounded(weight.reshape(-1, size), scheme, importance + 1e-12, steps=20)
         both = nearest.reshape(weight.shape), round_weights(weight, scale.reshape(groups, -1), scheme, spread)[0]

@@ -13,8 +13,8 @@ def run(network, images):
 
 
 def outputs(function, images):
-    """Outputs of each image, (N, features). ``function`` gives those of a batch of images (N, C, H, W), which has few enough of them for its
-    tensors to fit into memory."""
+    """Outputs of each image, (N, features). ``function`` gives those of a batch of images (N, C, H, W), which has few
+    enough of them for its tensors to fit into memory."""
     count, found = max(1, BATCH // images[0].size), []
     for at in range(0, len(images), count):
         batch = images[at:at + count]

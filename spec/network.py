@@ -1,7 +1,8 @@
 """The integer network: what ``quant`` exports, ``compiler`` compiles and ``sim.golden`` executes.
 
-It computes with integers only; what the codes of its input and output stand for may be kept beside them. One file (``.npz``, no
-pickle): the entry ``graph`` is the UTF-8 bytes of a JSON object, every other entry is an integer array. See ``docs/network.md``.
+It computes with integers only; what the codes of its input and output stand for may be kept beside them. One file
+(``.npz``, no pickle): the entry ``graph`` is the UTF-8 bytes of a JSON object, every other entry is an integer array.
+See ``docs/network.md``.
 """
 
 from dataclasses import dataclass, fields
@@ -25,7 +26,8 @@ BATCH = 100_000         # values of the images of a batch: its tensors stay near
 class Tensor:
     """One activation tensor, (channels, height, width) per image, unsigned codes of ``bits`` bits.
 
-    The real value of a code q is ``scale * (q - zero)``. The engine needs no scale; those of input and output are kept, if they are known.
+    The real value of a code q is ``scale * (q - zero)``. The engine needs no scale; those of input and output are kept,
+    if they are known.
     """
     name: str
     channels: int
@@ -70,16 +72,16 @@ class Network:
         self.check()
 
     def codes(self, images):
-        """Codes of every tensor, ``{name: int64 (N, C, H, W)}``, for ``images`` of input codes, integers (N, C, H, W): the truth that
-        everything else is compared with. Raises :class:`AlloyError` for what are no codes."""
+        """Codes of every tensor, ``{name: int64 (N, C, H, W)}``, for ``images`` of input codes, integers (N, C, H, W):
+        the truth that everything else is compared with. Raises :class:`AlloyError` for what are no codes."""
         tensors = {self.input: check_codes(images, self.tensors[self.input])}
         for node in self.nodes:
             tensors[node.output] = node.run(self, *(tensors[name] for name in node.inputs))
         return tensors
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Codes of the output for ``images`` of input codes, integers (N, C, H, W): int64 (N, C) if it is one value for each channel, else
-        (N, C, H, W). Any number of images; raises :class:`AlloyError` for what are no codes."""
+        """Codes of the output for ``images`` of input codes, integers (N, C, H, W): int64 (N, C) if it is one value for
+        each channel, else (N, C, H, W). Any number of images; raises :class:`AlloyError` for what are no codes."""
         images, source, out = np.asarray(images), self.tensors[self.input], self.tensors[self.output]
         if images.shape[1:] != source.shape:
             check_codes(images, source)
@@ -92,7 +94,8 @@ class Network:
         """The real values of :meth:`run`, float32: what the float model would have computed, but for quantization."""
         out = self.tensors[self.output]
         if out.scale is None:
-            raise AlloyError(f"network {self.name} keeps no scale of its output {out.name}, so its codes have no real values: export it again")
+            raise AlloyError(f"network {self.name} keeps no scale of its output {out.name}, so its codes have no real "
+                             "values: export it again")
         return ((self.run(images) - out.zero) * out.scale).astype(np.float32)
 
     def check(self):
@@ -163,7 +166,8 @@ class Network:
                 raise AlloyError(f"two tensors are called {tensor.name}")
             tensors[tensor.name] = tensor
         for entry in lists["nodes"]:
-            own = {key.rpartition(".")[2]: value for key, value in arrays.items() if key.rpartition(".")[0] == entry.get("name")}
+            own = {key.rpartition(".")[2]: value for key, value in arrays.items()
+                   if key.rpartition(".")[0] == entry.get("name")}
             nodes.append(find(entry, own))
         rest = {key: value for key, value in graph.items() if key != "format"}
         return from_values(cls, rest | {"tensors": tensors, "nodes": nodes}, "the network")
@@ -177,7 +181,8 @@ def check_codes(images, tensor, what="the images"):
     """``images`` as an int64 array; :class:`AlloyError` unless they are codes (N, C, H, W) of the input ``tensor``."""
     images, limit = np.asarray(images), 1 << tensor.bits
     if images.shape[1:] != tensor.shape:
-        raise AlloyError(f"{what} are of shape {images.shape}: the network reads (N, {', '.join(map(str, tensor.shape))})")
+        raise AlloyError(f"{what} are of shape {images.shape}: the network reads (N, "
+                         f"{', '.join(map(str, tensor.shape))})")
     if not np.issubdtype(images.dtype, np.integer) or images.size and not 0 <= images.min() <= images.max() < limit:
         raise AlloyError(f"{what}, {images.dtype}, are no codes: the network reads integers from 0 to {limit - 1}")
     return images.astype(np.int64)

@@ -53,7 +53,8 @@ def round_shift(value, shift):
 def requantize(acc, mult, bias, shift, *, lo, hi, out_zero=0, res=0, res_mult=0, table=None):
     """Requantize accumulators to activation codes.
 
-    Computes ``clip(round_shift(acc*mult + res*res_mult + bias, shift) + out_zero, lo, hi)``, and ``table[...]`` of it if there is a table.
+    Computes ``clip(round_shift(acc*mult + res*res_mult + bias, shift) + out_zero, lo, hi)``, and ``table[...]`` of it
+    if there is a table.
 
     Parameters
     ----------

@@ -1,14 +1,16 @@
 """Alloy's own: number systems that minimize the loss within the slots that the engine has anyway.
 
-A layer of F filters runs in T filter tiles; T tiles have ``T * dsp_filters`` DSP slots (a 4-bit filter takes one, an 8-bit filter two) and
-``T * lut_filters`` LUT slots (a power-of-two filter takes one). For each T an integer program gives every filter the number system with the least
-total increase of the loss, ``1/2 E[g^2] (w - Q(w))^T H (w - Q(w))`` (second order, Fisher information at the outputs). By default a layer takes the
-fewest tiles, so that slots that would stay empty make filters wider.
+A layer of F filters runs in T filter tiles; T tiles have ``T * dsp_filters`` DSP slots (a 4-bit filter takes one, an
+8-bit filter two) and ``T * lut_filters`` LUT slots (a power-of-two filter takes one). For each T an integer program
+gives every filter the number system with the least total increase of the loss, ``1/2 E[g^2] (w - Q(w))^T H (w - Q(w))``
+(second order, Fisher information at the outputs). By default a layer takes the fewest tiles, so that slots that would
+stay empty make filters wider.
 
-Cycles beyond those (``slack``) are spent where they lower the loss most, by a second integer program: on more tiles for a layer, and on 8 bits for a
-tensor, whose readers then run with fewer pixels at a time. What a tensor's few bits cost is measured on the float network
-(:func:`quant.sensitivity.divergences`), and so is, for each layer, what its number systems cost in the fewest tiles; other tiles cost in proportion
-to the second order, which compares filters well and layers badly. Cycles are those of the cycle model.
+Cycles beyond those (``slack``) are spent where they lower the loss most, by a second integer program: on more tiles for
+a layer, and on 8 bits for a tensor, whose readers then run with fewer pixels at a time. What a tensor's few bits cost
+is measured on the float network (:func:`quant.sensitivity.divergences`), and so is, for each layer, what its number
+systems cost in the fewest tiles; other tiles cost in proportion to the second order, which compares filters well and
+layers badly. Cycles are those of the cycle model.
 """
 
 from dataclasses import replace
@@ -28,7 +30,8 @@ __all__ = ["plan"]
 
 KINDS = (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)
 # DSP and LUT slots of each kind.
-SLOTS = np.array([[(kind.system.home is column) * kind.system.slots(column) for kind in KINDS] for column in (DSP, LUT)])
+SLOTS = np.array([[(kind.system.home is column) * kind.system.slots(column) for kind in KINDS]
+                  for column in (DSP, LUT)])
 MORE = 0.5                                      # share of tiles beyond the fewest that is tried
 
 
@@ -53,7 +56,8 @@ def _tiles(layer, config, share=0.0):
 
 
 def _takes(request, fewest, most):
-    """Cycles of a layer, ``f(name, tiles, wide)``: by the cycle model for the fewest tiles and the most (two plans), linear between them."""
+    """Cycles of a layer, ``f(name, tiles, wide)``: by the cycle model for the fewest tiles and the most (two plans),
+    linear between them."""
     c, layers, ends = request.config, {layer.name: layer for layer in request.convolutions}, []
     for number, (plan, wide) in enumerate(product((fewest, most), ((), tuple(request.graph.bounded)))):
         request.report(f"cycles, program {number + 1} of 4")
@@ -68,39 +72,51 @@ def _spend(request, fewest, losses):
     options = {}
     for name, layer in layers.items():
         request.report(f"number systems of {name} in more filter tiles")
-        options[name] = [(tiles, *_fill(layer, losses[name], tiles, c)) for tiles in range(_tiles(layer, c), _tiles(layer, c, MORE) + 1)]
+        options[name] = [(tiles, *_fill(layer, losses[name], tiles, c))
+                         for tiles in range(_tiles(layer, c), _tiles(layer, c, MORE) + 1)]
     takes = _takes(request, fewest, replace(fewest, schemes={name: option[-1][1] for name, option in options.items()}))
     bounded = graph.bounded if fewest.bits <= c.act_digit_bits else []
-    changes = [(name, *compensated(layer, request.statistics[name], [fewest.schemes[name]]), None) for name, layer in layers.items()]
+    changes = [(name, *compensated(layer, request.statistics[name], [fewest.schemes[name]]), None)
+               for name, layer in layers.items()]
     changes += [(layer.name, None, fewest.bits) for name in bounded for layer in graph.layers if layer.output == name]
-    cost = divergences(graph, request.images, changes, report=lambda i, n: request.report(f"cost of each layer and tensor, batch {i} of {n}"))
-    unit = {name: value / max(options[name][0][2], 1e-30) for name, value in zip(layers, cost)}
-    groups = [([layer.name for layer in graph.readers(name)], name, value) for name, value in zip(bounded, cost[len(layers):])]
+    cost = divergences(graph, request.images, changes,
+                       report=lambda i, n: request.report(f"cost of each layer and tensor, batch {i} of {n}"))
+    unit = {name: value / max(options[name][0][2], 1e-30)
+            for name, value in zip(layers, cost[:len(layers)], strict=True)}
+    groups = [([layer.name for layer in graph.readers(name)], name, value)
+              for name, value in zip(bounded, cost[len(layers):], strict=True)]
     found = {name for names, *_ in groups for name in names}
     groups += [([name], None, 0.0) for name in layers if name not in found]
     items, costs, uses = [], [], []
     for names, tensor, narrow in groups:        # a tensor with its readers, or a layer that reads 8 bits anyway
-        item = [(wide, picks) for wide in range(1 + (tensor is not None)) for picks in product(*(options[name] for name in names))]
+        item = [(wide, picks) for wide in range(1 + (tensor is not None))
+                for picks in product(*(options[name] for name in names))]
         items.append(item)
-        costs.append(np.array([narrow * (not wide) + sum(unit[n] * loss for n, (_, _, loss) in zip(names, picks)) for wide, picks in item]))
-        uses.append(np.array([[sum(takes(n, tiles, wide) for n, (tiles, *_) in zip(names, picks)) for wide, picks in item]]))
+        paired = [(wide, list(zip(names, picks, strict=True))) for wide, picks in item]
+        costs.append(np.array([narrow * (not wide) + sum(unit[n] * loss for n, (_, _, loss) in each)
+                               for wide, each in paired]))
+        uses.append(np.array([[sum(takes(n, tiles, wide) for n, (tiles, *_) in each) for wide, each in paired]]))
     budget = sum(takes(name, _tiles(layer, c), 0) for name, layer in layers.items()) * (1 + request.options["slack"])
-    picked = [item[at] for item, at in zip(items, choose(costs, uses, np.array([budget]), "filter tiles and bits of tensors"))]
-    schemes = {name: scheme for (names, *_), (_, picks) in zip(groups, picked) for name, (_, scheme, _) in zip(names, picks)}
+    chosen = choose(costs, uses, np.array([budget]), "filter tiles and bits of tensors")
+    picked = [item[at] for item, at in zip(items, chosen, strict=True)]
+    schemes = {name: scheme for (names, *_), (_, picks) in zip(groups, picked, strict=True)
+               for name, (_, scheme, _) in zip(names, picks, strict=True)}
     return replace(fewest, schemes={name: schemes[name] for name in layers},
-                   wide=tuple(tensor for (_, tensor, _), (wide, _) in zip(groups, picked) if wide))
+                   wide=tuple(tensor for (_, tensor, _), (wide, _) in zip(groups, picked, strict=True) if wide))
 
 
 def plan(request):
     """Options: ``slack``, the share of cycles beyond the fewest (0.0), ``act_bits`` (5)."""
     c, slack = request.config, request.options.get("slack", 0.0)
     if not c.dsp_filters or not c.lut_filters:
-        raise AlloyError("the alloy recipe balances DSP and LUT slots: give the configuration both dsp_filters and lut_filters")
+        raise AlloyError("the alloy recipe balances DSP and LUT slots: give the configuration both dsp_filters and "
+                         "lut_filters")
     if not 0 <= slack < np.inf:
         raise AlloyError(f"a slack of {slack}: give the share of cycles beyond the fewest, 0 or more")
     if slack and not request.cycles:
         raise AlloyError(f"a slack of {slack} needs to know the cycles of a network: give the request a cycle model")
     losses = {layer.name: _losses(layer, request) for layer in request.convolutions}
-    fewest = Plan({layer.name: _fill(layer, losses[layer.name], _tiles(layer, c), c)[0] for layer in request.convolutions},
+    fewest = Plan({layer.name: _fill(layer, losses[layer.name], _tiles(layer, c), c)[0]
+                   for layer in request.convolutions},
                   request.options.get("act_bits", 5))
     return _spend(request, fewest, losses) if slack else fewest

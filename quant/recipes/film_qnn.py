@@ -1,4 +1,5 @@
-"""FILM-QNN (Sun et al., FPGA 2022, 10.1145/3490422.3502364): 95 % 4-bit and 5 % 8-bit filters in every layer, 5-bit activations.
+"""FILM-QNN (Sun et al., FPGA 2022, 10.1145/3490422.3502364): 95 % 4-bit and 5 % 8-bit filters in every layer, 5-bit
+activations.
 
 Per layer the filters with the largest output error ``E_i = ||W_i * A - Q4(W_i) * A||_2`` (section 4.2) get 8 bits.
 """

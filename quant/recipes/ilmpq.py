@@ -1,8 +1,9 @@
-"""ILMPQ (Chang et al., arXiv:2111.00155): PoT-4, fixed-4 and fixed-8 filters in one ratio in every layer, 4-bit activations.
+"""ILMPQ (Chang et al., arXiv:2111.00155): PoT-4, fixed-4 and fixed-8 filters in one ratio in every layer, 4-bit
+activations.
 
-The largest Hessian eigenvalue of each filter selects the 8-bit ones; of the rest, those of low variance are power-of-two, the others
-4-bit fixed point (:func:`quant.assign.relative_variance`). Reconstruction: the eigenvalue is that of the filter's Fisher block (the
-Gauss-Newton part of the Hessian).
+The largest Hessian eigenvalue of each filter selects the 8-bit ones; of the rest, those of low variance are
+power-of-two, the others 4-bit fixed point (:func:`quant.assign.relative_variance`). Reconstruction: the eigenvalue is
+that of the filter's Fisher block (the Gauss-Newton part of the Hessian).
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """IOS-PoT (CMC 80(2):3021-3045, 2024): integer-only scalar power-of-two weights in every filter.
 
-Reconstruction (the paper's text could not be had): levels ``s * {0, +-1, +-2, ..}`` with an integer scale that requantization absorbs;
-4 bits have seven powers of two, 3 bits (``bits=3``) the three of the code book 0, +-1, +-2, +-4. Training adds ``lambda * sum_l D(W_l, Q(W_l))``.
+Reconstruction (the paper's text could not be had): levels ``s * {0, +-1, +-2, ..}`` with an integer scale that
+requantization absorbs; 4 bits have seven powers of two, 3 bits (``bits=3``) the three of the code book 0, +-1, +-2,
++-4. Training adds ``lambda * sum_l D(W_l, Q(W_l))``.
 """
 
 from functools import partial
@@ -27,7 +28,8 @@ def plan(request):
 
 
 def distribution_loss(net, strength):
-    """``strength * sum_l D(W_l, Q(W_l))``: mean squared distance to the levels, and between the first two moments, relative to the power of W_l."""
+    """``strength * sum_l D(W_l, Q(W_l))``: mean squared distance to the levels, and between the first two moments,
+    relative to the power of W_l."""
     total = 0.0
     for layer in net.graph.weighted:
         weight = net.weights[layer.name].flatten(1)

@@ -1,5 +1,7 @@
 """Integer programs of the recipes, solved exactly by HiGHS (scipy.optimize.milp)."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
@@ -14,7 +16,8 @@ def choose(costs, uses, limits, what):
 
     Parameters
     ----------
-    costs : list of arrays (options of item i,). uses : list of arrays (resources, options of item i). limits : (resources,).
+    costs : list of arrays (options of item i,). uses : list of arrays (resources, options of item i). limits :
+        (resources,).
     what : what is being chosen, for the error.
 
     Returns
@@ -28,8 +31,10 @@ def choose(costs, uses, limits, what):
     used = coo_array(np.concatenate(uses, 1))
     # Costs of very different size confuse the solver's tolerances.
     flat = np.concatenate(costs).astype(float)
-    result = milp(flat / max(flat.max(), 1e-300), integrality=np.ones(start[-1]), bounds=Bounds(0, 1), options={"mip_rel_gap": 1e-6},
+    result = milp(flat / max(flat.max(), 1e-300), integrality=np.ones(start[-1]), bounds=Bounds(0, 1),
+                  options={"mip_rel_gap": 1e-6},
                   constraints=[LinearConstraint(one.tocsr(), 1, 1), LinearConstraint(used.tocsr(), -np.inf, limits)])
     if result.x is None:
-        raise AlloyError(f"there is no choice of {what} within the budget of {', '.join(f'{v:g}' for v in np.atleast_1d(limits))}: raise it")
-    return np.array([int(np.argmax(result.x[a:b])) for a, b in zip(start, start[1:])])
+        raise AlloyError(f"there is no choice of {what} within the budget of "
+                         f"{', '.join(f'{v:g}' for v in np.atleast_1d(limits))}: raise it")
+    return np.array([int(np.argmax(result.x[a:b])) for a, b in pairwise(start)])

@@ -1,4 +1,5 @@
-"""Operators: one file each, with all that Alloy knows of it. Every file of this folder is read; adding an operator is adding its file."""
+"""Operators: one file each, with all that Alloy knows of it. Every file of this folder is read; adding an operator is
+adding its file."""
 
 from importlib import import_module
 from pkgutil import iter_modules

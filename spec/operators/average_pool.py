@@ -32,7 +32,8 @@ class AveragePool(Pool):
     def lower(self, builder) -> None:
         """A depthwise convolution of ones."""
         count = builder.channels(self.input)
-        builder.convolution(self, weight=np.ones((count, 1, *self.kernel), np.int64), scheme=np.full(count, Scheme.FIXED4),
+        builder.convolution(self, weight=np.ones((count, 1, *self.kernel), np.int64),
+                            scheme=np.full(count, Scheme.FIXED4),
                             mult=np.full(count, self.mult, np.int64), bias=np.zeros(count, np.int64))
 
 
@@ -51,14 +52,17 @@ class AveragePoolLayer(PoolLayer):
                 raise AlloyError(f"{call.where} averages over padding: use padding 0")
             return super().read(call)
         if pair(module.output_size) != (1, 1):
-            raise AlloyError(f"{call.where} (AdaptiveAvgPool2d of output size {module.output_size}) is not supported: use output size 1")
-        return cls(name=call.name, sources=call.sources, output=call.name, kernel=call.shapes[0][1:], stride=(1, 1), padding=(0, 0))
+            raise AlloyError(f"{call.where} (AdaptiveAvgPool2d of output size {module.output_size}) is not supported: "
+                             "use output size 1")
+        return cls(name=call.name, sources=call.sources, output=call.name, kernel=call.shapes[0][1:], stride=(1, 1),
+                   padding=(0, 0))
 
     def apply(self, F, *sources):
         return F.avg_pool2d(sources[0], self.kernel, self.stride)
 
     def export(self, net) -> AveragePool:
-        factor = float(net.step(self.input).double()) / float(net.step(self.output).double()) / (self.kernel[0] * self.kernel[1])
+        one, two = (float(net.step(name).double()) for name in (self.input, self.output))
+        factor = one / two / (self.kernel[0] * self.kernel[1])
         mult, shift = net.multiplier(factor)
-        return AveragePool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride, mult=mult,
-                           shift=shift, hi=net.top(self))
+        return AveragePool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride,
+                           mult=mult, shift=shift, hi=net.top(self))

@@ -13,7 +13,8 @@ from .windows import BIAS_BITS, MULT_BITS, check_clip, check_window, map_size, p
 
 __all__ = ["Conv", "ConvLayer", "accumulate", "worst_case"]
 
-CHUNK = 1 << 20         # values of one block of windows: bounds the memory, whatever the number of images, and stays near the processor
+# Values of one block of windows: bounds the memory, whatever the number of images, and stays near the processor.
+CHUNK = 1 << 20
 
 
 @register
@@ -26,8 +27,8 @@ class Conv(Operator):
 
     Attributes
     ----------
-    weight : int16 array (out_channels, in_channels / g, kernel_h, kernel_w): g groups of output channels read g groups of input
-        channels (a depthwise convolution has one channel in each); 1 unless the array is that narrow
+    weight : int16 array (out_channels, in_channels / g, kernel_h, kernel_w): g groups of output channels read g groups
+        of input channels (a depthwise convolution has one channel in each); 1 unless the array is that narrow
     scheme : uint8 array (out_channels,), values of :class:`spec.numerics.Scheme`
     mult : int32 array (out_channels,), 0 .. 2**16-1
     bias : int64 array (out_channels,), in units of ``acc * mult``; signed 47 bits
@@ -35,7 +36,8 @@ class Conv(Operator):
     residual : name of the tensor added before the shift, or None; ``res_mult`` is its multiplier
     codebook : int16 array of the layer's levels, empty if no filter uses one
     table : uint8 array (256,) that the clipped codes (then of 8 bits) go through, empty if there is none
-    bounds : int64 array (out_channels, 2), least and largest ``acc`` that any input codes can cause (:func:`worst_case`); empty: not given
+    bounds : int64 array (out_channels, 2), least and largest ``acc`` that any input codes can cause
+        (:func:`worst_case`); empty: not given
     """
     weight: np.ndarray
     scheme: np.ndarray
@@ -72,7 +74,8 @@ class Conv(Operator):
         check_clip(self, 8 if self.table.size else out.bits, "its table" if self.table.size else f"tensor {out.name}")
         self._check_weights()
         if self.bounds.size and not np.array_equal(self.bounds, worst_case(self.weight, network.tensors[self.input])):
-            raise AlloyError(f"{where} was exported with other accumulator bounds than its weights and input codes have: export it again")
+            raise AlloyError(f"{where} was exported with other accumulator bounds than its weights and input codes "
+                             "have: export it again")
         if self.mult.min() < 0 or int(self.mult.max()) >> MULT_BITS or not 0 <= self.res_mult < 1 << MULT_BITS:
             raise AlloyError(f"{where} has a multiplier outside 0..{(1 << MULT_BITS) - 1}")
         if int(np.abs(self.bias).max()) >> (BIAS_BITS - 1):
@@ -113,19 +116,22 @@ class Conv(Operator):
         column, tensors = (slice(None), None, None), network.tensors
         acc = accumulate(self, codes[0], tensors[self.input].zero)
         res = codes[1] - tensors[self.residual].zero if self.residual is not None else 0
-        return requantize(acc, self.mult.astype(np.int64)[column], self.bias.astype(np.int64)[column], self.shift, lo=self.lo, hi=self.hi,
+        return requantize(acc, self.mult.astype(np.int64)[column], self.bias.astype(np.int64)[column], self.shift,
+                          lo=self.lo, hi=self.hi,
                           out_zero=tensors[self.output].zero, res=res, res_mult=self.res_mult, table=self.table)
 
     def macs(self, network) -> int:
         return self.weight[0].size * int(np.prod(network.tensors[self.output].shape))
 
     def lower(self, builder) -> None:
-        builder.convolution(self, weight=self.weight, scheme=self.scheme, mult=self.mult, bias=self.bias, residual=self.residual,
+        builder.convolution(self, weight=self.weight, scheme=self.scheme, mult=self.mult, bias=self.bias,
+                            residual=self.residual,
                             res_mult=self.res_mult, table=self.table if self.table.size else None)
 
 
 def worst_case(weight: np.ndarray, tensor) -> np.ndarray:
-    """Least and largest ``sum w * (a - zero)`` of each filter of ``weight`` (F, C, kh, kw) over all codes of the input ``tensor``: int64 (F, 2).
+    """Least and largest ``sum w * (a - zero)`` of each filter of ``weight`` (F, C, kh, kw) over all codes of the input
+    ``tensor``: int64 (F, 2).
 
     Padding contributes 0, which lies between them.
     """
@@ -138,8 +144,8 @@ def worst_case(weight: np.ndarray, tensor) -> np.ndarray:
 def accumulate(node: Conv, codes: np.ndarray, zero: int) -> np.ndarray:
     """Exact sums of ``weight * (code - zero)``: int64 (N, F, rows, cols).
 
-    Products of matrices in floating point: every partial sum is an integer no larger than the bound of the whole sum, so float32 is
-    exact below 2**24 and float64 below 2**53.
+    Products of matrices in floating point: every partial sum is an integer no larger than the bound of the whole sum,
+    so float32 is exact below 2**24 and float64 below 2**53.
 
     Parameters
     ----------
@@ -170,7 +176,8 @@ class ConvLayer(Layer):
     Attributes
     ----------
     weight, bias : tensors (F, C / groups, kh, kw) and (F,)
-    moments : (2, F), where a batch norm was folded: mean and standard deviation that each filter's output had in training
+    moments : (2, F), where a batch norm was folded: mean and standard deviation that each filter's output had in
+        training
     """
     weight: Any
     bias: Any
@@ -188,12 +195,13 @@ class ConvLayer(Layer):
         weight, values = module.weight.detach(), {}
         if weight.dim() == 2:
             if int(np.prod(call.shapes[0])) != module.in_features:
-                raise AlloyError(f"layer {call.name} reads {module.in_features} features of a tensor {call.shapes[0]}: flatten the whole "
-                                 "tensor before it")
+                raise AlloyError(f"layer {call.name} reads {module.in_features} features of a tensor {call.shapes[0]}: "
+                                 "flatten the whole tensor before it")
             weight = weight.reshape(-1, *call.shapes[0])
         else:
             if pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
-                raise AlloyError(f"{call.where} is a dilated or specially padded convolution: use dilation=1 and numeric zero padding")
+                raise AlloyError(f"{call.where} is a dilated or specially padded convolution: use dilation=1 and "
+                                 "numeric zero padding")
             values = {"stride": pair(module.stride), "padding": pair(module.padding), "groups": module.groups}
         bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach().clone()
         return cls(name=call.name, sources=call.sources, output=call.name, weight=weight.clone(), bias=bias, **values)
@@ -218,8 +226,8 @@ class ConvLayer(Layer):
 
     def apply(self, F, *sources, weight=None, bias=None):
         """With other weights and bias if they are given."""
-        return F.conv2d(*sources, self.weight if weight is None else weight, self.bias if bias is None else bias, self.stride, self.padding,
-                        groups=self.groups)
+        return F.conv2d(*sources, self.weight if weight is None else weight, self.bias if bias is None else bias,
+                        self.stride, self.padding, groups=self.groups)
 
     def signed(self, sources: bool) -> bool:
         return not self.relu
@@ -227,17 +235,22 @@ class ConvLayer(Layer):
     def needs(self, live):
         """The channels that a filter of ``live`` reads with weights that are not 0."""
         weight = self.weight * live[:, None, None, None]
-        return [(weight.reshape(self.groups, -1, weight[0].numel()) != 0).any(1).reshape(self.groups * weight.shape[1], -1).any(1)]
+        read = (weight.reshape(self.groups, -1, weight[0].numel()) != 0).any(1)
+        return [read.reshape(self.groups * weight.shape[1], -1).any(1)]
 
     def export(self, net) -> Conv:
         found, scale = net.requantizer(self)
         scheme, book = net.schemes[self.name], net.codebooks.get(self.name)
         book = book if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
         weight = net.weights[self.name].double().numpy()
-        integers = np.stack([SYSTEMS[int(k)].nearest(w / s, book) for w, s, k in zip(weight, scale, scheme, strict=True)])
+        integers = np.stack([SYSTEMS[int(k)].nearest(w / s, book)
+                             for w, s, k in zip(weight, scale, scheme, strict=True)])
         return Conv(
-            name=self.name, input=self.input, output=self.output, stride=self.stride, padding=self.padding, residual=self.residual,
-            weight=integers.astype(np.int16), scheme=scheme, codebook=book, bounds=worst_case(integers, net.tensor(self.input)),
-            mult=found.mult.astype(np.int32), bias=np.round(found.bias * 2.0 ** found.shift).astype(np.int64), shift=found.shift,
+            name=self.name, input=self.input, output=self.output, stride=self.stride, padding=self.padding,
+            residual=self.residual,
+            weight=integers.astype(np.int16), scheme=scheme, codebook=book,
+            bounds=worst_case(integers, net.tensor(self.input)),
+            mult=found.mult.astype(np.int32), bias=np.round(found.bias * 2.0 ** found.shift).astype(np.int64),
+            shift=found.shift,
             res_mult=found.res_mult, lo=net.zeros[self.output] if self.relu else 0, hi=net.top(self),
             table=net.tables.get(self.output, np.zeros(0, np.uint8)))

@@ -46,5 +46,5 @@ class MaxPoolLayer(PoolLayer):
         return F.max_pool2d(sources[0], self.kernel, self.stride, self.padding)
 
     def export(self, net) -> MaxPool:
-        return MaxPool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride, padding=self.padding,
-                       hi=net.top(self))
+        return MaxPool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride,
+                       padding=self.padding, hi=net.top(self))

@@ -16,10 +16,11 @@ LAYERS: list = []           # classes of float layers
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operator:
-    """One node of the integer network. Its fields are its file form, under the name ``kind`` and, where several operators share that, ``op``.
+    """One node of the integer network. Its fields are its file form, under the name ``kind`` and, where several
+    operators share that, ``op``.
 
-    An operator gives :meth:`shape`, :meth:`run` and :meth:`lower`; the others where the general ones do not do. In all of them ``network``
-    is the :class:`spec.network.Network` with the tensors that it names.
+    An operator gives :meth:`shape`, :meth:`run` and :meth:`lower`; the others where the general ones do not do. In all
+    of them ``network`` is the :class:`spec.network.Network` with the tensors that it names.
     """
     name: str
     input: str
@@ -97,20 +98,22 @@ class Call:
 
 @dataclass(eq=False, kw_only=True)
 class Layer:
-    """One layer of the float network. Its fields hold PyTorch tensors, but the methods get the functions that they need as ``F``, which is
-    ``torch.nn.functional``: only what quantizes needs PyTorch.
+    """One layer of the float network. Its fields hold PyTorch tensors, but the methods get the functions that they need
+    as ``F``, which is ``torch.nn.functional``: only what quantizes needs PyTorch.
 
-    A layer gives :meth:`read`, :meth:`apply`, :meth:`shape` and :meth:`export`; the others where the general ones do not do.
+    A layer gives :meth:`read`, :meth:`apply`, :meth:`shape` and :meth:`export`; the others where the general ones do
+    not do.
 
     Attributes
     ----------
-    sources : names of the tensors that it is applied to; then the tensor ``residual`` is added, a ReLU follows if ``relu``, and ``cap``
-        (F, 1, 1) is the upper bound of a ReLU6, of each channel.
-    modules : names of the modules of ``torch.nn`` that it is read from; functions : names of functions within ``torch``, with those of
-        their arguments.
+    sources : names of the tensors that it is applied to; then the tensor ``residual`` is added, a ReLU follows if
+        ``relu``, and ``cap`` (F, 1, 1) is the upper bound of a ReLU6, of each channel.
+    modules : names of the modules of ``torch.nn`` that it is read from; functions : names of functions within
+        ``torch``, with those of their arguments.
     weighted : it has filters, with ``weight`` and ``bias``, which get number systems.
     keeps : its output has the codes of its source: bits, zero point and step.
-    channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as they are.
+    channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as they
+        are.
     """
     name: str
     sources: tuple[str, ...]
@@ -164,11 +167,13 @@ class Layer:
         return sources and not self.relu
 
     def needs(self, live):
-        """Of each source the channels, bool (C,), without which those that are ``live`` in the output would change; None: all."""
+        """Of each source the channels, bool (C,), without which those that are ``live`` in the output would change;
+        None: all."""
         return [live if self.channelwise else None] * len(self.sources)
 
     def export(self, net) -> Operator:
-        """The node of the integer network, with the numbers that the calibrated ``net`` (:class:`quant.net.QuantNet`) has for it."""
+        """The node of the integer network, with the numbers that the calibrated ``net`` (:class:`quant.net.QuantNet`)
+        has for it."""
         raise NotImplementedError
 
 
@@ -188,5 +193,6 @@ def find(entry: dict, arrays: dict[str, np.ndarray]) -> Operator:
     cls = next((cls for key, cls in OPERATORS.items() if key == (kind, op)), None)
     if cls is None:
         known = ", ".join(" ".join(filter(None, key)) for key in OPERATORS)
-        raise AlloyError(f"layer {name} is of the unknown kind {kind!r}{'' if op is None else f' {op!r}'}: known are {known}")
+        raise AlloyError(f"layer {name} is of the unknown kind {kind!r}{'' if op is None else f' {op!r}'}: known are "
+                         f"{known}")
     return from_values(cls, entry | arrays, f"layer {name}:")

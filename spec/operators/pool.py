@@ -11,7 +11,8 @@ __all__ = ["Pool", "PoolLayer"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool(Operator):
-    """A pool of the kind ``op``, which its class says. Each channel of the output is made of the same channel of the input."""
+    """A pool of the kind ``op``, which its class says. Each channel of the output is made of the same channel of the
+    input."""
     op: str
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
@@ -52,8 +53,8 @@ class PoolLayer(Layer):
         module, kernel = call.module, pair(call.module.kernel_size)
         if module.ceil_mode or pair(getattr(module, "dilation", 1)) != (1, 1):
             raise AlloyError(f"{call.where} pools with ceil_mode or dilation: use floor mode and dilation 1")
-        return cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel, stride=pair(module.stride or kernel),
-                   padding=pair(module.padding))
+        return cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel,
+                   stride=pair(module.stride or kernel), padding=pair(module.padding))
 
     def shape(self, *shapes):
         channels, *size = shapes[0]

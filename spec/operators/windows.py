@@ -31,7 +31,8 @@ def windows(codes: np.ndarray, kernel, stride, padding, fill: int) -> np.ndarray
 def check_window(node) -> None:
     """A window that moves."""
     if min(node.stride) < 1 or min(node.padding) < 0:
-        raise AlloyError(f"layer {node.name} has stride {node.stride} and padding {node.padding}: strides are 1 or more, padding 0 or more")
+        raise AlloyError(f"layer {node.name} has stride {node.stride} and padding {node.padding}: strides are 1 or "
+                         "more, padding 0 or more")
 
 
 def check_clip(node, bits: int, what: str) -> None:

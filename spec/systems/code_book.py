@@ -20,8 +20,8 @@ class CodeBook(System):
             raise AlloyError("a code-book filter needs a code book of 1 to 16 levels: give the layer one")
         values = np.unique(np.asarray(codebook, np.int64))
         if np.abs(values).max() > WEIGHT_MAX:
-            raise AlloyError(f"code book level {values[np.abs(values).argmax()]} is outside -{WEIGHT_MAX}..{WEIGHT_MAX}: "
-                             "rescale the code book")
+            raise AlloyError(f"code book level {values[np.abs(values).argmax()]} is outside "
+                             f"-{WEIGHT_MAX}..{WEIGHT_MAX}: rescale the code book")
         return values
 
 

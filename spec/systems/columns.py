@@ -37,7 +37,8 @@ class Column:
 
 
 class _Dsp(Column):
-    """Multipliers: two's complement digits. A weight beyond one digit takes two slots, which are joined behind the array."""
+    """Multipliers: two's complement digits. A weight beyond one digit takes two slots, which are joined behind the
+    array."""
 
     def slots(self, weights):
         return np.where(np.abs(weights).reshape(len(weights), -1).max(1) <= DIGIT_MAX, 1, 2)

@@ -8,14 +8,16 @@ __all__ = ["same_as_fake"]
 
 @torch.no_grad()
 def same_as_fake(net, codes):
-    """(integer network, its codes of every tensor) of a calibrated net for input ``codes``, after a look at every layer: fake quantization of what
-    the integer network makes of its sources gives its codes.
+    """(integer network, its codes of every tensor) of a calibrated net for input ``codes``, after a look at every
+    layer: fake quantization of what the integer network makes of its sources gives its codes.
 
-    Fake quantization has real numbers of 32 bits, so where a sum lies on the border of two codes, it may find the other one.
+    Fake quantization has real numbers of 32 bits, so where a sum lies on the border of two codes, it may find the other
+    one.
     """
     network = net.export()
     found = network.codes(codes)
-    real = {name: (torch.from_numpy(values) - net.zeros[name]).float() * net.step(name) for name, values in found.items()}
+    real = {name: (torch.from_numpy(values) - net.zeros[name]).float() * net.step(name)
+            for name, values in found.items()}
     for layer in net.graph.layers:
         name = layer.output
         fake = torch.round(net.fake(layer, real) / net.step(name)).long().numpy() + net.zeros[name]

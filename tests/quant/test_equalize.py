@@ -13,8 +13,9 @@ def test_the_function_stays_the_same(model):
     torch.manual_seed(0)
     graph, x = trace(model, (2, 9, 8)), torch.rand(6, 2, 9, 8)
     equal = equalize(graph, x)
-    assert torch.allclose(equal.run(x)[graph.output], model.eval()(x).reshape(graph.run(x)[graph.output].shape), atol=1e-4)
-    assert equal is not graph and all(a is not b for a, b in zip(equal.layers, graph.layers))
+    assert torch.allclose(equal.run(x)[graph.output], model.eval()(x).reshape(graph.run(x)[graph.output].shape),
+                          atol=1e-4)
+    assert equal is not graph and all(a is not b for a, b in zip(equal.layers, graph.layers, strict=True))
 
 
 def test_channels_read_by_depthwise_filters_get_the_same_range():

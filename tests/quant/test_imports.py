@@ -1,4 +1,5 @@
-"""Import: what is accepted computes what the model computes, the model stays as it was, and what is not supported is one sentence."""
+"""Import: what is accepted computes what the model computes, the model stays as it was, and what is not supported is
+one sentence."""
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 import pytest
@@ -44,7 +45,8 @@ def same(net, shape=SHAPE, size=1.0):
     return torch.allclose(got.flatten(1), expected.flatten(1), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-# -- kind: another function than the model's, accepted without a word ---------------------------------------------------
+# -- kind: another function than the model's, accepted without a word
+# ---------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,8 @@ def test_what_forward_counts_is_put_back():
 
 
 def test_the_model_has_the_last_word(monkeypatch):
-    """Whatever makes the layers compute something else, the model's own answer is compared, and the first layer that differs is named."""
+    """Whatever makes the layers compute something else, the model's own answer is compared, and the first layer that
+    differs is named."""
 
     def hooked():
         net = nn.Sequential(conv(), nn.ReLU(), conv())
@@ -261,7 +264,8 @@ def test_any_graph_is_the_models_or_refused(steps):
         assert "something else" not in str(error), "what cannot be imported is known before it is compared"
 
 
-# -- kind: a traceback where a sentence is due ---------------------------------------------------------------------------
+# -- kind: a traceback where a sentence is due
+# ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def problem(seed, groups=1, filters=6, size=20, count=400):
     torch.manual_seed(seed)
     x = torch.randn(groups, count, size) @ torch.randn(groups, size, size) + 1
     weight = torch.randn(groups, filters, size)
-    schemes = np.resize([int(s) for s in (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED3, Scheme.FIXED8)], groups * filters).astype(np.uint8)
+    schemes = np.resize([int(s) for s in (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED3, Scheme.FIXED8)],
+                        groups * filters).astype(np.uint8)
     scale = search_scales(weight.reshape(-1, size), schemes, torch.ones(1, size)).reshape(groups, filters)
     return weight, schemes, scale, x
 
@@ -98,7 +99,8 @@ def test_same_seed_same_network():
         net = QuantNet(trace(Strange(), (2, 9, 9)))
         reconstruct(net, images)
         nets.append(net.export())
-    assert all((a.weight == b.weight).all() and (a.bias == b.bias).all() and (a.mult == b.mult).all() for a, b in zip(nets[0].nodes, nets[1].nodes))
+    assert all((a.weight == b.weight).all() and (a.bias == b.bias).all() and (a.mult == b.mult).all()
+               for a, b in zip(nets[0].nodes, nets[1].nodes, strict=True))
 
 
 def test_ranges():
@@ -109,7 +111,8 @@ def test_ranges():
         steps = {rule: search_range(value, value, zero, top, rule=rule) for rule in RULES}
 
         def error(step):
-            return float(((torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top) - zero) * step - value).square().mean())
+            return float(((torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top) - zero) * step
+                          - value).square().mean())
         assert steps["minmax"] == pytest.approx(40 / (top - zero)) and steps["percentile"] < steps["minmax"] / 5
         assert error(steps["mse"]) <= min(error(steps["minmax"]), error(steps["percentile"])) * 1.05
     assert search_range(torch.zeros(9), torch.zeros(9), 0, 31, rule="percentile") > 0
@@ -117,7 +120,8 @@ def test_ranges():
 
 def test_unknown_range():
     with pytest.raises(AlloyError, match="no rule 'best' for ranges: choose mse, minmax, percentile"):
-        reconstruct(QuantNet(trace(nn.Sequential(nn.Conv2d(1, 1, 1)), (1, 3, 3))), np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3), ranges="best")
+        reconstruct(QuantNet(trace(nn.Sequential(nn.Conv2d(1, 1, 1)), (1, 3, 3))),
+                    np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3), ranges="best")
 
 
 def test_mirrored_images_are_images_once_more():
@@ -127,18 +131,19 @@ def test_mirrored_images_are_images_once_more():
         return net.export().nodes
 
     def alike(a, b):
-        return all((x.weight == y.weight).all() and (x.mult == y.mult).all() for x, y in zip(a, b))
+        return all((x.weight == y.weight).all() and (x.mult == y.mult).all() for x, y in zip(a, b, strict=True))
     images = np.random.default_rng(0).integers(0, 256, (20, 2, 6, 6)).astype(np.uint8)
     both = np.concatenate([images, images[..., ::-1]])
-    assert alike(quantized(both, False), quantized(images, True)) and not alike(quantized(images, False), quantized(images, True))
-
-
+    mirrored = quantized(images, True)
+    assert alike(quantized(both, False), mirrored) and not alike(quantized(images, False), mirrored)
 def test_mirrored_images_are_held_out_together(monkeypatch):
-    images, seen = np.random.default_rng(0).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8), []      # 46 are no fives: a pair could be torn
-    monkeypatch.setattr(ptq, "_hessian", lambda columns: seen.append(columns) or columns.transpose(1, 2) @ columns / columns.shape[1])
+    # 46 are no fives: a pair could be torn.
+    images, seen = np.random.default_rng(0).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8), []
+    right = ptq._hessian
+    monkeypatch.setattr(ptq, "_hessian", lambda columns: seen.append(columns) or right(columns))
     for some in (images, images[..., ::-1].copy()):
         reconstruct(QuantNet(trace(Strange(), (2, 6, 6))), some, mirror=True)
-    fitted, turned = (calls[0].square().sum((0, 2)).sort()[0] for calls in (seen[:len(seen) // 2], seen[len(seen) // 2:]))
+    fitted, turned = (seen[at].square().sum((0, 2)).sort()[0] for at in (0, len(seen) // 2))
     assert len(fitted) == 36 * 2 * (23 - 5) and torch.allclose(fitted, turned)
 
 
@@ -162,14 +167,16 @@ def test_spread_of_scaled_columns(monkeypatch):
     x, factor = problem(0, groups=2)[3].double(), torch.linspace(0.5, 2.0, 20, dtype=torch.float64)
     spread, scaled = Spread.of(x.transpose(1, 2) @ x).scaled(factor), x * factor
     ordered = (scaled.transpose(1, 2) @ scaled)[:, spread.order][:, :, spread.order]
-    assert torch.allclose(spread.inverse.transpose(1, 2) @ spread.inverse @ ordered, torch.eye(20, dtype=torch.float64).expand(2, -1, -1), atol=1e-6)
+    assert torch.allclose(spread.inverse.transpose(1, 2) @ spread.inverse @ ordered,
+                          torch.eye(20, dtype=torch.float64).expand(2, -1, -1), atol=1e-6)
     assert torch.equal(spread.inverse, spread.inverse.triu())
 
 
 def divergence(logits, step, zero, target):
     codes = torch.clamp(torch.floor(logits / step + 0.5) + zero, 0, 255)
     answers, exact = F.log_softmax((codes - zero) * step, 1), F.log_softmax(target, 1)
-    return float(F.kl_div(answers, exact, log_target=True, reduction="batchmean")), (codes == codes.amax(1, keepdim=True)).sum(1).gt(1).float().mean()
+    ties = (codes == codes.amax(1, keepdim=True)).sum(1).gt(1).float().mean()
+    return float(F.kl_div(answers, exact, log_target=True, reduction="batchmean")), ties
 
 
 @pytest.mark.parametrize("power", [False, True])
@@ -180,7 +187,8 @@ def test_codes_of_logits_tell_classes_apart(power):
     step, zero = search_logits(target, 255, power=power)
     wide = (target.max() - target.min()) / 255
     wide = 2.0 ** np.ceil(np.log2(float(wide))) if power else wide
-    (loss, ties), (plain, more) = divergence(target, step, zero, target), divergence(target, wide, torch.round(-target.min() / wide), target)
+    loss, ties = divergence(target, step, zero, target)
+    plain, more = divergence(target, wide, torch.round(-target.min() / wide), target)
     assert loss < 0.7 * plain and ties < more and (not power or float(np.log2(step)).is_integer())
 
 
@@ -207,11 +215,12 @@ def test_errors_of_what_is_added_are_undone():
     net, torch_random = QuantNet(trace(Sum(), (2, 8, 8)), ratio=Ratio(0, 0, 1)), torch.Generator().manual_seed(0)
     for step in net.steps.parameters():
         step.data.fill_(-7.0)
-    layer, x, exact = net.graph.layers[1], torch.rand(60, 8, 8, 8, generator=torch_random), torch.rand(60, 8, 8, 8, generator=torch_random)
+    layer, (x, exact) = net.graph.layers[1], (torch.rand(60, 8, 8, 8, generator=torch_random) for _ in range(2))
     given = exact - F.conv2d(x, 0.1 * torch.randn(8, 8, 1, 1, generator=torch_random)) - 1.0
     with torch.no_grad():
-        alone, both = (layer.apply(F, x, weight=ptq._quantize_layer(net, layer, x, x, residual, 60, torch.Generator().manual_seed(0), True))
-                       for residual in (None, (exact, given)))
+        rounded_weights = (ptq._quantize_layer(net, layer, x, x, residual, 60, torch.Generator().manual_seed(0), True)
+                           for residual in (None, (exact, given)))
+        alone, both = (layer.apply(F, x, weight=weight) for weight in rounded_weights)
     goal = layer.apply(F, x) + exact
 
     def error(out):

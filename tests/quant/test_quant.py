@@ -61,7 +61,8 @@ def test_fake_quantization_equals_golden(seed, bits, ratio):
     network, expected = same_as_fake(net, codes)
     assert all(node.bounds.shape == (len(node.weight), 2) for node in network.nodes if node.kind == "conv")
     logits = net.eval()(images)
-    assert torch.equal(logits, (torch.from_numpy(expected[network.output]) - net.zeros[network.output]).flatten(1).float()
+    assert torch.equal(logits, (torch.from_numpy(expected[network.output])
+                                - net.zeros[network.output]).flatten(1).float()
                        * float(net.step(network.output).detach()))
 
 
@@ -71,7 +72,8 @@ def test_every_scheme_is_exact(seed):
     rng = np.random.default_rng(seed)
     graph = trace(Small(seed), (2, 9, 8))
     convs = {layer.name: layer.weight.numpy() for layer in graph.weighted}
-    net = QuantNet(graph, schemes={name: rng.choice([int(s) for s in Scheme], len(w)).astype(np.uint8) for name, w in convs.items()},
+    net = QuantNet(graph, schemes={name: rng.choice([int(s) for s in Scheme], len(w)).astype(np.uint8)
+                                   for name, w in convs.items()},
                    codebooks={name: fit_codebook(w) for name, w in convs.items()})
     calibrate(net, torch.rand(4, 2, 9, 8))
     same_as_fake(net, rng.integers(0, 256, (3, 2, 9, 8)))
@@ -111,10 +113,11 @@ def test_levels_are_the_best(counts, size, zero):
         return float((counts * np.abs(values[:, None] - np.array(levels)).min(1) ** 2).sum())
 
     def centres(borders):
-        cells = [range(a, b) for a, b in zip((0, *borders), (*borders, len(counts)))]
+        cells = [range(a, b) for a, b in zip((0, *borders), (*borders, len(counts)), strict=True)]
         return [0.0 if zero and not i else float(np.average(cell, weights=counts[cell])) for i, cell in enumerate(cells)
                 if zero and not i or counts[cell].any()]
-    choices = [centres(borders) for k in range(size) for borders in combinations_with_replacement(range(len(counts) + 1), k)]
+    choices = [centres(borders) for k in range(size)
+               for borders in combinations_with_replacement(range(len(counts) + 1), k)]
     least = min(loss(levels) for levels in choices if levels) if zero or counts.any() else 0.0
     found = best_levels(counts, size, first=0.0 if zero else None)
     assert len(found) <= size and (np.diff(found) > 0).all()
@@ -125,8 +128,8 @@ class Inverted(nn.Module):
     """An inverted residual of MobileNet-V2: depthwise convolution, ReLU6, addition without ReLU."""
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(2, 6, 1), nn.BatchNorm2d(6), nn.ReLU6(), nn.Conv2d(6, 6, 3, 1, 1, groups=6), nn.ReLU6(),
-                                  nn.Conv2d(6, 2, 1))
+        self.body = nn.Sequential(nn.Conv2d(2, 6, 1), nn.BatchNorm2d(6), nn.ReLU6(), nn.Conv2d(6, 6, 3, 1, 1, groups=6),
+                                  nn.ReLU6(), nn.Conv2d(6, 2, 1))
 
     def forward(self, x):
         return self.body(x) + x
@@ -149,7 +152,8 @@ class Pools(nn.Module):
     """Padded max pool, average pool, one convolution used twice, a sum behind Identity."""
     def __init__(self):
         super().__init__()
-        self.conv, self.max, self.avg, self.same = nn.Conv2d(2, 2, 3, 1, 1), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.Identity()
+        self.conv, self.max, self.avg = nn.Conv2d(2, 2, 3, 1, 1), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2)
+        self.same = nn.Identity()
 
     def forward(self, x):
         x = self.max(self.conv(x))
@@ -192,7 +196,7 @@ def test_training_reaches_every_parameter():
 def test_ratio_counts(filters, shares):
     counts = Ratio(*shares).counts(filters)
     assert counts.sum() == filters and (counts >= 0).all()
-    assert all(c == 0 for c, s in zip(counts, shares) if s == 0) or filters >= 8
+    assert all(c == 0 for c, s in zip(counts, shares, strict=True) if s == 0) or filters >= 8
 
 
 def test_assignment_follows_relative_variance_and_ratio():
@@ -222,8 +226,10 @@ def test_network_file(tmp_path):
     network.save(tmp_path / "n.npz")
     again = Network.load(tmp_path / "n.npz")
     codes = np.random.default_rng(0).integers(0, 256, (2, 2, 9, 8))
-    assert all((a == b).all() for a, b in zip(golden.run(network, codes).values(), golden.run(again, codes).values()))
-    assert all(check_weights(w, Scheme(int(s))) for node in again.nodes if node.kind == "conv" for w, s in zip(node.weight, node.scheme))
+    assert all((a == b).all() for a, b in zip(golden.run(network, codes).values(), golden.run(again, codes).values(),
+                                              strict=True))
+    assert all(check_weights(w, Scheme(int(s))) for node in again.nodes if node.kind == "conv"
+               for w, s in zip(node.weight, node.scheme, strict=True))
     data = (tmp_path / "n.npz").read_bytes()
     (tmp_path / "n.npz").write_bytes(data[:-200])
     with pytest.raises(AlloyError, match="not a whole Alloy network"):
@@ -231,7 +237,8 @@ def test_network_file(tmp_path):
 
 
 @pytest.mark.parametrize("model, words", [
-    (nn.Sequential(nn.Conv2d(2, 4, 3, dilation=2)), "dilated"), (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sigmoid()), "Sigmoid"),
+    (nn.Sequential(nn.Conv2d(2, 4, 3, dilation=2)), "dilated"),
+    (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sigmoid()), "Sigmoid"),
     (nn.Sequential(nn.ReLU()), "ReLU"), (nn.Sequential(nn.AvgPool2d(3, padding=1)), "padding")])
 def test_unsupported_layers(model, words):
     with pytest.raises(AlloyError, match=words):
@@ -283,7 +290,8 @@ def test_shipped_example(tmp_path, capsys):
 def test_shipped_network_without_training_code():
     loaded = example.load("fashion_mnist")
     network, images, labels = loaded.quantized(report=None), loaded.images, loaded.labels
-    assert network.tensors[network.input].shape == images.shape[1:] == (1, 28, 28) and images.min() >= 0 and images.max() <= 255
+    assert network.tensors[network.input].shape == images.shape[1:] == (1, 28, 28)
+    assert images.min() >= 0 and images.max() <= 255
     assert (network.run(images[:100]).argmax(1) == labels[:100]).mean() > 0.8
     for node in network.nodes:
         if node.kind == "conv":

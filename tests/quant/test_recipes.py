@@ -28,8 +28,8 @@ from spec.errors import AlloyError
 from spec.numerics import Scheme
 from tests.quant.parity import same_as_fake
 
-ENGINE = EngineConfig(name="recipes", ic=16, pixels=4, dsp_filters=4, lut_filters=2, act_depth=1024, weight_depth=256, ports=2, port_bits=64,
-                      portable_dsp=True, tables=2, decode_lanes=32)
+ENGINE = EngineConfig(name="recipes", ic=16, pixels=4, dsp_filters=4, lut_filters=2, act_depth=1024, weight_depth=256,
+                      ports=2, port_bits=64, portable_dsp=True, tables=2, decode_lanes=32)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,8 @@ def engine(tmp_path_factory):
 
 def planned(shipped, name, **options):
     board = boards.get("zcu102")
-    return make_plan(name, Request(shipped[0], shipped[1], board.config, options, torch.from_numpy(shipped[2][:64]).float() / 255,
+    return make_plan(name, Request(shipped[0], shipped[1], board.config, options,
+                                   torch.from_numpy(shipped[2][:64]).float() / 255,
                                    lambda network: layer_cycles(network, board)))
 
 
@@ -59,14 +60,16 @@ def shares(plan, scheme):
 def test_film_qnn_takes_the_worst_filters(shipped):
     plan = planned(shipped, "film_qnn")
     for scheme in plan.schemes.values():
-        assert (scheme == Scheme.FIXED8).sum() == max(1, round(0.05 * len(scheme))) and set(scheme) <= {Scheme.FIXED4, Scheme.FIXED8}
+        assert (scheme == Scheme.FIXED8).sum() == max(1, round(0.05 * len(scheme)))
+        assert set(scheme) <= {Scheme.FIXED4, Scheme.FIXED8}
     assert plan.bits == 5
     assert all((s == Scheme.FIXED4).all() for s in planned(shipped, "film_qnn", share=0).schemes.values())
 
 
 def test_ilmpq_keeps_the_ratio(shipped):
     for scheme in planned(shipped, "ilmpq").schemes.values():
-        assert [(scheme == s).sum() for s in (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)] == list(Ratio(60, 35, 5).counts(len(scheme)))
+        counts = [(scheme == s).sum() for s in (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)]
+        assert counts == list(Ratio(60, 35, 5).counts(len(scheme)))
 
 
 def test_largest_eigenvalue(shipped):
@@ -109,28 +112,33 @@ def test_divergences(shipped):
     graph, _, images, _ = shipped
     real = torch.from_numpy(images[:4 * SOME + 9]).float() / 255
     changes = [(layer.name, four_bits(layer), None) for layer in graph.weighted]
-    changes += [(layer.name, None, 3) for layer in graph.layers if layer.output in graph.bounded] + [("conv", None, 8), ("linear", None, None)]
+    changes += [(layer.name, None, 3) for layer in graph.layers if layer.output in graph.bounded]
+    changes += [("conv", None, 8), ("linear", None, None)]
     expected = np.zeros(len(changes))
     for part in real[-SOME:].split(25):
         exact = answers(graph, part, None, None, None)
-        expected += [float(F.kl_div(answers(graph, part, *change), exact, log_target=True, reduction="sum")) / SOME for change in changes]
+        expected += [float(F.kl_div(answers(graph, part, *change), exact, log_target=True, reduction="sum")) / SOME
+                     for change in changes]
     seen = []
     found = divergences(graph, real, changes, report=lambda *at: seen.append(at))
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-7) and seen == [(1, 2), (2, 2)]
-    assert found[:-2].min() > 0 and found[-2] < found[:-2].max() / 100 and found[-1] == 0, "8 bits are almost nothing, no change is nothing"
+    # 8 bits are almost nothing, no change is nothing.
+    assert found[:-2].min() > 0 and found[-2] < found[:-2].max() / 100 and found[-1] == 0
 
 
 def test_predicted_loss_is_that_of_the_network(shipped):
-    """What `alloy` minimizes, against the divergence of the answers when one layer after the other is rounded to 4 bits.
+    """What `alloy` minimizes, against the divergence of the answers when one layer after the other is rounded to 4
+    bits.
 
-    It leaves out how positions and filters work together, so only the order of magnitude is right; a forgotten number of positions would be wrong
-    by up to 784 in this network.
+    It leaves out how positions and filters work together, so only the order of magnitude is right; a forgotten number
+    of positions would be wrong by up to 784 in this network.
     """
     graph, statistics, images, _ = shipped
     layers = graph.weighted
-    losses = divergences(graph, torch.from_numpy(images[:64]).float() / 255, [(layer.name, four_bits(layer), None) for layer in layers])
+    losses = divergences(graph, torch.from_numpy(images[:64]).float() / 255,
+                         [(layer.name, four_bits(layer), None) for layer in layers])
     ratios = []
-    for layer, loss in zip(layers, losses):
+    for layer, loss in zip(layers, losses, strict=True):
         stats, positions = statistics[layer.name], np.prod(graph.shapes[layer.output][1:])
         ratios.append(float((filter_errors(layer, stats, Scheme.FIXED4) * stats.gain).sum()) * positions / 2 / loss)
     assert max(ratios) < 40 * min(ratios) and 0.03 < np.median(ratios) < 3
@@ -152,7 +160,8 @@ def test_hbp_budgets(shipped):
     layers = graph.weighted
     macs = [layer.weight[0].numel() * np.prod(graph.shapes[layer.output][1:]) for layer in layers]
     schemes = planned(shipped, "hbp", budget="bitops", average=5).schemes
-    assert sum(m * schemes[la.name].sum() for m, la in zip(macs, layers)) <= 5.0001 * sum(m * len(la.weight) for m, la in zip(macs, layers))
+    used = sum(m * schemes[layer.name].sum() for m, layer in zip(macs, layers, strict=True))
+    assert used <= 5.0001 * sum(m * len(layer.weight) for m, layer in zip(macs, layers, strict=True))
 
     def taken(plan):
         found = layer_cycles(plan.net(graph).sketch(), board)
@@ -171,15 +180,15 @@ def test_choose_equals_exhaustive_search(seed):
     sizes = rng.integers(1, 5, rng.integers(1, 6))
     costs, uses = [rng.random(n) for n in sizes], [rng.integers(0, 6, (2, n)).astype(float) for n in sizes]
     limits = np.array([u.min(1) for u in uses]).sum(0) + rng.integers(0, 8, 2)
-    best = min((sum(c[i] for c, i in zip(costs, pick)) for pick in product(*map(range, sizes))
-                if (sum(u[:, i] for u, i in zip(uses, pick)) <= limits).all()), default=None)
+    best = min((sum(c[i] for c, i in zip(costs, pick, strict=True)) for pick in product(*map(range, sizes))
+                if (sum(u[:, i] for u, i in zip(uses, pick, strict=True)) <= limits).all()), default=None)
     if best is None:
         with pytest.raises(AlloyError):
             choose(costs, uses, limits, "things")
         return
     pick = choose(costs, uses, limits, "things")
-    assert (sum(u[:, i] for u, i in zip(uses, pick)) <= limits).all()
-    assert sum(c[i] for c, i in zip(costs, pick)) == pytest.approx(best, abs=1e-5)
+    assert (sum(u[:, i] for u, i in zip(uses, pick, strict=True)) <= limits).all()
+    assert sum(c[i] for c, i in zip(costs, pick, strict=True)) == pytest.approx(best, abs=1e-5)
 
 
 def test_alloy_fills_the_slots_and_no_more(shipped):
@@ -194,7 +203,8 @@ def test_alloy_fills_the_slots_and_no_more(shipped):
 
 
 def test_alloy_spends_cycles(shipped):
-    """More cycles, never beyond what was allowed, buy 8-bit filters and tensors; bits that the array joins anyway are left alone."""
+    """More cycles, never beyond what was allowed, buy 8-bit filters and tensors; bits that the array joins anyway are
+    left alone."""
     graph, board = shipped[0], boards.get("zcu102")
 
     def taken(plan):
@@ -221,12 +231,14 @@ def test_readers_of_a_tensor():
             x = self.pool(torch.relu(self.a(x)))
             return self.d(torch.relu(self.c(x) + self.b(x)))
     graph = trace(Net(), (3, 8, 8), logits=True)
-    assert [layer.name for layer in graph.readers("a")] == ["b", "c"] or [layer.name for layer in graph.readers("a")] == ["c", "b"]
-    assert len(graph.bounded) == 2 and [layer.name for layer in graph.readers(graph.bounded[1])] == ["d"] and not graph.readers("d")
+    assert sorted(layer.name for layer in graph.readers("a")) == ["b", "c"]
+    assert len(graph.bounded) == 2 and not graph.readers("d")
+    assert [layer.name for layer in graph.readers(graph.bounded[1])] == ["d"]
 
 
 def test_nonuniform_activations_and_single_scale(shipped):
-    """At most 16 levels for every activation behind a ReLU, multipliers that are powers of two, the same codes everywhere."""
+    """At most 16 levels for every activation behind a ReLU, multipliers that are powers of two, the same codes
+    everywhere."""
     graph, _, images, tests = shipped
     net = planned(shipped, "nonuniform").net(graph)
     reconstruct(net, images[:64])
@@ -263,7 +275,7 @@ def through(shipped, engine, name, **options):
     result = engine.run(program, tests[:3].astype(np.int64))
     assert result.violation == "" and all(run.done for run in result.runs)
     for index, run in enumerate(result.runs):
-        for tensor, region in zip(program.outputs, run.regions):
+        for tensor, region in zip(program.outputs, run.regions, strict=True):
             assert (program.unpack(tensor, region) == expected[tensor][index]).all(), (name, tensor, index)
     return network
 

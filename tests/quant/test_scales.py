@@ -180,7 +180,8 @@ def test_filters_of_very_different_size():
     assert error(*quantized(model, images)[2:]) < 0.5
 
 
-# -- outputs -------------------------------------------------------------------------------------------------------------
+# -- outputs
+# -------------------------------------------------------------------------------------------------------------
 
 
 def autoencoder(images):
@@ -249,7 +250,8 @@ def test_sensitivity_of_outputs_that_are_no_classes():
         assert gain.mean() == pytest.approx(float(1 / model(x).var()), rel=0.3)
 
 
-# -- multipliers ---------------------------------------------------------------------------------------------------------
+# -- multipliers
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_multipliers_of_layers_with_a_residual_are_whole():
@@ -286,7 +288,8 @@ def brute(mult, bias, shift, res_mult, low, high, acc, res):
 
 
 def test_requantizer_of_any_bias():
-    """The clipped bias and the multiplier of 0 give the code that real arithmetic gives, for everything the accumulator can be."""
+    """The clipped bias and the multiplier of 0 give the code that real arithmetic gives, for everything the accumulator
+    can be."""
     random = np.random.default_rng(0)
     for _ in range(200):
         factor = 10.0 ** random.uniform(-6, 0, 5)
@@ -305,7 +308,8 @@ def test_requantizer_of_any_bias():
                 assert len(set(exact)) == 1 and (got == exact).all()
 
 
-# -- calibration ---------------------------------------------------------------------------------------------------------
+# -- calibration
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_network_that_is_not_calibrated():

@@ -1,4 +1,5 @@
-"""Every number system through fake quantization, golden model and command model: every level, extremes, filters that are dead or constant."""
+"""Every number system through fake quantization, golden model and command model: every level, extremes, filters that
+are dead or constant."""
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from spec.numerics import Scheme, levels
 from tests.quant.parity import same_as_fake
 
 BOOK = np.array([-119, -60, -31, -16, -7, -2, 0, 1, 3, 9, 20, 44, 90, 119], np.int16)
-ENGINE = EngineConfig(name="schemes", ic=8, pixels=4, dsp_filters=6, lut_filters=2, act_depth=256, weight_depth=128, ports=1, port_bits=64)
+ENGINE = EngineConfig(name="schemes", ic=8, pixels=4, dsp_filters=6, lut_filters=2, act_depth=256, weight_depth=128,
+                      ports=1, port_bits=64)
 SCHEMES = list(Scheme)
 
 
@@ -31,7 +33,7 @@ def images(seed, shape, count=6):
 def quantized(weight, bias, scheme, codes, padding=1, bits=5, weights=True):
     """A network of one convolution with these float weights, quantized."""
     conv = nn.Conv2d(weight.shape[1], len(weight), weight.shape[2], padding=padding)
-    conv.weight.data, conv.bias.data = torch.tensor(weight, dtype=torch.float32), torch.tensor(bias, dtype=torch.float32)
+    conv.weight.data, conv.bias.data = (torch.tensor(values, dtype=torch.float32) for values in (weight, bias))
     graph = trace(nn.Sequential(conv, nn.ReLU()), codes.shape[1:])
     name = graph.layers[0].name
     net = QuantNet(graph, schemes={name: np.full(len(weight), scheme)}, codebooks={name: BOOK}, bits=bits)
@@ -72,10 +74,11 @@ def test_special_filters(scheme, bits):
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: s.name)
 def test_every_level(scheme):
     table = levels(scheme, BOOK)
-    weight = np.resize(table, (5, len(table), 1, 1)).astype(float) * np.array([0.01, 1, 3, 1e-3, 7])[:, None, None, None]
+    weight = np.resize(table, (5, len(table), 1, 1)) * np.reshape([0.01, 1, 3, 1e-3, 7], (5, 1, 1, 1))
     codes = images(2, (len(table), 3, 3))
     network = same_everywhere(quantized(weight, np.zeros(5), scheme, codes, padding=0, weights=False), codes)
-    fine = network.nodes[0].mult >= 1 << 10         # a small multiplier gives a filter few scales, and not quite that of its weights
+    # A small multiplier gives a filter few scales, and not quite that of its weights.
+    fine = network.nodes[0].mult >= 1 << 10
     found = network.nodes[0].weight.reshape(5, -1)
     assert fine.sum() >= 3 and (np.sort(found[fine], 1) == table).all(), "levels are exact when the weights lie on them"
 

@@ -20,7 +20,8 @@ def test_round_trip(saved, tmp_path):
     path, data = saved
     Network.load(path).save(tmp_path / "again.npz")
     with np.load(path) as one, np.load(tmp_path / "again.npz") as two:
-        assert one.files == two.files and all(np.array_equal(one[k], two[k]) and one[k].dtype == two[k].dtype for k in one.files)
+        assert one.files == two.files and all(np.array_equal(one[k], two[k]) and one[k].dtype == two[k].dtype
+                                              for k in one.files)
 
 
 def test_any_cut_is_one_error(saved):
@@ -60,7 +61,8 @@ def value(network, node, tensors, n, c, y, x):
     if node.kind == "pool" and node.op == "max":
         return max([int(codes[n, c, r, k]) for _, _, r, k in window], default=0)
     if node.kind == "pool":
-        total, extra, shift = sum(int(codes[n, c, r, k]) - source.zero for _, _, r, k in window) * node.mult, 0, node.shift
+        total, extra, shift = sum(int(codes[n, c, r, k]) - source.zero
+                                  for _, _, r, k in window) * node.mult, 0, node.shift
     else:
         share = node.weight.shape[1]
         first = c * source.channels // len(node.weight) // share * share
@@ -89,7 +91,8 @@ def test_every_layer_by_the_definition():
 
 
 @pytest.mark.parametrize("images, words", [
-    (lambda ok: ok[:, :, :-1], "of shape"), (lambda ok: ok[0], "of shape"), (lambda ok: ok / 255, "float64, are no codes"),
+    (lambda ok: ok[:, :, :-1], "of shape"), (lambda ok: ok[0], "of shape"),
+    (lambda ok: ok / 255, "float64, are no codes"),
     (lambda ok: ok + 256, "integers from 0 to"), (lambda ok: -ok - 1, "integers from 0 to")])
 def test_images_that_are_no_codes(images, words):
     """One sentence instead of codes that wrap around."""

@@ -17,8 +17,8 @@ def test_round_shift_is_half_up(values, shift):
     assert round_shift(np.array(values), shift).tolist() == expected
 
 
-@given(st.integers(-(1 << 20), 1 << 20), st.integers(0, (1 << 16) - 1), st.integers(-(1 << 46), (1 << 46) - 1), st.integers(1, 46),
-       st.integers(0, 255), st.integers(-255, 255), st.integers(0, (1 << 16) - 1))
+@given(st.integers(-(1 << 20), 1 << 20), st.integers(0, (1 << 16) - 1), st.integers(-(1 << 46), (1 << 46) - 1),
+       st.integers(1, 46), st.integers(0, 255), st.integers(-255, 255), st.integers(0, (1 << 16) - 1))
 def test_requantize_by_the_definition(acc, mult, bias, shift, zero, res, res_mult):
     code = floor(Fraction(acc * mult + res * res_mult + bias, 1 << shift) + Fraction(1, 2)) + zero
     lo, hi = 3, 250

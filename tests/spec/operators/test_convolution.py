@@ -18,8 +18,8 @@ def test_sums_are_exact(peak, channels, monkeypatch):
     rng = np.random.default_rng(channels)
     weight = np.full((2, channels, 3, 3), peak, np.int16)
     weight[1] = rng.integers(-peak, peak + 1, weight[1].shape)
-    node = Conv(name="c", input="a", output="b", weight=weight, scheme=np.full(2, 8, np.uint8), mult=np.ones(2, np.int32),
-                bias=np.zeros(2, np.int64), shift=1, lo=0, hi=255, padding=(1, 1))
+    node = Conv(name="c", input="a", output="b", weight=weight, scheme=np.full(2, 8, np.uint8),
+                mult=np.ones(2, np.int32), bias=np.zeros(2, np.int64), shift=1, lo=0, hi=255, padding=(1, 1))
     codes = rng.integers(254, 256, (3, channels, 4, 5))
     assert (int(np.abs(weight.astype(int)).reshape(2, -1).sum(1).max()) * 255 >= 1 << 24) == (channels == 700)
     view = windows(codes - 1, (3, 3), (1, 1), (1, 1), 0)

@@ -1,4 +1,5 @@
-"""A new operator, from the PyTorch model to the engine's commands: all that Alloy has to know of it stands in this file."""
+"""A new operator, from the PyTorch model to the engine's commands: all that Alloy has to know of it stands in this
+file."""
 
 from dataclasses import dataclass
 
@@ -50,7 +51,8 @@ class Shuffle(Operator):
         """A 1x1 convolution, each of whose filters reads one channel."""
         count = builder.channels(self.input)
         weight = np.eye(count, dtype=np.int16)[order(count, self.groups), :, None, None]
-        Conv(name=self.name, input=self.input, output=self.output, weight=weight, scheme=np.full(count, Scheme.FIXED4, np.uint8),
+        Conv(name=self.name, input=self.input, output=self.output, weight=weight,
+             scheme=np.full(count, Scheme.FIXED4, np.uint8),
              mult=np.full(count, 2, np.int32), bias=np.zeros(count, np.int64), shift=1, lo=0, hi=255).lower(builder)
 
 
@@ -128,7 +130,8 @@ def test_from_the_model_to_the_commands(shuffle, tmp_path):
     network.save(tmp_path / "n.npz")
     network = Network.load(tmp_path / "n.npz")
     assert [node.kind for node in network.nodes] == ["conv", "shuffle", "conv", "shuffle", "pool", "conv"]
-    assert torch.equal(net(x), (torch.from_numpy(network.codes(images)[network.output]) - net.zeros[network.output]).flatten(1).float()
+    assert torch.equal(net(x), (torch.from_numpy(network.codes(images)[network.output])
+                                - net.zeros[network.output]).flatten(1).float()
                        * float(net.step(network.output).detach()))
     program = compile(network, CONFIG, keep="all")
     for index in range(3):
@@ -144,7 +147,8 @@ def test_refusals_of_a_new_operator(shuffle):
     with pytest.raises(AlloyError, match="layer first_3 does not shuffle whole groups"):
         network = net.export()
         Network(name="n", input=network.input, output=network.output, tensors=network.tensors,
-                nodes=[network.nodes[0], Shuffle(name=node.name, input=node.input, output=node.output, groups=4), *network.nodes[2:]])
+                nodes=[network.nodes[0], Shuffle(name=node.name, input=node.input, output=node.output, groups=4),
+                       *network.nodes[2:]])
     assert "ChannelShuffle, channel_shuffle" in supported()
 
 
