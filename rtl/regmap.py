@@ -1,4 +1,4 @@
-"""``python -m rtl.regmap docs`` writes the two pages, ``python -m rtl.regmap --software DIR`` the header and the JSON."""
+"""``python -m rtl.regmap docs`` writes the two pages, ``python -m rtl.regmap --software DIR`` header and JSON."""
 
 from pathlib import Path
 import sys

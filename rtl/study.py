@@ -1,4 +1,4 @@
-"""``python -m rtl.study``: alternatives of single blocks compared by synthesis, on both families; writes docs/results/blocks.md."""
+"""``python -m rtl.study``: single blocks compared by synthesis, on both families; writes docs/results/blocks.md."""
 
 import sys
 from typing import Annotated

@@ -119,7 +119,7 @@ class EngineConfig:
 
     @property
     def read_beats(self) -> int:
-        """Beats that a read port holds or has on the way: all its bursts up to :data:`READ_BEATS`, at least two bursts."""
+        """Beats that a read port holds or has on the way: all its bursts up to READ_BEATS, at least two bursts."""
         return max(2 * self.burst_beats, min(READ_BEATS, self.outstanding * self.burst_beats))
 
     @property

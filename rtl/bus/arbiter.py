@@ -35,8 +35,8 @@ class ReadArbiter(Block):
 
     def members(self):
         request, beat = stream.Signature(request_layout(self)), stream.Signature(self.port_bits)
-        return {"user_req": In(request).array(2), "user_data": Out(beat).array(2), "req": Out(request), "data": In(beat),
-                "clear": In(1)}
+        return {"user_req": In(request).array(2), "user_data": Out(beat).array(2), "req": Out(request),
+                "data": In(beat), "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()

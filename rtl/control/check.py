@@ -19,6 +19,10 @@ class Check(wiring.Component):
     Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a
     region of activations.
 
+    Parameters
+    ----------
+    config : :class:`spec.config.EngineConfig`.
+
     Members
     -------
     cmd, out : commands in and out.

@@ -27,6 +27,10 @@ class Control(wiring.Component):
     semaphores, and everything before it is done; its tag. What the registers say counts when the program starts. The
     tag of READ and WRITE is that of the last command given to the load and store unit.
 
+    Parameters
+    ----------
+    config : :class:`spec.config.EngineConfig`.
+
     Members
     -------
     start, abort, base, size, cmd_offset, cmd_count, watchdog : from the registers.

@@ -31,6 +31,10 @@ class Load(wiring.Component):
     wide beat, one record, or one beat of each lane each cycle; one to three cycles between commands. All write outputs
     come from registers.
 
+    Parameters
+    ----------
+    config : :class:`spec.config.EngineConfig`.
+
     Members
     -------
     cmd : commands, in order; taken when their requests are under way.

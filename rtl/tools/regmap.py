@@ -4,13 +4,13 @@ from dataclasses import replace
 import json
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from spec import commands, registers
 from spec.check import RULES
 from spec.commands import FIELDS, SEMAPHORE_MAX, VIEW_FIELDS, Error, Field, Opcode
 from spec.files import write_text
 from spec.registers import ID, REGISTERS, SPACE, VERSION
+
+from .render import render
 
 __all__ = ["PAGES", "SOFTWARE", "write_pages", "write_software"]
 
@@ -75,11 +75,10 @@ def _view():
 
 def _render(name):
     """The text of the template ``name``, which sees the tables under the names that they have in :mod:`spec`."""
-    templates = FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = Environment(loader=templates, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     while_busy = {busy: [r for r in REGISTERS if r.busy == busy] for busy in dict.fromkeys(r.busy for r in REGISTERS)}
-    return environment.get_template(f"{name}.j2").render(
-        vars(commands) | vars(registers), ACCESS=ACCESS, ERROR_TEXT=ERROR_TEXT, OPCODE_TEXT=OPCODE_TEXT, RULES=RULES,
+    tables = {key: value for home in (commands, registers) for key, value in vars(home).items() if key in home.__all__}
+    return render(
+        name, **tables, ACCESS=ACCESS, ERROR_TEXT=ERROR_TEXT, OPCODE_TEXT=OPCODE_TEXT, RULES=RULES,
         bits=_bits, fields=list(_fields()), opcodes=_opcodes, view=_view(),
         view_width=sum(width for _, width, _ in VIEW_FIELDS), while_busy=while_busy)
 

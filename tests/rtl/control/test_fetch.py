@@ -95,7 +95,9 @@ def test_clear():
         while port.given < 5 * COMMAND_BYTES:
             await ctx.tick()
         ctx.set(fetch.clear, 1)
+        await ctx.tick()
         while port.given < port.asked:      # the port throws away what is under way
+            assert not ctx.get(fetch.req.valid) and not ctx.get(fetch.cmd.valid)
             await ctx.tick()
         await ctx.tick().repeat(3)
         ctx.set(fetch.clear, 0)

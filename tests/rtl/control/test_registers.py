@@ -24,7 +24,7 @@ async def write(ctx, bus, addr, value, strb=15, rng=None):
         _, _, *hit, resp = await ctx.tick().sample(bus.awvalid & bus.awready, bus.wvalid & bus.wready,
                                                    bus.bvalid & bus.bready,
                                                    bus.bresp)
-        left -= {name for name, h in zip(("aw", "w", "b"), hit) if h}
+        left -= {name for name, h in zip(("aw", "w", "b"), hit, strict=True) if h}
         cycle += 1
         assert cycle < 100, "the write hangs"
     for signal in (bus.awvalid, bus.wvalid, bus.bready):

@@ -60,6 +60,6 @@ def test_decoder(case, stall):
             cycles.append(count)
 
     simulate({"dut": dut}, feed)
-    assert len(got) == len(work) and all((a == b).all() for a, (b, _, _) in zip(got, work))
+    assert len(got) == len(work) and all((a == b).all() for a, (b, _, _) in zip(got, work, strict=True))
     if not stall:       # the second load needs no table: what it costs is its steps or its beats
         assert cycles[1] <= max(len(work[1][0]), len(work[1][2])) * 1.3 + 20, (cycles, [len(b) for _, _, b in work])
