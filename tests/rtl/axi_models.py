@@ -11,6 +11,7 @@ from amaranth.sim import Simulator
 import pytest
 
 from spec.errors import AlloyError
+from tests.waves import written
 
 CHANNELS = {"ar": ("addr", "len", "size", "burst"), "aw": ("addr", "len", "size", "burst"),
             "w": ("data", "strb", "last")}
@@ -247,4 +248,5 @@ def simulate(parts, *testbenches, background=(), join=(), wires=(), limit=20_000
         sim.add_testbench(process)
     for process in (*background, watchdog):
         sim.add_testbench(process, background=True)
-    sim.run()
+    with written(sim):
+        sim.run()
