@@ -12,8 +12,8 @@ from .feed import Feeder
 from .memory import read_records, record_table
 from .post import Pool, Post
 from .prim import (
-    COMMAND, Queue, ResetInserter, act_write_port, feed_port, gather_port, join_ports, loaded_ports, memory_side, place,
-    table_port, write_port)
+    COMMAND, Queue, ResetInserter, act_write_port, add_shared, feed_port, gather_port, join_ports, loaded_ports,
+    memory_side, table_port, write_port)
 
 __all__ = ["Compute"]
 
@@ -58,7 +58,7 @@ class Compute(wiring.Component):
         c = self._config
         feeder, core, post, pool = Feeder.of(c), Core.of(c), Post.of(c), Pool.of(c)
         for name, unit in (("feeder", feeder), ("core", core), ("post_unit", post), ("pool", pool)):
-            place(m, name, unit, platform)
+            add_shared(m, name, unit, platform)
             m.d.comb += unit.clear.eq(self.clear)
         self._tables(m, feeder, post, pool)
         take, head, free, leaves = self._queue(m, feeder, post, pool)

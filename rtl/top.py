@@ -9,7 +9,7 @@ from .compute import Compute
 from .control import BUS_ADDR_BITS, Control, Registers
 from .memory import Banks
 from .move import Load, Store
-from .prim import act_write_port, feed_port, join_ports, join_streams, loaded_ports, place
+from .prim import act_write_port, add_shared, feed_port, join_ports, join_streams, loaded_ports
 
 __all__ = ["Engine", "Pins", "PLAIN"]
 
@@ -64,7 +64,7 @@ class Engine(_Whole):
         m = Module()
         units = self.units()
         for name, unit in units.items():
-            place(m, name, unit, platform)
+            add_shared(m, name, unit, platform)
         registers, control, load, store, banks, compute, arbiter, write, *reads = units.values()
         self._buses(m, control, load, arbiter, reads)
         connect(m, write.bus, flipped(self.w_axi))
@@ -146,7 +146,7 @@ class Pins(_Whole):
         sync.clk = self.aclk
         m.d.comb += sync.rst.eq(~self.aresetn)
         engine = Engine(self._config)
-        place(m, "engine", engine, platform)
+        add_shared(m, "engine", engine, platform)
         for channel in ("aw", "w", "ar"):
             m.submodules[f"s_axi_{channel}"] = skid = Skid(_width(self.s_axi, channel))
             _channel(m, self.s_axi, engine.s_axi, channel, skid)

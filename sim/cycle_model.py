@@ -40,10 +40,6 @@ class LayerCycles:
     cycles: float = 0
     losses: dict = field(default_factory=dict)
 
-    def utilisation(self, config: EngineConfig) -> float:
-        """Share of the array's multiply-accumulates that the layer used."""
-        return self.macs / max(self.cycles, 1) / (config.macs_dsp + config.macs_lut)
-
 
 class _Engine:
     def __init__(self, config, rate, latency, timing):
@@ -93,7 +89,7 @@ class _Engine:
         """Cycles of the check (:mod:`rtl.control.check`): its multipliers take one for each bit."""
         factors = {Opcode.CONV: ("depth",), Opcode.POOL: ("groups", "rows"), Opcode.LOAD_ACT: ("rows", "rows"),
                    Opcode.STORE_ACT: ("rows", "rows")}
-        return pipeline.CHECK + 1 + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
+        return pipeline.CHECK + pipeline.TOKEN + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
 
     def _give(self, mask, time):
         for s in range(SEMAPHORES):

@@ -26,8 +26,8 @@ DONE = 3            # from the last write of post and pool unit to ``done``: it 
 START = 2           # feeder: from a command to its first k-step, besides one cycle for each lane
 ROOM = 1            # from the last row of a tile that leaves the FIFO to the k-step that takes its place
 TILES = 3           # whose rows the FIFO behind the array holds: two, and a third on its way
-CHECK = 6           # of a command, besides one cycle for each bit of what is multiplied
-TOKEN = 2           # from a semaphore's post to a command that waits for it
+CHECK = 5           # from a command to its passing, besides one cycle for each bit of what is multiplied
+TOKEN = 2           # from a semaphore's post to a command that waits for it, or from its passing if it waits for none
 CODE_TABLE = 140    # decoder: at most, for the table of new codes
 DECODER = 6         # from the beats of coded weights to the last nibbles
 

@@ -38,11 +38,6 @@ class Packing:
         """The constant that the head of a chain adds."""
         return sum(1 << offset + self.field - 1 for offset in self.offsets)
 
-    @property
-    def slices_per_channel(self) -> int:
-        """Multipliers for one channel of a 2 filter x 2 pixel element."""
-        return 4 // self.products
-
     def worst(self) -> list[tuple[str, int, int, int, int]]:
         """Proof: a list of (what, smallest, largest, lower bound, upper bound), all of which must nest."""
         top = (1 << self.act_bits) - 1

@@ -11,7 +11,7 @@ from spec.systems import DIGIT_BITS
 from spec.packing import columns
 
 from ..memory import WeightColumn
-from ..prim import STEP, Block, Parameter, Queue, ResetInserter, delay, memory_side, place, write_port
+from ..prim import STEP, Block, Parameter, Queue, ResetInserter, add_shared, delay, memory_side, write_port
 from .pe import act_layout
 from .pe_dsp import DspPE
 from .pe_lut import LutPE
@@ -84,7 +84,7 @@ class PEArray(Grid):
         for column, slots in enumerate(widths):
             for row in range(rows):
                 pe = grid[row][column]
-                place(m, f"pe{row}_{column}", pe, platform)
+                add_shared(m, f"pe{row}_{column}", pe, platform)
                 self._join(m, grid, row, column, slot, slots)
             top, wait = grid[0][column], len(widths) - 1 - column
             for s in range(slots):
@@ -154,7 +154,7 @@ class Core(Grid):
     def elaborate(self, platform):
         m = Module()
         array = PEArray.of(self)
-        place(m, "array", array, platform)
+        add_shared(m, "array", array, platform)
         step = self.step
         for _ in range(latency.READ):
             later = Signal(STEP)
@@ -173,7 +173,7 @@ class Core(Grid):
         for index, slots in enumerate(columns(self)):
             width = DIGIT_BITS * self.ic * slots
             column = WeightColumn(depth=self.weight_depth, width=width)
-            place(m, f"weights{index}", column, platform)
+            add_shared(m, f"weights{index}", column, platform)
             m.d.comb += [column.w_en.eq(w_en), column.w_addr.eq(w_addr), column.w_data.eq(w_data[low:low + width]),
                          column.r_addr.eq(r_addr), array.weights[low:low + width].eq(column.r_data)]
             r_addr, low = column.r_addr_out, low + width

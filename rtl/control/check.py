@@ -16,8 +16,8 @@ class Check(wiring.Component):
 
     The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches
     only by its steps, and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
-    Latency: 6 cycles, with one more for each bit of what is multiplied: ``depth`` of a CONV, and twice ``rows`` of a
-    region of activations.
+    Latency: :data:`spec.latency.CHECK`, with one more for each bit of what is multiplied: ``depth`` of a CONV, ``rows``
+    and ``groups`` of a POOL, and twice ``rows`` of LOAD_ACT and STORE_ACT.
 
     Parameters
     ----------

@@ -40,8 +40,8 @@ class Queues(Block):
     """Sends each command to its unit when all semaphores of its ``wait`` can be taken.
 
     Each queue is in order and holds ``queue_depth`` commands. One queue takes semaphores in a cycle: load before
-    compute before store. A unit sees its command 2 cycles after the semaphore was posted at the earliest; bits of a
-    command that none of the queue's opcodes has read 0.
+    compute before store. A unit sees its command :data:`spec.latency.TOKEN` cycles after the semaphore was posted, or
+    the command came, at the earliest; bits of a command that none of the queue's opcodes has read 0.
 
     Parameters
     ----------

@@ -8,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 from spec.latency import GATHER, READ
 
 from ..prim import (
-    Block, Parameter, act_write_port, codes_layout, delay, feed_port, memory_side, place, place_layout, write_layout)
+    Block, Parameter, act_write_port, add_shared, codes_layout, delay, feed_port, memory_side, place_layout,
+    write_layout)
 
 __all__ = ["Bank", "Banks"]
 
@@ -131,7 +132,7 @@ class Banks(Block):
         for index in range(self.pixels):
             bank = Bank(depth=self.act_depth, width=self.ic)
             feeds = self.feed_en & (self.feed_mem == mem)
-            place(m, f"bank{mem}_{index}", bank, platform)
+            add_shared(m, f"bank{mem}_{index}", bank, platform)
             m.d.comb += [
                 bank.r_en.eq(feeds | (gather_en & (gather.mem == mem) & (gather.bank == index))),
                 bank.r_addr.eq(Mux(feeds, self.feed_addr[index], gather.addr)),

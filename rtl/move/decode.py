@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from spec.coding import LANE_BITS, LONGEST
 
-from ..prim import Block, Parameter, Queue, ResetInserter, place
+from ..prim import Block, Parameter, Queue, ResetInserter, add_shared
 
 __all__ = ["DecodeLane", "WeightDecoder"]
 
@@ -98,7 +98,7 @@ class WeightDecoder(Block):
         lanes = [DecodeLane(width=self.decode_width) for _ in range(self.decode_lanes)]
         step, room, enough, stuck = Signal(), Signal(), Signal(), Signal(range(STUCK + 1))
         for number, lane in enumerate(lanes):
-            place(m, f"lane{number}", lane, platform)
+            add_shared(m, f"lane{number}", lane, platform)
             m.d.comb += [lane.push.eq(self.data.valid & self.data.ready),
                          lane.word.eq(self.data.payload.word_select(number, self.decode_width)),
                          lane.fill.eq(fill), lane.window.eq(window), lane.entry.eq(entry), lane.step.eq(step),

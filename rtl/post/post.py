@@ -15,8 +15,8 @@ from spec.errors import AlloyError
 
 from ..memory import CodeTable
 from ..prim import (
-    COMMAND, PARAM, Block, Locator, Parameter, ResetInserter, act_write_port, delay, gather_port, join_ports,
-    memory_side, place, table_port, view_of)
+    COMMAND, PARAM, Block, Locator, Parameter, ResetInserter, act_write_port, add_shared, delay, gather_port,
+    join_ports, memory_side, table_port, view_of)
 from .requant import Requant
 
 __all__ = ["Post"]
@@ -204,7 +204,7 @@ class Post(Block):
         units = [Requant(acc_bits=self.joined_width, joins=s % 2 == 0 and s + 1 < self.dsp_filters)
                  for s in range(self.slots)]
         for s, unit in enumerate(units):
-            place(m, f"requant{s}", unit, platform)
+            add_shared(m, f"requant{s}", unit, platform)
             if unit.joins:
                 m.d.comb += [unit.join.eq(params[s].join), unit.high.eq(units[s + 1].product)]
             code = Signal(8, name=f"res_code{s}")
@@ -215,7 +215,7 @@ class Post(Block):
             codes.append(unit.code)
             if self.tables:
                 levels = CodeTable(tables=self.tables)
-                place(m, f"table{s}", levels, platform)
+                add_shared(m, f"table{s}", levels, platform)
                 m.d.comb += [levels.code.eq(unit.code), levels.choice.eq(run.table)]
                 join_ports(m, table_port(self.tables), self, levels)
                 codes[-1] = levels.out

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from .block import Block, Parameter
 from .dsp import explicit
-from .share import place
+from .share import add_shared
 
 __all__ = ["Adder3", "add_tree"]
 
@@ -73,7 +73,7 @@ def add_tree(m, config, values, name, platform):
             width = max(len(v) for v in group)
             if len(group) == 3:
                 adder = Adder3(width=width, explicit=explicit(config, platform))
-                place(m, f"{name}_{level}_{index}", adder, platform)
+                add_shared(m, f"{name}_{level}_{index}", adder, platform)
                 m.d.comb += [adder.a.eq(group[0]), adder.b.eq(group[1]), adder.c.eq(group[2])]
                 sums.append(adder.total)
             else:

@@ -7,8 +7,8 @@ from spec.systems import DIGIT_BITS
 
 from .layouts import RECORD_BITS, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 
-__all__ = ["act_write_port", "feed_port", "gather_port", "join_ports", "join_streams", "loaded_ports", "memory_side", "table_port",
-           "write_port"]
+__all__ = ["act_write_port", "feed_port", "gather_port", "join_ports", "join_streams", "loaded_ports", "memory_side",
+           "table_port", "write_port"]
 
 
 def write_port(name, depth, width):

@@ -1,7 +1,7 @@
 """Modules that are alike are elaborated and converted once.
 
-Amaranth makes a module of every instance. :func:`place` makes an instance of a :class:`Library` module instead when the
-design is converted; in Amaranth's simulator it is an ordinary submodule. :class:`ResetInserter` reaches both.
+Amaranth makes a module of every instance. :func:`add_shared` makes an instance of a :class:`Library` module instead
+when the design is converted; in Amaranth's simulator it is an ordinary submodule. :class:`ResetInserter` reaches both.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from amaranth.lib.wiring import Flow
 
 from spec.errors import AlloyError
 
-__all__ = ["Library", "ResetInserter", "place"]
+__all__ = ["Library", "ResetInserter", "add_shared"]
 
 PLAIN = (bool, int, str, bytes, type(None))
 AMARANTH = ("_MustUse__", "_Component__")      # prefixes of what Amaranth keeps in a component
@@ -69,7 +69,7 @@ class ResetInserter(hdl.ResetInserter):
         return new
 
 
-def place(m, name, component, platform):
+def add_shared(m, name, component, platform):
     """Add ``component`` to ``m``: as an instance of a shared module if ``platform`` is a :class:`Library`."""
     if not isinstance(platform, Library):
         m.submodules[name] = component

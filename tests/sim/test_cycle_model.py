@@ -27,7 +27,7 @@ def test_every_cycle_is_accounted_for():
         assert {layer.tag for layer in layers} <= set(range(len(network.nodes)))
         for layer in layers:
             assert set(layer.losses) == set(CAUSES) and abs(sum(layer.losses.values()) - layer.cycles) < 1e-6
-            assert 0 <= layer.utilisation(config) <= 1
+            assert 0 <= layer.macs <= layer.cycles * (config.macs_dsp + config.macs_lut)
 
 
 def test_bandwidth_matters():

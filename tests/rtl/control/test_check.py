@@ -9,6 +9,8 @@ from spec.check import refuse
 from spec.commands import COMMAND_BYTES, FIELDS, VERSION, Error, Opcode, pack, pack_record, unpack_record
 from tests.spec.check_cases import EDGES, GOOD, SIZE
 
+from spec.latency import CHECK
+
 from ..axi_models import simulate, small_config
 from ..command_models import start
 
@@ -104,3 +106,28 @@ def test_only_the_start_of_this_engine_begins_a_program(field, value):
     assert refuse(wrong, config, SIZE, first=True) == (Error.PROGRAM, "")
     check = [(True, wrong if field != "opcode" else whole(Opcode.END) | {"opcode": value})]
     assert verdicts(config, check) == [Error.PROGRAM]
+
+
+@pytest.mark.parametrize("opcode, values, bits", [
+    (Opcode.END, {}, 0), (Opcode.LOAD_TAPS, {}, 0), (Opcode.CONV, dict(depth=1), 1), (Opcode.CONV, dict(depth=5), 3),
+    (Opcode.LOAD_ACT, dict(rows=3), 4), (Opcode.STORE_ACT, dict(rows=1), 2), (Opcode.POOL, dict(rows=4, groups=2), 5)])
+def test_latency(opcode, values, bits):
+    """A cycle more for each bit of what is multiplied."""
+    check, config = Check(small_config()), small_config()
+
+    async def body(ctx):
+        ctx.set(check.size, SIZE)
+        ctx.set(check.out.ready, 1)
+        for data, expected in ((start(config), CHECK), (pack(opcode, **GOOD[opcode] | values), CHECK + bits)):
+            ctx.set(check.cmd.payload.as_value(), int.from_bytes(data, "little"))
+            ctx.set(check.cmd.valid, 1)
+            cycles = 0
+            while not ctx.get(check.cmd.ready):
+                await ctx.tick()
+                cycles += 1
+            assert cycles == expected and ctx.get(check.out.valid)
+            await ctx.tick()
+            ctx.set(check.cmd.valid, 0)
+            await ctx.tick()
+
+    simulate({"check": check}, body)

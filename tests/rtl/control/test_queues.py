@@ -6,6 +6,7 @@ import pytest
 
 from rtl.control.queues import QUEUES, Queues
 from spec.commands import FIELDS, SEMAPHORE_MAX, SEMAPHORES, Opcode
+from spec.latency import TOKEN
 
 from ..axi_models import put, refusal, simulate, sink, small_config, steady, until
 from ..command_models import command
@@ -142,3 +143,25 @@ def test_what_waits():
 
 def test_parameters():
     assert refusal(Queues, queue_depth=0) == "no Queues has queue_depth 0: give 1 or more"
+
+
+@pytest.mark.parametrize("wait", [0, 1])
+def test_latency(wait):
+    """From a semaphore's post, or for a command without one from its entry, to the unit that sees it."""
+    queues = Queues.of(small_config())
+
+    async def body(ctx):
+        ctx.set(queues.cmd.payload, command(Opcode.CONV, wait=wait))
+        ctx.set(queues.cmd.valid, 1)
+        if wait:
+            await ctx.tick().repeat(5)
+            ctx.set(queues.post[0], 1)
+        cycles = 0
+        while not ctx.get(queues.compute.valid):
+            await ctx.tick()
+            ctx.set(queues.cmd.valid, 0)
+            ctx.set(queues.post[0], 0)
+            cycles += 1
+        assert cycles == TOKEN
+
+    simulate({"queues": queues}, body)

@@ -183,6 +183,21 @@ def test_blocked(mem):
     bench.run(drive)
 
 
+@pytest.mark.parametrize("last", [0, 1])
+def test_room(last):
+    """Without room a tile's last k-step waits; sums of a part need none."""
+    bench = Bench(6, SIZES[1])
+    f, c = bench.feeder, bench.conv(tiles=1, acc_first=1, acc_last=last)
+
+    async def drive(ctx):
+        await put(ctx, f.cmd, command(Opcode.CONV, **c))
+        await ctx.tick().repeat(100)
+
+    bench.run(drive, pauses=1)
+    assert len(bench.of("started")) == 1 and len(bench.of("finished")) == 1 - last
+    assert len(bench.of("step")) == c["taps"] * c["depth"] - last
+
+
 @pytest.mark.parametrize("moment", range(0, 40, 3))
 def test_clear(moment):
     """Nothing of a command is left whenever ``clear`` comes; the next one is right."""

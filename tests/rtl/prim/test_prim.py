@@ -10,10 +10,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 import pytest
 
-from rtl.prim import Library, packed_chain, place
+from rtl.prim import Library, add_shared, packed_chain
 from rtl.prim.adders import Adder3
 from rtl.tools import to_verilog
-from sim.verilator import CXXFLAGS, MODELS
+from sim.verilator.verilate import CXXFLAGS, MODELS
 from spec.config import EngineConfig
 from spec.latency import CHAIN
 from spec.packing import CHAIN_MAX, solve
@@ -74,7 +74,7 @@ class Bench(wiring.Component):
         for width in WIDTHS:
             pair = Adder3(width=width, explicit=True), Adder3(width=width, explicit=False)
             for body, adder in zip(("vendor", "portable"), pair, strict=True):
-                place(m, f"{body}{width}", adder, platform)
+                add_shared(m, f"{body}{width}", adder, platform)
                 m.d.comb += [value.eq(self.word[i * width:]) for i, value in enumerate((adder.a, adder.b, adder.c))]
             differ.insert(-1, pair[0].total != pair[1].total)
         m.d.comb += self.differ.eq(Cat(differ))

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 import numpy as np
 import pytest
 
-from rtl.prim import Library, ResetInserter, place
+from rtl.prim import Library, ResetInserter, add_shared
 from spec.errors import AlloyError
 from tests.verilated import run_component
 
@@ -49,7 +49,7 @@ class Counter(wiring.Component):
         m.d.comb += self.free.eq(free)
         if self.depth:
             inner, total = Counter(self.depth - 1), Signal(8)
-            place(m, "inner", inner, platform)
+            add_shared(m, "inner", inner, platform)
             m.d.sync += total.eq(total + inner.count)
             m.d.comb += self.free.eq(free ^ total)
         return m
@@ -66,7 +66,7 @@ class Cleared(wiring.Component):
     def elaborate(self, platform):
         m, outer = Module(), Module()
         counter = Counter()
-        place(m, "counter", counter, platform)
+        add_shared(m, "counter", counter, platform)
         m.d.comb += [self.count.eq(counter.count), self.free.eq(counter.free)]
         outer.submodules.inner = ResetInserter(self.clear)(m)
         return ResetInserter(self.flush)(outer)
