@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from spec import latency as pipeline
 from spec.commands import COMMAND_BYTES, FETCH_AHEAD, LOADS_AHEAD, PARAM_BYTES, QUEUES, SEMAPHORES, Opcode, unpack
 from spec.config import EngineConfig
+from spec.kwords import beats_of
 from spec.program import Program
 
 __all__ = ["Timing", "LayerCycles", "model", "CAUSES", "ERROR", "error_text"]
@@ -105,7 +106,7 @@ class _Engine:
             row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
             beats = {c.ports - 1 - n: row * len(range(n, cmd["rows"], c.act_lanes)) for n in range(c.act_lanes)}
         elif cmd["opcode"] == Opcode.LOAD_WEIGHTS:
-            beats = dict.fromkeys(range(c.ports), cmd["beats"] or cmd["count"] * c.weight_beats)
+            beats = dict.fromkeys(range(c.ports), beats_of(cmd, c))
         else:
             beats = {0: -(-cmd["count"] * PARAM_BYTES // c.port_bytes)}
         # A port reads ahead as far as its FIFO goes; the data side takes one load after the other.

@@ -1,6 +1,7 @@
 """Which commands an engine takes: the rule by which ``rtl/control/check.py`` and the command model refuse."""
 
 from .commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
+from .kwords import beats_of
 
 __all__ = ["RULES", "refuse"]
 
@@ -89,7 +90,7 @@ def _view(prefix, f, c):
 def _extent(opcode, f, c):
     """Bytes from the first to the last of the DRAM region."""
     if opcode == Opcode.LOAD_WEIGHTS:
-        return f["stride"] * (c.ports - 1) + (f["beats"] or f["count"] * c.weight_beats) * c.port_bytes
+        return f["stride"] * (c.ports - 1) + beats_of(f, c) * c.port_bytes
     if opcode in RECORDS:
         return -(-f["count"] * PARAM_BYTES // c.port_bytes) * c.port_bytes
     return (f["rows"] - 1) * f["stride"] + f["out_groups"] * f["cols"] * c.act_group_bytes

@@ -12,6 +12,7 @@ import numpy as np
 
 from .coding import code_lengths, decode, encode, pack_lengths, unpack_lengths
 from .config import EngineConfig
+from .systems import DIGIT_BITS
 
 __all__ = ["Stored", "gather", "spread", "number", "word_bits", "beats_of", "pack_words", "unpack_words"]
 
@@ -30,9 +31,9 @@ class Stored:
         return {"stride": self.beats * config.port_bytes, **coded}
 
 
-def word_bits(config: EngineConfig) -> int:
+def word_bits(slots: int, ic: int) -> int:
     """Of one k-word on the chip."""
-    return 4 * config.slots * config.ic
+    return DIGIT_BITS * slots * ic
 
 
 def gather(nibbles: np.ndarray) -> np.ndarray:
@@ -47,7 +48,7 @@ def spread(words: np.ndarray, config: EngineConfig) -> np.ndarray:
 
 def number(nibbles: np.ndarray) -> int:
     """A k-word of nibbles (slots, ic) as the array's port has it."""
-    return sum(int(n) << 4 * i for i, n in enumerate(gather(nibbles)))
+    return sum(int(n) << DIGIT_BITS * i for i, n in enumerate(gather(nibbles)))
 
 
 def _padded(words, count):

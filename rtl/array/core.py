@@ -7,8 +7,9 @@ from amaranth.lib.wiring import In, Out
 from spec import latency
 from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.errors import AlloyError
-from spec.systems import DIGIT_BITS
+from spec.kwords import word_bits
 from spec.packing import columns
+from spec.systems import DIGIT_BITS
 
 from ..memory import WeightColumn
 from ..prim import STEP, Block, Parameter, Queue, ResetInserter, add_shared, delay, memory_side, write_port
@@ -73,7 +74,7 @@ class PEArray(Grid):
 
     def members(self):
         return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)),
-                "weights": In(DIGIT_BITS * self.slots * self.ic), "row": Out(self.row_layout), "row_valid": Out(1)}
+                "weights": In(word_bits(self.slots, self.ic)), "row": Out(self.row_layout), "row_valid": Out(1)}
 
     def elaborate(self, platform):
         m = Module()
@@ -145,7 +146,7 @@ class Core(Grid):
         return latency.rows(self)
 
     def members(self):
-        return {**memory_side(write_port("w", self.weight_depth, DIGIT_BITS * self.slots * self.ic)),
+        return {**memory_side(write_port("w", self.weight_depth, word_bits(self.slots, self.ic))),
                 "step": In(STEP), "r_addr": In(range(self.weight_depth)),
                 "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),
                 "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(self.row_layout)), "idle": Out(1),
@@ -171,7 +172,7 @@ class Core(Grid):
         m.d.sync += [w_en.eq(self.w_en), w_addr.eq(self.w_addr), w_data.eq(self.w_data)]
         r_addr, low = self.r_addr, 0
         for index, slots in enumerate(columns(self)):
-            width = DIGIT_BITS * self.ic * slots
+            width = word_bits(slots, self.ic)
             column = WeightColumn(depth=self.weight_depth, width=width)
             add_shared(m, f"weights{index}", column, platform)
             m.d.comb += [column.w_en.eq(w_en), column.w_addr.eq(w_addr), column.w_data.eq(w_data[low:low + width]),

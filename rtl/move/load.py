@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
+from spec.kwords import word_bits
 
 from ..prim import (
     COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, error_layout, loaded_ports,
@@ -156,7 +157,7 @@ class Load(wiring.Component):
         left = Signal(16)                       # k-words or records still to come
         m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
         m.d.sync += [self.post.eq(0), self.w_en.eq(0), self.p_en.eq(0), self.t_en.eq(0), self.table_en.eq(0)]
-        k_word, record = Signal(4 * c.slots * c.ic, reset_less=True), Signal(RECORD_BITS, reset_less=True)
+        k_word, record = Signal(word_bits(c.slots, c.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
         m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record), self.table_data.eq(record)]
         begin, coming, beats_left = Signal(), Signal(), Signal(32)
         with m.FSM(name="take") as fsm:

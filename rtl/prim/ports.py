@@ -3,7 +3,7 @@
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import TABLE_RECORDS
-from spec.systems import DIGIT_BITS
+from spec.kwords import word_bits
 
 from .layouts import RECORD_BITS, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 
@@ -23,7 +23,7 @@ def table_port(tables):
 
 def loaded_ports(config):
     """Weights, parameters, taps and tables of codes, as the load unit writes them."""
-    return {**write_port("w", config.weight_depth, DIGIT_BITS * config.slots * config.ic),
+    return {**write_port("w", config.weight_depth, word_bits(config.slots, config.ic)),
             **write_port("p", config.param_depth * config.slots, RECORD_BITS),
             **write_port("t", config.tap_depth, RECORD_BITS), **table_port(config.tables)}
 

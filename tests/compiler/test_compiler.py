@@ -12,6 +12,7 @@ from sim.compare import first_difference
 from spec.commands import Opcode, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
+from spec.kwords import beats_of
 from spec.network import Network, Tensor
 from spec.numerics import Scheme, levels
 from spec.operators.convolution import Conv
@@ -141,6 +142,6 @@ def test_coded_weights_are_smaller_and_the_same(scheme, share):
     for c in (config, coded):
         program = compile(network, c)
         loads = [f for f in map(unpack, program.commands) if f["opcode"] == Opcode.LOAD_WEIGHTS]
-        sizes.append(sum(f["beats"] or f["count"] * c.weight_beats for f in loads))
+        sizes.append(sum(beats_of(f, c) for f in loads))
         assert (command_model.run(program, c, codes[0])["out"] == golden.run(network, codes)["out"][0]).all()
     assert sizes[1] <= share * sizes[0], sizes

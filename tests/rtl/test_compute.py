@@ -18,6 +18,7 @@ from sim.command_model.loads import LOADS
 from sim.command_model.post import pool, post
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record, unpack
 from spec.config import EngineConfig
+from spec.kwords import number
 from spec.numerics import Scheme
 from spec.registers import Trace
 from spec.views import view_of, walk
@@ -84,7 +85,7 @@ class Bench:
         await ctx.tick()        # weights take one more
 
     def k_word(self, at):
-        return sum(int(n) << 4 * i for i, n in enumerate(self.memories.weights[at].reshape(-1)))
+        return number(self.memories.weights[at])
 
     def codes(self, at):
         return int.from_bytes(bytes(self.memories.tables[at].tolist()), "little")

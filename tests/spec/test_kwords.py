@@ -30,7 +30,7 @@ def read(stored, count, config):
 def test_nibbles_are_in_the_order_of_slots_and_channels():
     words = nibbles(CONFIG, 2)
     assert number(words[1]) == sum(int(words[1, s, c]) << 4 * (s * CONFIG.ic + c) for s in range(5) for c in range(3))
-    assert number(np.full((5, 3), 15)) == (1 << word_bits(CONFIG)) - 1
+    assert number(np.full((5, 3), 15)) == (1 << word_bits(CONFIG.slots, CONFIG.ic)) - 1
     assert (spread(gather(words), CONFIG) == words).all()
 
 

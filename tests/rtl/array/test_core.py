@@ -9,6 +9,7 @@ import pytest
 from rtl.array import Core, DspPE, LutPE
 from rtl.array.core import PEArray
 from spec.config import EngineConfig
+from spec.kwords import number
 from spec.latency import READ
 from spec.systems import LUT
 from ..axi_models import refusal, simulate
@@ -54,7 +55,7 @@ def check_core(config, seed, steps=3, tiles=4, pauses=0.3, reader=0.5):
 
     async def feed(ctx):
         for k in range(steps):
-            word = sum(int(n) << 4 * i for i, n in enumerate(nibbles[k].reshape(-1)))
+            word = number(nibbles[k])
             ctx.set(core.w_en, 1)
             ctx.set(core.w_addr, k)
             ctx.set(core.w_data, word)
@@ -152,7 +153,7 @@ def test_clear(moment):
 
     async def drive(ctx):
         ctx.set(core.w_en, 1)
-        ctx.set(core.w_data, sum(int(n) << 4 * i for i, n in enumerate(nibbles.reshape(-1))))
+        ctx.set(core.w_data, number(nibbles[0]))
         await ctx.tick()
         ctx.set(core.w_en, 0)
         await ctx.tick().repeat(2)

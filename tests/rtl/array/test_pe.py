@@ -6,6 +6,7 @@ import pytest
 from rtl.array import DspPE, LutPE
 from spec import latency
 from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
+from spec.kwords import number
 from spec.systems import LUT
 from ..axi_models import simulate
 
@@ -26,7 +27,7 @@ def element_latency(config):
 
 def word(nibbles):
     """Nibbles (slots, ic) as the element takes them."""
-    return sum(int(n) << 4 * i for i, n in enumerate(np.reshape(nibbles, -1)))
+    return number(np.asarray(nibbles))
 
 
 def run_pe(pe, steps, *, below=()):

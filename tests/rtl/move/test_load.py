@@ -7,7 +7,8 @@ import pytest
 
 from rtl.bus import ReadPort
 from rtl.move import Load
-from spec.coding import code_lengths, encode
+from spec import kwords
+from spec.coding import code_lengths, encode, pack_lengths
 from spec.commands import Error, Opcode
 
 from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until, watch
@@ -64,7 +65,7 @@ class Bench:
             wide = b"".join(bytes(self.dram.bytes[BASE + dram + i * stride
                                                   + (k * c.weight_beats + b) * c.port_bytes:][:c.port_bytes])
                             for b in range(c.weight_beats) for i in range(c.ports))
-            out.append(int.from_bytes(wide, "little") & (1 << 4 * c.slots * c.ic) - 1)
+            out.append(int.from_bytes(wide, "little") & (1 << kwords.word_bits(c.slots, c.ic)) - 1)
         return out
 
     def coded(self, rng, dram, count):
@@ -77,9 +78,8 @@ class Bench:
         stride = len(beats) * c.port_bytes
         data = beats.reshape(len(beats), c.ports, c.port_bytes).transpose(1, 0, 2).tobytes()
         self.dram.bytes[BASE + dram:BASE + dram + len(data)] = data
-        words = [sum(int(v) << 4 * i for i, v in enumerate(row[:c.slots * c.ic])) for row in nibbles.reshape(count, -1)]
-        return dict(dram=dram, stride=stride, beats=len(beats),
-                    codes=sum(int(n) << 3 * i for i, n in enumerate(lengths))), words
+        words = [kwords.number(word) for word in kwords.spread(nibbles.reshape(count, -1), c)]
+        return dict(dram=dram, stride=stride, beats=len(beats), codes=pack_lengths(lengths)), words
 
 
 def program(bench, seed):
