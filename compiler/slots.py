@@ -49,7 +49,9 @@ def make_tiles(op, kind, config):
     order, waiting, tiles = op.output.order, list(range(len(op.weight))), []
     while waiting:
         group = waiting[0] // config.ic
-        pairs, singles, luts = [], [], []
+        pairs: list[int] = []
+        singles: list[int] = []
+        luts: list[int] = []
         for position in waiting:
             if position // config.ic > group + 1:
                 break

@@ -26,7 +26,7 @@ class Ratio:
     fixed8: float
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> "Ratio":
         """From ``"35:60:5"``."""
         try:
             parts = [float(p) for p in text.split(":")]
@@ -36,7 +36,7 @@ class Ratio:
             raise AlloyError(f"the ratio {text!r} is not three shares PoT-4:fixed-4:fixed-8 such as 35:60:5") from None
         return cls(*parts)
 
-    def counts(self, filters):
+    def counts(self, filters: int) -> np.ndarray:
         """Filters of each kind, by largest remainder; a share above zero gets at least one filter where there are
         enough."""
         shares = np.array([self.pot4, self.fixed4, self.fixed8])
@@ -50,7 +50,7 @@ class Ratio:
         return counts
 
 
-def relative_variance(weight):
+def relative_variance(weight: np.ndarray) -> np.ndarray:
     """Variance of every filter of a layer (F, C, kh, kw), float (F,), in squares of its largest weight; 0 for filters
     of zeros.
 
@@ -62,7 +62,7 @@ def relative_variance(weight):
     return flat.var(1) / np.maximum(np.square(flat).max(1), 1e-300)
 
 
-def assign(weight, ratio):
+def assign(weight: np.ndarray, ratio: Ratio) -> np.ndarray:
     """Scheme of every filter of a layer (F, C, kh, kw).
 
     Filters of least :func:`relative_variance` are power-of-two. Of the others, those with the largest squared error in
@@ -80,7 +80,7 @@ def assign(weight, ratio):
     return scheme
 
 
-def fit_codebook(weight, size=16, rounds=4):
+def fit_codebook(weight: np.ndarray, size: int = 16, rounds: int = 4) -> np.ndarray:
     """Code book of at most ``size`` levels (int16, sorted, -119..119) for filters (F, C, kh, kw), each with a scale of
     its own: levels that lose least at the filters' scales and scales that lose least with the levels, in turns."""
     if not 1 <= size <= 16:

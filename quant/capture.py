@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import inspect
 import operator
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -21,7 +22,7 @@ __all__ = ["Op", "Apply", "Norm", "Relu", "Add", "capture", "first_line", "suppo
 INPUT = "input"  # fx gives this name, a builtin of Python, to no node
 
 
-def supported():
+def supported() -> str:
     """What can be imported, as the end of a sentence."""
     modules = ", ".join(name for layer in LAYERS for name in (*layer.modules, *layer.functions))
     return f"{modules}, BatchNorm2d, ReLU, ReLU6, Flatten and addition are supported"
@@ -108,12 +109,12 @@ class _Tracer(fx.Tracer):
         return m is not self.root.model and super().is_leaf_module(m, module_qualified_name)
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """What an error of PyTorch says, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def capture(model, shape):
+def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], str]:
     """(operations in execution order, name of the value that is returned) of ``model`` for inputs of ``shape`` (C, H,
     W).
 
@@ -127,16 +128,18 @@ def capture(model, shape):
             "functions that depend on data"
         ) from None
     modules = {name.removeprefix("model."): module for name, module in _Once(model).named_modules()}
-    ops, where, shapes = [], {}, {INPUT: tuple(shape)}  # where: name of an fx node -> name of a value
-    for node in graph.nodes:
+    ops: list[Op] = []
+    where, shapes = {}, {INPUT: tuple(shape)}  # where: name of an fx node -> name of a value
+    *nodes, last = graph.nodes
+    for node in nodes:
         if node.op == "placeholder":
             where[node.name] = INPUT
-        elif node.op == "output":
-            if not isinstance(node.args[0], fx.Node):
-                raise AlloyError("the model returns several values or none: return one tensor")
-            return _used(ops, where[node.args[0].name]), where[node.args[0].name]
         else:
             _read(node, modules.get(node.target) if node.op == "call_module" else None, ops, where, shapes)
+    if not isinstance(last.args[0], fx.Node):
+        raise AlloyError("the model returns several values or none: return one tensor")
+    output = where[last.args[0].name]
+    return _used(ops, output), output
 
 
 def _used(ops, output):
@@ -151,7 +154,7 @@ def _used(ops, output):
 
 _RELU, _ADD, _FLAT = ("input", "inplace"), ("input", "other", "alpha"), ("input", "start_dim", "end_dim")
 # What is called beside layers: (kind, names of the arguments, whether it works in place whatever they say).
-FUNCTIONS = {
+FUNCTIONS: dict[Any, tuple[str, tuple[str, ...], bool]] = {
     **dict.fromkeys((torch.relu, F.relu, "relu"), ("relu", _RELU, False)),
     F.relu6: ("relu6", _RELU, False),
     **dict.fromkeys((torch.relu_, F.relu_, "relu_"), ("relu", _RELU, True)),
@@ -159,7 +162,7 @@ FUNCTIONS = {
     **dict.fromkeys((operator.iadd, "add_"), ("add", _ADD, True)),
     **dict.fromkeys((torch.flatten, "flatten"), ("same", _FLAT, False)),
 }
-MODULES = {
+MODULES: dict[type[nn.Module], str] = {
     nn.BatchNorm2d: "norm",
     nn.ReLU6: "relu6",
     nn.ReLU: "relu",

@@ -10,12 +10,13 @@ channel gains by clipping at another place. Channels of signed tensors are turne
 with the zero point beside the smaller one, steps are finer.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from .graph import check_images, check_values, compute
+from .graph import Graph, check_images, check_values, compute
 from .ptq import columns
 from .ranges import encode_, search_range, zero_point
 from .rounding import Spread, round_weights, rounded
@@ -46,7 +47,9 @@ def _survey(graph, images, bits, generator, report):
     """Of every tensor the range of each channel and its least and largest value, {name: (C,)} and {name: (2, C)}, and
     some kernel windows of every convolution's input, {layer name: (groups, N, K)}; ``bits`` of the tensors behind a
     ReLU."""
-    ends, values, windows = {}, {}, {}
+    ends: dict[str, torch.Tensor] = {}
+    values: dict[str, list[torch.Tensor]] = {}
+    windows: dict[str, list[torch.Tensor]] = {}
     share = -(-POSITIONS * BATCH // len(images))
     last = graph.last_reads()
     for at in range(0, len(images), BATCH):
@@ -128,7 +131,8 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
 
 
 @torch.no_grad()
-def equalize(graph, images, *, weight_bits=4, act_bits=5, seed=0, report=None):
+def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bits: int = 5, seed: int = 0,
+             report: Callable[[str], None] | None = None) -> Graph:
     """The same network (:class:`quant.graph.Graph`) with scaled channels.
 
     Parameters

@@ -8,18 +8,19 @@ import torch
 
 from spec.errors import AlloyError
 
-from .capture import INPUT, Add, Apply, Norm, supported
+from .capture import INPUT, Add, Apply, Norm, Op, supported
 from .graph import Graph
 
 __all__ = ["fuse"]
 
 
-def fuse(ops, output, shape, *, logits=False):
+def fuse(ops: list[Op], output: str, shape: tuple[int, int, int], *, logits: bool = False) -> Graph:
     """The :class:`quant.graph.Graph` of :func:`quant.capture.capture`'s operations for inputs of ``shape`` (C, H,
     W)."""
     reads = Counter(name for op in ops for name in op.inputs)
     reads[output] += 1
-    layers, where = [], {INPUT: INPUT}  # where: value -> tensor
+    layers: list = []
+    where = {INPUT: INPUT}  # where: value -> tensor
     for op in ops:
         _fuse(op, layers, where, reads)
     graph = Graph(INPUT, where[output], layers, _shapes(layers, shape), logits)
@@ -37,16 +38,14 @@ def _fuse(op, layers, where, reads):
         where[op.name] = op.name
     elif isinstance(op, Add):
         where[op.name] = _add(op, tensors, layers, where, reads)
+    elif isinstance(op, Norm):
+        where[op.name] = _fold(op, before if before and before.fresh and alone else None)
     else:
-        if isinstance(op, Norm):
-            _fold(op, before if before and before.fresh and alone else None)
-        else:
-            _bound(op, before if before and before.weighted and alone else None)
-        where[op.name] = before.output
+        where[op.name] = _bound(op, before if before and before.weighted and alone else None)
 
 
 def _fold(op, layer):
-    """A batch norm into the convolution before it, None if there is no such."""
+    """A batch norm into the convolution before it, None if there is no such; returns the tensor."""
     if layer is None:
         raise AlloyError(
             f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that "
@@ -55,16 +54,18 @@ def _fold(op, layer):
     layer.weight = layer.weight * op.scale[:, None, None, None]
     layer.bias = (layer.bias - op.mean) * op.scale + op.bias
     layer.moments = torch.stack([op.bias, op.gain.abs()])
+    return layer.output
 
 
 def _bound(op, layer):
-    """A ReLU into the convolution before it, None if there is no such."""
+    """A ReLU into the convolution before it, None if there is no such; returns the tensor."""
     if layer is None:
         raise AlloyError(f"layer {op.name} is a ReLU that does not directly follow a convolution: {supported()}")
     layer.relu = True
     if op.cap is not None:
         cap = torch.full((len(layer.weight), 1, 1), op.cap)
         layer.cap = cap if layer.cap is None else torch.minimum(layer.cap, cap)
+    return layer.output
 
 
 def _add(op, tensors, layers, where, reads):

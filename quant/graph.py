@@ -1,6 +1,7 @@
 """The float network that is quantized: layers with batch norm folded, ReLU and addition fused into the convolution
 before them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
+from spec.operators import Layer
 
 __all__ = ["Graph", "FloatNet", "compute", "check_images", "check_values"]
 
@@ -29,18 +31,18 @@ class Graph:
     logits: bool = False
 
     @property
-    def weighted(self):
+    def weighted(self) -> list:
         """The layers that have filters."""
         return [layer for layer in self.layers if layer.weighted]
 
     @property
-    def bounded(self):
+    def bounded(self) -> list[str]:
         """Names of the tensors that a ReLU bounds and a layer reads, not only an addition: those that recipes give few
         bits."""
         read = {name for layer in self.layers for name in layer.sources}
         return [layer.output for layer in self.layers if layer.relu and layer.output in read]
 
-    def readers(self, name):
+    def readers(self, name: str) -> list:
         """The layers with filters that read a tensor, be it through layers that keep its codes."""
         out = []
         for layer in self.layers:
@@ -48,16 +50,16 @@ class Graph:
                 out += self.readers(layer.output) if layer.keeps else [layer] if layer.weighted else []
         return out
 
-    def last_reads(self):
+    def last_reads(self) -> dict[str, int]:
         """{tensor: number of the last layer that reads it}."""
         return {name: index for index, layer in enumerate(self.layers) for name in layer.inputs}
 
-    def answers(self, out):
+    def answers(self, out: torch.Tensor) -> torch.Tensor:
         """The output (N, C, H, W) as one row for each answer: (N * H * W, C) of logits, a class for every position;
         else (N, features)."""
         return out.movedim(1, 3).reshape(-1, out.shape[1]) if self.logits else out.flatten(1)
 
-    def run(self, x):
+    def run(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Every tensor for real inputs (N, C, H, W)."""
         tensors = {self.input: x}
         for layer in self.layers:
@@ -65,11 +67,11 @@ class Graph:
         return tensors
 
 
-def compute(layer, tensors, **other):
+def compute(layer: Layer, tensors: Mapping[str, torch.Tensor], **other: torch.Tensor) -> torch.Tensor:
     """The output of a layer, for ``tensors`` by name; ``other`` weight and bias as for
     :meth:`spec.operators.convolution.ConvLayer.apply`."""
-    return layer.finish(layer.apply(F, *(tensors[name] for name in layer.sources), **other),
-                        tensors.get(layer.residual))
+    out = layer.apply(F, *(tensors[name] for name in layer.sources), **other)
+    return layer.finish(out, tensors[layer.residual] if layer.residual else None)
 
 
 class FloatNet(nn.Module):
@@ -92,7 +94,7 @@ class FloatNet(nn.Module):
         return tensors[self.graph.output].flatten(1)
 
 
-def check_images(graph, images):
+def check_images(graph: Graph, images: torch.Tensor) -> None:
     """Raise :class:`AlloyError` unless ``images`` are real inputs (N, C, H, W) of a graph, float32 and finite, at least
     one."""
     shape = graph.shapes[graph.input]
@@ -107,7 +109,7 @@ def check_images(graph, images):
         raise AlloyError("the images hold NaN or infinite values: look where they come from")
 
 
-def check_values(layer, out):
+def check_values(layer: Layer, out: torch.Tensor) -> None:
     """Raise :class:`AlloyError` if the squares of a layer's float values ``out`` leave the range of 32-bit numbers."""
     peak = float(out.detach().abs().max())
     if peak != 0 and not SMALLEST < peak < LARGEST:     # NaN, too

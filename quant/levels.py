@@ -5,7 +5,7 @@ import numpy as np
 __all__ = ["best_levels", "fit_table"]
 
 
-def best_levels(counts, size, first=None):
+def best_levels(counts: np.ndarray, size: int, first: float | None = None) -> np.ndarray:
     """The ``size`` levels (fewer if fewer do) with the least ``sum_i counts[i] * (i - level)^2``: real (size,), sorted.
 
     One-dimensional k-means, exact, by dynamic programming over the borders of the cells (Wang and Song, Ckmeans.1d.dp,
@@ -40,7 +40,7 @@ def best_levels(counts, size, first=None):
     return np.unique(levels)
 
 
-def fit_table(codes, size):
+def fit_table(codes: np.ndarray, size: int) -> np.ndarray:
     """Table uint8 (256,) from every code to the nearest of at most ``size`` codes, 0 among them, that lose least of
     ``codes``."""
     levels = np.unique(np.round(best_levels(np.bincount(np.asarray(codes, np.int64), minlength=256), size, first=0.0)))

@@ -1,5 +1,6 @@
 """The quantized network in PyTorch: fake quantization to train, exact integers to evaluate."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 import warnings
 
@@ -9,12 +10,13 @@ from torch import nn
 
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
-from spec.operators.convolution import Conv
+from spec.operators import Layer
+from spec.operators.convolution import Conv, ConvLayer
 
 from .assign import Ratio, assign
-from .graph import compute
+from .graph import Graph, compute
 from .ranges import encode_
-from .requantizer import largest_shift, requantizer
+from .requantizer import Requantizer, largest_shift, requantizer
 from .rounding import level_ends, level_tables, nearest, search_scales
 
 __all__ = ["QuantNet"]
@@ -63,7 +65,7 @@ class _ByName(nn.Module):
     ParameterDict."""
 
     @staticmethod
-    def key(name):
+    def key(name: str) -> str:
         """What a name is called in the state."""
         return f"of_{name}"
 
@@ -144,7 +146,7 @@ class QuantNet(nn.Module):
                                                        codebook=self.codebooks.get(name)),
                                          requires_grad=not self.single_scale)
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> dict:
         """What ``state_dict`` holds beside the parameters: all that decides the codes, in types that
         ``torch.load(weights_only=True)`` takes."""
         arrays = {kind: {name: torch.from_numpy(np.array(value)) for name, value in getattr(self, kind).items()}
@@ -154,7 +156,7 @@ class QuantNet(nn.Module):
                 "single_scale": self.single_scale,
                 "caps": {layer.name: layer.cap.clone() for layer in self.graph.layers if layer.cap is not None}}
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: dict) -> None:
         """Inverse of :meth:`get_extra_state`, whatever number systems, bits and code books this network was made
         with."""
         filters = {layer.name: len(layer.weight) for layer in self.graph.weighted}
@@ -173,14 +175,14 @@ class QuantNet(nn.Module):
         self._levels.clear()
 
     # -- training ------------------------------------------------------------------------------------------------------
-    def step(self, name):
+    def step(self, name: str) -> torch.Tensor:
         """Real value of one code of a tensor."""
         layer = next((x for x in self.graph.layers if x.output == name), None)
         if layer is None:
             return torch.tensor(self.input_scale)
         return self.step(layer.input) if layer.keeps else torch.exp2(self.steps[name])
 
-    def top(self, layer):
+    def top(self, layer: Layer) -> int:
         """The largest code of a layer's output: that of its bits, or of the least bound of a ReLU6."""
         top = (1 << self.bits[layer.output]) - 1
         if layer.cap is None:
@@ -201,32 +203,33 @@ class QuantNet(nn.Module):
             out = (torch.from_numpy(codes) - self.zeros[name]).float() * float(self.step(name).detach())
         return out.flatten(1)
 
-    def requantizer(self, layer, scale=None):
+    def requantizer(self, layer: ConvLayer, scale: torch.Tensor | None = None) -> tuple[Requantizer, np.ndarray]:
         """(:class:`quant.requantizer.Requantizer`, real value of each filter's level (F,) float64 that it stands for)
         of a convolution.
 
         The engine multiplies by whole numbers, so filters can have only certain scales: these are the nearest to those
         that the network has, or to ``scale`` (F,).
         """
-        scale = (self.scales[layer.name] if scale is None else scale).detach().abs().double().cpu().numpy()
+        given = self.scales[layer.name] if scale is None else scale
+        real = given.detach().abs().double().cpu().numpy()
         one, two, residual = (float(self.step(name).detach().double()) if name else 0.0
                               for name in (layer.input, layer.output, layer.residual))
         weight, zero = self.weights[layer.name].detach().abs().flatten(1), self.zeros[layer.output]
         # Each weight is rounded to a level at most half a step away, unless it is clipped.
-        reach = (weight.sum(1).double().cpu().numpy() + scale
-                 * weight.shape[1]) * self._furthest(layer.input) * one / two
+        spread = weight.sum(1).double().cpu().numpy() + real * weight.shape[1]
+        reach = spread * self._furthest(layer.input) * one / two
         found = requantizer(
-            scale * one / two, self.biases[layer.name].detach().double().cpu().numpy() / two, reach,
+            real * one / two, self.biases[layer.name].detach().double().cpu().numpy() / two, reach,
             extra=residual / two,
             other=self._furthest(layer.residual) * residual / two if layer.residual else 0.0,
             low=0 if layer.relu else -zero, high=self.top(layer) - zero)
-        return found, np.where(found.mult > 0, found.mult * 2.0 ** -found.shift * two / one, scale)
+        return found, np.where(found.mult > 0, found.mult * 2.0 ** -found.shift * two / one, real)
 
     def _furthest(self, name):
         """The largest distance of a tensor's codes from that of 0."""
         return max(self.zeros[name], (1 << self.bits[name]) - 1 - self.zeros[name])
 
-    def quantized_weight(self, layer):
+    def quantized_weight(self, layer: ConvLayer) -> torch.Tensor:
         """Weights of a convolution on the levels of its filters, with straight-through gradients: (F, C / groups, kh,
         kw)."""
         weight = self.weights[layer.name]
@@ -247,20 +250,20 @@ class QuantNet(nn.Module):
                 quantized[rows] = nearest(ratio[rows], table.to(weight.device))
         return (bounded + (quantized - bounded).detach()) * scale
 
-    def float_graph(self):
+    def float_graph(self) -> Graph:
         """The graph with the weights and biases as they are now, not rounded."""
         layers = [replace(layer, weight=self.weights[layer.name].detach().cpu().clone(),
                           bias=self.biases[layer.name].detach().cpu().clone())
                   if layer.weighted else layer for layer in self.graph.layers]
         return replace(self.graph, layers=layers)
 
-    def assign(self, schemes):
+    def assign(self, schemes: Mapping[str, np.ndarray]) -> None:
         """Other number systems for the filters, ``{layer: uint8 (F,)}``; scales and weights stay (see
         :func:`quant.ptq.reassign`)."""
         self.schemes |= {name: np.array(scheme, np.uint8) for name, scheme in schemes.items()}
         self._levels.clear()
 
-    def tensors(self, x, quantized=True):
+    def tensors(self, x: torch.Tensor, quantized: bool = True) -> dict[str, torch.Tensor]:
         """Real values of every tensor, ``{name: (N, C, H, W)}``, with straight-through gradients; ``quantized`` or
         not."""
         tensors = {self.graph.input: x}
@@ -271,7 +274,7 @@ class QuantNet(nn.Module):
                 tensors[layer.output] = compute(layer, tensors, **self._filters(layer))
         return tensors
 
-    def fake(self, layer, tensors):
+    def fake(self, layer: Layer, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Fake quantization of one layer: real values of its output's codes, from the real ``tensors`` by name."""
         out = compute(layer, tensors, **self._filters(layer, self.quantized_weight))
         if layer.keeps:
@@ -288,7 +291,7 @@ class QuantNet(nn.Module):
         return {"weight": weight(layer) if weight else self.weights[layer.name], "bias": self.biases[layer.name]}
 
     # -- integers ------------------------------------------------------------------------------------------------------
-    def check(self):
+    def check(self) -> None:
         """Raise :class:`AlloyError` unless the network is calibrated and holds numbers."""
         for layer in self.graph.layers:
             name = layer.name
@@ -313,7 +316,7 @@ class QuantNet(nn.Module):
         scale = scale.detach().abs()
         return (torch.isfinite(scale) & (scale > 0)).cpu().numpy()
 
-    def tensor(self, name):
+    def tensor(self, name: str) -> Tensor:
         """The :class:`spec.network.Tensor` of this name."""
         channels, height, width = self.graph.shapes[name]
         scale = float(self.step(name).detach()) if name in (self.graph.input, self.graph.output) else None
@@ -321,7 +324,7 @@ class QuantNet(nn.Module):
                       zero=self.zeros[name], scale=scale)
 
     @staticmethod
-    def multiplier(factor):
+    def multiplier(factor: float) -> tuple[int, int]:
         """Whole (mult, shift) of the engine for a real ``factor``: ``mult / 2**shift``."""
         shift = largest_shift(factor)
         return round(factor * 2 ** shift), shift
@@ -332,7 +335,7 @@ class QuantNet(nn.Module):
                        nodes=[layer.export(self) for layer in self.graph.layers])
 
     @torch.no_grad()
-    def export(self, name="network"):
+    def export(self, name: str = "network") -> Network:
         """The integer network (:class:`spec.network.Network`). Raises :class:`AlloyError` if the network is not
         calibrated."""
         self.check()
@@ -345,7 +348,7 @@ class QuantNet(nn.Module):
         return network
 
     @torch.no_grad()
-    def sketch(self, name="sketch"):
+    def sketch(self, name: str = "sketch") -> Network:
         """An integer network of the same shapes and number systems, calibrated or not: what it takes, not what it
         computes."""
         kept = {step: step.clone() for step in self.steps.parameters()}

@@ -13,11 +13,15 @@ divergence of the
   answers. It is chosen first: a filter can have only scales that make its multiplier whole.
 """
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from spec.errors import AlloyError
+from spec.operators.convolution import ConvLayer
 from spec.operators.windows import map_size
 
 from .graph import check_values
@@ -25,6 +29,9 @@ from .images import check_pixels, look_at
 from .levels import fit_table
 from .ranges import RULES, encode_, search_logits, search_range, zero_point
 from .rounding import Spread, level_ends, level_tables, round_nearest, round_weights, search_scales
+
+if TYPE_CHECKING:
+    from .net import QuantNet
 
 __all__ = ["reconstruct", "reassign", "columns"]
 
@@ -58,7 +65,7 @@ def _each(function, *tensors, out=None):
     return out
 
 
-def columns(x, layer, picks):
+def columns(x: torch.Tensor, layer: ConvLayer, picks: torch.Tensor) -> torch.Tensor:
     """Kernel windows of (N, C, H, W) at output positions ``picks``: (groups, len(picks), K)."""
     (kh, kw), (sy, sx), (py, px) = layer.kernel, layer.stride, layer.padding
     rows, cols = map_size(x.shape[2:], layer.kernel, layer.stride, layer.padding)
@@ -73,7 +80,8 @@ def columns(x, layer, picks):
 
 
 @torch.no_grad()
-def reconstruct(net, images, *, seed=0, weights=True, ranges=None, mirror=False, known=False, report=None):
+def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: bool = True, ranges: str | None = None,
+                mirror: bool = False, known: bool = False, report: Callable[[int, str], None] | None = None) -> None:
     """Quantize ``net`` (:class:`quant.net.QuantNet`) in place.
 
     Parameters
@@ -197,7 +205,7 @@ def _code(net, layer, out, generator):
 
 
 @torch.no_grad()
-def reassign(net, schemes, x):
+def reassign(net: "QuantNet", schemes: Mapping[str, np.ndarray], x: torch.Tensor) -> None:
     """Other number systems for filters of a network in training, in place: ``{layer: uint8 (F,)}``.
 
     Those that change are rounded anew, with compensation, to be what they were on their levels before. The real weights
@@ -315,17 +323,18 @@ def _quantize_layer(net, layer, exact, given, residual, count, generator, weight
     def rounding(hessian, drift, ridge, compensate, search=False):
         return _quantize(net, layer, weight if ridge is None else _minimum(weight, hessian, drift, ridge), schemes,
                          hessian, compensate, search)
-    ridge, compensate, fitted = None, weights, moments(~held)
+    ridge, compensate, (hessian, drifts) = None, weights, moments(~held)
     if weights and held.any():
         least = error(weight)
         for tried in RIDGES:        # ever closer to the images, until those held out object
-            if (found := error(_minimum(weight, *fitted, tried))) >= least:
+            if (found := error(_minimum(weight, hessian, drifts, tried))) >= least:
                 break
             ridge, least = tried, found
-        ridge, compensate = min(((None, False), (ridge, True)), key=lambda choice: error(rounding(*fitted, *choice)[1]))
-        share = float(held.float().mean())
-        fitted = [mean + share * (other - mean) for mean, other in zip(fitted, moments(held), strict=True)]
-    scale, best, real = rounding(*fitted, ridge, compensate, search=True)
+        ridge, compensate = min(((None, False), (ridge, True)),
+                                key=lambda choice: error(rounding(hessian, drifts, *choice)[1]))
+        share, (other, more) = float(held.float().mean()), moments(held)
+        hessian, drifts = hessian + share * (other - hessian), drifts + share * (more - drifts)
+    scale, best, real = rounding(hessian, drifts, ridge, compensate, search=True)
     net.scales[layer.name].copy_(scale)
     net.weights[layer.name].copy_(_within(best, real, scale, schemes,
                                           net.codebooks.get(layer.name)).reshape(layer.weight.shape))

@@ -13,14 +13,15 @@ HOPELESS = 20.0         # nats below an image's answer: probability 2e-9
 RULES = ("mse", "minmax", "percentile")
 
 
-def encode_(ratio, zero=0, top=None):
+def encode_(ratio: torch.Tensor, zero: int = 0, top: int | None = None) -> torch.Tensor:
     """The codes ``floor(ratio + 1/2) + zero`` of real values that are given in steps, in place; within 0..top, if that
     is given."""
     codes = ratio.add_(0.5).floor_().add_(zero)
     return codes if top is None else codes.clamp_(0, top)
 
 
-def search_range(value, target, zero, top, tries=48, rule="mse"):
+def search_range(value: torch.Tensor, target: torch.Tensor, zero: int, top: int, tries: int = 48,
+                 rule: str = "mse") -> float:
     """Scale of the codes 0..top for ``value``.
 
     ``rule``: "mse", that at which the codes come closest to ``target``; "minmax", that which just holds every value;
@@ -31,7 +32,8 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
         beyond = int(BEYOND * (len(value) - 1))
         ends = value.kthvalue(1 + beyond)[0], value.kthvalue(len(value) - beyond)[0]
     low, high = max(-float(ends[0]), 0.0) / max(zero, 1), max(float(ends[1]), 0.0) / max(top - zero, 1)
-    full, best, least = max(low if zero else 0.0, high) or 1.0, None, float("inf")
+    full, least = max(low if zero else 0.0, high) or 1.0, float("inf")
+    best = full
     if rule != "mse":
         return full
     for factor in np.geomspace(0.03, 1.05, tries):
@@ -43,7 +45,7 @@ def search_range(value, target, zero, top, tries=48, rule="mse"):
     return best
 
 
-def search_logits(logits, top, tries=20, power=False):
+def search_logits(logits: torch.Tensor, top: int, tries: int = 20, power: bool = False) -> tuple[float, int]:
     """Scale and zero point of the codes 0..top of ``logits`` (N, classes) with the least divergence of the answers.
 
     Classes compete: among the best of an image steps must be fine, while the largest logits belong to images without a
@@ -52,7 +54,7 @@ def search_logits(logits, top, tries=20, power=False):
     huge bias, say) has no part in this: it only has to stay below. ``power``: scales are powers of two.
     """
     logits = logits[:, (logits > logits.amax(1, keepdim=True) - HOPELESS).any(0)]
-    answers, best, least = F.log_softmax(logits, 1), None, float("inf")
+    answers, best, least = F.log_softmax(logits, 1), (1.0, 0), float("inf")
     order, largest = logits.flatten().sort()[0], max(float(logits.max()), 0.0)
     ranks = torch.from_numpy(np.append(0.0, np.logspace(-5, 0, tries)) * (len(order) - 1)).round().long()
     parts = -float(order[0].clamp_max(0.0)) * np.linspace(1.0, 0.0, tries)
@@ -68,7 +70,7 @@ def search_logits(logits, top, tries=20, power=False):
     return best
 
 
-def zero_point(low, high, top):
+def zero_point(low: float, high: float, top: int) -> int:
     """The code of 0 with which the codes 0..top hold ``low`` to ``high`` in the finest steps."""
     low, high = max(-float(low), 0.0), max(float(high), 0.0)
     return round(top * low / (low + high)) if low + high else (top + 1) // 2

@@ -22,7 +22,8 @@ class Requantizer(NamedTuple):
     bias: np.ndarray
 
 
-def requantizer(factor, bias, reach, *, extra=0.0, other=0.0, low, high):
+def requantizer(factor: np.ndarray, bias: np.ndarray, reach: np.ndarray, *, extra: float = 0.0, other: float = 0.0,
+                low: int, high: int) -> Requantizer:
     """The :class:`Requantizer` of a layer.
 
     Parameters
@@ -44,7 +45,7 @@ def requantizer(factor, bias, reach, *, extra=0.0, other=0.0, low, high):
     return Requantizer(shift, mult, round(extra * 2.0**shift), bias)
 
 
-def largest_shift(factor, bias=0.0):
+def largest_shift(factor: float, bias: float = 0.0) -> int:
     """Largest shift at which the multiplier has at most 16 bits and the bias fits."""
     shift = SHIFT_MAX
     while shift > 1 and (factor * 2.0**shift >= (1 << MULT_BITS) - 1 or bias * 2.0**shift >= 1 << BIAS_BITS - 2):

@@ -16,6 +16,8 @@ from spec.systems import SYSTEMS
 __all__ = ["Spread", "round_weights", "round_nearest", "rounded", "search_scales", "nearest", "level_tables",
            "level_ends"]
 
+Tables = list[tuple[torch.Tensor, torch.Tensor]]        # of :func:`level_tables`
+
 DAMPING = 0.01          # of the mean of the Hessian's diagonal
 DEAD = 2.0 ** -10       # scale of a filter of zeros, relative to the largest, where 0 is no level
 IDLE = 1e-6             # of the mean importance: what matters less has no say in a filter's range
@@ -23,14 +25,14 @@ SMALLER = 12            # further scales that are tried, for filters whose large
 BLOCK = 128             # columns that are rounded between two updates of the rest
 
 
-def level_tables(schemes, codebook=None):
+def level_tables(schemes: np.ndarray, codebook: np.ndarray | None = None) -> Tables:
     """(filters, levels) of each number system among ``schemes``, as tensors."""
     return [(torch.from_numpy(np.flatnonzero(schemes == scheme)),
              torch.from_numpy(SYSTEMS[int(scheme)].levels(codebook)).float())
             for scheme in np.unique(schemes)]
 
 
-def level_ends(tables, filters):
+def level_ends(tables: Tables, filters: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Lowest and highest level of each of the ``filters``, for the ``tables`` of :func:`level_tables`: two tensors
     (F,)."""
     low, high = torch.empty(2, filters)
@@ -39,12 +41,13 @@ def level_ends(tables, filters):
     return low, high
 
 
-def nearest(values, table):
+def nearest(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """The nearest of the sorted levels of ``table``; a tie goes to the larger one."""
     return table[torch.bucketize(values, (table[1:] + table[:-1]) / 2, right=True)]
 
 
-def search_scales(weight, schemes, importance=None, codebook=None, steps=60, unit=None):
+def search_scales(weight: torch.Tensor, schemes: np.ndarray, importance: torch.Tensor | None = None,
+                  codebook: np.ndarray | None = None, steps: int = 60, unit: float | None = None) -> torch.Tensor:
     """Scale of each filter with the least error ``sum importance * (w - Q(w))^2``.
 
     Parameters
@@ -76,7 +79,8 @@ def search_scales(weight, schemes, importance=None, codebook=None, steps=60, uni
     return scales
 
 
-def round_nearest(weight, scale, schemes, codebook=None):
+def round_nearest(weight: torch.Tensor, scale: torch.Tensor, schemes: np.ndarray,
+                  codebook: np.ndarray | None = None) -> torch.Tensor:
     """Weights (F, K) on the nearest levels of filters of ``scale`` (F,)."""
     out = torch.empty_like(weight)
     for rows, table in level_tables(schemes, codebook):
@@ -84,7 +88,8 @@ def round_nearest(weight, scale, schemes, codebook=None):
     return out
 
 
-def rounded(weight, schemes, importance=None, codebook=None, steps=60):
+def rounded(weight: torch.Tensor, schemes: np.ndarray, importance: torch.Tensor | None = None,
+            codebook: np.ndarray | None = None, steps: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
     """(scales (F,), weights (F, K) rounded to the nearest levels at these scales); arguments as for
     :func:`search_scales`."""
     scale = search_scales(weight, schemes, importance, codebook, steps)
@@ -101,7 +106,7 @@ class Spread(NamedTuple):
     inverse: torch.Tensor
 
     @classmethod
-    def of(cls, hessian):
+    def of(cls, hessian: torch.Tensor) -> "Spread":
         """For a Hessian (G, K, K). It takes the time; rounding does not."""
         diagonal = hessian.diagonal(dim1=1, dim2=2)
         order = diagonal.sum(0).argsort(descending=True)        # columns that matter most come first
@@ -111,12 +116,13 @@ class Spread(NamedTuple):
         hessian += torch.diag_embed(damping[:, None] + idle.float())
         return cls(order, torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True))
 
-    def scaled(self, factor):
+    def scaled(self, factor: torch.Tensor) -> "Spread":
         """The spread where the column k of weights counts ``factor[k]`` times as much, (K,) or (G, K)."""
         return Spread(self.order, self.inverse / factor[..., None, self.order])
 
 
-def round_weights(weight, scale, schemes, spread, codebook=None):
+def round_weights(weight: torch.Tensor, scale: torch.Tensor, schemes: np.ndarray, spread: Spread,
+                  codebook: np.ndarray | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights rounded column after column with compensation.
 
     Parameters

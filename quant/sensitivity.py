@@ -1,17 +1,22 @@
 """What a change of each filter's weights does to its output and to the loss, from real images and without labels."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .graph import check_images, check_values, compute
+from spec.operators.convolution import ConvLayer
+
+from .graph import Graph, check_images, check_values, compute
 from .ptq import columns
 from .ranges import encode_, search_range
 from .rounding import Spread, round_weights, rounded
 
 __all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors"]
+
+Change = tuple[str, torch.Tensor | None, int | None]        # of :func:`divergences`
 
 POSITIONS = 8192
 BATCH = 25
@@ -33,13 +38,13 @@ class Statistics:
     gradients: torch.Tensor     # (G, N, F)
     images: int                 # that the windows are from, batch after batch
 
-    def fisher_product(self, vectors):
+    def fisher_product(self, vectors: torch.Tensor) -> torch.Tensor:
         """``E[g_f^2 x x^T] v_f`` for vectors (G, F, K): the Fisher block (Gauss-Newton approximation of the Hessian) of
         each filter."""
         along = torch.einsum("gnk,gfk->gnf", self.windows, vectors) * self.gradients.square()
         return torch.einsum("gnf,gnk->gfk", along, self.windows) / self.windows.shape[1]
 
-    def largest_eigenvalues(self, rounds=12, seed=0):
+    def largest_eigenvalues(self, rounds: int = 12, seed: int = 0) -> torch.Tensor:
         """Largest eigenvalue of every filter's Fisher block by power iteration: (G * F,)."""
         shape = (*self.gradients.shape[::2], self.windows.shape[2])
         vectors = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -89,7 +94,8 @@ def _distance(graph, changed, exact):
     return float(((changed - exact) / _spread(exact)).square().sum() / 2)
 
 
-def collect(graph, images, *, seed=0, report=None):
+def collect(graph: Graph, images: torch.Tensor, *, seed: int = 0,
+            report: Callable[[str], None] | None = None) -> dict[str, Statistics]:
     """:class:`Statistics` of every convolution of a float graph for real inputs (N, C, H, W).
 
     The gradients are those of the loss at answers drawn from the network's own, whose mean square is the diagonal of
@@ -99,7 +105,7 @@ def collect(graph, images, *, seed=0, report=None):
     """
     check_images(graph, images)
     generator = torch.Generator().manual_seed(seed)
-    parts = {layer.name: [] for layer in graph.weighted}
+    parts: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {layer.name: [] for layer in graph.weighted}
     for at in range(0, len(images), BATCH):
         x = images[at:at + BATCH].clone().requires_grad_()
         tensors, raw = _forward(graph, x)
@@ -118,11 +124,11 @@ def collect(graph, images, *, seed=0, report=None):
     classes = {layer.name: len(layer.weight) for layer in graph.weighted if graph.logits
                and layer.output == graph.output}
     for name, pieces in parts.items():
-        windows, grads = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
+        windows, slopes = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
         if len(images) < SHOWN * classes.get(name, 0):
-            grads = grads.square().mean((0, 2), keepdim=True).sqrt().expand_as(grads).contiguous()
+            slopes = slopes.square().mean((0, 2), keepdim=True).sqrt().expand_as(slopes).contiguous()
         hessian = windows.transpose(1, 2) @ windows / windows.shape[1]
-        out[name] = Statistics(hessian, grads.square().mean(1).reshape(-1), windows, grads, len(images))
+        out[name] = Statistics(hessian, slopes.square().mean(1).reshape(-1), windows, slopes, len(images))
     return out
 
 
@@ -131,7 +137,8 @@ def _measured(images):
 
 
 @torch.no_grad()
-def divergences(graph, images, changes, *, report=None):
+def divergences(graph: Graph, images: torch.Tensor, changes: Sequence[Change], *,
+                report: Callable[[int, int], None] | None = None) -> np.ndarray:
     """How far the answers of the float network move when one thing alone is changed: divergence (nats), mean over
     images.
 
@@ -151,7 +158,7 @@ def divergences(graph, images, changes, *, report=None):
         exact = _forward(graph, images[at:at + BATCH])[0]
         answers = graph.answers(exact[graph.output])
         for number, (name, weight, bits) in enumerate(changes):
-            moved = {}
+            moved: dict[str, torch.Tensor] = {}
             for layer in graph.layers:
                 if layer.name != name and not set(layer.inputs) & set(moved):
                     continue
@@ -168,7 +175,7 @@ def divergences(graph, images, changes, *, report=None):
     return total / len(images)
 
 
-def compensated(layer, statistics, schemes):
+def compensated(layer: ConvLayer, statistics: Statistics, schemes: Sequence[np.ndarray]) -> list[torch.Tensor]:
     """The weights of a layer as :func:`quant.ptq.reconstruct` would leave them, for each of several number systems
     (list of uint8 (F,)).
 
@@ -192,7 +199,8 @@ def compensated(layer, statistics, schemes):
     return out
 
 
-def filter_errors(layer, statistics, scheme, codebook=None):
+def filter_errors(layer: ConvLayer, statistics: Statistics, scheme: int,
+                  codebook: np.ndarray | None = None) -> torch.Tensor:
     """``(w - Q(w))^T H (w - Q(w))`` of every filter rounded to nearest in one number system: (G * F,).
 
     It is the mean squared change of the filter's output, E of Sun et al. (FILM-QNN, FPGA 2022, section 4.2) squared.

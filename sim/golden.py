@@ -1,18 +1,21 @@
 """The golden model: an integer network on NumPy."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from spec.network import BATCH
+from spec.network import BATCH, Network
 
 __all__ = ["run", "answers", "outputs"]
 
 
-def run(network, images):
+def run(network: Network, images: np.ndarray) -> dict[str, np.ndarray]:
     """Codes of every tensor: :meth:`spec.network.Network.codes`."""
     return network.codes(images)
 
 
-def outputs(function, images):
+def outputs(function: Callable[[np.ndarray], Any], images: np.ndarray) -> np.ndarray:
     """Outputs of each image, (N, features). ``function`` gives those of a batch of images (N, C, H, W), which has few
     enough of them for its tensors to fit into memory."""
     count, found = max(1, BATCH // images[0].size), []
@@ -22,6 +25,6 @@ def outputs(function, images):
     return np.concatenate(found)
 
 
-def answers(function, images):
+def answers(function: Callable[[np.ndarray], Any], images: np.ndarray) -> np.ndarray:
     """Class of each image, int64 (N,): the largest of its :func:`outputs`."""
     return outputs(function, images).argmax(1)

@@ -8,6 +8,7 @@ See ``docs/network.md``.
 from dataclasses import dataclass, fields
 import json
 from math import inf
+from pathlib import Path
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Network:
         check_types(self, f"network {self.name}:")
         self.check()
 
-    def codes(self, images):
+    def codes(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Codes of every tensor, ``{name: int64 (N, C, H, W)}``, for ``images`` of input codes, integers (N, C, H, W):
         the truth that everything else is compared with. Raises :class:`AlloyError` for what are no codes."""
         tensors = {self.input: check_codes(images, self.tensors[self.input])}
@@ -98,7 +99,7 @@ class Network:
                              "values: export it again")
         return ((self.run(images) - out.zero) * out.scale).astype(np.float32)
 
-    def check(self):
+    def check(self) -> None:
         """Raise :class:`AlloyError` for the first inconsistency; a valid network passes silently."""
         known, names = {self.input}, [node.name for node in self.nodes]
         for name in names:
@@ -121,7 +122,7 @@ class Network:
         if self.output not in known:
             raise AlloyError(f"network output {self.output} is written by no layer")
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the documented single-file form; an existing file is replaced only when the new one is complete."""
         arrays: dict[str, np.ndarray] = {}
         nodes = []
@@ -136,7 +137,7 @@ class Network:
         save_arrays(path, {"graph": np.frombuffer(text.encode(), np.uint8), **arrays})
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "Network":
         """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
         fails = "is not a whole Alloy network file"
         arrays = read_arrays(path, "network file", needed=("graph",), fails=fails,
@@ -177,7 +178,7 @@ def _plain_int(value):
     return int(value)
 
 
-def check_codes(images, tensor, what="the images"):
+def check_codes(images: np.ndarray, tensor: Tensor, what: str = "the images") -> np.ndarray:
     """``images`` as an int64 array; :class:`AlloyError` unless they are codes (N, C, H, W) of the input ``tensor``."""
     images, limit = np.asarray(images), 1 << tensor.bits
     if images.shape[1:] != tensor.shape:

@@ -45,12 +45,14 @@ def check_weights(weights: np.ndarray, scheme: int, codebook=None) -> bool:
     return Scheme(scheme).system.holds(weights, codebook)
 
 
-def round_shift(value, shift):
+def round_shift(value: np.ndarray, shift: int) -> np.ndarray:
     """``value / 2**shift`` rounded half up (towards positive infinity), ``shift >= 1``."""
     return (np.asarray(value, np.int64) + (np.int64(1) << (shift - 1))) >> shift
 
 
-def requantize(acc, mult, bias, shift, *, lo, hi, out_zero=0, res=0, res_mult=0, table=None):
+def requantize(acc: np.ndarray, mult: np.ndarray | int, bias: np.ndarray | int, shift: int, *, lo: int, hi: int,
+               out_zero: int = 0, res: np.ndarray | int = 0, res_mult: int = 0,
+               table: np.ndarray | None = None) -> np.ndarray:
     """Requantize accumulators to activation codes.
 
     Computes ``clip(round_shift(acc*mult + res*res_mult + bias, shift) + out_zero, lo, hi)``, and ``table[...]`` of it

@@ -60,7 +60,7 @@ def _sizes(network):
 
     Codes of more than 4 bits are coded as two digits; each digit of each number system in a layer has a table.
     """
-    packed = coded = bound = 0
+    packed, coded, bound = 0, 0, 0.0
     for node in network.nodes:
         if not isinstance(node, Conv):
             continue

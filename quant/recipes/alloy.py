@@ -23,7 +23,7 @@ from spec.numerics import Scheme
 from spec.systems import DSP, LUT
 
 from ..sensitivity import compensated, divergences, filter_errors
-from .plan import Plan
+from .plan import Plan, Request
 from .programs import choose
 
 __all__ = ["plan"]
@@ -105,7 +105,7 @@ def _spend(request, fewest, losses):
                    wide=tuple(tensor for (_, tensor, _), (wide, _) in zip(groups, picked, strict=True) if wide))
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``slack``, the share of cycles beyond the fewest (0.0), ``act_bits`` (5)."""
     c, slack = request.config, request.options.get("slack", 0.0)
     if not c.dsp_filters or not c.lut_filters:

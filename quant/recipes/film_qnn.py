@@ -9,12 +9,12 @@ import numpy as np
 from spec.numerics import Scheme
 
 from ..sensitivity import filter_errors
-from .plan import Plan
+from .plan import Plan, Request
 
 __all__ = ["plan"]
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``share`` of 8-bit filters (0.05), ``act_bits`` (5)."""
     share, schemes = request.options.get("share", 0.05), {}
     for layer in request.convolutions:

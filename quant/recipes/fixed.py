@@ -2,12 +2,12 @@
 
 from spec.numerics import Scheme
 
-from .plan import Plan, uniform
+from .plan import Plan, Request, uniform
 
 __all__ = ["plan"]
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``bits`` (8), ``act_bits`` (8), ``ends`` (bits of the first and the last layer, those of all others)."""
     bits = request.options.get("bits", 8)
     schemes = uniform(request, Scheme(bits))

@@ -16,7 +16,7 @@ from spec.systems import DSP, SYSTEMS
 
 from ..rounding import rounded
 from ..sensitivity import compensated, divergences
-from .plan import Plan, uniform
+from .plan import Plan, Request, uniform
 from .programs import choose
 
 __all__ = ["plan"]
@@ -62,7 +62,7 @@ def _prices(request):
             raise AlloyError("a budget of cycles needs to know the cycles of a network: give the request a cycle model")
         one, two = (request.cycles(Plan(uniform(request, bits), _act_bits(request)).net(graph).sketch())
                     for bits in (Scheme.FIXED4, Scheme.FIXED8))
-        wide = [SYSTEMS[bits].slots(DSP) > 1 for bits in BITS]
+        wide = [SYSTEMS[int(bits)].slots(DSP) > 1 for bits in BITS]
         return [np.where(wide, two[la.name], one[la.name]) / sum(one[la.name] for la in layers) for la in layers]
     pixels = {"size": lambda layer: 1, "bitops": lambda layer: np.prod(graph.shapes[layer.output][1:])}
     if kind not in pixels:
@@ -75,7 +75,7 @@ def _act_bits(request):
     return request.options.get("act_bits", 5)
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``budget`` ("size", "bitops" or "cycles"), ``average`` bits of a weight (4), weighted by what the budget
     counts, or for "cycles" those of the cycle model, as a multiple of what 4 bits everywhere take; ``groups`` of each
     layer (8), ``act_bits`` (5)."""

@@ -11,12 +11,12 @@ import numpy as np
 from spec.numerics import Scheme
 
 from ..assign import Ratio, relative_variance
-from .plan import Plan
+from .plan import Plan, Request
 
 __all__ = ["plan"]
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``ratio`` ("60:35:5" PoT-4 : fixed-4 : fixed-8), ``act_bits`` (4)."""
     ratio, schemes = Ratio.parse(request.options.get("ratio", "60:35:5")), {}
     for layer in request.convolutions:

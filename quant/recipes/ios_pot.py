@@ -12,14 +12,16 @@ import torch
 
 from spec.numerics import Scheme
 
-from .plan import Plan, uniform
+from ..net import QuantNet
+
+from .plan import Plan, Request, uniform
 
 __all__ = ["plan", "distribution_loss", "LEVELS3"]
 
 LEVELS3 = np.array([-4, -2, -1, 0, 1, 2, 4], np.int16)
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``bits`` (4 or 3), ``act_bits`` (8), ``strength`` of the distribution loss in training (1e-3)."""
     three = request.options.get("bits", 4) == 3
     return Plan(uniform(request, Scheme.CODEBOOK if three else Scheme.POT4), request.options.get("act_bits", 8),
@@ -27,10 +29,10 @@ def plan(request):
                 penalty=partial(distribution_loss, strength=request.options.get("strength", 1e-3)))
 
 
-def distribution_loss(net, strength):
+def distribution_loss(net: QuantNet, strength: float) -> torch.Tensor:
     """``strength * sum_l D(W_l, Q(W_l))``: mean squared distance to the levels, and between the first two moments,
     relative to the power of W_l."""
-    total = 0.0
+    total = torch.zeros(())
     for layer in net.graph.weighted:
         weight = net.weights[layer.name].flatten(1)
         with torch.no_grad():

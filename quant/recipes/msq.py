@@ -12,14 +12,14 @@ import numpy as np
 from spec.numerics import Scheme
 
 from ..assign import relative_variance
-from .plan import Plan
+from .plan import Plan, Request
 
 __all__ = ["plan", "LEVELS"]
 
 LEVELS = np.array([-8, -6, -5, -4, -2, -1, 0, 1, 2, 4, 5, 6, 8], np.int16)
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``share`` of SP2 filters (0.6), ``act_bits`` (4)."""
     share, schemes = request.options.get("share", 0.6), {}
     for layer in request.convolutions:

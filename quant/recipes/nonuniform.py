@@ -17,14 +17,14 @@ from spec.numerics import Scheme
 from spec.systems import WEIGHT_MAX
 
 from ..assign import fit_codebook
-from .plan import Plan, uniform
+from .plan import Plan, Request, uniform
 
 __all__ = ["plan", "quantile_levels"]
 
 CLAMP = 3.45
 
 
-def quantile_levels(count):
+def quantile_levels(count: int) -> np.ndarray:
     """``count`` integer levels at equal probability of a normal distribution; the outermost lies at -119 or 119 at
     most."""
     normal = NormalDist()
@@ -34,7 +34,7 @@ def quantile_levels(count):
     return np.unique(np.round(values / np.abs(values).max() * WEIGHT_MAX)).astype(np.int16)
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``levels`` of weights (16, at most), ``act_bits`` (4): 2 to that many levels of activations,
     ``single_scale`` (True), ``quantiles`` (False)."""
     size, bits = request.options.get("levels", 16), request.options.get("act_bits", 4)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spec.config import EngineConfig
 from spec.numerics import Scheme
 from spec.systems import SYSTEMS
 
@@ -21,14 +22,14 @@ class Request:
     ``{layer: cycles}``; ``report`` is called with a line of text as long work goes on."""
     graph: Graph
     statistics: Mapping
-    config: object
+    config: EngineConfig
     options: dict
     images: object
     cycles: Callable[..., dict] | None = None
     report: Callable[[str], None] = lambda text: None
 
     @property
-    def convolutions(self):
+    def convolutions(self) -> list:
         return self.graph.weighted
 
 
@@ -45,12 +46,12 @@ class Plan:
     wide: tuple = ()
     penalty: Callable | None = None
 
-    def net(self, graph, **options):
+    def net(self, graph: Graph, **options) -> QuantNet:
         """The :class:`QuantNet` of this plan, not calibrated."""
         return QuantNet(graph, schemes=self.schemes, codebooks=self.codebooks, bits=self.bits, wide=self.wide,
                         levels=self.levels, single_scale=self.single_scale, **options)
 
-    def shares(self, graph):
+    def shares(self, graph: Graph) -> dict[str, float]:
         """Share of the weights in each number system."""
         total: dict[str, int] = {}
         for layer in graph.weighted:
@@ -59,13 +60,13 @@ class Plan:
                 total[name] = total.get(name, 0) + layer.weight[0].numel()
         return {name: count / sum(total.values()) for name, count in sorted(total.items())}
 
-    def weight_bits(self, graph):
+    def weight_bits(self, graph: Graph) -> tuple[int, int]:
         """(bits of all weights as packed codes, number of weights)."""
         bits = sum(SYSTEMS[int(s)].bits(self.codebooks.get(layer.name)) * layer.weight[0].numel()
                    for layer in graph.weighted for s in self.schemes[layer.name])
         return bits, sum(layer.weight.numel() for layer in graph.weighted)
 
 
-def uniform(request, scheme):
+def uniform(request: Request, scheme: int) -> dict[str, np.ndarray]:
     """The same number system everywhere."""
     return {layer.name: np.full(len(layer.weight), scheme, np.uint8) for layer in request.convolutions}

@@ -1,5 +1,6 @@
 """Integer programs of the recipes, solved exactly by HiGHS (scipy.optimize.milp)."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from spec.errors import AlloyError
 __all__ = ["choose"]
 
 
-def choose(costs, uses, limits, what):
+def choose(costs: Sequence[np.ndarray], uses: Sequence[np.ndarray], limits: np.ndarray, what: str) -> np.ndarray:
     """One option for each item at the least total cost within all limits.
 
     Parameters

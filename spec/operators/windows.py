@@ -1,5 +1,6 @@
 """Kernel windows over a map, and what requantizes their sums: shared by the operators that have them."""
 
+from collections.abc import Sequence
 import numpy as np
 
 from ..errors import AlloyError
@@ -11,9 +12,11 @@ BIAS_BITS = 47          # requantizer bias, signed
 SHIFT_MAX = 46
 
 
-def map_size(size, kernel, stride, padding) -> tuple[int, ...]:
+def map_size(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
+             padding: Sequence[int]) -> tuple[int, int]:
     """(rows, columns) of the output for a map of ``size``; each argument is (vertical, horizontal)."""
-    return tuple((s + 2 * p - k) // st + 1 for s, k, st, p in zip(size, kernel, stride, padding, strict=True))
+    rows, cols = ((s + 2 * p - k) // st + 1 for s, k, st, p in zip(size, kernel, stride, padding, strict=True))
+    return rows, cols
 
 
 def pair(value) -> tuple[int, int]:
@@ -21,7 +24,8 @@ def pair(value) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def windows(codes: np.ndarray, kernel, stride, padding, fill: int) -> np.ndarray:
+def windows(codes: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int],
+            fill: int) -> np.ndarray:
     """Kernel windows of (N, C, H, W) as a view (N, C, rows, cols, kernel_h, kernel_w); padding reads ``fill``."""
     padded = np.pad(codes, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=fill)
     view = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))
