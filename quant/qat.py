@@ -12,6 +12,7 @@ import io
 import os
 from pathlib import Path
 import pickle
+import struct
 
 import numpy as np
 import torch
@@ -165,7 +166,8 @@ def _checkpoint(path, device):
     try:
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
         return {**state, "start": state["start"]}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, AttributeError):
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, AttributeError,
+            struct.error):
         raise AlloyError(f"{path} is not a whole checkpoint of a training: it looks like {looks_like(data, path)}; "
                          "remove it or name another file") from None
 

@@ -1,11 +1,17 @@
 """Cross-layer equalization."""
 
+import sys
+
+import numpy as np
 import pytest
 import torch
 
 from quant import trace
 from quant.equalize import equalize
+from quant.ptq import columns
 from tests.quant.test_quant import Inverted, Pools, Small
+
+equalization = sys.modules["quant.equalize"]
 
 
 @pytest.mark.parametrize("model", [Small(0), Small(1), Small(2), Inverted(), Pools()])
@@ -50,3 +56,55 @@ def test_linear_channels_are_turned_to_their_larger_side():
     assert (-before[name].amin((0, 2, 3)) > before[name].amax((0, 2, 3))).any()
     assert (-after[name].amin((0, 2, 3)) <= after[name].amax((0, 2, 3)) * 1.001).all()
     assert torch.allclose(after[graph.output], before[graph.output], atol=1e-4)
+
+
+# -- kind: what is measured has no say in what is chosen ------------------------------------------------------------------
+
+
+def uneven():
+    """(graph, images, name of a tensor whose channels have ranges up to 16 times apart and are read by even weights)."""
+    torch.manual_seed(2)
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 3), torch.nn.ReLU())
+    model[0].weight.data *= torch.logspace(0, 4, 8, base=2)[:, None, None, None]
+    graph = trace(model, (2, 9, 8))
+    return graph, torch.rand(24, 2, 9, 8), graph.layers[0].output
+
+
+def ranges(graph, x, name):
+    """The largest range of a channel, over that of each."""
+    peak = graph.run(x)[name].amax((0, 2, 3))
+    return peak.max() / peak
+
+
+@pytest.mark.parametrize("index", range(len(equalization.SHARES)))
+def test_the_share_with_the_least_error_is_taken(monkeypatch, index):
+    graph, x, name = uneven()
+    monkeypatch.setattr(equalization, "_errors", lambda *arguments: np.where(np.arange(len(equalization.SHARES)) == index, 1.0, 2.0))
+    before, after = (ranges(g, x, name) for g in (graph, equalize(graph, x, act_bits=8)))
+    assert torch.allclose(after, before ** (1 - equalization.SHARES[index]), rtol=1e-3)
+
+
+def test_what_has_few_bits_decides():
+    """Coarse codes of the tensor need channels of one range, coarse weights need filters of one range."""
+    graph, x, name = uneven()
+    codes, weights = (ranges(equalize(graph, x, weight_bits=w, act_bits=a), x, name).max() for w, a in ((8, 3), (3, 8)))
+    assert codes < 2 < 4 < weights
+
+
+def test_errors_are_those_of_rounding():
+    """Without rounding to speak of there is no error; fewer bits make more of it; scales that spread the weights do, too."""
+    graph, x, name = uneven()
+    layer = graph.layers[1]
+    seen, even = columns(graph.run(x)[name], layer, torch.arange(24 * 5 * 4)), torch.ones(8)
+    errors = [float(equalization._errors(layer, seen, [even], False, bits, bits)[0]) for bits in (8, 4, 2)]
+    assert errors[0] < 1e-3 < errors[1] < errors[2] < 1
+    spread = torch.logspace(0, 6, 8, base=2)
+    assert np.diff(equalization._errors(layer, seen, [even, spread], False, 8, 4))[0] > 0
+
+
+def test_one_window_is_enough():
+    """A single image whose map is one position."""
+    torch.manual_seed(0)
+    model, x = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1)), torch.rand(1, 2, 3, 3)
+    graph = trace(model, (2, 3, 3))
+    assert torch.allclose(equalize(graph, x).run(x)[graph.output], graph.run(x)[graph.output], atol=1e-5)

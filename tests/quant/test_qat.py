@@ -15,7 +15,7 @@ from quant import QuantNet, Ratio, example, trace
 from quant.net import _Coded
 from quant.ptq import reassign, reconstruct
 from quant.rounding import rounded
-from quant.qat import Training, fine_tune
+from quant.qat import SLOW, Training, _augment, _loss, _Run, fine_tune
 from quant.recipes.ios_pot import distribution_loss
 from spec.errors import AlloyError
 from spec.numerics import Scheme
@@ -185,3 +185,98 @@ def test_gradients_of_coded_activations(zero, top, table):
     for expected, got in zip(*results):
         assert torch.allclose(expected, got, atol=1e-12)
     assert 0 < (results[0][1] == 0).sum() < 300         # some were clipped
+
+
+# -- kind: a step of another size or direction than the settings say -------------------------------------------------------
+
+
+def begun(task, rate):
+    """(a training of one step in each epoch that has just begun, its network's parameters before)."""
+    model, images, tests, labels = task
+    net = fresh(model, images)
+    settings = Training(epochs=30, batch=64, rate=rate, average=0.75, shift=0, mirror=False)
+    return _Run(net, model, tests[:64], labels[:64], settings), {name: p.detach().clone() for name, p in net.named_parameters()}
+
+
+def test_the_first_step_is_as_long_as_the_rate_says(task):
+    """Adam's first step is the rate, which a one-cycle schedule begins at a 25th, whatever the gradient; in levels of each parameter."""
+    run, before = begun(task, 0.5)
+    scales = {layer.name: run.net.scales[layer.name].detach().abs() for layer in run.net.graph.weighted}
+    steps = {layer.name: run.net.step(layer.output).detach() for layer in run.net.graph.weighted}
+    run.epoch(0, None)
+    for layer in run.net.graph.weighted:
+        name = layer.name
+        for group, unit, rate in ((run.net.weights, scales[name][:, None, None, None], 1.0), (run.net.biases, steps[name], 1.0),
+                                  (run.net.scales, scales[name], SLOW)):
+            key = next(k for k, p in run.net.named_parameters() if p is group[name])
+            moved = (group[name].detach() - before[key]) / unit
+            some = moved[run.levels.values[key].grad.abs() > 1e-5]
+            assert some.numel() and torch.allclose(some.abs(), torch.full_like(some, rate * 0.5 / 25), rtol=0.02), key
+
+
+def test_steps_go_against_the_gradient(task):
+    run, _ = begun(task, 3e-3)
+    losses = [run.epoch(number, None) for number in range(6)]
+    assert losses[-1] < 0.97 * losses[0]
+
+
+def test_the_average_is_that_of_the_steps(task):
+    run, _ = begun(task, 0.1)
+    key, seen = "weights.of_conv", []
+    for number in range(3):
+        run.epoch(number, None)
+        seen.append(dict(run.net.named_parameters())[key].detach().clone())
+    expected = 0.75 * (0.75 * seen[0] + 0.25 * seen[1]) + 0.25 * seen[2]
+    assert torch.allclose(dict(run.average.module.named_parameters())[key], expected, rtol=1e-5) and not torch.equal(seen[0], seen[2])
+
+
+@pytest.mark.parametrize("share, temperature", [(0.0, 4.0), (0.5, 4.0), (0.25, 1.0), (1.0, 2.0)])
+def test_loss(share, temperature):
+    """Cross entropy with the labels and, for its share, the divergence from the teacher's answers at a temperature, times its square."""
+    torch.manual_seed(0)
+    logits, target, labels = torch.randn(7, 5).double(), torch.randn(7, 5).double(), torch.randint(0, 5, (7,))
+    own, soft, wanted = (np.exp(x.numpy()) / np.exp(x.numpy()).sum(1, keepdims=True)
+                         for x in (logits, logits / temperature, target / temperature))
+    plain = -np.log(own[np.arange(7), labels]).mean()
+    far = (wanted * (np.log(wanted) - np.log(soft))).sum(1).mean() * temperature ** 2
+    found = _loss(logits, labels, target, Training(distillation=share, temperature=temperature))
+    assert float(found) == pytest.approx((1 - share) * plain + share * far, rel=1e-9)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_augmentation(mirror):
+    """Images move by whole pixels, what comes in is zero; half of them are mirrored, if any may be."""
+    images = torch.arange(1, 31).reshape(1, 1, 5, 6).repeat(400, 1, 1, 1)
+    seen = set()
+    for seed in range(30):
+        out = _augment(images, Training(shift=1, mirror=mirror), 0, torch.Generator().manual_seed(seed))
+        padded = torch.nn.functional.pad(images[:1], (1,) * 4)
+        places = [padded[:, :, y:y + 5, x:x + 6] for y in range(3) for x in range(3)]
+        turned = [torch.nn.functional.pad(images[:1].flip(3), (1,) * 4)[:, :, y:y + 5, x:x + 6] for y in range(3) for x in range(3)]
+        plain = [[bool((image == place).all()) for place in places].index(True) for image in out if any((image == p).all() for p in places)]
+        assert len(set(plain)) == 1 and len(plain) == (400 if not mirror else pytest.approx(200, abs=60))
+        assert mirror or len(plain) == 400
+        assert all(any((image == place).all() for place in (*places, *turned)) for image in out[:20])
+        seen.add(plain[0])
+    assert len(seen) == 9
+
+
+def test_when_number_systems_are_chosen_anew():
+    assert [epoch for epoch in range(12) if Training(epochs=12, reassign=3).reassigns(epoch)] == [3, 6]
+    assert not any(Training(epochs=12).reassigns(epoch) for epoch in range(12))
+
+
+def test_damaged_checkpoints(task, tmp_path):
+    model, images, tests, labels = task
+    for content in (b"", b"junk", b"PK\x03\x04"):
+        (tmp_path / "c.pt").write_bytes(content)
+        with pytest.raises(AlloyError, match="c.pt is not a whole checkpoint of a training: it looks like .*; remove it or name another file"):
+            fine_tune(fresh(model, images), model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt")
+
+
+def test_only_classifiers_train(task):
+    model, images, tests, labels = task
+    net = QuantNet(trace(model, images.shape[1:]), ratio=Ratio(1, 1, 0))
+    reconstruct(net, images)
+    with pytest.raises(AlloyError, match="training needs the logits of a classifier: say trace"):
+        fine_tune(net, model, tests, labels, SETTINGS)
