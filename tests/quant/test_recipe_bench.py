@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from quant.bench import data, runs
-from quant.bench.__main__ import main
+from quant.bench.__main__ import _add, main
 from quant.bench.paired import compare, holm, pack, unpack
 from quant.bench.table import better, markdown
 from spec.errors import AlloyError
@@ -143,3 +143,25 @@ def test_only_what_is_beyond_chance_is_called_better():
     assert "+10.0 +- " in page and "| 0.90 x |" in page
     del rows[0]["agreed"], rows[0]["right"]
     assert better(rows, "zcu102") == [] and "their answers were not kept" in markdown(rows)
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------------
+
+
+def test_no_such_network():
+    with pytest.raises(AlloyError, match="the bench has no network 'vgg': choose resnet8, "):
+        data.load("vgg")
+
+
+def test_rows_that_are_not_whole(tmp_path):
+    row = _row("alloy", _flags(8, 1), 100) | {"seed": 0}
+    del row["shares"]
+    (tmp_path / "quant.json").write_text(json.dumps([row]))
+    with pytest.raises(AlloyError, match="quant.json has a row that is not whole .*shares.*: remove it"):
+        _add(tmp_path)
+
+
+def test_a_place_that_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AlloyError, match="below cannot be written .*: choose another --out"):
+        _add(tmp_path / "file" / "below")
