@@ -60,8 +60,8 @@ def test_decoding(lanes, width, steps):
 def test_bursts():
     """No longer than 4 KB; a read port holds them all up to 512 beats, and two at least."""
     many = replace(GOOD, outstanding=64, burst=32)
-    assert [(c.burst_beats, c.read_beats) for c in (GOOD, many, replace(GOOD, outstanding=1), replace(GOOD, burst=256))] == [
-        (8, 32), (32, 512), (8, 16), (256, 512)]
+    configs = GOOD, many, replace(GOOD, outstanding=1), replace(GOOD, burst=256)
+    assert [(c.burst_beats, c.read_beats) for c in configs] == [(8, 32), (32, 512), (8, 16), (256, 512)]
     assert replace(GOOD, port_bits=256, burst=256).burst_beats == 128
     assert GOOD.beat_bits == 20 and replace(GOOD, ic=128, dsp_filters=128, port_bits=32, ports=1).beat_bits == 28
 

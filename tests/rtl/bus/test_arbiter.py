@@ -4,7 +4,8 @@ from random import Random
 
 from rtl.bus import ReadArbiter, ReadPort
 
-from ..axi_models import AxiMemory, put, refusal, simulate, sink, small_config, steady, until
+from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until
+from ..parameters import check_parameters
 from .test_ports import requests
 
 
@@ -91,5 +92,6 @@ def test_user_0_goes_first():
 
 
 def test_parameters():
-    assert refusal(ReadArbiter, addr_bits=32, port_bits=48, beat_bits=20) == (
-        "no ReadArbiter has port_bits 48: give one of 32, 64, 128, 256")
+    check_parameters(ReadArbiter, dict(addr_bits=32, port_bits=64, beat_bits=20), [
+        ("addr_bits", 31, "32 to 64"), ("addr_bits", 65, "32 to 64"), ("port_bits", 48, "one of 32, 64, 128, 256"),
+        ("beat_bits", 0, "1 or more")])

@@ -7,6 +7,7 @@ import pytest
 from rtl.bus import ReadPort, WritePort
 
 from ..axi_models import AxiMemory, put, refusal, simulate, sink, small_config, until
+from ..parameters import check_parameters
 
 CASES = [dict(), dict(port_bits=32, burst=16), dict(port_bits=256, burst=256, outstanding=3),
          dict(burst=1, outstanding=1)]
@@ -211,16 +212,16 @@ def test_write_error_and_stop():
 GOOD = dict(addr_bits=32, port_bits=64, beat_bits=20, burst_beats=16, outstanding=4)
 
 
-@pytest.mark.parametrize("port", [ReadPort, WritePort])
-@pytest.mark.parametrize("change, text", [
-    (dict(burst_beats=12), "of 64 bits has burst_beats 12: give a power of two of at most 256"),
-    (dict(port_bits=256, burst_beats=256), "of 256 bits has burst_beats 256: give a power of two of at most 128"),
-    (dict(outstanding=0), "has outstanding 0: give 1 or more"),
-    (dict(addr_bits=20), "has addr_bits 20: give 32 to 64"),
-    (dict(port_bits=8), "has port_bits 8: give one of 32, 64, 128, 256")])
-def test_parameters(port, change, text):
-    more = dict(read_beats=512) if port is ReadPort else {}
-    assert refusal(port, **GOOD | more | change) == f"no {port.__name__} {text}"
+@pytest.mark.parametrize("port, more, refusals", [
+    (ReadPort, dict(read_beats=512), [("read_beats", 0, "1 or more")]), (WritePort, dict(), [])])
+def test_parameters(port, more, refusals):
+    check_parameters(port, GOOD | more, [
+        ("addr_bits", 20, "32 to 64"), ("port_bits", 8, "one of 32, 64, 128, 256"), ("beat_bits", 0, "1 or more"),
+        ("burst_beats", 0, "1 to 256"), ("burst_beats", 257, "1 to 256"), ("outstanding", 0, "1 or more"), *refusals])
+    for change, text in (
+            (dict(burst_beats=12), "of 64 bits has burst_beats 12: give a power of two of at most 256"),
+            (dict(port_bits=256, burst_beats=256), "of 256 bits has burst_beats 256: give a power of two of at most 128")):
+        assert refusal(port, **GOOD | more | change) == f"no {port.__name__} {text}"
 
 
 def test_read_port_holds_a_burst():

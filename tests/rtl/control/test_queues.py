@@ -8,8 +8,9 @@ from rtl.control.queues import QUEUES, Queues
 from spec.commands import FIELDS, SEMAPHORE_MAX, SEMAPHORES, Opcode
 from spec.latency import TOKEN
 
-from ..axi_models import put, refusal, simulate, sink, small_config, steady, until
+from ..axi_models import put, simulate, sink, small_config, steady, until
 from ..command_models import command
+from ..parameters import check_parameters
 
 
 def test_commands_arrive_whole():
@@ -142,7 +143,7 @@ def test_what_waits():
 
 
 def test_parameters():
-    assert refusal(Queues, queue_depth=0) == "no Queues has queue_depth 0: give 1 or more"
+    check_parameters(Queues, dict(queue_depth=2), [("queue_depth", 0, "1 or more")])
 
 
 @pytest.mark.parametrize("wait", [0, 1])

@@ -8,6 +8,7 @@ from rtl.control import Registers
 from spec.registers import ID, REGISTERS, VERSION
 
 from ..axi_models import simulate, small_config
+from ..parameters import check_parameters
 
 AT = {r.name: r.offset for r in REGISTERS}
 
@@ -171,3 +172,8 @@ def test_event_while_it_is_cleared():
             # Cleared in cycle 1: what rises then or later stays.
             assert await read(ctx, bus, AT["IRQ_STATUS"]) == (int(late >= 1), 0), late
     run(body)
+
+
+def test_parameters():
+    check_parameters(Registers, dict(addr_bits=40, digest=7), [
+        ("addr_bits", 31, "32 to 64"), ("digest", -1, "0 to 4294967295"), ("digest", 1 << 32, "0 to 4294967295")])

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from rtl.move import WeightDecoder
-from spec.coding import code_lengths, encode
+from rtl.move.decode import DecodeLane
+from spec.coding import code_lengths, code_table, encode
 from spec.latency import CODE_TABLE
 
 from ..axi_models import simulate, small_config
+from ..parameters import check_parameters
 
 
 def blocks(config, seed):
@@ -65,3 +67,49 @@ def test_decoder(case, stall):
     if not stall:       # the second load needs no table: what it costs is its steps or its beats
         limits = [max(len(symbols), len(beats)) * 1.3 + 20 for symbols, _, beats in work]
         assert cycles[1] <= limits[1] and cycles[0] <= limits[0] + CODE_TABLE, (cycles, limits)
+
+
+@pytest.mark.parametrize("width, seed", [(2, 1), (5, 2), (16, 3), (32, 4)])
+def test_lane(width, seed):
+    """One stream of a random code: the symbols in order, a word only where there is room, nothing left after ``clear``."""
+    lane, rng = DecodeLane(width=width), Random(seed)
+    lengths = code_lengths(np.array([rng.randint(0, 9) ** 3 for _ in range(15)] + [1]))
+    symbols = rng.choices([n for n in range(16) if lengths[n]], k=60)
+    stream, got = encode(np.array(symbols)[:, None], lengths, width), []
+    words = [int.from_bytes(row.tobytes(), "little") & (1 << width) - 1 for row in stream]
+
+    async def body(ctx):
+        for window, (symbol, size) in enumerate(zip(*code_table(lengths), strict=True)):
+            for name, value in (("fill", 1), ("window", window), ("entry", int(symbol) << 3 | int(size))):
+                ctx.set(getattr(lane, name), value)
+            await ctx.tick()
+        ctx.set(lane.fill, 0)
+        for _ in range(2):
+            got.clear()
+            todo = list(words)
+            for _ in range(2000):
+                push = bool(todo) and ctx.get(lane.room) and rng.random() < 0.7
+                ctx.set(lane.push, push)
+                ctx.set(lane.word, todo.pop(0) if push else 0)
+                step = ctx.get(lane.enough) and rng.random() < 0.7
+                ctx.set(lane.step, step)
+                if step:
+                    got.append(ctx.get(lane.symbol))
+                await ctx.tick()
+                if len(got) == len(symbols):
+                    break
+            assert got == symbols
+            ctx.set(lane.push, 0)
+            ctx.set(lane.step, 0)
+            ctx.set(lane.clear, 1)
+            await ctx.tick()
+            ctx.set(lane.clear, 0)
+            assert not ctx.get(lane.enough)
+
+    simulate({"lane": lane}, body)
+
+
+def test_parameters():
+    check_parameters(DecodeLane, dict(width=8), [("width", 1, "2 to 32"), ("width", 33, "2 to 32")])
+    check_parameters(WeightDecoder, dict(decode_lanes=4, decode_width=8), [
+        ("decode_lanes", 0, "1 or more"), ("decode_width", 1, "2 to 32")])

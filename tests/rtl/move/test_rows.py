@@ -8,6 +8,7 @@ from rtl.move.rows import RowReader
 
 from ..axi_models import put, refusal, simulate, sink, steady
 from ..command_models import tensor_view, walk
+from ..parameters import check_parameters
 
 CASES = [       # values of the block; rows, columns, groups, planes by parity
     (dict(ic=8, pixels=4, port_bits=64, group_beats=1, act_lanes=1, first=0), (3, 5, 2, 0, 0)),
@@ -82,11 +83,13 @@ def test_a_lane_without_rows():
     simulate({"reader": reader}, body)
 
 
-@pytest.mark.parametrize("change, text", [
-    (dict(ic=25), "no RowReader of 25 channels has group_beats 3 of 64 bits: give 4 or more"),
-    (dict(first=3), "no RowReader of 3 lanes has first 3: give 0 to 2"),
-    (dict(act_lanes=4),
-     "no RowReader of groups of 3 beats has act_lanes 4: give 3 or less, which is a group each cycle"),
-    (dict(pixels=1), "no RowReader has pixels 1: give 2 or more")])
-def test_parameters(change, text):
-    assert refusal(RowReader, act_depth=64, **CASES[3][0] | change) == text
+def test_parameters():
+    good = dict(act_depth=64, **CASES[3][0])
+    check_parameters(RowReader, good, [
+        ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"), ("act_depth", 0, "1 or more"), ("port_bits", 16, "one of 32, 64, 128, 256"),
+        ("group_beats", 0, "1 or more"), ("act_lanes", 0, "1 or more"), ("first", -1, "0 or more")])
+    for change, text in (
+            (dict(ic=25), "of 25 channels has group_beats 3 of 64 bits: give 4 or more"),
+            (dict(first=3), "of 3 lanes has first 3: give 0 to 2"),
+            (dict(act_lanes=4), "of groups of 3 beats has act_lanes 4: give 3 or less, which is a group each cycle")):
+        assert refusal(RowReader, **good | change) == f"no RowReader {text}"

@@ -9,8 +9,9 @@ from rtl.bus import WritePort
 from rtl.move import Store
 from spec.commands import Error, Opcode
 
-from ..axi_models import AxiMemory, put, simulate, small_config, steady, until
+from ..axi_models import AxiMemory, put, refusal, simulate, small_config, steady, until
 from ..command_models import command, out_fields, tensor_view, walk
+from ..parameters import check_parameters
 
 BASE = 0x2000
 CASES = [dict(), dict(port_bits=32, ic=5), dict(port_bits=256, ic=40, pixels=6), dict(port_bits=128, ic=64, burst=16),
@@ -129,3 +130,12 @@ def test_clear(cycles):
         assert [post for post, _ in bench.posts] == [2]
 
     bench.run(body)
+
+
+def test_parameters():
+    good = dict(ic=20, pixels=4, act_depth=64, port_bits=64, group_beats=3, addr_bits=40, beat_bits=20)
+    check_parameters(Store, good, [
+        ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"), ("act_depth", 0, "1 or more"), ("port_bits", 16, "one of 32, 64, 128, 256"),
+        ("group_beats", 0, "1 or more"), ("addr_bits", 8, "32 to 64"), ("beat_bits", 0, "1 or more")])
+    assert refusal(Store, **good | dict(ic=25)) == (
+        "no Store of 25 channels has group_beats 3 of 64 bits: give 4 or more")
