@@ -48,20 +48,17 @@ async def read(ctx, bus, name):
 
 
 CONFIG = EngineConfig(name="pysim", ic=2, pixels=2, dsp_filters=2, lut_filters=1, act_depth=128, weight_depth=32,
-                      param_depth=4, tap_depth=18,
-                      ports=2, port_bits=32, addr_bits=32, burst=4, outstanding=2, queue_depth=2, tables=1)
+                      param_depth=4, tap_depth=18, ports=2, port_bits=32, addr_bits=32, burst=4, outstanding=2,
+                      queue_depth=2, tables=1)
 
 
 class Bench:
     """An engine with a network's program and one image in DRAM."""
-    def __init__(self, seed, schemes, config=CONFIG):
-        rng = np.random.default_rng(seed)
-        self.network = random_network(rng, schemes=schemes, layers=2, max_size=4, max_channels=4)
-        self.codes = rng.integers(0, 256, (1, *self.network.tensors["image"].shape))
-        self.program = compile(self.network, config, keep="all")
-        self.memory = AxiMemory(size=BASE + self.program.window_size, seed=seed, stall=0.2)
-        self.fill(self.program.image)
-        self.config, self.engine = config, None
+
+    def __init__(self, network, program, codes, config=CONFIG, **memory):
+        self.network, self.program, self.codes, self.config, self.engine = network, program, codes, config, None
+        self.memory = AxiMemory(size=BASE + program.window_size, **memory)
+        self.fill(program.image)
 
     def fill(self, image):
         packed, at = self.program.pack_input(self.codes[0]), BASE + self.program.input.offset
@@ -70,9 +67,8 @@ class Bench:
 
     async def start(self, ctx, **values):
         """Set the registers and start; a register whose value is None is left as it is."""
-        values = {"BASE_LO": BASE, "SIZE": self.program.window_size, "CMD_OFFSET": 0,
-                  "CMD_COUNT": self.program.command_count,
-                  "WATCHDOG": 2000, "IRQ_ENABLE": 3, "CTRL": 1} | values
+        values = {"BASE_LO": BASE, "SIZE": self.program.window_size, "CMD_OFFSET": self.program.command_offset,
+                  "CMD_COUNT": self.program.command_count, "WATCHDOG": 2000, "IRQ_ENABLE": 3, "CTRL": 1} | values
         for name, value in values.items():
             if value is not None:
                 await write(ctx, self.engine.s_axi, name, value)
@@ -99,9 +95,17 @@ class Bench:
         return self.program.unpack(name, bytes(self.memory.bytes[at:at + region.size]))
 
 
+def small(seed, schemes, config=CONFIG):
+    """The bench of a random network."""
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, schemes=schemes, layers=2, max_size=4, max_channels=4)
+    codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
+    return Bench(network, compile(network, config, keep="all"), codes, config, seed=seed, stall=0.2)
+
+
 @pytest.mark.parametrize("seed, schemes", [(1, [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]), (2, [Scheme.FIXED8])])
 def test_network(seed, schemes):
-    bench, status = Bench(seed, schemes), []
+    bench, status = small(seed, schemes), []
 
     async def host(ctx):
         await bench.start(ctx)
@@ -120,7 +124,7 @@ WRITES = {r.name: (lambda rng: 1) if r.name == "CTRL" else (lambda rng: 0) if r.
 
 def test_registers_do_not_reach_a_running_program():
     """Kind: a register that is live while a program runs. Every one, at random moments; accesses stay in the window."""
-    bench, rng, status = Bench(1, [Scheme.POT4, Scheme.FIXED4]), Random(5), []
+    bench, rng, status = small(1, [Scheme.POT4, Scheme.FIXED4]), Random(5), []
     alone = []
 
     async def host(ctx):
@@ -156,7 +160,7 @@ def test_a_program_of_another_configuration_does_not_run():
     Nothing is read but the program.
     """
     other = EngineConfig.from_dict(CONFIG.to_dict() | {"act_depth": 64})
-    bench, results = Bench(1, [Scheme.FIXED4], other), []
+    bench, results = small(1, [Scheme.FIXED4], other), []
     good = compile(bench.network, CONFIG, keep="all")
     version = bytearray(good.image)
     version[FIELDS["version"].lo // 8] += 1
@@ -177,7 +181,7 @@ def test_a_program_of_another_configuration_does_not_run():
 
 def test_watchdog_works_without_being_set():
     """Kind: a reset value that means never. A host that sets none has a limit, far above what any command needs."""
-    bench, status = Bench(1, [Scheme.FIXED4]), []
+    bench, status = small(1, [Scheme.FIXED4]), []
     limit, = (r.init for r in REGISTERS if r.name == "WATCHDOG")
     assert 1_000_000 <= limit < 1 << 32
 
@@ -227,11 +231,8 @@ def test_a_pool_waits_for_sums_of_a_part():
     Nothing is written of a part, so nothing told the pool that it was still being fed.
     """
     network, config, program = part_and_pool()
-    bench, status = Bench(1, [Scheme.FIXED4]), []
-    bench.network, bench.program = network, program
-    bench.codes = np.random.default_rng(2).integers(0, 32, (1, 2, 11, 11))
-    bench.memory = AxiMemory(size=BASE + program.window_size, seed=1, stall=0)
-    bench.fill(program.image)
+    codes, status = np.random.default_rng(2).integers(0, 32, (1, 2, 11, 11)), []
+    bench = Bench(network, program, codes, config, seed=1, stall=0)
 
     async def host(ctx):
         await bench.start(ctx)

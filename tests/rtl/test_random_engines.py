@@ -10,16 +10,13 @@ import numpy as np
 import pytest
 
 from compiler import compile
-from rtl.top import Engine
-from sim import golden
 from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 from spec.operators.convolution import Conv
 from tests.networks import random_network
 
-from .axi_models import AxiMemory, simulate
-from .test_engine import BASE, read, write
+from .test_engine import Bench
 
 # What must be among them, whatever is drawn for the other fields.
 CASES = [
@@ -118,36 +115,17 @@ def program_for(config, seed):
 
 def check(config, seed):
     network, program, codes = program_for(config, seed)
-    rng = Random(seed)
-    memory = AxiMemory(
-        size=BASE + program.window_size, seed=seed, stall=rng.choice((0.0, 0.2, 0.4)), latency=rng.choice((1, 15))
-    )
-    memory.bytes[BASE : BASE + len(program.image)] = program.image
-    packed = program.pack_input(codes[0])
-    memory.bytes[BASE + program.input.offset : BASE + program.input.offset + len(packed)] = packed
-    engine, status = Engine(config), []
+    rng, status = Random(seed), []
+    bench = Bench(network, program, codes, config, seed=seed, stall=rng.choice((0.0, 0.2, 0.4)),
+                  latency=rng.choice((1, 15)))
 
     async def host(ctx):
-        for name, value in (
-            ("BASE_LO", BASE),
-            ("SIZE", program.window_size),
-            ("CMD_OFFSET", program.command_offset),
-            ("CMD_COUNT", program.command_count),
-            ("WATCHDOG", 2000),
-            ("IRQ_ENABLE", 3),
-            ("CTRL", 1),
-        ):
-            await write(ctx, engine.s_axi, name, value)
-        await ctx.tick().until(engine.irq)
-        status.append(await read(ctx, engine.s_axi, "STATUS"))
+        await bench.start(ctx)
+        status.append(await bench.finish(ctx))
 
-    background = [memory.read_slave(bus) for bus in engine.r_axi] + [memory.write_slave(engine.w_axi)]
-    simulate({"engine": engine}, host, background=background, limit=100_000)
+    bench.simulate(host, config, limit=100_000)
     assert status[0] & 0xFFFF == 2, hex(status[0])
-    expected = golden.run(network, codes)
-    for name, region in program.outputs.items():
-        start = BASE + region.offset
-        assert (program.unpack(name, bytes(memory.bytes[start : start + region.size])) == expected[name][0]).all(), name
+    assert bench.right()
 
 
 @pytest.mark.parametrize("seed", range(len(CASES)))

@@ -220,7 +220,8 @@ def test_parameters(port, more, refusals):
         ("burst_beats", 0, "1 to 256"), ("burst_beats", 257, "1 to 256"), ("outstanding", 0, "1 or more"), *refusals])
     for change, text in (
             (dict(burst_beats=12), "of 64 bits has burst_beats 12: give a power of two of at most 256"),
-            (dict(port_bits=256, burst_beats=256), "of 256 bits has burst_beats 256: give a power of two of at most 128")):
+            (dict(port_bits=256, burst_beats=256),
+             "of 256 bits has burst_beats 256: give a power of two of at most 128")):
         assert refusal(port, **GOOD | more | change) == f"no {port.__name__} {text}"
 
 

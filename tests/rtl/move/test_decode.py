@@ -71,7 +71,7 @@ def test_decoder(case, stall):
 
 @pytest.mark.parametrize("width, seed", [(2, 1), (5, 2), (16, 3), (32, 4)])
 def test_lane(width, seed):
-    """One stream of a random code: the symbols in order, a word only where there is room, nothing left after ``clear``."""
+    """One stream of a random code: the symbols in order, words only where there is room, nothing after ``clear``."""
     lane, rng = DecodeLane(width=width), Random(seed)
     lengths = code_lengths(np.array([rng.randint(0, 9) ** 3 for _ in range(15)] + [1]))
     symbols = rng.choices([n for n in range(16) if lengths[n]], k=60)

@@ -86,7 +86,8 @@ def test_a_lane_without_rows():
 def test_parameters():
     good = dict(act_depth=64, **CASES[3][0])
     check_parameters(RowReader, good, [
-        ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"), ("act_depth", 0, "1 or more"), ("port_bits", 16, "one of 32, 64, 128, 256"),
+        ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"), ("act_depth", 0, "1 or more"),
+        ("port_bits", 16, "one of 32, 64, 128, 256"),
         ("group_beats", 0, "1 or more"), ("act_lanes", 0, "1 or more"), ("first", -1, "0 or more")])
     for change, text in (
             (dict(ic=25), "of 25 channels has group_beats 3 of 64 bits: give 4 or more"),

@@ -135,7 +135,8 @@ def test_clear(cycles):
 def test_parameters():
     good = dict(ic=20, pixels=4, act_depth=64, port_bits=64, group_beats=3, addr_bits=40, beat_bits=20)
     check_parameters(Store, good, [
-        ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"), ("act_depth", 0, "1 or more"), ("port_bits", 16, "one of 32, 64, 128, 256"),
+        ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"), ("act_depth", 0, "1 or more"),
+        ("port_bits", 16, "one of 32, 64, 128, 256"),
         ("group_beats", 0, "1 or more"), ("addr_bits", 8, "32 to 64"), ("beat_bits", 0, "1 or more")])
     assert refusal(Store, **good | dict(ic=25)) == (
         "no Store of 25 channels has group_beats 3 of 64 bits: give 4 or more")
