@@ -1,5 +1,6 @@
 """The compute side with its activation memories against the command model: programs, commands close on each other."""
 
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -11,7 +12,7 @@ import pytest
 from compiler import compile
 from rtl.compute import Compute
 from rtl.memory import Banks
-from rtl.prim import act_write_port, feed_port, join_ports
+from rtl.prim import TAP, act_write_port, feed_port, join_ports
 from sim.command_model import CommandModel
 from sim.command_model.array import Array
 from sim.command_model.loads import LOADS
@@ -61,7 +62,7 @@ class Bench:
         model.put(rng.integers(0, 256, network.tensors["image"].shape))
         self.memories, self.array = model.memories, Array(model.memories)
         self.side = Side(config)
-        self.events, self.posts, self.feeds, self.compared = [], [], [], 0
+        self.events, self.posts, self.feeds, self.compared, self.reads = [], [], [], 0, Counter()
 
     async def load(self, ctx, cmd):
         await self.idle(ctx)
@@ -136,24 +137,31 @@ class Bench:
         while not ctx.get(self.side.compute.idle):
             await ctx.tick()
 
-    def run(self):
+    async def execute(self, ctx):
+        for cmd in map(unpack, self.program.commands):
+            opcode = cmd["opcode"]
+            if opcode in LOADS:
+                await self.load(ctx, cmd)
+            elif opcode in (Opcode.CONV, Opcode.POOL):
+                await self.compute(ctx, cmd)
+            elif opcode == Opcode.STORE_ACT:
+                await self.compare(ctx, cmd)
+
+    def run(self, commands):
         part, seen = self.side.compute, {"post": [], "feed": []}
 
         async def drive(ctx):
-            for cmd in map(unpack, self.program.commands):
-                opcode = cmd["opcode"]
-                if opcode in LOADS:
-                    await self.load(ctx, cmd)
-                elif opcode in (Opcode.CONV, Opcode.POOL):
-                    await self.compute(ctx, cmd)
-                elif opcode == Opcode.STORE_ACT:
-                    await self.compare(ctx, cmd)
+            await commands(ctx)
             await self.idle(ctx)
 
         async def record(ctx):
             while True:
-                valid, event, given, feed, progress = (await ctx.tick().sample(
-                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress))[2:]
+                valid, event, given, feed, progress, feeds, fed, gathers, gather = (await ctx.tick().sample(
+                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress, part.feed_en, part.feed_mem,
+                    part.gather_en, part.gather))[2:]
+                assert not (feeds and gathers and gather.mem == fed), "feeder and post unit read one memory at once"
+                self.reads["feed", fed] += feeds
+                self.reads["gather", gather.mem] += gathers
                 self.events += [Trace(event)] * valid
                 assert progress or not given
                 for name, mask in (("post", given), ("feed", feed)):
@@ -171,6 +179,36 @@ CASES = [(0, {}), (1, {}), (2, dict(queue_depth=1)), (3, dict(pixels=2, ic=3, qu
 def test_programs(seed, values):
     """Every command up to three times, the next one offered while it works: each word stored, every semaphore."""
     bench = Bench(seed, replace(CONFIG, **values))
-    seen = bench.run()
+    seen = bench.run(bench.execute)
     assert bench.compared > 10 and seen == {"post": bench.posts, "feed": bench.feeds}
     assert bench.events.count(Trace.DONE) == len(bench.posts)
+
+
+SIZE = dict(rows=4, cols=5, pitch=5, taps=1, groups=1, out_groups=1, out_step_addr=1, out_step_bank=1, res_groups=1,
+            res_step_addr=1, res_step_bank=1)
+TILES = SIZE | dict(depth=1, tiles=5, step_x=4, acc_first=1, acc_last=1, hi=255, shift=1)
+ORDERS = {
+    "residual": [(Opcode.CONV, TILES | dict(residual=1, mem_res=1)), (Opcode.CONV, TILES | dict(mem_in=1))],
+    "pool": [(Opcode.POOL, SIZE | dict(mem_in=1)), (Opcode.CONV, TILES | dict(mem_in=1))],
+    "part": [(Opcode.CONV, TILES | dict(tiles=1, groups=40, depth=40, acc_last=0, mem_in=1)),
+             (Opcode.POOL, SIZE | dict(mem_in=1))],
+    "pools": [(Opcode.POOL, SIZE | dict(mem_in=n % 2)) for n in range(8)],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_order(order):
+    """Whoever reads a memory waits for those before it, and none is lost when the queue is full."""
+    bench, commands = Bench(0, replace(CONFIG, queue_depth=1)), ORDERS[order] * 3
+    part = bench.side.compute
+
+    async def send(ctx):
+        ctx.set(part.t_data, TAP.const(dict(rows=99, cols=99)).as_bits())
+        ctx.set(part.t_en, 1)
+        await ctx.tick()
+        ctx.set(part.t_en, 0)
+        for n, (opcode, fields) in enumerate(commands):
+            await put(ctx, part.cmd, command(opcode, post=n % 255 + 1, **fields))
+
+    assert bench.run(send)["post"] == [n % 255 + 1 for n in range(len(commands))]
+    assert all(bench.reads[reader, 1] for reader in (("feed", "gather") if order != "pools" else ("gather",)))

@@ -34,3 +34,11 @@ def test_sums():
     assert latency.array(config) == 1 + 4 + 2 + 3 and latency.rows(config) == 2 + 10 + 2
     assert latency.feed(config) == 7
     assert latency.post(config) == 4 + 7 + 1 and latency.post(configuration(tables=1)) == 4 + 7 + 2 + 1
+
+
+@pytest.mark.parametrize("values", [dict(), dict(pixels=64), dict(dsp_filters=0, lut_filters=60), dict(pixels=2)])
+def test_fed(values):
+    """The last element takes its weights and activations as many cycles after the first as it has rows and columns before."""
+    config = configuration(**values)
+    before = config.pixels // 2 - 1 + config.dsp_filters // 2 + config.lut_filters - 1
+    assert latency.fed(config) > latency.feed(config) + before

@@ -209,9 +209,10 @@ def test_clear(moment):
         for _ in range(moment):
             await ctx.tick()
         ctx.set(f.clear, 1)
-        await ctx.tick().repeat(8)
-        ctx.set(f.clear, 0)
+        await ctx.tick().repeat(2)
         steps, feeds = len(bench.of("step")), len(bench.of("feed"))
+        await ctx.tick().repeat(6)
+        ctx.set(f.clear, 0)
         await ctx.tick().repeat(60)
         assert len(bench.of("step")) == steps and len(bench.of("feed")) == feeds and ctx.get(f.idle)
         bench.steps.clear()

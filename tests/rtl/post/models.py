@@ -37,11 +37,11 @@ class Memories:
 
 
 def tensor(dice, pixels, rows, cols, groups, start=(0, 0)):
-    """A view of a plane with ``groups`` groups from pixel ``start`` on, at a random base."""
-    base = dice.randrange(6)
-    view, _ = tensor_view(pixels, rows, cols, groups, base)
+    """A view of the left part of a plane with ``groups`` groups from pixel ``start`` on, at a random base."""
+    base, pitch = dice.randrange(6), cols + dice.randrange(3)
+    view, _ = tensor_view(pixels, rows, pitch, groups, base)
     for name, column in (("row", 0), ("cur", start[1])):
-        pixel = start[0] * cols + column
+        pixel = start[0] * pitch + column
         view |= {f"{name}_bank0": pixel % pixels, f"{name}_addr0": base + pixel // pixels * groups}
     return view
 

@@ -87,7 +87,7 @@ def test_commands(seed, size):
             assert [write[1:] for write in bench.memories.writes] == writes
             visits = taken[-1] + len(writes) * fields["taps"]
             assert bench.memories.writes[-1][0] == visits + pool.latency == visits + latency.pool()
-            assert bench.done[-1][0] == visits + pool.done_latency
+            assert bench.done[-1][0] == visits + pool.done_latency > bench.memories.writes[-1][0]
 
     bench.run(drive)
     assert [event[1:] for event in bench.done] == [(f["post"], f["tag"]) for f in all_fields]
