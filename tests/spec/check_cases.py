@@ -26,7 +26,7 @@ GOOD = {Opcode.LOAD_WEIGHTS: dict(count=2, dst=3, stride=64, dram=0x100), Opcode
 
 @dataclass
 class Edge:
-    """``good`` and ``bad`` are changes of ``GOOD[opcode]``, ``rule`` refuses the bad one, ``config`` is of the engine."""
+    """``good`` and ``bad`` are changes of ``GOOD[opcode]``, ``rule`` refuses the bad one, ``config`` the engine."""
     rule: str
     opcode: Opcode
     good: dict

@@ -15,7 +15,8 @@ def lengths_of(symbols):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from([1, 2, 4, 8]), st.sampled_from([2, 4, 8, 16]), st.integers(1, 60), st.integers(1, 16))
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 4, 8]), st.sampled_from([2, 4, 8, 16]), st.integers(1, 60),
+       st.integers(1, 16))
 def test_lossless_and_near_the_entropy(seed, lanes, width, steps, kinds):
     if lanes * width % 8:
         lanes = 4
@@ -30,7 +31,8 @@ def test_lossless_and_near_the_entropy(seed, lanes, width, steps, kinds):
     assert entropy(symbols) <= lengths[symbols].mean() + 1e-9 and lengths[symbols].mean() <= entropy(symbols) + 1 + 1e-9
 
 
-@pytest.mark.parametrize("counts", [[5, 3, 1, 1], [100, 1, 1, 1, 1], [1] * 16, [1 << i for i in range(16)], [7], [4, 4]])
+@pytest.mark.parametrize("counts", [
+    [5, 3, 1, 1], [100, 1, 1, 1, 1], [1] * 16, [1 << i for i in range(16)], [7], [4, 4]])
 def test_no_shorter_code(counts):
     """Exhaustive over all complete codes of few symbols; bounded and decodable for many."""
     counts = np.array(counts + [0] * (16 - len(counts)))

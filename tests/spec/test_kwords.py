@@ -1,4 +1,4 @@
-"""The bits of a k-word, on the chip and in DRAM, against the sentence that tells them; plain and coded words are read back."""
+"""The bits of a k-word, on the chip and in DRAM, against the sentence that tells them; words are read back."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,8 @@ def test_wide_beats_are_shared_out_to_the_ports():
     """Byte b of a k-word is byte b mod port_bytes of port b / port_bytes mod ports."""
     words = nibbles(CONFIG, 4)
     stored, (ports, size) = pack_words(gather(words), CONFIG), (CONFIG.ports, CONFIG.port_bytes)
-    assert stored.codes == 0 and stored.beats == 4 * CONFIG.weight_beats and len(stored.data) == stored.beats * ports * size
+    assert stored.codes == 0 and stored.beats == 4 * CONFIG.weight_beats
+    assert len(stored.data) == stored.beats * ports * size
     for k in range(4):
         whole = number(words[k]).to_bytes(CONFIG.weight_beats * ports * size, "little")
         for b, value in enumerate(whole):
@@ -46,7 +47,8 @@ def test_wide_beats_are_shared_out_to_the_ports():
             assert stored.data[port * stored.beats * size + (k * CONFIG.weight_beats + beat) * size + b % size] == value
 
 
-@pytest.mark.parametrize("values", [{}, dict(ports=1), dict(ports=2, port_bits=128, ic=16), dict(dsp_filters=0, lut_filters=7)])
+@pytest.mark.parametrize("values", [
+    {}, dict(ports=1), dict(ports=2, port_bits=128, ic=16), dict(dsp_filters=0, lut_filters=7)])
 @pytest.mark.parametrize("lanes", [0, 1])
 def test_words_are_read_back(values, lanes):
     config = engine(**values)

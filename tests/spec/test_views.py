@@ -15,7 +15,8 @@ def plane_view(pixels, cols, rows, groups, split):
         plane = (y % 2 if split[0] else 0) * (1 + split[1]) + (x % 2 if split[1] else 0)
         at = (y // 2 if split[0] else y) * pitch + (x // 2 if split[1] else x)
         return at % pixels, 3 + plane * words + at // pixels * groups
-    view = {"step_addr": pitch // pixels * groups, "step_bank": pitch % pixels, "groups": groups, "phase_x": int(split[1]),
+    view = {"step_addr": pitch // pixels * groups, "step_bank": pitch % pixels, "groups": groups,
+            "phase_x": int(split[1]),
             "phase_y": int(split[0]), "par_x": 0, "par_y": 0, "reserved": 0}
     for plane in range(4):
         view[f"row_bank{plane}"], view[f"row_addr{plane}"] = place(plane // 2 * split[0], plane % 2 * split[1])
@@ -37,7 +38,8 @@ def test_each_pixel_is_where_the_formula_says(seed):
 def test_a_walk_may_start_within_a_row():
     view, place = plane_view(4, 5, 3, 2, (False, False))
     view["cur_bank0"], view["cur_addr0"] = place(0, 2)
-    assert list(walk(view, 3, 5, 4, (0, 2))) == [(y, x, *place(y, x)) for y in range(3) for x in range(5) if y or x >= 2]
+    wanted = [(y, x, *place(y, x)) for y in range(3) for x in range(5) if y or x >= 2]
+    assert list(walk(view, 3, 5, 4, (0, 2))) == wanted
     assert list(walk(view, 3, 5, 4, (2, 2)))[0][:2] == (2, 2)
 
 

@@ -11,8 +11,10 @@ import pytest
 
 import boards
 from rtl.generate import generate
+from rtl.tools import to_verilog
 from sim.verilator import MODELS
 from spec.config import EngineConfig
+from spec.errors import AlloyError
 
 from ..axi_models import small_config
 
@@ -162,3 +164,9 @@ def test_plain_synthesis_of_the_engine(texts, tmp_path):
 def test_boards(texts, name, tmp_path):
     check_text(texts(name))
     assert set(lint(texts(name), tmp_path)) <= set(ALLOWED)
+
+
+def test_bad_rtlil():
+    """Kind: a traceback of another program. Yosys' own words are told."""
+    with pytest.raises(AlloyError, match="^Yosys cannot write the Verilog: .*(ERROR|error)"):
+        to_verilog("module \\broken\n  cell\nend\n")
