@@ -17,7 +17,7 @@ import pytest
 from compiler import compile
 from rtl.generate import generate
 from sim import golden
-from sim.verilator import MODELS
+from sim.verilator.verilate import MODELS
 from spec.config import EngineConfig
 from spec.numerics import Scheme
 from spec.registers import REGISTERS

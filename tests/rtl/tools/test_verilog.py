@@ -12,7 +12,7 @@ import pytest
 import boards
 from rtl.generate import generate
 from rtl.tools import to_verilog
-from sim.verilator import MODELS
+from sim.verilator.verilate import MODELS
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
