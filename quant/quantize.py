@@ -215,7 +215,7 @@ def _progress(report, name):
 
 def _pixels(images):
     """``images`` as an array uint8 (N, C, H, W)."""
-    found = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
+    found = _array("images", images)
     what = f"the images are {found.dtype} of shape {found.shape}"
     if found.dtype != np.uint8:
         raise AlloyError(f"{what}: give pixels uint8 from 0 to 255 as they are in image files, and the normalization "
@@ -225,6 +225,13 @@ def _pixels(images):
     if found.shape[1] > 4 >= found.shape[3]:
         raise AlloyError(f"{what}, channels last: give images.transpose(0, 3, 1, 2)")
     return np.ascontiguousarray(found)
+
+
+def _array(what, values):
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    except ValueError:
+        raise AlloyError(f"the {what} are not all of one shape: bring them to one size first") from None
 
 
 def _some(pixels, seed):
@@ -242,7 +249,7 @@ def _classifies(graph):
 
 def _labels(labels, count, graph):
     """``labels`` as an array int64 (N,) of classes of the graph."""
-    found = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    found = _array("labels", labels)
     classes = graph.shapes[graph.output][0]
     if not graph.logits:
         raise AlloyError("labels train a classifier, and the outputs are not taken for logits: say logits=True if they "

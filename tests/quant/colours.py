@@ -17,7 +17,7 @@ def colours(count, seed=0):
     images, labels = random.normal(110, 45, (count, 3, SIZE, SIZE)), random.integers(0, CLASSES, count)
     half = SIZE // 2
     for image, label in zip(images, labels, strict=True):
-        image[2, label // 2 * half:][:half, label % 2 * half:][:, :half] += 45
+        image[2, label // 2 * half :][:half, label % 2 * half :][:, :half] += 45
         image += random.normal(0, 20, (3, 1, 1))
     return np.clip(images, 0, 255).astype(np.uint8), labels
 

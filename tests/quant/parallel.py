@@ -18,7 +18,13 @@ def main(folder):
     loaded = example.load("fashion_mnist")
     net = QuantNet(trace(loaded.model, (1, 28, 28), logits=True), ratio=Ratio(1, 1, 1), bits=4)
     reconstruct(net, example.calibration("fashion_mnist")[:64])
-    fine_tune(net, loaded.model, loaded.images[:128], loaded.labels[:128], Training(epochs=2, batch=32, rate=1e-3, average=0.5))
+    fine_tune(
+        net,
+        loaded.model,
+        loaded.images[:128],
+        loaded.labels[:128],
+        Training(epochs=2, batch=32, rate=1e-3, average=0.5),
+    )
     state = torch.cat([p.detach().flatten() for p in net.parameters()])
     np.save(Path(folder) / f"{os.environ.get('WORLD_SIZE', 1)}-{os.environ.get('RANK', 0)}.npy", state.numpy())
 

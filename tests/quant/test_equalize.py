@@ -19,8 +19,9 @@ def test_the_function_stays_the_same(model):
     torch.manual_seed(0)
     graph, x = trace(model, (2, 9, 8)), torch.rand(6, 2, 9, 8)
     equal = equalize(graph, x)
-    assert torch.allclose(equal.run(x)[graph.output], model.eval()(x).reshape(graph.run(x)[graph.output].shape),
-                          atol=1e-4)
+    assert torch.allclose(
+        equal.run(x)[graph.output], model.eval()(x).reshape(graph.run(x)[graph.output].shape), atol=1e-4
+    )
     assert equal is not graph and all(a is not b for a, b in zip(equal.layers, graph.layers, strict=True))
 
 
@@ -35,6 +36,7 @@ def test_channels_read_by_depthwise_filters_get_the_same_range():
     def spread(graph):
         peak = graph.run(x)[name].amax((0, 2, 3))
         return float(peak.max() / peak.min())
+
     assert spread(graph) > 2 and spread(equalize(graph, x)) < 1.01
 
 
@@ -58,11 +60,13 @@ def test_linear_channels_are_turned_to_their_larger_side():
     assert torch.allclose(after[graph.output], before[graph.output], atol=1e-4)
 
 
-# -- kind: what is measured has no say in what is chosen ------------------------------------------------------------------
+# -- kind: what is measured has no say in what is chosen
+# ------------------------------------------------------------------
 
 
 def uneven():
-    """(graph, images, name of a tensor whose channels have ranges up to 16 times apart and are read by even weights)."""
+    """(graph, images, name of a tensor whose channels have ranges up to 16 times apart and are read by even
+    weights)."""
     torch.manual_seed(2)
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 6, 3), torch.nn.ReLU())
     model[0].weight.data *= torch.logspace(0, 4, 8, base=2)[:, None, None, None]
@@ -79,7 +83,9 @@ def ranges(graph, x, name):
 @pytest.mark.parametrize("index", range(len(equalization.SHARES)))
 def test_the_share_with_the_least_error_is_taken(monkeypatch, index):
     graph, x, name = uneven()
-    monkeypatch.setattr(equalization, "_errors", lambda *arguments: np.where(np.arange(len(equalization.SHARES)) == index, 1.0, 2.0))
+    monkeypatch.setattr(
+        equalization, "_errors", lambda *arguments: np.where(np.arange(len(equalization.SHARES)) == index, 1.0, 2.0)
+    )
     before, after = (ranges(g, x, name) for g in (graph, equalize(graph, x, act_bits=8)))
     assert torch.allclose(after, before ** (1 - equalization.SHARES[index]), rtol=1e-3)
 
@@ -92,7 +98,8 @@ def test_what_has_few_bits_decides():
 
 
 def test_errors_are_those_of_rounding():
-    """Without rounding to speak of there is no error; fewer bits make more of it; scales that spread the weights do, too."""
+    """Without rounding to speak of there is no error; fewer bits make more of it; scales that spread the weights do,
+    too."""
     graph, x, name = uneven()
     layer = graph.layers[1]
     seen, even = columns(graph.run(x)[name], layer, torch.arange(24 * 5 * 4)), torch.ones(8)
@@ -105,6 +112,9 @@ def test_errors_are_those_of_rounding():
 def test_one_window_is_enough():
     """A single image whose map is one position."""
     torch.manual_seed(0)
-    model, x = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1)), torch.rand(1, 2, 3, 3)
+    model, x = (
+        torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1)),
+        torch.rand(1, 2, 3, 3),
+    )
     graph = trace(model, (2, 3, 3))
     assert torch.allclose(equalize(graph, x).run(x)[graph.output], graph.run(x)[graph.output], atol=1e-5)

@@ -23,8 +23,13 @@ def test_it_is_quantized_as_its_page_says():
     loaded = example.load("fashion_mnist")
     network = loaded.quantized(report=None)
     schemes = np.concatenate([node.scheme for node in network.nodes if hasattr(node, "scheme")])
-    assert example.mix(network) == {Scheme(s).name: int((schemes == s).sum()) for s in (Scheme.FIXED4, Scheme.FIXED8, Scheme.POT4)}
+    assert example.mix(network) == {
+        Scheme(s).name: int((schemes == s).sum()) for s in (Scheme.FIXED4, Scheme.FIXED8, Scheme.POT4)
+    }
     assert network.name == loaded.name == "fashion_mnist" and (len(loaded.known), len(loaded.images)) == (256, 10_000)
     few = example.Example(loaded.name, loaded.model, loaded.known, loaded.images[:200], loaded.labels[:200])
     found = few.accuracies(network)
-    assert found["integer"] == (network.run(few.images).argmax(1) == few.labels).mean() and abs(found["float"] - found["integer"]) < 0.05
+    assert (
+        found["integer"] == (network.run(few.images).argmax(1) == few.labels).mean()
+        and abs(found["float"] - found["integer"]) < 0.05
+    )

@@ -18,10 +18,20 @@ def net():
     return QuantNet(trace(nn.Conv2d(3, 4, 3), (3, 12, 12)))
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda x: x / 255, r"images of float64 and shape \(20, 3, 12, 12\) are not input codes: give at least one image uint8 3x12x12"),
-    (lambda x: x[:, :2], "are not input codes"), (lambda x: x[0], "are not input codes"), (lambda x: x[:0], "are not input codes"),
-    (lambda x: x.astype(int), "images of int64"), (lambda x: 0 * x, "each of the 20 images to calibrate with is one flat colour")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda x: x / 255,
+            r"images of float64 and shape \(20, 3, 12, 12\) are not input codes: give at least one image uint8 3x12x12",
+        ),
+        (lambda x: x[:, :2], "are not input codes"),
+        (lambda x: x[0], "are not input codes"),
+        (lambda x: x[:0], "are not input codes"),
+        (lambda x: x.astype(int), "images of int64"),
+        (lambda x: 0 * x, "each of the 20 images to calibrate with is one flat colour"),
+    ],
+)
 def test_refused(net, change, words):
     images = change(colours(20)[0])
     for function in (lambda: check_pixels(net.graph, images), lambda: reconstruct(net, images)):
@@ -42,7 +52,7 @@ def test_what_a_batch_norm_has_not_seen(recwarn, shift, strange):
     """Images as in training are not warned of; much darker or brighter ones are."""
     images = np.clip(colours(100, seed=2)[0].astype(int) + shift, 0, 255).astype(np.uint8)
     graph = trace(trained(), (3, 12, 12))
-    graph.layers[0].weight = graph.layers[0].weight / np.mean(STD)      # grey normalization, by hand
+    graph.layers[0].weight = graph.layers[0].weight / np.mean(STD)  # grey normalization, by hand
     graph.layers[0].bias = graph.layers[0].bias - graph.layers[0].weight.sum((1, 2, 3)) * np.mean(MEAN)
     look_at(graph, images, 1 / 255, 0)
     found = [str(warning.message) for warning in recwarn]

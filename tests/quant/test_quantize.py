@@ -47,9 +47,13 @@ def quick(model, images, **options):
 
 def state(model):
     """All that may not change: parameters, buffers, modes, hooks."""
-    return ({key: value.clone() for key, value in model.state_dict().items()}, [module.training for module in model.modules()],
-            [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._parameters)) for m in model.modules()],
-            [p.grad for p in model.parameters()], [p.requires_grad for p in model.parameters()])
+    return (
+        {key: value.clone() for key, value in model.state_dict().items()},
+        [module.training for module in model.modules()],
+        [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._parameters)) for m in model.modules()],
+        [p.grad for p in model.parameters()],
+        [p.requires_grad for p in model.parameters()],
+    )
 
 
 def unchanged(model, before):
@@ -57,17 +61,23 @@ def unchanged(model, before):
     return all(torch.equal(value, after[0][key]) for key, value in before[0].items()) and before[1:] == after[1:]
 
 
-# -- what it gives ---------------------------------------------------------------------------------------------------------
+# -- what it gives
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recipe, least", [("fixed8", 0.99), ("alloy", 0.95), ("ratio", 0.95)])
 def test_the_obvious_call(task, recipe, least):
     model, images, labels, expected = task
-    before = state(model)
+    before, random = state(model), torch.get_rng_state()
     network = quantize(model, images, recipe=recipe, board="zcu102", mean=MEAN, std=STD)
-    assert unchanged(model, before)
+    assert unchanged(model, before) and torch.equal(torch.get_rng_state(), random)
     codes, logits = network.run(images), network.logits(images)
-    assert codes.dtype == np.int64 and codes.shape == logits.shape == (300, CLASSES) and codes.min() >= 0 and codes.max() <= 255
+    assert (
+        codes.dtype == np.int64
+        and codes.shape == logits.shape == (300, CLASSES)
+        and codes.min() >= 0
+        and codes.max() <= 255
+    )
     assert logits.dtype == np.float32 and (logits.argmax(1) == codes.argmax(1)).all()
     assert (logits.argmax(1) == expected.argmax(1)).mean() >= least and (logits.argmax(1) == labels).mean() > 0.85
     if recipe == "fixed8":
@@ -79,10 +89,16 @@ def test_a_file_keeps_it_all(task, tmp_path):
     network = quick(model, images, mean=MEAN, std=STD, name="colours")
     network.save(tmp_path / "n.npz")
     again = Network.load(tmp_path / "n.npz")
-    assert again.name == "colours" and again.tensors == network.tensors and (again.logits(images) == network.logits(images)).all()
+    assert (
+        again.name == "colours"
+        and again.tensors == network.tensors
+        and (again.logits(images) == network.logits(images)).all()
+    )
     source, out = again.tensors[again.input], again.tensors[again.output]
     assert source.scale == pytest.approx(1 / 255) and source.zero == round(255 * np.mean(MEAN)) and out.scale > 0
-    assert all(tensor.scale is None for name, tensor in again.tensors.items() if name not in (again.input, again.output))
+    assert all(
+        tensor.scale is None for name, tensor in again.tensors.items() if name not in (again.input, again.output)
+    )
     assert (again.run(images)[:7] == again.run(images[:7])).all() and again.run(images[:0]).shape == (0, CLASSES)
     bare = replace(again, tensors={name: replace(tensor, scale=None) for name, tensor in again.tensors.items()})
     assert (bare.run(images[:3]) == again.run(images[:3])).all()
@@ -90,10 +106,16 @@ def test_a_file_keeps_it_all(task, tmp_path):
         bare.logits(images)
 
 
-@pytest.mark.parametrize("wrong, words", [
-    (lambda images: images[0], r"are of shape \(3, 12, 12\): the network reads \(N, 3, 12, 12\)"),
-    (lambda images: images[:, :1], "are of shape"), (lambda images: images / 255, "float64, are no codes"),
-    (lambda images: images.astype(int) - 300, "are no codes"), (lambda images: 5, "are of shape")])
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (lambda images: images[0], r"are of shape \(3, 12, 12\): the network reads \(N, 3, 12, 12\)"),
+        (lambda images: images[:, :1], "are of shape"),
+        (lambda images: images / 255, "float64, are no codes"),
+        (lambda images: images.astype(int) - 300, "are no codes"),
+        (lambda images: 5, "are of shape"),
+    ],
+)
 def test_images_to_run_on(task, wrong, words):
     network = quick(task[0], task[1], mean=MEAN, std=STD)
     with pytest.raises(AlloyError, match=words):
@@ -103,7 +125,9 @@ def test_images_to_run_on(task, wrong, words):
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan"), 1, "1"])
 def test_scales(task, scale):
     out = quick(task[0], task[1], mean=MEAN, std=STD).tensors["input"]
-    with pytest.raises(AlloyError, match="must be finite and above 0|scale is .*: it must be a number with a point or nothing"):
+    with pytest.raises(
+        AlloyError, match="must be finite and above 0|scale is .*: it must be a number with a point or nothing"
+    ):
         replace(out, scale=scale)
 
 
@@ -114,7 +138,10 @@ def test_tensors_arrays_and_modes_are_alike(task):
     twin = copy.deepcopy(model).train()
     last = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     before = state(twin)
-    for other in (quick(twin, torch.from_numpy(images), mean=torch.tensor(MEAN), std=np.array(STD)), quick(twin, last, mean=list(MEAN), std=STD)):
+    for other in (
+        quick(twin, torch.from_numpy(images), mean=torch.tensor(MEAN), std=np.array(STD)),
+        quick(twin, last, mean=list(MEAN), std=STD),
+    ):
         assert (one.run(images) == other.run(images)).all()
     assert unchanged(twin, before)
 
@@ -133,12 +160,16 @@ def test_many_images_are_drawn_by_seed(task):
     model, images, *_ = task
     assert len(images) > CALIBRATION
     order = np.argsort([image.sum() for image in images])
-    nets = [quick(model, some, mean=MEAN, std=STD, seed=seed) for some, seed in ((images, 0), (images, 0), (images, 1), (images[order], 0))]
+    nets = [
+        quick(model, some, mean=MEAN, std=STD, seed=seed)
+        for some, seed in ((images, 0), (images, 0), (images, 1), (images[order], 0))
+    ]
     first, same, *others = (net.run(images) for net in nets)
     assert (first == same).all() and all((first != other).any() for other in others)
 
 
-# -- normalization ---------------------------------------------------------------------------------------------------------
+# -- normalization
+# ---------------------------------------------------------------------------------------------------------
 
 
 class Stem(nn.Module):
@@ -165,11 +196,13 @@ def test_normalization_is_folded_exactly(pool):
 
 
 def test_normalization_is_part_of_the_network(task):
-    """The outputs are those of the float model on normalized images; without mean and std they are not, and a warning says so."""
+    """The outputs are those of the float model on normalized images; without mean and std they are not, and a warning
+    says so."""
     model, images, _, expected = task
 
     def distance(**options):
         return np.abs(quick(model, images, **options).logits(images) - expected).mean() / np.abs(expected).mean()
+
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", "the largest multiplier")
@@ -184,21 +217,32 @@ def test_forgotten_normalization_that_nothing_can_see(capsys):
     model, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, 3)), colours(20)[0]
     quantize(model, images, recipe="fixed8")
     text = capsys.readouterr().out
-    assert "taken to read pixels / 255: give mean and std" in text and "the 3 outputs are taken for the logits of a classifier" in text
+    assert (
+        "taken to read pixels / 255: give mean and std" in text
+        and "the 3 outputs are taken for the logits of a classifier" in text
+    )
     quantize(model, images, recipe="fixed8", mean=0, std=1, logits=True)
     assert "taken" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("values, words", [
-    (dict(mean=MEAN, std=None), "there is a mean and no std: give both"), (dict(mean=None, std=STD), "there is a std and no mean"),
-    (dict(mean=MEAN[:2], std=STD), "the mean has 2 values .* one finite number for each of the 3 channels"),
-    (dict(mean=MEAN, std=[STD]), "the std has 3 values .* one finite number"),
-    (dict(mean=MEAN, std=(0.2, 0.0, 0.2)), "the std 0.2, 0, 0.2 is not above 0"),
-    (dict(mean=MEAN, std=(0.2, -0.1, 0.2)), "is not above 0"),
-    (dict(mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)), "the mean 123.7, 116.3, 103.5 is not that of pixels from 0 to 1: divide it"),
-    (dict(mean=(0.4, float("nan"), 0.4), std=STD), "one finite number"), (dict(mean=MEAN, std=float("inf")), "one finite number"),
-    (dict(mean="imagenet", std=STD), "the mean is 'imagenet': give one number for each of the 3 channels"),
-])
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        (dict(mean=MEAN, std=None), "there is a mean and no std: give both"),
+        (dict(mean=None, std=STD), "there is a std and no mean"),
+        (dict(mean=MEAN[:2], std=STD), "the mean has 2 values .* one finite number for each of the 3 channels"),
+        (dict(mean=MEAN, std=[STD]), "the std has 3 values .* one finite number"),
+        (dict(mean=MEAN, std=(0.2, 0.0, 0.2)), "the std 0.2, 0, 0.2 is not above 0"),
+        (dict(mean=MEAN, std=(0.2, -0.1, 0.2)), "is not above 0"),
+        (
+            dict(mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)),
+            "the mean 123.7, 116.3, 103.5 is not that of pixels from 0 to 1: divide it",
+        ),
+        (dict(mean=(0.4, float("nan"), 0.4), std=STD), "one finite number"),
+        (dict(mean=MEAN, std=float("inf")), "one finite number"),
+        (dict(mean="imagenet", std=STD), "the mean is 'imagenet': give one number for each of the 3 channels"),
+    ],
+)
 def test_mean_and_std(task, values, words):
     refused(task, words, **values)
 
@@ -213,13 +257,17 @@ def test_an_added_image_cannot_be_normalized():
 
         def forward(self, x):
             return self.conv(x) + x
+
     images = colours(20)[0]
-    with pytest.raises(AlloyError, match="reads the normalized image and is no convolution, so that mean and std have no place"):
+    with pytest.raises(
+        AlloyError, match="reads the normalized image and is no convolution, so that mean and std have no place"
+    ):
         quick(Added(), images, mean=MEAN, std=STD)
     assert quick(Added(), images).run(images).shape == (20, 3, 12, 12)
 
 
-# -- what is refused, before anything else -----------------------------------------------------------------------------------
+# -- what is refused, before anything else
+# -----------------------------------------------------------------------------------
 
 
 def refused(task, words, model=None, images=None, **options):
@@ -228,91 +276,139 @@ def refused(task, words, model=None, images=None, **options):
     before = state(model)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(AlloyError, match=words) as error:
         for late in ("equalize", "reconstruct"):
-            patch.setattr(sys.modules["quant.quantize"], late, None)        # long work would begin here
+            patch.setattr(sys.modules["quant.quantize"], late, None)  # long work would begin here
         quantize(model, task[1] if images is None else images, **{"mean": MEAN, "std": STD, "report": None, **options})
     assert "\n" not in str(error.value) and unchanged(model, before)
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda x: x / 255, "float64 of shape .*: give pixels uint8 from 0 to 255"),
-    (lambda x: torch.from_numpy(x).float(), "float32 of shape"),
-    (lambda x: np.where(x > 9, np.nan, 1.0), "float64 of shape"), (lambda x: x.astype(np.int64), "int64 of shape"),
-    (lambda x: x > 9, "bool of shape"), (lambda x: [], r"float64 of shape \(0,\)"), (lambda x: x[:0], "give at least one"),
-    (lambda x: x[0], r"uint8 of shape \(3, 12, 12\): give at least one, in the shape \(images, channels, height, width\)"),
-    (lambda x: x.transpose(0, 2, 3, 1), r"channels last: give images.transpose\(0, 3, 1, 2\)"),
-    (lambda x: x[:, :1], r"the mean has 3 values .* for each of the 1 channel of"),
-    (lambda x: np.concatenate([x, x[:, :1]], 1), "the mean has 3 values"),
-    (lambda x: np.zeros_like(x[:1]), "each of the 1 images to calibrate with is one flat colour"),
-    (lambda x: np.full_like(x, 7), "each of the 256 images to calibrate with is one flat colour"),
-    (lambda x: "images", "the images are <U6 of shape"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda x: x / 255, "float64 of shape .*: give pixels uint8 from 0 to 255"),
+        (lambda x: torch.from_numpy(x).float(), "float32 of shape"),
+        (lambda x: np.where(x > 9, np.nan, 1.0), "float64 of shape"),
+        (lambda x: x.astype(np.int64), "int64 of shape"),
+        (lambda x: x > 9, "bool of shape"),
+        (lambda x: [], r"float64 of shape \(0,\)"),
+        (lambda x: x[:0], "give at least one"),
+        (
+            lambda x: x[0],
+            r"uint8 of shape \(3, 12, 12\): give at least one, in the shape \(images, channels, height, width\)",
+        ),
+        (lambda x: x.transpose(0, 2, 3, 1), r"channels last: give images.transpose\(0, 3, 1, 2\)"),
+        (lambda x: x[:, :1], r"the mean has 3 values .* for each of the 1 channel of"),
+        (lambda x: np.concatenate([x, x[:, :1]], 1), "the mean has 3 values"),
+        (lambda x: np.zeros_like(x[:1]), "each of the 1 images to calibrate with is one flat colour"),
+        (lambda x: np.full_like(x, 7), "each of the 256 images to calibrate with is one flat colour"),
+        (lambda x: "images", "the images are <U6 of shape"),
+        (lambda x: [x[0], x[1, :, :5]], "the images are not all of one shape: bring them to one size first"),
+    ],
+)
 def test_images(task, change, words):
     refused(task, words, images=change(task[1]))
 
 
 def test_a_wrong_number_of_channels(task):
-    refused(task, "the model cannot run on images of 1x12x12 .* give the shape", images=task[1][:, :1], mean=None, std=None)
+    refused(
+        task, "the model cannot run on images of 1x12x12 .* give the shape", images=task[1][:, :1], mean=None, std=None
+    )
 
 
-@pytest.mark.parametrize("options, words", [
-    (dict(recipe="best"), "there is no recipe 'best': choose fixed8, .*alloy"), (dict(recipe=None), "there is no recipe None"),
-    (dict(recipe=Variant("best")), "there is no recipe 'best'"),
-    (dict(board="zcu999"), "there is no platform 'zcu999': choose zcu102"), (dict(board=5), "the board is 5: give its name"),
-    (dict(name=""), "the network is called ''"), (dict(name=7), "the network is called 7"), (dict(seed=-1), "the seed is -1"),
-    (dict(seed=0.5), "the seed is 0.5"),
-    (dict(labels=[1.0] * 300), "the labels are float64 of shape .*: give one integer for each of the 300 images"),
-    (dict(labels=np.zeros(299, int)), r"the labels are int64 of shape \(299,\)"),
-    (dict(labels=np.eye(CLASSES, dtype=int)[np.zeros(300, int)]), r"shape \(300, 4\)"),
-    (dict(labels=np.full(300, CLASSES)), f"the labels are {CLASSES} to {CLASSES}, and the model has {CLASSES} classes: count them from 0"),
-    (dict(labels=np.full(300, -1)), "the labels are -1 to -1"),
-    (dict(labels=np.zeros(300, int), logits=False), "labels train a classifier.* say logits=True"),
-    (dict(training=Training()), "there are settings for training and no labels"),
-    (dict(labels=np.zeros(300, int), training=Training(batch=301)), "300 images are less than one batch of 301"),
-])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (dict(recipe="best"), "there is no recipe 'best': choose fixed8, .*alloy"),
+        (dict(recipe=None), "there is no recipe None"),
+        (dict(recipe=Variant("best")), "there is no recipe 'best'"),
+        (dict(board="zcu999"), "there is no platform 'zcu999': choose zcu102"),
+        (dict(board=5), "the board is 5: give its name"),
+        (dict(name=""), "the network is called ''"),
+        (dict(name=7), "the network is called 7"),
+        (dict(seed=-1), "the seed is -1"),
+        (dict(seed=0.5), "the seed is 0.5"),
+        (dict(labels=[1.0] * 300), "the labels are float64 of shape .*: give one integer for each of the 300 images"),
+        (dict(labels=np.zeros(299, int)), r"the labels are int64 of shape \(299,\)"),
+        (dict(labels=np.eye(CLASSES, dtype=int)[np.zeros(300, int)]), r"shape \(300, 4\)"),
+        (
+            dict(labels=np.full(300, CLASSES)),
+            f"the labels are {CLASSES} to {CLASSES}, and the model has {CLASSES} classes: count them from 0",
+        ),
+        (dict(labels=np.full(300, -1)), "the labels are -1 to -1"),
+        (dict(labels=[[0], [0, 1]]), "the labels are not all of one shape"),
+        (dict(labels=np.zeros(300, int), logits=False), "labels train a classifier.* say logits=True"),
+        (dict(training=Training()), "there are settings for training and no labels"),
+        (dict(labels=np.zeros(300, int), training=Training(batch=301)), "300 images are less than one batch of 301"),
+    ],
+)
 def test_options(task, options, words):
     refused(task, words, **options)
 
 
-@pytest.mark.parametrize("model, words", [
-    (lambda model: model.double(), "is float64: call model.float"), (lambda model: model.half(), "is float16"),
-    (lambda model: model.to("meta"), "is on the device meta: call model.cpu()"),
-    (lambda model: nn.Sequential(model, nn.Sigmoid()), "Sigmoid"),
-])
+@pytest.mark.parametrize(
+    "model, words",
+    [
+        (lambda model: model.double(), "is float64: call model.float"),
+        (lambda model: model.half(), "is float16"),
+        (lambda model: model.to("meta"), "is on the device meta: call model.cpu()"),
+        (lambda model: nn.Sequential(model, nn.Sigmoid()), "Sigmoid"),
+    ],
+)
 def test_models(task, model, words):
     made = model(copy.deepcopy(task[0]))
     with pytest.raises(AlloyError, match=re.escape(words)):
         quick(made, task[1])
 
 
-@pytest.mark.parametrize("values, words", [
-    (dict(epochs=0), "training of 0 epochs"), (dict(batch=0), "batches of 0"), (dict(shift=-1), "shifts of -1"), (dict(reassign=-1), "every -1"),
-    (dict(rate=0.0), "training with the rate 0.0"), (dict(rate=float("nan")), "the rate nan"), (dict(temperature=0.0), "temperature 0.0"),
-    (dict(distillation=1.5), "distillation 1.5"), (dict(average=1.0), "average 1.0"),
-])
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        (dict(epochs=0), "training of 0 epochs"),
+        (dict(batch=0), "batches of 0"),
+        (dict(shift=-1), "shifts of -1"),
+        (dict(reassign=-1), "every -1"),
+        (dict(rate=0.0), "training with the rate 0.0"),
+        (dict(rate=float("nan")), "the rate nan"),
+        (dict(temperature=0.0), "temperature 0.0"),
+        (dict(distillation=1.5), "distillation 1.5"),
+        (dict(average=1.0), "average 1.0"),
+    ],
+)
 def test_settings_of_a_training(values, words):
     with pytest.raises(AlloyError, match=words):
         Training(**values)
 
 
-# -- what is warned of -------------------------------------------------------------------------------------------------------
+# -- what is warned of
+# -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda x: (x > 127).astype(np.uint8), "differ by at most 1 of 255 codes: are they numbers from 0 to 1"),
-    (lambda x: x[:1], "^1 image to calibrate with: ranges and biases need about 100"), (lambda x: x[:9], "^9 images to calibrate with"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda x: (x > 127).astype(np.uint8), "differ by at most 1 of 255 codes: are they numbers from 0 to 1"),
+        (lambda x: x[:1], "^1 image to calibrate with: ranges and biases need about 100"),
+        (lambda x: x[:9], "^9 images to calibrate with"),
+    ],
+)
 def test_strange_images(task, change, words):
     with pytest.warns(UserWarning, match=words) as found:
         quick(task[0], change(task[1]), mean=MEAN, std=STD)
     assert sum(bool(re.search(words, str(warning.message))) for warning in found) == 1, "once"
 
 
-# -- outputs, training, progress ---------------------------------------------------------------------------------------------
+# -- outputs, training, progress
+# ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model, expected", [
-    (lambda: nn.Sequential(nn.Conv2d(3, 4, 12), nn.Flatten()), True), (lambda: nn.Sequential(nn.Conv2d(3, 4, 12), nn.ReLU()), False),
-    (lambda: nn.Conv2d(3, 1, 12), False), (lambda: nn.Conv2d(3, 4, 3), False)])
+@pytest.mark.parametrize(
+    "model, expected",
+    [
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 12), nn.Flatten()), True),
+        (lambda: nn.Sequential(nn.Conv2d(3, 4, 12), nn.ReLU()), False),
+        (lambda: nn.Conv2d(3, 1, 12), False),
+        (lambda: nn.Conv2d(3, 4, 3), False),
+    ],
+)
 def test_what_looks_like_a_classifier(model, expected):
     torch.manual_seed(0)
     model, images = model(), colours(20)[0]
@@ -326,11 +422,16 @@ def test_labels_train(task):
     """Training by labels mends what calibration cannot; the model itself does not train."""
     model, images, labels, _ = task
     before, lines = state(model), []
-    spoiled = np.where(labels == 0, 1, labels)          # answers that the float network would not give
+    spoiled = np.where(labels == 0, 1, labels)  # answers that the float network would not give
     settings = Training(epochs=6, batch=50, rate=1.0, distillation=0.0, average=0.5, shift=0, mirror=False)
     options = dict(recipe="alloy", mean=MEAN, std=STD, report=lines.append)
-    plain, network = quantize(model, images, **options), quantize(model, images, labels=torch.from_numpy(spoiled), training=settings, **options)
-    assert (plain.run(images).argmax(1) == spoiled).mean() < 0.8 and (network.run(images).argmax(1) == spoiled).mean() > 0.95
+    plain, network = (
+        quantize(model, images, **options),
+        quantize(model, images, labels=torch.from_numpy(spoiled), training=settings, **options),
+    )
+    assert (plain.run(images).argmax(1) == spoiled).mean() < 0.8 and (
+        network.run(images).argmax(1) == spoiled
+    ).mean() > 0.95
     assert unchanged(model, before)
 
 
@@ -338,14 +439,26 @@ def test_recipes_of_ones_own_and_engines(task):
     """A variant that is in no table; a board, its name, its configuration: the same network."""
     model, images, *_ = task
     own, board = Variant("fixed", {"bits": 6, "act_bits": 6}, (6, 6)), boards.get("pynq-z2")
-    nets = [quick(model, images, mean=MEAN, std=STD, recipe=recipe, board=place)
-            for recipe, place in ((own, "zcu102"), ("alloy", "pynq-z2"), ("alloy", board), ("alloy", board.config), ("alloy", "zcu102"))]
-    one, *same, other = [np.concatenate([node.scheme for node in net.nodes if hasattr(node, "scheme")]).tolist() for net in nets]
+    nets = [
+        quick(model, images, mean=MEAN, std=STD, recipe=recipe, board=place)
+        for recipe, place in (
+            (own, "zcu102"),
+            ("alloy", "pynq-z2"),
+            ("alloy", board),
+            ("alloy", board.config),
+            ("alloy", "zcu102"),
+        )
+    ]
+    one, *same, other = [
+        np.concatenate([node.scheme for node in net.nodes if hasattr(node, "scheme")]).tolist() for net in nets
+    ]
     assert set(one) == {6} and same[0] == same[1] == same[2] != other
 
 
 def test_every_variant_says_what_it_is():
-    assert {"alloy", "film_qnn", "fixed8", "ratio"} <= VARIANTS.keys() and all(chosen.note for chosen in VARIANTS.values())
+    assert {"alloy", "film_qnn", "fixed8", "ratio"} <= VARIANTS.keys() and all(
+        chosen.note for chosen in VARIANTS.values()
+    )
 
 
 def test_progress(task, monkeypatch):
@@ -362,21 +475,24 @@ def test_progress(task, monkeypatch):
 def test_what_the_pages_say(task, tmp_path, monkeypatch, page):
     """Their snippets of Python run as they stand."""
     text = (Path(boards.__path__[0]).parent / page).read_text()
-    snippet, = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     monkeypatch.chdir(tmp_path)
     names = {"model": task[0], "images": task[1]}
     exec(snippet, names)
-    saved, = tmp_path.rglob("network.npz")
+    (saved,) = tmp_path.rglob("network.npz")
     assert (Network.load(saved).run(task[1]) == names["network"].run(task[1])).all()
 
 
 def test_outside_the_checkout(tmp_path, task):
     """With nothing but the package: another folder, no ../shared."""
     root = str(boards.__path__[0]).removesuffix("/boards")
-    script = ("import sys; sys.path.insert(0, sys.argv[1]); import numpy as np, torch; from quant import quantize\n"
-              "images = np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)\n"
-              "net = quantize(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 8), torch.nn.Flatten()), images, recipe='fixed8', report=None)\n"
-              "net.save('n.npz'); print(net.logits(images).shape)")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import numpy as np, torch; from quant import quantize\n"
+        "images = np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)\n"
+        "net = quantize(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 8), torch.nn.Flatten()), images, "
+        "recipe='fixed8', report=None)\n"
+        "net.save('n.npz'); print(net.logits(images).shape)"
+    )
     done = subprocess.run([sys.executable, "-c", script, root], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "(16, 2)\n" and not done.stderr, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["n.npz"]

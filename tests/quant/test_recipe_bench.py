@@ -12,8 +12,30 @@ from quant.bench.paired import compare, holm, pack, unpack
 from quant.bench.table import better, markdown
 from spec.errors import AlloyError
 
-KEYS = ("recipe", "network", "data", "mode", "images", "calibration", "float_top1", "fake_top1", "int_top1", "stderr", "agree", "bits_per_weight",
-        "weight_bytes", "compressed_bytes", "entropy_bytes", "shares", "board", "cycles", "fps", "seed", "date", "hardware")
+KEYS = (
+    "recipe",
+    "network",
+    "data",
+    "mode",
+    "images",
+    "calibration",
+    "float_top1",
+    "fake_top1",
+    "int_top1",
+    "stderr",
+    "agree",
+    "bits_per_weight",
+    "weight_bytes",
+    "compressed_bytes",
+    "entropy_bytes",
+    "shares",
+    "board",
+    "cycles",
+    "fps",
+    "seed",
+    "date",
+    "hardware",
+)
 
 
 @pytest.fixture
@@ -27,7 +49,8 @@ def small(monkeypatch, tmp_path):
 
 
 def test_embedded_example_is_complete(small):
-    """Training, calibration and report need nothing beside the repository, and no image that is reported on is trained with."""
+    """Training, calibration and report need nothing beside the repository, and no image that is reported on is trained
+    with."""
     whole = data.NETWORKS["resnet8"]()
     (train, labels), (test, known) = whole.train, whole.test
     assert len(train) == len(labels) == 8192 and len(test) == len(known) == 10_000 and (np.bincount(labels) > 700).all()
@@ -38,17 +61,26 @@ def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "results"
     arguments = ["--only", "film_qnn:resnet8:ptq", "--out", str(out)]
     assert main(arguments) == 0
-    row, = json.loads((out / "quant.json").read_text())
-    assert set(KEYS) <= set(row) and row["fake_top1"] == row["int_top1"] > 80 and row["images"] == 60 and abs(row["bits_per_weight"] - 4.2) < 0.05
-    assert row["compressed_bytes"] < row["weight_bytes"] and row["fps"]["zcu102"] == pytest.approx(150e6 / row["cycles"]["zcu102"], rel=1e-3)
+    (row,) = json.loads((out / "quant.json").read_text())
+    assert (
+        set(KEYS) <= set(row)
+        and row["fake_top1"] == row["int_top1"] > 80
+        and row["images"] == 60
+        and abs(row["bits_per_weight"] - 4.2) < 0.05
+    )
+    assert row["compressed_bytes"] < row["weight_bytes"] and row["fps"]["zcu102"] == pytest.approx(
+        150e6 / row["cycles"]["zcu102"], rel=1e-3
+    )
     assert f"| film_qnn | ptq | {row['calibration']} |" in (out / "quant.md").read_text()
-    assert unpack(row["agreed"], 60).mean() == pytest.approx(row["agree"] / 100, abs=1e-4) and 0 < row["divergence"] < 0.1
+    assert (
+        unpack(row["agreed"], 60).mean() == pytest.approx(row["agree"] / 100, abs=1e-4) and 0 < row["divergence"] < 0.1
+    )
     assert unpack(row["right"], 60).mean() == pytest.approx(row["int_top1"] / 100, abs=1e-4)
     assert unpack(row["float_right"], 60).mean() == pytest.approx(row["float_top1"] / 100, abs=1e-4)
-    monkeypatch.setattr(runs, "run", None)          # a row that is there is not measured again, but shown
+    monkeypatch.setattr(runs, "run", None)  # a row that is there is not measured again, but shown
     capsys.readouterr()
     assert main(arguments) == 0
-    line, = capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().out.splitlines()
     assert f"film_qnn resnet8 ptq: float {row['float_top1']} %, integer {row['int_top1']} +- {row['stderr']} %" in line
     assert f"{row['cycles']['zcu102']:,} cycles on zcu102" in line
     assert f"(measured {row['date']}, --again does it again)" in line
@@ -57,7 +89,9 @@ def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
 def test_bad_names(tmp_path, capsys):
     assert main(["--only", "best:resnet8", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "no row matches 'best:resnet8'" in error and not (tmp_path / "quant.json").exists()
+    assert (
+        error.count("\n") == 1 and "no row matches 'best:resnet8'" in error and not (tmp_path / "quant.json").exists()
+    )
 
 
 def test_missing_data(monkeypatch, tmp_path, capsys):
@@ -81,21 +115,68 @@ def test_damaged_data(monkeypatch, tmp_path, content):
 
 
 def test_a_network_that_does_not_compile_is_shown():
-    row = dict(recipe="r", network="n", data="d", mode="ptq", images=1, calibration=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, stderr=0.1,
-               agree=1.0, bits_per_weight=4.0, weight_bytes=1, compressed_bytes=1, entropy_bytes=1, act_bits=5, board=["zcu102"],
-               cycles={"zcu102": "too big"}, fps={"zcu102": None}, note="x", shares={"POT4": 0.6, "FIXED8": 0.4}, date="2026-11-26")
+    row = dict(
+        recipe="r",
+        network="n",
+        data="d",
+        mode="ptq",
+        images=1,
+        calibration=1,
+        float_top1=1.0,
+        fake_top1=1.0,
+        int_top1=1.0,
+        stderr=0.1,
+        agree=1.0,
+        bits_per_weight=4.0,
+        weight_bytes=1,
+        compressed_bytes=1,
+        entropy_bytes=1,
+        act_bits=5,
+        board=["zcu102"],
+        cycles={"zcu102": "too big"},
+        fps={"zcu102": None},
+        note="x",
+        shares={"POT4": 0.6, "FIXED8": 0.4},
+        date="2026-11-26",
+    )
     page = markdown([row])
     assert "does not compile" in page and "| P4 60 F8 40 |" in page and "| x | 2026-11-26 |" in page
 
 
-# -- kind: a difference that chance makes, printed as a result -----------------------------------------------------------
+# -- kind: a difference that chance makes, printed as a result
+# -----------------------------------------------------------
 
 
 def _row(recipe, agreed, cycles, mode="ptq", **more):
-    return dict(recipe=recipe, network="n", data="d", mode=mode, images=len(agreed), calibration=1, float_top1=90.0, fake_top1=80.0, int_top1=80.0,
-                stderr=0.1, agree=round(100 * float(np.mean(agreed)), 2), divergence=0.1, divergence_error=0.01, agreed=pack(agreed),
-                right=pack(agreed), bits_per_weight=4.0, weight_bytes=1, compressed_bytes=1, entropy_bytes=1, act_bits=5, board=["zcu102"],
-                cycles={"zcu102": cycles}, fps={"zcu102": 1.0}, note="x", shares={"POT4": 1.0}, date="2026-11-28", **more)
+    return dict(
+        recipe=recipe,
+        network="n",
+        data="d",
+        mode=mode,
+        images=len(agreed),
+        calibration=1,
+        float_top1=90.0,
+        fake_top1=80.0,
+        int_top1=80.0,
+        stderr=0.1,
+        agree=round(100 * float(np.mean(agreed)), 2),
+        divergence=0.1,
+        divergence_error=0.01,
+        agreed=pack(agreed),
+        right=pack(agreed),
+        bits_per_weight=4.0,
+        weight_bytes=1,
+        compressed_bytes=1,
+        entropy_bytes=1,
+        act_bits=5,
+        board=["zcu102"],
+        cycles={"zcu102": cycles},
+        fps={"zcu102": 1.0},
+        note="x",
+        shares={"POT4": 1.0},
+        date="2026-11-28",
+        **more,
+    )
 
 
 def _flags(count, wrong, seed=0):
@@ -111,20 +192,24 @@ def test_flags_survive_the_file():
 
 
 def test_differences_are_paired():
-    """The same difference in shares means nothing where the images disagree and a lot where they are the same but for one side."""
+    """The same difference in shares means nothing where the images disagree and a lot where they are the same but for
+    one side."""
     one = _flags(800, 100)
     two = one.copy()
-    two[np.flatnonzero(one)[:20]] = False           # 20 images lost, none won
+    two[np.flatnonzero(one)[:20]] = False  # 20 images lost, none won
     found = compare(one, two)
-    assert found.difference == pytest.approx(2.5) and found.error == pytest.approx(100 * (20 / 800 * (1 - 20 / 800) / 799) ** 0.5)
-    assert found.p == pytest.approx(2 * 0.5 ** 20)
+    assert found.difference == pytest.approx(2.5) and found.error == pytest.approx(
+        100 * (20 / 800 * (1 - 20 / 800) / 799) ** 0.5
+    )
+    assert found.p == pytest.approx(2 * 0.5**20)
     other = _flags(800, 120, seed=1)
     assert compare(one, other).difference == pytest.approx(2.5) and compare(one, other).p > 0.05
     assert compare(one, one) == (0.0, 0.0, 1.0)
 
 
 def test_many_comparisons_find_something():
-    """Holm's correction, against the definition; of 400 families of recipes that are all alike about one in twenty has a false result."""
+    """Holm's correction, against the definition; of 400 families of recipes that are all alike about one in twenty has
+    a false result."""
     assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06]) and holm([]).tolist() == []
     random, false = np.random.default_rng(0), [0, 0]
     for _ in range(400):
@@ -136,16 +221,25 @@ def test_many_comparisons_find_something():
 
 def test_only_what_is_beyond_chance_is_called_better():
     alloy, near, far = _flags(800, 100), _flags(800, 85, seed=1), _flags(800, 20, seed=2)
-    rows = [_row("alloy", alloy, 100), _row("near", near, 90), _row("far", far, 90), _row("slow", far, 110), _row("other", far, 90, mode="qat")]
+    rows = [
+        _row("alloy", alloy, 100),
+        _row("near", near, 90),
+        _row("far", far, 90),
+        _row("slow", far, 110),
+        _row("other", far, 90, mode="qat"),
+    ]
     assert better(rows, "zcu102") == ["far"]
     page = markdown(rows)
-    assert "on zcu102 far." in page and page.index("| far |") < page.index("| near |") < page.index("| alloy |"), "ranked by agreement"
+    assert "on zcu102 far." in page and page.index("| far |") < page.index("| near |") < page.index("| alloy |"), (
+        "ranked by agreement"
+    )
     assert "+10.0 +- " in page and "| 0.90 x |" in page
     del rows[0]["agreed"], rows[0]["right"]
     assert better(rows, "zcu102") == [] and "their answers were not kept" in markdown(rows)
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------------
+# -- what is refused
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_no_such_network():

@@ -1,6 +1,7 @@
 """The state of a quantized network is complete: whoever loads it computes the same codes and exports the same network.
 
-Kind: something that decides the codes is not in the state, so that a loaded network computes something else without a word.
+Kind: something that decides the codes is not in the state, so that a loaded network computes something else without a
+word.
 """
 
 import io
@@ -22,9 +23,18 @@ SHAPE = (3, 9, 8)
 def model(filters=6):
     """Signed and bounded tensors, a ReLU6, a max pool."""
     torch.manual_seed(3)
-    made = nn.Sequential(nn.Conv2d(3, filters, 3, padding=1), nn.ReLU6(), nn.MaxPool2d(2), nn.Conv2d(filters, 5, 1), nn.ReLU(),
-                         nn.Conv2d(5, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    made[0].weight.data *= 20       # the bound is met
+    made = nn.Sequential(
+        nn.Conv2d(3, filters, 3, padding=1),
+        nn.ReLU6(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(filters, 5, 1),
+        nn.ReLU(),
+        nn.Conv2d(5, 4, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+    made[0].weight.data *= 20  # the bound is met
     return made
 
 
@@ -36,8 +46,10 @@ def images(count=12):
 def mixed(graph):
     """Every number system in every layer, with code books."""
     convs = {layer.name: layer.weight.numpy() for layer in graph.weighted}
-    return dict(schemes={name: np.resize([int(s) for s in Scheme], len(w)).astype(np.uint8) for name, w in convs.items()},
-                codebooks={name: fit_codebook(w) for name, w in convs.items()})
+    return dict(
+        schemes={name: np.resize([int(s) for s in Scheme], len(w)).astype(np.uint8) for name, w in convs.items()},
+        codebooks={name: fit_codebook(w) for name, w in convs.items()},
+    )
 
 
 OPTIONS = {
@@ -67,7 +79,7 @@ def test_state_is_complete(name, through_a_file):
     graph, codes = trace(model(), SHAPE), images()
     options = OPTIONS[name](graph) if callable(OPTIONS[name]) else OPTIONS[name]
     scaled = equalize(graph, torch.from_numpy(codes).float() / 255)
-    scaled.layers[0].cap = scaled.layers[0].cap * torch.linspace(0.2, 1, 6)[:, None, None]      # as equalization may do
+    scaled.layers[0].cap = scaled.layers[0].cap * torch.linspace(0.2, 1, 6)[:, None, None]  # as equalization may do
     net = QuantNet(scaled, **options)
     reconstruct(net, codes)
     state = net.state_dict()
@@ -81,10 +93,12 @@ def test_state_is_complete(name, through_a_file):
     with torch.no_grad():
         for step in other.steps.parameters():
             step.zero_()
-        other.train()(x)            # it has used other levels before
+        other.train()(x)  # it has used other levels before
     other.load_state_dict(state)
     same(net, other, codes)
-    assert other.signed == net.signed and [p.requires_grad for p in other.parameters()] == [p.requires_grad for p in net.parameters()]
+    assert other.signed == net.signed and [p.requires_grad for p in other.parameters()] == [
+        p.requires_grad for p in net.parameters()
+    ]
     assert torch.equal(net.train()(x), other.train()(x))
 
 
