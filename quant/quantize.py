@@ -34,20 +34,9 @@ Report = Callable[[str], None]
 
 
 def quantize(
-    model: nn.Module,
-    images,
-    *,
-    recipe: str | Variant = "alloy",
-    board: Place = "zcu102",
-    mean=None,
-    std=None,
-    logits: bool | None = None,
-    labels=None,
-    training: Training | None = None,
-    mirror: bool = False,
-    name: str = "network",
-    seed: int = 0,
-    report: Report | None = say,
+    model: nn.Module, images, *, recipe: str | Variant = "alloy", board: Place = "zcu102", mean=None, std=None,
+    logits: bool | None = None, labels=None, training: Training | None = None, mirror: bool = False,
+    name: str = "network", seed: int = 0, report: Report | None = say,
 ) -> Network:
     """The integer network of a trained model, which stays as it is.
 

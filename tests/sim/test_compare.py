@@ -17,7 +17,8 @@ from spec.numerics import Scheme, levels
 from spec.operators.convolution import Conv
 from spec.operators.max_pool import MaxPool
 
-CONFIG = EngineConfig(name="places", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=128, weight_depth=64, ports=2, port_bits=32)
+CONFIG = EngineConfig(name="places", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=128, weight_depth=64,
+                      ports=2, port_bits=32)
 MIXED = (Scheme.FIXED8, Scheme.POT4, Scheme.FIXED4)
 
 
@@ -25,29 +26,36 @@ def conv(schemes, filters, *, channels=8, size=(5, 6), kernel=(1, 1), stride=(1,
     """A network of one convolution whose outputs are hardly ever clipped."""
     rng = np.random.default_rng(filters)
     scheme = np.array([schemes[i % len(schemes)] for i in range(filters)], np.uint8)
-    weight = np.stack([rng.choice(levels(Scheme(int(s))), (channels // groups, *kernel)) for s in scheme]).astype(np.int16)
+    weight = np.stack([rng.choice(levels(Scheme(int(s))), (channels // groups, *kernel))
+                       for s in scheme]).astype(np.int16)
     top = np.abs(weight.astype(int)).reshape(filters, -1).sum(1).max() << bits
     shift = int(top).bit_length() + 8
+    height, width = ((s + 2 * p - k) // st + 1 for s, p, k, st in zip(size, padding, kernel, stride, strict=True))
     tensors = {"image": Tensor(name="image", channels=channels, height=size[0], width=size[1], bits=bits),
-               "out": Tensor(name="out", channels=filters, bits=8, **dict(zip(("height", "width"), (
-                   (s + 2 * p - k) // st + 1 for s, p, k, st in zip(size, padding, kernel, stride)))))}
-    node = Conv(name="layer", input="image", output="out", weight=weight, scheme=scheme, mult=np.full(filters, 60000, np.int32),
-                bias=np.full(filters, 128 << shift, np.int64), shift=shift, lo=0, hi=255, stride=stride, padding=padding)
+               "out": Tensor(name="out", channels=filters, bits=8, height=height, width=width)}
+    node = Conv(name="layer", input="image", output="out", weight=weight, scheme=scheme,
+                mult=np.full(filters, 60000, np.int32),
+                bias=np.full(filters, 128 << shift, np.int64), shift=shift, lo=0, hi=255, stride=stride,
+                padding=padding)
     return Network(name="one", input="image", output="out", tensors=tensors, nodes=[node])
 
 
 def pool(channels, size=(5, 6)):
     tensors = {"image": Tensor(name="image", channels=channels, height=size[0], width=size[1], bits=8),
                "out": Tensor(name="out", channels=channels, height=size[0] // 2, width=size[1] // 2, bits=8)}
-    node = MaxPool(name="layer", input="image", output="out", kernel=(2, 2), stride=(2, 2), padding=(0, 0), mult=1, shift=1, lo=0, hi=255)
+    node = MaxPool(name="layer", input="image", output="out", kernel=(2, 2), stride=(2, 2), padding=(0, 0), mult=1,
+                   shift=1, lo=0, hi=255)
     return Network(name="one", input="image", output="out", tensors=tensors, nodes=[node])
 
 
 CASES = {
     "fixed8": (conv([Scheme.FIXED8], 12), {}), "mixed": (conv(MIXED, 19), {}), "pot": (conv([Scheme.POT4], 11), {}),
-    "padded": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), {}), "strided": (conv(MIXED, 7, kernel=(3, 3), stride=(2, 2), size=(7, 9)), {}),
-    "grouped": (conv([Scheme.FIXED4], 12, groups=4, kernel=(3, 2)), {}), "depthwise": (conv([Scheme.FIXED8], 8, groups=8, kernel=(3, 3)), {}),
-    "wide": (conv(MIXED, 9, bits=8, kernel=(2, 2)), {}), "folded": (conv(MIXED, 9, channels=1, kernel=(3, 1), stride=(2, 1)), {}),
+    "padded": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), {}), "strided": (conv(MIXED, 7, kernel=(3, 3),
+                                                                                    stride=(2, 2), size=(7, 9)), {}),
+    "grouped": (conv([Scheme.FIXED4], 12, groups=4, kernel=(3, 2)), {}),
+    "depthwise": (conv([Scheme.FIXED8], 8, groups=8, kernel=(3, 3)), {}),
+    "wide": (conv(MIXED, 9, bits=8, kernel=(2, 2)), {}), "folded": (conv(MIXED, 9, channels=1, kernel=(3, 1),
+                                                                         stride=(2, 1)), {}),
     "strips": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), dict(act_depth=16)),
     "narrow": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), dict(act_depth=8)),
 }
@@ -64,7 +72,8 @@ def slot_damaged(program, config, load, slot):
     """The program with other weights in one slot of what a LOAD_WEIGHTS, of plain words, loads."""
     image = bytearray(program.image)
     size = beats_of(load, config) * config.port_bytes
-    streams = [image[at:at + size] for at in range(load["dram"], load["dram"] + config.ports * load["stride"], load["stride"])]
+    streams = [image[at:at + size] for at in range(load["dram"], load["dram"] + config.ports * load["stride"],
+                                                   load["stride"])]
     nibbles = unpack_words(np.array([np.frombuffer(stream, np.uint8) for stream in streams]), load, config)
     nibbles[:, slot] = np.where(nibbles[:, slot] == 1, 2, 1)
     data = pack_words(gather(nibbles), config).data
@@ -74,7 +83,8 @@ def slot_damaged(program, config, load, slot):
 
 @pytest.mark.parametrize("name", CASES)
 def test_slots(name):
-    """Kind: a place that is computed anew instead of asked from what the compiler did. Damage in one slot shows in its channels alone."""
+    """Kind: a place that is computed anew instead of asked from what the compiler did. Damage in one slot shows in its
+    channels alone."""
     network, config, codes, program = prepare(name)
     layer, expected, seen = program.layers[0], golden.run(network, codes[None])["out"][0], set()
     loads = {c["dram"]: c for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_WEIGHTS}
@@ -83,7 +93,8 @@ def test_slots(name):
             got = command_model.run(slot_damaged(program, config, load, slot), config, codes)["out"]
             changed = {int(c) for c in np.unique(np.argwhere(got != expected)[:, 0])}
             own = {c for c, place in enumerate(layer.slots) if place == (tile, slot)}
-            first = {c for c, place in enumerate(layer.slots) if place == (tile, slot - 1)}     # of which this may be the other half
+            # of which this may be the other half
+            first = {c for c, place in enumerate(layer.slots) if place == (tile, slot - 1)}
             assert changed <= (own or first), (tile, slot)
             seen |= changed
     assert seen == set(range(len(layer.slots)))
@@ -128,9 +139,11 @@ def test_strips_are_those_of_the_commands():
         _, _, _, program = prepare(name)
         stores = [c for c in map(unpack, program.commands) if c["opcode"] == Opcode.STORE_ACT]
         strips = program.layers[0].strips
-        assert len(strips) >= 2 and [(y1 - y0, x1 - x0) for y0, y1, x0, x1, _ in strips] == [(c["rows"], c["cols"]) for c in stores]
+        assert len(strips) >= 2 and [(y1 - y0, x1 - x0) for y0, y1, x0, x1,
+                                     _ in strips] == [(c["rows"], c["cols"]) for c in stores]
         region, start = program.outputs["out"], program.outputs["out"].offset
-        assert [y0 * region.stride + x0 * region.groups * region.group_bytes for y0, _, x0, _, _ in strips] == [c["dram"] - start for c in stores]
+        assert [y0 * region.stride + x0 * region.groups * region.group_bytes for y0, _, x0, _,
+                _ in strips] == [c["dram"] - start for c in stores]
 
 
 def test_pool_places():
@@ -153,7 +166,8 @@ def test_first_difference():
     got = expected.copy()
     got[11, 2, 3] ^= 1
     difference = first_difference(program, {"out": expected}, {"out": got})
-    assert difference.coordinate == (11, 2, 3) and difference.place == (5, 2, 0, (2 * 6 + 3) // 4) and difference.wrong == 1
+    assert difference.coordinate == (11, 2, 3) and difference.place == (5, 2, 0,
+                                                                        (2 * 6 + 3) // 4) and difference.wrong == 1
     assert "filter tile 5, slot 2, strip 0, pixel tile 3, channel 11, row 2, column 3" in str(difference)
     assert first_difference(program, {"out": expected}, {"out": expected}) is None
     with pytest.raises(AlloyError, match="layer layer has no value at row 9, column 0"):

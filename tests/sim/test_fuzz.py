@@ -1,4 +1,5 @@
-"""Damaged programs on the Verilated engine: whatever a bit of a program says, the engine ends, stays in its window, and does what the
+"""Damaged programs on the Verilated engine: whatever a bit of a program says, the engine ends, stays in its window, and
+does what the
 command model does, or stops with a code."""
 
 from dataclasses import replace
@@ -29,7 +30,8 @@ def engines(tmp_path_factory):
     def get(name):
         if name not in built:
             config = random_config(np.random.default_rng(1), **CONFIGS[name])
-            model = verilator.build(generate(config), config, tmp_path_factory.getbasetemp() / "verilator", report=lambda line: None)
+            model = verilator.build(generate(config), config, tmp_path_factory.getbasetemp() / "verilator",
+                                    report=lambda line: None)
             built[name] = config, model, [case(seed, config) for seed in NETWORKS[name]]
         return built[name]
     return get
@@ -56,7 +58,8 @@ def in_command(program, dice):
     opcode = unpack(program.commands[number])["opcode"]
     field = dice.choice([f for f in FIELDS.values() if opcode in f.opcodes and f.name not in UNUSED])
     at = 8 * (program.command_offset + number * COMMAND_BYTES) + field.lo
-    return f"command {number} {opcode.name} {field.name}", {at + dice.randrange(field.width) for _ in range(dice.choice((1, 1, 1, 3)))}
+    return f"command {number} {opcode.name} {field.name}", {at + dice.randrange(field.width)
+                                                            for _ in range(dice.choice((1, 1, 1, 3)))}
 
 
 def in_data(program, dice):
@@ -87,7 +90,8 @@ def fuzz(engine, damage, seed, trials):
         network, codes, program = cases[trial % len(cases)]
         what, places = damage(program, dice)
         broken, where = flipped(program, places), f"seed {seed} trial {trial}: {what}, bits {sorted(places)}"
-        result = model.run(broken, codes, watchdog=20_000, limit=3_000_000, stall=0.2 * (trial % 2), seed=trial, check=False)
+        result = model.run(broken, codes, watchdog=20_000, limit=3_000_000, stall=0.2 * (trial % 2), seed=trial,
+                           check=False)
         run, expected = result.runs[0], modelled(broken, config, codes[0])
         assert result.violation == "", f"{where}: {result.violation}"
         assert not run.hung and run.code != Error.TIMEOUT, where
@@ -96,7 +100,7 @@ def fuzz(engine, damage, seed, trials):
             count[2 if run.done else 1] += 1
             continue
         assert run.done, f"{where}: the engine stops with {run.code}, the command model does not"
-        got = {name: program.unpack(name, data) for name, data in zip(program.outputs, run.regions)}
+        got = {name: program.unpack(name, data) for name, data in zip(program.outputs, run.regions, strict=True)}
         assert all((got[name] == expected[name]).all() for name in got), where
         count[0] += 1
     return count
@@ -109,13 +113,15 @@ def test_undamaged(engines):
             expected = modelled(program, config, codes[0])
             assert all((expected[n] == golden.run(network, codes)[n][0]).all() for n in expected)
             run = model.run(program, codes, watchdog=20_000).runs[0]
-            assert run.done and all((program.unpack(n, d) == expected[n]).all() for n, d in zip(program.outputs, run.regions))
+            assert run.done and all((program.unpack(n, d) == expected[n]).all() for n,
+                                    d in zip(program.outputs, run.regions, strict=True))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("damage", [in_command, in_data])
 def test_a_damaged_program_ends_and_is_seen(engines, name, damage):
-    """Kind: what a bit of a program can do. It may hang nothing, leave no window, and not be silently different from the model."""
+    """Kind: what a bit of a program can do. It may hang nothing, leave no window, and not be silently different from
+    the model."""
     right, stopped, refused = fuzz(engines(name), damage, 1, 120 if damage is in_command else 40)
     assert right > 20 and (stopped > 20 or damage is in_data)
 

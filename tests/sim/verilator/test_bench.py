@@ -65,7 +65,7 @@ def run(model, *, defect=0, count=2, bursts=BURSTS, window=0x4000, **options):
 def test_copies(model, stall, seed):
     result = run(model, count=3, stall=stall, seed=seed)
     assert result.violation == "" and len(result.runs) == 3
-    for one, codes in zip(result.runs, images(3)):
+    for one, codes in zip(result.runs, images(3), strict=True):
         assert one.done and not one.hung and one.code == 0
         assert one.regions == [codes.astype(np.uint8).tobytes()]
         assert one.counters["digest"] == 0xC0DE and one.counters["commands"] == BURSTS

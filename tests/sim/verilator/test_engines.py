@@ -65,7 +65,7 @@ def check(engine, seed, **options):
     expected = golden.run(network, codes)
     for index, one in enumerate(result.runs):
         assert one.done and not one.hung and one.code == 0
-        got = {name: program.unpack(name, data) for name, data in zip(program.outputs, one.regions)}
+        got = {name: program.unpack(name, data) for name, data in zip(program.outputs, one.regions, strict=True)}
         assert first_difference(program, {n: expected[n][index] for n in got}, got) is None
     return 1
 
@@ -93,7 +93,8 @@ def test_sums_that_fit_no_multiplier(engines):
     program = compile(network, config)
     expected = golden.run(network, codes)["out"]
     assert len(np.unique(expected)) > 5
-    for run_, codes_ in zip(model.run(program, codes, watchdog=5000, limit=3_000_000).runs, expected):
+    result = model.run(program, codes, watchdog=5000, limit=3_000_000)
+    for run_, codes_ in zip(result.runs, expected, strict=True):
         assert run_.done and (program.unpack("out", run_.regions[0]) == codes_).all()
 
 
@@ -143,7 +144,7 @@ def test_flipped_weight_bit_is_seen(engines):
         image = bytearray(program.image)
         image[load["dram"]] ^= 1 << bit
         result = model.run(Program(**{**vars(program), "image": bytes(image)}), codes)
-        got = {n: program.unpack(n, d) for n, d in zip(program.outputs, result.runs[0].regions)}
+        got = {n: program.unpack(n, d) for n, d in zip(program.outputs, result.runs[0].regions, strict=True)}
         seen |= first_difference(program, {n: expected[n][0] for n in got}, got) is not None
     assert seen
 
