@@ -157,7 +157,8 @@ class Bench:
         async def record(ctx):
             while True:
                 valid, event, given, feed, progress, feeds, fed, gathers, gather = (await ctx.tick().sample(
-                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress, part.feed_en, part.feed_mem,
+                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress, part.feed_en,
+                    part.feed_mem,
                     part.gather_en, part.gather))[2:]
                 assert not (feeds and gathers and gather.mem == fed), "feeder and post unit read one memory at once"
                 self.reads["feed", fed] += feeds

@@ -38,7 +38,8 @@ def test_sums():
 
 @pytest.mark.parametrize("values", [dict(), dict(pixels=64), dict(dsp_filters=0, lut_filters=60), dict(pixels=2)])
 def test_fed(values):
-    """The last element takes its weights and activations as many cycles after the first as it has rows and columns before."""
+    """The last element takes its weights and activations as many cycles after the first as it has rows and columns
+    before."""
     config = configuration(**values)
     before = config.pixels // 2 - 1 + config.dsp_filters // 2 + config.lut_filters - 1
     assert latency.fed(config) > latency.feed(config) + before

@@ -63,7 +63,8 @@ class Bench:
             **out_fields(out), **fields_of(res, "res"), rows=rows, cols=cols, pitch=pitch, start_y=start[0],
             start_x=start[1], tiles=-(-(last - first) // count), wide=wide, straddle=straddle, residual=residual,
             mem_out=mem, mem_res=1 - mem, param_base=base, res_mult=dice.randrange(1 << 16),
-            shift=dice.choice((1, 13, 14, 15, 16, 17, 40)), lo=lo, hi=dice.randrange(lo, 256), table=dice.randrange(post.tables + 1),
+            shift=dice.choice((1, 13, 14, 15, 16, 17, 40)), lo=lo, hi=dice.randrange(lo, 256),
+            table=dice.randrange(post.tables + 1),
             acc_last=1, post=dice.randrange(1, 256), tag=dice.randrange(1 << 16)) | fixed
         records = self.parameters(base, straddle)
         target, origin = (places(view, rows, cols, post.pixels, start) for view in (out, res))
