@@ -14,7 +14,7 @@ __all__ = ["Board", "BOARDS", "get"]
 BOARDS = {board.name: board for board in (ZCU102, PYNQ_Z2, KV260, ZC706, ZU15EG)}
 
 
-def get(name):
+def get(name: str) -> Board:
     """The board called ``name``; :class:`AlloyError` lists the choices."""
     if name not in BOARDS:
         raise AlloyError(f"there is no platform {name!r}: choose {', '.join(BOARDS)}")

@@ -27,22 +27,22 @@ class Board:
     name: str
     part: str
     family: str
-    budget: dict
+    budget: dict[str, int]
     clock_mhz: int
     dram_gbs: float
     config: EngineConfig
     latency: int = 40
 
-    def bytes_per_cycle(self, config):
+    def bytes_per_cycle(self, config: EngineConfig) -> float:
         """Bytes per cycle and port: the DRAM's share, at most the port's width."""
         return min(config.port_bytes, self.dram_gbs * 1e3 / self.clock_mhz / config.ports)
 
-    def over(self, resources):
+    def over(self, resources: dict[str, float]) -> list[tuple[str, float, int]]:
         """(resource, used, limit) of everything beyond its share of the budget."""
         return [(r, used, int(LIMITS[r] * self.budget[r])) for r, used in resources.items()
                 if used > LIMITS[r] * self.budget[r]]
 
-    def refuse(self, resources):
+    def refuse(self, resources: dict[str, float]) -> None:
         """Raise :class:`AlloyError` for the first resource that does not fit."""
         way = {"lut": "lut_filters, dsp_filters or pixels", "ff": "pixels or ic", "dsp": "dsp_filters, pixels or ic",
                "bram36": "act_depth, weight_depth or pixels", "uram": "act_depth"}
@@ -50,7 +50,7 @@ class Board:
             raise AlloyError(f"the configuration needs {used:g} {resource} and {self.name} gives at most {limit} "
                              f"({LIMITS[resource]:.0%} of {self.budget[resource]}): reduce {way[resource]}")
 
-    def check(self, config):
+    def check(self, config: EngineConfig) -> None:
         """Arithmetic check before synthesis: multipliers and memory bits that are needed whatever the tools do."""
         family = devices.family(self.family)
         device = family.multiplier.name
@@ -63,7 +63,7 @@ class Board:
                 + config.weight_depth * config.slots * config.ic * 4)
         self.refuse({"dsp": slices, "bram36": bits // family.bram_bits})
 
-    def project(self, files, top):
+    def project(self, files: list[str], top: str) -> str:
         """Vivado Tcl that makes a project of the generated sources beside itself, wherever it is called from
         (``vivado -mode batch -source``)."""
         reads = "\n".join(f"add_files [list [file join $here {{{name}}}]]" for name in files)

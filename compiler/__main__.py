@@ -57,7 +57,7 @@ def show_network(
     for name in part or ():
         if name not in PARTS:
             raise AlloyError(f"there is no part {name!r}: choose {', '.join(PARTS)}")
-    engine = boards.get(platform).config if config is None else EngineConfig.load(config)
+    engine = boards.get(platform or "").config if config is None else EngineConfig.load(config)
     net = Network.load(network)
     graph = lowered(net, engine)
     lines = {"graph": lambda: show_graph(graph), "placement": lambda: show_placement(planned(graph, engine)),

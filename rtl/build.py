@@ -5,6 +5,7 @@ script, ``report.json`` and ``report.txt``. They appear only when all of them ar
 directory replaces the files that this one wrote and leaves everything else.
 """
 
+from collections.abc import Callable
 import json
 from pathlib import Path
 import sys
@@ -29,7 +30,8 @@ REPORT = "report.json"
 FILES = (f"{TOP}.v", *SOFTWARE, *PAGES, "config.json", "vivado.tcl", "report.txt", REPORT)
 
 
-def build(board, config, out, *, synth=True, say=_say):
+def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: bool = True,
+          say: Callable[[str], object] = _say) -> dict:
     """Generate into directory ``out``; returns the report.
 
     Raises :class:`AlloyError` if the configuration does not fit the board, or if ``out`` holds files of the same names

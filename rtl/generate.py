@@ -2,6 +2,8 @@
 
 from amaranth.back import rtlil
 
+from spec.config import EngineConfig
+
 from .prim import Library
 from .tools import to_verilog
 from .top import PLAIN, Pins
@@ -11,7 +13,7 @@ __all__ = ["generate", "port_names", "TOP"]
 TOP = "alloy"
 
 
-def port_names(pins):
+def port_names(pins: Pins) -> dict:
     """Verilog port name -> signal, in AXI's names."""
     out = {}
     for i, bus in enumerate(pins.r_axi):
@@ -24,7 +26,7 @@ def _members(prefix, bus):
     return {f"{prefix}_{name}": getattr(bus, name) for name in bus.signature.members}
 
 
-def generate(config):
+def generate(config: EngineConfig) -> dict[str, str]:
     """Verilog of the engine for ``config``: a dict of file name to text; every distinct module is there once."""
     library = Library()
     pins = Pins(config)

@@ -1,6 +1,7 @@
 """Which commands an engine takes: the rule by which ``rtl/control/check.py`` and the command model refuse."""
 
 from .commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
+from .config import EngineConfig
 from .kwords import beats_of
 
 __all__ = ["RULES", "refuse"]
@@ -23,7 +24,7 @@ RECORDS = {Opcode.LOAD_WEIGHTS: lambda c: c.weight_depth, Opcode.LOAD_PARAMS: la
 ACTS = (Opcode.LOAD_ACT, Opcode.STORE_ACT)
 
 
-def refuse(command, config, size, first=False):
+def refuse(command: dict, config: EngineConfig, size: int, first: bool = False) -> tuple[Error, str] | None:
     """(:class:`Error`, rule) for a command that the engine stops at, None for one that it takes.
 
     Parameters

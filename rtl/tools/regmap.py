@@ -93,13 +93,13 @@ def _json():
                       indent=1) + "\n"
 
 
-def write_pages(folder):
+def write_pages(folder: str | Path) -> None:
     """Write the two Markdown pages."""
     for name in PAGES:
         write_text(Path(folder, name), _render(name))
 
 
-def write_software(folder):
+def write_software(folder: str | Path) -> None:
     """Write the C header, which needs nothing else, and the JSON."""
     write_text(Path(folder, HEADER), _render(HEADER))
     write_text(Path(folder, JSON), _json())

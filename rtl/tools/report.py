@@ -2,6 +2,8 @@
 
 from hashlib import sha256
 
+from boards import Board
+from spec.config import EngineConfig
 from spec.devices import RESOURCES
 
 from .render import render
@@ -11,7 +13,7 @@ __all__ = ["report_of", "report_text"]
 LARGEST = 10            # modules in the text
 
 
-def report_of(board, config, files, synthesis):
+def report_of(board: Board, config: EngineConfig, files: dict[str, str], synthesis: dict | None) -> dict:
     """The content of ``report.json``; ``synthesis`` is :func:`synthesize`'s result or None."""
     report = {"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "part": board.part,
               "verilog_sha256": sha256("".join(files[n] for n in sorted(files)).encode()).hexdigest(),
@@ -37,6 +39,6 @@ def _element(module, macs):
     return {**{r: module["all"][r] for r in ("lut", "ff", "dsp")}, "cells": module["cells"], "macs": macs}
 
 
-def report_text(report):
+def report_text(report: dict) -> str:
     """Readable form of the report."""
     return render("report.txt", **report, largest=list(report.get("modules", {}).items())[:LARGEST])

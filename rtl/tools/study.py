@@ -1,8 +1,10 @@
 """Alternatives of single blocks compared by synthesis, on both families: the page docs/results/blocks.md."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from amaranth.back import rtlil
+from amaranth.lib import wiring
 
 import boards
 from spec import latency
@@ -22,7 +24,7 @@ BOARDS = ("zcu102", "pynq-z2")
 WIDTHS = (4, 8, 16)     # of a lane of the decoder
 
 
-def measure(component, family):
+def measure(component: wiring.Component, family: str) -> tuple[dict, int]:
     """Resources of a component (``total`` of :func:`synthesize`) and its depth."""
     library = Library()
     text = rtlil.convert(component, name="block", platform=library, emit_src=False)
@@ -30,7 +32,7 @@ def measure(component, family):
     return result["total"], max(module["depth"] for module in result["modules"].values())
 
 
-def page(say):
+def page(say: Callable[[str], object]) -> str:
     """Text of the page; ``say`` hears what is being measured."""
     elements, decoders, tables = [], [], []
     for board in map(boards.get, BOARDS):

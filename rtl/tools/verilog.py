@@ -22,7 +22,7 @@ RUN = ("import sys; from amaranth._toolchain.yosys import find_yosys; "
        "sys.stdout.write(yosys.run(['-q', '-'], sys.stdin.read(), ignore_warnings=True))")
 
 
-def to_verilog(rtlil):
+def to_verilog(rtlil: str) -> str:
     """Verilog of all modules in ``rtlil`` (text); one Yosys start whatever their number."""
     rtlil = INDEX.sub(r".\1", DOLLAR.sub(r"\\unnamed_", rtlil))
     remove = " ".join(f"-remove {name}" for name in ATTRIBUTES)
