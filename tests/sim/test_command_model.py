@@ -207,6 +207,15 @@ def test_commands_that_wait_for_themselves_or_race(flip, words):
     fails((config, codes), edit(program, change), words)
 
 
+@pytest.mark.parametrize("opcode", [Opcode.LOAD_ACT, Opcode.CONV])
+def test_a_command_that_writes_a_word_twice(opcode):
+    """All rows at the place of the first."""
+    same = {"out_step_addr": 0, "out_step_bank": 0} | {f"out_row_{n}{p}": 0 for n in ("addr", "bank") for p in range(4)}
+    same |= {f"out_cur_{n}{p}": 0 for n in ("addr", "bank") for p in range(2)}
+    program = edit(compile(chain(4), CONFIG), lambda i, f: f | same if f["opcode"] == opcode else f)
+    fails((CONFIG, np.full((4, 8, 8), 3)), program, "writes a word that it reads or has written before")
+
+
 @pytest.mark.parametrize("change, words", [
     (lambda f: {"acc_last": 0, "tiles": 1}, "goes on with sums|nothing has written"),
     (lambda f: {"acc_first": 0, "tiles": 2}, "FIELD: sums in parts"),

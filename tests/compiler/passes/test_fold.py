@@ -50,7 +50,9 @@ def test_inputs_that_are_read_otherwise_are_left():
     twice = lower(network(image, layer("image", "a", 2, 2), layer("image", "b", 2, 2)))
     added = lower(network(image, layer("image", "a", 2, 2), layer("a", "b", 2, 2, residual="image", res_mult=3)))
     grouped = lower(network({n: image[n] for n in ("image", "a")}, layer("image", "a", 2, 1)))
-    for graph in (twice, added, grouped):
+    itself = lower(network({n: image[n] for n in ("image", "a")},
+                           layer("image", "a", 2, 2, residual="image", res_mult=3)))
+    for graph in (twice, added, grouped, itself):
         assert fold_input(graph, engine(ic=32)) is graph
 
 

@@ -41,7 +41,11 @@ def test_kinds_are_spread():
 
 def test_what_is_tied_to_the_input_stays_in_its_order():
     """The host lays out the image by channel."""
-    graph = ordered(pool("image", "a"), layer("a", "out", 3, 1), image=(3, 4, 4), a=(3, 2, 2), out=(3, 2, 2))
+    node = layer("a", "out", 3, 1, weight=np.array([4, 3, 3], np.int16).reshape(3, 1, 1, 1))
+    scheme = np.array([Scheme.POT4, Scheme.FIXED4, Scheme.FIXED4], np.uint8)
+    graph = ordered(pool("image", "a"), type(node)(**{**vars(node), "scheme": scheme}), image=(3, 4, 4), a=(3, 2, 2),
+                    out=(3, 2, 2))
+    assert len(set(graph.ops[1].made_by())) == 2
     assert [value.order for value in graph.values] == [(0, 1, 2)] * 3
 
 
