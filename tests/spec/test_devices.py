@@ -33,7 +33,7 @@ def test_configurations_choose_among_them():
 def test_families(name):
     family = devices.family(name)
     assert family.name == name and family.multiplier in MULTIPLIERS.values()
-    assert {resource for resource, _ in family.cells.values()} == {*RESOURCES, None}
+    assert {"lut", "ff", "dsp"} <= {resource for resource, _ in family.cells.values()} <= {*RESOURCES, None}
     text = "\n".join(family.steps)
     assert text.startswith("read_verilog {source}\n") and "times.v" in text and "adders.v" in text
     # Paths end at what keeps a value, so nothing that costs nothing, and no plain LUT, is among it.
@@ -43,13 +43,13 @@ def test_families(name):
 
 
 def test_boards_name_families():
-    assert {board.family for board in boards.BOARDS.values()} == set(FAMILIES)
+    assert {board.family for board in boards.BOARDS.values()} <= set(FAMILIES)
     for board in boards.BOARDS.values():
         assert board.config.dsp_device == FAMILIES[board.family].multiplier.name and set(board.budget) == set(RESOURCES)
 
 
 def test_what_is_not_there():
-    with pytest.raises(AlloyError, match="there is no multiplier 'dsp58': choose dsp48e2, dsp48e1, mult18"):
+    with pytest.raises(AlloyError, match="there is no multiplier 'dsp58': choose dsp48e2, dsp48e1"):
         devices.multiplier("dsp58")
     with pytest.raises(AlloyError, match="there is no family of parts 'ice40': choose xcup, xc7"):
         devices.family("ice40")
