@@ -215,7 +215,8 @@ def test_last_legal_places():
 
 
 @pytest.mark.parametrize("values", [dict(cmd_offset=SIZE - 128, cmd_count=2), dict(cmd_count=1 << 31),
-                                    dict(base=(1 << 40) - 4096)])
+                                    dict(base=(1 << 40) - 4096), dict(base=(1 << 40) - SIZE + 1),
+                                    dict(size=AT + 2 * 128 - 1)])
 def test_program_outside_window(values):
     bench = Bench([END])
 
@@ -224,6 +225,10 @@ def test_program_outside_window(values):
             ctx.set(getattr(bench.dut, name), value)
         await ctx.tick()
         assert await bench.start(ctx) == (0, 1, Error.WINDOW, 0) and not bench.dram.reads
+        for name, value in (("base", BASE), ("size", AT + 2 * 128), ("cmd_offset", AT), ("cmd_count", 2)):
+            ctx.set(getattr(bench.dut, name), value)
+        await ctx.tick()
+        assert await bench.start(ctx) == (1, 0, 0, 0), "a program that just fits"
     bench.run(body)
 
 
