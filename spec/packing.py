@@ -11,11 +11,12 @@ from typing import Any
 
 from .devices import multiplier
 from .errors import AlloyError
+from .systems import DIGIT_MAX
 
 __all__ = ["Packing", "solve", "columns", "EVEN_WEIGHT", "ODD_WEIGHT"]
 
-EVEN_WEIGHT = (-8, 7)       # digit range of an even filter slot
-ODD_WEIGHT = (-7, 7)        # of an odd slot
+EVEN_WEIGHT = (-DIGIT_MAX - 1, DIGIT_MAX)       # digit range of an even filter slot
+ODD_WEIGHT = (-DIGIT_MAX, DIGIT_MAX)            # of an odd slot
 CHAIN_MAX = 8
 
 
