@@ -44,14 +44,14 @@ class Costs:
         elif strips > 1:
             self._cycles[op, "act_depth"] += strips * (2 * LATENCY + FLUSH)   # load, work and store of a strip in turn
 
-    def load(self, item: Item, kind: str, key: Hashable) -> None:
-        """A command that loads ``key`` into the ring ``kind``."""
-        if (kind, key) in self._seen:
-            cause = self._op, self._cause or RINGS[kind]
+    def load(self, item: Item, ring: str, key: Hashable) -> None:
+        """A command that loads ``key`` into ``ring``."""
+        if (ring, key) in self._seen:
+            cause = self._op, self._cause or RINGS[ring]
             self._loads[cause] += 1
             waits = FLUSH if cause in self._needed else 0       # parts of one sum: a load waits for the part before
             self._cycles[cause] += LATENCY + waits + duration(item, self._config)
-        self._seen.add((kind, key))
+        self._seen.add((ring, key))
 
     def compute(self, item: Item) -> None:
         """A command of the array."""

@@ -37,7 +37,7 @@ class Placement:
         """Word offset of a plane from ``base``."""
         return (py * (1 + self.phases[1]) + px) * self.plane_words
 
-    def place(self, py: int, px: int, row: int, col: int, group: int = 0) -> tuple[int, int]:
+    def spot(self, py: int, px: int, row: int, col: int, group: int = 0) -> tuple[int, int]:
         """(address, bank) of pixel (row, col) of a plane."""
         q = row * self.pitch + col
         return self.base + self.plane(py, px) + q // self.pixels * self.groups + group, q % self.pixels
@@ -50,13 +50,13 @@ class Placement:
             for px in range(2):
                 row = (y + (py != y % 2)) // 2 if fy else y
                 col = (x + (px != x % 2)) // 2 if fx else x
-                addr, bank = self.place(py * fy, px * fx, row, col, group)
+                addr, bank = self.spot(py * fy, px * fx, row, col, group)
                 out[f"row_addr{2 * py + px}"], out[f"row_bank{2 * py + px}"] = addr, bank
         first = x + start_x
         for px in range(2):
             row = y // 2 if fy else y
             col = (first + (px != first % 2)) // 2 if fx else first
-            out[f"cur_addr{px}"], out[f"cur_bank{px}"] = self.place(y % 2 * fy, px * fx, row, col, group)
+            out[f"cur_addr{px}"], out[f"cur_bank{px}"] = self.spot(y % 2 * fy, px * fx, row, col, group)
         out |= {"step_addr": self.pitch // self.pixels * self.groups, "step_bank": self.pitch % self.pixels,
                 "groups": self.groups, "phase_x": int(fx), "phase_y": int(fy), "par_x": int(fx and x % 2),
                 "par_y": int(fy and y % 2)}

@@ -94,6 +94,6 @@ def test_pixels_lie_within_their_placement_and_apart(phases):
     assert place.phases == phases
     split = [(n // 2, n % 2) if on else (n, 0) for on in phases for n in range(7)]
     rows, cols = split[:7], split[7:]
-    spots = [place.place(py, px, row, col, group) for row, py in rows for col, px in cols for group in range(3)]
+    spots = [place.spot(py, px, row, col, group) for row, py in rows for col, px in cols for group in range(3)]
     assert len(set(spots)) == len(spots) == 7 * 7 * 3
     assert all(place.base <= address < place.base + place.words and 0 <= bank < 4 for address, bank in spots)

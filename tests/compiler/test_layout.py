@@ -19,7 +19,7 @@ def made(seed):
 def spot(place, y, x, group=0):
     """(bank, address) of a pixel."""
     fy, fx = place.phases
-    addr, bank = place.place(y % 2 * fy, x % 2 * fx, y // 2 if fy else y, x // 2 if fx else x, group)
+    addr, bank = place.spot(y % 2 * fy, x % 2 * fx, y // 2 if fy else y, x // 2 if fx else x, group)
     return bank, addr
 
 
