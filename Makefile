@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOARD ?= zcu102
 IMAGES ?= 20
+MUTANTS ?= 200
 
-.PHONY: venv run test test-all lint refusals clean
+.PHONY: venv run test test-all lint refusals mutants clean
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +53,10 @@ refusals: $(VENV)/ready
 	@rm -rf build/refusals; mkdir -p build/refusals
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" -p tests.refusals tests
 	$(BIN)/python -m tests.refusals build/refusals
+
+# Changes on purpose, and whether a test sees them: hours, goes on where it was cut off.
+mutants: $(VENV)/ready
+	$(BIN)/python -u -m tests.mutants --count $(MUTANTS)
 
 clean:
 	rm -rf build
