@@ -19,7 +19,7 @@ class Board:
 
     Attributes
     ----------
-    part : Vivado's name. family : one of :data:`spec.devices.FAMILIES`.
+    part : as its vendor's tools call it. family : one of :data:`spec.devices.FAMILIES`.
     budget : number of each of :data:`spec.devices.RESOURCES` in the part.
     clock_mhz : clock for figures. dram_gbs : DRAM bandwidth, GB/s. latency : assumed read latency of the DRAM model,
         cycles.
@@ -64,14 +64,5 @@ class Board:
         self.refuse({"dsp": slices, "bram36": bits // family.bram_bits})
 
     def project(self, files: list[str], top: str) -> str:
-        """Vivado Tcl that makes a project of the generated sources beside itself, wherever it is called from
-        (``vivado -mode batch -source``)."""
-        reads = "\n".join(f"add_files [list [file join $here {{{name}}}]]" for name in files)
-        return (f"set here [file dirname [file normalize [info script]]]\n"
-                f"create_project -force {{{top}}} [file join $here vivado] -part {{{self.part}}}\n{reads}\n"
-                f"set_property top {{{top}}} [current_fileset]\n"
-                "set constraints [open [file join $here clock.xdc] w]\n"
-                f"puts $constraints {{create_clock -period {1000 / self.clock_mhz:.3f} -name aclk [get_ports aclk]}}\n"
-                "close $constraints\nadd_files -fileset constrs_1 [list [file join $here clock.xdc]]\n"
-                f"synth_design -top {{{top}}} -part {{{self.part}}} -mode out_of_context\n"
-                "report_utilization -file [file join $here utilization.rpt]\n")
+        """Script of the family's tools that makes a project of the generated sources beside itself."""
+        return devices.family(self.family).project(self.part, self.clock_mhz, files, top)

@@ -14,6 +14,7 @@ from typing import Annotated
 from typer import Option
 
 import boards
+from spec import devices
 from spec.config import EngineConfig
 from spec.entry import entry
 from spec.errors import AlloyError
@@ -27,7 +28,8 @@ from .tools import PAGES, SOFTWARE, report_of, report_text, synthesize, write_pa
 __all__ = ["build", "main"]
 
 REPORT = "report.json"
-FILES = (f"{TOP}.v", *SOFTWARE, *PAGES, "config.json", "vivado.tcl", "report.txt", REPORT)
+SCRIPTS = tuple(dict.fromkeys(family.script for family in devices.FAMILIES.values()))
+FILES = (f"{TOP}.v", *SOFTWARE, *PAGES, "config.json", *SCRIPTS, "report.txt", REPORT)
 
 
 def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: bool = True,
@@ -56,7 +58,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
             write_pages(fresh)
             write_text(fresh / "config.json",
                        json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
-            write_text(fresh / "vivado.tcl", board.project(sorted(files), TOP))
+            write_text(fresh / devices.family(board.family).script, board.project(sorted(files), TOP))
             write_text(fresh / "report.txt", report_text(report))
     except OSError as error:
         raise AlloyError(f"cannot write {out}: {error}") from None

@@ -33,8 +33,22 @@ def _steps(family):
             "opt_lut_ins -tech xilinx", "clean")
 
 
+def _vivado(part, mhz, files, top):
+    """A project beside the script, wherever that is called from (``vivado -mode batch -source``)."""
+    reads = "\n".join(f"add_files [list [file join $here {{{name}}}]]" for name in files)
+    return (f"set here [file dirname [file normalize [info script]]]\n"
+            f"create_project -force {{{top}}} [file join $here vivado] -part {{{part}}}\n{reads}\n"
+            f"set_property top {{{top}}} [current_fileset]\n"
+            "set constraints [open [file join $here clock.xdc] w]\n"
+            f"puts $constraints {{create_clock -period {1000 / mhz:.3f} -name aclk [get_ports aclk]}}\n"
+            "close $constraints\nadd_files -fileset constrs_1 [list [file join $here clock.xdc]]\n"
+            f"synth_design -top {{{top}}} -part {{{part}}} -mode out_of_context\n"
+            "report_utilization -file [file join $here utilization.rpt]\n")
+
+
 def _family(name, multiplier):
-    return Family(name=name, multiplier=multiplier, steps=_steps(name), cells=CELLS, state=STATE)
+    return Family(name=name, multiplier=multiplier, steps=_steps(name), cells=CELLS, state=STATE, script="vivado.tcl",
+                  project=_vivado)
 
 
 SERIES7, ULTRASCALE_PLUS = _family("xc7", DSP48E1), _family("xcup", DSP48E2)

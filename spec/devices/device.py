@@ -1,5 +1,6 @@
 """What a vendor's family of parts is, as data: its multiplier, its cells and how it is synthesized."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 __all__ = ["Family", "Multiplier", "RESOURCES"]
@@ -40,6 +41,8 @@ class Family:
     cells : first match counts: pattern of a cell's name (as :mod:`fnmatch` has it) -> (resource, number of it); a
         resource of None costs nothing.
     state : patterns of the cells in which paths begin and end.
+    script, project : name of the script that makes a project of the generated sources with the vendor's tools, and its
+        text for a part, a clock in MHz, the sources' names and the top module.
     bram_bits : bits of one ``bram36``.
     """
     name: str
@@ -47,4 +50,6 @@ class Family:
     steps: tuple[str, ...]
     cells: dict[str, tuple[str | None, float]] = field(hash=False)
     state: tuple[str, ...]
+    script: str
+    project: Callable[[str, float, list[str], str], str]
     bram_bits: int = 36 * 1024
