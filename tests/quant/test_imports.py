@@ -352,3 +352,8 @@ def test_images_to_equalize_with(images, words):
 def test_one_output_is_no_logits():
     with pytest.raises(AlloyError, match="one output, which tells no classes apart"):
         trace(nn.Sequential(nn.Flatten(), nn.Linear(90, 1)), SHAPE, logits=True)
+
+
+def test_adaptive_pools_that_keep_a_map():
+    with pytest.raises(AlloyError, match=r"AdaptiveAvgPool2d of output size 2\) is not supported: use output size 1"):
+        trace(nn.Sequential(conv(), nn.AdaptiveAvgPool2d(2)), SHAPE)
