@@ -20,7 +20,16 @@ class _Through(wiring.Component):
 
 
 class Slice(_Through):
-    """Stream whose ``o.valid`` and ``o.payload`` are registers. Latency: 1 cycle; one payload each cycle."""
+    """Stream whose ``o.valid`` and ``o.payload`` are registers. Latency: 1 cycle; one payload each cycle.
+
+    Parameters
+    ----------
+    shape : of a payload.
+
+    Members
+    -------
+    i, o : the stream in and out.
+    """
 
     def elaborate(self, platform):
         m = Module()
@@ -35,6 +44,14 @@ class Skid(_Through):
     """Stream whose ``i.ready`` is a register: what comes while ``o`` waits is kept beside.
 
     No latency; one payload each cycle.
+
+    Parameters
+    ----------
+    shape : of a payload.
+
+    Members
+    -------
+    i, o : the stream in and out.
     """
 
     def elaborate(self, platform):
