@@ -55,7 +55,7 @@ class Training:
     temperature: float = 4.0
     average: float = 0.998
     shift: int = 2
-    mirror: bool = True
+    mirror: bool = False
     reassign: int = 0
     freeze: float = 2 / 3
     seed: int = 0
@@ -214,8 +214,9 @@ class _Run:
     def reassign(self, schemes):
         """Other number systems."""
         some = torch.randperm(len(self.pixels), generator=torch.Generator().manual_seed(self.settings.seed))[:IMAGES]
-        for module in (self.net, self.average.module):
-            reassign(module, schemes, self._real(self.pixels[some]))
+        assert isinstance(self.average.module, QuantNet)
+        for net in (self.net, self.average.module):
+            reassign(net, schemes, self._real(self.pixels[some]))
         self.levels.read()
 
     def _real(self, codes):

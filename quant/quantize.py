@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -53,9 +53,8 @@ def quantize(
     recipe : which number system each filter gets: a name in :data:`quant.recipes.VARIANTS` or a variant of one's own.
     board : name, ``boards.Board`` or ``spec.config.EngineConfig`` of the engine whose slots are filled and whose cycles
         are counted.
-    mean, std : of the normalization ``(pixel / 255 - mean) / std`` that the model was trained with: a number, or one
-        for each channel. It becomes a part of the network, which reads pixels. Without them the model reads ``pixel /
-        255``.
+    mean, std : of the normalization ``(pixel / 255 - mean) / std`` that the model was trained with, numbers or one for
+        each channel: the network reads pixels all the same. Without them the model reads ``pixel / 255``.
     logits : whether the outputs are a classifier's, of which only the answers count. If None, they are if they are two
         or more numbers for an image that no ReLU bounds.
     labels : of all ``images``, integers (N,): the network is trained further after calibration, by ``training``
@@ -67,15 +66,16 @@ def quantize(
     suspicious.
     """
     if not isinstance(name, str) or not name or not isinstance(seed, int) or seed < 0:
-        raise AlloyError(
-            f"the network is called {name!r}, the seed is {seed!r}: give it a name, and a seed of 0 or more")
+        raise AlloyError(f"the network is called {name!r}, the seed is {seed!r}: give it a name, and a seed of 0 or "
+                         "more")
     pixels, chosen = _pixels(images), variant(recipe)
     engine(board)
     with _progress(report, name) as step:
         source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step)
         if labels is None and training is not None:
             raise AlloyError("there are settings for training and no labels: give labels, one for each image")
-        settings = training or Training(mirror=mirror, seed=seed)
+        settings = training or Training(seed=seed)
+        settings = replace(settings, mirror=settings.mirror or mirror)
         if labels is not None:
             labels = _labels(labels, len(pixels), source.graph)
             settings.batches(len(pixels))

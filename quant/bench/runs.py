@@ -29,7 +29,7 @@ __all__ = ["Prepared", "prepare", "run", "BOARDS"]
 
 BOARDS = ("zcu102", "pynq-z2")
 TABLE_BITS = 48
-TRAINING = {"resnet8": Training(epochs=8, reassign=2), "resnet20": Training(epochs=1)}
+TRAINING = {"resnet8": Training(epochs=8, reassign=2, mirror=True), "resnet20": Training(epochs=1, mirror=True)}
 
 
 def _divergence(exact, logits):

@@ -435,6 +435,28 @@ def test_labels_train(task):
     assert unchanged(model, before)
 
 
+@pytest.mark.parametrize(
+    "mirror, training, expected",
+    [
+        (False, None, False),
+        (True, None, True),
+        (False, Training(), False),
+        (True, Training(), True),
+        (False, Training(mirror=True), True),
+    ],
+)
+def test_images_are_mirrored_only_if_they_may_be(task, monkeypatch, mirror, training, expected):
+    """In calibration and in training alike, unless the settings of the training say it, too."""
+    module, seen = sys.modules["quant.quantize"], []
+    reconstruct = module.reconstruct
+    monkeypatch.setattr(module, "reconstruct", lambda *a, **o: seen.append(o["mirror"]) or reconstruct(*a, **o))
+    monkeypatch.setattr(
+        module, "fine_tune", lambda net, teacher, images, labels, settings, **o: seen.append(settings.mirror)
+    )
+    quick(task[0], task[1], mean=MEAN, std=STD, labels=task[2], mirror=mirror, training=training)
+    assert seen == [mirror, expected]
+
+
 def test_recipes_of_ones_own_and_engines(task):
     """A variant that is in no table; a board, its name, its configuration: the same network."""
     model, images, *_ = task
