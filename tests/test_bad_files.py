@@ -82,7 +82,7 @@ def good(tmp_path, monkeypatch):
     def started(*args, **kwargs):
         raise AssertionError("long work has started")
     for module, name in ((simulation, "generate"), (rtl_build, "generate"), (rtl_study, "page"),
-                         (example, "reconstruct")):
+                         (example, "quantize")):
         monkeypatch.setattr(module, name, started)
     network = random_network(np.random.default_rng(1), layers=2)
     network.save(tmp_path / "network.npz")
