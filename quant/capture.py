@@ -45,7 +45,7 @@ class Apply(Op):
     layer: Layer
 
     def apply(self, *x):
-        return self.layer.apply(F, *x)
+        return self.layer.apply(torch, *x)
 
 
 @dataclass(eq=False, kw_only=True)

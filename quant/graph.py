@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from spec.errors import AlloyError
 from spec.operators import Layer
@@ -70,7 +69,7 @@ class Graph:
 def compute(layer: Layer, tensors: Mapping[str, torch.Tensor], **other: torch.Tensor) -> torch.Tensor:
     """The output of a layer, for ``tensors`` by name; ``other`` weight and bias as for
     :meth:`spec.operators.convolution.ConvLayer.apply`."""
-    out = layer.apply(F, *(tensors[name] for name in layer.sources), **other)
+    out = layer.apply(torch, *(tensors[name] for name in layer.sources), **other)
     return layer.finish(out, tensors[layer.residual] if layer.residual else None)
 
 

@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from spec.errors import AlloyError
 
@@ -68,7 +67,7 @@ def _output(graph, wanted, x):
     tensors = {graph.input: x}
     for layer in graph.layers[: graph.layers.index(wanted)]:
         tensors[layer.output] = compute(layer, tensors)
-    return wanted.apply(F, *(tensors[name] for name in wanted.sources))
+    return wanted.apply(torch, *(tensors[name] for name in wanted.sources))
 
 
 def _check_moments(layer, out):

@@ -130,7 +130,7 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
 
 def _applied(layer, tensors, **other):
     """A layer on the ``tensors`` that it reads, before addition and ReLU; ``other`` weight and bias."""
-    return _each(lambda *x: layer.apply(F, *x, **other), *(tensors[name] for name in layer.sources))
+    return _each(lambda *x: layer.apply(torch, *x, **other), *(tensors[name] for name in layer.sources))
 
 
 def _finished(layer, out, tensors):

@@ -60,7 +60,7 @@ def _forward(graph, x):
     """Every tensor, and the output of every convolution before addition and ReLU."""
     tensors, raw = {graph.input: x}, {}
     for layer in graph.layers:
-        out = layer.apply(F, *(tensors[name] for name in layer.sources))
+        out = layer.apply(torch, *(tensors[name] for name in layer.sources))
         check_values(layer, out)
         if layer.weighted:
             raw[layer.name] = out

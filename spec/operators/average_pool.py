@@ -57,8 +57,8 @@ class AveragePoolLayer(PoolLayer):
         return cls(name=call.name, sources=call.sources, output=call.name, kernel=call.shapes[0][1:], stride=(1, 1),
                    padding=(0, 0))
 
-    def apply(self, F, *sources):
-        return F.avg_pool2d(sources[0], self.kernel, self.stride)
+    def apply(self, torch, *sources):
+        return torch.nn.functional.avg_pool2d(sources[0], self.kernel, self.stride)
 
     def export(self, net) -> AveragePool:
         one, two = (float(net.step(name).double()) for name in (self.input, self.output))

@@ -224,10 +224,10 @@ class ConvLayer(Layer):
         group = np.arange(filters) * self.groups // filters
         return values[group[:, None] * share + np.arange(share)][:, :, None, None]
 
-    def apply(self, F, *sources, weight=None, bias=None):
+    def apply(self, torch, *sources, weight=None, bias=None):
         """With other weights and bias if they are given."""
-        return F.conv2d(*sources, self.weight if weight is None else weight, self.bias if bias is None else bias,
-                        self.stride, self.padding, groups=self.groups)
+        weight, bias = self.weight if weight is None else weight, self.bias if bias is None else bias
+        return torch.nn.functional.conv2d(*sources, weight, bias, self.stride, self.padding, groups=self.groups)
 
     def signed(self, sources: bool) -> bool:
         return not self.relu

@@ -42,8 +42,8 @@ class MaxPoolLayer(PoolLayer):
     modules = ("MaxPool2d",)
     keeps = True
 
-    def apply(self, F, *sources):
-        return F.max_pool2d(sources[0], self.kernel, self.stride, self.padding)
+    def apply(self, torch, *sources):
+        return torch.nn.functional.max_pool2d(sources[0], self.kernel, self.stride, self.padding)
 
     def export(self, net) -> MaxPool:
         return MaxPool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride,

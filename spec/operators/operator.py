@@ -98,8 +98,8 @@ class Call:
 
 @dataclass(eq=False, kw_only=True)
 class Layer:
-    """One layer of the float network. Its fields hold PyTorch tensors, but the methods get the functions that they need
-    as ``F``, which is ``torch.nn.functional``: only what quantizes needs PyTorch.
+    """One layer of the float network. Its fields hold PyTorch tensors, but :meth:`apply` gets the module ``torch`` from
+    its caller: only what quantizes needs PyTorch.
 
     A layer gives :meth:`read`, :meth:`apply`, :meth:`shape` and :meth:`export`; the others where the general ones do
     not do.
@@ -152,7 +152,7 @@ class Layer:
         """(C, H, W) of the output for those of the sources."""
         return shapes[0]
 
-    def apply(self, F, *sources):
+    def apply(self, torch, *sources):
         """The layer on real tensors (N, C, H, W), before addition and ReLU."""
         raise NotImplementedError
 

@@ -220,8 +220,8 @@ def test_errors_of_what_is_added_are_undone():
     with torch.no_grad():
         rounded_weights = (ptq._quantize_layer(net, layer, x, x, residual, 60, torch.Generator().manual_seed(0), True)
                            for residual in (None, (exact, given)))
-        alone, both = (layer.apply(F, x, weight=weight) for weight in rounded_weights)
-    goal = layer.apply(F, x) + exact
+        alone, both = (layer.apply(torch, x, weight=weight) for weight in rounded_weights)
+    goal = layer.apply(torch, x) + exact
 
     def error(out):
         return float((out + given - goal).var((0, 2, 3)).mean())

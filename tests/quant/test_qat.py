@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from quant import QuantNet, Ratio, example, trace
 from quant.net import _Coded
@@ -132,7 +131,7 @@ def test_reassigned_filters_compute_what_they_did(task):
     schemes[layer.name][::2] = Scheme.POT4
 
     def error(weight):
-        return float((layer.apply(F, given, weight=weight) - layer.apply(F, given, weight=target)).square().sum())
+        return float((layer.apply(torch, given, weight=weight) - layer.apply(torch, given, weight=target)).square().sum())
 
     naive = rounded(net.weights[layer.name].detach().flatten(1), schemes[layer.name])[1].reshape(target.shape)
     naive[1::2] = target[1::2]

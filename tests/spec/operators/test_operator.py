@@ -70,8 +70,8 @@ class ShuffleLayer(Layer):
         groups = call.module.groups if call.module is not None else call.arguments["groups"]
         return cls(name=call.name, sources=call.sources, output=call.name, groups=groups)
 
-    def apply(self, F, *sources):
-        return F.channel_shuffle(sources[0], self.groups)
+    def apply(self, torch, *sources):
+        return torch.nn.functional.channel_shuffle(sources[0], self.groups)
 
     def needs(self, live):
         return [live[np.argsort(order(len(live), self.groups))]]
