@@ -1,8 +1,11 @@
 """Where two runs first differ."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from spec.program import Program
 
 __all__ = ["Difference", "first_difference"]
 
@@ -26,7 +29,8 @@ class Difference:
                 f"({self.wrong} of {self.size} values differ)")
 
 
-def first_difference(program, expected, got):
+def first_difference(program: Program, expected: Mapping[str, np.ndarray],
+                     got: Mapping[str, np.ndarray]) -> Difference | None:
     """Compare codes (C, H, W) by tensor, in the order of the layers; None if all are equal.
 
     Parameters

@@ -1,5 +1,6 @@
 """Other programs that do not outlive the one that started them."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 import os
 import signal
@@ -18,7 +19,7 @@ class Children:
     def __init__(self):
         self._lock, self._running, self._left = threading.Lock(), set(), False
 
-    def start(self, command, **options):
+    def start(self, command: Sequence, **options) -> subprocess.Popen:
         """``subprocess.Popen`` in a process group of its own; :class:`AlloyError` if there is no such program."""
         with self._lock:
             if self._left:
@@ -30,7 +31,7 @@ class Children:
             self._running.add(process)
         return process
 
-    def run(self, command, *, input=None, **options):
+    def run(self, command: Sequence, *, input: str | None = None, **options) -> tuple[int, str, str]:
         """Run to the end: (exit status, standard output, standard error) as text."""
         source = subprocess.DEVNULL if input is None else subprocess.PIPE
         process = self.start(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from functools import cached_property, partial
 import sys
+from typing import Any
 
 import typer
 
@@ -36,11 +37,11 @@ class Entry:
         app.command(name, epilog=f"Example: {prefix} {self.example}")(self.function)
 
     @cached_property
-    def command(self):
+    def command(self) -> Any:
         """The command as ``python -m`` has it."""
         return self.command_of(self.name)
 
-    def command_of(self, prefix: str):
+    def command_of(self, prefix: str) -> Any:
         """The command under another name."""
         app = _app()
         self.add_to(app, prefix)
@@ -63,7 +64,7 @@ def group(name: str, text: str, entries: dict[str, Entry]) -> Callable[..., int]
     return command_line(lambda arguments: invoke(typer.main.get_command(app), name, arguments))
 
 
-def invoke(command, name: str, arguments: list[str] | None) -> int:
+def invoke(command: Any, name: str, arguments: list[str] | None) -> int:
     """Run a command of typer, with no handling of errors and signals but one sentence for a wrong command line."""
     try:
         with command.make_context(name, sys.argv[1:] if arguments is None else list(arguments)) as context:

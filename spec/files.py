@@ -1,5 +1,6 @@
 """Every file that Alloy writes or reads: written whole or not at all, read with one sentence for whatever is wrong."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 import errno
 import io
@@ -11,6 +12,7 @@ import stat
 import struct
 import sys
 from tempfile import TemporaryDirectory
+from typing import Any
 import zipfile
 import zlib
 
@@ -30,7 +32,7 @@ DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, Memor
 
 
 @contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A path to write to; at the end of the block the file there takes the place of ``path``. Missing folders are made.
 
     A link is followed, a device or pipe is written to; an existing file's permissions are kept. Each writer has a file
@@ -56,19 +58,19 @@ def replacing(path):
         raise _unwritable(path, error) from None
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text, :func:`replacing` what is there."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def save_arrays(path, arrays):
+def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as a compressed ``.npz``, :func:`replacing` what is there."""
     with replacing(path) as partial, open(partial, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **dict[str, Any](arrays))
 
 
-def check_outputs(*paths, inputs=()):
+def check_outputs(*paths: str | os.PathLike | None, inputs: Iterable[str | os.PathLike | None] = ()) -> None:
     """Raise :class:`AlloyError` unless files can be written at all ``paths``, none of which is one of ``inputs`` by any
     name.
 
@@ -89,7 +91,7 @@ def check_outputs(*paths, inputs=()):
             raise _unwritable(path, error) from None
 
 
-def check_folder(path):
+def check_folder(path: str | os.PathLike) -> None:
     """Raise :class:`AlloyError` unless files can be written into the folder ``path``, which need not exist yet."""
     place = Path(os.path.realpath(path))
     try:
@@ -160,7 +162,7 @@ def _same(path, other):
         return os.path.realpath(path) == os.path.realpath(other)
 
 
-def read_bytes(path, what):
+def read_bytes(path: str | os.PathLike, what: str) -> bytes:
     """The content of a file; ``what`` it should be ("configuration file") is for the :class:`AlloyError` if it cannot
     be read."""
     try:
@@ -171,7 +173,7 @@ def read_bytes(path, what):
         raise AlloyError(f"the {what} {path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def read_json(path, what, kind=dict):
+def read_json(path: str | os.PathLike, what: str, kind: type = dict) -> Any:
     """The value of a JSON file, see :func:`parse_json`; ``what`` it describes ("configuration") is for the
     :class:`AlloyError`."""
     data = read_bytes(path, f"{what} file")
@@ -181,7 +183,7 @@ def read_json(path, what, kind=dict):
         raise AlloyError(f"{path} is not a JSON {what}: {error}; it looks like {looks_like(data, path)}") from None
 
 
-def parse_json(data, kind=dict):
+def parse_json(data: bytes, kind: type = dict) -> Any:
     """The value of JSON bytes. ``ValueError`` for anything else, for a key that is there twice, for NaN and if it is no
     ``kind`` (dict, list)."""
     def once(pairs):
@@ -209,7 +211,9 @@ _JSON_WORDS = {dict: "an object", list: "a list", str: "text", int: "a number", 
                bool: "true or false", type(None): "null"}
 
 
-def read_arrays(path, what="file", *, needed=(), fails="is not a whole .npz file", way="give an .npz of NumPy arrays"):
+def read_arrays(path: str | os.PathLike, what: str = "file", *, needed: Iterable[str] = (),
+                fails: str = "is not a whole .npz file",
+                way: str = "give an .npz of NumPy arrays") -> dict[str, np.ndarray]:
     """Every array of an ``.npz`` by name.
 
     :class:`AlloyError` starts with the path and ``fails``, says what the file looks like or which arrays it has instead

@@ -1,5 +1,6 @@
 """Folders of generated files that share their place with what the user puts there."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 import fcntl
 from hashlib import sha256
@@ -15,7 +16,7 @@ from .files import PREFIX, read_json, write_text
 __all__ = ["check_generated", "generating"]
 
 
-def check_generated(folder, record, names):
+def check_generated(folder: Path, record: str, names: Iterable[str]) -> set[str]:
     """Raise :class:`AlloyError` if ``names`` cannot be written into ``folder`` without the loss of anything but what an
     earlier build wrote.
 
@@ -47,7 +48,7 @@ def _untouched(folder, name, written):
 
 
 @contextmanager
-def generating(folder, record, report):
+def generating(folder: Path, record: str, report: dict) -> Iterator[Path]:
     """An empty folder to write files into; at the end of the block they, and ``report`` as ``record``, take their
     places in ``folder``.
 

@@ -1,6 +1,7 @@
 """What a file looks like, for a sentence about one that is something else than it should be."""
 
 import io
+from os import PathLike
 import zipfile
 
 __all__ = ["looks_like"]
@@ -20,7 +21,7 @@ SUFFIXES = {".onnx": "an ONNX model", ".pth": "PyTorch weights", ".pt": "a PyTor
 ONNX_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)     # what may follow the version in an ONNX ModelProto
 
 
-def looks_like(data, path=""):
+def looks_like(data: bytes, path: str | PathLike = "") -> str:
     """A few words for the bytes of a file, such as "an ONNX model"; the name's suffix counts where the bytes say
     nothing."""
     if not data:

@@ -1,5 +1,6 @@
 """Lines that say what a program does while it does it."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import threading
 import time
@@ -7,13 +8,13 @@ import time
 __all__ = ["say", "going"]
 
 
-def say(text):
+def say(text: str) -> None:
     """Print a line with the time of day."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
 @contextmanager
-def going(report, text, every=5.0):
+def going(report: Callable[[str], object], text: str | Callable[[], str], every: float = 5.0) -> Iterator[None]:
     """Calls ``report`` with ``text`` (or what it returns, if it is a function) and the seconds so far, every so many
     seconds of a long block."""
     began, left = time.monotonic(), threading.Event()

@@ -3,16 +3,17 @@
 from dataclasses import MISSING, fields
 from numbers import Integral
 from types import NoneType
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from .errors import AlloyError
 
 __all__ = ["check_types", "from_values"]
 
+T = TypeVar("T")
 WORDS = {int: "an integer", float: "a number with a point", str: "text", bool: "true or false", NoneType: "nothing"}
 
 
-def check_types(record, what):
+def check_types(record: Any, what: str) -> None:
     """Raise :class:`AlloyError` for the first field that is not what its annotation says; an integer of NumPy becomes a
     plain one.
 
@@ -26,12 +27,12 @@ def check_types(record, what):
             object.__setattr__(record, name, int(value))
 
 
-def from_values(cls, values, what):
+def from_values(cls: type[T], values: Any, what: str) -> T:
     """A dataclass from a mapping that was read from a file; a list stands for a tuple. Unknown and missing keys are
     :class:`AlloyError`."""
     if not isinstance(values, dict):
         raise AlloyError(f"{what} is {_shown(values)}: it must be an object with one key for each field")
-    known = {f.name: f for f in fields(cls)}
+    known = {f.name: f for f in fields(cast(Any, cls))}
     for key in values:
         if key not in known:
             raise AlloyError(f"{what} has the unknown key {key!r}: known keys are {', '.join(sorted(known))}")

@@ -110,7 +110,7 @@ def test_ranges():
     for zero, top in ((128, 255), (16, 31)):
         steps = {rule: search_range(value, value, zero, top, rule=rule) for rule in RULES}
 
-        def error(step):
+        def error(step, zero=zero, top=top):
             return float(((torch.clamp(torch.floor(value / step + 0.5) + zero, 0, top) - zero) * step
                           - value).square().mean())
         assert steps["minmax"] == pytest.approx(40 / (top - zero)) and steps["percentile"] < steps["minmax"] / 5
