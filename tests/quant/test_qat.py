@@ -131,7 +131,8 @@ def test_reassigned_filters_compute_what_they_did(task):
     schemes[layer.name][::2] = Scheme.POT4
 
     def error(weight):
-        return float((layer.apply(torch, given, weight=weight) - layer.apply(torch, given, weight=target)).square().sum())
+        return float((layer.apply(torch, given, weight=weight) - layer.apply(torch, given,
+                                                                             weight=target)).square().sum())
 
     naive = rounded(net.weights[layer.name].detach().flatten(1), schemes[layer.name])[1].reshape(target.shape)
     naive[1::2] = target[1::2]
