@@ -46,10 +46,11 @@ class Bench:
     def __init__(self, config, seed):
         self.config, self.engine = config, Shell(config)
         self.dram, self.rng = AxiMemory(seed=seed, stall=0.2, latency=8), Random(seed)
-        self.memory, self.weights = {}, []
+        self.memory, self.weights, self.moved = {}, [], 0
 
     def simulate(self, testbench):
-        engine, banks, compute = self.engine, *(self.engine.parts[name] for name in ("banks", "compute"))
+        engine = self.engine
+        banks, compute, load = (engine.parts[name] for name in ("banks", "compute", "load"))
 
         async def memories(ctx):
             pipe = deque([None] * 2)
@@ -60,9 +61,10 @@ class Bench:
                 ctx.set(banks.gathered.as_value(), word or 0)
                 ctx.set(banks.store.ready, self.rng.random() < 0.7)
                 ctx.set(banks.load.ready, self.rng.random() < 0.7)
-                _, _, valid, ready, item, asks, taken, place, w_en, w_addr = await ctx.tick().sample(
+                _, _, valid, ready, item, asks, taken, place, w_en, w_addr, moving = await ctx.tick().sample(
                     banks.load.valid, banks.load.ready, banks.load.payload, banks.store.valid, banks.store.ready,
-                    banks.store.payload, compute.w_en, compute.w_addr)
+                    banks.store.payload, compute.w_en, compute.w_addr, load.moving)
+                self.moved += moving
                 if w_en:
                     self.weights.append(w_addr)
                 pipe.append(self.memory.get((place.mem, place.bank, place.addr), 0) if asks and taken else None)
@@ -148,6 +150,7 @@ def test_copy(case):
         commands = [unpack(bytes(code[n:n + 128])) for n in range(0, len(code), 128)]
         assert bench.weights == [k for item in commands if item["opcode"] == Opcode.LOAD_WEIGHTS
                                  for k in range(item["count"])]
+        assert (await read(ctx, bus, AT["LOAD_CYCLES"]))[0] == bench.moved > 0
         assert (await read(ctx, bus, AT["STORE_CYCLES"]))[0] * bench.config.port_bytes == sum(n for _, n in equal)
 
     bench.simulate(body)
