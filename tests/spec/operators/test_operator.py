@@ -106,6 +106,7 @@ def exported(seed):
     torch.manual_seed(seed)
     model, images = Model().eval(), np.random.default_rng(seed).integers(0, 256, (40, *SHAPE)).astype(np.uint8)
     with torch.no_grad():
+        model.first[0].weight *= torch.tensor([0.02, 1, 2, 30, 0.5, 0.2])[:, None, None, None]
         model.second.weight[:, order(6, 3).tolist().index(4)] = 0.0
     graph = trace(model, SHAPE)
     net = QuantNet(equalize(graph, torch.from_numpy(images).float() / 255))
@@ -117,6 +118,8 @@ def test_from_the_model_to_the_commands(shuffle, tmp_path):
     model, graph, net, images = exported(0)
     x = torch.from_numpy(images).float() / 255
     assert torch.allclose(graph.run(x)[graph.output], model(x), atol=1e-5)
+    equal = equalize(graph, x).run(x)[graph.output]         # channels that are mixed are not scaled
+    assert torch.allclose(equal, model(x), atol=1e-4)
     kinds = [type(layer).__name__ for layer in graph.layers]
     assert kinds == ["ConvLayer", "ShuffleLayer", "ConvLayer", "ShuffleLayer", "MaxPoolLayer", "ConvLayer"]
     first = graph.layers[0]
