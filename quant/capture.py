@@ -1,14 +1,18 @@
 """A PyTorch model as a list of operations, each value written once.
 
-What a model does in place (``x += y``, ``ReLU(inplace=True)``) rebinds every name of the tensor: who reads it later
-reads the new value.
+``torch.export`` records the functions of ATen that forward calls, with changes in place already resolved. Here, what
+depends on weights alone is computed, and what only moves values (views, permutations, slices) becomes an index: which
+element of which value stands where. Convolutions and linear layers take such an index into their weights.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-import inspect
+import logging
 import operator
-from operator import attrgetter
+import os
+import re
 from typing import Any
+import warnings
 
 import torch
 from torch import fx, nn
@@ -19,23 +23,48 @@ from spec.operators import LAYERS, Call, Layer
 
 __all__ = ["Op", "Apply", "Norm", "Relu", "Add", "capture", "first_line", "supported", "INPUT"]
 
-INPUT = "input"  # fx gives this name, a builtin of Python, to no node
+INPUT = "input"
+BATCH = 2       # images that are exported: more than one, so that what mixes them is seen
+# Functions that only move values, or leave out some.
+MOVES = frozenset((
+    "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t movedim slice select narrow "
+    "split split_with_sizes chunk tensor_split unbind getitem clone contiguous alias detach dropout feature_dropout to "
+    "channel_shuffle native_channel_shuffle flip roll index_select pixel_shuffle lift_fresh_copy"
+).split())
+CLAMPS = frozenset("relu relu6 hardtanh clamp clamp_min".split())
+NORMS = frozenset("_native_batch_norm_legit_no_training batch_norm".split())
+# (scale, offset) of what a function makes of x and a constant.
+AFFINE = {"mul": lambda c: (c, 0 * c), "div": lambda c: (1 / c, 0 * c), "add": lambda c: (0 * c + 1, c),
+          "sub": lambda c: (0 * c + 1, -c)}
 
 
 def supported() -> str:
     """What can be imported, as the end of a sentence."""
-    modules = ", ".join(name for layer in LAYERS for name in (*layer.modules, *layer.functions))
-    return f"{modules}, BatchNorm2d, ReLU, ReLU6, Flatten and addition are supported"
+    layers = ", ".join(name for layer in LAYERS for name in layer.calls)
+    return f"{layers}, linear, matmul, batch norm, ReLU, ReLU6, addition, and what only moves values are supported"
 
 
 @dataclass(eq=False, kw_only=True)
 class Op:
-    """One operation, which makes the value ``name`` of the values ``inputs``. ``module``: path of the module that is
-    called."""
+    """One operation, which makes the value ``name`` of the values ``inputs``.
+
+    Attributes
+    ----------
+    where : "layer NAME (file, line)", for messages.
+    module, call : path of the module of ``torch.nn`` that returns it, and in which of its calls.
+    index : where the elements that it returns, of their own shape without the batch, stand in the value.
+    """
 
     name: str
-    inputs: tuple
+    inputs: tuple[str, ...]
+    where: str = ""
     module: str | None = None
+    call: int = 0
+    index: torch.Tensor | None = None
+
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
+        """Its value for tensors (N, C, H, W)."""
+        raise NotImplementedError
 
 
 @dataclass(eq=False, kw_only=True)
@@ -50,13 +79,14 @@ class Apply(Op):
 
 @dataclass(eq=False, kw_only=True)
 class Norm(Op):
-    """Batch norm: ``(x - mean) * scale + bias``; ``gain`` is its trained weight, by which the standard deviation is
-    multiplied."""
+    """``(x - mean) * scale + bias`` of each channel. ``what`` is its name in a message; ``gain`` is the trained weight of
+    a batch norm, by which the standard deviation is multiplied, None if it is none."""
 
     mean: torch.Tensor
     scale: torch.Tensor
     bias: torch.Tensor
-    gain: torch.Tensor
+    gain: torch.Tensor | None = None
+    what: str = "a batch norm"
 
     def apply(self, *x):
         return (x[0] - self.mean[:, None, None]) * self.scale[:, None, None] + self.bias[:, None, None]
@@ -91,178 +121,318 @@ class _Once(nn.Module):
         return self.model(x)
 
 
-class _Proxy(fx.Proxy):
-    """Records ``x += y`` as what it is; fx takes it for ``x = x + y``, which other names of x would not see."""
-
-    def __iadd__(self, other):
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-
-
-class _Tracer(fx.Tracer):
-    def proxy(self, node):
-        return _Proxy(node, self)
-
-    def path_of_module(self, mod):
-        return super().path_of_module(mod).removeprefix("model.")
-
-    def is_leaf_module(self, m, module_qualified_name):
-        return m is not self.root.model and super().is_leaf_module(m, module_qualified_name)
-
-
 def first_line(error: BaseException) -> str:
     """What an error of PyTorch says, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], str]:
-    """(operations in execution order, name of the value that is returned) of ``model`` for inputs of ``shape`` (C, H,
-    W).
+    """(operations in execution order, name of the value that is returned) of ``model`` for inputs of ``shape``
+    (C, H, W).
 
     Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are.
     """
+    log = logging.getLogger("torch.export")
+    level = log.level
     try:
-        graph = _Tracer().trace(_Once(model))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            log.setLevel(logging.ERROR)
+            # Fake tensors: nothing is computed. An empty table of decompositions still resolves changes in place.
+            program = torch.export.export(_Once(model), (torch.zeros(BATCH, *shape),), strict=False)
+            program = program.run_decompositions({})
     except Exception as error:  # forward is the user's: it may raise anything when it is given no real tensor
-        raise AlloyError(
-            f"the model's forward cannot be traced ({first_line(error)}): avoid control flow, len() and other Python "
-            "functions that depend on data"
-        ) from None
-    modules = {name.removeprefix("model."): module for name, module in _Once(model).named_modules()}
-    ops: list[Op] = []
-    where, shapes = {}, {INPUT: tuple(shape)}  # where: name of an fx node -> name of a value
-    *nodes, last = graph.nodes
-    for node in nodes:
-        if node.op == "placeholder":
-            where[node.name] = INPUT
+        raise AlloyError(f"the model's forward cannot be traced ({first_line(error)}): avoid control flow, .item(), "
+                         "NumPy and other Python functions that depend on data") from None
+    finally:
+        log.setLevel(level)
+    reader = _Reader(program, model, shape)
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            reader.read(node)
+    return reader.result()
+
+
+@dataclass(frozen=True)
+class _View:
+    """What a node stands for: ``index``, of its shape (``BATCH`` images), are positions in the ``value`` (N, C, H, W),
+    flat."""
+
+    value: str
+    index: torch.Tensor
+
+
+def _whole(shape):
+    """The index of a whole value of ``shape`` (C, H, W)."""
+    return torch.arange(BATCH * shape[0] * shape[1] * shape[2]).reshape(BATCH, *shape)
+
+
+class _Reader:
+    """Reads the nodes of an exported program one by one."""
+
+    def __init__(self, program, model, shape):
+        self._model = model
+        self._signature = program.graph_signature
+        self._ops: list[Op] = []
+        self._shapes = {INPUT: tuple(shape)}
+        self._known: dict[str, Any] = {}        # node -> _View, or a tensor that depends on weights alone
+        for given in self._signature.input_specs:
+            name = given.arg.name
+            if given.kind is torch.export.graph_signature.InputKind.USER_INPUT:
+                self._known[name] = _View(INPUT, _whole(shape))
+            else:
+                state = program.state_dict if given.target in program.state_dict else program.constants
+                self._known[name] = state[given.target].detach()
+
+    def result(self):
+        """(operations that the output depends on, name of the output's value)."""
+        names = self._signature.user_outputs
+        if len(names) != 1 or not isinstance(self._known.get(names[0]), _View):
+            raise AlloyError("the model returns several values, none, or one that does not depend on the image: return "
+                             "one tensor")
+        out = self._known[names[0]]
+        if not torch.equal(out.index.flatten(), _whole(self._shapes[out.value]).flatten()):
+            raise AlloyError("the model returns the values of its last layer in another order, or only some of them: "
+                             "return that layer's tensor")
+        needed, ops = {out.value}, []
+        for op in reversed(self._ops):
+            if op.name in needed:
+                needed.update(op.inputs)
+                ops.append(op)
+        return ops[::-1], out.value
+
+    def read(self, node):
+        """Append the operation of one node, or note what it moves or computes of weights."""
+        given = [self._of(value) for value in (*node.args, *node.kwargs.values())]
+        if not any(isinstance(value, _View) for value in _flat(given)):
+            self._known[node.name] = node.target(*fx.node.map_arg(node.args, lambda n: self._known[n.name]),
+                                                 **fx.node.map_arg(node.kwargs, lambda n: self._known[n.name]))
+            return
+        kind, arguments = self._arguments(node)
+        if kind == "getitem" and isinstance(arguments["self"], tuple):
+            self._known[node.name] = arguments["self"][arguments["item"]]
+        elif kind in MOVES or self._keeps(node, kind, arguments):
+            self._move(node, kind)
         else:
-            _read(node, modules.get(node.target) if node.op == "call_module" else None, ops, where, shapes)
-    if not isinstance(last.args[0], fx.Node):
-        raise AlloyError("the model returns several values or none: return one tensor")
-    output = where[last.args[0].name]
-    return _used(ops, output), output
+            self._append(node, kind, arguments)
+
+    def _of(self, value):
+        if isinstance(value, fx.Node):
+            return self._known[value.name]
+        return [self._of(v) for v in value] if isinstance(value, list | tuple) else value
+
+    def _arguments(self, node):
+        """(name of the function, all its arguments by name)."""
+        if node.target is operator.getitem:
+            return "getitem", {"self": self._of(node.args[0]), "item": node.args[1]}
+        schema = node.target._schema
+        names = [argument.name for argument in schema.arguments]
+        given = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+        given |= {name: self._of(value) for name, value in zip(names, node.args, strict=False)}
+        return schema.name.split("::")[-1], given | {name: self._of(value) for name, value in node.kwargs.items()}
+
+    # -- places ------------------------------------------------------------------------------------------------------
+    def _where(self, node):
+        """(path of the module of ``torch.nn`` that calls it or None, "layer NAME (file, line)")."""
+        path, kind = [("", ""), *(node.meta.get("nn_module_stack") or {}).values()][-1]
+        path = path.partition("@")[0].removeprefix("model").removeprefix(".")
+        if not str(kind).startswith("torch.nn.modules."):
+            path = ""
+        trace = re.findall(r'File "(.*)", line (\d+)', node.meta.get("stack_trace") or "")
+        own = [(file, line) for file, line in trace if file != __file__ and f"{os.sep}torch{os.sep}" not in file]
+        at = f" ({os.path.basename(own[-1][0])}, line {own[-1][1]})" if own else ""
+        return path or None, f"layer {path or node.name}{at}"
+
+    def _name(self, node, path):
+        """A name for the value of a node that no other has."""
+        name = wanted = (path or node.name).replace(".", "_")
+        count = 0
+        while name in self._shapes:
+            count += 1
+            name = f"{wanted}_{count}"
+        return name
+
+    # -- what only moves ---------------------------------------------------------------------------------------------
+    def _keeps(self, node, kind, arguments):
+        """An adaptive pool to the size that the map has."""
+        return kind.startswith("adaptive_") and node.meta["val"].shape == arguments["self"].index.shape
+
+    def _move(self, node, kind):
+        views = {view.value for view in _flat(self._of(node.args)) if isinstance(view, _View)}
+        value, where = views.pop(), self._where(node)[1]
+        if kind in MOVES:
+            index = fx.node.map_arg((node.args, node.kwargs), lambda n: getattr(self._known[n.name], "index",
+                                                                                self._known[n.name]))
+            moved = node.target(*index[0], **index[1])
+        else:
+            moved = self._of(node.args[0]).index
+        size = int(torch.tensor(self._shapes[value]).prod())
+
+        def view(index):
+            if len(index) != BATCH or not torch.equal(index[1], index[0] + size) or index[0].max() >= size:
+                raise AlloyError(f"{where} mixes images: keep the first dimension as it is")
+            return _View(value, index.contiguous())
+        self._known[node.name] = tuple(map(view, moved)) if isinstance(moved, list | tuple) else view(moved)
+
+    # -- what computes -----------------------------------------------------------------------------------------------
+    def _append(self, node, kind, arguments):
+        path, where = self._where(node)
+        layer = next((layer for layer in LAYERS if kind in layer.calls), None)
+        name, index = self._name(node, path), None
+        if kind in NORMS or kind in AFFINE and len(_views(arguments)) == 1:
+            op, index = self._affine(name, kind, arguments, where)
+        elif kind in CLAMPS:
+            view = arguments["self"]
+            op, index = Relu(name=name, inputs=(view.value,), cap=_cap(kind, arguments, where)), view.index
+        elif kind == "add":
+            op, index = self._sum(name, arguments, where)
+        elif kind == "linear" or kind == "matmul" and [arguments["self"]] == _views(arguments):
+            op, index = self._linear(name, arguments, where)
+        elif layer is not None:
+            op = self._layer(name, layer, kind, arguments, where)
+        else:
+            raise AlloyError(f"{where} is {kind}, which is not supported: {supported()}")
+        op.module, op.where = path, where
+        op.call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)
+        if path and self._ops and (self._ops[-1].module, self._ops[-1].call) == (path, op.call):
+            self._ops[-1].module = None         # only the last of a call's operations makes what it returns
+        shapes = tuple(self._shapes[source] for source in op.inputs)
+        self._shapes[name] = op.layer.shape(*shapes) if isinstance(op, Apply) else shapes[0]
+        self._ops.append(op)
+        if index is None:
+            index = _whole(self._shapes[name]).reshape(node.meta["val"].shape)
+        op.index = index[0]
+        self._known[node.name] = _View(name, index.contiguous())
+        if kind in NORMS and isinstance(node.meta["val"], tuple | list):
+            self._known[node.name] = (self._known[node.name],)
+
+    def _layer(self, name, layer, kind, arguments, where):
+        """A layer of maps; one that reads chosen channels reads all of them, with weights of 0."""
+        sources, channels = [], []
+        for view in _views(arguments):
+            sources.append(view.value)
+            channels.append(self._channels(view, where))
+        rest = {key: value for key, value in arguments.items() if not any(True for _ in _views({key: value}))}
+        shapes = tuple(self._shapes[source] for source in sources)
+        if any(chosen is not None for chosen in channels):
+            if kind != "conv2d" or rest["groups"] != 1:
+                raise AlloyError(f"{where} reads channels in another order, or only some of them, which only "
+                                 "convolutions without groups and linear layers can: make them one")
+            whole = rest["weight"].new_zeros(len(rest["weight"]), shapes[0][0], *rest["weight"].shape[2:])
+            rest["weight"] = whole.index_add(1, channels[0], rest["weight"])
+        return Apply(name=name, inputs=tuple(sources), layer=layer.read(Call(name, where, kind, tuple(sources), shapes,
+                                                                             rest)))
+
+    def _channels(self, view, where):
+        """The channels that a view shows, each a whole map in its order; None for all as they are."""
+        channels, rows, cols = self._shapes[view.value]
+        index, size = view.index[0], rows * cols
+        if torch.equal(view.index.flatten(), _whole(self._shapes[view.value]).flatten()) and (
+                index.shape == (channels, rows, cols)):
+            return None
+        first = index.reshape(len(index), -1)[:, 0] if index.dim() == 3 else torch.zeros(0, dtype=torch.long)
+        if index.dim() != 3 or index.shape[1:] != (rows, cols) or not torch.equal(
+                index, (first[:, None] + torch.arange(size)).reshape(index.shape)) or (first % size).any():
+            raise AlloyError(f"{where} reads a tensor {tuple(index.shape)} that is made of one of "
+                             f"{channels}x{rows}x{cols} by moving values between its pixels: only channels can be "
+                             "moved")
+        return first // size
+
+    def _linear(self, name, arguments, where):
+        """A linear layer: a convolution over the whole map, or of 1x1 where its features are the channels of pixels."""
+        if "weight" in arguments:
+            view, weight, bias = arguments["input"], arguments["weight"], arguments["bias"]
+        else:
+            view, weight, bias = arguments["self"], arguments["other"].t(), None
+        channels, rows, cols = shape = self._shapes[view.value]
+        index, size = view.index[0], rows * cols
+        if index.dim() == 1:
+            whole = weight.new_zeros(len(weight), channels * size).index_add(1, index, weight)
+            whole, moved = whole.reshape(-1, *shape), None
+        else:
+            pixels = index.reshape(-1, index.shape[-1])
+            first = pixels[0] // size
+            if not torch.equal(pixels, first * size + torch.arange(len(pixels))[:, None]) or len(pixels) != size:
+                raise AlloyError(f"{where} is applied to {tuple(index.shape)}, whose last dimension is not the "
+                                 "channels of a pixel: flatten the whole tensor before it, or move the channels last")
+            whole = weight.new_zeros(len(weight), channels).index_add(1, first, weight)[:, :, None, None]
+            moved = _whole((len(weight), rows, cols)).movedim(1, -1).reshape(BATCH, *index.shape[:-1], -1)
+        rest = {"weight": whole, "bias": bias, "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
+        layer = next(layer for layer in LAYERS if "conv2d" in layer.calls)
+        call = Call(name, where, "conv2d", (view.value,), (shape,), rest)
+        return Apply(name=name, inputs=(view.value,), layer=layer.read(call)), moved
+
+    def _affine(self, name, kind, arguments, where):
+        view = next(iter(_views(arguments)))
+        channels = self._shapes[view.value][0]
+        if kind in NORMS:
+            mean, var = arguments["running_mean"], arguments["running_var"]
+            if mean is None or arguments.get("training"):
+                raise AlloyError(f"{where} is a batch norm that cannot be folded: give it running statistics")
+            weight, bias = arguments["weight"], arguments["bias"]
+            gain = torch.ones_like(mean) if weight is None else weight
+            offset = torch.zeros_like(mean) if bias is None else bias
+            self._channels_stay(view, where)
+            return Norm(name=name, inputs=(view.value,), mean=mean.clone(), bias=offset.clone(), gain=gain.clone(),
+                        scale=gain / torch.sqrt(var + arguments["eps"])), view.index
+        other = arguments["other"]
+        constant = torch.as_tensor(arguments["self"] if isinstance(other, _View) else other).float()
+        if isinstance(other, _View) and kind in ("sub", "div") or arguments.get("alpha", 1) != 1:
+            raise AlloyError(f"{where} is {kind} of a constant and a tensor, which is not supported: {supported()}")
+        self._channels_stay(view, where)
+        while constant.dim() > 1 and constant.shape[0] == 1:
+            constant = constant[0]
+        if constant.numel() not in (1, channels) or constant.numel() > 1 and constant.dim() != view.index.dim() - 1:
+            raise AlloyError(f"{where} has a constant of shape {tuple(constant.shape)}: only one for all values or one "
+                             "for each channel is supported")
+        scale, bias = (value.expand(channels).clone() for value in AFFINE[kind](constant.flatten()))
+        return Norm(name=name, inputs=(view.value,), mean=torch.zeros(channels), scale=scale, bias=bias,
+                    what=f"{kind} with a constant"), view.index
+
+    def _channels_stay(self, view, where):
+        """Whether channel c of a view, its first dimension behind the batch, is channel c of its value."""
+        shape = self._shapes[view.value]
+        if not torch.equal(view.index.flatten(), _whole(shape).flatten()) or view.index.shape[1] != shape[0]:
+            raise AlloyError(f"{where} works on channels in another order, or only on some of them: do it where the "
+                             "tensor is made")
+
+    def _sum(self, name, arguments, where):
+        one, other = arguments["self"], arguments["other"]
+        if arguments.get("alpha", 1) != 1:
+            raise AlloyError(f"{where} adds {arguments['alpha']} times a tensor: {supported()}")
+        shapes = [self._shapes[view.value] for view in (one, other)]
+        if shapes[0] != shapes[1] or not torch.equal(one.index, other.index):
+            texts = ["x".join(map(str, view.index.shape[1:])) for view in (one, other)]
+            what = (f"of {texts[0]} and {texts[1]}, one of which is repeated" if texts[0] != texts[1] else
+                    "whose values stand in another order")
+            raise AlloyError(f"{where} adds tensors {what}: give both the same shape")
+        return Add(name=name, inputs=(one.value, other.value)), one.index
 
 
-def _used(ops, output):
-    """The operations that the output depends on."""
-    needed, out = {output}, []
-    for op in reversed(ops):
-        if op.name in needed:
-            needed.update(op.inputs)
-            out.append(op)
-    return out[::-1]
+def _cap(kind, arguments, where):
+    """The upper bound of what clamps at 0, or None."""
+    match kind:
+        case "relu":
+            return None
+        case "relu6":
+            return 6.0
+        case "hardtanh":
+            low, high = arguments["min_val"], arguments["max_val"]
+        case _:
+            low, high = arguments["min"], arguments.get("max")
+    if low != 0 or high is not None and (not isinstance(high, int | float) or high <= 0):
+        raise AlloyError(f"{where} clamps to {low}..{high}: only 0 and a number above it are supported")
+    return None if high is None else float(high)
 
 
-_RELU, _ADD, _FLAT = ("input", "inplace"), ("input", "other", "alpha"), ("input", "start_dim", "end_dim")
-# What is called beside layers: (kind, names of the arguments, whether it works in place whatever they say).
-FUNCTIONS: dict[Any, tuple[str, tuple[str, ...], bool]] = {
-    **dict.fromkeys((torch.relu, F.relu, "relu"), ("relu", _RELU, False)),
-    F.relu6: ("relu6", _RELU, False),
-    **dict.fromkeys((torch.relu_, F.relu_, "relu_"), ("relu", _RELU, True)),
-    **dict.fromkeys((operator.add, torch.add, "add"), ("add", _ADD, False)),
-    **dict.fromkeys((operator.iadd, "add_"), ("add", _ADD, True)),
-    **dict.fromkeys((torch.flatten, "flatten"), ("same", _FLAT, False)),
-}
-MODULES: dict[type[nn.Module], str] = {
-    nn.BatchNorm2d: "norm",
-    nn.ReLU6: "relu6",
-    nn.ReLU: "relu",
-    **dict.fromkeys((nn.Dropout, nn.Identity, nn.Flatten), "same"),
-}
+def _flat(values) -> Iterator[Any]:
+    """The values of nested lists."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        else:
+            yield value
 
 
-def _of_module(module):
-    """The layer class that is read from a module, or the kind of what is called beside layers; None for what Alloy does
-    not know."""
-    names = {cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("torch.nn.")}
-    layers = (layer for layer in LAYERS if names & set(layer.modules))
-    return next(layers, None) or next((kind for known, kind in MODULES.items() if isinstance(module, known)), None)
-
-
-def _of_function(target):
-    """The same of a function or the name of a method, with the names of its arguments and whether it works in place."""
-    for layer in LAYERS:
-        for name, arguments in layer.functions.items():
-            if target in (name, attrgetter(name)(torch)):
-                return layer, arguments, False
-    return FUNCTIONS.get(target, (None, (), False))
-
-
-def _arguments(node, module):
-    """(kind or layer class, arguments by name, in place) of an fx node; None if it is nothing that Alloy knows."""
-    if module is not None:
-        kind = _of_module(module)
-        names, in_place = tuple(inspect.signature(module.forward).parameters), getattr(module, "inplace", False)
-    else:
-        kind, names, in_place = _of_function(node.target)
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
-    known = kind is not None and len(node.args) <= len(names) and set(given) <= set(names)
-    return (kind if known else None), given, bool(in_place or given.get("inplace", False))
-
-
-def _nodes(value):
-    """The fx nodes that an argument is, or is a list of."""
-    return [v for v in (value if isinstance(value, list | tuple) else (value,)) if isinstance(v, fx.Node)]
-
-
-def _read(node, module, ops, where, shapes):
-    """Append the operation of one fx node, or give its value a further name."""
-    kind, given, in_place = _arguments(node, module)
-    if kind is None or not _nodes(next(iter(given.values()), None)):
-        what = "function" if module is None else type(module).__name__
-        raise AlloyError(f"layer {node.name} ({what}) is not supported: {supported()}")
-    sources = tuple(where[read.name] for value in given.values() for read in _nodes(value))
-    if kind == "same":
-        where[node.name] = sources[0]
-        return
-    path = node.target if module is not None else None
-    if kind == "add":
-        op = _addition(node, given, where, shapes)
-    elif kind == "norm":
-        op = _norm(node, module, sources)
-    elif kind in ("relu", "relu6"):
-        op = Relu(name=node.name, inputs=sources, cap=6.0 if kind == "relu6" else None)
-    else:
-        rest = {name: value for name, value in given.items() if not _nodes(value)}
-        call = Call(node.name, f"layer {path or node.name}", module, sources, tuple(shapes[name] for name in sources),
-                    rest)
-        op = Apply(name=node.name, inputs=sources, layer=kind.read(call))
-    op.module = path
-    shape = tuple(shapes[name] for name in op.inputs)
-    shapes[op.name] = op.layer.shape(*shape) if isinstance(op, Apply) else shape[0]
-    ops.append(op)
-    where[node.name] = op.name
-    if in_place:
-        where.update({name: op.name for name, value in where.items() if value == sources[0]})
-
-
-def _addition(node, given, where, shapes):
-    other = given.get("other")
-    if not isinstance(other, fx.Node) or given.get("alpha", 1) != 1:
-        raise AlloyError(
-            f"layer {node.name} does not add a tensor to the result of a convolution that nothing else reads: "
-            f"{supported()}"
-        )
-    inputs = where[given["input"].name], where[other.name]
-    one, two = (shapes[name] for name in inputs)
-    if one != two:
-        raise AlloyError(
-            f"layer {node.name} adds tensors of {'x'.join(map(str, one))} and {'x'.join(map(str, two))}, one of which "
-            "is repeated: give both the same shape"
-        )
-    return Add(name=node.name, inputs=inputs)
-
-
-def _norm(node, module, inputs):
-    if not (module.affine and module.track_running_stats):
-        raise AlloyError(
-            f"layer {node.target} is a batch norm that cannot be folded: give it affine parameters and running "
-            "statistics"
-        )
-    return Norm(
-        name=node.name,
-        inputs=inputs,
-        mean=module.running_mean.clone(),
-        scale=(module.weight / torch.sqrt(module.running_var + module.eps)).detach(),
-        bias=module.bias.detach().clone(),
-        gain=module.weight.detach().clone(),
-    )
+def _views(arguments) -> list[_View]:
+    return [value for value in _flat(arguments.values()) if isinstance(value, _View)]

@@ -48,19 +48,20 @@ def _fold(op, layer):
     """A batch norm into the convolution before it, None if there is no such; returns the tensor."""
     if layer is None:
         raise AlloyError(
-            f"layer {op.module} is a batch norm that cannot be folded: put it directly behind a convolution that "
-            "nothing else reads, with affine parameters and running statistics"
+            f"{op.where} is {op.what} that cannot be folded: put it directly behind a convolution that nothing else "
+            "reads"
         )
     layer.weight = layer.weight * op.scale[:, None, None, None]
     layer.bias = (layer.bias - op.mean) * op.scale + op.bias
-    layer.moments = torch.stack([op.bias, op.gain.abs()])
+    if op.gain is not None:
+        layer.moments = torch.stack([op.bias, op.gain.abs()])
     return layer.output
 
 
 def _bound(op, layer):
     """A ReLU into the convolution before it, None if there is no such; returns the tensor."""
     if layer is None:
-        raise AlloyError(f"layer {op.name} is a ReLU that does not directly follow a convolution: {supported()}")
+        raise AlloyError(f"{op.where} is a ReLU that does not directly follow a convolution: {supported()}")
     layer.relu = True
     if op.cap is not None:
         cap = torch.full((len(layer.weight), 1, 1), op.cap)
@@ -77,7 +78,7 @@ def _add(op, tensors, layers, where, reads):
     made = [layer for layer in layers if layer.output in alone and layer.fresh]
     if not made:
         raise AlloyError(
-            f"layer {op.name} does not add a tensor to the result of a convolution that nothing else reads: "
+            f"{op.where} does not add a tensor to the result of a convolution that nothing else reads: "
             f"{supported()}"
         )
     last = made[-1]

@@ -1,7 +1,7 @@
 """Import of a PyTorch model: :func:`trace` promises that the layers compute what the model computes, and looks before
 it says so."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import contextmanager
 import inspect
 
@@ -146,14 +146,12 @@ class _Truth:
 
     def check(self, ops):
         """Compare operation by operation."""
-        values, seen = {INPUT: self.images}, Counter[str]()
+        values = {INPUT: self.images}
         for op in ops:
-            values[op.name] = op.apply(*(values[name] for name in op.inputs))
-            if op.module is not None:
-                calls, at = self.calls[op.module], seen[op.module]
-                seen[op.module] += 1
-                if at < len(calls):
-                    self._compare(values[op.name], calls[at], f"layer {op.module}")
+            value = values[op.name] = op.apply(*(values[name] for name in op.inputs))
+            calls = self.calls[op.module] if op.module is not None else []
+            if op.call < len(calls):
+                self._compare(value, _placed(calls[op.call], op.index, value), f"layer {op.module}")
 
     def check_output(self, graph):
         """Compare what the layers return with what the model returns."""
@@ -172,6 +170,15 @@ class _Truth:
                 f"{what} computes something else as imported than the model does (channel {int(off.argmax())}, random "
                 f"images of size {self.size:g}): {REWRITE}"
             )
+
+
+def _placed(out, index, value):
+    """What a module returns, put to where its elements stand in ``value``; the others are those of ``value``."""
+    if out is None or out.shape[1:] != index.shape:
+        return out
+    placed = value.clone()
+    placed.flatten(1)[:, index.flatten()] = out.flatten(1)
+    return placed
 
 
 REWRITE = "write forward without hooks, branches on the mode and changes in place that Alloy cannot see"

@@ -1,6 +1,6 @@
 """Average pooling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from ..errors import AlloyError
 from ..numerics import Scheme, round_shift
 from .operator import Call, register
 from .pool import Pool, PoolLayer
-from .windows import pair, windows
+from .windows import map_size, pair, windows
 
 __all__ = ["AveragePool", "AveragePoolLayer"]
 
@@ -39,23 +39,37 @@ class AveragePool(Pool):
 
 @register
 class AveragePoolLayer(PoolLayer):
-    """The mean of each window; of the whole map for AdaptiveAvgPool2d(1)."""
-    modules = ("AvgPool2d", "AdaptiveAvgPool2d")
+    """The mean of each window, which is the whole map for what pools adaptively to 1x1."""
+    calls = ("avg_pool2d", "adaptive_avg_pool2d", "mean")
 
     @classmethod
     def read(cls, call: Call):
-        module = call.module
-        if not hasattr(module, "output_size"):
-            if module.divisor_override:
+        given, size = call.arguments, call.shapes[0][1:]
+        if call.function == "avg_pool2d":
+            if given["divisor_override"]:
                 raise AlloyError(f"{call.where} averages with divisor_override: leave it out")
-            if pair(module.padding) != (0, 0):
+            if pair(given["padding"]) != (0, 0):
                 raise AlloyError(f"{call.where} averages over padding: use padding 0")
-            return super().read(call)
-        if pair(module.output_size) != (1, 1):
-            raise AlloyError(f"{call.where} (AdaptiveAvgPool2d of output size {module.output_size}) is not supported: "
-                             "use output size 1")
-        return cls(name=call.name, sources=call.sources, output=call.name, kernel=call.shapes[0][1:], stride=(1, 1),
-                   padding=(0, 0))
+            return cls._calm(super().read(call), size)
+        if call.function == "mean":
+            if sorted(axis % 4 for axis in given.get("dim") or ()) != [2, 3]:
+                raise AlloyError(f"{call.where} is the mean over dimensions {given.get('dim')}: only those of rows and "
+                                 "columns, (2, 3), are supported")
+            wanted = (1, 1)
+        else:
+            wanted = pair(given["output_size"])
+        if any(s % w for s, w in zip(size, wanted, strict=True)):
+            raise AlloyError(f"{call.where} pools {size[0]}x{size[1]} to {wanted[0]}x{wanted[1]} pixels, windows of "
+                             "several sizes: give an output size that divides the map's")
+        kernel = size[0] // wanted[0], size[1] // wanted[1]
+        return cls._calm(cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel, stride=kernel,
+                             padding=(0, 0)), size)
+
+    @staticmethod
+    def _calm(layer, size):
+        """The stride is 1 where there is only one window."""
+        count = map_size(size, layer.kernel, layer.stride, layer.padding)
+        return replace(layer, stride=tuple(1 if n == 1 else s for n, s in zip(count, layer.stride, strict=True)))
 
     def apply(self, torch, *sources):
         return torch.nn.functional.avg_pool2d(sources[0], self.kernel, self.stride)

@@ -186,25 +186,24 @@ class ConvLayer(Layer):
     groups: int = 1
     moments: Any = None
 
-    modules = ("Conv2d", "Linear")
+    calls = ("conv2d",)
     weighted = True
 
     @classmethod
     def read(cls, call: Call):
-        module = call.module
-        weight, values = module.weight.detach(), {}
-        if weight.dim() == 2:
-            if int(np.prod(call.shapes[0])) != module.in_features:
-                raise AlloyError(f"layer {call.name} reads {module.in_features} features of a tensor {call.shapes[0]}: "
-                                 "flatten the whole tensor before it")
-            weight = weight.reshape(-1, *call.shapes[0])
-        else:
-            if pair(module.dilation) != (1, 1) or isinstance(module.padding, str) or module.padding_mode != "zeros":
-                raise AlloyError(f"{call.where} is a dilated or specially padded convolution: use dilation=1 and "
-                                 "numeric zero padding")
-            values = {"stride": pair(module.stride), "padding": pair(module.padding), "groups": module.groups}
-        bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach().clone()
-        return cls(name=call.name, sources=call.sources, output=call.name, weight=weight.clone(), bias=bias, **values)
+        given = call.arguments
+        weight, bias, padding = given["weight"], given["bias"], given["padding"]
+        if isinstance(padding, str):
+            around = [k - 1 if padding == "same" else 0 for k in weight.shape[2:]]
+            if any(size % 2 for size in around):
+                raise AlloyError(f"{call.where} pads one side more than the other: use a kernel of odd size, or "
+                                 "numeric padding")
+            padding = [size // 2 for size in around]
+        if pair(given["dilation"]) != (1, 1):
+            raise AlloyError(f"{call.where} is a dilated convolution: use dilation=1")
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.clone()
+        return cls(name=call.name, sources=call.sources, output=call.name, weight=weight.clone(), bias=bias,
+                   stride=pair(given["stride"]), padding=pair(padding), groups=given["groups"])
 
     @property
     def kernel(self) -> tuple[int, int]:

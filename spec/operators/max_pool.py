@@ -39,7 +39,7 @@ class MaxPool(Pool):
 @register
 class MaxPoolLayer(PoolLayer):
     """The largest value of each window."""
-    modules = ("MaxPool2d",)
+    calls = ("max_pool2d",)
     keeps = True
 
     def apply(self, torch, *sources):

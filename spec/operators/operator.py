@@ -80,17 +80,17 @@ class Operator:
 
 @dataclass(frozen=True)
 class Call:
-    """What a PyTorch model calls: a module, or a function (then ``module`` is None).
+    """What a PyTorch model calls: a function of ATen.
 
     Attributes
     ----------
-    name : of the value that it makes; ``where`` names the layer in a message.
+    name : of the value that it makes; ``where`` names the layer in a message; ``function`` is the function's name.
     sources, shapes : names and shapes (C, H, W) of the tensors that it reads.
-    arguments : all others that are given, by name.
+    arguments : all others by name, with their defaults where they are not given.
     """
     name: str
     where: str
-    module: Any
+    function: str
     sources: tuple[str, ...]
     shapes: tuple[tuple[int, int, int], ...]
     arguments: dict[str, Any]
@@ -108,8 +108,7 @@ class Layer:
     ----------
     sources : names of the tensors that it is applied to; then the tensor ``residual`` is added, a ReLU follows if
         ``relu``, and ``cap`` (F, 1, 1) is the upper bound of a ReLU6, of each channel.
-    modules : names of the modules of ``torch.nn`` that it is read from; functions : names of functions within
-        ``torch``, with those of their arguments.
+    calls : names of the functions of ATen that it is read from.
     weighted : it has filters, with ``weight`` and ``bias``, which get number systems.
     keeps : its output has the codes of its source: bits, zero point and step.
     channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as they
@@ -122,8 +121,7 @@ class Layer:
     relu: bool = False
     cap: Any = None
 
-    modules: ClassVar[tuple[str, ...]] = ()
-    functions: ClassVar[dict[str, tuple[str, ...]]] = {}
+    calls: ClassVar[tuple[str, ...]] = ()
     weighted: ClassVar[bool] = False
     keeps: ClassVar[bool] = False
     channelwise: ClassVar[bool] = True

@@ -50,11 +50,11 @@ class PoolLayer(Layer):
 
     @classmethod
     def read(cls, call: Call):
-        module, kernel = call.module, pair(call.module.kernel_size)
-        if module.ceil_mode or pair(getattr(module, "dilation", 1)) != (1, 1):
+        given, kernel = call.arguments, pair(call.arguments["kernel_size"])
+        if given["ceil_mode"] or pair(given.get("dilation", 1)) != (1, 1):
             raise AlloyError(f"{call.where} pools with ceil_mode or dilation: use floor mode and dilation 1")
         return cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel,
-                   stride=pair(module.stride or kernel), padding=pair(module.padding))
+                   stride=pair(given["stride"] or kernel), padding=pair(given["padding"]))
 
     def shape(self, *shapes):
         channels, *size = shapes[0]

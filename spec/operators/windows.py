@@ -21,7 +21,9 @@ def map_size(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
 
 def pair(value) -> tuple[int, int]:
     """(vertical, horizontal) of what PyTorch lets be one number for both."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[-1])
 
 
 def windows(codes: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int],

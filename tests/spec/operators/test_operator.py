@@ -21,84 +21,95 @@ from spec.numerics import Scheme
 from spec.operators import LAYERS, OPERATORS, Layer, Operator, find, register
 from spec.operators.convolution import Conv
 
-CONFIG = EngineConfig(name="shuffle", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=256, weight_depth=128)
-SHAPE = (2, 7, 6)
+CONFIG = EngineConfig(name="unshuffle", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=256, weight_depth=128)
+SHAPE = (2, 16, 12)
 
 
-def order(channels, groups):
-    """The input channel of each output channel of a channel shuffle (Zhang et al., ShuffleNet, CVPR 2018)."""
-    return np.arange(channels).reshape(groups, -1).T.ravel()
+def unshuffled(codes, factor):
+    """Each square of ``factor`` x ``factor`` pixels becomes channels of one pixel (Shi et al., CVPR 2016, backwards)."""
+    n, c, h, w = codes.shape
+    split = codes.reshape(n, c, h // factor, factor, w // factor, factor)
+    return split.transpose(0, 1, 3, 5, 2, 4).reshape(n, c * factor ** 2, h // factor, w // factor)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shuffle(Operator):
-    """Channels in another order; codes stay."""
-    groups: int
-    kind = "shuffle"
+class Unshuffle(Operator):
+    """Pixels to channels; codes stay."""
+    factor: int
+    kind = "unshuffle"
+
+    @property
+    def stride(self):
+        return self.factor, self.factor
 
     def shape(self, network):
-        return network.tensors[self.input].shape
+        return shrunk(network.tensors[self.input].shape, self.factor)
 
     def check(self, network):
+        if any(size % self.factor for size in network.tensors[self.input].shape[1:]):
+            raise AlloyError(f"layer {self.name} does not split whole squares")
         super().check(network)
-        if network.tensors[self.input].channels % self.groups:
-            raise AlloyError(f"layer {self.name} does not shuffle whole groups")
 
     def run(self, network, *codes):
-        return codes[0][:, order(codes[0].shape[1], self.groups)]
+        return unshuffled(codes[0], self.factor)
 
     def lower(self, builder):
-        """A 1x1 convolution, each of whose filters reads one channel."""
-        count = builder.channels(self.input)
-        weight = np.eye(count, dtype=np.int16)[order(count, self.groups), :, None, None]
-        Conv(name=self.name, input=self.input, output=self.output, weight=weight,
-             scheme=np.full(count, Scheme.FIXED4, np.uint8),
-             mult=np.full(count, 2, np.int32), bias=np.zeros(count, np.int64), shift=1, lo=0, hi=255).lower(builder)
+        """A convolution, each of whose filters reads one pixel of one channel."""
+        count, size = builder.channels(self.input), self.factor ** 2
+        weight = np.eye(count * size, dtype=np.int16).reshape(-1, count, self.factor, self.factor)
+        Conv(name=self.name, input=self.input, output=self.output, weight=weight, stride=self.stride,
+             scheme=np.full(count * size, Scheme.FIXED4, np.uint8), mult=np.full(count * size, 2, np.int32),
+             bias=np.zeros(count * size, np.int64), shift=1, lo=0, hi=255).lower(builder)
+
+
+def shrunk(shape, factor):
+    return shape[0] * factor ** 2, shape[1] // factor, shape[2] // factor
 
 
 @dataclass(eq=False, kw_only=True)
-class ShuffleLayer(Layer):
+class UnshuffleLayer(Layer):
     """The same of real values."""
-    groups: int
-    modules = ("ChannelShuffle",)
-    functions = {"channel_shuffle": ("input", "groups")}
+    factor: int
+    calls = ("pixel_unshuffle",)
     keeps = True
     channelwise = False
 
     @classmethod
     def read(cls, call):
-        groups = call.module.groups if call.module is not None else call.arguments["groups"]
-        return cls(name=call.name, sources=call.sources, output=call.name, groups=groups)
+        return cls(name=call.name, sources=call.sources, output=call.name, factor=call.arguments["downscale_factor"])
+
+    def shape(self, *shapes):
+        return shrunk(shapes[0], self.factor)
 
     def apply(self, torch, *sources):
-        return torch.nn.functional.channel_shuffle(sources[0], self.groups)
+        return torch.pixel_unshuffle(sources[0], self.factor)
 
     def needs(self, live):
-        return [live[np.argsort(order(len(live), self.groups))]]
+        return [live.reshape(-1, self.factor ** 2).any(1)]
 
     def export(self, net):
-        return Shuffle(name=self.name, input=self.input, output=self.output, groups=self.groups)
+        return Unshuffle(name=self.name, input=self.input, output=self.output, factor=self.factor)
 
 
 @pytest.fixture
-def shuffle():
+def unshuffle():
     """Registered for one test."""
-    register(Shuffle)
-    register(ShuffleLayer)
+    register(Unshuffle)
+    register(UnshuffleLayer)
     yield
-    del OPERATORS["shuffle", None]
-    LAYERS.remove(ShuffleLayer)
+    del OPERATORS["unshuffle", None]
+    LAYERS.remove(UnshuffleLayer)
 
 
 class Model(nn.Module):
-    """A module and a function that shuffle, a filter that is dead behind them."""
+    """A module and a function of the new kind, a filter that is dead behind them."""
     def __init__(self):
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.ChannelShuffle(3))
-        self.second, self.pool, self.last = nn.Conv2d(6, 4, 1), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3, padding=1)
+        self.first = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.PixelUnshuffle(2))
+        self.second, self.pool, self.last = nn.Conv2d(12, 4, 1), nn.MaxPool2d(2), nn.Conv2d(16, 3, 3, padding=1)
 
     def forward(self, x):
-        return self.last(self.pool(torch.channel_shuffle(self.second(self.first(x)), 2)))
+        return self.last(self.pool(nn.functional.pixel_unshuffle(self.second(self.first(x)), 2)))
 
 
 def exported(seed):
@@ -106,24 +117,24 @@ def exported(seed):
     torch.manual_seed(seed)
     model, images = Model().eval(), np.random.default_rng(seed).integers(0, 256, (40, *SHAPE)).astype(np.uint8)
     with torch.no_grad():
-        model.first[0].weight *= torch.tensor([0.02, 1, 2, 30, 0.5, 0.2])[:, None, None, None]
-        model.second.weight[:, order(6, 3).tolist().index(4)] = 0.0
+        model.first[0].weight *= torch.tensor([0.02, 1, 30])[:, None, None, None]
+        model.second.weight[:, 4:8] = 0.0
     graph = trace(model, SHAPE)
     net = QuantNet(equalize(graph, torch.from_numpy(images).float() / 255))
     reconstruct(net, images)
     return model, graph, net, images
 
 
-def test_from_the_model_to_the_commands(shuffle, tmp_path):
+def test_from_the_model_to_the_commands(unshuffle, tmp_path):
     model, graph, net, images = exported(0)
     x = torch.from_numpy(images).float() / 255
     assert torch.allclose(graph.run(x)[graph.output], model(x), atol=1e-5)
     equal = equalize(graph, x).run(x)[graph.output]         # channels that are mixed are not scaled
     assert torch.allclose(equal, model(x), atol=1e-4)
     kinds = [type(layer).__name__ for layer in graph.layers]
-    assert kinds == ["ConvLayer", "ShuffleLayer", "ConvLayer", "ShuffleLayer", "MaxPoolLayer", "ConvLayer"]
+    assert kinds == ["ConvLayer", "UnshuffleLayer", "ConvLayer", "UnshuffleLayer", "MaxPoolLayer", "ConvLayer"]
     first = graph.layers[0]
-    assert (first.weight[4] == 0).all() and (first.weight[[0, 1, 2, 3, 5]] != 0).flatten(1).any(1).all()
+    assert (first.weight[1] == 0).all() and (first.weight[[0, 2]] != 0).flatten(1).any(1).all()
     fake = net.train()(x)
     fake.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters())
@@ -132,7 +143,7 @@ def test_from_the_model_to_the_commands(shuffle, tmp_path):
     network = net.eval().export()
     network.save(tmp_path / "n.npz")
     network = Network.load(tmp_path / "n.npz")
-    assert [node.kind for node in network.nodes] == ["conv", "shuffle", "conv", "shuffle", "pool", "conv"]
+    assert [node.kind for node in network.nodes] == ["conv", "unshuffle", "conv", "unshuffle", "pool", "conv"]
     assert torch.equal(net(x), (torch.from_numpy(network.codes(images)[network.output])
                                 - net.zeros[network.output]).flatten(1).float()
                        * float(net.step(network.output).detach()))
@@ -144,22 +155,22 @@ def test_from_the_model_to_the_commands(shuffle, tmp_path):
         assert all((found[name] == expected[name][0]).all() for name in found)
 
 
-def test_refusals_of_a_new_operator(shuffle):
+def test_refusals_of_a_new_operator(unshuffle):
     net = exported(1)[2]
     node = net.export().nodes[1]
-    with pytest.raises(AlloyError, match="layer first_3 does not shuffle whole groups"):
+    with pytest.raises(AlloyError, match="layer first_3 does not split whole squares"):
         network = net.export()
         Network(name="n", input=network.input, output=network.output, tensors=network.tensors,
-                nodes=[network.nodes[0], Shuffle(name=node.name, input=node.input, output=node.output, groups=4),
+                nodes=[network.nodes[0], Unshuffle(name=node.name, input=node.input, output=node.output, factor=3),
                        *network.nodes[2:]])
-    assert "ChannelShuffle, channel_shuffle" in supported()
+    assert "pixel_unshuffle" in supported()
 
 
 def test_unknown_operators():
-    assert "ChannelShuffle" not in supported()
-    with pytest.raises(AlloyError, match="ChannelShuffle.* is not supported: .*MaxPool2d"):
+    assert "pixel_unshuffle" not in supported()
+    with pytest.raises(AlloyError, match=r"layer first.3 \(test_operator.py, line \d+\) is pixel_unshuffle, which is not supported: .*max_pool2d"):
         trace(Model(), SHAPE)
-    with pytest.raises(AlloyError, match="layer a is of the unknown kind 'shuffle': known are .*conv.*pool max"):
-        find({"kind": "shuffle", "name": "a", "input": "b", "output": "c", "groups": 2}, {})
+    with pytest.raises(AlloyError, match="layer a is of the unknown kind 'unshuffle': known are .*conv.*pool max"):
+        find({"kind": "unshuffle", "name": "a", "input": "b", "output": "c", "factor": 2}, {})
     with pytest.raises(AlloyError, match="layer a is of the unknown kind 'pool' 'min': known are"):
         find({"kind": "pool", "op": "min", "name": "a", "input": "b", "output": "c"}, {})
