@@ -79,8 +79,8 @@ class Apply(Op):
 
 @dataclass(eq=False, kw_only=True)
 class Norm(Op):
-    """``(x - mean) * scale + bias`` of each channel. ``what`` is its name in a message; ``gain`` is the trained weight of
-    a batch norm, by which the standard deviation is multiplied, None if it is none."""
+    """``(x - mean) * scale + bias`` of each channel. ``what`` is its name in a message; ``gain`` is the trained weight
+    of a batch norm, by which the standard deviation is multiplied, None if it is none."""
 
     mean: torch.Tensor
     scale: torch.Tensor
@@ -245,7 +245,8 @@ class _Reader:
 
     def _name(self, node, path):
         """A name for the value of a node that no other has."""
-        name = wanted = (path or node.name).replace(".", "_")
+        wanted = (path or node.name).replace(".", "_")
+        name = wanted = f"_{wanted}" if wanted[0].isdigit() else wanted
         count = 0
         while name in self._shapes:
             count += 1
@@ -399,7 +400,7 @@ class _Reader:
     def _sum(self, name, arguments, where):
         one, other = arguments["self"], arguments["other"]
         if arguments.get("alpha", 1) != 1:
-            raise AlloyError(f"{where} adds {arguments['alpha']} times a tensor: {supported()}")
+            raise AlloyError(f"{where} adds {arguments['alpha']} times a tensor: only sums are supported")
         shapes = [self._shapes[view.value] for view in (one, other)]
         if shapes[0] != shapes[1] or not torch.equal(one.index, other.index):
             texts = ["x".join(map(str, view.index.shape[1:])) for view in (one, other)]

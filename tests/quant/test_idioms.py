@@ -142,19 +142,20 @@ def _subclassed():
     return model
 
 
-def _listed():
-    model = Base()
-    model.blocks = nn.ModuleList([nn.Sequential(model.a, model.r), nn.Sequential(model.b, model.n, model.r)])
+class Listed(Base):
+    """Blocks in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Sequential(self.a, self.r), nn.Sequential(self.b, self.n, self.r)])
 
     def forward(self, x):
         for block in self.blocks:
             x = block(x)
         return self.head(self.p(x))
-    model.__class__ = type("Listed", (Base,), {"forward": forward})
-    return model
 
 
-@pytest.mark.parametrize("made", [_subclassed, _listed, lambda: nn.DataParallel(Base()),
+@pytest.mark.parametrize("made", [_subclassed, Listed, lambda: nn.DataParallel(Base()),
                                   lambda: nn.Sequential(Base()), lambda: nn.Sequential(Base(), nn.Identity())])
 def test_wrapped_models(plain, made):
     found = layers(made())

@@ -350,7 +350,7 @@ def test_options(task, options, words):
         (lambda model: model.double(), "is float64: call model.float"),
         (lambda model: model.half(), "is float16"),
         (lambda model: model.to("meta"), "is on the device meta: call model.cpu()"),
-        (lambda model: nn.Sequential(model, nn.Sigmoid()), "Sigmoid"),
+        (lambda model: nn.Sequential(model, nn.Sigmoid()), "is sigmoid, which is not supported"),
     ],
 )
 def test_models(task, model, words):

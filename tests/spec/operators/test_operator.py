@@ -21,12 +21,13 @@ from spec.numerics import Scheme
 from spec.operators import LAYERS, OPERATORS, Layer, Operator, find, register
 from spec.operators.convolution import Conv
 
-CONFIG = EngineConfig(name="unshuffle", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=256, weight_depth=128)
+CONFIG = EngineConfig(name="unshuffle", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=256,
+                      weight_depth=128)
 SHAPE = (2, 16, 12)
 
 
 def unshuffled(codes, factor):
-    """Each square of ``factor`` x ``factor`` pixels becomes channels of one pixel (Shi et al., CVPR 2016, backwards)."""
+    """Each square of ``factor`` x ``factor`` pixels becomes channels of a pixel (Shi et al., CVPR 2016, backwards)."""
     n, c, h, w = codes.shape
     split = codes.reshape(n, c, h // factor, factor, w // factor, factor)
     return split.transpose(0, 1, 3, 5, 2, 4).reshape(n, c * factor ** 2, h // factor, w // factor)
@@ -125,7 +126,8 @@ def exported(seed):
     return model, graph, net, images
 
 
-def test_from_the_model_to_the_commands(unshuffle, tmp_path):
+@pytest.mark.usefixtures("unshuffle")
+def test_from_the_model_to_the_commands(tmp_path):
     model, graph, net, images = exported(0)
     x = torch.from_numpy(images).float() / 255
     assert torch.allclose(graph.run(x)[graph.output], model(x), atol=1e-5)
@@ -155,7 +157,8 @@ def test_from_the_model_to_the_commands(unshuffle, tmp_path):
         assert all((found[name] == expected[name][0]).all() for name in found)
 
 
-def test_refusals_of_a_new_operator(unshuffle):
+@pytest.mark.usefixtures("unshuffle")
+def test_refusals_of_a_new_operator():
     net = exported(1)[2]
     node = net.export().nodes[1]
     with pytest.raises(AlloyError, match="layer first_3 does not split whole squares"):
@@ -168,7 +171,8 @@ def test_refusals_of_a_new_operator(unshuffle):
 
 def test_unknown_operators():
     assert "pixel_unshuffle" not in supported()
-    with pytest.raises(AlloyError, match=r"layer first.3 \(test_operator.py, line \d+\) is pixel_unshuffle, which is not supported: .*max_pool2d"):
+    words = r"layer first.3 \(test_operator.py, line \d+\) is pixel_unshuffle, which is not supported: .*max_pool2d"
+    with pytest.raises(AlloyError, match=words):
         trace(Model(), SHAPE)
     with pytest.raises(AlloyError, match="layer a is of the unknown kind 'unshuffle': known are .*conv.*pool max"):
         find({"kind": "unshuffle", "name": "a", "input": "b", "output": "c", "factor": 2}, {})
