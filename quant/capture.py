@@ -16,7 +16,6 @@ import warnings
 
 import torch
 from torch import fx, nn
-from torch.nn import functional as F
 
 from spec.errors import AlloyError
 from spec.operators import LAYERS, Call, Layer
