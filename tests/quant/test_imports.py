@@ -351,6 +351,12 @@ def test_one_output_is_no_logits():
         trace(nn.Sequential(nn.Flatten(), nn.Linear(90, 1)), SHAPE, logits=True)
 
 
-def test_adaptive_pools_that_keep_a_map():
-    with pytest.raises(AlloyError, match=r"AdaptiveAvgPool2d of output size 2\) is not supported: use output size 1"):
-        trace(nn.Sequential(conv(), nn.AdaptiveAvgPool2d(2)), SHAPE)
+@pytest.mark.parametrize("size, works", [(1, True), ((3, 5), True), ((None, 1), True), ((6, 5), True), (2, False)])
+def test_adaptive_pools(size, works):
+    """Windows of one size, the whole map or nothing at all; of several sizes there is none."""
+    net = nn.Sequential(conv(), nn.AdaptiveAvgPool2d(size))
+    if works:
+        assert same(net)
+    else:
+        with pytest.raises(AlloyError, match="layer 1 pools 6x5 to 2x2 pixels, windows of several sizes"):
+            trace(net, SHAPE)
