@@ -31,7 +31,7 @@ MOVES = frozenset((
     "channel_shuffle native_channel_shuffle flip roll index_select pixel_shuffle lift_fresh_copy"
 ).split())
 CLAMPS = frozenset("relu relu6 hardtanh clamp clamp_min".split())
-NORMS = frozenset("_native_batch_norm_legit_no_training batch_norm".split())
+NORM = "_native_batch_norm_legit_no_training"       # with running statistics
 # (scale, offset) of what a function makes of x and a constant.
 AFFINE = {"mul": lambda c: (c, 0 * c), "div": lambda c: (1 / c, 0 * c), "add": lambda c: (0 * c + 1, c),
           "sub": lambda c: (0 * c + 1, -c)}
@@ -279,7 +279,7 @@ class _Reader:
         path, where = self._where(node)
         layer = next((layer for layer in LAYERS if kind in layer.calls), None)
         name, index = self._name(node, path), None
-        if kind in NORMS or kind in AFFINE and len(_views(arguments)) == 1:
+        if kind == NORM or kind in AFFINE and len(_views(arguments)) == 1:
             op, index = self._affine(name, kind, arguments, where)
         elif kind in CLAMPS:
             view = arguments["self"]
@@ -303,7 +303,7 @@ class _Reader:
             index = _whole(self._shapes[name]).reshape(node.meta["val"].shape)
         op.index = index[0]
         self._known[node.name] = _View(name, index.contiguous())
-        if kind in NORMS and isinstance(node.meta["val"], tuple | list):
+        if kind == NORM:        # its first result of three
             self._known[node.name] = (self._known[node.name],)
 
     def _layer(self, name, layer, kind, arguments, where):
@@ -365,10 +365,8 @@ class _Reader:
     def _affine(self, name, kind, arguments, where):
         view = next(iter(_views(arguments)))
         channels = self._shapes[view.value][0]
-        if kind in NORMS:
+        if kind == NORM:
             mean, var = arguments["running_mean"], arguments["running_var"]
-            if mean is None or arguments.get("training"):
-                raise AlloyError(f"{where} is a batch norm that cannot be folded: give it running statistics")
             weight, bias = arguments["weight"], arguments["bias"]
             gain = torch.ones_like(mean) if weight is None else weight
             offset = torch.zeros_like(mean) if bias is None else bias

@@ -174,7 +174,7 @@ class _Truth:
 
 def _placed(out, index, value):
     """What a module returns, put to where its elements stand in ``value``; the others are those of ``value``."""
-    if out is None or out.shape[1:] != index.shape:
+    if out is None or out.shape[1:] != index.shape or int(index.max()) >= value[0].numel():
         return out
     placed = value.clone()
     placed.flatten(1)[:, index.flatten()] = out.flatten(1)

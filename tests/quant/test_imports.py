@@ -351,6 +351,21 @@ def test_one_output_is_no_logits():
         trace(nn.Sequential(nn.Flatten(), nn.Linear(90, 1)), SHAPE, logits=True)
 
 
+def test_values_that_no_number_holds():
+    net = nn.Sequential(conv())
+    net[0].weight.data.fill_(3e38)
+    with pytest.raises(AlloyError, match="NaN or infinite values of random images of size 1: look at its weights"):
+        trace(net, SHAPE)
+
+
+def test_layers_of_another_shape(monkeypatch):
+    """The model's shape has the last word, too."""
+    right = ConvLayer.apply
+    monkeypatch.setattr(ConvLayer, "apply", lambda layer, *given: right(layer, *given)[:, :1])
+    with pytest.raises(AlloyError, match="is 2x1x6x5 as imported, but the model makes 2x3x6x5 of it"):
+        trace(nn.Sequential(nn.Identity(), conv()), SHAPE)
+
+
 @pytest.mark.parametrize("size, works", [(1, True), ((3, 5), True), ((None, 1), True), ((6, 5), True), (2, False)])
 def test_adaptive_pools(size, works):
     """Windows of one size, the whole map or nothing at all; of several sizes there is none."""

@@ -11,6 +11,8 @@ import pytest
 import boards
 from sim import run as simulation
 from sim.run import layer_network, main as run, rtl_layer_cycles
+from sim.verilator.model import Result, Run
+from spec.errors import AlloyError
 from spec.numerics import Scheme
 from tests.networks import random_network
 
@@ -169,3 +171,33 @@ def test_networks_that_cannot_end_are_refused(capsys, tmp_path, monkeypatch):
     text = refused(capsys, "--network", tmp_path / "network.npz", "--images-file", tmp_path / "images.npz", "--images",
                    1)
     assert text.endswith("cycles and the simulator stops after 100: give a smaller one\n")
+
+
+class Broken:
+    """An engine whose runs end in a given way."""
+
+    def __init__(self, result):
+        self.result = result
+
+    def run(self, *arguments, **options):
+        return self.result
+
+
+def ended(status=2, hung=False):
+    return Run(status=status, hung=hung, cycles=7, counters={}, trace=[], regions=[])
+
+
+@pytest.mark.parametrize("result, words", [
+    (Result([ended()], "WLAST is early"), "the engine broke the bus protocol: WLAST is early"),
+    (Result([ended(), ended(hung=True)], ""), "image 1: the engine hung after 7 cycles"),
+    (Result([ended(status=0x0300)], ""), "image 0: the engine stopped with error code 3 after 7 cycles")])
+def test_runs_that_do_not_end_well(monkeypatch, result, words):
+    """Neither where results are compared nor where cycles are counted."""
+    board, network = boards.get("pynq-z2"), layer_network("1x1,4,4,4", boards.get("pynq-z2").config)
+    images = np.zeros((2, *network.tensors[network.input].shape), np.uint8)
+    monkeypatch.setattr(simulation, "generate", lambda config: {})
+    monkeypatch.setattr(simulation.verilator, "build", lambda *a, **k: Broken(result))
+    with pytest.raises(AlloyError, match=words):
+        simulation.run_network(board, board.config, network, images, say=lambda text: None)
+    with pytest.raises(AlloyError, match=words):
+        simulation._timed(Broken(result), None, images, {}, {}, set(), lambda text: None)

@@ -102,3 +102,13 @@ def test_images_that_are_no_codes(images, words):
     network.codes(right)
     with pytest.raises(AlloyError, match=words):
         network.codes(images(right))
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), TypeError("b"), ZeroDivisionError("c")])
+def test_whatever_goes_wrong_is_one_error(saved, monkeypatch, error):
+    def fails(graph, arrays):
+        raise error
+    monkeypatch.setattr(Network, "_from_graph", fails)
+    words = rf"is not a whole .*: its layers do not fit each other \({type(error).__name__}\); export it again"
+    with pytest.raises(AlloyError, match=words):
+        Network.load(saved[0])
