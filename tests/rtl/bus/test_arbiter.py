@@ -61,6 +61,21 @@ def test_arbiter_clear():
              background=[dram.read_slave(port.bus), *(sink(arbiter.user_data[n], got[n]) for n in range(2))])
 
 
+def test_a_beat_of_a_request_that_is_forgotten_reaches_nobody():
+    arbiter = ReadArbiter.of(small_config())
+
+    async def ask(ctx):
+        ctx.set(arbiter.req.ready, 1)
+        await put(ctx, arbiter.user_req[1], {"addr": 0, "beats": 3})
+        ctx.set(arbiter.data.valid, 1)
+        await ctx.tick().repeat(2)
+        assert [ctx.get(user.valid) for user in arbiter.user_data] == [0, 1]
+        ctx.set(arbiter.clear, 1)
+        assert [ctx.get(user.valid) for user in arbiter.user_data] == [0, 0]
+
+    simulate({"arbiter": arbiter}, ask)
+
+
 def test_user_0_goes_first():
     """And what is offered stays while the port does not take it, whoever asks in between."""
     arbiter, order = ReadArbiter.of(small_config()), []

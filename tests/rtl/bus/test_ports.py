@@ -130,6 +130,23 @@ def test_read_error_and_stop():
     simulate({"port": port}, ask, background=[dram.read_slave(port.bus), sink(port.data, beats, Random(1))])
 
 
+@pytest.mark.parametrize("delay", range(1, 9))
+def test_nothing_is_issued_while_it_stops(delay):
+    """In the very first cycle, too, of however many bursts are ready."""
+    config = small_config(burst=4, outstanding=64)
+    port, dram = ReadPort.of(config), AxiMemory(stall=0)
+
+    async def ask(ctx):
+        await put(ctx, port.req, {"addr": 0, "beats": 100})
+        await ctx.tick().repeat(delay)
+        waits = ctx.get(port.bus.arvalid) and not ctx.get(port.bus.arready)
+        ctx.set(port.stop, 1)
+        await ctx.tick()
+        assert ctx.get(port.bus.arvalid) == waits
+
+    simulate({"port": port}, ask, background=[dram.read_slave(port.bus)])
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("stall", [0.0, 0.4])
 def test_write(case, stall):
