@@ -163,8 +163,9 @@ def accumulate(node: Conv, codes: np.ndarray, zero: int) -> np.ndarray:
     step = max(1, CHUNK // int(np.prod(view.shape[1:])))
     sums = np.empty((count, filters, rows, cols), np.int64)
     for at in range(0, count, step):
-        block = view[at:at + step].transpose(0, 1, 4, 5, 2, 3).reshape(-1, groups, weight.shape[2], rows * cols)
-        sums[at:at + step] = (weight @ block).reshape(-1, filters, rows, cols)
+        # One product of matrices for each group: many small ones would keep the threads of NumPy waiting.
+        block = view[at:at + step].transpose(1, 4, 5, 0, 2, 3).reshape(groups, weight.shape[2], -1)
+        sums[at:at + step] = (weight @ block).reshape(filters, -1, rows, cols).transpose(1, 0, 2, 3)
     return sums
 
 
