@@ -1,25 +1,30 @@
 """Filters to slots: which filters run on DSP and which on LUT columns, the channel order, and the filter tiles."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.systems import DSP, LUT, SYSTEMS
+
+if TYPE_CHECKING:
+    from .operations import Convolution
 
 __all__ = ["Tile", "assign", "make_tiles"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tile:
     """The filters of one command: ``(channel, slot, joined)``; output channel groups ``group`` and perhaps ``group +
     1``."""
     group: int
-    members: list
+    members: tuple[tuple[int, int, bool], ...]
     straddle: bool = False
 
 
-def assign(op, config):
+def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
     """Kind of each filter: 0 LUT, 1 one DSP slot, 2 a DSP pair. Power-of-two filters balance both sides of the
     array."""
     cost, pot = DSP.slots(op.weight), LUT.slots(op.weight) > 0
@@ -44,8 +49,9 @@ def assign(op, config):
     return kind
 
 
-def make_tiles(op, kind, config):
+def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig) -> list[Tile]:
     """Greedy tiles in channel order: each takes what fits its slots from two adjacent groups."""
+    assert op.output.order is not None
     order, waiting, tiles = op.output.order, list(range(len(op.weight))), []
     while waiting:
         group = waiting[0] // config.ic
@@ -65,5 +71,5 @@ def make_tiles(op, kind, config):
         members += [(order[p], config.dsp_filters + i, False) for i, p in enumerate(luts)]
         taken = {*pairs, *singles, *luts}
         waiting = [p for p in waiting if p not in taken]
-        tiles.append(Tile(group, members, any(p // config.ic != group for p in taken)))
+        tiles.append(Tile(group, tuple(members), any(p // config.ic != group for p in taken)))
     return tiles
