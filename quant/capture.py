@@ -72,7 +72,7 @@ class Apply(Op):
 
     layer: Layer
 
-    def apply(self, *x):
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
         return self.layer.apply(torch, *x)
 
 
@@ -87,7 +87,7 @@ class Norm(Op):
     gain: torch.Tensor | None = None
     what: str = "a batch norm"
 
-    def apply(self, *x):
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
         return (x[0] - self.mean[:, None, None]) * self.scale[:, None, None] + self.bias[:, None, None]
 
 
@@ -97,7 +97,7 @@ class Relu(Op):
 
     cap: float | None = None
 
-    def apply(self, *x):
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
         return x[0].clamp(0, self.cap)
 
 
@@ -105,7 +105,7 @@ class Relu(Op):
 class Add(Op):
     """The sum of two values of one shape."""
 
-    def apply(self, *x):
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
         return x[0] + x[1]
 
 

@@ -85,7 +85,7 @@ class FloatNet(nn.Module):
                 self.register_buffer(f"weight{index}", layer.weight)
                 self.register_buffer(f"bias{index}", layer.bias)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         tensors = {self.graph.input: x}
         for index, layer in enumerate(self.graph.layers):
             other = {name: self.get_buffer(f"{name}{index}") for name in ("weight", "bias") if layer.weighted}

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 import torch
 
 from spec.errors import AlloyError
@@ -16,7 +17,7 @@ STRANGE, SPREAD = 0.7, (0.4, 8.0)  # how far from a batch norm's means, in stand
 SOME = 64  # images that a batch norm is compared with
 
 
-def check_pixels(graph: Graph, images) -> np.ndarray:
+def check_pixels(graph: Graph, images: ArrayLike) -> np.ndarray:
     """``images`` as an array; :class:`AlloyError` unless they are input codes uint8 (N, C, H, W) of a graph, and not
     all flat."""
     images, shape = np.asarray(images), graph.shapes[graph.input]

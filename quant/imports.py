@@ -21,7 +21,7 @@ IMAGES = 2  # more than one: images must not mix
 RELATIVE, ABSOLUTE = 1e-3, 1e-6  # difference allowed of a channel's largest value, and of the tensor's
 
 
-def trace(model: nn.Module, shape, *, logits: bool = False) -> Graph:
+def trace(model: nn.Module, shape: tuple[int, int, int], *, logits: bool = False) -> Graph:
     """The float graph (:class:`quant.graph.Graph`) of ``model`` in eval mode, for inputs of ``shape`` (C, H, W).
 
     The model itself is left as it was: its parameters, and whether it trains. What was imported is run beside it on

@@ -190,7 +190,7 @@ class QuantNet(nn.Module):
         ratio = layer.cap.min().double() / self.step(layer.output).detach().double()
         return max(1, min(top, int(encode_(ratio))))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs (N, features). Training: fake quantization with straight-through gradients; evaluation: exact
         integers."""
         if self.training:

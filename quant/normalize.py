@@ -4,6 +4,7 @@ they are."""
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 import torch
 
 from spec.errors import AlloyError
@@ -25,7 +26,7 @@ class Normalization:
     std: tuple
 
     @classmethod
-    def of(cls, mean, std, channels: int) -> "Normalization":
+    def of(cls, mean: ArrayLike | None, std: ArrayLike | None, channels: int) -> "Normalization":
         """From what a user gives: numbers or a sequence of one for each of the ``channels``; None and None are ``pixel
         / 255``.
 
@@ -37,14 +38,14 @@ class Normalization:
                              "pixels from 0 to 1")
         if mean is None:
             return cls((0.0,) * channels, (1.0,) * channels)
-        mean, std = (_values(name, value, channels) for name, value in (("mean", mean), ("std", std)))
-        if not all(0 <= value <= 1 for value in mean):
-            raise AlloyError(f"the mean {_text(mean)} is not that of pixels from 0 to 1: divide it (and std) by 255 if "
-                             "it is that of pixels up to 255")
-        if not all(value > 0 for value in std):
-            raise AlloyError(f"the std {_text(std)} is not above 0 everywhere: give the standard deviations that the "
+        means, stds = (_values(name, value, channels) for name, value in (("mean", mean), ("std", std)))
+        if not all(0 <= value <= 1 for value in means):
+            raise AlloyError(f"the mean {_text(means)} is not that of pixels from 0 to 1: divide it (and std) by 255 "
+                             "if it is that of pixels up to 255")
+        if not all(value > 0 for value in stds):
+            raise AlloyError(f"the std {_text(stds)} is not above 0 everywhere: give the standard deviations that the "
                              "model was trained with")
-        return cls(mean, std)
+        return cls(means, stds)
 
     @property
     def zero(self) -> int:
@@ -52,7 +53,7 @@ class Normalization:
         training."""
         return round(255 * sum(self.mean) / len(self.mean))
 
-    def real(self, codes) -> torch.Tensor:
+    def real(self, codes: np.ndarray | torch.Tensor) -> torch.Tensor:
         """What the model reads, of pixels uint8 (N, C, H, W)."""
         mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (self.mean, self.std))
         return (torch.as_tensor(codes).float() / 255 - mean) / std

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 import torch
 from torch import nn
 
@@ -34,9 +35,10 @@ Report = Callable[[str], None]
 
 
 def quantize(
-    model: nn.Module, images, *, recipe: str | Variant = "alloy", board: Place = "zcu102", mean=None, std=None,
-    logits: bool | None = None, labels=None, training: Training | None = None, mirror: bool = False,
-    name: str = "network", seed: int = 0, report: Report | None = say,
+    model: nn.Module, images: np.ndarray | torch.Tensor, *, recipe: str | Variant = "alloy",
+    board: Place = "zcu102", mean: ArrayLike | None = None, std: ArrayLike | None = None, logits: bool | None = None,
+    labels: ArrayLike | None = None, training: Training | None = None, mirror: bool = False, name: str = "network",
+    seed: int = 0, report: Report | None = say,
 ) -> Network:
     """The integer network of a trained model, which stays as it is.
 
@@ -99,8 +101,8 @@ class Source:
 
     model: nn.Module
     images: np.ndarray
-    mean: object = None
-    std: object = None
+    mean: ArrayLike | None = None
+    std: ArrayLike | None = None
     logits: bool | None = None
     mirror: bool = False
     seed: int = 0

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import Opcode
+from spec.config import EngineConfig
 from spec.registers import Trace
 
 from .array import Core
@@ -50,7 +51,7 @@ class Compute(wiring.Component):
             "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)})
 
     @property
-    def config(self):
+    def config(self) -> EngineConfig:
         return self._config
 
     def elaborate(self, platform):

@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from spec.config import EngineConfig
+
 from .bus import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature, ReadArbiter, ReadPort, Skid, Slice, WritePort
 from .compute import Compute
 from .control import BUS_ADDR_BITS, Control, Registers
@@ -28,7 +30,7 @@ class _Whole(wiring.Component):
             "irq": Out(1), "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)})
 
     @property
-    def config(self):
+    def config(self) -> EngineConfig:
         return self._config
 
 
@@ -53,7 +55,7 @@ class Engine(_Whole):
     def __init__(self, config):
         super().__init__(config)
 
-    def units(self):
+    def units(self) -> dict[str, wiring.Component]:
         """All units by name. A test may put others of the same ports into their places."""
         c = self._config
         return {"registers": Registers.of(c, digest=int(c.digest, 16)), "control": Control(c), "load": Load(c),

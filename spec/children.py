@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+from typing import Any
 
 from .errors import AlloyError
 
@@ -19,7 +20,7 @@ class Children:
     def __init__(self):
         self._lock, self._running, self._left = threading.Lock(), set(), False
 
-    def start(self, command: Sequence, **options) -> subprocess.Popen:
+    def start(self, command: Sequence, **options: Any) -> subprocess.Popen:
         """``subprocess.Popen`` in a process group of its own; :class:`AlloyError` if there is no such program."""
         with self._lock:
             if self._left:
@@ -31,7 +32,7 @@ class Children:
             self._running.add(process)
         return process
 
-    def run(self, command: Sequence, *, input: str | None = None, **options) -> tuple[int, str, str]:
+    def run(self, command: Sequence, *, input: str | None = None, **options: Any) -> tuple[int, str, str]:
         """Run to the end: (exit status, standard output, standard error) as text."""
         source = subprocess.DEVNULL if input is None else subprocess.PIPE
         process = self.start(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",

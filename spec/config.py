@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 import json
+import os
+from typing import Any
 
 from .commands import LAYOUT
 from .devices import MULTIPLIERS
@@ -189,7 +191,7 @@ class EngineConfig:
         return sha256(text.encode()).hexdigest()[:8]
 
     @classmethod
-    def from_dict(cls, values) -> "EngineConfig":
+    def from_dict(cls, values: Any) -> "EngineConfig":
         """Build from a mapping.
 
         Unknown or missing keys, and a ``digest`` of another configuration, raise :class:`AlloyError`.
@@ -203,7 +205,7 @@ class EngineConfig:
         return config
 
     @classmethod
-    def load(cls, path) -> "EngineConfig":
+    def load(cls, path: str | os.PathLike) -> "EngineConfig":
         """Read a JSON file."""
         return cls.from_dict(read_json(path, "configuration"))
 

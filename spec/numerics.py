@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from .systems import SYSTEMS, System
+from .systems import SYSTEMS, Book, System
 
 __all__ = ["Scheme", "levels", "check_weights", "nearest_level", "round_shift", "requantize"]
 
@@ -30,17 +30,17 @@ class Scheme(IntEnum):
         return SYSTEMS[self]
 
 
-def levels(scheme: int, codebook=None) -> np.ndarray:
+def levels(scheme: int, codebook: Book = None) -> np.ndarray:
     """Sorted integer weights of a number system: :meth:`spec.systems.System.levels`."""
     return Scheme(scheme).system.levels(codebook)
 
 
-def nearest_level(values: np.ndarray, scheme: int, codebook=None) -> np.ndarray:
+def nearest_level(values: np.ndarray, scheme: int, codebook: Book = None) -> np.ndarray:
     """Nearest integer weight of a number system: :meth:`spec.systems.System.nearest`."""
     return Scheme(scheme).system.nearest(values, codebook)
 
 
-def check_weights(weights: np.ndarray, scheme: int, codebook=None) -> bool:
+def check_weights(weights: np.ndarray, scheme: int, codebook: Book = None) -> bool:
     """Whether all weights are levels of a number system: :meth:`spec.systems.System.holds`."""
     return Scheme(scheme).system.holds(weights, codebook)
 

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("alloy", "boards", "compiler", "docs", "examples", "quant", "rtl", "sim", "spec", "tests")
+HINTED = ("alloy", "boards", "compiler", "quant", "rtl", "sim", "spec")
 LINES = 60
 
 
@@ -17,6 +18,28 @@ def test_functions_are_short(room):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = node.end_lineno - node.lineno + 1
                 assert lines <= LINES, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def public(tree):
+    """Functions, methods and properties that others may call: no name on the way to them begins with an underscore."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.ClassDef):
+                yield from public(node)
+            else:
+                yield node
+
+
+@pytest.mark.parametrize("room", HINTED)
+def test_public_functions_have_type_hints(room):
+    """On all parameters and the return value; ``elaborate`` is Amaranth's."""
+    for path in (ROOT / room).rglob("*.py"):
+        for node in public(ast.parse(path.read_text())):
+            given = node.args
+            arguments = filter(None, (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg))
+            hints = {arg.arg: arg.annotation for arg in arguments if arg.arg not in ("self", "cls")}
+            bare = [name for name, hint in {**hints, "return": node.returns}.items() if hint is None]
+            assert not bare or node.name == "elaborate", f"{path.relative_to(ROOT)}: {node.name} has no hint on {bare}"
 
 
 def test_tests_lie_where_the_code_lies():

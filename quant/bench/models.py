@@ -23,7 +23,7 @@ class _Basic(nn.Module):
         self.conv2, self.bn2 = _conv(filters, filters, 3), nn.BatchNorm2d(filters)
         self.downsample = shortcut
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
@@ -39,7 +39,7 @@ class _Bottleneck(nn.Module):
         self.conv3, self.bn3 = _conv(filters, 4 * filters, 1), nn.BatchNorm2d(4 * filters)
         self.downsample = shortcut
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
         y = self.bn3(self.conv3(y))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
     def _shortcut(channels, filters, stride):
         return nn.Sequential(_conv(channels, filters, 1, stride), nn.BatchNorm2d(filters))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         for index in range(4):
             x = self.get_submodule(f"layer{index + 1}")(x)
@@ -106,7 +106,7 @@ class CifarResNet(nn.Module):
             conv.weight[torch.arange(channels) + extra, torch.arange(channels)] = 1.0
         return conv
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(torch.flatten(self.avgpool(x), 1))
@@ -123,7 +123,7 @@ class _Inverted(nn.Module):
         layers.append(_conv(middle, filters, 1, bias=True))
         self.body, self.adds = nn.Sequential(*layers), stride == 1 and channels == filters
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x) + x if self.adds else self.body(x)
 
 
@@ -142,5 +142,5 @@ class MobileNetV2(nn.Module):
         layers += [_conv(channels, 1280, 1, bias=True), nn.ReLU6()]
         self.features, self.avgpool, self.fc = nn.Sequential(*layers), nn.AdaptiveAvgPool2d(1), nn.Linear(1280, 1000)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.fc(torch.flatten(self.avgpool(self.features(x)), 1))

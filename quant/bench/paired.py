@@ -5,6 +5,7 @@ from typing import NamedTuple
 import zlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 __all__ = ["Comparison", "pack", "unpack", "compare", "holm", "LEVEL"]
@@ -12,7 +13,7 @@ __all__ = ["Comparison", "pack", "unpack", "compare", "holm", "LEVEL"]
 LEVEL = 0.05  # of a whole family of comparisons
 
 
-def pack(flags) -> str:
+def pack(flags: ArrayLike) -> str:
     """One flag for each image as text."""
     return base64.b64encode(zlib.compress(np.packbits(np.asarray(flags, bool)).tobytes(), 9)).decode()
 
@@ -32,7 +33,7 @@ class Comparison(NamedTuple):
     p: float
 
 
-def compare(one, two) -> Comparison:
+def compare(one: ArrayLike, two: ArrayLike) -> Comparison:
     """The :class:`Comparison` of ``one`` less ``two``, flags of the same images (N,)."""
     one, two = np.asarray(one, bool), np.asarray(two, bool)
     change = one.astype(int) - two
@@ -41,7 +42,7 @@ def compare(one, two) -> Comparison:
     return Comparison(100 * change.mean(), 100 * change.std(ddof=1) / len(change) ** 0.5, float(p))
 
 
-def holm(values) -> np.ndarray:
+def holm(values: ArrayLike) -> np.ndarray:
     """P values of a family of comparisons, each as likely as if it were the only one (Holm, Scand. J. Statistics 6,
     1979)."""
     values, out = np.asarray(values, float), np.zeros(len(values))

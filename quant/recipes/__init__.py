@@ -13,7 +13,7 @@ MODULES = fixed, ratio, ilmpq, msq, ios_pot, hbp, nonuniform, film_qnn, alloy
 RECIPES = {module.__name__.rsplit(".", 1)[1]: module for module in MODULES}
 
 
-def make_plan(name, request):
+def make_plan(name: str, request: Request) -> Plan:
     """The plan of recipe ``name``; :class:`AlloyError` lists the choices."""
     _known(name, RECIPES)
     return RECIPES[name].plan(request)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Plan:
     wide: tuple = ()
     penalty: Callable | None = None
 
-    def net(self, graph: Graph, **options) -> QuantNet:
+    def net(self, graph: Graph, **options: Any) -> QuantNet:
         """The :class:`QuantNet` of this plan, not calibrated."""
         return QuantNet(graph, schemes=self.schemes, codebooks=self.codebooks, bits=self.bits, wide=self.wide,
                         levels=self.levels, single_scale=self.single_scale, **options)

@@ -2,12 +2,12 @@
 (:func:`quant.assign.assign`): the quickest mix."""
 
 from ..assign import Ratio, assign
-from .plan import Plan
+from .plan import Plan, Request
 
 __all__ = ["plan"]
 
 
-def plan(request):
+def plan(request: Request) -> Plan:
     """Options: ``ratio`` ("35:60:5" of PoT-4, fixed-4 and fixed-8), ``act_bits`` (5)."""
     ratio = Ratio.parse(request.options.get("ratio", "35:60:5"))
     schemes = {layer.name: assign(layer.weight.numpy(), ratio) for layer in request.convolutions}

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 from spec.config import DSP_DEVICES, LUT_FORMS
@@ -32,16 +32,16 @@ class Grid(Block):
     portable_dsp = Parameter(choices=(False, True))
     lut_form = Parameter(choices=LUT_FORMS)
 
-    def check(self):
+    def check(self) -> None:
         if not self.slots:
             raise AlloyError(f"no {type(self).__name__} has no filter slots: give dsp_filters or lut_filters")
 
     @property
-    def slots(self):
+    def slots(self) -> int:
         return self.dsp_filters + self.lut_filters
 
     @property
-    def row_layout(self):
+    def row_layout(self) -> data.ArrayLayout:
         """Results of a row: ``[pixel][slot]``."""
         return data.ArrayLayout(data.ArrayLayout(signed(self.acc_width), self.slots), 2)
 
@@ -69,10 +69,10 @@ class PEArray(Grid):
     """
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return latency.array(self)
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)),
                 "weights": In(word_bits(self.slots, self.ic)), "row": Out(self.row_layout), "row_valid": Out(1)}
 
@@ -142,10 +142,10 @@ class Core(Grid):
     weight_depth = Parameter()
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return latency.rows(self)
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {**memory_side(write_port("w", self.weight_depth, word_bits(self.slots, self.ic))),
                 "step": In(STEP), "r_addr": In(range(self.weight_depth)),
                 "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),

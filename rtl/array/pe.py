@@ -1,11 +1,13 @@
 """What both kinds of processing element share: hop registers, accumulators and drain."""
 
-from amaranth.hdl import Mux, Signal, signed
+from collections.abc import Sequence
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
-from spec.config import DSP_DEVICES
+from spec.config import DSP_DEVICES, EngineConfig
 from spec.errors import AlloyError
 from spec.systems import DIGIT_BITS
 
@@ -14,7 +16,7 @@ from ..prim import STEP, Block, Parameter, delay
 __all__ = ["Element", "act_layout"]
 
 
-def act_layout(config):
+def act_layout(config: EngineConfig | Block) -> data.ArrayLayout:
     """Digits of one pixel pair: 2 x ic."""
     return data.ArrayLayout(data.ArrayLayout(config.act_digit_bits, config.ic), 2)
 
@@ -53,35 +55,35 @@ class Element(Block):
     total_latency = Parameter(0)
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return latency.element(self.total_latency)
 
     @property
-    def own_latency(self):
+    def own_latency(self) -> int:
         """The least ``total_latency``."""
         raise NotImplementedError
 
-    def check(self):
+    def check(self) -> None:
         if self.total_latency < self.own_latency:
             raise AlloyError(f"a {type(self).__name__} has its totals after {self.own_latency} cycles, not after "
                              f"{self.total_latency}: give total_latency {self.own_latency} or more")
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         results = data.ArrayLayout(signed(self.acc_width), 2 * self.SLOTS)
         weights = DIGIT_BITS * self.SLOTS * self.ic
         return {"step": In(STEP), "acts": In(act_layout(self)), "weights": In(weights),
                 "step_out": Out(STEP), "acts_out": Out(act_layout(self)), "weights_out": Out(weights),
                 "below": In(results), "below_valid": In(1), "drain": Out(results), "drain_valid": Out(1)}
 
-    def hop(self, m):
+    def hop(self, m: Module) -> None:
         """The hop registers; everything else in the element works on their outputs."""
         m.d.sync += [self.step_out.eq(self.step), self.acts_out.eq(self.acts), self.weights_out.eq(self.weights)]
 
-    def digits(self, slot, channel):
+    def digits(self, slot: int, channel: int) -> Value:
         """The nibble of one weight."""
         return self.weights_out[DIGIT_BITS * (slot * self.ic + channel):][:DIGIT_BITS]
 
-    def finish(self, m, totals, bias):
+    def finish(self, m: Module, totals: Sequence[Value], bias: int) -> None:
         """Accumulate and drain ``totals``: one unsigned sum for each result, ``own_latency`` cycles after the hop
         registers, each ``bias`` too large.
         """

@@ -19,7 +19,7 @@ class DspPE(Element):
     SLOTS = 2
 
     @property
-    def own_latency(self):
+    def own_latency(self) -> int:
         return latency.dsp_totals(self)
 
     def elaborate(self, platform):

@@ -29,7 +29,7 @@ class LutPE(Element):
     lut_form = Parameter(choices=LUT_FORMS)
 
     @property
-    def own_latency(self):
+    def own_latency(self) -> int:
         return latency.lut_totals(self)
 
     def elaborate(self, platform):

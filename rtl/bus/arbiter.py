@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.config import PORT_BITS
 
@@ -33,7 +33,7 @@ class ReadArbiter(Block):
     port_bits = Parameter(choices=PORT_BITS)
     beat_bits = Parameter()
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         request, beat = stream.Signature(request_layout(self)), stream.Signature(self.port_bits)
         return {"user_req": In(request).array(2), "user_data": Out(beat).array(2), "req": Out(request),
                 "data": In(beat), "clear": In(1)}

@@ -20,15 +20,15 @@ class _Address(wiring.Signature):
             f"{p}qos": Out(4), **rest})
 
     @property
-    def addr_bits(self):
+    def addr_bits(self) -> int:
         return self._addr_bits
 
     @property
-    def data_bits(self):
+    def data_bits(self) -> int:
         return self._data_bits
 
     @property
-    def id_bits(self):
+    def id_bits(self) -> int:
         return self._id_bits
 
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.config import BOUNDARY, PORT_BITS
 from spec.errors import AlloyError
@@ -22,10 +22,10 @@ class _Port(Block):
     outstanding = Parameter()
 
     @property
-    def port_bytes(self):
+    def port_bytes(self) -> int:
         return self.port_bits // 8
 
-    def check(self):
+    def check(self) -> None:
         most = min(256, BOUNDARY // self.port_bytes)
         if self.burst_beats & self.burst_beats - 1 or self.burst_beats > most:
             raise AlloyError(f"no {type(self).__name__} of {self.port_bits} bits has burst_beats {self.burst_beats}: "
@@ -91,13 +91,13 @@ class ReadPort(_Port):
 
     read_beats = Parameter()
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if self.read_beats < self.burst_beats:
             raise AlloyError(f"a ReadPort that holds {self.read_beats} beats has no place for a burst of "
                              f"{self.burst_beats}: give read_beats {self.burst_beats} or more")
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {
             "req": In(stream.Signature(request_layout(self))), "data": Out(stream.Signature(self.port_bits)),
             "stop": In(1), "idle": Out(1), "error": Out(1),
@@ -161,7 +161,7 @@ class WritePort(_Port):
     bus : the write channels.
     """
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         beat = data.StructLayout({"data": self.port_bits, "strb": self.port_bytes})
         return {
             "req": In(stream.Signature(request_layout(self))), "data": In(stream.Signature(beat)),

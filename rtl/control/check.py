@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
+from spec.config import EngineConfig
 
 from ..prim import COMMAND, ResetInserter, SerialMultiplier, error_layout
 
@@ -37,7 +38,7 @@ class Check(wiring.Component):
                           "error": Out(error_layout()), "clear": In(1)})
 
     @property
-    def config(self):
+    def config(self) -> EngineConfig:
         return self._config
 
     def elaborate(self, platform):

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import COMMAND_BYTES, SEMAPHORES, Error, Opcode
+from spec.config import EngineConfig
 
 from ..prim import COMMAND, error_layout, join_streams, request_layout
 from .check import Check
@@ -63,7 +64,7 @@ class Control(wiring.Component):
             "commands": Out(32), "clear": Out(1)})
 
     @property
-    def config(self):
+    def config(self) -> EngineConfig:
         return self._config
 
     def elaborate(self, platform):

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import COMMAND_BYTES, FETCH_AHEAD
 from spec.config import PORT_BITS
@@ -37,7 +37,7 @@ class Fetch(Block):
     port_bits = Parameter(choices=PORT_BITS)
     beat_bits = Parameter()
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {
             "at": In(self.addr_bits), "count": In(32), "start": In(1),
             "req": Out(stream.Signature(request_layout(self))), "data": In(stream.Signature(self.port_bits)),

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec import commands
 from spec.commands import COMMAND_BYTES, FIELDS, SEMAPHORE_MAX, SEMAPHORES
@@ -60,7 +60,7 @@ class Queues(Block):
 
     queue_depth = Parameter()
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         command = stream.Signature(COMMAND)
         return {
             "cmd": In(command), **{name: Out(command) for name in QUEUES}, "post": In(SEMAPHORES).array(POSTERS),

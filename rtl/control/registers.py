@@ -1,7 +1,7 @@
 """AXI4-Lite register slave, built from the table in :mod:`spec.registers`."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import ceil_log2
 
 from spec.registers import ID, REGISTERS, SPACE, VERSION
@@ -40,7 +40,7 @@ class Registers(Block):
     addr_bits = Parameter(32, high=64)
     digest = Parameter(0, high=0xFFFF_FFFF)
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {
             "bus": In(AXI4LiteSignature(BUS_ADDR_BITS)),
             "start": Out(1), "abort": Out(1), "base": Out(self.addr_bits), "size": Out(32), "cmd_offset": Out(32),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 
@@ -60,10 +60,10 @@ class Feeder(Block):
     tap_depth = Parameter()
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return latency.feed(self)
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         acts = data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)
         return {
             "cmd": In(stream.Signature(COMMAND)), "blocked": In(2), "clear": In(1),

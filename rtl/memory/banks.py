@@ -3,7 +3,7 @@
 from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.latency import GATHER, READ
 
@@ -33,10 +33,10 @@ class Bank(Block):
     width = Parameter()
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return READ
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         addr = In(range(self.depth))
         return {"r_en": In(1), "r_addr": addr, "r_data": Out(8 * self.width),
                 "w_en": In(self.width), "w_addr": addr, "w_data": In(8 * self.width)}
@@ -79,14 +79,14 @@ class Banks(Block):
     act_depth = Parameter()
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return READ
 
     @property
-    def gather_latency(self):
+    def gather_latency(self) -> int:
         return GATHER
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {
             **memory_side(feed_port(self)),
             "post_en": In(1), "post_place": In(place_layout(self)),

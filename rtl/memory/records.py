@@ -1,13 +1,14 @@
 """Tables of records: parameters and taps."""
 
-from amaranth.lib.memory import Memory
+from amaranth.hdl import Module, Value, ValueCastable, ValueLike
+from amaranth.lib.memory import Memory, ReadPort
 
 from ..prim import RECORD_BITS
 
 __all__ = ["read_records", "record_table"]
 
 
-def record_table(m, name, depth, write):
+def record_table(m: Module, name: str, depth: int, write: tuple[ValueLike, ValueLike, ValueLike]) -> Memory:
     """A memory of ``depth`` records as submodule ``name`` of ``m``; ``write`` is its writer's ``(en, addr, data)``.
 
     What is written can be read in the next cycle.
@@ -18,6 +19,6 @@ def record_table(m, name, depth, write):
     return memory
 
 
-def read_records(m, port, en, addr, data):
+def read_records(m: Module, port: ReadPort, en: ValueLike, addr: ValueLike, data: Value | ValueCastable) -> None:
     """Connect a read port of a table: ``data`` comes :data:`spec.latency.RECORD` cycles after ``addr``."""
     m.d.comb += [port.en.eq(en), port.addr.eq(addr), data.eq(port.data)]

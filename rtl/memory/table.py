@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import TABLE_RECORDS
 from spec.latency import TABLE
@@ -29,10 +29,10 @@ class CodeTable(Block):
     tables = Parameter()
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return TABLE
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {"code": In(8), "choice": In(4), "out": Out(8), **memory_side(table_port(self.tables))}
 
     def elaborate(self, platform):

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.latency import READ
 
@@ -30,10 +30,10 @@ class WeightColumn(Block):
     width = Parameter()
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return READ
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         addr = range(self.depth)
         return {**memory_side(write_port("w", self.depth, self.width)),
                 "r_addr": In(addr), "r_addr_out": Out(addr), "r_data": Out(self.width)}

@@ -3,7 +3,7 @@
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.coding import LANE_BITS, LONGEST
 
@@ -35,7 +35,7 @@ class DecodeLane(Block):
 
     width = Parameter(2, high=32)
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {
             "push": In(1), "word": In(self.width), "room": Out(1), "fill": In(1), "window": In(LONGEST),
             "entry": In(SYMBOL_BITS + SIZE_BITS), "enough": Out(1), "symbol": Out(SYMBOL_BITS), "step": In(1),
@@ -84,7 +84,7 @@ class WeightDecoder(Block):
     decode_lanes = Parameter()
     decode_width = Parameter(2, high=32)
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {"codes": In(3 * 16), "run": In(1),
                 "data": In(stream.Signature(self.decode_lanes * self.decode_width)),
                 "out": Out(stream.Signature(4 * self.decode_lanes))}

@@ -21,7 +21,7 @@ class GroupBlock(Block):
     port_bits = Parameter(choices=PORT_BITS)
     group_beats = Parameter()
 
-    def check(self):
+    def check(self) -> None:
         least = -(-8 * self.ic // self.port_bits)
         if self.group_beats < least:
             raise AlloyError(f"no {type(self).__name__} of {self.ic} channels has group_beats {self.group_beats} of "

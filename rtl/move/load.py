@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
+from spec.config import EngineConfig
 from spec.kwords import word_bits
 
 from ..prim import (
@@ -64,7 +65,7 @@ class Load(wiring.Component):
             "clear": In(1)})
 
     @property
-    def config(self):
+    def config(self) -> EngineConfig:
         return self._config
 
     def elaborate(self, platform):

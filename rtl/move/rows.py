@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.errors import AlloyError
 
@@ -34,7 +34,7 @@ class RowReader(GroupBlock):
     act_lanes = Parameter()
     first = Parameter(0)
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if self.first >= self.act_lanes:
             raise AlloyError(f"no RowReader of {self.act_lanes} lanes has first {self.first}: give 0 to "
@@ -43,7 +43,7 @@ class RowReader(GroupBlock):
             raise AlloyError(f"no RowReader of groups of {self.group_beats} beats has act_lanes {self.act_lanes}: give "
                              f"{self.group_beats} or less, which is a group each cycle")
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {
             "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16),
             "data": In(stream.Signature(self.port_bits)),

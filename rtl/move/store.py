@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import Error, Opcode
 
@@ -43,7 +43,7 @@ class Store(GroupBlock):
     addr_bits = Parameter(32, high=64)
     beat_bits = Parameter()
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         beat = data.StructLayout({"data": self.port_bits, "strb": self.port_bits // 8})
         return {
             "cmd": In(stream.Signature(COMMAND)), "base": In(self.addr_bits),

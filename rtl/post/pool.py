@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 
@@ -46,14 +46,14 @@ class Pool(Block):
     tap_depth = Parameter()
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return latency.pool()
 
     @property
-    def done_latency(self):
+    def done_latency(self) -> int:
         return latency.pool_done()
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
             "tap_addr": Out(range(self.tap_depth)), "tap": In(TAP),

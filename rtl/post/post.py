@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 from spec.errors import AlloyError
@@ -61,23 +61,23 @@ class Post(Block):
     param_depth = Parameter()
     tables = Parameter(0, high=15)
 
-    def check(self):
+    def check(self) -> None:
         if not self.slots:
             raise AlloyError("no Post has no filter slots: give dsp_filters or lut_filters")
 
     @property
-    def slots(self):
+    def slots(self) -> int:
         return self.dsp_filters + self.lut_filters
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return latency.post(self)
 
     @property
-    def done_latency(self):
+    def done_latency(self) -> int:
         return latency.post_done(self)
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         row = data.ArrayLayout(data.ArrayLayout(signed(self.acc_width), self.slots), 2)
         return {
             "cmd": In(stream.Signature(COMMAND)), "row": In(stream.Signature(row)), "fed": In(1), "clear": In(1),

@@ -1,7 +1,7 @@
 """Requantizer of one filter slot."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import SUM_BITS
 from spec.latency import REQUANT
@@ -38,10 +38,10 @@ class Requant(Block):
     joins = Parameter(choices=(False, True))
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return REQUANT
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         product = signed(self.acc_bits + MULT_BITS + 1)
         return {"acc": In(signed(self.acc_bits)), "res": In(8), "mult": In(MULT_BITS), "res_mult": In(16),
                 "bias": In(signed(SUM_BITS)), "shift": In(6), "lo": In(8), "hi": In(8), "code": Out(8),

@@ -1,11 +1,15 @@
 """Three-input adders and registered trees of them."""
 
-from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
-from amaranth.lib.wiring import In, Out
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value, ValueLike
+from amaranth.lib.wiring import In, Member, Out
+
+from spec.config import EngineConfig
 
 from .block import Block, Parameter
 from .dsp import explicit
-from .share import add_shared
+from .share import Library, add_shared
 
 __all__ = ["Adder3", "add_tree"]
 
@@ -31,7 +35,7 @@ class Adder3(Block):
     width = Parameter()
     explicit = Parameter(choices=(False, True))
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {**dict.fromkeys("abc", In(self.width)), "total": Out(self.width + 2)}
 
     def elaborate(self, platform):
@@ -62,7 +66,8 @@ class Adder3(Block):
         return m
 
 
-def add_tree(m, config, values, name, platform):
+def add_tree(m: Module, config: EngineConfig | Block, values: Iterable[ValueLike], name: str,
+             platform: Library | None) -> Value:
     """Sum of unsigned ``values``, :func:`spec.latency.tree_levels` cycles later; ``config`` as in :func:`explicit`."""
     values = [Value.cast(v) for v in values]
     level = 0

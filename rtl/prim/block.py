@@ -1,7 +1,11 @@
 """Blocks: components with parameters that are named, checked and read-only."""
 
-from amaranth.lib import wiring
+from typing import Any, Self
 
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Member
+
+from spec.config import EngineConfig
 from spec.errors import AlloyError
 
 __all__ = ["Block", "Parameter"]
@@ -22,7 +26,7 @@ class Parameter:
     def __set__(self, block, value):
         raise AttributeError(f"{self.name} of a {type(block).__name__} cannot be changed")
 
-    def check(self, block, value):
+    def check(self, block: str, value: Any) -> None:
         """Raise :class:`AlloyError` unless ``block`` can have ``value``."""
         if self.choices:
             right, way = value in self.choices, f"one of {', '.join(map(str, self.choices))}"
@@ -56,19 +60,19 @@ class Block(wiring.Component):
         super().__init__(self.members())
 
     @classmethod
-    def parameters(cls):
+    def parameters(cls) -> dict[str, Parameter]:
         """Name to :class:`Parameter`, in order, those of what the class is made from first."""
         return {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()
                 if isinstance(value, Parameter)}
 
     @classmethod
-    def of(cls, config, **more):
+    def of(cls, config: "EngineConfig | Block", **more: Any) -> Self:
         """A block with the values of ``config`` that have the names of its parameters; ``more`` has the others."""
         return cls(**{name: getattr(config, name) for name in cls.parameters() if name not in more}, **more)
 
-    def check(self):
+    def check(self) -> None:
         """Raise :class:`AlloyError` for values that do not go together."""
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         """The ports."""
         raise NotImplementedError

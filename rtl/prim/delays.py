@@ -1,11 +1,11 @@
 """A fixed delay."""
 
-from amaranth.hdl import Signal, Value
+from amaranth.hdl import Module, Signal, Value, ValueLike
 
 __all__ = ["delay"]
 
 
-def delay(m, value, cycles, *, clear=0, plain=False):
+def delay(m: Module, value: ValueLike, cycles: int, *, clear: ValueLike = 0, plain: bool = False) -> Value:
     """``value`` as it was ``cycles`` (>= 0) cycles ago; while ``clear`` is high zeros enter and the line empties.
 
     ``plain`` data has no reset, so that synthesis may use shift-register LUTs.

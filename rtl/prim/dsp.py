@@ -3,9 +3,16 @@
 Latency of all bodies: :data:`spec.latency.CHAIN` (operands, product, sum).
 """
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Signal, signed
+from collections.abc import Sequence
 
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed
+
+from spec.config import EngineConfig
 from spec.devices import MULTIPLIERS
+from spec.packing import Packing
+
+from .block import Block
+from .share import Library
 
 __all__ = ["packed_chain", "explicit"]
 
@@ -16,7 +23,7 @@ ENABLES = ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "CARRYIN", "CTRL", "D",
 RESETS = ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")
 
 
-def explicit(config, platform):
+def explicit(config: EngineConfig | Block, platform: Library | None) -> bool:
     """True if the slices are instantiated: conversion to Verilog for a device that has them; the simulator has none.
 
     ``config`` has ``dsp_device`` and ``portable_dsp`` of the configuration.
@@ -24,7 +31,8 @@ def explicit(config, platform):
     return platform is not None and not config.portable_dsp and MULTIPLIERS[config.dsp_device].cell is not None
 
 
-def packed_chain(m, config, packing, operands, platform):
+def packed_chain(m: Module, config: EngineConfig | Block, packing: Packing,
+                 operands: Sequence[tuple[Value, Value, Value, Value | None]], platform: Library | None) -> Value:
     """Biased sum of the packed products of one chain, ``packing.products * packing.field`` bits.
 
     ``operands`` is one ``(low, high, single, shared)`` for each slice: the wide port is ``low + high*2^shift``

@@ -1,6 +1,6 @@
 """The only place where FIFOs are made: as streams, so that an entry without room waits and is not lost."""
 
-from amaranth.hdl import Assert, Module, Value
+from amaranth.hdl import Assert, Module, ShapeLike, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,23 +41,23 @@ class Queue(wiring.Component):
                           "level": Out(range(depth + 2))})
 
     @property
-    def shape(self):
+    def shape(self) -> ShapeLike:
         return self._shape
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         return self._depth
 
     @property
-    def buffered(self):
+    def buffered(self) -> bool:
         return self._buffered
 
     @property
-    def reserved(self):
+    def reserved(self) -> bool:
         return self._reserved
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         return BUFFERED if self._buffered else QUEUE
 
     def elaborate(self, platform):

@@ -5,6 +5,9 @@ from amaranth.lib import data
 
 from spec.commands import (
     COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS)
+from spec.config import EngineConfig
+
+from .block import Block
 
 __all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "RECORD_BITS", "view_of", "error_layout", "request_layout",
            "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
@@ -23,41 +26,41 @@ STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})      # one k-step 
 RECORD_BITS = 8 * PARAM_BYTES       # of every record that is loaded: parameters, a tap, 16 codes of a table
 
 
-def view_of(command, prefix):
+def view_of(command: data.View, prefix: str) -> data.View:
     """The view ``out`` or ``res`` of a command as a :data:`VIEW`."""
     return data.View(VIEW, Cat(command[f"{prefix}_{name}"] for name, _, _ in VIEW_FIELDS))
 
 
-def error_layout():
+def error_layout() -> data.StructLayout:
     """An error of a unit: code of :class:`spec.commands.Error` and tag of the command."""
     return data.StructLayout({"valid": 1, "code": 8, "tag": 16})
 
 
-def request_layout(config):
+def request_layout(config: EngineConfig | Block) -> data.StructLayout:
     """One request to a port: byte address, a multiple of its width, and the number of beats, at least 1."""
     return data.StructLayout({"addr": config.addr_bits, "beats": config.beat_bits})
 
 
-def place_layout(config):
+def place_layout(config: EngineConfig | Block) -> data.StructLayout:
     """Where one channel group of one pixel lies: memory, bank, address."""
     return data.StructLayout({"mem": 1, "bank": range(config.pixels), "addr": range(config.act_depth)})
 
 
-def write_layout(config):
+def write_layout(config: EngineConfig | Block) -> data.StructLayout:
     """One write of up to ``ic`` activation codes: place, codes, one enable for each channel."""
     return data.StructLayout({"place": place_layout(config), "data": codes_layout(config), "en": config.ic})
 
 
-def codes_layout(config):
+def codes_layout(config: EngineConfig | Block) -> data.ArrayLayout:
     """One 8-bit code for each of ``ic`` channels."""
     return data.ArrayLayout(8, config.ic)
 
 
-def bank_addrs_layout(config):
+def bank_addrs_layout(config: EngineConfig | Block) -> data.ArrayLayout:
     """One address for each bank."""
     return data.ArrayLayout(range(config.act_depth), config.pixels)
 
 
-def bank_data_layout(config):
+def bank_data_layout(config: EngineConfig | Block) -> data.ArrayLayout:
     """One word of codes from each bank."""
     return data.ArrayLayout(codes_layout(config), config.pixels)

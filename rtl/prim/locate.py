@@ -1,7 +1,7 @@
 """Visits the pixels of a view (docs/architecture.md) with adders only."""
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Module, Mux, Signal, Value, ValueLike
+from amaranth.lib.wiring import In, Member, Out
 
 from .block import Block, Parameter
 from .layouts import VIEW
@@ -9,7 +9,8 @@ from .layouts import VIEW
 __all__ = ["Locator", "advance"]
 
 
-def advance(m, pixels, bank, addr, step_bank, step_addr, groups):
+def advance(m: Module, pixels: int, bank: Value, addr: Value, step_bank: ValueLike, step_addr: ValueLike,
+            groups: ValueLike) -> tuple[Value, Value]:
     """Combinational ``(bank, addr)`` moved on by ``step_bank`` (< ``pixels``) banks and ``step_addr`` words.
 
     Passing the last bank wraps to bank 0 of the next ``groups`` words.
@@ -39,7 +40,7 @@ class Locator(Block):
     pixels = Parameter(2)
     act_depth = Parameter()
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {"view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(1), "next_row": In(1),
                 "bank": Out(range(self.pixels)), "addr": Out(range(self.act_depth))}
 

@@ -1,7 +1,7 @@
 """Multiplier of a few LUTs for products that are needed once per command."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from .block import Block, Parameter
 
@@ -26,7 +26,7 @@ class SerialMultiplier(Block):
     x_bits = Parameter()
     y_bits = Parameter()
 
-    def members(self):
+    def members(self) -> dict[str, Member]:
         return {"x": In(self.x_bits), "y": In(self.y_bits), "start": In(1), "done": Out(1),
                 "product": Out(self.x_bits + self.y_bits)}
 

@@ -10,8 +10,8 @@ from enum import Enum
 
 from amaranth import hdl
 from amaranth.back import rtlil
-from amaranth.hdl import ClockSignal, Instance, ResetSignal, Value
-from amaranth.lib.wiring import Flow
+from amaranth.hdl import ClockSignal, Fragment, Instance, Module, ResetSignal, Value
+from amaranth.lib.wiring import Component, Flow
 
 from spec.errors import AlloyError
 
@@ -36,7 +36,7 @@ class Library:
         self._stems = Counter()
         self.counts = {}        # name -> instances placed (each parent module counts once)
 
-    def module(self, component):
+    def module(self, component: Component) -> tuple[str, bool, bool]:
         """Name of the shared module for ``component`` and whether it has clock and reset."""
         key = _key(component)
         if key not in self._modules:
@@ -49,7 +49,7 @@ class Library:
             self._modules[key] = (name, "\\clk\n" in top, f"\\{RESET}\n" in top)
         return self._modules[key]
 
-    def rtlil(self):
+    def rtlil(self) -> str:
         """RTLIL of all modules."""
         return "\n".join(self._texts.values())
 
@@ -61,7 +61,7 @@ class ResetInserter(hdl.ResetInserter):
         super().__init__(control)
         self._control = control
 
-    def on_fragment(self, fragment):
+    def on_fragment(self, fragment: Fragment) -> Fragment:
         new = super().on_fragment(fragment)
         if isinstance(new, Instance) and RESET in new.ports:
             value, direction = new.ports[RESET]
@@ -69,7 +69,7 @@ class ResetInserter(hdl.ResetInserter):
         return new
 
 
-def add_shared(m, name, component, platform):
+def add_shared(m: Module, name: str, component: Component, platform: Library | None) -> None:
     """Add ``component`` to ``m``: as an instance of a shared module if ``platform`` is a :class:`Library`."""
     if not isinstance(platform, Library):
         m.submodules[name] = component

@@ -1,13 +1,14 @@
 """Texts from the templates beside this file."""
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 __all__ = ["render"]
 
 
-def render(name: str, **values) -> str:
+def render(name: str, **values: Any) -> str:
     """The text of the template ``name``; one that needs what is not among ``values`` is an error."""
     templates = FileSystemLoader(Path(__file__).with_name("templates"))
     environment = Environment(loader=templates, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)

@@ -4,6 +4,7 @@ The hierarchy is kept, so this is what one run over the whole design gives, in p
 as ``pyosys``, the native library (the WebAssembly build runs out of memory on the largest modules).
 """
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -63,7 +64,7 @@ class Part:
     stub: str
     children: tuple
 
-    def alone(self, parts):
+    def alone(self, parts: Mapping[str, "Part"]) -> str:
         """Verilog of the module with black boxes for what it instantiates."""
         return self.source + "\n" + "\n".join(parts[child].stub for child in sorted(set(self.children)))
 
@@ -169,7 +170,7 @@ def _total(top, parts, results):
     return {name: total(name) for name in parts}, counts
 
 
-def synthesize(text: str, top: str, family: str, *, report=print) -> dict:
+def synthesize(text: str, top: str, family: str, *, report: Callable[[str], object] = print) -> dict:
     """Synthesize the Verilog ``text`` for ``family``; ``report`` is called with a line of text after each module.
 
     Returns

@@ -12,7 +12,7 @@ from pyosys import libyosys as ys
 __all__ = ["modules", "netlist"]
 
 
-def modules(out, source):
+def modules(out: str, source: str) -> None:
     """Write the modules of the Verilog file ``source`` as JSON: where they are, their ports and what they instantiate.
 
     ``lines``: first and last. ``ports``: (direction, bits, name) in order. ``cells``: types, with repetitions.
@@ -29,7 +29,7 @@ def modules(out, source):
     Path(out).write_text(json.dumps(found))
 
 
-def netlist(out, ends, *steps):
+def netlist(out: str, ends: str, *steps: str) -> None:
     """Run the ``steps``; write ``stat`` of ``top_module`` as JSON, and ``ltp`` without ``ends`` to ``out.depth``."""
     design = ys.Design()
     for step in steps:

@@ -1,6 +1,7 @@
 """Average pooling."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from ..numerics import Scheme, round_shift
 from .operator import Call, register
 from .pool import Pool, PoolLayer
 from .windows import map_size, pair, windows
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 __all__ = ["AveragePool", "AveragePoolLayer"]
 
@@ -19,17 +23,17 @@ class AveragePool(Pool):
     """``clip(round_shift(sum(a - zero_in) * mult, shift) + zero_out, lo, hi)`` of each window, without padding."""
     op: str = "avg"
 
-    def check(self, network) -> None:
+    def check(self, network: "Network") -> None:
         super().check(network)
         if any(self.padding):
             raise AlloyError(f"layer {self.name} averages over padding: use padding 0")
 
-    def run(self, network, *codes):
+    def run(self, network: "Network", *codes: np.ndarray) -> np.ndarray:
         source, out = network.tensors[self.input], network.tensors[self.output]
         total = windows(codes[0] - source.zero, self.kernel, self.stride, self.padding, 0).sum((4, 5))
         return np.clip(round_shift(total * self.mult, self.shift) + out.zero, self.lo, self.hi)
 
-    def lower(self, builder) -> None:
+    def lower(self, builder: Any) -> None:
         """A depthwise convolution of ones."""
         count = builder.channels(self.input)
         builder.convolution(self, weight=np.ones((count, 1, *self.kernel), np.int64),
@@ -43,7 +47,7 @@ class AveragePoolLayer(PoolLayer):
     calls = ("avg_pool2d", "adaptive_avg_pool2d", "mean")
 
     @classmethod
-    def read(cls, call: Call):
+    def read(cls, call: Call) -> Self:
         given, size = call.arguments, call.shapes[0][1:]
         if call.function == "avg_pool2d":
             if given["divisor_override"]:
@@ -71,10 +75,10 @@ class AveragePoolLayer(PoolLayer):
         count = map_size(size, layer.kernel, layer.stride, layer.padding)
         return replace(layer, stride=tuple(1 if n == 1 else s for n, s in zip(count, layer.stride, strict=True)))
 
-    def apply(self, torch, *sources):
+    def apply(self, torch: Any, *sources: Any) -> Any:
         return torch.nn.functional.avg_pool2d(sources[0], self.kernel, self.stride)
 
-    def export(self, net) -> AveragePool:
+    def export(self, net: Any) -> AveragePool:
         one, two = (float(net.step(name).double()) for name in (self.input, self.output))
         factor = one / two / (self.kernel[0] * self.kernel[1])
         mult, shift = net.multiplier(factor)

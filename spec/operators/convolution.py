@@ -1,7 +1,7 @@
 """Convolutions, linear layers among them, with what follows them: addition, clip and table."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from ..numerics import Scheme, requantize
 from ..systems import SYSTEMS, WEIGHT_MAX
 from .operator import Call, Layer, Operator, register
 from .windows import BIAS_BITS, MULT_BITS, check_clip, check_window, map_size, pair, windows
+
+if TYPE_CHECKING:
+    from ..network import Network, Tensor
 
 __all__ = ["Conv", "ConvLayer", "accumulate", "worst_case"]
 
@@ -63,11 +66,11 @@ class Conv(Operator):
     def inputs(self) -> list[str]:
         return [self.input] if self.residual is None else [self.input, self.residual]
 
-    def shape(self, network):
+    def shape(self, network: "Network") -> tuple[int, int, int]:
         size = network.tensors[self.input].shape[1:]
         return len(self.weight), *map_size(size, self.weight.shape[2:], self.stride, self.padding)
 
-    def check(self, network) -> None:
+    def check(self, network: "Network") -> None:
         where, out = f"layer {self.name}", network.tensors[self.output]
         self._check_arrays(network.tensors[self.input].channels)
         super().check(network)
@@ -112,7 +115,7 @@ class Conv(Operator):
             if not SYSTEMS[int(scheme)].holds(self.weight[index], self.codebook if self.codebook.size else None):
                 raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")
 
-    def run(self, network, *codes):
+    def run(self, network: "Network", *codes: np.ndarray) -> np.ndarray:
         column, tensors = (slice(None), None, None), network.tensors
         acc = accumulate(self, codes[0], tensors[self.input].zero)
         res = codes[1] - tensors[self.residual].zero if self.residual is not None else 0
@@ -120,16 +123,16 @@ class Conv(Operator):
                           lo=self.lo, hi=self.hi,
                           out_zero=tensors[self.output].zero, res=res, res_mult=self.res_mult, table=self.table)
 
-    def macs(self, network) -> int:
+    def macs(self, network: "Network") -> int:
         return self.weight[0].size * int(np.prod(network.tensors[self.output].shape))
 
-    def lower(self, builder) -> None:
+    def lower(self, builder: Any) -> None:
         builder.convolution(self, weight=self.weight, scheme=self.scheme, mult=self.mult, bias=self.bias,
                             residual=self.residual,
                             res_mult=self.res_mult, table=self.table if self.table.size else None)
 
 
-def worst_case(weight: np.ndarray, tensor) -> np.ndarray:
+def worst_case(weight: np.ndarray, tensor: "Tensor") -> np.ndarray:
     """Least and largest ``sum w * (a - zero)`` of each filter of ``weight`` (F, C, kh, kw) over all codes of the input
     ``tensor``: int64 (F, 2).
 
@@ -191,7 +194,7 @@ class ConvLayer(Layer):
     weighted = True
 
     @classmethod
-    def read(cls, call: Call):
+    def read(cls, call: Call) -> Self:
         given = call.arguments
         weight, bias, padding = given["weight"], given["bias"], given["padding"]
         if isinstance(padding, str):
@@ -215,16 +218,16 @@ class ConvLayer(Layer):
     def fresh(self) -> bool:
         return not self.relu and self.residual is None
 
-    def shape(self, *shapes):
+    def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
         return len(self.weight), *map_size(shapes[0][1:], self.kernel, self.stride, self.padding)
 
-    def by_input_channel(self, values):
+    def by_input_channel(self, values: Any) -> Any:
         """``values`` (C,) of its input channels where its weights read them: (F, C / groups, 1, 1)."""
         filters, share = self.weight.shape[:2]
         group = np.arange(filters) * self.groups // filters
         return values[group[:, None] * share + np.arange(share)][:, :, None, None]
 
-    def apply(self, torch, *sources, weight=None, bias=None):
+    def apply(self, torch: Any, *sources: Any, weight: Any = None, bias: Any = None) -> Any:
         """With other weights and bias if they are given."""
         weight, bias = self.weight if weight is None else weight, self.bias if bias is None else bias
         return torch.nn.functional.conv2d(*sources, weight, bias, self.stride, self.padding, groups=self.groups)
@@ -232,13 +235,13 @@ class ConvLayer(Layer):
     def signed(self, sources: bool) -> bool:
         return not self.relu
 
-    def needs(self, live):
+    def needs(self, live: Any) -> list[Any]:
         """The channels that a filter of ``live`` reads with weights that are not 0."""
         weight = self.weight * live[:, None, None, None]
         read = (weight.reshape(self.groups, -1, weight[0].numel()) != 0).any(1)
         return [read.reshape(self.groups * weight.shape[1], -1).any(1)]
 
-    def export(self, net) -> Conv:
+    def export(self, net: Any) -> Conv:
         found, scale = net.requantizer(self)
         scheme, book = net.schemes[self.name], net.codebooks.get(self.name)
         book = book if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from ..errors import AlloyError
 from .operator import register
 from .pool import Pool, PoolLayer
 from .windows import windows
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 __all__ = ["MaxPool", "MaxPoolLayer"]
 
@@ -22,17 +26,17 @@ class MaxPool(Pool):
     """
     op: str = "max"
 
-    def check(self, network) -> None:
+    def check(self, network: "Network") -> None:
         super().check(network)
         source, out = network.tensors[self.input], network.tensors[self.output]
         if (source.bits, source.zero) != (out.bits, out.zero):
             raise AlloyError(f"layer {self.name} changes bits or zero point in a max pool")
 
-    def run(self, network, *codes):
+    def run(self, network: "Network", *codes: np.ndarray) -> np.ndarray:
         view = windows(codes[0], self.kernel, self.stride, self.padding, 0)
         return reduce(np.maximum, (view[..., y, x] for y, x in np.ndindex(*self.kernel)))
 
-    def lower(self, builder) -> None:
+    def lower(self, builder: Any) -> None:
         builder.maximum(self, self.kernel)
 
 
@@ -42,9 +46,9 @@ class MaxPoolLayer(PoolLayer):
     calls = ("max_pool2d",)
     keeps = True
 
-    def apply(self, torch, *sources):
+    def apply(self, torch: Any, *sources: Any) -> Any:
         return torch.nn.functional.max_pool2d(sources[0], self.kernel, self.stride, self.padding)
 
-    def export(self, net) -> MaxPool:
+    def export(self, net: Any) -> MaxPool:
         return MaxPool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride,
                        padding=self.padding, hi=net.top(self))

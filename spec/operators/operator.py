@@ -1,14 +1,19 @@
 """What an operator is: its node in the integer network, and its layer in the float network that is quantized."""
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from ..errors import AlloyError
 from ..records import check_types, from_values
 
+if TYPE_CHECKING:
+    from ..network import Network
+
 __all__ = ["Operator", "Layer", "Call", "OPERATORS", "LAYERS", "register", "find"]
+
+T = TypeVar("T", bound="Operator | Layer")
 
 OPERATORS: dict = {}        # (kind, op) of the file -> class
 LAYERS: list = []           # classes of float layers
@@ -42,26 +47,26 @@ class Operator:
         """Names of the tensors that it reads."""
         return [self.input]
 
-    def shape(self, network) -> tuple[int, int, int]:
+    def shape(self, network: "Network") -> tuple[int, int, int]:
         """(C, H, W) of the output."""
         raise NotImplementedError
 
-    def check(self, network) -> None:
+    def check(self, network: "Network") -> None:
         """Raise :class:`AlloyError` for the first thing that does not fit its tensors."""
         shape, out = self.shape(network), network.tensors[self.output]
         if out.shape != shape:
             raise AlloyError(f"layer {self.name} makes {'x'.join(map(str, shape))}, but tensor {out.name} is "
                              f"{'x'.join(map(str, out.shape))}")
 
-    def run(self, network, *codes: np.ndarray) -> np.ndarray:
+    def run(self, network: "Network", *codes: np.ndarray) -> np.ndarray:
         """Codes of the output, int64 (N, C, H, W), from those of each of :attr:`inputs`."""
         raise NotImplementedError
 
-    def macs(self, network) -> int:
+    def macs(self, network: "Network") -> int:
         """Multiply-accumulates of one image."""
         return 0
 
-    def lower(self, builder) -> None:
+    def lower(self, builder: Any) -> None:
         """Say what the engine does, with the calls of a :class:`compiler.lower.Builder`."""
         raise NotImplementedError
 
@@ -146,15 +151,15 @@ class Layer:
         """Whether batch norm, addition and ReLU can still go into it."""
         return False
 
-    def shape(self, *shapes):
+    def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
         """(C, H, W) of the output for those of the sources."""
         return shapes[0]
 
-    def apply(self, torch, *sources):
+    def apply(self, torch: Any, *sources: Any) -> Any:
         """The layer on real tensors (N, C, H, W), before addition and ReLU."""
         raise NotImplementedError
 
-    def finish(self, x, residual=None):
+    def finish(self, x: Any, residual: Any = None) -> Any:
         """Addition and ReLU."""
         x = x if residual is None else x + residual
         x = x.relu() if self.relu else x
@@ -164,18 +169,18 @@ class Layer:
         """Whether its output has values below 0; ``sources``: whether a source has."""
         return sources and not self.relu
 
-    def needs(self, live):
+    def needs(self, live: Any) -> list[Any]:
         """Of each source the channels, bool (C,), without which those that are ``live`` in the output would change;
         None: all."""
         return [live if self.channelwise else None] * len(self.sources)
 
-    def export(self, net) -> Operator:
+    def export(self, net: Any) -> Operator:
         """The node of the integer network, with the numbers that the calibrated ``net`` (:class:`quant.net.QuantNet`)
         has for it."""
         raise NotImplementedError
 
 
-def register(cls):
+def register(cls: type[T]) -> type[T]:
     """Class decorator: an operator's file form, or a layer's calls, are known from here on."""
     if issubclass(cls, Layer):
         LAYERS.append(cls)

@@ -1,10 +1,14 @@
 """What pools have in common: a window over the map of each channel, and one file form."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from ..errors import AlloyError
 from .operator import Call, Layer, Operator
 from .windows import MULT_BITS, check_clip, check_window, map_size, pair
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 __all__ = ["Pool", "PoolLayer"]
 
@@ -29,11 +33,11 @@ class Pool(Operator):
         if min(self.kernel) < 1:
             raise AlloyError(f"layer {self.name} pools with kernel {self.kernel}: its sides must be 1 or more")
 
-    def shape(self, network):
+    def shape(self, network: "Network") -> tuple[int, int, int]:
         channels, *size = network.tensors[self.input].shape
         return channels, *map_size(size, self.kernel, self.stride, self.padding)
 
-    def check(self, network) -> None:
+    def check(self, network: "Network") -> None:
         super().check(network)
         out = network.tensors[self.output]
         check_clip(self, out.bits, f"tensor {out.name}")
@@ -49,13 +53,13 @@ class PoolLayer(Layer):
     padding: tuple[int, int]
 
     @classmethod
-    def read(cls, call: Call):
+    def read(cls, call: Call) -> Self:
         given, kernel = call.arguments, pair(call.arguments["kernel_size"])
         if given["ceil_mode"] or pair(given.get("dilation", 1)) != (1, 1):
             raise AlloyError(f"{call.where} pools with ceil_mode or dilation: use floor mode and dilation 1")
         return cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel,
                    stride=pair(given["stride"] or kernel), padding=pair(given["padding"]))
 
-    def shape(self, *shapes):
+    def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
         channels, *size = shapes[0]
         return channels, *map_size(size, self.kernel, self.stride, self.padding)

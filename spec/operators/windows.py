@@ -1,6 +1,8 @@
 """Kernel windows over a map, and what requantizes their sums: shared by the operators that have them."""
 
 from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ..errors import AlloyError
@@ -19,7 +21,7 @@ def map_size(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
     return rows, cols
 
 
-def pair(value) -> tuple[int, int]:
+def pair(value: int | Sequence[int]) -> tuple[int, int]:
     """(vertical, horizontal) of what PyTorch lets be one number for both."""
     if isinstance(value, int):
         return value, value
@@ -34,14 +36,14 @@ def windows(codes: np.ndarray, kernel: tuple[int, int], stride: tuple[int, int],
     return view[:, :, ::stride[0], ::stride[1]]
 
 
-def check_window(node) -> None:
+def check_window(node: Any) -> None:
     """A window that moves."""
     if min(node.stride) < 1 or min(node.padding) < 0:
         raise AlloyError(f"layer {node.name} has stride {node.stride} and padding {node.padding}: strides are 1 or "
                          "more, padding 0 or more")
 
 
-def check_clip(node, bits: int, what: str) -> None:
+def check_clip(node: Any, bits: int, what: str) -> None:
     """Shift, and a clip to ``lo`` and ``hi`` within the ``bits`` of ``what``."""
     if not 0 <= node.lo <= node.hi < 1 << bits:
         raise AlloyError(f"layer {node.name} clips to {node.lo}..{node.hi}, outside the {bits} bits of {what}")

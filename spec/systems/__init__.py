@@ -4,9 +4,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .columns import DIGIT_BITS, DIGIT_MAX, DSP, EXPONENT_MAX, LUT, SIGN, WEIGHT_MAX, Column
-from .system import SYSTEMS, System, register
+from .system import SYSTEMS, Book, System, register
 
-__all__ = ["SYSTEMS", "System", "register", "Column", "DSP", "LUT", "DIGIT_BITS", "DIGIT_MAX", "WEIGHT_MAX",
+__all__ = ["SYSTEMS", "Book", "System", "register", "Column", "DSP", "LUT", "DIGIT_BITS", "DIGIT_MAX", "WEIGHT_MAX",
            "EXPONENT_MAX", "SIGN"]
 
 for _file in iter_modules(__path__):

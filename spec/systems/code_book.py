@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import AlloyError
 from .columns import WEIGHT_MAX
-from .system import System, register
+from .system import Book, System, register
 
 __all__ = ["CodeBook"]
 
@@ -15,7 +15,7 @@ __all__ = ["CodeBook"]
 class CodeBook(System):
     """At most 16 levels in -119..119, which each layer chooses."""
 
-    def levels(self, codebook=None):
+    def levels(self, codebook: Book = None) -> np.ndarray:
         if codebook is None or not 1 <= len(codebook) <= 16:
             raise AlloyError("a code-book filter needs a code book of 1 to 16 levels: give the layer one")
         values = np.unique(np.asarray(codebook, np.int64))
