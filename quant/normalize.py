@@ -27,8 +27,8 @@ class Normalization:
 
     @classmethod
     def of(cls, mean: ArrayLike | None, std: ArrayLike | None, channels: int) -> "Normalization":
-        """From what a user gives: numbers or a sequence of one for each of the ``channels``; None and None are ``pixel
-        / 255``.
+        """From what a user gives: numbers or a sequence of one for each of the ``channels``, as 32-bit numbers; None
+        and None are ``pixel / 255``.
 
         Raises :class:`AlloyError` if they cannot be what pixels from 0 to 1 were normalized with.
         """
@@ -86,7 +86,8 @@ class Normalization:
 
 def _values(name, value, channels):
     try:
-        found = np.asarray(value, np.float64)
+        with np.errstate(over="ignore"):        # 32 bits: 0.485 is the same in a tensor as in a list
+            found = np.asarray(value, np.float64).astype(np.float32).astype(np.float64)
         whole = bool(np.isfinite(found).all())
     except (TypeError, ValueError):
         raise AlloyError(f"the {name} is {value!r}: give one number for each of the {channels} channels") from None
