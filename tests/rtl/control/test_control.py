@@ -355,6 +355,23 @@ def test_abort_and_restart(after):
     bench.run(body)
 
 
+def test_a_start_beside_an_abort_is_none():
+    bench = Bench(chain(2))
+
+    async def body(ctx):
+        d = bench.dut
+        ctx.set(d.start, 1)
+        ctx.set(d.abort, 1)
+        await ctx.tick()
+        ctx.set(d.start, 0)
+        ctx.set(d.abort, 0)
+        for _ in range(60):
+            assert not ctx.get(d.busy) and not ctx.get(d.error)
+            await ctx.tick()
+        assert await bench.start(ctx) == (1, 0, 0, 0)
+    bench.run(body)
+
+
 def test_watchdog():
     """A unit that hangs, a semaphore that never comes, and a bus that is dead even while the engine stops."""
     bench = Bench([pack(Opcode.CONV, tag=12, **CONV), END])
