@@ -145,7 +145,7 @@ def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], st
                          "NumPy and other Python functions that depend on data") from None
     finally:
         log.setLevel(level)
-    reader = _Reader(program, model, shape)
+    reader = _Reader(program, shape)
     for node in program.graph.nodes:
         if node.op == "call_function":
             reader.read(node)
@@ -169,8 +169,7 @@ def _whole(shape):
 class _Reader:
     """Reads the nodes of an exported program one by one."""
 
-    def __init__(self, program, model, shape):
-        self._model = model
+    def __init__(self, program, shape):
         self._signature = program.graph_signature
         self._ops: list[Op] = []
         self._shapes = {INPUT: tuple(shape)}

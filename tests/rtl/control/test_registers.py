@@ -90,6 +90,24 @@ def test_writes(addr_bits):
     run(body, addr_bits=addr_bits)
 
 
+def test_a_read_waits_for_the_one_before():
+    """Data that nobody has taken yet stays, whatever is asked next."""
+    async def body(ctx, r):
+        bus = r.bus
+        ctx.set(bus.araddr, AT["ID"]), ctx.set(bus.arvalid, 1)
+        await ctx.tick()
+        ctx.set(bus.araddr, AT["VERSION"])
+        for _ in range(5):
+            assert ctx.get(bus.rvalid) and ctx.get(bus.rdata) == ID and not ctx.get(bus.arready)
+            await ctx.tick()
+        ctx.set(bus.rready, 1)
+        assert ctx.get(bus.arready)
+        await ctx.tick()
+        ctx.set(bus.arvalid, 0)
+        assert ctx.get(bus.rvalid) and ctx.get(bus.rdata) == VERSION
+    run(body)
+
+
 def test_unknown_and_read_only():
     async def body(ctx, r):
         for addr in (0x54, 0xFC, 0x100, 0xFFC, 0x800 + AT["STATUS"]):
