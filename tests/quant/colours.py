@@ -1,11 +1,16 @@
 """A small task whose answer is in the colours, and a network with batch norms that was trained on normalized images."""
 
 from functools import cache
+import sys
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from quant import quantize
+from spec.errors import AlloyError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES, SIZE = 4, 12
@@ -55,3 +60,48 @@ def trained():
                 optimizer.step()
     model.zero_grad()
     return model.eval()
+
+
+def answered():
+    """(model trained on normalized images, images, labels, its answers to them)."""
+    model = trained()
+    images, labels = colours(300, seed=1)
+    return model, images, labels, real(model, images)
+
+
+def real(model, images):
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    with torch.no_grad():
+        return model((torch.from_numpy(images).float() / 255 - mean) / std).numpy()
+
+
+def quick(model, images, **options):
+    """Quantized without a word."""
+    return quantize(model, images, **{"recipe": "fixed8", "report": None, **options})
+
+
+def state(model):
+    """All that may not change: parameters, buffers, modes, hooks."""
+    return (
+        {key: value.clone() for key, value in model.state_dict().items()},
+        [module.training for module in model.modules()],
+        [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._parameters)) for m in model.modules()],
+        [p.grad for p in model.parameters()],
+        [p.requires_grad for p in model.parameters()],
+    )
+
+
+def unchanged(model, before):
+    after = state(model)
+    return all(torch.equal(value, after[0][key]) for key, value in before[0].items()) and before[1:] == after[1:]
+
+
+def refused(task, words, model=None, images=None, **options):
+    """One sentence, at once, and the model stays as it was."""
+    model = task[0] if model is None else model
+    before = state(model)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(AlloyError, match=words) as error:
+        for late in ("equalize", "reconstruct"):
+            patch.setattr(sys.modules["quant.quantize"], late, None)  # long work would begin here
+        quantize(model, task[1] if images is None else images, **{"mean": MEAN, "std": STD, "report": None, **options})
+    assert "\n" not in str(error.value) and unchanged(model, before)

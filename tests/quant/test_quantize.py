@@ -9,56 +9,23 @@ from pathlib import Path
 import re
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 import boards
 from quant import Network, Training, quantize
 from quant.quantize import CALIBRATION, Source
 from quant.recipes import VARIANTS, Variant
 from spec.errors import AlloyError
-from tests.quant.colours import CLASSES, MEAN, STD, colours, trained
+from tests.quant.colours import CLASSES, MEAN, STD, answered, colours, quick, refused, state, unchanged
 
 
 @pytest.fixture(scope="module")
 def task():
-    """(model trained on normalized images, images, labels, its answers to them)."""
-    model = trained()
-    images, labels = colours(300, seed=1)
-    with torch.no_grad():
-        return model, images, labels, real(model, images)
-
-
-def real(model, images):
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    with torch.no_grad():
-        return model((torch.from_numpy(images).float() / 255 - mean) / std).numpy()
-
-
-def quick(model, images, **options):
-    """Quantized without a word."""
-    return quantize(model, images, **{"recipe": "fixed8", "report": None, **options})
-
-
-def state(model):
-    """All that may not change: parameters, buffers, modes, hooks."""
-    return (
-        {key: value.clone() for key, value in model.state_dict().items()},
-        [module.training for module in model.modules()],
-        [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._parameters)) for m in model.modules()],
-        [p.grad for p in model.parameters()],
-        [p.requires_grad for p in model.parameters()],
-    )
-
-
-def unchanged(model, before):
-    after = state(model)
-    return all(torch.equal(value, after[0][key]) for key, value in before[0].items()) and before[1:] == after[1:]
+    return answered()
 
 
 # -- what it gives
@@ -168,117 +135,8 @@ def test_many_images_are_drawn_by_seed(task):
     assert (first == same).all() and all((first != other).any() for other in others)
 
 
-# -- normalization
-# ---------------------------------------------------------------------------------------------------------
-
-
-class Stem(nn.Module):
-    """What reads the image: two convolutions, one of them grouped, and one behind a pool, added."""
-
-    def __init__(self):
-        super().__init__()
-        self.one, self.two, self.pool = nn.Conv2d(3, 6, 3, groups=3), nn.Conv2d(6, 4, 1), nn.MaxPool2d(3, 1)
-        self.three = nn.Conv2d(3, 4, 1)
-
-    def forward(self, x):
-        return F.relu(self.two(F.relu(self.one(x))) + self.three(self.pool(x)))
-
-
-@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, 1), nn.AvgPool2d(3, 1)])
-def test_normalization_is_folded_exactly(pool):
-    """Into every convolution that reads the image, also through a pool; grouped ones read their own channels."""
-    torch.manual_seed(1)
-    model, images = Stem(), colours(20)[0]
-    model.pool = pool
-    source = Source(model, images, MEAN, STD)
-    found = source.graph.run(source.real)[source.graph.output]
-    assert torch.allclose(found, model(source.normalization.real(images)), atol=1e-4)
-
-
-def test_normalization_is_part_of_the_network(task):
-    """The outputs are those of the float model on normalized images; without mean and std they are not, and a warning
-    says so."""
-    model, images, _, expected = task
-
-    def distance(**options):
-        return np.abs(quick(model, images, **options).logits(images) - expected).mean() / np.abs(expected).mean()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "the largest multiplier")
-        assert distance(mean=MEAN, std=STD) < 0.05
-    with pytest.warns(UserWarning, match="its batch norm did not see in training .* give quantize the mean and std"):
-        assert distance() > 0.2
-
-
-def test_forgotten_normalization_that_nothing_can_see(capsys):
-    """A network without batch norm gets a line of text."""
-    torch.manual_seed(0)
-    model, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, 3)), colours(20)[0]
-    quantize(model, images, recipe="fixed8")
-    text = capsys.readouterr().out
-    assert (
-        "taken to read pixels / 255: give mean and std" in text
-        and "the 3 outputs are taken for the logits of a classifier" in text
-    )
-    quantize(model, images, recipe="fixed8", mean=0, std=1, logits=True)
-    assert "taken" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "values, words",
-    [
-        (dict(mean=MEAN, std=None), "there is a mean and no std: give both"),
-        (dict(mean=None, std=STD), "there is a std and no mean"),
-        (dict(mean=MEAN[:2], std=STD), "the mean has 2 values .* one finite number for each of the 3 channels"),
-        (dict(mean=MEAN, std=[STD]), "the std has 3 values .* one finite number"),
-        (dict(mean=MEAN, std=(0.2, 0.0, 0.2)), "the std 0.2, 0, 0.2 is not above 0"),
-        (dict(mean=MEAN, std=(0.2, -0.1, 0.2)), "is not above 0"),
-        (
-            dict(mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)),
-            "the mean 123.7, 116.3, 103.5 is not that of pixels from 0 to 1: divide it",
-        ),
-        (dict(mean=(0.4, float("nan"), 0.4), std=STD), "one finite number"),
-        (dict(mean=MEAN, std=float("inf")), "one finite number"),
-        (dict(mean="imagenet", std=STD), "the mean is 'imagenet': give one number for each of the 3 channels"),
-    ],
-)
-def test_mean_and_std(task, values, words):
-    refused(task, words, **values)
-
-
-def test_an_added_image_cannot_be_normalized():
-    torch.manual_seed(0)
-
-    class Added(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 3, 3, padding=1)
-
-        def forward(self, x):
-            return self.conv(x) + x
-
-    images = colours(20)[0]
-    with pytest.raises(
-        AlloyError, match="reads the normalized image and is no convolution, so that mean and std have no place"
-    ):
-        quick(Added(), images, mean=MEAN, std=STD)
-    assert quick(Added(), images).run(images).shape == (20, 3, 12, 12)
-
-
 # -- what is refused, before anything else
 # -----------------------------------------------------------------------------------
-
-
-def refused(task, words, model=None, images=None, **options):
-    """One sentence, at once, and the model stays as it was."""
-    model = task[0] if model is None else model
-    before = state(model)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(AlloyError, match=words) as error:
-        for late in ("equalize", "reconstruct"):
-            patch.setattr(sys.modules["quant.quantize"], late, None)  # long work would begin here
-        quantize(model, task[1] if images is None else images, **{"mean": MEAN, "std": STD, "report": None, **options})
-    assert "\n" not in str(error.value) and unchanged(model, before)
 
 
 @pytest.mark.parametrize(
