@@ -194,6 +194,7 @@ class Chosen(nn.Module):
     lambda self, x: self.h(x[:, 2:6].flatten(1)), lambda self, x: self.h(x[:, :4].permute(0, 2, 3, 1).flatten(1)),
     lambda self, x: self.l(self.c(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
     lambda self, x: self.l(self.c(x).flatten(2).transpose(1, 2)).transpose(1, 2).reshape(len(x), 5, 8, 8),
+    lambda self, x: self.l(self.c(x).permute(0, 2, 3, 1).flip(-1)).permute(0, 3, 1, 2),
     lambda self, x: self.b(x[:, :4]) + self.c(x)])
 def test_moved_channels(forward):
     """They go into the weights of who reads them, and are compared with the model by trace itself."""
