@@ -1,0 +1,11 @@
+"""Capture: a PyTorch model as a list of operations on values.
+
+``reader`` walks the exported program; the functions that it reads are in one module each for what only moves values,
+for what computes each value alone, and for layers.
+"""
+
+from .nodes import supported
+from .ops import INPUT, Add, Apply, Norm, Op, Relu
+from .reader import capture, first_line
+
+__all__ = ["INPUT", "Add", "Apply", "Norm", "Op", "Relu", "capture", "first_line", "supported"]

@@ -1,0 +1,84 @@
+"""Operations: what a model is when each value is written once."""
+
+from dataclasses import dataclass
+
+import torch
+
+from spec.operators import Layer
+
+__all__ = ["INPUT", "Op", "Apply", "Norm", "Relu", "Add"]
+
+INPUT = "input"
+
+
+@dataclass(eq=False, kw_only=True)
+class Op:
+    """One operation, which makes the value ``name`` of the values ``inputs``.
+
+    Attributes
+    ----------
+    where : "layer NAME (file, line)", for messages.
+    module, call : path of the module of ``torch.nn`` that returns it, and in which of its calls.
+    index : where the elements that it returns, of their own shape without the batch, stand in the value.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    where: str = ""
+    module: str | None = None
+    call: int = 0
+    index: torch.Tensor | None = None
+
+    def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
+        """(C, H, W) of its value for those of its inputs."""
+        return shapes[0]
+
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
+        """Its value for tensors (N, C, H, W)."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False, kw_only=True)
+class Apply(Op):
+    """A layer; its sources are :attr:`inputs`."""
+
+    layer: Layer
+
+    def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
+        return self.layer.shape(*shapes)
+
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
+        return self.layer.apply(torch, *x)
+
+
+@dataclass(eq=False, kw_only=True)
+class Norm(Op):
+    """``(x - mean) * scale + bias`` of each channel. ``what`` is its name in a message; ``gain`` is the trained weight
+    of a batch norm, by which the standard deviation is multiplied, None if it is none."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor
+    gain: torch.Tensor | None = None
+    what: str = "a batch norm"
+
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
+        return (x[0] - self.mean[:, None, None]) * self.scale[:, None, None] + self.bias[:, None, None]
+
+
+@dataclass(eq=False, kw_only=True)
+class Relu(Op):
+    """ReLU, or ReLU6 with a ``cap``."""
+
+    cap: float | None = None
+
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
+        return x[0].clamp(0, self.cap)
+
+
+@dataclass(eq=False, kw_only=True)
+class Add(Op):
+    """The sum of two values of one shape."""
+
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
+        return x[0] + x[1]

@@ -1,0 +1,177 @@
+"""A PyTorch model as a list of operations, each value written once.
+
+``torch.export`` records the functions of ATen that forward calls, with changes in place already resolved. Here, what
+depends on weights alone is computed, and what only moves values (views, permutations, slices) becomes an index: which
+element of which value stands where. Convolutions and linear layers take such an index into their weights.
+"""
+
+import logging
+import operator
+import os
+import re
+from typing import Any
+import warnings
+
+import torch
+from torch import fx, nn
+
+from spec.errors import AlloyError
+from spec.operators import LAYERS
+
+from .elementwise import NORM
+from .layers import read_layer
+from .moves import moved
+from .nodes import BATCH, READERS, Node, View, flat, supported, whole
+from .ops import INPUT, Op
+
+__all__ = ["capture", "first_line"]
+
+
+class _Once(nn.Module):
+    """The model called with one tensor, as Alloy calls it: all other arguments of its forward have their defaults."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of PyTorch says, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], str]:
+    """(operations in execution order, name of the value that is returned) of ``model`` for inputs of ``shape``
+    (C, H, W).
+
+    Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are.
+    """
+    log = logging.getLogger("torch.export")
+    level = log.level
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            log.setLevel(logging.ERROR)
+            # Fake tensors: nothing is computed. An empty table of decompositions still resolves changes in place.
+            program = torch.export.export(_Once(model), (torch.zeros(BATCH, *shape),), strict=False)
+            program = program.run_decompositions({})
+    except Exception as error:  # forward is the user's: it may raise anything when it is given no real tensor
+        raise AlloyError(f"the model's forward cannot be traced ({first_line(error)}): avoid control flow, .item(), "
+                         "NumPy and other Python functions that depend on data") from None
+    finally:
+        log.setLevel(level)
+    reader = _Reader(program, shape)
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            reader.read(node)
+    return reader.result()
+
+
+class _Reader:
+    """Reads the nodes of an exported program one by one."""
+
+    def __init__(self, program, shape):
+        self._signature = program.graph_signature
+        self._ops: list[Op] = []
+        self._shapes = {INPUT: tuple(shape)}
+        self._known: dict[str, Any] = {}        # node -> View, tuple of them, or a tensor that depends on weights alone
+        for given in self._signature.input_specs:
+            name = given.arg.name
+            if given.kind is torch.export.graph_signature.InputKind.USER_INPUT:
+                self._known[name] = View(INPUT, whole(shape), tuple(shape))
+            else:
+                state = program.state_dict if given.target in program.state_dict else program.constants
+                self._known[name] = state[given.target].detach()
+
+    def result(self):
+        """(operations that the output depends on, name of the output's value)."""
+        names = self._signature.user_outputs
+        if len(names) != 1 or not isinstance(self._known.get(names[0]), View):
+            raise AlloyError("the model returns several values, none, or one that does not depend on the image: return "
+                             "one tensor")
+        out = self._known[names[0]]
+        if not out.plain:
+            raise AlloyError("the model returns the values of its last layer in another order, or only some of them: "
+                             "return that layer's tensor")
+        needed, ops = {out.value}, []
+        for op in reversed(self._ops):
+            if op.name in needed:
+                needed.update(op.inputs)
+                ops.append(op)
+        return ops[::-1], out.value
+
+    def read(self, node: Any) -> None:
+        """Append the operation of one node, or note what it moves or computes of weights."""
+        given = [self._of(value) for value in (*node.args, *node.kwargs.values())]
+        if not any(isinstance(value, View) for value in flat(given)):
+            self._known[node.name] = node.target(*fx.node.map_arg(node.args, self._of),
+                                                 **fx.node.map_arg(node.kwargs, self._of))
+            return
+        function, arguments = self._arguments(node)
+        if function == "getitem" and isinstance(arguments["self"], tuple):
+            self._known[node.name] = arguments["self"][arguments["item"]]
+            return
+        path, where = self._where(node)
+        self._known[node.name] = (moved(node, function, where, self._of)
+                                  or self._compute(node, function, arguments, path, where))
+
+    def _of(self, value):
+        if isinstance(value, fx.Node):
+            return self._known[value.name]
+        return [self._of(v) for v in value] if isinstance(value, list | tuple) else value
+
+    def _arguments(self, node):
+        """(name of the function, all its arguments by name)."""
+        if node.target is operator.getitem:
+            return "getitem", {"self": self._of(node.args[0]), "item": node.args[1]}
+        schema = node.target._schema
+        names = [argument.name for argument in schema.arguments]
+        given = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+        given |= {name: self._of(value) for name, value in zip(names, node.args, strict=False)}
+        return schema.name.split("::")[-1], given | {name: self._of(value) for name, value in node.kwargs.items()}
+
+    def _compute(self, node, function, arguments, path, where):
+        """What a node stands for that computes; its operation is appended."""
+        reader = READERS.get(function)
+        if reader is None and any(function in layer.calls for layer in LAYERS):
+            reader = read_layer
+        if reader is None:
+            raise AlloyError(f"{where} is {function}, which is not supported: {supported()}")
+        shape = getattr(node.meta["val"], "shape", ())
+        op, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape)))
+        op.module, op.where = path, where
+        op.call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)
+        if path and self._ops and (self._ops[-1].module, self._ops[-1].call) == (path, op.call):
+            self._ops[-1].module = None         # only the last of a call's operations makes what it returns
+        size = self._shapes[op.name] = op.shape(*(self._shapes[source] for source in op.inputs))
+        self._ops.append(op)
+        if index is None:
+            index = whole(size).reshape(shape)
+        op.index = index[0]
+        view = View(op.name, index.contiguous(), size)
+        return (view,) if function == NORM else view        # its first result of three
+
+    # -- places ------------------------------------------------------------------------------------------------------
+    def _where(self, node):
+        """(path of the module of ``torch.nn`` that calls it or None, "layer NAME (file, line)")."""
+        path, kind = [("", ""), *(node.meta.get("nn_module_stack") or {}).values()][-1]
+        path = path.partition("@")[0].removeprefix("model").removeprefix(".")
+        if not str(kind).startswith("torch.nn.modules."):
+            path = ""
+        trace = re.findall(r'File "(.*)", line (\d+)', node.meta.get("stack_trace") or "")
+        own = [(file, line) for file, line in trace if file != __file__ and f"{os.sep}torch{os.sep}" not in file]
+        at = f" ({os.path.basename(own[-1][0])}, line {own[-1][1]})" if own else ""
+        return path or None, f"layer {path or node.name}{at}"
+
+    def _name(self, node, path):
+        """A name for the value of a node that no other has."""
+        wanted = (path or node.name).replace(".", "_")
+        name = wanted = f"_{wanted}" if wanted[0].isdigit() else wanted
+        count = 0
+        while name in self._shapes:
+            count += 1
+            name = f"{wanted}_{count}"
+        return name
