@@ -12,7 +12,8 @@ __all__ = ["PROGRAMS", "main"]
 
 # Word -> (module, program in it, what it does: the first sentence of the program's own help).
 PROGRAMS = {
-    "quantize": ("quant.__main__", "main", "Quantize the shipped example to an integer network file."),
+    "quantize": ("quant.__main__", "main",
+                 "Quantize a trained model, or the shipped example, to an integer network file."),
     "compile": ("compiler.__main__", "compile_program", "Compile a network for a configuration to a program file."),
     "disassemble": ("compiler.__main__", "disassemble_program", "List the commands of a program file."),
     "show": ("compiler.__main__", "show_network",

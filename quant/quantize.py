@@ -1,7 +1,6 @@
 """From a trained model and some images to the integer network, in one call: :func:`quantize`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 from sim.estimate import Place, engine, layer_cycles
 from spec.errors import AlloyError
 from spec.network import Network
-from spec.progress import going, say
+from spec.progress import say, telling
 
 from .equalize import equalize
 from .graph import FloatNet, Graph
@@ -72,7 +71,7 @@ def quantize(
                          "more")
     pixels, chosen = _pixels(images), variant(recipe)
     engine(board)
-    with _progress(report, name) as step:
+    with telling(report and (lambda text: report(f"{name}: {text}")), "reading the model") as step:
         source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step)
         if labels is None and training is not None:
             raise AlloyError("there are settings for training and no labels: give labels, one for each image")
@@ -191,17 +190,6 @@ class _Later(Mapping):
 
     def __len__(self):
         return len(self._made)
-
-
-@contextmanager
-def _progress(report, name):
-    """Gives a function to call with each step's text; ``report`` gets the last one every five seconds."""
-    if report is None:
-        yield lambda text: None
-        return
-    last = ["reading the model"]
-    with going(report, lambda: f"{name}: {last[0]}"):
-        yield lambda text: last.__setitem__(0, text)
 
 
 def _pixels(images):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import threading
 import time
 
-__all__ = ["say", "going"]
+__all__ = ["say", "going", "telling"]
 
 
 def say(text: str) -> None:
@@ -32,3 +32,16 @@ def going(report: Callable[[str], object], text: str | Callable[[], str], every:
     finally:
         left.set()
         thread.join()
+
+
+@contextmanager
+def telling(report: Callable[[str], object] | None, text: str = "", every: float = 5.0
+            ) -> Iterator[Callable[[str], None]]:
+    """Gives a function that takes the text of each step of a long block; ``report`` gets the last one every so many
+    seconds. None is silent."""
+    last = [text]
+    if report is None:
+        yield lambda text: None
+        return
+    with going(report, lambda: last[0], every):
+        yield lambda text: last.__setitem__(0, text)

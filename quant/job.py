@@ -1,0 +1,153 @@
+"""A user's model with its pictures: what ``alloy quantize`` and ``alloy flow`` work on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from sim.estimate import Place
+from spec.errors import AlloyError
+from spec.network import Network
+from spec.progress import telling
+
+from .exported import image_shape
+from .measure import Measured, measure
+from .models import find, load_model
+from .normalize import Normalization
+from .options import QuantizeOptions
+from .pictures import Pictures, open_pictures, split
+from .prepare import Preparation, from_transform, parse_numbers, parse_size
+from .quantize import Report, quantize
+from .recipes import variant
+
+__all__ = ["Job", "open_job", "prepared"]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A model, the pictures that calibrate it and those that test it; ``mean`` and ``std`` are those of
+    :func:`quant.quantize`."""
+    options: QuantizeOptions
+    model: nn.Module
+    calibration: Pictures
+    test: Pictures
+    mean: tuple | None
+    std: tuple | None
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.options.name or network_name(self.options.model or "")
+
+    def quantize(self, board: Place, report: Report) -> Network:
+        """The integer network for a board."""
+        chosen, total = self.options, len(self.calibration)
+        with telling(report) as step:
+            codes = self.calibration.codes(lambda done: step(f"decoding, {done} of {total} pictures"))
+        return quantize(self.model, codes, recipe=chosen.recipe, board=board, mean=self.mean, std=self.std,
+                        logits=chosen.logits, mirror=chosen.mirror, name=self.name, seed=chosen.seed, report=report)
+
+    def measure(self, network: Network, report: Report) -> Measured:
+        """How well a network does it, on the test part."""
+        channels = network.tensors[network.input].channels
+        with telling(report, "measuring") as step:
+            return measure(self.model, network, self.test, Normalization.of(self.mean, self.std, channels), report=step)
+
+
+def network_name(model: str) -> str:
+    """A name for the network of a model: ``Net`` for ``models:Net``, ``net`` for ``files/net.pt2``."""
+    return model.rpartition(":")[2].rpartition(".")[2] if ":" in model else Path(model).stem or "network"
+
+
+def prepared(options: QuantizeOptions, known: tuple[int, int | None, int | None]
+             ) -> tuple[Preparation, tuple | None, tuple | None]:
+    """(what is done with pictures, mean, std); ``known`` is what the model says of its images, see
+    :func:`quant.exported.image_shape`."""
+    fields: dict = {"channels": options.channels or known[0]}
+    normal: dict = {}
+    if known[1] is not None and known[2] is not None:
+        fields["size"] = known[1:]
+    if options.transform is not None:
+        more, normal = from_transform(find(options.transform), options.transform)
+        fields |= more
+    if options.size is not None:
+        fields["size"] = parse_size(options.size)
+    if options.resize is not None:
+        fields["resize"] = options.resize
+    fields["crop"] = options.crop or fields.get("crop", False)
+    for key in ("mean", "std"):
+        text = getattr(options, key)
+        if text is not None:
+            normal[key] = parse_numbers(key, text)
+    words = {getattr(options, key) for key in ("mean", "std")} - {None}
+    if words == {"imagenet"}:       # said once, it is both
+        normal = {key: parse_numbers(key, "imagenet") for key in ("mean", "std")}
+    if known[1] is not None and fields["size"] != known[1:]:
+        raise AlloyError(f"{options.model} was exported for {known[1]}x{known[2]}, and the images would be "
+                         f"{fields['size'][0]}x{fields['size'][1]}: leave out --size")
+    return Preparation(**fields), normal.get("mean"), normal.get("std")
+
+
+def open_job(options: QuantizeOptions, report: Report) -> Job:
+    """Load the model and look at the pictures; all that is wrong with the options is refused here."""
+    variant(options.recipe)
+    if options.model is None or options.images is None:
+        raise AlloyError("there is a model and no images: give --images, a folder of pictures as the model will see "
+                         "them" if options.model else "no model is given: give MODULE:NAME or a file")
+    if options.test_labels is not None and options.test is None:
+        raise AlloyError("--test-labels are those of --test, which is not given: use --labels")
+    model = load_model(options.model, options.weights)
+    if isinstance(model, Network):
+        raise AlloyError(f"{options.model} is quantized already: compile it with alloy compile, or give it to alloy "
+                         "flow")
+    preparation, mean, std = prepared(options, image_shape(model))
+    pictures = open_pictures(options.images, preparation, options.labels)
+    if options.test is None:
+        calibration, test = split(pictures, options.calibration, options.count, options.seed)
+    else:
+        calibration, test = _drawn(pictures, options.calibration, options.seed), open_pictures(
+            options.test, preparation, options.test_labels)
+        test = _drawn(test, options.count, options.seed) if options.count else test
+    classes = _outputs(model, calibration, mean, std)
+    return Job(options, model, calibration, _labelled(test, classes, report), mean, std)
+
+
+def _drawn(pictures, count, seed):
+    """At most so many, in their order."""
+    return pictures.some(np.sort(np.random.default_rng(seed).permutation(len(pictures))[:count]))
+
+
+@torch.no_grad()
+def _outputs(model, pictures, mean, std):
+    """Classes that a model tells apart, None if it gives no vector; runs it on one picture."""
+    codes = next(pictures.some([0]).batches(1))
+    try:
+        out = model(Normalization.of(mean, std, codes.shape[1]).real(codes))
+    except AlloyError:
+        raise
+    except Exception as error:      # forward is the user's
+        size = "x".join(map(str, codes.shape[1:]))
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AlloyError(f"the model cannot run on pictures of {size} ({why}): give --size (and --channels) of the "
+                         "images that it was trained with") from None
+    vector = isinstance(out, torch.Tensor) and out.ndim >= 2 and out.shape[1] > 1 and out[0].numel() == out.shape[1]
+    return out.shape[1] if vector else None
+
+
+def _labelled(pictures, classes, report):
+    """The pictures without labels that cannot be the model's."""
+    if pictures.labels is None:
+        return pictures
+    if classes is None or pictures.classes and len(pictures.classes) != classes:
+        why = "gives no classes" if classes is None else f"tells {classes} classes apart"
+        named = f"{len(pictures.classes)} kinds of labels" if pictures.classes else "labels"
+        report(f"{pictures.place} has {named} and the model {why}: they are not used; give --labels, a CSV file with "
+               "columns file and label, a number from 0")
+        return pictures.unlabelled()
+    low, high = int(pictures.labels.min()), int(pictures.labels.max())
+    if low < 0 or high >= classes:
+        raise AlloyError(f"the labels of {pictures.place} are {low} to {high}, and the model has {classes} classes: "
+                         "count them from 0")
+    return pictures
