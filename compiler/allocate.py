@@ -173,11 +173,12 @@ class _Attempt:
 
 def _read(op, y0, y1, x0, x1):
     """Rows and columns (y0, y1, x0, x1) of the input that these of the output read."""
-    def span(start, stop, stride, padding, kernel, size):
+    def span(start, stop, stride, padding, reach, size):
         lo = min(max(0, start * stride - padding), size - 1)
-        return lo, max(lo + 1, min(size, (stop - 1) * stride - padding + kernel))
-    return (*span(y0, y1, op.stride[0], op.padding[0], op.kernel[0], op.input.height),
-            *span(x0, x1, op.stride[1], op.padding[1], op.kernel[1], op.input.width))
+        return lo, max(lo + 1, min(size, (stop - 1) * stride - padding + reach))
+    reach = op.windows.reach
+    return (*span(y0, y1, op.stride[0], op.padding[0], reach[0], op.input.height),
+            *span(x0, x1, op.stride[1], op.padding[1], reach[1], op.input.width))
 
 
 def _halvings(size):

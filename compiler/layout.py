@@ -62,13 +62,14 @@ class Placement:
                 "par_y": int(fy and y % 2)}
         return fields_of(out, prefix)
 
-    def taps(self, kernel: tuple[int, int], offset: tuple[int, int]) -> list[dict[str, int]]:
+    def taps(self, kernel: tuple[int, int], offset: tuple[int, int],
+             dilation: tuple[int, int] = (1, 1)) -> list[dict[str, int]]:
         """Tap records for a kernel; ``offset`` (y, x) is the region's pixel that output pixel (0, 0) reads at kernel
         (0, 0)."""
         out = []
         for ky in range(kernel[0]):
             for kx in range(kernel[1]):
-                ty, tx = offset[0] + ky, offset[1] + kx
+                ty, tx = offset[0] + ky * dilation[0], offset[1] + kx * dilation[1]
                 py, dy, rows = self._axis(ty, self.phases[0], self.height)
                 px, dx, cols = self._axis(tx, self.phases[1], self.width)
                 q = dy * self.pitch + dx

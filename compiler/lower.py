@@ -54,8 +54,8 @@ class Builder:
             if stride not in STRIDES:
                 raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
         return {"name": node.name, "tag": self._tag, "input": self.values[node.input],
-                "output": self.values[node.output], "stride": tuple(node.stride), "padding": tuple(node.padding),
-                "macs": node.macs(self._network)}
+                "output": self.values[node.output], "stride": node.stride, "padding": node.padding,
+                "padding_end": node.padding_end, "dilation": node.dilation, "macs": node.macs(self._network)}
 
 
 def lower(network: Network) -> Graph:

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 import numpy as np
 
 from spec.config import EngineConfig
-from spec.operators.windows import map_size
+from spec.operators.windows import Window
 
 from .emit import ArrayWork, PoolWork, Work
 from .graph import Value
@@ -17,8 +17,8 @@ __all__ = ["Operation", "Convolution", "Maximum"]
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """Windows of ``kernel`` of ``input`` become pixels of ``output``; ``tag`` is the number of the layer, ``macs`` are
-    its multiply-accumulates."""
+    """Windows of ``kernel`` of ``input`` (:class:`spec.operators.windows.Window`) become pixels of ``output``; ``tag``
+    is the number of the layer, ``macs`` are its multiply-accumulates."""
     name: str
     tag: int
     input: Value
@@ -26,6 +26,8 @@ class Operation:
     _: KW_ONLY
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    padding_end: tuple[int, int] | None = None
+    dilation: tuple[int, int] = (1, 1)
     macs: int = 0
     residual: Value | None = None
 
@@ -33,6 +35,11 @@ class Operation:
     def kernel(self) -> tuple[int, int]:
         """Rows and columns of a window."""
         raise NotImplementedError
+
+    @property
+    def windows(self) -> Window:
+        """How the kernel moves."""
+        return Window.of(self)
 
     @property
     def reads(self) -> list[Value]:
@@ -64,7 +71,7 @@ class Operation:
 
     def faults(self) -> Iterator[str]:
         """What is wrong with it, each a part of a sentence about the operation."""
-        size = map_size((self.input.height, self.input.width), self.kernel, self.stride, self.padding)
+        size = self.windows.size((self.input.height, self.input.width))
         if size != (self.output.height, self.output.width):
             yield (f"makes {size[0]}x{size[1]} pixels, but {self.output.name} has "
                    f"{self.output.height}x{self.output.width}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from spec.commands import QUEUES
+from spec.operators.windows import Window
 from spec.program import Program
 
 from .disassemble import disassemble
@@ -23,10 +24,10 @@ def show_graph(graph: Graph) -> Iterator[str]:
            "parity of row, column; ~: channels interleaved)")
     if fold.kernel != (1, 1):
         yield (f"  the host folds windows of {_pair(fold.kernel)}, stride {_pair(fold.stride)}, padding "
-               f"{_pair(fold.padding)}")
+               f"{_around(fold)}")
     for op in graph.ops:
         parts = [f"{op.tag:4} {op.name:16} {type(op).__name__:12} {_pair(op.kernel)} stride {_pair(op.stride)} "
-                 f"padding {_pair(op.padding)}", " + ".join(map(_value, op.reads)) + f" -> {_value(op.output)}"]
+                 f"padding {_around(op.windows)}", " + ".join(map(_value, op.reads)) + f" -> {_value(op.output)}"]
         kinds = op.made_by()
         if kinds is not None:
             parts.append(", ".join(f"{int((kinds == kind).sum())} {name}" for kind, name in enumerate(
@@ -59,6 +60,12 @@ def show_schedule(program: Program) -> Iterator[str]:
 
 def _pair(sizes: tuple[int, int]) -> str:
     return f"{sizes[0]}x{sizes[1]}"
+
+
+def _around(window: Window) -> str:
+    """Padding and dilation."""
+    end = "" if window.end == window.padding else f" to {_pair(window.end)}"
+    return _pair(window.padding) + end + ("" if window.dilation == (1, 1) else f" dilation {_pair(window.dilation)}")
 
 
 def _value(value: Value) -> str:

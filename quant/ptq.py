@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from spec.errors import AlloyError
 from spec.operators.convolution import ConvLayer
-from spec.operators.windows import map_size
+from spec.operators.windows import Window
 
 from .graph import check_values
 from .images import check_pixels, look_at
@@ -67,15 +67,17 @@ def _each(function, *tensors, out=None):
 
 def columns(x: torch.Tensor, layer: ConvLayer, picks: torch.Tensor) -> torch.Tensor:
     """Kernel windows of (N, C, H, W) at output positions ``picks``: (groups, len(picks), K)."""
-    (kh, kw), (sy, sx), (py, px) = layer.kernel, layer.stride, layer.padding
-    rows, cols = map_size(x.shape[2:], layer.kernel, layer.stride, layer.padding)
+    window = Window.of(layer)
+    (kh, kw), (sy, sx), (dy, dx) = window.kernel, window.stride, window.dilation
+    (top, left), (bottom, right), (rows, cols) = window.padding, window.end, window.size(x.shape[2:])
     image, at = picks // (rows * cols), picks % (rows * cols)
     y, x0 = at // cols * sy, at % cols * sx
     out = x.new_empty(len(picks), x.shape[1], kh * kw)
     for some in _batches(x):
-        padded, mine = F.pad(x[some], (px, px, py, py)), ((image >= some.start) & (image < some.stop)).nonzero()[:, 0]
+        padded = F.pad(x[some], (left, right, top, bottom))
+        mine = ((image >= some.start) & (image < some.stop)).nonzero()[:, 0]
         for tap in range(kh * kw):
-            out[mine, :, tap] = padded[image[mine] - some.start, :, y[mine] + tap // kw, x0[mine] + tap % kw]
+            out[mine, :, tap] = padded[image[mine] - some.start, :, y[mine] + tap // kw * dy, x0[mine] + tap % kw * dx]
     return out.reshape(len(picks), layer.groups, -1).transpose(0, 1)
 
 

@@ -46,7 +46,10 @@ def from_values(cls: type[T], values: Any, what: str) -> T:
 
 def _tuples(value, kind):
     """``value`` with tuples for the lists where its annotation ``kind`` says so."""
-    if get_origin(kind) is not tuple or not isinstance(value, list):
+    if not isinstance(value, list):
+        return value
+    kind = next((part for part in (kind, *get_args(kind)) if get_origin(part) is tuple), None)
+    if kind is None:
         return value
     parts = get_args(kind)
     kinds = parts[:1] * len(value) if parts[1:] == (...,) else parts

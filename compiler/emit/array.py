@@ -57,13 +57,13 @@ class ArrayWork:
         op, pitch = self._op, strip.input.pitch
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // self.pixels)
-        taps = strip.input.taps(op.kernel, strip.first_read(op))
+        taps = strip.input.taps(op.kernel, strip.first_read(op), op.dilation)
         for task in self._order(strip, count, source is not None, buffers):
             end = task.start + task.count
             read = []
             if source is not None:
                 last = strip.y0 + min(rows - 1, (end * self.pixels - 1) // pitch)
-                below = source.stop if end == count else last * op.stride[0] - op.padding[0] + op.kernel[0]
+                below = source.stop if end == count else last * op.stride[0] - op.padding[0] + op.windows.reach[0]
                 read.append(source.read(below, "feed"))
             for chunk in self._chunks:
                 self._convolve(strip, task, taps, chunk, read, buffers, listing)

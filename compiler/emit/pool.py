@@ -36,7 +36,7 @@ class PoolWork:
 
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
         op, place, out = self._op, strip.input, strip.output
-        taps = place.taps(op.kernel, strip.first_read(op))
+        taps = place.taps(op.kernel, strip.first_read(op), op.dilation)
         base, access = buffers.taps(tap_bytes(taps), op.tag, None)
         accesses = [access, whole(place, False), whole(out, True)]
         if source is not None:

@@ -1,6 +1,6 @@
 """Average pooling."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -9,7 +9,7 @@ from ..errors import AlloyError
 from ..numerics import Scheme, round_shift
 from .operator import Call, register
 from .pool import Pool, PoolLayer
-from .windows import map_size, pair, windows
+from .windows import Window, pair
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -20,17 +20,12 @@ __all__ = ["AveragePool", "AveragePoolLayer"]
 @register
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AveragePool(Pool):
-    """``clip(round_shift(sum(a - zero_in) * mult, shift) + zero_out, lo, hi)`` of each window, without padding."""
+    """``clip(round_shift(sum(a - zero_in) * mult, shift) + zero_out, lo, hi)`` of each window; padding adds 0."""
     op: str = "avg"
-
-    def check(self, network: "Network") -> None:
-        super().check(network)
-        if any(self.padding):
-            raise AlloyError(f"layer {self.name} averages over padding: use padding 0")
 
     def run(self, network: "Network", *codes: np.ndarray) -> np.ndarray:
         source, out = network.tensors[self.input], network.tensors[self.output]
-        total = windows(codes[0] - source.zero, self.kernel, self.stride, self.padding, 0).sum((4, 5))
+        total = Window.of(self).over(codes[0] - source.zero, 0).sum((4, 5))
         return np.clip(round_shift(total * self.mult, self.shift) + out.zero, self.lo, self.hi)
 
     def lower(self, builder: Any) -> None:
@@ -42,19 +37,24 @@ class AveragePool(Pool):
 
 
 @register
+@dataclass(eq=False, kw_only=True)
 class AveragePoolLayer(PoolLayer):
-    """The mean of each window, which is the whole map for what pools adaptively to 1x1."""
+    """The sum of each window divided by ``divisor``, None: the size of the kernel. The window is the whole map for what
+    pools adaptively to 1x1."""
+    divisor: int | None = None
+
     calls = ("avg_pool2d", "adaptive_avg_pool2d", "mean")
 
     @classmethod
     def read(cls, call: Call) -> Self:
         given, size = call.arguments, call.shapes[0][1:]
         if call.function == "avg_pool2d":
-            if given["divisor_override"]:
-                raise AlloyError(f"{call.where} averages with divisor_override: leave it out")
-            if pair(given["padding"]) != (0, 0):
-                raise AlloyError(f"{call.where} averages over padding: use padding 0")
-            return cls._calm(super().read(call), size)
+            layer, divisor = super().read(call), given["divisor_override"]
+            around = (*layer.padding, *Window.of(layer).end)
+            if divisor is None and any(around) and (layer.padding_end or not given["count_include_pad"]):
+                raise AlloyError(f"{call.where} averages windows of several sizes: leave out ceil_mode and "
+                                 "count_include_pad=False, or pad the tensor before it")
+            return cls._calm(replace(layer, divisor=divisor), size)
         if call.function == "mean":
             if sorted(axis % 4 for axis in given.get("dim") or ()) != [2, 3]:
                 raise AlloyError(f"{call.where} is the mean over dimensions {given.get('dim')}: only those of rows and "
@@ -72,15 +72,15 @@ class AveragePoolLayer(PoolLayer):
     @staticmethod
     def _calm(layer, size):
         """The stride is 1 where there is only one window."""
-        count = map_size(size, layer.kernel, layer.stride, layer.padding)
+        count = Window.of(layer).size(size)
         return replace(layer, stride=tuple(1 if n == 1 else s for n, s in zip(count, layer.stride, strict=True)))
 
     def apply(self, torch: Any, *sources: Any) -> Any:
-        return torch.nn.functional.avg_pool2d(sources[0], self.kernel, self.stride)
+        x, padding = Window.of(self).padded(torch, sources[0])
+        return torch.nn.functional.avg_pool2d(x, self.kernel, self.stride, padding, divisor_override=self.divisor)
 
     def export(self, net: Any) -> AveragePool:
         one, two = (float(net.step(name).double()) for name in (self.input, self.output))
-        factor = one / two / (self.kernel[0] * self.kernel[1])
-        mult, shift = net.multiplier(factor)
-        return AveragePool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride,
-                           mult=mult, shift=shift, hi=net.top(self))
+        mult, shift = net.multiplier(one / two / (self.divisor or self.kernel[0] * self.kernel[1]))
+        return AveragePool(name=self.name, input=self.input, output=self.output, mult=mult, shift=shift,
+                           hi=net.top(self), **asdict(Window.of(self)))

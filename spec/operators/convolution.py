@@ -9,7 +9,7 @@ from ..errors import AlloyError
 from ..numerics import Scheme, requantize
 from ..systems import SYSTEMS, WEIGHT_MAX
 from .operator import Call, Layer, Operator, register
-from .windows import BIAS_BITS, MULT_BITS, check_clip, check_window, map_size, pair, windows
+from .windows import BIAS_BITS, MULT_BITS, Window, check_clip, check_window, pair
 
 if TYPE_CHECKING:
     from ..network import Network, Tensor
@@ -35,7 +35,7 @@ class Conv(Operator):
     scheme : uint8 array (out_channels,), values of :class:`spec.numerics.Scheme`
     mult : int32 array (out_channels,), 0 .. 2**16-1
     bias : int64 array (out_channels,), in units of ``acc * mult``; signed 47 bits
-    stride, padding : (vertical, horizontal)
+    stride, padding, padding_end, dilation : as :class:`spec.operators.windows.Window` has them
     residual : name of the tensor added before the shift, or None; ``res_mult`` is its multiplier
     codebook : int16 array of the layer's levels, empty if no filter uses one
     table : uint8 array (256,) that the clipped codes (then of 8 bits) go through, empty if there is none
@@ -56,19 +56,26 @@ class Conv(Operator):
     codebook: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
     table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     bounds: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    padding_end: tuple[int, int] | None = None
+    dilation: tuple[int, int] = (1, 1)
     kind = "conv"
+    optional = ("padding_end", "dilation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_window(self)
 
     @property
+    def kernel(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+    @property
     def inputs(self) -> list[str]:
         return [self.input] if self.residual is None else [self.input, self.residual]
 
     def shape(self, network: "Network") -> tuple[int, int, int]:
-        size = network.tensors[self.input].shape[1:]
-        return len(self.weight), *map_size(size, self.weight.shape[2:], self.stride, self.padding)
+        return len(self.weight), *Window.of(self).size(network.tensors[self.input].shape[1:])
 
     def check(self, network: "Network") -> None:
         where, out = f"layer {self.name}", network.tensors[self.output]
@@ -155,13 +162,13 @@ def accumulate(node: Conv, codes: np.ndarray, zero: int) -> np.ndarray:
     codes : int array (N, C, H, W), codes of the input tensor; ``zero`` is their zero point.
     """
     codes = np.asarray(codes, np.int64) - zero
-    filters, share, *kernel = node.weight.shape
+    filters, share = node.weight.shape[:2]
     bound = int(np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)).max()) * int(np.abs(codes).max(initial=0))
     assert bound < 1 << 53
     exact = np.float32 if bound < 1 << 24 else np.float64
     groups = codes.shape[1] // share
     weight = node.weight.reshape(groups, filters // groups, -1).astype(exact)
-    view = windows(codes.astype(exact), tuple(kernel), node.stride, node.padding, 0)
+    view = Window.of(node).over(codes.astype(exact), 0)
     count, _, rows, cols = view.shape[:4]
     step = max(1, CHUNK // int(np.prod(view.shape[1:])))
     sums = np.empty((count, filters, rows, cols), np.int64)
@@ -187,6 +194,8 @@ class ConvLayer(Layer):
     bias: Any
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    padding_end: tuple[int, int] | None = None
+    dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     moments: Any = None
 
@@ -196,18 +205,16 @@ class ConvLayer(Layer):
     @classmethod
     def read(cls, call: Call) -> Self:
         given = call.arguments
-        weight, bias, padding = given["weight"], given["bias"], given["padding"]
+        weight, bias, padding, dilation = given["weight"], given["bias"], given["padding"], pair(given["dilation"])
+        end = None
         if isinstance(padding, str):
-            around = [k - 1 if padding == "same" else 0 for k in weight.shape[2:]]
-            if any(size % 2 for size in around):
-                raise AlloyError(f"{call.where} pads one side more than the other: use a kernel of odd size, or "
-                                 "numeric padding")
+            around = [d * (k - 1) if padding == "same" else 0 for k, d in zip(weight.shape[2:], dilation, strict=True)]
             padding = [size // 2 for size in around]
-        if pair(given["dilation"]) != (1, 1):
-            raise AlloyError(f"{call.where} is a dilated convolution: use dilation=1")
+            end = pair([size - size // 2 for size in around])
         bias = weight.new_zeros(len(weight)) if bias is None else bias.clone()
         return cls(name=call.name, sources=call.sources, output=call.name, weight=weight.clone(), bias=bias,
-                   stride=pair(given["stride"]), padding=pair(padding), groups=given["groups"])
+                   stride=pair(given["stride"]), padding=pair(padding), padding_end=end, dilation=dilation,
+                   groups=given["groups"])
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -219,7 +226,7 @@ class ConvLayer(Layer):
         return not self.relu and self.residual is None
 
     def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
-        return len(self.weight), *map_size(shapes[0][1:], self.kernel, self.stride, self.padding)
+        return len(self.weight), *Window.of(self).size(shapes[0][1:])
 
     def by_input_channel(self, values: Any) -> Any:
         """``values`` (C,) of its input channels where its weights read them: (F, C / groups, 1, 1)."""
@@ -230,7 +237,8 @@ class ConvLayer(Layer):
     def apply(self, torch: Any, *sources: Any, weight: Any = None, bias: Any = None) -> Any:
         """With other weights and bias if they are given."""
         weight, bias = self.weight if weight is None else weight, self.bias if bias is None else bias
-        return torch.nn.functional.conv2d(*sources, weight, bias, self.stride, self.padding, groups=self.groups)
+        x, padding = Window.of(self).padded(torch, sources[0])
+        return torch.nn.functional.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def signed(self, sources: bool) -> bool:
         return not self.relu
@@ -250,7 +258,7 @@ class ConvLayer(Layer):
                              for w, s, k in zip(weight, scale, scheme, strict=True)])
         return Conv(
             name=self.name, input=self.input, output=self.output, stride=self.stride, padding=self.padding,
-            residual=self.residual,
+            padding_end=self.padding_end, dilation=self.dilation, residual=self.residual,
             weight=integers.astype(np.int16), scheme=scheme, codebook=book,
             bounds=worst_case(integers, net.tensor(self.input)),
             mult=found.mult.astype(np.int32), bias=np.round(found.bias * 2.0 ** found.shift).astype(np.int64),

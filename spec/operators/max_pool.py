@@ -1,7 +1,8 @@
 """Max pooling."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ..errors import AlloyError
 from .operator import register
 from .pool import Pool, PoolLayer
-from .windows import windows
+from .windows import Window
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -33,7 +34,7 @@ class MaxPool(Pool):
             raise AlloyError(f"layer {self.name} changes bits or zero point in a max pool")
 
     def run(self, network: "Network", *codes: np.ndarray) -> np.ndarray:
-        view = windows(codes[0], self.kernel, self.stride, self.padding, 0)
+        view = Window.of(self).over(codes[0], 0)
         return reduce(np.maximum, (view[..., y, x] for y, x in np.ndindex(*self.kernel)))
 
     def lower(self, builder: Any) -> None:
@@ -47,8 +48,9 @@ class MaxPoolLayer(PoolLayer):
     keeps = True
 
     def apply(self, torch: Any, *sources: Any) -> Any:
-        return torch.nn.functional.max_pool2d(sources[0], self.kernel, self.stride, self.padding)
+        x, padding = Window.of(self).padded(torch, sources[0], -inf)
+        return torch.nn.functional.max_pool2d(x, self.kernel, self.stride, padding, self.dilation)
 
     def export(self, net: Any) -> MaxPool:
-        return MaxPool(name=self.name, input=self.input, output=self.output, kernel=self.kernel, stride=self.stride,
-                       padding=self.padding, hi=net.top(self))
+        return MaxPool(name=self.name, input=self.input, output=self.output, hi=net.top(self),
+                       **asdict(Window.of(self)))

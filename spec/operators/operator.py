@@ -31,6 +31,7 @@ class Operator:
     input: str
     output: str
     kind = ""
+    optional: ClassVar[tuple[str, ...]] = ()        # fields that a file leaves out where they have their default
 
     def __post_init__(self) -> None:
         where = f"layer {self.name}"
@@ -76,6 +77,8 @@ class Operator:
         arrays = {}
         for f in fields(self):
             value = getattr(self, f.name)
+            if f.name in self.optional and value == f.default:
+                continue
             if isinstance(value, np.ndarray):
                 arrays[f.name] = value
             else:

@@ -1,11 +1,11 @@
 """What pools have in common: a window over the map of each channel, and one file form."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from ..errors import AlloyError
 from .operator import Call, Layer, Operator
-from .windows import MULT_BITS, check_clip, check_window, map_size, pair
+from .windows import MULT_BITS, Window, check_clip, check_window, pair
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -25,7 +25,10 @@ class Pool(Operator):
     shift: int = 1
     lo: int = 0
     hi: int = 255
+    padding_end: tuple[int, int] | None = None
+    dilation: tuple[int, int] = (1, 1)
     kind = "pool"
+    optional = ("padding_end", "dilation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,7 +38,7 @@ class Pool(Operator):
 
     def shape(self, network: "Network") -> tuple[int, int, int]:
         channels, *size = network.tensors[self.input].shape
-        return channels, *map_size(size, self.kernel, self.stride, self.padding)
+        return channels, *Window.of(self).size(size)
 
     def check(self, network: "Network") -> None:
         super().check(network)
@@ -47,19 +50,35 @@ class Pool(Operator):
 
 @dataclass(eq=False, kw_only=True)
 class PoolLayer(Layer):
-    """A pool on real values; ``kernel``, ``stride`` and ``padding`` are (vertical, horizontal)."""
+    """A pool on real values; ``kernel``, ``stride``, ``padding`` and so on are those of
+    :class:`spec.operators.windows.Window`."""
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
+    padding_end: tuple[int, int] | None = None
+    dilation: tuple[int, int] = (1, 1)
 
     @classmethod
     def read(cls, call: Call) -> Self:
         given, kernel = call.arguments, pair(call.arguments["kernel_size"])
-        if given["ceil_mode"] or pair(given.get("dilation", 1)) != (1, 1):
-            raise AlloyError(f"{call.where} pools with ceil_mode or dilation: use floor mode and dilation 1")
-        return cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel,
-                   stride=pair(given["stride"] or kernel), padding=pair(given["padding"]))
+        window = Window(kernel, pair(given["stride"] or kernel), pair(given["padding"]), None,
+                        pair(given.get("dilation", 1)))
+        if given["ceil_mode"]:
+            window = _last_started(window, call.shapes[0][1:])
+        return cls(name=call.name, sources=call.sources, output=call.name, **asdict(window))
 
     def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
         channels, *size = shapes[0]
-        return channels, *map_size(size, self.kernel, self.stride, self.padding)
+        return channels, *Window.of(self).size(size)
+
+
+def _last_started(window, size):
+    """``window`` with so much padding at the end of a map of ``size`` that the last window, which begins in the map or
+    in the padding before it, is whole (``ceil_mode``)."""
+    end = []
+    for length, before, after, reach, stride in zip(size, window.padding, window.end, window.reach, window.stride,
+                                                    strict=True):
+        count = -(-(length + before + after - reach) // stride) + 1
+        count -= (count - 1) * stride >= length + before
+        end.append(max(after, (count - 1) * stride + reach - length - before))
+    return replace(window, padding_end=tuple(end))

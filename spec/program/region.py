@@ -5,36 +5,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import AlloyError
-from ..operators.windows import map_size
+from ..operators.windows import Window
 from ..records import check_types
 
 __all__ = ["Fold", "Region"]
 
 
 @dataclass(frozen=True)
-class Fold:
+class Fold(Window):
     """How the host turns an image (C, H, W) into the engine's input: kernel positions become channels."""
     kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
     zero: int = 0
 
     def __post_init__(self):
         check_types(self, "fold")
 
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the engine's input for an image of ``height`` x ``width``."""
-        rows, cols = map_size((height, width), self.kernel, self.stride, self.padding)
-        return rows, cols
-
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """(C, H, W) to (C*kernel_h*kernel_w, rows, columns); padding becomes the zero point."""
-        (kh, kw), (sy, sx), (py, px) = self.kernel, self.stride, self.padding
-        padded = np.pad(codes, ((0, 0), (py, py), (px, px)), constant_values=self.zero)
-        rows, cols = self.size(*codes.shape[1:])
-        parts = [padded[:, y:y + sy * (rows - 1) + 1:sy, x:x + sx * (cols - 1) + 1:sx]
-                 for y in range(kh) for x in range(kw)]
-        return np.stack(parts, 1).reshape(-1, rows, cols)
+        view = self.over(codes[None], self.zero)[0]
+        return view.transpose(0, 3, 4, 1, 2).reshape(-1, *view.shape[1:3])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from spec.errors import AlloyError
 from spec.operators import convolution
 from spec.operators.convolution import Conv, accumulate, worst_case
-from spec.operators.windows import windows
+from spec.operators.windows import Window
 from tests.networks import random_network
 
 
@@ -22,7 +22,7 @@ def test_sums_are_exact(peak, channels, monkeypatch):
                 mult=np.ones(2, np.int32), bias=np.zeros(2, np.int64), shift=1, lo=0, hi=255, padding=(1, 1))
     codes = rng.integers(254, 256, (3, channels, 4, 5))
     assert (int(np.abs(weight.astype(int)).reshape(2, -1).sum(1).max()) * 255 >= 1 << 24) == (channels == 700)
-    view = windows(codes - 1, (3, 3), (1, 1), (1, 1), 0)
+    view = Window((3, 3), padding=(1, 1)).over(codes - 1, 0)
     expected = np.einsum("ncyxij,fcij->nfyx", view, weight.astype(np.int64))
     for chunk in (1, 1 << 22):
         monkeypatch.setattr(convolution, "CHUNK", chunk)

@@ -44,7 +44,7 @@ def test_fold(seed):
     kernel, stride, padding = (tuple(int(n) for n in rng.integers(low, 4, 2)) for low in (1, 1, 0))
     fold, codes = Fold(kernel, stride, padding, zero=9), rng.integers(0, 256, (2, 5, 6))
     folded = fold(codes)
-    assert folded.shape == (2 * kernel[0] * kernel[1], *fold.size(5, 6))
+    assert folded.shape == (2 * kernel[0] * kernel[1], *fold.size((5, 6)))
     for c, ky, kx, y, x in np.ndindex(2, *kernel, *folded.shape[1:]):
         row, col = y * stride[0] + ky - padding[0], x * stride[1] + kx - padding[1]
         inside = 0 <= row < 5 and 0 <= col < 6
