@@ -4,8 +4,8 @@
 for what computes each value alone, and for layers.
 """
 
-from .nodes import supported
+from .nodes import BATCH, Named, supported
 from .ops import INPUT, Add, Apply, Norm, Op, Relu
 from .reader import capture, first_line
 
-__all__ = ["INPUT", "Add", "Apply", "Norm", "Op", "Relu", "capture", "first_line", "supported"]
+__all__ = ["BATCH", "INPUT", "Add", "Apply", "Named", "Norm", "Op", "Relu", "capture", "first_line", "supported"]

@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
+from torch import nn
 
 from spec.operators import LAYERS
 
 from .ops import Op
 
-__all__ = ["BATCH", "READERS", "View", "Node", "Found", "reads", "flat", "views", "whole", "supported"]
+__all__ = ["BATCH", "READERS", "Named", "View", "Node", "Found", "reads", "flat", "views", "whole", "supported"]
 
 BATCH = 2       # images that are exported: more than one, so that what mixes them is seen
+
+
+class Named(nn.Module):
+    """A module that names the layers of its own operations, as those of ``torch.nn`` do. ``where`` tells its place in
+    messages: "layer NAME (place)"."""
+
+    where: str
 
 
 @dataclass(frozen=True, eq=False)

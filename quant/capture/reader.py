@@ -21,7 +21,7 @@ from spec.operators import LAYERS
 from .elementwise import NORM
 from .layers import read_layer
 from .moves import moved
-from .nodes import BATCH, READERS, Node, View, flat, supported, whole
+from .nodes import BATCH, READERS, Named, Node, View, flat, supported, whole
 from .ops import INPUT, Op
 
 __all__ = ["capture", "first_line"]
@@ -63,7 +63,7 @@ def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], st
                          "NumPy and other Python functions that depend on data") from None
     finally:
         log.setLevel(level)
-    reader = _Reader(program, shape)
+    reader = _Reader(program, model, shape)
     for node in program.graph.nodes:
         if node.op == "call_function":
             reader.read(node)
@@ -73,7 +73,8 @@ def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], st
 class _Reader:
     """Reads the nodes of an exported program one by one."""
 
-    def __init__(self, program, shape):
+    def __init__(self, program, model, shape):
+        self._model = model
         self._signature = program.graph_signature
         self._ops: list[Op] = []
         self._shapes = {INPUT: tuple(shape)}
@@ -156,9 +157,12 @@ class _Reader:
 
     # -- places ------------------------------------------------------------------------------------------------------
     def _where(self, node):
-        """(path of the module of ``torch.nn`` that calls it or None, "layer NAME (file, line)")."""
+        """(path of the module of ``torch.nn``, or :class:`Named` one, that calls it or None, "layer NAME (place)")."""
         path, kind = [("", ""), *(node.meta.get("nn_module_stack") or {}).values()][-1]
         path = path.partition("@")[0].removeprefix("model").removeprefix(".")
+        module = self._model.get_submodule(path)
+        if isinstance(module, Named):
+            return path, module.where
         if not str(kind).startswith("torch.nn.modules."):
             path = ""
         trace = re.findall(r'File "(.*)", line (\d+)', node.meta.get("stack_trace") or "")

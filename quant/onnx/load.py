@@ -1,0 +1,79 @@
+"""From the path of an ONNX file to a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from spec.errors import AlloyError
+
+from ..capture import BATCH
+from .files import read
+from .given import LARGEST
+from .module import OnnxModule, build
+
+__all__ = ["Model", "load"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What an ONNX file holds.
+
+    Attributes
+    ----------
+    name : of the file, without its ending.
+    module : for images (N, C, H, W); :func:`quant.quantize` takes it like any other.
+    shape : (C, H, W) of one image.
+    """
+
+    name: str
+    module: OnnxModule
+    shape: tuple[int, int, int]
+
+
+def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
+    """The model in an ONNX file, from any exporter; layers have the names of the modules that they were written as.
+
+    The file is not trusted: nothing in it is executed, weights come from its own folder alone, and any damage is one
+    :class:`AlloyError`.
+
+    Parameters
+    ----------
+    size : (rows, columns) of the images, for files that leave them open; others take no other size than their own.
+    """
+    model = read(path)
+    batch, shape = _input(path, model.graph, size)
+    if len(model.graph.output) != 1:
+        raise AlloyError(f"{path} has {len(model.graph.output)} outputs "
+                         f"({', '.join(one.name for one in model.graph.output)}): export a model that returns one "
+                         "tensor")
+    return Model(Path(path).stem, build(model, (BATCH, *shape), batch), shape)
+
+
+def _input(path, graph: onnx.GraphProto, size):
+    """(images of a batch or None, shape (C, H, W)) of the one input of a graph."""
+    weights = {one.name for one in graph.initializer}
+    inputs = [one for one in graph.input if one.name not in weights]
+    if len(inputs) != 1:
+        raise AlloyError(f"{path} has {len(inputs)} inputs ({', '.join(one.name for one in inputs)}): export a model "
+                         "that takes one tensor of images")
+    dims = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+            for dim in inputs[0].type.tensor_type.shape.dim]
+    text = "x".join(map(str, dims))
+    if len(dims) != 4:
+        raise AlloyError(f"{path} reads {inputs[0].name} of {len(dims)} dimensions ({text}): export a model that reads "
+                         "images (N, C, H, W)")
+    batch, channels, *open_size = dims
+    if isinstance(channels, str):
+        raise AlloyError(f"{path} reads images {text}, whose channels are open: export it with their number")
+    if size is None and any(isinstance(one, str) for one in open_size):
+        raise AlloyError(f"{path} reads images {text}, whose rows and columns are open: say how large with --size "
+                         "ROWSxCOLUMNS")
+    wanted = tuple(open_size) if size is None else tuple(size)
+    if any(isinstance(one, int) and one != new for one, new in zip(open_size, wanted, strict=True)):
+        raise AlloyError(f"{path} reads images {text}, and the size {'x'.join(map(str, wanted))} was asked for: leave "
+                         "it out, or export the model for that size")
+    shape = (channels, *wanted)
+    if min(shape) < 1 or channels * wanted[0] * wanted[1] > LARGEST:
+        raise AlloyError(f"{path} reads images {'x'.join(map(str, shape))}: export it for images of a size that exists")
+    return (batch if isinstance(batch, int) and batch > 0 else None), shape

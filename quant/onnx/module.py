@@ -1,0 +1,206 @@
+"""An ONNX graph as a module of PyTorch, read by the same road as every other model."""
+
+from collections.abc import Mapping
+import re
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+import torch
+from torch import Tensor, nn
+
+from spec.errors import AlloyError
+
+from ..capture import Named, first_line
+from . import elementwise, layers, moves
+from .files import OWN
+from .given import FUNCTIONS, LARGEST, Given
+from .names import name_nodes
+
+__all__ = ["OnnxModule", "attributes_of", "tensor_of", "build"]
+
+NOTHING = np.zeros(0, np.int64)     # an input that is left out
+LOOPS = ("If", "Loop", "Scan", "SequenceMap")
+assert all((elementwise, layers, moves))       # they enter their functions
+
+
+class Node(Named):
+    """One node of the graph; what it reads of weights are its parameters and buffers."""
+
+    def __init__(self, given: Given, names: list[str], known: Mapping[str, Tensor]):
+        super().__init__()
+        self.given, self.where = given, given.where
+        self.inputs: list[str | None] = []      # of each input: the name of its parameter; None: a value
+        for name in names:
+            value, own = known.get(name), re.split(r"[.:/]", name)[-1] or "constant"
+            while hasattr(self, own):
+                own += "_"
+            self.inputs.append(None if name and value is None else own if name else "")
+            if value is not None and value.is_floating_point():
+                self.register_parameter(own, nn.Parameter(value, False))
+            elif value is not None:
+                self.register_buffer(own, value)
+
+    def forward(self, *values: Tensor) -> Any:
+        left = iter(values)
+        given = [next(left) if name is None else getattr(self, name) if name else None for name in self.inputs]
+        return FUNCTIONS[self.given.kind](self.given, *given)
+
+
+class OnnxModule(nn.Module):
+    """The nodes of a graph, each a submodule, for images (N, C, H, W)."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps: list[tuple[str, list[str], list[str]]] = []     # submodule, its inputs and outputs
+        self.input = self.output = ""
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = {self.input: x}
+        for name, inputs, outputs in self.steps:
+            out = getattr(self, name)(*(values[one] for one in inputs))
+            values.update(zip(outputs, out if isinstance(out, tuple | list) else (out,), strict=False))
+        return values[self.output]
+
+
+def tensor_of(proto: onnx.TensorProto) -> np.ndarray:
+    """An array of a tensor in the file."""
+    try:
+        return numpy_helper.to_array(proto)
+    except Exception as error:      # what the library raises depends on what is damaged
+        raise AlloyError(f"the weights {proto.name} of the ONNX file are damaged ({first_line(error)}): export it "
+                         "again") from None
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """{name: value} of a node's attributes: numbers, text, lists of them, and tensors of PyTorch. Real numbers are the
+    shortest decimal ones that 32 bits tell from others, as users write them."""
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, onnx.TensorProto):
+            value = _constant(tensor_of(value))
+        elif isinstance(value, float):
+            value = float(str(np.float32(value)))
+        elif isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        elif attribute.type == onnx.AttributeProto.FLOATS:
+            value = [float(str(np.float32(one))) for one in value]
+        found[attribute.name] = value
+    return found
+
+
+def _constant(array):
+    """A tensor of PyTorch; real numbers of any kind have 32 bits."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "iufb":
+        array = array.astype(np.float32)        # 16-bit kinds that NumPy does not know itself
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+class _Builder:
+    """Takes node by node: what depends on weights alone is computed, the others become steps of the module."""
+
+    def __init__(self, model, shape, batch):
+        self.graph, self.batch = model.graph, batch
+        self.opset = max(entry.version for entry in model.opset_import if entry.domain in OWN)
+        self.known: dict[str, Tensor] = {}      # values that depend on weights alone
+        self.shown: dict[str, Tensor] = {}      # the others, without their contents
+        self.module = OnnxModule()
+        for proto in self.graph.initializer:
+            self.known[proto.name] = _constant(tensor_of(proto))
+        names = [one.name for one in self.graph.input if one.name not in self.known]
+        self.module.input, self.module.output = names[0], self.graph.output[0].name
+        self.shown[names[0]] = torch.empty(shape, device="meta")
+
+    def build(self):
+        weights = {proto.name for proto in self.graph.initializer}
+        for index, (node, name) in enumerate(zip(self.graph.node, name_nodes(self.graph.node, weights), strict=True)):
+            label = f" {node.name}" if node.name else ""
+            self._take(node, name.replace(".", "_"), f"layer {name} ({node.op_type} node {index}{label})")
+        if self.module.output not in self.shown:
+            raise AlloyError(f"the output {self.module.output} does not depend on the image: export the model again")
+        return self.module
+
+    def _take(self, node, name, where):
+        if node.op_type in LOOPS:
+            raise AlloyError(f"{where} is control flow, which no fixed program has: export the model for one size "
+                             "without it")
+        attributes = attributes_of(node)
+        if node.op_type == "Constant":
+            self.known[node.output[0]] = self._literal(attributes, where)
+            return
+        if node.domain not in OWN or node.op_type not in FUNCTIONS and node.op_type not in ("Shape", "Size"):
+            raise AlloyError(f"{where} is {node.domain}{'.' * bool(node.domain)}{node.op_type}, which is not "
+                             "supported: write the model with the operators of docs/onnx.md")
+        lost = [one for one in node.input if one and one not in self.known and one not in self.shown]
+        if lost:
+            raise AlloyError(f"{where} reads {lost[0]}, which nothing before it makes: export the model again")
+        if node.op_type in ("Shape", "Size"):
+            self.known[node.output[0]] = self._shape_of(node, attributes)
+            return
+        constants = [None if one in self.shown else self.known[one].numpy() if one else NOTHING for one in node.input]
+        given = Given(where, node.op_type, self.opset, attributes, constants,
+                      sum(bool(one) for one in node.output), self.batch)
+        self._place(node, name, given)
+
+    def _place(self, node, name, given):
+        """A step of the module, or constants."""
+        alone = all(one in self.known for one in node.input if one)
+        metas = [self.shown[one] if one in self.shown else self.known[one].to("meta") if one else None
+                 for one in node.input]
+        outs = self._run(given, metas, "meta")
+        if alone:
+            known = self._run(given, [self.known[one] if one else None for one in node.input], "cpu")
+            self.known.update(zip(node.output, known, strict=False))
+            return
+        self.shown.update(zip(node.output, outs, strict=False))
+        name = name if name and not hasattr(self.module, name) else f"node_{name}"
+        while hasattr(self.module, name):
+            name += "_"
+        self.module.add_module(name, Node(given, list(node.input), self.known))
+        self.module.steps.append((name, [one for one in node.input if one in self.shown], list(node.output)))
+
+    def _run(self, given, values, device):
+        """The outputs of a node for ``values``, on the meta device without contents."""
+        try:
+            with torch.device(device), torch.no_grad():
+                out = FUNCTIONS[given.kind](given, *values)
+        except AlloyError:
+            raise
+        except Exception as error:      # of PyTorch, for attributes that do not fit the inputs
+            texts = ", ".join("x".join(map(str, value.shape)) for value in values if value is not None)
+            raise AlloyError(f"{given.where} cannot be computed for inputs of {texts} ({first_line(error)}): export "
+                             "the model again") from None
+        out = tuple(out) if isinstance(out, tuple | list) else (out,)
+        for value in out:
+            if value.numel() > LARGEST:
+                given.refuse(f"makes {value.numel()} values, more than {LARGEST}: use a smaller image")
+        return out
+
+    def _literal(self, attributes, where):
+        for key, value in attributes.items():
+            if key == "value":
+                return value
+            if key.startswith(("value_float", "value_int")):
+                return torch.tensor(value)
+        raise AlloyError(f"{where} is a constant of text or of a sparse tensor, which is not supported: leave it out")
+
+    def _shape_of(self, node, attributes):
+        value = self.shown[node.input[0]] if node.input[0] in self.shown else self.known[node.input[0]]
+        if node.op_type == "Size":
+            return torch.tensor(value.numel())
+        return torch.tensor(value.shape[attributes.get("start", 0):attributes.get("end")], dtype=torch.int64)
+
+
+def build(model: onnx.ModelProto, shape: tuple[int, ...], batch: int | None) -> OnnxModule:
+    """The module of a checked model.
+
+    Parameters
+    ----------
+    shape : (N, C, H, W) of images that it is built with; others may have another N.
+    batch : how many images the file is written for, None for any number.
+    """
+    return _Builder(model, shape, batch).build()

@@ -1,0 +1,36 @@
+"""ONNX models made node by node, and what onnxruntime makes of them."""
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+import onnxruntime
+
+__all__ = ["save", "run", "node"]
+
+OPSET = 17
+
+
+def node(kind, inputs, outputs=("y",), **attributes):
+    """A node; inputs are names."""
+    return helper.make_node(kind, list(inputs), list(outputs), **attributes)
+
+
+def save(path, nodes, weights, shape, output="y", *, opset=OPSET, batch="n", domains=(),
+         inputs=("x",), kind=TensorProto.FLOAT):
+    """Write the model of ``nodes`` for images of ``shape``; ``weights`` are {name: array}. Returns the path as text."""
+    made = [helper.make_tensor_value_info(name, kind, [batch, *shape]) for name in inputs]
+    outputs = [output] if isinstance(output, str) else output
+    graph = helper.make_graph(nodes, "graph", made,
+                              [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+                              [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset),
+                                                    *(helper.make_opsetid(one, 1) for one in domains)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+def run(path, images):
+    """The first output of a file for images (N, C, H, W)."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    one = session.get_inputs()[0]
+    batches = [images] if not isinstance(one.shape[0], int) else np.split(images, len(images) // one.shape[0])
+    return np.concatenate([session.run(None, {one.name: batch})[0] for batch in batches])
