@@ -97,6 +97,7 @@ def test_completion_of_the_shell():
     assert completed("alloy compile --conf") == ["--config"]
 
 
-def test_completion_can_be_installed(capsys):
+def test_completion_can_be_installed(capsys, monkeypatch):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")     # of whatever has started the tests
     assert main(["--show-completion", "bash"]) == 0
     assert "_ALLOY_COMPLETE=complete_bash" in capsys.readouterr().out
