@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from spec.config import EngineConfig
 from spec.operators.windows import Window
+from spec.systems import WEIGHT_MAX
 
 from .emit import ArrayWork, PoolWork, Work
 from .graph import Value
@@ -136,12 +138,23 @@ class Convolution(Operation):
         if self.by_channel:
             yield self.input, self.output
 
+    @cached_property
+    def taps(self) -> np.ndarray:
+        """Positions of the kernel, row by row, in the order in which they are read. One is read again for what two
+        digits do not hold of its weights."""
+        largest = np.abs(self.weight).max((0, 1)).ravel()
+        return np.concatenate([np.flatnonzero(largest > part * WEIGHT_MAX) if part else np.arange(len(largest))
+                               for part in range(max(1, -(-int(largest.max()) // WEIGHT_MAX)))])
+
     def filter(self, index: int) -> np.ndarray:
         """Weights of one filter for all channels of the input: (channels, taps)."""
-        share = self.weight.shape[1]
-        dense = np.zeros((self.input.channels, self.kernel[0] * self.kernel[1]), np.int64)
+        share, taps = self.weight.shape[1], self.taps
+        dense = np.zeros((self.input.channels, len(taps)), np.int64)
         first = index // (len(self.weight) * share // self.input.channels) * share
-        dense[first:first + share] = self.weight[index].reshape(share, -1)
+        part = np.array([np.count_nonzero(taps[:at] == tap) for at, tap in enumerate(taps)])
+        whole = self.weight[index].reshape(share, -1)[:, taps]
+        left = np.maximum(np.abs(whole) - part * WEIGHT_MAX, 0)
+        dense[first:first + share] = np.sign(whole) * np.minimum(left, WEIGHT_MAX)
         return dense
 
     def faults(self) -> Iterator[str]:

@@ -21,6 +21,7 @@ class Scheme(IntEnum):
     FIXED6 = 6
     FIXED7 = 7
     FIXED8 = 8
+    FIXED9 = 9
     POT4 = 16
     CODEBOOK = 17
 

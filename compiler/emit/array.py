@@ -31,7 +31,7 @@ class ArrayWork:
         self.depth, self._tiles = filter_tiles(op, config)
         self._wide = op.input.bits > config.act_digit_bits
         self.pixels = config.pixels // 2 if self._wide else config.pixels   # a code of two digits takes two lanes
-        taps = op.kernel[0] * op.kernel[1]
+        taps = len(op.taps)
         per = min(taps, config.weight_depth // self.depth, config.tap_depth)
         if per == 0:
             raise AlloyError(f"layer {op.name} reads {self.depth} channel groups, more than the weight buffer's "
@@ -57,7 +57,8 @@ class ArrayWork:
         op, pitch = self._op, strip.input.pitch
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // self.pixels)
-        taps = strip.input.taps(op.kernel, strip.first_read(op), op.dilation)
+        places = strip.input.taps(op.kernel, strip.first_read(op), op.dilation)
+        taps = [places[tap] for tap in op.taps]
         for task in self._order(strip, count, source is not None, buffers):
             end = task.start + task.count
             read = []

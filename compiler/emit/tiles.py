@@ -58,7 +58,7 @@ def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[Fil
 
 def _image(op, tile, low, count, position, config):
     """k-words of one tile for ``count`` channels from position ``low`` on, and its parameter records."""
-    taps, order = op.kernel[0] * op.kernel[1], op.input.ordered()[low:low + count]
+    taps, order = len(op.taps), op.input.ordered()[low:low + count]
     words = np.zeros((taps, count, config.slots), np.uint8)
     words[..., config.dsp_filters:] = LUT.zero
     params = [UNUSED] * config.slots

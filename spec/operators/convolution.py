@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import AlloyError
 from ..numerics import Scheme, requantize
-from ..systems import SYSTEMS, WEIGHT_MAX
+from ..systems import SYSTEMS
 from .operator import Call, Layer, Operator, register
 from .windows import BIAS_BITS, MULT_BITS, Window, check_clip, check_window, pair
 
@@ -112,8 +112,6 @@ class Conv(Operator):
     def _check_weights(self):
         """Every weight is a level of its filter's number system."""
         where = f"layer {self.name}"
-        if np.abs(self.weight.astype(np.int64)).max() > WEIGHT_MAX:
-            raise AlloyError(f"{where} has a weight outside -{WEIGHT_MAX}..{WEIGHT_MAX}")
         unknown = set(self.scheme.tolist()) - SYSTEMS.keys()
         if unknown:
             raise AlloyError(f"{where} has filters of the unknown number system {min(unknown)}: known are "

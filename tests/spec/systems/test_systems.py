@@ -19,6 +19,7 @@ def test_every_scheme_has_a_system():
     (Scheme.FIXED2, 2, -1, 3, 1, 1), (Scheme.FIXED3, 3, -3, 7, 1, 0), (Scheme.FIXED4, 4, -7, 15, 1, 0),
     (Scheme.FIXED5, 5, -15, 31, 2, 0),
     (Scheme.FIXED6, 6, -31, 63, 2, 0), (Scheme.FIXED7, 7, -63, 127, 2, 0), (Scheme.FIXED8, 8, -119, 239, 2, 0),
+    (Scheme.FIXED9, 9, -255, 511, 2, 0),
     (Scheme.POT4, 4, -64, 15, 2, 1), (Scheme.CODEBOOK, 3, -119, 5, 2, 0)])
 def test_levels(scheme, bits, least, count, dsp, lut):
     system, found = scheme.system, levels(scheme, BOOK)
