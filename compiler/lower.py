@@ -1,19 +1,22 @@
 """The graph of an integer network: each node says its operations."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from spec.errors import AlloyError
 from spec.network import Network
-from spec.operators.windows import Window
+from spec.numerics import Scheme
 from spec.program import Fold
 
 from .graph import Graph, Value
 from .operations import Convolution, Maximum, Operation
 
 __all__ = ["Builder", "lower"]
+
+STRIDES = (1, 2)
+
 
 class Builder:
     """What a node of the network says its operations with (``node.lower(builder)``): each call appends one."""
@@ -43,26 +46,25 @@ class Builder:
             bias=bias.astype(np.int64), residual=self.values[residual] if residual else None, res_mult=res_mult,
             shift=node.shift, lo=node.lo, hi=node.hi, table=table))
 
+    def lookup(self, node: Any, table: np.ndarray) -> None:
+        """The entry of ``table`` (256 codes) for each code of ``node``'s input."""
+        source, out = self.values[node.input], self.values[node.output]
+        ones = np.ones(source.channels, np.int64)
+        self.ops.append(Convolution(
+            node.name, self._tag, source, out, weight=ones[:, None, None, None], scheme=Scheme.FIXED2 * ones,
+            mult=2 * ones, bias=(source.zero - out.zero << 1) * ones, shift=1, table=table))
+
     def maximum(self, node: Any, kernel: tuple[int, int]) -> None:
         """The maximum over each window of ``kernel`` (rows, columns)."""
         self.ops.append(Maximum(**self._common(node), window=(kernel[0], kernel[1])))
 
     def _common(self, node) -> Mapping[str, Any]:
-        source, out = self.values[node.input], self.values[node.output]
-        window = _calm(Window.of(node), (source.height, source.width), (out.height, out.width))
-        return {"name": node.name, "tag": self._tag, "input": source, "output": out, "stride": window.stride,
-                "padding": window.padding, "padding_end": window.padding_end, "dilation": window.dilation,
-                "macs": node.macs(self._network)}
-
-
-def _calm(window, size, out):
-    """The same windows over a map of ``size``; stride 1, and not a large one, in directions that have only one."""
-    lone = [count == 1 and stride > 2 for count, stride in zip(out, window.stride, strict=True)]
-    if not any(lone):
-        return window
-    ends = [reach - length - start for reach, length, start in zip(window.reach, size, window.padding, strict=True)]
-    return replace(window, stride=tuple(1 if one else s for one, s in zip(lone, window.stride, strict=True)),
-                   padding_end=tuple(end if one else e for one, end, e in zip(lone, ends, window.end, strict=True)))
+        for stride in node.stride:
+            if stride not in STRIDES:
+                raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
+        return {"name": node.name, "tag": self._tag, "input": self.values[node.input],
+                "output": self.values[node.output], "stride": node.stride, "padding": node.padding,
+                "padding_end": node.padding_end, "dilation": node.dilation, "macs": node.macs(self._network)}
 
 
 def lower(network: Network) -> Graph:

@@ -53,11 +53,6 @@ class Operation:
         return None
 
     @property
-    def phases(self) -> tuple[int, int]:
-        """The planes that it reads its input from."""
-        return self.stride
-
-    @property
     def foldable(self) -> bool:
         """Whether its kernel positions may become channels of its input."""
         return False
@@ -82,8 +77,8 @@ class Operation:
         if size != (self.output.height, self.output.width):
             yield (f"makes {size[0]}x{size[1]} pixels, but {self.output.name} has "
                    f"{self.output.height}x{self.output.width}")
-        if self.input.phases is not None and self.input.phases != self.phases:
-            yield f"reads planes {self.phases}, but {self.input.name} has {self.input.phases}"
+        if self.input.phases is not None and self.input.phases != tuple(s == 2 for s in self.stride):
+            yield f"has stride {self.stride}, but {self.input.name} has phases {self.input.phases}"
         shapes = [(v.channels, v.height, v.width) for v in (self.output, self.residual or self.output)]
         if shapes[0] != shapes[1]:
             yield f"adds a residual of shape {shapes[1]} to an output of shape {shapes[0]}"
@@ -125,6 +120,16 @@ class Convolution(Operation):
     def by_channel(self) -> bool:
         """Whether every output channel reads the input channel of the same number only (depthwise, average)."""
         return self.weight.shape[1] == 1 and len(self.weight) == self.input.channels > 1
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether all that it does to a code of its input is to look it up in the table."""
+        window, one = self.windows, 1 << self.shift
+        zeros = (self.input.zero - self.output.zero) * one
+        return (self.table is not None and self.residual is None and window.kernel == window.stride == (1, 1)
+                and window.padding == window.end == (0, 0) and (self.lo, self.hi) == (0, 255)
+                and self.weight.shape[:2] == (self.input.channels, 1) and bool(
+                    ((self.weight[:, 0, 0, 0] == 1) & (self.mult == one) & (self.bias == zeros)).all()))
 
     @property
     def foldable(self) -> bool:
@@ -181,10 +186,6 @@ class Maximum(Operation):
     @property
     def kernel(self) -> tuple[int, int]:
         return self.window
-
-    @property
-    def phases(self) -> tuple[int, int]:
-        return self.stride if max(self.stride) <= 2 else (1, 1)     # the pool unit walks in larger steps
 
     def ties(self) -> Iterator[tuple[Value, Value]]:
         yield self.input, self.output

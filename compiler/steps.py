@@ -61,8 +61,9 @@ class _Emitter:
         self.listing.costs.layer(op, op.kernel[0] * op.kernel[1], work.depth, len(step.strips))
         for strip in step.strips:
             self._strip(step, strip, work)
-        self.layers[op.output.name] = {"slots": tuple(work.slots()), "pixels": work.pixels, "strips": tuple(
-            (s.y0, s.y1, s.x0, s.x1, work.pitch(s)) for s in step.strips)}
+        self.layers[op.output.name] = {
+            "tag": op.tag, "slots": tuple(work.slots()), "pixels": work.pixels,
+            "strips": tuple((s.y0, s.y1, s.x0, s.x1, work.pitch(s)) for s in step.strips)}
         if kept and op.output not in step.dram:
             self._store(step, step.strips[0].output, (0, op.output.height), (0, op.output.width), (0, 0))
 

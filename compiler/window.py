@@ -49,6 +49,9 @@ def _packed(opcode: Opcode, fields: Mapping[str, Any], start: int, regions: Mapp
 
 
 def _layers(emission: Emission, network: Network) -> tuple[Layer, ...]:
+    """Those whose output a command makes: what the compiler has merged has the number and the name of the first."""
     counts = Counter(fields["tag"] for _, fields in emission.commands)
-    return tuple(Layer(tag, node.name, node.output, node.macs(network), counts[tag],
-                       **emission.layers[node.output]) for tag, node in enumerate(network.nodes))
+    made = {node.output: emission.layers[node.output] for node in network.nodes if node.output in emission.layers}
+    nodes = {output: network.nodes[values["tag"]] for output, values in made.items()}
+    return tuple(Layer(name=nodes[output].name, output=output, macs=nodes[output].macs(network),
+                       commands=counts[values["tag"]], **values) for output, values in made.items())

@@ -80,8 +80,8 @@ def _classes(graph):
     channel alone. Without input and output, and both sides of what mixes channels without weights."""
     home, fixed = {name: {name} for name in graph.shapes}, {graph.input, graph.output}
     for layer in graph.layers:
-        tied = {layer.residual} - {None} if layer.weighted else set(layer.inputs)
-        if not (layer.weighted or layer.channelwise):
+        tied = {layer.residual} - {None} if layer.learned else set(layer.inputs)
+        if not (layer.learned or layer.channelwise):
             fixed |= {*layer.sources, layer.output}
             continue
         both = home[layer.output].union(*(home[other] for other in tied))
@@ -149,7 +149,7 @@ def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bi
     for layer in graph.layers:
         signed = layer.signed(any(codes[name][0] for name in layer.sources))
         codes[layer.output] = codes[layer.input] if layer.keeps else (signed, act_bits if layer.relu else 8)
-    linear = {layer.output for layer in graph.weighted if not layer.relu}
+    linear = {layer.output for layer in graph.layers if layer.learned and not layer.relu}
     classes = _classes(graph)
     for number, names in enumerate(classes):
         reach = torch.stack([ranges[name] for name in names]).amax(0)
@@ -165,11 +165,11 @@ def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bi
                      for layer in _readers(graph, names))
         scale = scales[int(np.argmin(errors))]
         for layer in layers:
-            if layer.weighted and layer.output in names:
+            if layer.learned and layer.output in names:
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale
                 layer.cap = None if layer.cap is None else layer.cap / scale[:, None, None]
                 layer.moments = None if layer.moments is None else layer.moments / torch.stack([scale, scale.abs()])
-            if layer.weighted and layer.input in names:
+            if layer.learned and layer.input in names:
                 layer.weight = layer.weight * layer.by_input_channel(scale)
         if report:
             report(f"scales of channels, {number + 1} of {len(classes)} groups of tensors")

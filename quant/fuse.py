@@ -1,5 +1,5 @@
-"""Operations to layers: batch norm, addition and ReLU go into the convolution before them, and what nothing reads is
-left out."""
+"""Operations to layers: batch norm, addition and ReLU go into the convolution before them, or become a layer of their
+own where there is none that nothing else reads."""
 
 from collections import Counter
 from dataclasses import replace
@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 
 from spec.errors import AlloyError
+from spec.operators.affine import AffineLayer
 
-from .capture import INPUT, Add, Apply, Norm, Op, supported
+from .capture import INPUT, Add, Apply, Norm, Op, Relu
 from .graph import Graph
 
 __all__ = ["fuse"]
@@ -17,76 +18,91 @@ __all__ = ["fuse"]
 def fuse(ops: list[Op], output: str, shape: tuple[int, int, int], *, logits: bool = False) -> Graph:
     """The :class:`quant.graph.Graph` of :func:`quant.capture.capture`'s operations for inputs of ``shape`` (C, H,
     W)."""
-    reads = Counter(name for op in ops for name in op.inputs)
-    reads[output] += 1
-    layers: list = []
-    where = {INPUT: INPUT}  # where: value -> tensor
+    fuser = _Fuser(shape, Counter([output, *(name for op in ops for name in op.inputs)]))
     for op in ops:
-        _fuse(op, layers, where, reads)
-    graph = Graph(INPUT, where[output], layers, _shapes(layers, shape), logits)
+        fuser.fuse(op)
+    layers = fuser.layers
+    graph = Graph(INPUT, fuser.where[output], layers, _shapes(layers, shape), logits)
     _check_finite(layers)
     _silence(graph)
     return graph
 
 
-def _fuse(op, layers, where, reads):
-    """Add one operation to the layers; ``reads``: how often each value is read."""
-    tensors, alone = tuple(where[name] for name in op.inputs), all(reads[name] == 1 for name in op.inputs)
-    before = next((layer for layer in layers if layer.output == tensors[0]), None)
-    if isinstance(op, Apply):
-        layers.append(replace(op.layer, sources=tensors))
-        where[op.name] = op.name
-    elif isinstance(op, Add):
-        where[op.name] = _add(op, tensors, layers, where, reads)
-    elif isinstance(op, Norm):
-        where[op.name] = _fold(op, before if before and before.fresh and alone else None)
-    else:
-        where[op.name] = _bound(op, before if before and before.weighted and alone else None)
+class _Fuser:
+    """``layers`` of the operations so far; ``where`` is the tensor of each value.
+
+    ``reads``: how often each value is read. What reads a value alone may go into the layer that makes it.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], reads: Counter):
+        self.layers: list = []
+        self.where = {INPUT: INPUT}
+        self._shape, self._reads = shape, reads
+
+    def fuse(self, op: Op) -> None:
+        """Take one operation."""
+        tensors = [self.where[name] for name in op.inputs]
+        if isinstance(op, Apply):
+            layer = replace(op.layer, sources=tuple(tensors))
+            self.layers.append(layer)
+        elif isinstance(op, Norm):
+            layer = self._norm(op, *tensors)
+        elif isinstance(op, Relu):
+            layer = self._relu(op, *tensors)
+        else:
+            assert isinstance(op, Add)
+            layer = self._add(op, *tensors)
+        self.where[op.name] = layer.output
+
+    def _before(self, op, source):
+        """The layer with weights that makes ``source`` for an operation alone; None if there is no such."""
+        found = next((layer for layer in self.layers if layer.output == source), None)
+        return found if found and found.learned and self._reads[op.inputs[0]] == 1 else None
+
+    def _own(self, op, source):
+        """A layer of its own."""
+        channels = _shapes(self.layers, self._shape)[source][0]
+        self.layers.append(AffineLayer.of(torch, op.name, source, channels))
+        return self.layers[-1]
+
+    def _norm(self, op, source):
+        layer = self._before(op, source)
+        if layer is None or not (layer.fresh or _behind_relu(layer, op)):
+            layer = self._own(op, source)
+        layer.weight = (layer.weight * op.scale[:, None, None, None]).to(layer.weight)
+        layer.bias = ((layer.bias - op.mean) * op.scale + op.bias).to(layer.weight)
+        layer.cap = None if layer.cap is None else layer.cap * op.scale[:, None, None]
+        if op.gain is not None:
+            layer.moments = torch.stack([op.bias, op.gain.abs()])
+        return layer
+
+    def _relu(self, op, source):
+        layer = self._before(op, source) or self._own(op, source)
+        layer.relu = True
+        if op.cap is not None:
+            cap = torch.full((len(layer.weight), 1, 1), op.cap)
+            layer.cap = cap if layer.cap is None else torch.minimum(layer.cap, cap)
+        return layer
+
+    def _add(self, op, one, other):
+        """A sum goes into the last layer that makes one of its operands for it alone."""
+        if one == other:
+            layer = self._own(op, one)
+            layer.weight = 2 * layer.weight
+            return layer
+        alone = {self.where[name] for name in op.inputs if self._reads[name] == 1}
+        made = [layer for layer in self.layers if layer.output in alone and layer.fresh]
+        layer = made[-1] if made else self._own(op, other)
+        layer.residual = other if layer.output == one else one
+        # It happens where its second operand is known.
+        self.layers.remove(layer)
+        self.layers.append(layer)
+        return layer
 
 
-def _fold(op, layer):
-    """A batch norm into the convolution before it, None if there is no such; returns the tensor."""
-    if layer is None:
-        raise AlloyError(
-            f"{op.where} is {op.what} that cannot be folded: put it directly behind a convolution that nothing else "
-            "reads"
-        )
-    layer.weight = layer.weight * op.scale[:, None, None, None]
-    layer.bias = (layer.bias - op.mean) * op.scale + op.bias
-    if op.gain is not None:
-        layer.moments = torch.stack([op.bias, op.gain.abs()])
-    return layer.output
-
-
-def _bound(op, layer):
-    """A ReLU into the convolution before it, None if there is no such; returns the tensor."""
-    if layer is None:
-        raise AlloyError(f"{op.where} is a ReLU that does not directly follow a convolution: {supported()}")
-    layer.relu = True
-    if op.cap is not None:
-        cap = torch.full((len(layer.weight), 1, 1), op.cap)
-        layer.cap = cap if layer.cap is None else torch.minimum(layer.cap, cap)
-    return layer.output
-
-
-def _add(op, tensors, layers, where, reads):
-    """Fuse an addition into the last convolution that makes one of its operands for it alone; returns the tensor of the
-    sum."""
-    alone = {
-        where[name] for name in op.inputs if reads[name] == 1
-    }  # the sum takes the place of the convolution's own result
-    made = [layer for layer in layers if layer.output in alone and layer.fresh]
-    if not made:
-        raise AlloyError(
-            f"{op.where} does not add a tensor to the result of a convolution that nothing else reads: "
-            f"{supported()}"
-        )
-    last = made[-1]
-    last.residual = tensors[0] if last.output == tensors[1] else tensors[1]
-    # The addition happens where its second operand is known.
-    layers.remove(last)
-    layers.append(last)
-    return last.output
+def _behind_relu(layer, norm):
+    """Whether factors may change places with the ReLU that a layer has."""
+    return not layer.residual and not (norm.bias - norm.mean * norm.scale).any() and bool((norm.scale > 0).all())
 
 
 def _shapes(layers, shape):
@@ -99,7 +115,7 @@ def _shapes(layers, shape):
 
 def _check_finite(layers):
     for layer in layers:
-        if layer.weighted and not (torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all()):
+        if layer.learned and not (torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all()):
             raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train it again")
 
 
@@ -110,7 +126,7 @@ def _silence(graph):
     live[graph.output][:] = True
     for layer in reversed(graph.layers):
         out = live[layer.output]
-        if layer.weighted:
+        if layer.learned:
             layer.weight[~out], layer.bias[~out] = 0.0, 0.0
         for name, needed in zip(layer.sources, layer.needs(out), strict=True):
             live[name] |= torch.ones_like(live[name]) if needed is None else needed

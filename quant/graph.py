@@ -36,10 +36,16 @@ class Graph:
 
     @property
     def bounded(self) -> list[str]:
-        """Names of the tensors that a ReLU bounds and a layer reads, not only an addition: those that recipes give few
-        bits."""
-        read = {name for layer in self.layers for name in layer.sources}
-        return [layer.output for layer in self.layers if layer.relu and layer.output in read]
+        """Names of the tensors that a ReLU bounds and a layer reads that gains by it, not only an addition or what else
+        works on each value alone: those that recipes give few bits."""
+        narrow: set[str] = set()
+        fine: set[str] = set()
+        for layer in reversed(self.layers):
+            if layer.narrows and (not layer.keeps or layer.output in narrow | {self.output}):
+                narrow.update(layer.sources)
+            if layer.fine or layer.keeps and layer.output in fine:
+                fine.update(layer.sources)
+        return [layer.output for layer in self.layers if layer.relu and layer.output in narrow - fine]
 
     def readers(self, name: str) -> list:
         """The layers with filters that read a tensor, be it through layers that keep its codes."""
@@ -81,14 +87,14 @@ class FloatNet(nn.Module):
         super().__init__()
         self.graph = graph
         for index, layer in enumerate(graph.layers):
-            if layer.weighted:
+            if layer.learned:
                 self.register_buffer(f"weight{index}", layer.weight)
                 self.register_buffer(f"bias{index}", layer.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tensors = {self.graph.input: x}
         for index, layer in enumerate(self.graph.layers):
-            other = {name: self.get_buffer(f"{name}{index}") for name in ("weight", "bias") if layer.weighted}
+            other = {name: self.get_buffer(f"{name}{index}") for name in ("weight", "bias") if layer.learned}
             tensors[layer.output] = compute(layer, tensors, **other)
         return tensors[self.graph.output].flatten(1)
 

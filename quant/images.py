@@ -51,7 +51,7 @@ def look_at(graph: Graph, images: np.ndarray, scale: float, zero: int) -> None:
             f"{len(images)} image{'s' * (len(images) > 1)} to calibrate with: ranges and biases need about 100",
             stacklevel=3,
         )
-    known = next((layer for layer in graph.weighted if layer.moments is not None), None)
+    known = next((layer for layer in graph.layers if layer.learned and layer.moments is not None), None)
     if known is not None:
         some = images[:: -(-len(images) // SOME)]
         _check_moments(known, _output(graph, known, (torch.from_numpy(some).float() - zero) * scale))

@@ -121,6 +121,9 @@ class QuantNet(nn.Module):
                 kept = np.linspace(0, 255, levels)
                 nearest_kept = np.abs(np.arange(256)[:, None] - kept).argmin(1)
                 self.tables[layer.output] = np.round(kept[nearest_kept]).astype(np.uint8)
+            if layer.learned:
+                self.weights[layer.name] = nn.Parameter(layer.weight.float().clone())
+                self.biases[layer.name] = nn.Parameter(layer.bias.float().clone())
             if layer.weighted:
                 weight = layer.weight.numpy().astype(np.float64)
                 given = schemes[layer.name] if schemes else assign(weight, ratio or Ratio(35, 60, 5))
@@ -138,10 +141,9 @@ class QuantNet(nn.Module):
             self.steps[name] = nn.Parameter(torch.tensor(torch.nan), requires_grad=not self.single_scale)
 
     def _set_filters(self, layer, scheme):
-        """Weights, biases and scales of a layer whose filters have the number systems ``scheme``."""
+        """Number systems ``scheme`` and scales of a layer's filters."""
         name = layer.name
         self.schemes[name] = scheme
-        self.weights[name], self.biases[name] = nn.Parameter(layer.weight.clone()), nn.Parameter(layer.bias.clone())
         self.scales[name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme,
                                                        codebook=self.codebooks.get(name)),
                                          requires_grad=not self.single_scale)
@@ -210,7 +212,7 @@ class QuantNet(nn.Module):
         The engine multiplies by whole numbers, so filters can have only certain scales: these are the nearest to those
         that the network has, or to ``scale`` (F,).
         """
-        given = self.scales[layer.name] if scale is None else scale
+        given = self._unit(layer) if scale is None else scale
         real = given.detach().abs().double().cpu().numpy()
         one, two, residual = (float(self.step(name).detach().double()) if name else 0.0
                               for name in (layer.input, layer.output, layer.residual))
@@ -225,6 +227,10 @@ class QuantNet(nn.Module):
             low=0 if layer.relu else -zero, high=self.top(layer) - zero)
         return found, np.where(found.mult > 0, found.mult * 2.0 ** -found.shift * two / one, real)
 
+    def _unit(self, layer):
+        """Real value of a level of each filter (F,); without number systems the one level is the weight itself."""
+        return self.scales[layer.name] if layer.weighted else self.weights[layer.name].flatten()
+
     def _furthest(self, name):
         """The largest distance of a tensor's codes from that of 0."""
         return max(self.zeros[name], (1 << self.bits[name]) - 1 - self.zeros[name])
@@ -233,6 +239,9 @@ class QuantNet(nn.Module):
         """Weights of a convolution on the levels of its filters, with straight-through gradients: (F, C / groups, kh,
         kw)."""
         weight = self.weights[layer.name]
+        if not layer.weighted:
+            whole = torch.from_numpy(self.requantizer(layer)[1]).to(weight).reshape(weight.shape)
+            return weight + (whole * weight.sign() - weight).detach()
         if layer.name not in self._levels:
             tables = level_tables(self.schemes[layer.name], self.codebooks.get(layer.name))
             self._levels[layer.name] = tables, *level_ends(tables, len(weight))
@@ -254,7 +263,7 @@ class QuantNet(nn.Module):
         """The graph with the weights and biases as they are now, not rounded."""
         layers = [replace(layer, weight=self.weights[layer.name].detach().cpu().clone(),
                           bias=self.biases[layer.name].detach().cpu().clone())
-                  if layer.weighted else layer for layer in self.graph.layers]
+                  if layer.learned else layer for layer in self.graph.layers]
         return replace(self.graph, layers=layers)
 
     def assign(self, schemes: Mapping[str, np.ndarray]) -> None:
@@ -271,12 +280,12 @@ class QuantNet(nn.Module):
             if quantized:
                 tensors[layer.output] = self.fake(layer, tensors)
             else:
-                tensors[layer.output] = compute(layer, tensors, **self._filters(layer))
+                tensors[layer.output] = compute(layer, tensors, **self.filters(layer, quantized=False))
         return tensors
 
     def fake(self, layer: Layer, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Fake quantization of one layer: real values of its output's codes, from the real ``tensors`` by name."""
-        out = compute(layer, tensors, **self._filters(layer, self.quantized_weight))
+        out = compute(layer, tensors, **self.filters(layer))
         if layer.keeps:
             return out
         zero, top = self.zeros[layer.output], self.top(layer)
@@ -284,22 +293,23 @@ class QuantNet(nn.Module):
         table = torch.from_numpy(self.tables[layer.output]).to(out) if layer.output in self.tables else None
         return _Coded.apply(out, step, zero, top, table)
 
-    def _filters(self, layer, weight=None):
-        """Weight and bias as they are learned, for :func:`quant.graph.compute`; ``weight`` gives others."""
-        if not layer.weighted:
+    def filters(self, layer: Layer, quantized: bool = True) -> dict[str, torch.Tensor]:
+        """Weight and bias as they are learned, for :func:`quant.graph.compute`; the weight is ``quantized`` or not."""
+        if not isinstance(layer, ConvLayer):
             return {}
-        return {"weight": weight(layer) if weight else self.weights[layer.name], "bias": self.biases[layer.name]}
+        weight = self.quantized_weight(layer) if quantized else self.weights[layer.name]
+        return {"weight": weight, "bias": self.biases[layer.name]}
 
     # -- integers ------------------------------------------------------------------------------------------------------
     def check(self) -> None:
         """Raise :class:`AlloyError` unless the network is calibrated and holds numbers."""
         for layer in self.graph.layers:
             name = layer.name
-            if layer.weighted:
+            if layer.learned:
                 if not (torch.isfinite(self.weights[name]).all() and torch.isfinite(self.biases[name]).all()):
                     raise AlloyError(f"layer {name} has weights or biases that are NaN or infinite: train with a "
                                      "smaller rate")
-                for index in np.flatnonzero(~self._positive(self.scales[name])):
+                for index in np.flatnonzero(~self._positive(self.scales[name])) if layer.weighted else ():
                     raise AlloyError(f"layer {name} filter {index} has the scale {float(self.scales[name][index]):g}: "
                                      "train with a smaller rate")
             if layer.keeps:

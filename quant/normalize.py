@@ -71,11 +71,11 @@ class Normalization:
         for layer in () if plain else layers:
             if not scaled & {*layer.inputs}:
                 continue
-            fits = layer.weighted or isinstance(layer, PoolLayer) and layer.output != graph.output
+            fits = layer.learned or isinstance(layer, PoolLayer) and layer.output != graph.output
             if layer.residual in scaled or not fits:
                 raise AlloyError(f"layer {layer.name} reads the normalized image and is no convolution, so that mean "
                                  "and std have no place: let a convolution read the image first")
-            if not layer.weighted:      # a pool of normalized values is the normalized pool
+            if not layer.learned:      # a pool of normalized values is the normalized pool
                 scaled.add(layer.output)
             else:
                 per = layer.by_input_channel(1 / std)

@@ -118,7 +118,7 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
         if layer.weighted:
             out = _rounded_layer(net, layer, real, fake, mean, count, generator, weights)
         else:
-            out = _applied(layer, fake)
+            out = _applied(layer, fake, **net.filters(layer))
         _finished(layer, out, fake)
         if not layer.keeps:
             _code(net, layer, out, generator)

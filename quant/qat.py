@@ -112,11 +112,17 @@ class _Levels:
 
     def __init__(self, net, settings):
         units = {}
-        for layer in net.graph.weighted:
-            name, scale = layer.name, net.scales[layer.name].detach().abs()
-            units[id(net.weights[name])] = scale[:, None, None, None].clone()
-            units[id(net.scales[name])] = scale.clone()
+        for layer in net.graph.layers:
+            if not layer.learned:
+                continue
+            name = layer.name
             units[id(net.biases[name])] = net.step(layer.output).detach().clone()
+            if layer.weighted:
+                scale = net.scales[name].detach().abs()
+                units[id(net.scales[name])] = scale.clone()
+            else:       # a change of this much moves the largest code by one
+                scale = (net.step(layer.output) / net.step(layer.input)).detach().expand(len(layer.weight)) / 255
+            units[id(net.weights[name])] = scale[:, None, None, None].clone()
         learned = {name: p for name, p in net.named_parameters() if p.requires_grad}
         self.units = {name: units.get(id(p), torch.ones_like(p)) for name, p in learned.items()}
         self.learned = learned

@@ -71,7 +71,7 @@ def quantize(
                          "more")
     pixels, chosen = _pixels(images), variant(recipe)
     engine(board)
-    with telling(report, "reading the model", prefix=f"{name}: ") as step:
+    with telling(report and (lambda text: report(f"{name}: {text}")), "reading the model") as step:
         source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step)
         if labels is None and training is not None:
             raise AlloyError("there are settings for training and no labels: give labels, one for each image")
@@ -131,7 +131,7 @@ class Source:
         if self.logits is None and self.graph.logits:
             yield (f"the {self.graph.shapes[self.graph.output][0]} outputs are taken for the logits of a classifier: "
                    "say logits=False if they are not")
-        if self.mean is None and all(layer.moments is None for layer in self.graph.weighted):
+        if self.mean is None and all(layer.moments is None for layer in self.graph.layers if layer.learned):
             yield "the model is taken to read pixels / 255: give mean and std if it was trained on normalized images"
 
     def equalized(self, bits: tuple[int, int]) -> tuple[Graph, Mapping]:

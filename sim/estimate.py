@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 import boards
 from boards import Board
 from compiler import compile
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network
-from spec.operators.convolution import Conv
 
 from .cycle_model import model
 
@@ -36,12 +37,12 @@ def layer_cycles(network: Network, board: Place) -> dict[str, float]:
     """Cycles of every layer of an integer network on a board, ``{layer: cycles}``.
 
     The board's memory is as fast as it is; that of a configuration, which has no board, as its ports are. A network
-    with tables runs on the engine with two of them.
+    with tables runs on an engine with two of them or more.
     """
     config = engine(board)
     board = boards.get(board) if isinstance(board, str) else board
-    if any(isinstance(node, Conv) and node.table.size for node in network.nodes):
-        config = replace(config, tables=2)
+    if any(np.size(getattr(node, "table", ())) for node in network.nodes):
+        config = replace(config, tables=max(config.tables, 2))
     program = compile(network, config)
     if isinstance(board, Board):
         layers = model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)

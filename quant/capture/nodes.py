@@ -68,8 +68,9 @@ class Node:
         return views(self.arguments)
 
 
-# An operation, and where the elements that the node returns stand in its value; None: all in their order.
-Found: TypeAlias = tuple[Op, torch.Tensor | None]
+# An operation, or several of which the last makes the value, and where the elements that the node returns stand in it;
+# None: all in their order.
+Found: TypeAlias = tuple[Op | list[Op], torch.Tensor | None]
 READERS: dict[str, Callable[[Node], Found]] = {}
 
 

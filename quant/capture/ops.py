@@ -53,17 +53,17 @@ class Apply(Op):
 
 @dataclass(eq=False, kw_only=True)
 class Norm(Op):
-    """``(x - mean) * scale + bias`` of each channel. ``what`` is its name in a message; ``gain`` is the trained weight
-    of a batch norm, by which the standard deviation is multiplied, None if it is none."""
+    """``(x - mean) * scale + bias`` of each channel; ``gain`` is the trained weight of a batch norm, by which the
+    standard deviation is multiplied, None if it is none."""
 
     mean: torch.Tensor
     scale: torch.Tensor
     bias: torch.Tensor
     gain: torch.Tensor | None = None
-    what: str = "a batch norm"
 
     def apply(self, *x: torch.Tensor) -> torch.Tensor:
-        return (x[0] - self.mean[:, None, None]) * self.scale[:, None, None] + self.bias[:, None, None]
+        mean, scale, bias = (values.to(x[0])[:, None, None] for values in (self.mean, self.scale, self.bias))
+        return (x[0] - mean) * scale + bias
 
 
 @dataclass(eq=False, kw_only=True)

@@ -26,6 +26,8 @@ from .ops import INPUT, Op
 
 __all__ = ["capture", "first_line"]
 
+HELPERS = ("scaled",)       # endings of the names of values that a function makes on its way
+
 
 class _Once(nn.Module):
     """The model called with one tensor, as Alloy calls it: all other arguments of its forward have their defaults."""
@@ -142,18 +144,26 @@ class _Reader:
         if reader is None:
             raise AlloyError(f"{where} is {function}, which is not supported: {supported()}")
         shape = getattr(node.meta["val"], "shape", ())
-        op, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape)))
-        op.module, op.where = path, where
-        op.call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)
-        if path and self._ops and (self._ops[-1].module, self._ops[-1].call) == (path, op.call):
+        found, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape)))
+        call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)
+        if path and self._ops and (self._ops[-1].module, self._ops[-1].call) == (path, call):
             self._ops[-1].module = None         # only the last of a call's operations makes what it returns
-        size = self._shapes[op.name] = op.shape(*(self._shapes[source] for source in op.inputs))
-        self._ops.append(op)
+        for op in found if isinstance(found, list) else [found]:
+            size = self._append(op, where)
+        op.module, op.call = path, call
         if index is None:
             index = whole(size).reshape(shape)
         op.index = index[0]
         view = View(op.name, index.contiguous(), size)
         return (view,) if function == NORM else view        # its first result of three
+
+    def _append(self, op, where):
+        """Append an operation; returns the size of its value."""
+        assert op.name not in self._shapes
+        op.where = where
+        size = self._shapes[op.name] = op.shape(*(self._shapes[source] for source in op.inputs))
+        self._ops.append(op)
+        return size
 
     # -- places ------------------------------------------------------------------------------------------------------
     def _where(self, node):
@@ -175,7 +185,7 @@ class _Reader:
         wanted = (path or node.name).replace(".", "_")
         name = wanted = f"_{wanted}" if wanted[0].isdigit() else wanted
         count = 0
-        while name in self._shapes:
+        while any(known in self._shapes for known in (name, *(f"{name}_{more}" for more in HELPERS))):
             count += 1
             name = f"{wanted}_{count}"
         return name

@@ -11,6 +11,6 @@ def plan(request: Request) -> Plan:
     """Options: ``bits`` (8), ``act_bits`` (8), ``ends`` (bits of the first and the last layer, those of all others)."""
     bits = request.options.get("bits", 8)
     schemes = uniform(request, Scheme(bits))
-    for layer in (request.convolutions[0], request.convolutions[-1]):
+    for layer in (*request.convolutions[:1], *request.convolutions[-1:]):
         schemes[layer.name][:] = request.options.get("ends", bits)
     return Plan(schemes, request.options.get("act_bits", 8))

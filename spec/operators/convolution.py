@@ -1,7 +1,7 @@
 """Convolutions, linear layers among them, with what follows them: addition, clip and table."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -197,7 +197,8 @@ class ConvLayer(Layer):
     groups: int = 1
     moments: Any = None
 
-    calls = ("conv2d",)
+    calls: ClassVar[tuple[str, ...]] = ("conv2d",)
+    learned = True
     weighted = True
 
     @classmethod
@@ -254,11 +255,14 @@ class ConvLayer(Layer):
         weight = net.weights[self.name].double().numpy()
         integers = np.stack([SYSTEMS[int(k)].nearest(w / s, book)
                              for w, s, k in zip(weight, scale, scheme, strict=True)])
+        return self.integers(net, found, integers.astype(np.int16), scheme, book)
+
+    def integers(self, net: Any, found: Any, weight: np.ndarray, scheme: np.ndarray, codebook: np.ndarray) -> Conv:
+        """The node with whole ``weight`` and the :class:`quant.requantizer.Requantizer` ``found``."""
         return Conv(
             name=self.name, input=self.input, output=self.output, stride=self.stride, padding=self.padding,
             padding_end=self.padding_end, dilation=self.dilation, residual=self.residual,
-            weight=integers.astype(np.int16), scheme=scheme, codebook=book,
-            bounds=worst_case(integers, net.tensor(self.input)),
+            weight=weight, scheme=scheme, codebook=codebook, bounds=worst_case(weight, net.tensor(self.input)),
             mult=found.mult.astype(np.int32), bias=np.round(found.bias * 2.0 ** found.shift).astype(np.int64),
             shift=found.shift,
             res_mult=found.res_mult, lo=net.zeros[self.output] if self.relu else 0, hi=net.top(self),

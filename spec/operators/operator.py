@@ -117,8 +117,11 @@ class Layer:
     sources : names of the tensors that it is applied to; then the tensor ``residual`` is added, a ReLU follows if
         ``relu``, and ``cap`` (F, 1, 1) is the upper bound of a ReLU6, of each channel.
     calls : names of the functions of ATen that it is read from.
-    weighted : it has filters, with ``weight`` and ``bias``, which get number systems.
+    learned : it has ``weight`` (F, C / groups, rows, columns) and ``bias`` (F,), which training changes.
+    weighted : it is learned, and its filters get number systems.
     keeps : its output has the codes of its source: bits, zero point and step.
+    narrows : it is quicker if its source has few bits.
+    fine : its source must have 8 bits.
     channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as they
         are.
     """
@@ -130,8 +133,11 @@ class Layer:
     cap: Any = None
 
     calls: ClassVar[tuple[str, ...]] = ()
+    learned: ClassVar[bool] = False
     weighted: ClassVar[bool] = False
     keeps: ClassVar[bool] = False
+    narrows: ClassVar[bool] = True
+    fine: ClassVar[bool] = False
     channelwise: ClassVar[bool] = True
 
     @classmethod
