@@ -1,6 +1,7 @@
 """The words of ``alloy`` and the programs behind them, each imported only when it is asked for."""
 
 from importlib import import_module
+import os
 
 import typer
 from typer.core import TyperGroup
@@ -10,6 +11,7 @@ from spec.errors import command_line, importing
 
 __all__ = ["PROGRAMS", "main"]
 
+COMPLETE = "_ALLOY_COMPLETE"        # the shell's own variable, see alloy --install-completion
 # Word -> (module, program in it, what it does: the first sentence of the program's own help).
 PROGRAMS = {
     "quantize": ("quant.__main__", "main",
@@ -41,7 +43,7 @@ class _Lazy(TyperGroup):
 
 
 def _command():
-    app = typer.Typer(cls=_Lazy, add_completion=False, pretty_exceptions_enable=False,
+    app = typer.Typer(cls=_Lazy, pretty_exceptions_enable=False,
                       epilog="Example: alloy run --help",
                       help="Alloy: FPGA accelerators for quantized CNNs, from a trained network to a simulated engine.")
     for word, (_, _, text) in PROGRAMS.items():
@@ -52,4 +54,6 @@ def _command():
 @command_line
 def main(arguments: list[str] | None = None) -> int:
     """The console command; returns the exit status."""
+    if COMPLETE in os.environ:      # the shell asks what may come next
+        return _command().main(prog_name="alloy", standalone_mode=False) or 0
     return invoke(_command(), "alloy", arguments)

@@ -7,7 +7,7 @@ from typer import Argument, Option
 
 import boards
 from spec.config import EngineConfig
-from spec.entry import entry, group
+from spec.entry import Outcome, entry, group
 from spec.errors import AlloyError
 from spec.files import check_outputs
 from spec.network import Network
@@ -24,7 +24,7 @@ def compile_program(
     config: Annotated[str, Option(help="engine configuration (.json)")],
     out: Annotated[str, Option(help="program file to write")],
     keep_all: Annotated[bool, Option("--keep-all", help="also write every layer's output to DRAM")] = False,
-) -> int:
+) -> Outcome:
     """Compile a network for a configuration to a program file."""
     check_outputs(out, inputs=(network, config))
     found = compile(Network.load(network), EngineConfig.load(config), keep="all" if keep_all else (),
@@ -32,7 +32,8 @@ def compile_program(
     found.save(out)
     print(f"{out}: {found.command_count} commands, {len(found.image)} bytes of image, "
           f"{found.window_size} bytes of DRAM")
-    return 0
+    return 0, {"file": out, "commands": found.command_count, "image_bytes": len(found.image),
+               "dram_bytes": found.window_size, "digest": found.digest}
 
 
 @entry("python -m compiler disassemble", "program.alloy")

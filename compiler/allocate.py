@@ -13,7 +13,7 @@ from .plan import Plan, Step, Strip
 
 __all__ = ["allocate"]
 
-PLAIN = (False, False)
+PLAIN = (1, 1)
 
 
 class _NoRoom(Exception):
@@ -110,7 +110,7 @@ class _Attempt:
 
     def _placement(self, value, height, width, phases, reach):
         """A placement still without memory; ``reach`` is the widest output row that is enumerated over it."""
-        pitch = max(-(-width // 2) if phases[1] else width, reach)
+        pitch = max(-(-width // phases[1]), reach)
         return Placement(0, 0, height, width, phases, pitch, value.groups(self._config.ic), self._config.pixels)
 
     def _strips(self, op, dram):

@@ -18,8 +18,9 @@ __all__ = ["Value", "Graph"]
 class Value:
     """A tensor on its way through the engine; who makes it and who reads it have the same object.
 
-    ``phases`` (rows, columns) splits it into planes by parity; ``order[position]`` is the channel at that position
-    (positions fill groups of ``ic``). Each is None until the pass that chooses it.
+    ``phases`` (rows, columns) are the planes that it is split into: every so many-th row or column is in the same.
+    ``order[position]`` is the channel at that position (positions fill groups of ``ic``). Each is None until the pass
+    that chooses it.
     """
     name: str
     channels: int
@@ -27,7 +28,7 @@ class Value:
     width: int
     bits: int
     zero: int
-    phases: tuple[bool, bool] | None = None
+    phases: tuple[int, int] | None = None
     order: tuple[int, ...] | None = None
 
     def groups(self, ic: int) -> int:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from spec.operators.windows import Window
 from spec.views import fields_of
 
 __all__ = ["Placement"]
@@ -9,7 +12,8 @@ __all__ = ["Placement"]
 
 @dataclass(frozen=True)
 class Placement:
-    """A region of ``height`` x ``width`` pixels of a value at word ``base`` of memory ``mem``.
+    """A region of ``height`` x ``width`` pixels of a value at word ``base`` of memory ``mem``, in ``phases`` (rows,
+    columns) planes.
 
     ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups; ``pixels`` the banks.
     """
@@ -17,7 +21,7 @@ class Placement:
     base: int
     height: int
     width: int
-    phases: tuple[bool, bool]
+    phases: tuple[int, int]
     pitch: int
     groups: int
     pixels: int
@@ -25,17 +29,17 @@ class Placement:
     @property
     def plane_words(self) -> int:
         """Words of one plane in each bank."""
-        rows = -(-self.height // 2) if self.phases[0] else self.height
+        rows = -(-self.height // self.phases[0])
         return -(-rows * self.pitch // self.pixels) * self.groups
 
     @property
     def words(self) -> int:
         """Words of all planes in each bank."""
-        return (1 + self.phases[0]) * (1 + self.phases[1]) * self.plane_words
+        return self.phases[0] * self.phases[1] * self.plane_words
 
     def plane(self, py: int, px: int) -> int:
         """Word offset of a plane from ``base``."""
-        return (py * (1 + self.phases[1]) + px) * self.plane_words
+        return (py * self.phases[1] + px) * self.plane_words
 
     def spot(self, py: int, px: int, row: int, col: int, group: int = 0) -> tuple[int, int]:
         """(address, bank) of pixel (row, col) of a plane."""
@@ -43,9 +47,13 @@ class Placement:
         return self.base + self.plane(py, px) + q // self.pixels * self.groups + group, q % self.pixels
 
     def view(self, prefix: str, *, y: int = 0, x: int = 0, start_x: int = 0, group: int = 0) -> dict[str, int]:
-        """View fields of the region from row ``y``, column ``x`` on, whose first pixel is ``start_x`` further right."""
+        """View fields of the region from row ``y``, column ``x`` on, whose first pixel is ``start_x`` further right.
+
+        A view walks over two planes in each direction at most.
+        """
         out: dict[str, int] = {}
-        fy, fx = self.phases
+        assert max(self.phases) <= 2
+        fy, fx = (count == 2 for count in self.phases)
         for py in range(2):
             for px in range(2):
                 row = (y + (py != y % 2)) // 2 if fy else y
@@ -62,6 +70,16 @@ class Placement:
                 "par_y": int(fy and y % 2)}
         return fields_of(out, prefix)
 
+    def line(self, prefix: str, *, y: int, x: int, step: int = 1) -> dict[str, int]:
+        """View fields of single pixels, each a row of its own: (y, x), then always ``step`` pixels of its plane further
+        right."""
+        (fy, fx), (words, banks) = self.phases, divmod(step, self.pixels)
+        addr, bank = self.spot(y % fy, x % fx, y // fy, x // fx)
+        out = dict.fromkeys((*(f"row_addr{p}" for p in range(4)), "cur_addr0", "cur_addr1"), addr)
+        out |= dict.fromkeys((*(f"row_bank{p}" for p in range(4)), "cur_bank0", "cur_bank1"), bank)
+        out |= dict.fromkeys(("phase_x", "phase_y", "par_x", "par_y"), 0)
+        return fields_of(out | {"step_addr": words * self.groups, "step_bank": banks, "groups": self.groups}, prefix)
+
     def taps(self, kernel: tuple[int, int], offset: tuple[int, int],
              dilation: tuple[int, int] = (1, 1)) -> list[dict[str, int]]:
         """Tap records for a kernel; ``offset`` (y, x) is the region's pixel that output pixel (0, 0) reads at kernel
@@ -77,7 +95,18 @@ class Placement:
                             "dy": dy, "dx": dx, "rows": rows, "cols": cols})
         return out
 
+    def line_taps(self, window: Window, first: tuple[int, int], row: int, step: int) -> list[dict[str, int]]:
+        """Tap records for the windows of a :meth:`line` from column 0 of ``row`` on, of which every ``step``-th is one:
+        the first reads the region's pixel ``first`` (y, x) at its first position. One plane."""
+        out, apart = [], step * window.stride[1]
+        for ky, kx in np.ndindex(*window.kernel):
+            y, x = first[0] + ky * window.dilation[0], first[1] + kx * window.dilation[1]
+            words, rot = divmod((y - row) * self.pitch + x, self.pixels)
+            inside = (self.width - x % apart + apart - 1) // apart if 0 <= y < self.height else 0
+            out.append({"addr": words * self.groups, "rot": rot, "dy": x // apart, "dx": 0, "rows": inside, "cols": 1})
+        return out
+
     @staticmethod
-    def _axis(t, split, size):
-        """Plane parity, plane offset and plane size along one axis."""
-        return (t % 2, t // 2, (size - t % 2 + 1) // 2) if split else (0, t, size)
+    def _axis(t, planes, size):
+        """Plane, plane offset and plane size along one axis."""
+        return t % planes, t // planes, (size - t % planes + planes - 1) // planes

@@ -1,22 +1,20 @@
 """The graph of an integer network: each node says its operations."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from spec.errors import AlloyError
 from spec.network import Network
 from spec.numerics import Scheme
+from spec.operators.windows import Window
 from spec.program import Fold
 
 from .graph import Graph, Value
 from .operations import Convolution, Maximum, Operation
 
 __all__ = ["Builder", "lower"]
-
-STRIDES = (1, 2)
-
 
 class Builder:
     """What a node of the network says its operations with (``node.lower(builder)``): each call appends one."""
@@ -59,12 +57,21 @@ class Builder:
         self.ops.append(Maximum(**self._common(node), window=(kernel[0], kernel[1])))
 
     def _common(self, node) -> Mapping[str, Any]:
-        for stride in node.stride:
-            if stride not in STRIDES:
-                raise AlloyError(f"layer {node.name} has stride {stride}: strides 1 and 2 are supported")
-        return {"name": node.name, "tag": self._tag, "input": self.values[node.input],
-                "output": self.values[node.output], "stride": node.stride, "padding": node.padding,
-                "padding_end": node.padding_end, "dilation": node.dilation, "macs": node.macs(self._network)}
+        source, out = self.values[node.input], self.values[node.output]
+        window = _calm(Window.of(node), (source.height, source.width), (out.height, out.width))
+        return {"name": node.name, "tag": self._tag, "input": source, "output": out, "stride": window.stride,
+                "padding": window.padding, "padding_end": window.padding_end, "dilation": window.dilation,
+                "macs": node.macs(self._network)}
+
+
+def _calm(window, size, out):
+    """The same windows over a map of ``size``; stride 1, and not a large one, in directions that have only one."""
+    lone = [count == 1 and stride > 2 for count, stride in zip(out, window.stride, strict=True)]
+    if not any(lone):
+        return window
+    ends = [reach - length - start for reach, length, start in zip(window.reach, size, window.padding, strict=True)]
+    return replace(window, stride=tuple(1 if one else s for one, s in zip(lone, window.stride, strict=True)),
+                   padding_end=tuple(end if one else e for one, end, e in zip(lone, ends, window.end, strict=True)))
 
 
 def lower(network: Network) -> Graph:

@@ -53,6 +53,11 @@ class Operation:
         return None
 
     @property
+    def phases(self) -> tuple[int, int]:
+        """The planes that it reads its input from."""
+        return self.stride
+
+    @property
     def foldable(self) -> bool:
         """Whether its kernel positions may become channels of its input."""
         return False
@@ -77,8 +82,8 @@ class Operation:
         if size != (self.output.height, self.output.width):
             yield (f"makes {size[0]}x{size[1]} pixels, but {self.output.name} has "
                    f"{self.output.height}x{self.output.width}")
-        if self.input.phases is not None and self.input.phases != tuple(s == 2 for s in self.stride):
-            yield f"has stride {self.stride}, but {self.input.name} has phases {self.input.phases}"
+        if self.input.phases is not None and self.input.phases != self.phases:
+            yield f"reads planes {self.phases}, but {self.input.name} has {self.input.phases}"
         shapes = [(v.channels, v.height, v.width) for v in (self.output, self.residual or self.output)]
         if shapes[0] != shapes[1]:
             yield f"adds a residual of shape {shapes[1]} to an output of shape {shapes[0]}"
@@ -186,6 +191,10 @@ class Maximum(Operation):
     @property
     def kernel(self) -> tuple[int, int]:
         return self.window
+
+    @property
+    def phases(self) -> tuple[int, int]:
+        return self.stride if max(self.stride) <= 2 else (1, 1)     # the pool unit walks in larger steps
 
     def ties(self) -> Iterator[tuple[Value, Value]]:
         yield self.input, self.output

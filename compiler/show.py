@@ -9,19 +9,20 @@ from spec.program import Program
 from .disassemble import disassemble
 from .graph import Graph, Value
 from .layout import Placement
+from .passes.phases import planes
 from .plan import Plan, Step
 
 __all__ = ["PARTS", "show_graph", "show_placement", "show_schedule"]
 
 PARTS = ("graph", "placement", "schedule")
-PLAIN = (False, False)
+PLAIN = (1, 1)
 
 
 def show_graph(graph: Graph) -> Iterator[str]:
     """One line for each operation: what it is, what it reads and makes, how its filters are spread over the columns."""
     fold = graph.fold
-    yield (f"graph: {_value(graph.input)} to {_value(graph.output)} (channels x rows x columns.bits; y, x: planes by "
-           "parity of row, column; ~: channels interleaved)")
+    yield (f"graph: {_value(graph.input)} to {_value(graph.output)} (channels x rows x columns.bits; y, x: planes of "
+           "every second row, column; ~: channels interleaved)")
     if fold.kernel != (1, 1):
         yield (f"  the host folds windows of {_pair(fold.kernel)}, stride {_pair(fold.stride)}, padding "
                f"{_around(fold)}")
@@ -69,7 +70,7 @@ def _around(window: Window) -> str:
 
 
 def _value(value: Value) -> str:
-    marks = ["".join(axis for axis, split in zip("yx", value.phases or PLAIN, strict=True) if split)]
+    marks = [planes(value.phases or PLAIN)]
     if value.order is not None and list(value.order) != sorted(value.order):
         marks.append("~")
     shape = f"{value.channels}x{value.height}x{value.width}.{value.bits}"

@@ -9,7 +9,7 @@ from typer import Option
 import boards
 from examples import EXAMPLES, paths
 from spec.config import EngineConfig
-from spec.entry import entry
+from spec.entry import Outcome, entry
 from spec.errors import AlloyError
 from spec.files import check_outputs
 from spec.progress import going, say
@@ -29,7 +29,7 @@ def main(
     shipped: Annotated[str | None, Option("--example", help=f"a shipped one instead: {', '.join(EXAMPLES)}")] = None,
     options_file: Annotated[str | None, Option("--options", help="YAML file of these options; the command line wins")
                             ] = None,
-) -> int:
+) -> Outcome:
     """Quantize a trained model, or the shipped example, to an integer network file.
 
     Accuracies of the float model and of the integer network are measured on images that do not calibrate.
@@ -50,10 +50,12 @@ def main(
     network.save(out)
     for scheme, filters in example.mix(network).items():
         print(f"{filters:5} filters {scheme}")
-    for line in job.measure(network, say).lines():
+    measured = job.measure(network, say)
+    for line in measured.lines():
         print(line)
     print(f"written to {out}")
-    return 0
+    return 0, {"file": out, "filters": example.mix(network), "calibration": len(job.calibration),
+               "test": measured.to_dict()}
 
 
 def _example(name, out):
@@ -68,7 +70,7 @@ def _example(name, out):
     for kind, value in accuracies.items():
         print(f"accuracy {kind} {100 * value:.2f} % of {len(loaded.images)} images")
     print(f"written to {out}")
-    return 0
+    return 0, {"file": out, "filters": example.mix(network), "accuracy": accuracies, "images": len(loaded.images)}
 
 
 if __name__ == "__main__":

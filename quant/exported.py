@@ -5,21 +5,21 @@ from pathlib import Path
 import warnings
 
 import torch
-from torch import fx, nn
+from torch import fx
 from torch.export.graph_signature import InputKind
 
 from spec.errors import AlloyError
 from spec.files import read_bytes
 from spec.looks import looks_like
 
-__all__ = ["load_exported", "as_module", "image_shape"]
+__all__ = ["load_exported", "as_module", "exported_shape"]
 
 MOVES = ("view", "reshape", "expand", "_unsafe_view")       # whose list of sizes names the batch
 MODES = {"batch_norm": "training", "dropout": "train"}      # what is another function in training -> its argument
 SAME = 1e-4                                                 # of the largest output: images alone and together
 
 
-def load_exported(path: str | Path) -> nn.Module:
+def load_exported(path: str | Path) -> fx.GraphModule:
     """The module of a file of ``torch.export.save``, see :func:`as_module`."""
     kind = looks_like(read_bytes(path, "exported program"), path)
     log = logging.getLogger("torch.export")
@@ -37,7 +37,7 @@ def load_exported(path: str | Path) -> nn.Module:
     return as_module(program)
 
 
-def as_module(program: torch.export.ExportedProgram) -> nn.Module:
+def as_module(program: torch.export.ExportedProgram) -> fx.GraphModule:
     """A module that computes what an exported program does, for any number of images.
 
     A program of one image has that 1 in its views: it becomes the number of images, and the module is run with two
@@ -104,12 +104,7 @@ def _same(plain, module, shape):
                          "dynamic number (dynamic_shapes={0: torch.export.Dim.DYNAMIC})")
 
 
-def image_shape(model: nn.Module) -> tuple[int, int | None, int | None]:
-    """(channels, height, width) of the images that a model reads, None where nothing tells: what an exported program
-    says, else the channels of the first convolution."""
-    if isinstance(model, fx.GraphModule):
-        image = next((node.meta.get("val") for node in model.graph.nodes if node.op == "placeholder"), None)
-        if isinstance(image, torch.Tensor) and image.ndim == 4:
-            return int(image.shape[1]), int(image.shape[2]), int(image.shape[3])
-    first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
-    return (first.in_channels if first is not None else 3), None, None
+def exported_shape(module: fx.GraphModule) -> tuple[int, int, int]:
+    """(C, H, W) of the images that a module of :func:`as_module` takes."""
+    image = next(node.meta["val"] for node in module.graph.nodes if node.op == "placeholder")
+    return int(image.shape[1]), int(image.shape[2]), int(image.shape[3])

@@ -12,9 +12,8 @@ from spec.errors import AlloyError
 from spec.network import Network
 from spec.progress import telling
 
-from .exported import image_shape
 from .measure import Measured, measure
-from .models import find, load_model
+from .models import Loaded, find, load_model
 from .normalize import Normalization
 from .options import QuantizeOptions
 from .pictures import Pictures, open_pictures, split
@@ -61,14 +60,10 @@ def network_name(model: str) -> str:
     return model.rpartition(":")[2].rpartition(".")[2] if ":" in model else Path(model).stem or "network"
 
 
-def prepared(options: QuantizeOptions, known: tuple[int, int | None, int | None]
-             ) -> tuple[Preparation, tuple | None, tuple | None]:
-    """(what is done with pictures, mean, std); ``known`` is what the model says of its images, see
-    :func:`quant.exported.image_shape`."""
-    fields: dict = {"channels": options.channels or known[0]}
+def prepared(options: QuantizeOptions, loaded: Loaded) -> tuple[Preparation, tuple | None, tuple | None]:
+    """(what is done with pictures, mean, std) for a model."""
+    fields: dict = {"channels": options.channels or loaded.channels, "size": loaded.size}
     normal: dict = {}
-    if known[1] is not None and known[2] is not None:
-        fields["size"] = known[1:]
     if options.transform is not None:
         more, normal = from_transform(find(options.transform), options.transform)
         fields |= more
@@ -84,9 +79,9 @@ def prepared(options: QuantizeOptions, known: tuple[int, int | None, int | None]
     words = {getattr(options, key) for key in ("mean", "std")} - {None}
     if words == {"imagenet"}:       # said once, it is both
         normal = {key: parse_numbers(key, "imagenet") for key in ("mean", "std")}
-    if known[1] is not None and fields["size"] != known[1:]:
-        raise AlloyError(f"{options.model} was exported for {known[1]}x{known[2]}, and the images would be "
-                         f"{fields['size'][0]}x{fields['size'][1]}: leave out --size")
+    if loaded.size is not None and fields["size"] != loaded.size:
+        raise AlloyError(f"{options.model} takes images of {'x'.join(map(str, loaded.size))}, and these would be "
+                         f"{'x'.join(map(str, fields['size']))}: leave out --size")
     return Preparation(**fields), normal.get("mean"), normal.get("std")
 
 
@@ -98,11 +93,12 @@ def open_job(options: QuantizeOptions, report: Report) -> Job:
                          "them" if options.model else "no model is given: give MODULE:NAME or a file")
     if options.test_labels is not None and options.test is None:
         raise AlloyError("--test-labels are those of --test, which is not given: use --labels")
-    model = load_model(options.model, options.weights)
+    loaded = load_model(options.model, options.weights, parse_size(options.size) if options.size else None)
+    model = loaded.model
     if isinstance(model, Network):
         raise AlloyError(f"{options.model} is quantized already: compile it with alloy compile, or give it to alloy "
                          "flow")
-    preparation, mean, std = prepared(options, image_shape(model))
+    preparation, mean, std = prepared(options, loaded)
     pictures = open_pictures(options.images, preparation, options.labels)
     if options.test is None:
         calibration, test = split(pictures, options.calibration, options.count, options.seed)

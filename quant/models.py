@@ -1,7 +1,9 @@
 """A trained model by the name that a user gives: ``package.module:factory``, a file of ``torch.export`` or ONNX, or an
 integer network."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 import importlib
 import importlib.util
 import inspect
@@ -12,23 +14,47 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from spec.errors import PACKAGES, AlloyError
 from spec.looks import looks_like
 from spec.network import Network
 
 from .capture import first_line
-from .exported import as_module, load_exported
+from .exported import as_module, exported_shape, load_exported
 from .weights import load_weights
 
-__all__ = ["load_model", "find"]
+__all__ = ["Loaded", "load_model", "find"]
 
 WAY = "give MODULE:NAME, such as models:Net, whose NAME is a class or a function without arguments, or a model"
 
 
-def load_model(name: str, weights: str | Path | None = None) -> nn.Module | Network:
-    """The trained model called ``name``, in eval mode, or an integer network.
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A trained model in eval mode, or an integer network, and what is known of the images that it takes.
+
+    ``channels`` are those of the first convolution where nothing else tells; ``size`` is (height, width) or None.
+    """
+    model: nn.Module | Network
+    channels: int
+    size: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, model: nn.Module | Network, shape: tuple[int, int, int] | None = None) -> "Loaded":
+        """Of a model and the shape (C, H, W) of its images, if that is known."""
+        if isinstance(model, Network):
+            shape = model.tensors[model.input].shape
+        elif isinstance(model, fx.GraphModule) and shape is None:
+            shape = exported_shape(model)
+        if shape is not None:
+            return cls(model, shape[0], shape[1:])
+        assert isinstance(model, nn.Module)
+        first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+        return cls(model, first.in_channels if first is not None else 3)
+
+
+def load_model(name: str, weights: str | Path | None = None, size: tuple[int, int] | None = None) -> Loaded:
+    """The trained model called ``name``, or an integer network.
 
     Parameters
     ----------
@@ -37,18 +63,19 @@ def load_model(name: str, weights: str | Path | None = None) -> nn.Module | Netw
         ``torch.export.save``, ``.onnx``, or ``.npz``, an integer network.
     weights : file of a state dictionary; ``DEFAULT`` stands for those of a model of torchvision that are on this
         machine: nothing is ever downloaded.
+    size : (height, width) of the images, for files that leave it open.
     """
     suffix = Path(name).suffix.lower()
     if suffix in FILES:
         if weights is not None:
             raise AlloyError(f"{name} has its weights in it: leave out --weights {weights}")
-        return FILES[suffix](name)
+        return FILES[suffix](name, size)
     if ":" not in name:
         raise AlloyError(_no_name(name))
     model = _built(find(name), name)
     if weights is not None:
         load_weights(model, _shipped(name, str(weights)) or weights)
-    return model.eval()
+    return Loaded.of(model.eval())
 
 
 def _no_name(name):
@@ -65,18 +92,15 @@ def _no_name(name):
             "the file as --weights if it holds them")
 
 
-def _onnx(name):
-    try:
-        module = importlib.import_module(f"{__package__}.onnx")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__package__}.onnx":
-            raise
-        raise AlloyError(f"{name}: ONNX is not read by this version: export the model with torch.export.save (.pt2)"
-                         ) from None
-    return module.load(name)
+def _onnx(name, size):
+    from .onnx import load      # brings libraries that nothing else needs
+    found = load(name, size)
+    return Loaded.of(found.module.eval(), found.shape)
 
 
-FILES: dict[str, Any] = {".pt2": load_exported, ".onnx": _onnx, ".npz": Network.load}
+FILES: dict[str, Callable[[str, Any], Loaded]] = {
+    ".pt2": lambda name, size: Loaded.of(load_exported(name).eval()), ".onnx": _onnx,
+    ".npz": lambda name, size: Loaded.of(Network.load(name))}
 
 
 def find(name: str) -> Any:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 import typer
 import yaml
 
+from spec.entry import Outcome
 from spec.errors import AlloyError
 from spec.files import read_bytes
 
@@ -93,7 +94,8 @@ def _parameters(options: type[Options], argument: str) -> list[inspect.Parameter
     return found
 
 
-def with_options(options: type[Options], argument: str = "model") -> Callable[[Callable[..., int]], Callable[..., int]]:
+def with_options(options: type[Options], argument: str = "model"
+                 ) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
     """Decorator of a program's function ``f(given, ...)``: ``given`` becomes the options of the command line that were
     given, a mapping for :func:`collected`; the function's other parameters stay."""
     def decorate(function):

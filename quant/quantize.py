@@ -71,7 +71,7 @@ def quantize(
                          "more")
     pixels, chosen = _pixels(images), variant(recipe)
     engine(board)
-    with telling(report and (lambda text: report(f"{name}: {text}")), "reading the model") as step:
+    with telling(report, "reading the model", prefix=f"{name}: ") as step:
         source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step)
         if labels is None and training is not None:
             raise AlloyError("there are settings for training and no labels: give labels, one for each image")

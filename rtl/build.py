@@ -16,7 +16,7 @@ from typer import Option
 import boards
 from spec import devices
 from spec.config import EngineConfig
-from spec.entry import entry
+from spec.entry import Outcome, entry
 from spec.errors import AlloyError
 from spec.files import check_outputs, write_text
 from spec.folders import check_generated, generating
@@ -71,7 +71,7 @@ def main(
     out: Annotated[str | None, Option(help="output directory (default build/PLATFORM)")] = None,
     config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,
     no_synth: Annotated[bool, Option("--no-synth", help="skip synthesis: no resources in the report")] = False,
-) -> int:
+) -> Outcome:
     """Write the engine's Verilog with everything a user needs around it.
 
     That is Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado script, report.json and
@@ -85,7 +85,7 @@ def main(
     report = build(board, engine, folder, synth=not no_synth)
     print(report_text(report), end="")
     print(f"written to {folder}")
-    return 0
+    return 0, report
 
 
 if __name__ == "__main__":

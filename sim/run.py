@@ -2,7 +2,6 @@
 counted."""
 
 from collections.abc import Callable, Iterable
-import json
 import sys
 from typing import Annotated
 
@@ -14,9 +13,9 @@ from compiler import compile
 from examples import paths
 from rtl.generate import generate
 from spec.config import EngineConfig
-from spec.entry import entry
+from spec.entry import Outcome, entry
 from spec.errors import AlloyError
-from spec.files import check_folder, check_outputs, read_arrays, write_text
+from spec.files import check_folder, check_outputs, read_arrays
 from spec.network import Network, Tensor, check_codes
 from spec.numerics import Scheme, levels
 from spec.operators.convolution import Conv
@@ -278,12 +277,11 @@ def main(
     layer: Annotated[str | None, Option(help="run one layer instead: KxK,CHANNELS,FILTERS,SIZE")] = None,
     stalls: Annotated[int | None, Option(min=0, max=(1 << 32) - 1, metavar="SEED",
                                          help="pause every bus channel at random")] = None,
-    json_file: Annotated[str | None, Option("--json", help="write the result to this file")] = None,
     trace: Annotated[str | None,
                      Option(metavar="FILE", help="waveform (FST) of the cycles around the first difference, "
                                         "if there is one")] = None,
     cache: Annotated[str, Option(help="directory of built simulators")] = "build/cache",
-) -> int:
+) -> Outcome:
     """Run a network, or one layer, on the Verilated engine of a board.
 
     Every output of every layer is compared with the golden model bit for bit, and cycles are counted. Exit status 1 if
@@ -291,22 +289,20 @@ def main(
     """
     board = boards.get(platform)
     engine = EngineConfig.load(config) if config else board.config
-    check_outputs(json_file, trace, inputs=(config, *(() if layer else (network, images_file))))
+    check_outputs(trace, inputs=(config, *(() if layer else (network, images_file))))
     check_folder(cache)
     how = {"cache": cache, "stalls": stalls, "trace": trace}
     if layer:
         count, result = 1, _layer(board, engine, layer, **how)
     else:
         count, result = images, _network(board, engine, network, images_file, images, **how)
-    if json_file:
-        kept = {k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}
-        write_text(json_file, json.dumps({"platform": board.name, "clock_mhz": board.clock_mhz,
-                                          "digest": engine.digest, "images": count, "batch": 1, "images_in_flight": 1,
-                                          **kept}, indent=2) + "\n")
     if result["difference"]:
         print(f"first difference: {result['difference']}")
     print(f"bit-exact: {result['tensors_equal']} of {result['tensors']} tensors, {count} images")
-    return 0 if result["tensors_equal"] == result["tensors"] else 1
+    kept = {k: result[k] for k in ("layers", "cycles", "fps", "tensors", "tensors_equal")}
+    return 0 if result["tensors_equal"] == result["tensors"] else 1, {
+        "platform": board.name, "clock_mhz": board.clock_mhz, "digest": engine.digest, "images": count, "batch": 1,
+        "images_in_flight": 1, **kept}
 
 
 if __name__ == "__main__":

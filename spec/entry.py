@@ -1,19 +1,94 @@
 """Entry points of the command line: the options are the annotated parameters of a function, once for ``python -m`` and
-``alloy``."""
+``alloy``. What all of them have is added here: ``--json``, ``--quiet`` and ``--batch``."""
 
-from collections.abc import Callable
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from functools import cached_property, partial, wraps
+import inspect
+import json
+import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .errors import AlloyError, command_line
+from .progress import shown
 
-__all__ = ["Entry", "entry", "group", "invoke"]
+__all__ = ["Entry", "Outcome", "entry", "group", "invoke"]
+
+# Exit status, and what --json shows.
+Outcome = int | tuple[int, Mapping[str, Any]]
+STDOUT = "-"
+COMMON = {
+    "json": Annotated[str | None, typer.Option("--json", metavar="[FILE.json]", rich_help_panel="Output", help="print "
+                                               "the result as JSON and everything else to standard error, or write it "
+                                               "to a file")],
+    "quiet": Annotated[bool, typer.Option("--quiet", rich_help_panel="Output",
+                                          help="no progress: results, warnings and errors alone")],
+    "batch": Annotated[bool, typer.Option("--batch", rich_help_panel="Output",
+                                          help="progress in plain lines also on a terminal")],
+}
 
 # Errors and signals are handled in spec.errors alone.
 _app = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False)
+
+
+class _Command(TyperCommand):
+    """A command whose ``--json`` needs no value: it takes only what ends with ``.json``, or ``-``."""
+
+    def parse_args(self, ctx, args):
+        """The arguments with the value of ``--json``."""
+        filled = []
+        for at, word in enumerate(args):
+            filled.append(word)
+            if word == "--json" and not args[at + 1:at + 2] == [STDOUT] and not "".join(args[at + 1:at + 2]).endswith(
+                    ".json"):
+                filled.append(STDOUT)
+        return super().parse_args(ctx, filled)
+
+
+def _common(function: Callable[..., Outcome]) -> Callable[..., int]:
+    """A program's function with the options that all have; returns the exit status."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())
+    more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation,
+                              default=None if name == "json" else False) for name, annotation in COMMON.items()]
+
+    @wraps(function, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    def run(**values):
+        file, quiet, batch = (values.pop(name) for name in COMMON)
+        printed = sys.stdout
+        from .files import check_outputs        # not before: it needs NumPy, and a list of programs does not
+        check_outputs(None if file == STDOUT else file,
+                      inputs=[value for value in values.values() if isinstance(value, str) and os.path.isfile(value)])
+        with shown(quiet=quiet, batch=batch or file == STDOUT), _aside(file):
+            try:
+                outcome = function(**values)
+            except AlloyError as error:
+                if file == STDOUT:
+                    _show({"status": 2, "error": str(error)}, file, printed)
+                raise
+            status, result = outcome if isinstance(outcome, tuple) else (outcome or 0, {})
+            if file is not None:
+                _show({"status": status, **result}, file, printed)
+            return status
+    run.__dict__.pop("__wrapped__")     # its signature is another
+    run.__dict__["__signature__"] = inspect.Signature([*(p.replace(kind=p.KEYWORD_ONLY) for p in own), *more])
+    return run
+
+
+def _aside(file):
+    return redirect_stdout(sys.stderr if file == STDOUT else sys.stdout)
+
+
+def _show(result, file, printed):
+    from .files import write_text
+    text = json.dumps(result, indent=2) + "\n"
+    if file == STDOUT:
+        print(text, end="", file=printed)
+    else:
+        write_text(file, text)
 
 
 class Entry:
@@ -22,19 +97,19 @@ class Entry:
 
     Parameters
     ----------
-    function : returns the exit status; its parameters are the options and arguments, with annotations of typer, its
-        docstring is the help.
+    function : returns the exit status, or that and what ``--json`` shows; its parameters are the options and arguments,
+        with annotations of typer, its docstring is the help.
     name : how the program is started. example : options for the end of the help.
     """
 
-    def __init__(self, function: Callable[..., int], name: str, example: str):
+    def __init__(self, function: Callable[..., Outcome], name: str, example: str):
         self.function, self.name, self.example = function, name, example
         self.__doc__ = function.__doc__
         self._run = command_line(lambda arguments: invoke(self.command, name, arguments))
 
     def add_to(self, app: typer.Typer, prefix: str, name: str | None = None) -> None:
         """Register the function; ``prefix`` is what comes before the options in the example."""
-        app.command(name, epilog=f"Example: {prefix} {self.example}")(self.function)
+        app.command(name, cls=_Command, epilog=f"Example: {prefix} {self.example}")(_common(self.function))
 
     @cached_property
     def command(self) -> Any:
@@ -51,7 +126,7 @@ class Entry:
         return self._run(arguments)
 
 
-def entry(name: str, example: str) -> Callable[[Callable[..., int]], Entry]:
+def entry(name: str, example: str) -> Callable[[Callable[..., Outcome]], Entry]:
     """Decorator: makes an :class:`Entry` of a function."""
     return lambda function: Entry(function, name, example)
 
@@ -74,7 +149,9 @@ def invoke(command: Any, name: str, arguments: list[str] | None) -> int:
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):        # rich's console ends so, with status 1
             raise BrokenPipeError from None
-        raise
+        if end.code:
+            raise
+        return 0        # completion for the shell is installed
     except typer.TyperException as error:
         place = getattr(error, "ctx", None)
         where = name if place is None else place.command_path

@@ -1,47 +1,137 @@
-"""Lines that say what a program does while it does it."""
+"""Lines that say what a program does while it does it: one that moves on a terminal, plain ones elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+import os
+import re
+import sys
 import threading
 import time
+from typing import Any
 
-__all__ = ["say", "going", "telling"]
+__all__ = ["say", "going", "telling", "shown"]
+
+TICK = 0.25             # seconds between two looks of the moving line
+COUNT = re.compile(r"(.*?)([\d,]*\d) of ([\d,]*\d)\b")
+
+
+@dataclass
+class _Screen:
+    """How lines are shown: ``live`` is the moving line of the outermost block, ``texts`` those of all that are open."""
+    quiet: bool = False
+    batch: bool = False
+    live: Any = None
+    texts: list = field(default_factory=list)
+
+    def moves(self) -> bool:
+        """Whether there is a terminal for a line that moves."""
+        return not self.batch and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+_screen = _Screen()
+
+
+@contextmanager
+def shown(*, quiet: bool = False, batch: bool = False) -> Iterator[None]:
+    """Inside, lines are left out (``quiet``) or plain whatever they are printed to (``batch``)."""
+    global _screen
+    before, _screen = _screen, _Screen(quiet, batch)
+    try:
+        yield
+    finally:
+        _screen = before
 
 
 def say(text: str) -> None:
     """Print a line with the time of day."""
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+    if not _screen.quiet:
+        print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+class _Rest:
+    """How long a step that counts ("layer 3 of 20") still takes, from when its count began."""
+
+    def __init__(self):
+        self._kind, self._first = None, (0.0, 0)
+
+    def words(self, text: str, now: float) -> str:
+        """Of a text at a time, empty if that cannot be said."""
+        found = COUNT.match(text)
+        if found is None:
+            return ""
+        kind, (done, total) = (found[1], found[3]), (int(found[number].replace(",", "")) for number in (2, 3))
+        if kind != self._kind or done < self._first[1]:
+            self._kind, self._first = kind, (now, done)
+        began, first = self._first
+        if done <= first or done > total:
+            return ""
+        return f", about {(now - began) / (done - first) * (total - done):.0f} s left"
 
 
 @contextmanager
 def going(report: Callable[[str], object], text: str | Callable[[], str], every: float = 5.0) -> Iterator[None]:
-    """Calls ``report`` with ``text`` (or what it returns, if it is a function) and the seconds so far, every so many
-    seconds of a long block."""
-    began, left = time.monotonic(), threading.Event()
+    """Calls ``report`` with ``text`` (or what it returns, if it is a function), the seconds so far and, of a text that
+    counts ("3 of 20"), an estimate of those that are left; every so many seconds of a long block.
+
+    If ``report`` is :func:`say` and prints to a terminal there is one line instead that moves.
+    """
+    began, left, rest, screen = time.monotonic(), threading.Event(), _Rest(), _screen
+
+    def line():
+        now, what = time.monotonic(), text() if callable(text) else text
+        return f"{what}, {now - began:.0f} s{rest.words(what, now)}"
+    moving = report is say and screen.moves() and not screen.quiet
 
     def tick():
-        while not left.wait(every):
+        while not left.wait(TICK if moving else every):
             try:
-                report(f"{text() if callable(text) else text}, {time.monotonic() - began:.0f} s")
+                if not moving:
+                    report(line())
+                elif screen.texts and screen.texts[-1] is line:
+                    screen.live.update(line())
             except OSError:         # nobody reads it: the program finds out itself
                 return
     thread = threading.Thread(target=tick, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        left.set()
-        thread.join()
+    with _moving(screen, line) if moving else _still():
+        thread.start()
+        try:
+            yield
+        finally:
+            left.set()
+            thread.join()
 
 
 @contextmanager
-def telling(report: Callable[[str], object] | None, text: str = "", every: float = 5.0
+def _still():
+    yield
+
+
+@contextmanager
+def _moving(screen, line):
+    """The line that moves; of blocks within each other the innermost one's."""
+    screen.texts.append(line)
+    try:
+        if screen.live is not None:
+            yield
+            return
+        from rich.console import Console
+        with Console().status(line()) as screen.live:
+            yield
+    finally:
+        screen.texts.remove(line)
+        if not screen.texts:
+            screen.live = None
+
+
+@contextmanager
+def telling(report: Callable[[str], object] | None, text: str = "", *, prefix: str = "", every: float = 5.0
             ) -> Iterator[Callable[[str], None]]:
-    """Gives a function that takes the text of each step of a long block; ``report`` gets the last one every so many
-    seconds. None is silent."""
+    """Gives a function that takes the text of each step of a long block; ``report`` gets the last one behind ``prefix``
+    every so many seconds. None is silent."""
     last = [text]
     if report is None:
         yield lambda text: None
         return
-    with going(report, lambda: last[0], every):
+    with going(report, lambda: prefix + last[0], every):
         yield lambda text: last.__setitem__(0, text)

@@ -1,6 +1,7 @@
 """Tensors between DRAM and the activation memories."""
 
 from collections.abc import Mapping
+from itertools import product
 
 from spec.commands import Opcode
 from spec.program import Region
@@ -15,7 +16,10 @@ __all__ = ["Movement", "Source"]
 
 
 class Movement:
-    """LOAD_ACT and STORE_ACT of values that have a region in DRAM; the region's place in the window comes later."""
+    """LOAD_ACT and STORE_ACT of values that have a region in DRAM; the region's place in the window comes later.
+
+    More than two planes in a direction take a command for each row of each, which moves single pixels.
+    """
 
     def __init__(self, listing: Listing, regions: Mapping[Value, Region]):
         self._listing, self._regions = listing, regions
@@ -32,11 +36,18 @@ class Movement:
 
     def _move(self, opcode, value, place, rows, cols, tag, at, accesses):
         region = self._regions[value]
-        start = rows[0] * region.stride + cols[0] * region.groups * region.group_bytes
+        pixel = region.groups * region.group_bytes
         accesses = [*accesses, Access(("dram", value.name), rows[0], rows[1], opcode == Opcode.STORE_ACT)]
-        self._listing.add(opcode, accesses, tag=tag, dram=start, value=value, stride=region.stride,
-                          rows=rows[1] - rows[0], cols=cols[1] - cols[0], mem_out=place.mem,
-                          **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
+        common = dict(tag=tag, value=value, mem_out=place.mem)
+        if max(place.phases) <= 2:
+            self._listing.add(opcode, accesses, dram=rows[0] * region.stride + cols[0] * pixel, stride=region.stride,
+                              rows=rows[1] - rows[0], cols=cols[1] - cols[0], **common,
+                              **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
+            return
+        for row, col in product(range(*rows), range(cols[0], min(cols[1], cols[0] + place.phases[1]))):
+            self._listing.add(opcode, accesses, dram=row * region.stride + col * pixel, stride=place.phases[1] * pixel,
+                              rows=len(range(col, cols[1], place.phases[1])), cols=1, **common,
+                              **place.line("out", y=row - at[0], x=col - at[1]))
 
 
 class Source:

@@ -9,9 +9,11 @@ from .columns import choose_columns
 from .fold import fold_input
 from .orders import order_channels
 from .phases import split_phases
+from .separate import separate_maxima
 from .tables import merge_tables
 
-__all__ = ["PASSES", "choose_columns", "fold_input", "merge_tables", "order_channels", "split_phases"]
+__all__ = ["PASSES", "choose_columns", "fold_input", "merge_tables", "order_channels", "separate_maxima",
+           "split_phases"]
 
-PASSES: tuple[Callable[[Graph, EngineConfig], Graph], ...] = (merge_tables, fold_input, split_phases, choose_columns,
-                                                                order_channels)
+PASSES: tuple[Callable[[Graph, EngineConfig], Graph], ...] = (
+    merge_tables, fold_input, separate_maxima, split_phases, choose_columns, order_channels)

@@ -1,4 +1,4 @@
-"""Tensors are split into planes by parity, as the strides of their readers want them."""
+"""Tensors are split into planes, as the strides of their readers want them."""
 
 from dataclasses import replace
 
@@ -7,30 +7,36 @@ from spec.config import EngineConfig
 from ..graph import Graph, Value
 from ..operations import Maximum, Operation
 
-__all__ = ["split_phases"]
+__all__ = ["planes", "split_phases"]
 
-PLAIN = (False, False)
+PLAIN = (1, 1)
+
+
+def planes(phases: tuple[int, int]) -> str:
+    """How a value's planes are named: "" for one."""
+    return "".join(axis + (str(count) if count > 2 else "") for axis, count in zip("yx", phases, strict=True)
+                   if count > 1)
 
 
 def split_phases(graph: Graph, config: EngineConfig) -> Graph:
     """Each tensor is laid out for the stride of most of its readers; readers that want another layout get a copy.
 
-    A copy can only be made of a tensor in one plane.
+    A copy can only be made of a tensor in one plane, and more than two planes in a direction only by a copy.
     """
     laid: dict[Value, Value] = {}
     copies: dict[Operation, list[Operation]] = {}       # before the operation that reads the first of them
     inputs: dict[Operation, Value] = {}                 # what reads a copy
     for value in graph.values:
-        wanted: dict[tuple[bool, bool], list[Operation]] = {}
+        wanted: dict[tuple[int, int], list[Operation]] = {}
         for op in graph.ops:
             if op.input is value:
-                wanted.setdefault((op.stride[0] == 2, op.stride[1] == 2), []).append(op)
+                wanted.setdefault(op.phases, []).append(op)
         layouts = sorted(wanted, key=lambda phases: -len(wanted[phases]))
-        if len(layouts) > 1:
+        if len(layouts) > 1 or layouts and max(layouts[0]) > 2:
             layouts = [PLAIN, *(phases for phases in layouts if phases != PLAIN)]
         laid[value] = replace(value, phases=layouts[0] if layouts else PLAIN)
         for phases in layouts[1:]:
-            name, first = f"{value.name}.{'y' * phases[0]}{'x' * phases[1]}", wanted[phases][0]
+            name, first = f"{value.name}.{planes(phases)}", wanted[phases][0]
             copy = replace(value, name=name, phases=phases)
             copies.setdefault(first, []).append(Maximum(name, first.tag, value, copy))
             inputs |= dict.fromkeys(wanted[phases], copy)

@@ -80,3 +80,24 @@ def test_a_defect_keeps_its_traceback(tmp_path):
     (tmp_path / "torch.py").write_text("import no_such_library")
     done = python(tmp_path, "-m", "quant", path=f"{tmp_path}{os.pathsep}{ROOT}")
     assert done.returncode == 1 and "Traceback" in done.stderr and "no_such_library" in done.stderr
+
+
+def completed(words):
+    """What the shell is told may come next; the last word is what was typed so far."""
+    done = subprocess.run([sys.executable, "-c", "import sys; from alloy.command import main; sys.exit(main())"],
+                          capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT), "_ALLOY_COMPLETE": "complete_bash",
+                                            "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)})
+    return done.stdout.split()
+
+
+def test_completion_of_the_shell():
+    """Words, and options of a program, which is imported for them."""
+    assert completed("alloy dis") == ["disassemble"] and set(completed("alloy ")) >= set(PROGRAMS)
+    assert completed("alloy compile --conf") == ["--config"]
+
+
+def test_completion_can_be_installed(capsys, monkeypatch):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")     # of whatever has started the tests
+    assert main(["--show-completion", "bash"]) == 0
+    assert "_ALLOY_COMPLETE=complete_bash" in capsys.readouterr().out

@@ -85,14 +85,13 @@ def test_strips_happen():
     assert strips > 5
 
 
-@pytest.mark.parametrize("phases", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("phases", [(1, 1), (2, 1), (1, 2), (2, 2)])
 def test_pixels_lie_within_their_placement_and_apart(phases):
-    stride = tuple(1 + split for split in phases)
-    size = tuple((7 - 1) // s + 1 for s in stride)
-    net = network({"image": (9, 7, 7), "out": (9, *size)}, layer("image", "out", 9, 9, stride=stride))
+    size = tuple((7 - 1) // count + 1 for count in phases)
+    net = network({"image": (9, 7, 7), "out": (9, *size)}, layer("image", "out", 9, 9, stride=phases))
     place = allocate(lowered(net, engine()), engine()).input
     assert place.phases == phases
-    split = [(n // 2, n % 2) if on else (n, 0) for on in phases for n in range(7)]
+    split = [divmod(n, count) for count in phases for n in range(7)]
     rows, cols = split[:7], split[7:]
     spots = [place.spot(py, px, row, col, group) for row, py in rows for col, px in cols for group in range(3)]
     assert len(set(spots)) == len(spots) == 7 * 7 * 3

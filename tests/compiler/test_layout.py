@@ -4,22 +4,23 @@ import numpy as np
 import pytest
 
 from compiler.layout import Placement
+from spec.operators.windows import Window
 from spec.views import view_of, walk
 
 
-def made(seed):
-    """A placement and the dice."""
+def made(seed, most=2):
+    """A placement in up to ``most`` planes in each direction, and the dice."""
     rng = np.random.default_rng(seed)
     height, width, groups = (int(n) for n in rng.integers(1, 9, 3))
-    phases = tuple(bool(b) for b in rng.integers(0, 2, 2))
-    pitch = (-(-width // 2) if phases[1] else width) + int(rng.integers(0, 3))
+    phases = tuple(int(n) for n in rng.integers(1, most + 1, 2))
+    pitch = -(-width // phases[1]) + int(rng.integers(0, 3))
     return Placement(1, 5, height, width, phases, pitch, groups, 2 * int(rng.integers(1, 4))), rng
 
 
 def spot(place, y, x, group=0):
     """(bank, address) of a pixel."""
     fy, fx = place.phases
-    addr, bank = place.spot(y % 2 * fy, x % 2 * fx, y // 2 if fy else y, x // 2 if fx else x, group)
+    addr, bank = place.spot(y % fy, x % fx, y // fy, x // fx, group)
     return bank, addr
 
 
@@ -37,20 +38,49 @@ def test_a_view_walks_its_region(seed):
 @pytest.mark.parametrize("seed", range(80))
 def test_taps_lead_to_the_pixels_of_the_window(seed):
     """From the place of output pixel (y, x) in the plain enumeration of the input's first plane."""
-    place, rng = made(seed)
+    place, rng = made(seed, most=4)
     kernel = tuple(int(n) for n in rng.integers(1, 4, 2))
     offset = tuple(int(n) for n in rng.integers(-2, 3, 2))
-    stride = [1 + split for split in place.phases]
-    taps = iter(place.taps(kernel, offset))
+    stride, apart = place.phases, tuple(int(n) for n in rng.integers(1, 4, 2))
+    taps = iter(place.taps(kernel, offset, apart))
     for ky in range(kernel[0]):
         for kx in range(kernel[1]):
             tap = next(taps)
             for y in range(4):
                 for x in range(min(4, place.pitch)):
-                    ty, tx = stride[0] * y + offset[0] + ky, stride[1] * x + offset[1] + kx
+                    ty, tx = stride[0] * y + offset[0] + ky * apart[0], stride[1] * x + offset[1] + kx * apart[1]
                     inside = 0 <= ty < place.height and 0 <= tx < place.width
                     assert inside == (0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"])
                     if inside:
                         row, bank = divmod(y * place.pitch + x + tap["rot"], place.pixels)
                         assert (bank, place.base + row * place.groups + tap["addr"]) == spot(place, ty, tx)
     assert next(taps, None) is None
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_line_walks_along_a_row_of_a_plane(seed):
+    place, rng = made(seed, most=4)
+    y, x, step = int(rng.integers(0, place.height)), int(rng.integers(0, place.width)), int(rng.integers(1, 10))
+    apart = step * place.phases[1]
+    view = {"out_reserved": 0, **place.line("out", y=y, x=x, step=step)}
+    count = len(range(x, place.width, apart))
+    found = [spot[2:] for spot in walk(view_of(view, "out"), count, 1, place.pixels)]
+    assert found == [spot(place, y, col) for col in range(x, place.width, apart)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_taps_of_a_line_lead_to_the_pixels_of_its_windows(seed):
+    place, rng = made(seed, most=1)
+    stride, dilation, kernel = (tuple(int(n) for n in rng.integers(1, high, 2)) for high in (6, 3, 4))
+    window, step = Window(kernel, stride, dilation=dilation), int(rng.integers(1, 4))
+    first, row = tuple(int(n) for n in rng.integers(-4, 5, 2)), int(rng.integers(0, place.height))
+    view = {"out_reserved": 0, **place.line("out", y=row, x=0, step=step * stride[1])}
+    spots = list(walk(view_of(view, "out"), 5, 1, place.pixels))
+    for (ky, kx), tap in zip(np.ndindex(*kernel), place.line_taps(window, first, row, step), strict=True):
+        for number, (_, _, bank, addr) in enumerate(spots):
+            y, x = first[0] + ky * dilation[0], first[1] + number * step * stride[1] + kx * dilation[1]
+            inside = 0 <= y < place.height and 0 <= x < place.width
+            assert inside == (0 <= number + tap["dy"] < tap["rows"] and 0 <= tap["dx"] < tap["cols"])
+            if inside:
+                carry, at = divmod(bank + tap["rot"], place.pixels)
+                assert (at, addr + tap["addr"] + carry * place.groups) == spot(place, y, x)

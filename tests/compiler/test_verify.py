@@ -60,7 +60,7 @@ LATE = {        # after the last pass
     "forgets an order": (lambda g: only(g, "c", order=None), "c and image do not both have order"),
     "forgets the phases of one": (lambda g: only(g, "e", phases=None), "e and image do not both have phases"),
     "splits for another stride": (
-        lambda g: only(g, "a", phases=(True, False)), r"to_b has stride \(2, 2\), but a has phases \(True, False\)"),
+        lambda g: only(g, "a", phases=(2, 1)), r"to_b reads planes \(2, 2\), but a has \(2, 1\)"),
     "loses columns": (lambda g: change(g, 2, columns=np.zeros(1)), "to_c has 6 filters and columns of shape"),
 }
 

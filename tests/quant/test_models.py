@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 import torch
 from torch import nn
 
-from quant.models import find, load_model
-from quant.exported import as_module, image_shape
+from quant.exported import as_module
 from quant.imports import trace
+from quant.models import Loaded, find, load_model
 from quant.weights import read_state
 from spec.errors import AlloyError
 from spec.network import Network
@@ -47,7 +47,7 @@ def here(tmp_path, monkeypatch, model):
 
 def same(got, model):
     """Both compute the same, in eval mode."""
-    x = torch.randn(4, *SHAPE)
+    x, got = torch.randn(4, *SHAPE), got.model
     with torch.no_grad():
         assert torch.equal(got(x), model(x)) and not any(m.training for m in got.modules())
 
@@ -71,7 +71,7 @@ def test_a_name_of_alloy_itself(here):
     (here / "rtl" / "__init__.py").write_text("raise RuntimeError('not this one')")
     (here / "examples").mkdir()
     (here / "examples" / "mine.py").write_text(SOURCE)
-    assert isinstance(load_model("examples/mine.py:Net"), nn.Module)
+    assert isinstance(load_model("examples/mine.py:Net").model, nn.Module)
     refused("examples is a package of Alloy itself, give the file instead", "examples.mine:Net")
     code = "from quant.models import load_model; load_model('nets_of_mine:Net'); import rtl; print(rtl.__file__)"
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=here, capture_output=True, text=True,
@@ -205,8 +205,9 @@ def test_exported_programs(here, model, kind, dynamic):
     whole.load_state_dict(model.state_dict())
     how = {"dynamic_shapes": ({0: torch.export.Dim("images", min=1)},)} if dynamic else {}
     torch.export.save(exported(whole, 2 if dynamic else 1, **how), "net.pt2")
-    found = load_model("net.pt2")
-    assert image_shape(found) == SHAPE
+    loaded = load_model("net.pt2")
+    found = loaded.model
+    assert (loaded.channels, *loaded.size) == SHAPE
     x = torch.randn(5, *SHAPE)
     with torch.no_grad():
         torch.testing.assert_close(found(x), whole.eval()(x), rtol=1e-5, atol=1e-5)
@@ -214,7 +215,7 @@ def test_exported_programs(here, model, kind, dynamic):
         torch.testing.assert_close(graph.run(x)[graph.output].flatten(1), whole(x), rtol=1e-4, atol=1e-4)
     (here / "programs.py").write_text("import torch\nprogram = torch.export.load('net.pt2')\nmade = lambda: program\n")
     for name in ("program", "made"):
-        assert image_shape(load_model(f"programs.py:{name}")) == SHAPE
+        assert load_model(f"programs.py:{name}").size == SHAPE[1:]
 
 
 class Mixes(nn.Module):
@@ -243,12 +244,26 @@ def test_exported_programs_that_are_refused():
 
 
 def test_what_a_model_says_of_its_images():
-    assert image_shape(Net()) == (3, None, None) and image_shape(nn.Conv2d(1, 2, 3)) == (1, None, None)
-    assert image_shape(nn.Linear(4, 2)) == (3, None, None)
+    assert [(found.channels, found.size) for found in map(Loaded.of, (Net(), nn.Conv2d(1, 2, 3), nn.Linear(4, 2)))] == [
+        (3, None), (1, None), (3, None)]
+
+
+def test_onnx(here, model):
+    """With the size of its images, or the one that is asked for where the file leaves it open."""
+    for shapes, size in ((None, None), ({2: "h", 3: "w"}, (9, 10))):
+        torch.onnx.export(model, (torch.zeros(1, *SHAPE),), "net.onnx", dynamo=False, input_names=["x"],
+                          dynamic_axes={"x": {0: "n", **(shapes or {})}})
+        found = load_model("net.onnx", size=size)
+        assert (found.channels, found.size) == (3, size or SHAPE[1:])
+        x = torch.randn(2, 3, *found.size)
+        with torch.no_grad():
+            torch.testing.assert_close(found.model(x), model(x), rtol=1e-4, atol=1e-4)
+    refused("whose rows and columns are open: say how large with --size", "net.onnx")
 
 
 def test_networks_are_loaded_as_they_are(here):
     import numpy as np
     random_network(np.random.default_rng(1), layers=2).save("n.npz")
-    assert isinstance(load_model("n.npz"), Network)
+    found = load_model("n.npz")
+    assert isinstance(found.model, Network) and found.size == found.model.tensors[found.model.input].shape[1:]
     assert find("tests.user:CLASSES") == CLASSES

@@ -119,7 +119,7 @@ def test_other_models_are_refused(here, capsys):
     assert "no model is given" in capsys.readouterr().err
     torch.export.save(torch.export.export(trained(), (torch.zeros(1, 3, 12, 12),)), "net.pt2")
     assert main(["net.pt2", "--images", "photos", "--size", "13", "--out", "x.npz"]) == 2
-    assert "was exported for 12x12, and the images would be 13x13: leave out --size" in capsys.readouterr().err
+    assert "takes images of 12x12, and these would be 13x13: leave out --size" in capsys.readouterr().err
 
 
 def test_an_exported_program_knows_its_size(here, capsys):

@@ -1,0 +1,71 @@
+"""What all programs share: --json, --quiet, --batch, and how they end."""
+
+import json
+from typing import Annotated
+
+import pytest
+from typer import Option
+
+from spec.entry import Entry
+from spec.errors import AlloyError
+from spec.progress import going, say, shown
+
+
+def program(wide: Annotated[bool, Option("--wide", help="more")] = False,
+            file: Annotated[str | None, Option(help="read")] = None):
+    """Count."""
+    say("counting")
+    print("counted 3")
+    if wide:
+        raise AlloyError("it is wide: make it narrow")
+    return 1 if file else 0, {"count": 3}
+
+
+MAIN = Entry(program, "python -m count", "--wide")
+
+
+def test_json_on_standard_output(capsys):
+    """It is all that is there; the rest goes to standard error."""
+    assert MAIN(["--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"status": 0, "count": 3}
+    assert "counted 3" in shown.err and "counting" in shown.err
+
+
+@pytest.mark.parametrize("arguments", [["--json", "--wide"], ["--wide", "--json"], ["--wide", "--json", "-"]])
+def test_a_refusal_as_json(capsys, arguments):
+    assert MAIN(arguments) == 2
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"status": 2, "error": "it is wide: make it narrow"}
+    assert "error: it is wide: make it narrow" in shown.err
+
+
+def test_json_in_a_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").write_text("1")
+    assert MAIN(["--json", "r.json", "--file", "x"]) == 1
+    assert json.loads((tmp_path / "r.json").read_text()) == {"status": 1, "count": 3}
+    assert "counted 3" in capsys.readouterr().out
+    (tmp_path / "r.json").unlink()
+    assert MAIN(["--json", "r.json", "--wide"]) == 2 and not (tmp_path / "r.json").exists()
+    (tmp_path / "in.json").write_text("1")
+    assert MAIN(["--json", "in.json", "--file", "in.json"]) == 2
+    assert "would overwrite it" in capsys.readouterr().err
+
+
+def test_quiet(capsys):
+    assert MAIN(["--quiet"]) == 0
+    assert capsys.readouterr().out == "counted 3\n"
+    assert MAIN([]) == 0 and "counting" in capsys.readouterr().out      # the next one is not
+
+
+def test_help_has_them_all(capsys):
+    assert MAIN(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("--json", "--quiet", "--batch", "--wide", "Example: python -m count --wide"))
+
+
+def test_silence_of_long_steps(capsys):
+    with shown(quiet=True), going(say, "working", 0.01):
+        say("nothing")
+    assert capsys.readouterr().out == ""
