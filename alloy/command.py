@@ -16,6 +16,8 @@ COMPLETE = "_ALLOY_COMPLETE"        # the shell's own variable, see alloy --inst
 PROGRAMS = {
     "quantize": ("quant.__main__", "main",
                  "Quantize a trained model, or the shipped example, to an integer network file."),
+    "check": ("alloy.check.__main__", "main",
+              "Say whether a model can run on a board, and everything that keeps it from that."),
     "compile": ("compiler.__main__", "compile_program", "Compile a network for a configuration to a program file."),
     "disassemble": ("compiler.__main__", "disassemble_program", "List the commands of a program file."),
     "show": ("compiler.__main__", "show_network",

@@ -9,20 +9,20 @@ import torch
 from spec.errors import AlloyError
 from spec.operators.affine import AffineLayer
 
-from .capture import INPUT, Add, Apply, Norm, Op, Relu
-from .graph import Graph
+from .capture import INPUT, Add, Apply, Missing, Norm, Op, Relu
+from .graph import Graph, Hole
 
 __all__ = ["fuse"]
 
 
 def fuse(ops: list[Op], output: str, shape: tuple[int, int, int], *, logits: bool = False) -> Graph:
-    """The :class:`quant.graph.Graph` of :func:`quant.capture.capture`'s operations for inputs of ``shape`` (C, H,
-    W)."""
+    """The :class:`quant.graph.Graph` of :func:`quant.capture.capture`'s operations for inputs of ``shape`` (C, H, W);
+    :class:`quant.graph.Hole` layers stand for those that are not supported."""
     fuser = _Fuser(shape, Counter([output, *(name for op in ops for name in op.inputs)]))
     for op in ops:
         fuser.fuse(op)
     layers = fuser.layers
-    graph = Graph(INPUT, fuser.where[output], layers, _shapes(layers, shape), logits)
+    graph = Graph(INPUT, fuser.where[output], layers, _shapes(layers, shape), logits, {op.name: op.where for op in ops})
     _check_finite(layers)
     _silence(graph)
     return graph
@@ -44,6 +44,9 @@ class _Fuser:
         tensors = [self.where[name] for name in op.inputs]
         if isinstance(op, Apply):
             layer = replace(op.layer, sources=tuple(tensors))
+            self.layers.append(layer)
+        elif isinstance(op, Missing):
+            layer = Hole(name=op.name, sources=tuple(tensors), output=op.name, size=op.size)
             self.layers.append(layer)
         elif isinstance(op, Norm):
             layer = self._norm(op, *tensors)

@@ -2,7 +2,7 @@
 before them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from spec.errors import AlloyError
 from spec.operators import Layer
 
-__all__ = ["Graph", "FloatNet", "compute", "check_images", "check_values"]
+__all__ = ["Graph", "FloatNet", "Hole", "compute", "check_images", "check_values"]
 
 # Of the largest value of a tensor: its squares and their sums are normal 32-bit numbers.
 SMALLEST, LARGEST = 1e-15, 1e15
@@ -18,7 +18,8 @@ SMALLEST, LARGEST = 1e-15, 1e15
 
 @dataclass(eq=False)
 class Graph:
-    """Layers (:class:`spec.operators.Layer`) in execution order; ``shapes`` is (C, H, W) of every tensor.
+    """Layers (:class:`spec.operators.Layer`) in execution order; ``shapes`` is (C, H, W) of every tensor, ``places``
+    says of layers where the model calls them.
 
     ``logits``: the output tells classes apart, and only which is the largest and by how much counts. Otherwise every
     value of it does.
@@ -28,6 +29,7 @@ class Graph:
     layers: list
     shapes: dict
     logits: bool = False
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weighted(self) -> list:
@@ -77,6 +79,20 @@ def compute(layer: Layer, tensors: Mapping[str, torch.Tensor], **other: torch.Te
     :meth:`spec.operators.convolution.ConvLayer.apply`."""
     out = layer.apply(torch, *(tensors[name] for name in layer.sources), **other)
     return layer.finish(out, tensors[layer.residual] if layer.residual else None)
+
+
+@dataclass(eq=False, kw_only=True)
+class Hole(Layer):
+    """Stands for what is not supported: its output has the shape ``size``. Such a graph cannot be run."""
+    size: tuple[int, int, int]
+
+    channelwise = False
+
+    def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
+        return self.size
+
+    def signed(self, sources: bool) -> bool:
+        return True
 
 
 class FloatNet(nn.Module):

@@ -8,13 +8,13 @@ import inspect
 import torch
 from torch import nn
 
-from spec.errors import AlloyError
+from spec.errors import AlloyError, Unsupported
 
 from .capture import INPUT, capture, first_line
 from .fuse import fuse
 from .graph import Graph
 
-__all__ = ["trace"]
+__all__ = ["examine", "trace"]
 
 SIZES = (1.0, 50.0)  # of the random images, so that bounds such as that of a ReLU6 are met
 IMAGES = 2  # more than one: images must not mix
@@ -35,22 +35,35 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, logits: bool = False
     Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are, or the first one
     that computes something else than the model does.
     """
+    graph, refused = examine(model, shape, logits=logits)
+    if refused:
+        raise refused[0].among(len(refused) - 1)
+    return graph
+
+
+def examine(model: nn.Module, shape: tuple[int, int, int], *, logits: bool = False) -> tuple[Graph, list[Unsupported]]:
+    """As :func:`trace`, but with all that is not supported: (graph, refusals). If there are any,
+    :class:`quant.graph.Hole` layers stand for them in the graph, and nothing has been run beside the model."""
     shape = _checked(model, shape)
     if not any(True for _ in model.children()):
         model = nn.Sequential(model)
     with _evaluating(model), torch.no_grad():
         truths = [_Truth(model, shape, size) for size in SIZES]  # runs hooks, too, that make weights from parameters
-        ops, output = capture(model, shape)
-        if not ops:
+        ops, output, refused = capture(model, shape)
+        if not ops and not refused:
             raise AlloyError("the model returns its input: there is nothing to compute")
-        for truth in truths:
+        for truth in truths if not refused else ():
+            truth.check_sound()
+        for truth in truths if not refused else ():
             truth.check(ops)
         graph = fuse(ops, output, shape, logits=logits)
+        if refused:
+            return graph, refused
         if logits and graph.shapes[graph.output][0] < 2:
             raise AlloyError("the model has one output, which tells no classes apart: leave out logits=True")
         for truth in truths:
             truth.check_output(graph)
-    return graph
+    return graph, []
 
 
 def _checked(model, shape):
@@ -137,11 +150,14 @@ class _Truth:
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def check_sound(self):
+        """One tensor of numbers came out."""
         if not isinstance(self.output, torch.Tensor):
             raise AlloyError("the model returns several values or none: return one tensor")
         if not torch.isfinite(self.output).all():
             raise AlloyError(
-                f"the model makes NaN or infinite values of random images of size {size:g}: look at its weights"
+                f"the model makes NaN or infinite values of random images of size {self.size:g}: look at its weights"
             )
 
     def check(self, ops):

@@ -144,9 +144,12 @@ class QuantNet(nn.Module):
         """Number systems ``scheme`` and scales of a layer's filters."""
         name = layer.name
         self.schemes[name] = scheme
-        self.scales[name] = nn.Parameter(search_scales(layer.weight.flatten(1), scheme,
-                                                       codebook=self.codebooks.get(name)),
-                                         requires_grad=not self.single_scale)
+        scales = self.first_scales(layer.weight.flatten(1), scheme, self.codebooks.get(name))
+        self.scales[name] = nn.Parameter(scales, requires_grad=not self.single_scale)
+
+    def first_scales(self, weight: torch.Tensor, scheme: np.ndarray, codebook: np.ndarray | None) -> torch.Tensor:
+        """Scales (F,) of filters (F, K) before anything is calibrated."""
+        return search_scales(weight, scheme, codebook=codebook)
 
     def get_extra_state(self) -> dict:
         """What ``state_dict`` holds beside the parameters: all that decides the codes, in types that

@@ -10,10 +10,11 @@ from compiler import compile
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network
+from spec.program import Program
 
-from .cycle_model import model
+from .cycle_model import LayerCycles, model
 
-__all__ = ["engine", "layer_cycles"]
+__all__ = ["engine", "layer_cycles", "modelled"]
 
 Place = str | Board | EngineConfig
 
@@ -43,9 +44,13 @@ def layer_cycles(network: Network, board: Place) -> dict[str, float]:
     board = boards.get(board) if isinstance(board, str) else board
     if any(np.size(getattr(node, "table", ())) for node in network.nodes):
         config = replace(config, tables=max(config.tables, 2))
-    program = compile(network, config)
-    if isinstance(board, Board):
-        layers = model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
-    else:
-        layers = model(program, config)
+    layers = modelled(compile(network, config), config, board if isinstance(board, Board) else None)
     return {layer.name: layer.cycles for layer in layers}
+
+
+def modelled(program: Program, config: EngineConfig, board: Board | None) -> list[LayerCycles]:
+    """Every layer of a program by the cycle model, with the memory of ``board`` or, without one, as fast as the
+    ports."""
+    if board is None:
+        return model(program, config)
+    return model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)

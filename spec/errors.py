@@ -5,13 +5,14 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 import os
 from pathlib import Path
+import re
 import signal
 import sys
 import threading
 import time
 import warnings
 
-__all__ = ["AlloyError", "EXTRAS", "PACKAGES", "command_line", "importing"]
+__all__ = ["AlloyError", "Unsupported", "EXTRAS", "PACKAGES", "command_line", "importing"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PACKAGES = ("alloy", "compiler", "examples", "quant", "rtl", "sim")      # with programs
@@ -23,6 +24,37 @@ SAME = 1.0          # seconds in which a further signal is the same one: timeout
 
 class AlloyError(ValueError):
     """Bad input: one sentence that names the value and the way out."""
+
+
+class Unsupported(AlloyError):
+    """Something in a network that cannot run: ``where`` ("layer NAME", with its place in the code if that is known)
+    ``reason``: ``way`` out."""
+
+    def __init__(self, where: str, reason: str, way: str):
+        super().__init__(f"{where} {reason}: {way}" if way else f"{where} {reason}")
+        self.where, self.reason, self.way = where, reason, way
+
+    @classmethod
+    def of(cls, error: AlloyError, where: str) -> "Unsupported":
+        """What ``error``, whose sentence begins with ``where`` or with words of its own, says of ``where``."""
+        if isinstance(error, cls):
+            return error
+        text = str(error)
+        named = re.match(r"layer [^ :,]+", text)
+        own = next((start for start in (where, where.partition(" (")[0]) if text.startswith(f"{start} ")), None)
+        if own is None and named:
+            own = where = named[0]
+        reason, colon, way = text.removeprefix(own or "").strip().rpartition(": ")
+        found = cls(where, *(reason, way) if colon else (way, ""))
+        found.args = (text,)
+        return found
+
+    def among(self, others: int) -> "Unsupported":
+        """The same, told that there are ``others``."""
+        if others:
+            count = "1 more thing is" if others == 1 else f"{others} more things are"
+            self.args = (f"{self}; {count} not supported either, alloy check lists all",)
+        return self
 
 
 class _Stopped(KeyboardInterrupt):

@@ -12,12 +12,13 @@ import os
 from pathlib import Path
 import sys
 
-from spec.errors import AlloyError
+from spec.errors import AlloyError, Unsupported
 
 __all__ = ["places", "missed", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("spec", "quant", "compiler", "rtl", "sim", "boards", "examples", "alloy")
+KINDS = ("AlloyError", "Unsupported")
 FOLDER = "ALLOY_REFUSALS"       # in the environment: the folder in which every process of the tests writes a file
 
 
@@ -27,6 +28,8 @@ def pytest_configure(config):
 
     def made(self, *words):
         frame = sys._getframe(1)
+        if frame.f_code is Unsupported.__init__.__code__:
+            frame = frame.f_back
         place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         if place not in seen:
             seen.add(place)
@@ -37,10 +40,10 @@ def pytest_configure(config):
 
 
 def places(path: Path) -> Iterator[tuple[int, int, str]]:
-    """First line, last line and code of each ``AlloyError(...)`` of a file."""
+    """First line, last line and code of each ``AlloyError(...)`` or ``Unsupported(...)`` of a file."""
     text = path.read_text()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "AlloyError":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
             yield node.lineno, node.end_lineno or node.lineno, " ".join((ast.get_source_segment(text, node)
                                                                          or "").split())
 

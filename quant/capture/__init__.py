@@ -5,7 +5,8 @@ for what computes each value alone, and for layers.
 """
 
 from .nodes import BATCH, Named, supported
-from .ops import INPUT, Add, Apply, Norm, Op, Relu
+from .ops import INPUT, Add, Apply, Missing, Norm, Op, Relu
 from .reader import capture, first_line
 
-__all__ = ["BATCH", "INPUT", "Add", "Apply", "Named", "Norm", "Op", "Relu", "capture", "first_line", "supported"]
+__all__ = ["BATCH", "INPUT", "Add", "Apply", "Missing", "Named", "Norm", "Op", "Relu", "capture", "first_line",
+           "supported"]

@@ -10,7 +10,7 @@ from spec.errors import AlloyError
 
 from .nodes import BATCH, View
 
-__all__ = ["moved"]
+__all__ = ["MOVES", "moved"]
 
 MOVES = frozenset((
     "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t movedim slice select narrow "

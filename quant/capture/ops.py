@@ -6,7 +6,7 @@ import torch
 
 from spec.operators import Layer
 
-__all__ = ["INPUT", "Op", "Apply", "Norm", "Relu", "Add"]
+__all__ = ["INPUT", "Op", "Apply", "Norm", "Relu", "Add", "Missing"]
 
 INPUT = "input"
 
@@ -82,3 +82,13 @@ class Add(Op):
 
     def apply(self, *x: torch.Tensor) -> torch.Tensor:
         return x[0] + x[1]
+
+
+@dataclass(eq=False, kw_only=True)
+class Missing(Op):
+    """What is not supported: a value of ``size`` (C, H, W) stands for it, so that reading can go on."""
+
+    size: tuple[int, int, int]
+
+    def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
+        return self.size

@@ -6,6 +6,7 @@ element of which value stands where. Convolutions and linear layers take such an
 """
 
 import logging
+import math
 import operator
 import os
 import re
@@ -15,14 +16,14 @@ import warnings
 import torch
 from torch import fx, nn
 
-from spec.errors import AlloyError
+from spec.errors import AlloyError, Unsupported
 from spec.operators import LAYERS
 
 from .elementwise import NORM
 from .layers import read_layer
-from .moves import moved
+from .moves import MOVES, moved
 from .nodes import BATCH, READERS, Named, Node, View, flat, supported, whole
-from .ops import INPUT, Op
+from .ops import INPUT, Missing, Op
 
 __all__ = ["capture", "first_line"]
 
@@ -45,11 +46,11 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], str]:
-    """(operations in execution order, name of the value that is returned) of ``model`` for inputs of ``shape``
-    (C, H, W).
+def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], str, list[Unsupported]]:
+    """(operations in execution order, name of the value that is returned, what is not supported) of ``model`` for
+    inputs of ``shape`` (C, H, W).
 
-    Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are.
+    A :class:`Missing` operation stands for each thing that is not supported.
     """
     log = logging.getLogger("torch.export")
     level = log.level
@@ -69,7 +70,7 @@ def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], st
     for node in program.graph.nodes:
         if node.op == "call_function":
             reader.read(node)
-    return reader.result()
+    return *reader.result(), reader.refused
 
 
 class _Reader:
@@ -81,6 +82,9 @@ class _Reader:
         self._ops: list[Op] = []
         self._shapes = {INPUT: tuple(shape)}
         self._known: dict[str, Any] = {}        # node -> View, tuple of them, or a tensor that depends on weights alone
+        self._missing: set[str] = set()         # values of Missing operations
+        self._lost: set[str] = set()            # values that stand for tensors which are not one for each image
+        self.refused: list[Unsupported] = []
         for given in self._signature.input_specs:
             name = given.arg.name
             if given.kind is torch.export.graph_signature.InputKind.USER_INPUT:
@@ -92,22 +96,66 @@ class _Reader:
     def result(self):
         """(operations that the output depends on, name of the output's value)."""
         names = self._signature.user_outputs
-        if len(names) != 1 or not isinstance(self._known.get(names[0]), View):
-            raise AlloyError("the model returns several values, none, or one that does not depend on the image: return "
-                             "one tensor")
-        out = self._known[names[0]]
-        if not out.plain:
-            raise AlloyError("the model returns the values of its last layer in another order, or only some of them: "
-                             "return that layer's tensor")
-        needed, ops = {out.value}, []
+        known = [self._known.get(name) for name in names]
+        views = [view for view in known if isinstance(view, View)]
+        if len(known) != 1 or not views:
+            self.refused.append(Unsupported("the model", "returns several values, none, or one that does not depend on "
+                                            "the image", "return one tensor"))
+        elif not views[0].plain:
+            self.refused.append(Unsupported("the model", "returns the values of its last layer in another order, or "
+                                            "only some of them", "return that layer's tensor"))
+        outputs = [view.value for view in views] or [INPUT]
+        needed, ops = set(outputs), []
         for op in reversed(self._ops):
             if op.name in needed:
                 needed.update(op.inputs)
                 ops.append(op)
-        return ops[::-1], out.value
+        return ops[::-1], outputs[0]
 
     def read(self, node: Any) -> None:
-        """Append the operation of one node, or note what it moves or computes of weights."""
+        """Append the operation of one node, or note what it moves or computes of weights, or that it is not
+        supported."""
+        given = flat([self._of(value) for value in (*node.args, *node.kwargs.values())])
+        sources = tuple(dict.fromkeys(value.value for value in given if isinstance(value, View)))
+        try:
+            if self._lost.intersection(sources):
+                self._known[node.name] = self._stand_in(node, node.meta.get("val"), sources)
+                self._check_function(node)
+            else:
+                self._read(node)
+                if self._missing.issuperset(sources) and isinstance(found := self._known[node.name], View) \
+                        and found.value in sources:
+                    # How the values of something unknown lie in memory is nobody's fault.
+                    self._known[node.name] = self._stand_in(node, node.meta["val"], sources)
+        except AlloyError as error:
+            self.refused.append(Unsupported.of(error, self._where(node)[1]))
+            self._known[node.name] = self._stand_in(node, node.meta.get("val"), sources)
+
+    def _check_function(self, node):
+        """Raise :class:`AlloyError` if a node's function is not supported, whatever it is applied to."""
+        name = getattr(node.target, "_schema", None) and node.target._schema.name.split("::")[-1]
+        if name and name not in MOVES and self._reader_of(name) is None:
+            raise AlloyError(f"{self._where(node)[1]} is {name}, which is not supported: {supported()}")
+
+    def _stand_in(self, node, made, sources):
+        """A value of its own for each tensor that a node which is not supported has ``made``, as a view."""
+        if isinstance(made, list | tuple):
+            return tuple(self._stand_in(node, one, sources) for one in made)
+        if not isinstance(made, torch.Tensor):
+            return None
+        name, shape = self._name(node, None), tuple(made.shape)
+        images = shape[:1] == (BATCH,) and 0 not in shape
+        each = shape[1:] if images else (1,)
+        few = (*each, 1, 1) if 1 <= len(each) <= 3 else (math.prod(each), 1, 1)
+        size = few[0], few[1], few[2]
+        self._shapes[name] = size
+        self._missing.add(name)
+        self._ops.append(Missing(name=name, inputs=sources, where=self._where(node)[1], size=size))
+        if not images:
+            self._lost.add(name)
+        return View(name, whole(size).reshape(BATCH, *each), size)
+
+    def _read(self, node):
         given = [self._of(value) for value in (*node.args, *node.kwargs.values())]
         if not any(isinstance(value, View) for value in flat(given)):
             self._known[node.name] = node.target(*fx.node.map_arg(node.args, self._of),
@@ -136,13 +184,15 @@ class _Reader:
         given |= {name: self._of(value) for name, value in zip(names, node.args, strict=False)}
         return schema.name.split("::")[-1], given | {name: self._of(value) for name, value in node.kwargs.items()}
 
+    @staticmethod
+    def _reader_of(function):
+        return READERS.get(function) or (read_layer if any(function in layer.calls for layer in LAYERS) else None)
+
     def _compute(self, node, function, arguments, path, where):
         """What a node stands for that computes; its operation is appended."""
-        reader = READERS.get(function)
-        if reader is None and any(function in layer.calls for layer in LAYERS):
-            reader = read_layer
+        reader = self._reader_of(function)
         if reader is None:
-            raise AlloyError(f"{where} is {function}, which is not supported: {supported()}")
+            self._check_function(node)
         shape = getattr(node.meta["val"], "shape", ())
         found, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape)))
         call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)

@@ -7,7 +7,7 @@ from . import alloy, film_qnn, fixed, hbp, ilmpq, ios_pot, msq, nonuniform, rati
 from .plan import Plan, Request
 from .variants import VARIANTS, Variant
 
-__all__ = ["RECIPES", "VARIANTS", "Plan", "Request", "Variant", "make_plan", "variant"]
+__all__ = ["RECIPES", "VARIANTS", "Plan", "Request", "Variant", "make_plan", "outline", "variant"]
 
 MODULES = fixed, ratio, ilmpq, msq, ios_pot, hbp, nonuniform, film_qnn, alloy
 RECIPES = {module.__name__.rsplit(".", 1)[1]: module for module in MODULES}
@@ -17,6 +17,13 @@ def make_plan(name: str, request: Request) -> Plan:
     """The plan of recipe ``name``; :class:`AlloyError` lists the choices."""
     _known(name, RECIPES)
     return RECIPES[name].plan(request)
+
+
+def outline(name: str, request: Request) -> Plan:
+    """A plan without statistics and images that takes what that of recipe ``name`` takes, as far as that can be
+    known."""
+    _known(name, RECIPES)
+    return getattr(RECIPES[name], "outline", RECIPES[name].plan)(request)
 
 
 def variant(name: str | Variant) -> Variant:

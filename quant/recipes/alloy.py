@@ -26,7 +26,7 @@ from ..sensitivity import compensated, divergences, filter_errors
 from .plan import Plan, Request
 from .programs import choose
 
-__all__ = ["plan"]
+__all__ = ["outline", "plan"]
 
 KINDS = (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)
 # DSP and LUT slots of each kind.
@@ -105,12 +105,29 @@ def _spend(request, fewest, losses):
                    wide=tuple(tensor for (_, tensor, _), (wide, _) in zip(groups, picked, strict=True) if wide))
 
 
-def plan(request: Request) -> Plan:
-    """Options: ``slack``, the share of cycles beyond the fewest (0.0), ``act_bits`` (5)."""
-    c, slack = request.config, request.options.get("slack", 0.0)
+def outline(request: Request) -> Plan:
+    """The fewest filter tiles, whose LUT slots are full and whose DSP slots hold as many 8-bit filters as go in."""
+    c, schemes = request.config, {}
+    _check(c)
+    for layer in request.convolutions:
+        filters, tiles = len(layer.weight), _tiles(layer, c)
+        pot = min(filters, tiles * c.lut_filters)
+        wide = min(filters - pot, tiles * c.dsp_filters - (filters - pot))
+        schemes[layer.name] = np.array([Scheme.POT4] * pot + [Scheme.FIXED8] * wide
+                                       + [Scheme.FIXED4] * (filters - pot - wide), np.uint8)
+    return Plan(schemes, request.options.get("act_bits", 5))
+
+
+def _check(c):
     if not c.dsp_filters or not c.lut_filters:
         raise AlloyError("the alloy recipe balances DSP and LUT slots: give the configuration both dsp_filters and "
                          "lut_filters")
+
+
+def plan(request: Request) -> Plan:
+    """Options: ``slack``, the share of cycles beyond the fewest (0.0), ``act_bits`` (5)."""
+    c, slack = request.config, request.options.get("slack", 0.0)
+    _check(c)
     if not 0 <= slack < np.inf:
         raise AlloyError(f"a slack of {slack}: give the share of cycles beyond the fewest, 0 or more")
     if slack and not request.cycles:

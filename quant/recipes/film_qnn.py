@@ -11,7 +11,20 @@ from spec.numerics import Scheme
 from ..sensitivity import filter_errors
 from .plan import Plan, Request
 
-__all__ = ["plan"]
+__all__ = ["outline", "plan"]
+
+
+def outline(request: Request) -> Plan:
+    """The share, of filters in their order."""
+    share, schemes = request.options.get("share", 0.05), {}
+    for layer in request.convolutions:
+        schemes[layer.name] = np.full(len(layer.weight), Scheme.FIXED4, np.uint8)
+        schemes[layer.name][:_wide(share, len(layer.weight))] = Scheme.FIXED8
+    return Plan(schemes, request.options.get("act_bits", 5))
+
+
+def _wide(share, filters):
+    return min(filters, max(round(share * filters), int(share > 0)))
 
 
 def plan(request: Request) -> Plan:
@@ -19,7 +32,7 @@ def plan(request: Request) -> Plan:
     share, schemes = request.options.get("share", 0.05), {}
     for layer in request.convolutions:
         error = filter_errors(layer, request.statistics[layer.name], Scheme.FIXED4).numpy()
-        count = min(len(error), max(round(share * len(error)), int(share > 0)))
+        count = _wide(share, len(error))
         schemes[layer.name] = np.full(len(error), Scheme.FIXED4, np.uint8)
         schemes[layer.name][np.argsort(-error, kind="stable")[:count]] = Scheme.FIXED8
     return Plan(schemes, request.options.get("act_bits", 5))

@@ -19,7 +19,7 @@ from ..sensitivity import compensated, divergences
 from .plan import Plan, Request, uniform
 from .programs import choose
 
-__all__ = ["plan"]
+__all__ = ["outline", "plan"]
 
 BITS = np.arange(2, 9)
 MEASURED = 4            # widths, 2 to 5 bits; every further bit quarters the squared error
@@ -73,6 +73,12 @@ def _prices(request):
 
 def _act_bits(request):
     return request.options.get("act_bits", 5)
+
+
+def outline(request: Request) -> Plan:
+    """The average everywhere."""
+    average = max(2, min(8, round(request.options.get("average", 4))))
+    return Plan(uniform(request, Scheme(average)), _act_bits(request))
 
 
 def plan(request: Request) -> Plan:

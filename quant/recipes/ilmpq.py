@@ -13,7 +13,16 @@ from spec.numerics import Scheme
 from ..assign import Ratio, relative_variance
 from .plan import Plan, Request
 
-__all__ = ["plan"]
+__all__ = ["outline", "plan"]
+
+
+def outline(request: Request) -> Plan:
+    """The ratio, of filters in their order."""
+    ratio, schemes = Ratio.parse(request.options.get("ratio", "60:35:5")), {}
+    for layer in request.convolutions:
+        counts = ratio.counts(len(layer.weight))
+        schemes[layer.name] = np.repeat(np.array([Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8], np.uint8), counts)
+    return Plan(schemes, request.options.get("act_bits", 4))
 
 
 def plan(request: Request) -> Plan:

@@ -44,7 +44,8 @@ def test_the_example_is_a_command_line(word):
 
 def test_every_program_has_a_word():
     """Modules with an entry point that can be run, found by what they end with."""
-    files = [path for room in ("quant", "compiler", "rtl", "sim", "examples") for path in (ROOT / room).rglob("*.py")]
+    files = [path for room in ("alloy", "quant", "compiler", "rtl", "sim", "examples")
+             for path in (ROOT / room).rglob("*.py")]
     able = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files
             if 'if __name__ == "__main__":' in (text := path.read_text()) and "from spec.entry import" in text}
     assert able == {module for module, _, _ in PROGRAMS.values()}

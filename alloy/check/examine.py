@@ -1,0 +1,101 @@
+"""From a model to a report: every part of the flow is asked what it would refuse, and the cycle model what it takes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+import time
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from boards import Board
+from compiler.check import check, refusals
+from quant.imports import examine
+from quant.recipes import Variant
+from quant.sketch import Parts, sketch
+from sim.cycle_model import error_text
+from sim.estimate import modelled
+from spec.config import EngineConfig
+from spec.errors import AlloyError, Unsupported
+from spec.network import Network
+from spec.program import Program
+
+from .report import Finding, Fit, Layer, Performance, Report
+from .risks import risks
+
+__all__ = ["Request", "look"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to look at: a model for images of ``shape`` (C, H, W), or an integer network, on an engine.
+
+    ``board`` is None for a configuration without one; ``images`` is their number, if they are known.
+    """
+    name: str
+    model: nn.Module | Network
+    shape: tuple[int, int, int]
+    board: Board | None
+    config: EngineConfig
+    recipe: str
+    variant: Variant
+    images: int | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+def look(request: Request) -> Report:
+    """Everything that can be said of a model without images."""
+    found: list[tuple[str, Unsupported]] = []
+    config, network = request.config, request.model
+    parts: dict[str, Any] = {"layers": 0, "fit": None, "performance": None, "risks": []}
+    places: Mapping[str, str] = {}
+    bits: tuple[int, int] | None = None
+    try:
+        if isinstance(network, nn.Module):
+            graph, refused = examine(network, request.shape)
+            graph.logits = graph.shapes[graph.output][1:] == (1, 1)
+            places, found = graph.places, [("model", one) for one in refused]
+            network, plan, refused = sketch(graph, request.variant, config)
+            found += [("quantization", one) for one in refused]
+            parts["risks"], bits = list(risks(graph, plan, request.images)), plan.weight_bits(graph)
+        parts["layers"] = len(network.nodes)
+        if isinstance(network, Parts):
+            found += [("compiler", one) for one in refusals(network, config)]
+        else:
+            program, refused, warnings = check(network, config)
+            found += [("compiler", one) for one in refused]
+            if program is not None:
+                parts |= {"fit": _fit(program, network, bits, warnings), "performance": _performance(program, request)}
+    except AlloyError as error:         # of the model as a whole
+        found.append(("model", Unsupported.of(error, "the model")))
+    return Report(model=request.name, platform=request.board.name if request.board else config.name,
+                  recipe=request.recipe, shape=request.shape,
+                  refused=[Finding.of(one, stage, config, places) for stage, one in found],
+                  seconds=round(time.monotonic() - request.began, 1), **parts)
+
+
+def _fit(program: Program, network: Network, bits: tuple[int, int] | None, warnings: list[str]) -> Fit:
+    weights = sum(value.size for node in network.nodes for value in (getattr(node, "weight", np.zeros(0)),))
+    total, count = bits or (0, 0)
+    return Fit(weights, round(total / count, 2) if count else 0.0, len(program.image), program.window_size,
+               {layer.name: len(layer.strips) for layer in program.layers if len(layer.strips) > 1}, warnings)
+
+
+def _performance(program: Program, request: Request) -> Performance:
+    config, clock = request.config, request.board.clock_mhz if request.board else None
+    peak, layers = config.macs_dsp + config.macs_lut, []
+    for layer in modelled(program, config, request.board):
+        cycles = max(1, round(layer.cycles))
+        layers.append(Layer(layer.name, layer.macs, cycles, round(layer.macs / cycles / peak, 4)))
+    cycles = sum(layer.cycles for layer in layers)
+    return Performance(cycles, clock, round(clock * 1e6 / cycles, 1) if clock else None,
+                       sum(layer.macs for layer in layers), layers, list(_host(program)), error_text())
+
+
+def _host(program: Program) -> Iterator[str]:
+    """What is left to the host for each image."""
+    fold: Any = program.fold
+    source = program.input
+    yield (f"lays out the image's pixels ({source.size:,} bytes"
+           + (f", windows of {fold.kernel[0]}x{fold.kernel[1]} pixels side by side)" if fold.kernel != (1, 1) else ")"))
+    yield f"reads {program.outputs[program.output].size:,} bytes of output codes; their scale is in the network file"

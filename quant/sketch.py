@@ -1,0 +1,61 @@
+"""What a network will be made of on a board, before anything is calibrated: shapes, number systems, codes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from spec.config import EngineConfig
+from spec.errors import AlloyError, Unsupported
+from spec.network import Network
+from spec.operators import Operator
+
+from .graph import Graph, Hole
+from .net import QuantNet
+from .recipes import Request, Variant, outline
+from .rounding import level_ends, level_tables
+
+__all__ = ["Parts", "SketchNet", "sketch"]
+
+
+class SketchNet(QuantNet):
+    """A :class:`QuantNet` whose scales are the ranges of the filters, which takes no search."""
+
+    def first_scales(self, weight: torch.Tensor, scheme: np.ndarray, codebook: np.ndarray | None) -> torch.Tensor:
+        low, high = level_ends(level_tables(scheme, codebook), len(weight))
+        scale = weight.abs().amax(1) / torch.maximum(-low, high).clamp_min(1)
+        return torch.where(scale > 0, scale, 1.0)
+
+
+class Parts(Network):
+    """Nodes of a network of which some are missing: each can be looked at, together they cannot be run."""
+
+    def check(self) -> None:
+        """Nothing: see to each node."""
+
+
+def sketch(graph: Graph, variant: Variant, config: EngineConfig) -> tuple[Network, Any, list[Unsupported]]:
+    """(integer network, its :class:`quant.recipes.Plan`, what is not supported) of a float graph, as a recipe would
+    make it for an engine: what it takes, not what it computes.
+
+    If there are refusals, or :class:`quant.graph.Hole` layers in the graph, the network is :class:`Parts`.
+    """
+    plan = outline(variant.recipe, Request(graph, {}, config, variant.options, None))
+    net = SketchNet(graph, schemes=plan.schemes, codebooks=plan.codebooks, bits=plan.bits, wide=plan.wide,
+                    levels=plan.levels, single_scale=plan.single_scale)
+    refused: list[Unsupported] = []
+    nodes: list[Operator] = []
+    with torch.no_grad():
+        for step in net.steps.parameters():
+            step.fill_(0.0)
+        for layer in graph.layers:
+            if isinstance(layer, Hole):
+                continue
+            try:
+                nodes.append(layer.export(net))
+            except AlloyError as error:
+                refused.append(Unsupported.of(error, f"layer {layer.name}"))
+        tensors = {name: replace(net.tensor(name), scale=None) for name in net.bits}
+    kind = Network if len(nodes) == len(graph.layers) else Parts
+    return kind(name="sketch", input=graph.input, output=graph.output, tensors=tensors, nodes=nodes), plan, refused

@@ -1,0 +1,220 @@
+"""``alloy check``: every refusal in one walk, each with its place and a way out; what it takes; a documented form."""
+
+from dataclasses import fields, replace
+import json
+from pathlib import Path
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import boards
+from alloy.check import SCHEMA, Request, look
+from alloy.check.__main__ import main
+from alloy.check.report import Finding, Fit, Layer, Performance, Report, Risk
+from compiler import compile
+from quant import trace
+from quant.imports import examine
+from quant.recipes import RECIPES, Request as Wish, VARIANTS, outline, variant
+from quant.sensitivity import collect
+from quant.sketch import sketch
+from sim.estimate import layer_cycles
+from spec.config import EngineConfig
+from spec.errors import AlloyError, Unsupported
+
+ROOT = Path(__file__).resolve().parents[3]
+TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64,
+                    weight_depth=32, param_depth=4, tap_depth=16, ports=1, port_bits=64, addr_bits=32)
+
+
+class Clean(nn.Module):
+    """What everything supports."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.n, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1)
+        self.l = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = F.relu(self.n(self.a(x)))
+        return self.l(F.relu(self.b(x) + x).mean((2, 3)))
+
+
+class Broken(Clean):
+    """Several things that nothing supports, each in a line of its own, and layers that only depend on them."""
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        x = x.cumsum(1)             # line A
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        x = F.relu(self.b(x))
+        x = F.gumbel_softmax(x, dim=1) if self.training else torch.logcumsumexp(x, 1)     # line B
+        x = F.relu(self.b(x))
+        x = x.transpose(0, 1).sort(0)[0].transpose(0, 1)    # line C
+        x = self.b(x)
+        return self.l(x.mean((2, 3)))
+
+
+def ask(model, shape=(3, 8, 8), config=None, recipe="alloy", images=None):
+    board = None if config else boards.get("zcu102")
+    return look(Request("m", model.eval(), shape, board, config or board.config, recipe, variant(recipe), images))
+
+
+def line(text):
+    """Number of the line with this comment."""
+    return next(n for n, row in enumerate(Path(__file__).read_text().splitlines(), 1) if row.endswith(f"# {text}"))
+
+
+def test_every_refusal_in_one_walk():
+    report = ask(Broken())
+    found = [(one.operation, one.line) for one in report.refused]
+    a, b, c = (line(f"line {name}") for name in "ABC")
+    assert found == [("cumsum", a), ("logcumsumexp", b), (None, c), ("sort", c)]
+    assert {(one.file, one.stage) for one in report.refused} == {(Path(__file__).name, "model")}
+    assert all(one.reason and one.rewrite for one in report.refused)
+    assert "mixes images" in report.refused[2].reason
+    assert (report.fit, report.performance, report.accepted) == (None, None, False)
+
+
+def test_trace_names_the_first_and_counts_the_others():
+    with pytest.raises(Unsupported, match=r"^layer cumsum .*; 3 more things are not supported either, alloy check"):
+        trace(Broken(), (3, 8, 8))
+    with pytest.raises(AlloyError, match=r"layer cumsum .* are supported$"):
+        trace(nn.Sequential(nn.Conv2d(3, 4, 1), type("C", (nn.Module,), {"forward": lambda _, x: x.cumsum(1)})()),
+              (3, 4, 4))
+
+
+def test_nothing_is_blamed_that_only_depends():
+    """Kind: layers behind a value of unknown layout, several values or another number of images."""
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            one, two = torch.sort(self.c(x), 1)
+            one = one.reshape(-1, 8, 8, 4).permute(0, 3, 2, 1)
+            x = F.relu(self.c(one + two))[:, :3]
+            return x.cummax(1)[0], self.c(F.max_pool2d(self.c(one), 2)).flip(0)
+    report = ask(Odd(), (4, 8, 8))
+    assert [one.operation for one in report.refused] == ["sort", "cummax", None, None]
+    assert "mixes images" in report.refused[2].reason
+    assert report.refused[-1].layer is None and "several values" in report.refused[-1].reason
+
+
+@pytest.mark.parametrize("model, shape, words", [
+    (Clean(), (4, 8, 8), "cannot run on images of 4x8x8"),
+    (type("Branch", (Clean,), {"forward": lambda self, x: Clean.forward(self, x if x.sum() > 0 else -x)})(), (3, 8, 8),
+     "cannot be traced")])
+def test_the_model_as_a_whole(model, shape, words):
+    report = ask(model, shape)
+    assert [one.layer for one in report.refused] == [None] and words in report.refused[0].reason
+    assert report.refused[0].rewrite
+
+
+def test_accepted_networks_have_been_compiled():
+    report = ask(Clean())
+    graph = examine(Clean().eval(), (3, 8, 8))[0]
+    network, plan, refused = sketch(graph, VARIANTS["alloy"], boards.get("zcu102").config)
+    cycles = layer_cycles(network, "zcu102")
+    assert report.accepted and refused == []
+    assert [(x.name, x.cycles) for x in report.performance.layers] == [(n, round(c)) for n, c in cycles.items()]
+    assert report.performance.fps == round(150e6 / report.performance.cycles, 1)
+    assert report.fit.weights == sum(layer.weight.numel() for layer in graph.weighted)
+    program = compile(network, boards.get("zcu102").config)
+    assert (report.fit.image_bytes, report.fit.window_bytes) == (len(program.image), program.window_size)
+    assert report.performance.macs == sum(node.macs(network) for node in network.nodes)
+
+
+@pytest.mark.parametrize("change, words, limit", [
+    ({"weight_depth": 4, "ic": 1}, "channel groups", "weight_depth 4"),
+    ({"tap_depth": 4}, None, None),
+    ({"act_digit_bits": 3}, "two digits hold", "act_digit_bits 3"),
+    ({"acc_width": 12}, "can reach", "acc_width 12"),
+    ({"act_depth": 8, "ic": 1, "pixels": 2}, "does not fit the activation memories", "act_depth 8")])
+def test_the_compiler_is_asked_of_every_layer(change, words, limit):
+    """Each layer that an engine cannot run is named, not the first alone, whether the model is whole or not."""
+    class Three(Clean):
+        def forward(self, x):
+            x = F.relu(self.a(x))
+            x = F.relu(self.b(F.relu(self.b(x))))
+            return self.l(x.mean((2, 3)))
+    report = ask(Three(), config=replace(TINY, **change))
+    assert report.accepted == (words is None)
+    if words:
+        assert len(report.refused) > 1 and {one.stage for one in report.refused} == {"compiler"}
+        found = [one for one in report.refused if words in one.reason]
+        assert len(found) > 1 and all(limit in one.limit and one.line for one in found)
+    broken = ask(Broken(), config=replace(TINY, **change))
+    assert ("compiler" in {one.stage for one in broken.refused}) == (words is not None)
+
+
+def test_each_recipe_has_an_outline():
+    """It takes what the recipe's plan takes: the same filters in each number system where the recipe says how many."""
+    torch.manual_seed(0)
+    graph, images = trace(Clean().eval(), (3, 8, 8), logits=True), torch.randn(32, 3, 8, 8)
+    config = boards.get("zcu102").config
+    statistics = collect(graph, images)
+    for name in RECIPES:
+        wish = Wish(graph, statistics, config, {}, images)
+        plan, other = RECIPES[name].plan(wish), outline(name, Wish(graph, {}, config, {}, None))
+        assert (plan.bits, plan.levels, plan.single_scale) == (other.bits, other.levels, other.single_scale)
+        for layer in graph.weighted:
+            one, two = (np.bincount(p.schemes[layer.name], minlength=12) for p in (plan, other))
+            assert one.sum() == two.sum() and (name in ("alloy", "hbp") or (one == two).all()), name
+
+
+def test_risks():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    with torch.no_grad():
+        model[4].weight[0] *= 1000
+    found = {risk.kind: risk.layers for risk in ask(model, images=20).risks}
+    assert found == {"depthwise": ["_2"], "unequal_channels": ["_4"], "no_batch_norm": [], "few_images": [],
+                     "dense_output": ["_4"]}
+    assert {risk.kind for risk in ask(Clean(), images=500).risks} == set()
+    assert "depthwise" not in {risk.kind for risk in ask(model, recipe="fixed8").risks}
+
+
+def test_form():
+    """The JSON is what docs/check.md says, of accepted and refused models alike."""
+    text = (ROOT / "docs" / "check.md").read_text()
+    parts = {"": Report, "refused[].": Finding, "fit.": Fit, "performance.": Performance, "risks[]": Risk}
+    for prefix, cls in parts.items():
+        for name in (f.name for f in fields(cls)):
+            assert f"`{prefix}{name}`" in text or f"`{name}`" in text, (prefix, name)
+    assert all(f"`{f.name}`" in text for f in fields(Layer)) and f"| `schema` | {SCHEMA} |" in text
+    for model in (Clean(), Broken()):
+        form = json.loads(json.dumps(ask(model).form()))
+        assert form["schema"] == SCHEMA and form["accepted"] == (not form["refused"])
+        assert set(form) == {f.name for f in fields(Report)} | {"accepted"}
+
+
+def test_program(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users.py").write_text("from tests.alloy.check.test_check import Clean, Broken\n")
+    assert main(["users:Clean", "--platform", "zcu102", "--size", "8", "--json"]) == 0
+    form = json.loads(capsys.readouterr().out)
+    assert form["accepted"] and form["shape"] == [3, 8, 8] and form["platform"] == "zcu102"
+    assert main(["users:Clean", "--platform", "pynq-z2", "--shape", "3,9,7"]) == 0
+    assert re.search(r"frames per second at 100 MHz \(batch 1, 1 image in flight", capsys.readouterr().out)
+    assert main(["users:Broken", "--platform", "zcu102", "--size", "8"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("not supported: ") == 4 and out.count("way out: ") == 4 and "4 things cannot run" in out
+
+
+@pytest.mark.parametrize("words, text", [
+    ("users:Clean --size 8", "an engine is needed"), ("users:Clean --platform zcu102", "size of the images is needed"),
+    ("users:Clean --platform zcu102 --size 8 --shape 3,8,8", "say the same thing"),
+    ("users:Clean --platform no --size 8", "there is no platform"),
+    ("users:Clean --platform zcu102 --size 8 --recipe no", "there is no recipe"),
+    ("users:Clean --platform zcu102 --shape 3,8", "is not CHANNELS,HEIGHT,WIDTH"),
+    ("users:No --platform zcu102 --size 8", "No"), ("nowhere:No --platform zcu102 --size 8", "nowhere")])
+def test_usage(capsys, tmp_path, monkeypatch, words, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users.py").write_text("from tests.alloy.check.test_check import Clean\n")
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and text in error
