@@ -21,7 +21,7 @@ PAGE = 4096
 def place_program(emission: Emission, graph: Graph, kept: Collection[Value], network: Network,
                   config: EngineConfig) -> Program:
     """The program of an emission; ``kept`` are the tensors that the host may read."""
-    commands = [(Opcode.START, {"digest": int(config.digest, 16), "version": VERSION}), *emission.commands,
+    commands = [(Opcode.START, {"digest": config.digest_word, "version": VERSION}), *emission.commands,
                 (Opcode.END, {})]
     start = _pages(len(commands) * COMMAND_BYTES)       # of the image
     at, regions = start + _pages(len(emission.image)), {}

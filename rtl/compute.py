@@ -1,11 +1,11 @@
 """The compute side: parameter and tap tables, feeder, array core, post and pool units, and the order among them."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Member, Out, connect, flipped
 
 from spec.commands import Opcode
-from spec.config import EngineConfig
+from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.registers import Trace
 
 from .array import Core
@@ -13,13 +13,12 @@ from .feed import Feeder
 from .memory import read_records, record_table
 from .post import Pool, Post
 from .prim import (
-    COMMAND, Queue, ResetInserter, act_write_port, add_shared, feed_port, gather_port, join_ports, loaded_ports,
-    memory_side, table_port, write_port)
+    COMMAND, Block, Parameter, Queue, ResetInserter, activations, add_shared, loaded)
 
 __all__ = ["Compute"]
 
 
-class Compute(wiring.Component):
+class Compute(Block):
     """Takes CONV and POOL commands whose semaphores have been taken.
 
     A CONV goes to the feeder and to the post queue, a POOL to the post queue alone. The feeder may run ahead, but does
@@ -29,39 +28,55 @@ class Compute(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`spec.config.EngineConfig`.
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, dsp_device, portable_dsp, lut_form, joined_width,
+    act_depth, weight_depth, param_depth, tap_depth, tables, queue_depth : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
     cmd : commands.
     clear : forget everything.
-    w, p, t, table _en, _addr, _data : :func:`loaded_ports`.
-    feed_en, feed_mem, feed_addr, feed_data, gather_en, gather, gathered, write_en, write : to the activation memories.
+    memories : what the load unit writes (:func:`rtl.prim.loaded`).
+    activations : to the activation memories (:func:`rtl.prim.activations`).
     feed, post : semaphores when the array has read what it needs, and when the outputs of a command can be read.
     idle, progress, accumulates : no command is here; something happened; the array took a k-step.
     trace_valid, trace_event, trace_tag : as in :class:`rtl.top.Engine`.
     """
 
-    def __init__(self, config):
-        self._config = c = config
-        super().__init__({
-            "cmd": In(stream.Signature(COMMAND)), "clear": In(1), **memory_side(loaded_ports(c)),
-            **feed_port(c), **gather_port(c), **act_write_port(c),
-            "feed": Out(8), "post": Out(8), "idle": Out(1), "progress": Out(1), "accumulates": Out(1),
-            "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)})
+    ic = Parameter()
+    pixels = Parameter(2, even=True)
+    dsp_filters = Parameter(0, even=True)
+    lut_filters = Parameter(0)
+    act_digit_bits = Parameter(high=8)
+    acc_width = Parameter(2)
+    dsp_device = Parameter(choices=DSP_DEVICES)
+    portable_dsp = Parameter(choices=(False, True))
+    lut_form = Parameter(choices=LUT_FORMS)
+    joined_width = Parameter(2)
+    act_depth = Parameter()
+    weight_depth = Parameter()
+    param_depth = Parameter()
+    tap_depth = Parameter()
+    tables = Parameter(0, high=15)
+    queue_depth = Parameter()
 
     @property
-    def config(self) -> EngineConfig:
-        return self._config
+    def slots(self) -> int:
+        return self.dsp_filters + self.lut_filters
+
+    def members(self) -> dict[str, Member]:
+        return {
+            "cmd": In(stream.Signature(COMMAND)), "clear": In(1), "memories": In(loaded(self)),
+            "activations": Out(activations(self)),
+            "feed": Out(8), "post": Out(8), "idle": Out(1), "progress": Out(1), "accumulates": Out(1),
+            "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)}
 
     def elaborate(self, platform):
         m = Module()
-        c = self._config
-        feeder, core, post, pool = Feeder.of(c), Core.of(c), Post.of(c), Pool.of(c)
+        feeder, core, post, pool = Feeder.of(self), Core.of(self), Post.of(self), Pool.of(self)
         for name, unit in (("feeder", feeder), ("core", core), ("post_unit", post), ("pool", pool)):
             add_shared(m, name, unit, platform)
             m.d.comb += unit.clear.eq(self.clear)
-        self._tables(m, feeder, post, pool)
+        self._memories(m, feeder, post, pool)
         take, head, free, leaves = self._queue(m, feeder, post, pool)
         done = Signal()
         m.d.comb += [done.eq(post.done | pool.done), self.post.eq(post.post | pool.post), self.feed.eq(feeder.feed)]
@@ -73,28 +88,25 @@ class Compute(wiring.Component):
         busy = Signal()
         m.d.comb += [busy.eq(head.valid | ~free | ~feeder.idle), self.idle.eq(~busy),
                      self.accumulates.eq(feeder.step.valid),
-                     self.progress.eq(feeder.step.valid | self.write_en | done)]
+                     self.progress.eq(feeder.step.valid | self.activations.write.en | done)]
         m.d.comb += [
             self.trace_valid.eq(done | feeder.started | feeder.finished),
             self.trace_event.eq(Mux(done, Trace.DONE.value, Mux(feeder.finished, Trace.FED.value, Trace.BEGUN.value))),
             self.trace_tag.eq(Mux(done, Mux(pool.done, pool.tag, post.tag), feeder.tag))]
         return m
 
-    def _tables(self, m, feeder, post, pool):
+    def _memories(self, m, feeder, post, pool):
         """Tables that the load unit fills."""
-        c = self._config
-        params = record_table(m, "params", c.param_depth * c.slots, (self.p_en, self.p_addr, self.p_data))
-        p_read = params.read_port()
-        read_records(m, p_read, post.p_en, post.p_addr, post.p_data)
-        join_ports(m, table_port(c.tables), self, post)
-        taps = record_table(m, "taps", c.tap_depth, (self.t_en, self.t_addr, self.t_data))
-        t_feeder, t_pool = taps.read_port(), taps.read_port()
-        read_records(m, t_feeder, feeder.tap_en, feeder.tap_addr, feeder.tap)
-        read_records(m, t_pool, 1, pool.tap_addr, pool.tap)
+        params = record_table(m, "params", self.param_depth * self.slots, self.memories.params)
+        read_records(m, params, post.param)
+        connect(m, flipped(self.memories.tables), post.tables_write)
+        taps = record_table(m, "taps", self.tap_depth, self.memories.taps)
+        read_records(m, taps, feeder.tap)
+        read_records(m, taps, pool.tap)
 
     def _queue(self, m, feeder, post, pool):
         """A command goes to the post queue, a CONV to the feeder as well; post and pool work in turn."""
-        queue = Queue(COMMAND, self._config.queue_depth, buffered=True)
+        queue = Queue(COMMAND, self.queue_depth, buffered=True)
         m.submodules.queue = ResetInserter(self.clear)(queue)
         is_conv, take = Signal(), Signal()
         m.d.comb += [is_conv.eq(self.cmd.payload.opcode == Opcode.CONV),
@@ -111,7 +123,7 @@ class Compute(wiring.Component):
 
     def _order(self, m, feeder, post, take, head, leaves, done):
         """What the units have to wait for: ``fed`` of the post unit, ``blocked`` of the feeder."""
-        most = self._config.queue_depth + 4
+        most = self.queue_depth + 4
         # Convolutions that are fed, and that the post unit is not yet through with.
         fed = Signal(range(most))
         m.d.sync += fed.eq(fed + feeder.finished - post.done)
@@ -136,8 +148,7 @@ class Compute(wiring.Component):
             m.d.comb += feeder.blocked[mem].eq(pending != 0)
 
     def _array(self, m, feeder, core, post):
-        c = self._config
-        join_ports(m, write_port("w", c.weight_depth, len(core.w_data)), self, core)
+        connect(m, flipped(self.memories.weights), core.write)
         m.d.comb += [
             core.step.eq(feeder.step), core.r_addr.eq(feeder.r_addr),
             core.acts.eq(feeder.acts), feeder.room.eq(core.room), core.reserve.eq(feeder.reserve),
@@ -145,10 +156,11 @@ class Compute(wiring.Component):
 
     def _activations(self, m, feeder, post, pool):
         """Post and pool unit share gathers and writes: one of them works."""
-        pooling = Signal()
-        m.d.comb += pooling.eq(pool.gather_en)
-        join_ports(m, feed_port(self._config), feeder, self)
+        gather, write = self.activations.gather, self.activations.write
+        connect(m, feeder.bank, flipped(self.activations.feed))
         m.d.comb += [
-            self.gather_en.eq(post.gather_en | pooling), self.gather.eq(Mux(pooling, pool.gather, post.gather)),
-            post.gathered.eq(self.gathered), pool.gathered.eq(self.gathered),
-            self.write_en.eq(post.write_en | pool.write_en), self.write.eq(Mux(pool.write_en, pool.write, post.write))]
+            gather.en.eq(post.gather.en | pool.gather.en),
+            gather.place.eq(Mux(pool.gather.en, pool.gather.place, post.gather.place)),
+            post.gather.codes.eq(gather.codes), pool.gather.codes.eq(gather.codes),
+            write.en.eq(post.write.en | pool.write.en),
+            write.word.eq(Mux(pool.write.en, pool.write.word, post.write.word))]

@@ -11,7 +11,7 @@ from .compute import Compute
 from .control import BUS_ADDR_BITS, Control, Registers
 from .memory import Banks
 from .move import Load, Store
-from .prim import act_write_port, add_shared, feed_port, join_ports, join_streams, loaded_ports
+from .prim import add_shared, join_streams
 
 __all__ = ["Engine", "Pins", "PLAIN"]
 
@@ -58,8 +58,8 @@ class Engine(_Whole):
     def units(self) -> dict[str, wiring.Component]:
         """All units by name. A test may put others of the same ports into their places."""
         c = self._config
-        return {"registers": Registers.of(c, digest=int(c.digest, 16)), "control": Control(c), "load": Load(c),
-                "store": Store.of(c), "banks": Banks.of(c), "compute": Compute(c), "arbiter": ReadArbiter.of(c),
+        return {"registers": Registers.of(c), "control": Control.of(c), "load": Load.of(c),
+                "store": Store.of(c), "banks": Banks.of(c), "compute": Compute.of(c), "arbiter": ReadArbiter.of(c),
                 "write_port": WritePort.of(c), **{f"read_port{i}": ReadPort.of(c) for i in range(c.ports)}}
 
     def elaborate(self, platform):
@@ -72,10 +72,11 @@ class Engine(_Whole):
         connect(m, write.bus, flipped(self.w_axi))
         connect(m, flipped(self.s_axi), registers.bus)
         for source, target in ((control.load, load.cmd), (control.compute, compute.cmd), (control.store, store.cmd),
-                               (store.req, write.req), (store.data, write.data), (store.gather, banks.store),
-                               (load.act, banks.load)):
+                               (store.req, write.req), (store.data, write.data), (load.act, banks.load)):
             join_streams(m, source, target)
-
+        connect(m, load.memories, compute.memories)
+        connect(m, compute.activations, banks.compute)
+        connect(m, store.gather, banks.store)
         m.d.comb += [
             *(getattr(control, n).eq(getattr(registers, n))
               for n in ("start", "abort", "base", "size", "cmd_offset", "cmd_count", "watchdog")),
@@ -92,9 +93,7 @@ class Engine(_Whole):
             *(u.clear.eq(control.clear) for u in (load, store, compute, arbiter)),
             *(p.stop.eq(control.clear) for p in (*reads, write)),
             registers.inc_array.eq(compute.accumulates), registers.inc_load.eq(load.moving),
-            registers.inc_store.eq(store.moving), registers.inc_post.eq(compute.write_en)]
-        self._memories(m, load, store, banks, compute)
-
+            registers.inc_store.eq(store.moving), registers.inc_post.eq(compute.activations.write.en)]
         m.d.sync += self.irq.eq(registers.irq)
         m.d.comb += [self.trace_valid.eq(compute.trace_valid), self.trace_event.eq(compute.trace_event),
                      self.trace_tag.eq(compute.trace_tag)]
@@ -110,16 +109,6 @@ class Engine(_Whole):
         for i, (req, taken) in enumerate(((control.req, control.data), (load.req[0], load.data[0]))):
             join_streams(m, req, arbiter.user_req[i])
             join_streams(m, arbiter.user_data[i], taken)
-
-    def _memories(self, m, load, store, banks, compute):
-        """Tables, weights and activation memories."""
-        c = self._config
-        join_ports(m, loaded_ports(c), load, compute)
-        join_ports(m, feed_port(c), compute, banks)
-        m.d.comb += [
-            banks.post_en.eq(compute.gather_en), banks.post_place.eq(compute.gather),
-            compute.gathered.eq(banks.gathered), store.g_data.eq(banks.gathered), store.g_valid.eq(banks.store_valid)]
-        join_ports(m, act_write_port(c), compute, banks)
 
 
 class Pins(_Whole):

@@ -34,7 +34,7 @@ def refuse(command: dict, config: EngineConfig, size: int, first: bool = False) 
     """
     opcode, known = command["opcode"], command["magic"] == MAGIC
     if first:
-        right = opcode == Opcode.START and command["digest"] == int(config.digest, 16) and command["version"] == VERSION
+        right = opcode == Opcode.START and command["digest"] == config.digest_word and command["version"] == VERSION
         return None if known and right else (Error.PROGRAM, "")
     if not known or opcode == Opcode.START or opcode not in list(Opcode):
         return Error.OPCODE, ""

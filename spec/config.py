@@ -158,13 +158,13 @@ class EngineConfig:
 
     @property
     def decode_width(self) -> int:
-        """Bits of each decoding lane in a wide beat."""
-        return 8 * self.wide_bytes // self.decode_lanes
+        """Bits of each decoding lane in a wide beat, 0 if there is none."""
+        return 8 * self.wide_bytes // self.decode_lanes if self.decode_lanes else 0
 
     @property
     def decode_steps(self) -> int:
-        """Steps of all lanes for one k-word."""
-        return -(-self.slots * self.ic // self.decode_lanes)
+        """Steps of all lanes for one k-word, 0 if there is none."""
+        return -(-self.slots * self.ic // self.decode_lanes) if self.decode_lanes else 0
 
     @property
     def macs_dsp(self) -> int:
@@ -189,6 +189,11 @@ class EngineConfig:
         values = {name: value for name, value in self.to_dict().items() if name != "name"}
         text = json.dumps(values, sort_keys=True, separators=(",", ":")) + LAYOUT
         return sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def digest_word(self) -> int:
+        """The digest as the 32-bit word that registers and programs hold."""
+        return int(self.digest, 16)
 
     @classmethod
     def from_dict(cls, values: Any) -> "EngineConfig":

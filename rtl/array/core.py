@@ -12,7 +12,7 @@ from spec.packing import columns
 from spec.systems import DIGIT_BITS
 
 from ..memory import WeightColumn
-from ..prim import STEP, Block, Parameter, Queue, ResetInserter, add_shared, delay, memory_side, write_port
+from ..prim import STEP, Block, Parameter, Queue, ResetInserter, add_shared, delay, write_port
 from .pe import act_layout
 from .pe_dsp import DspPE
 from .pe_lut import LutPE
@@ -125,7 +125,7 @@ class Core(Grid):
 
     Members
     -------
-    w_en, w_addr, w_data : writes a k-word, readable after two cycles.
+    write : a k-word, readable after two cycles.
     step, r_addr : a k-step and its k-word.
     acts : its activations, :data:`spec.latency.READ` cycles later.
     room, reserve : ``reserve`` claims room for the rows of one tile, only while ``room`` is high; the tile's last step
@@ -146,7 +146,7 @@ class Core(Grid):
         return latency.rows(self)
 
     def members(self) -> dict[str, Member]:
-        return {**memory_side(write_port("w", self.weight_depth, word_bits(self.slots, self.ic))),
+        return {"write": In(write_port(self.weight_depth, word_bits(self.slots, self.ic))),
                 "step": In(STEP), "r_addr": In(range(self.weight_depth)),
                 "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),
                 "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(self.row_layout)), "idle": Out(1),
@@ -168,14 +168,15 @@ class Core(Grid):
 
     def _weights(self, m, array, platform):
         """The buffer; writes go through one register on their way to the columns."""
-        w_en, w_addr, w_data = Signal(), Signal(range(self.weight_depth)), Signal(len(self.w_data))
-        m.d.sync += [w_en.eq(self.w_en), w_addr.eq(self.w_addr), w_data.eq(self.w_data)]
+        w_en, w_addr, w_data = Signal(), Signal(range(self.weight_depth)), Signal(len(self.write.data))
+        m.d.sync += [w_en.eq(self.write.en), w_addr.eq(self.write.addr), w_data.eq(self.write.data)]
         r_addr, low = self.r_addr, 0
         for index, slots in enumerate(columns(self)):
             width = word_bits(slots, self.ic)
             column = WeightColumn(depth=self.weight_depth, width=width)
             add_shared(m, f"weights{index}", column, platform)
-            m.d.comb += [column.w_en.eq(w_en), column.w_addr.eq(w_addr), column.w_data.eq(w_data[low:low + width]),
+            m.d.comb += [column.write.en.eq(w_en), column.write.addr.eq(w_addr),
+                         column.write.data.eq(w_data[low:low + width]),
                          column.r_addr.eq(r_addr), array.weights[low:low + width].eq(column.r_data)]
             r_addr, low = column.r_addr_out, low + width
 

@@ -1,18 +1,18 @@
 """Checks every command before any unit sees it."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
-from spec.config import EngineConfig
 
 from ..prim import COMMAND, ResetInserter, SerialMultiplier, error_layout
+from .limits import Limits
 
 __all__ = ["Check"]
 
 
-class Check(wiring.Component):
+class Check(Limits):
     """Passes commands on that this configuration can run; stops at the first other one.
 
     The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches
@@ -22,7 +22,7 @@ class Check(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`spec.config.EngineConfig`.
+    Those of :class:`Limits`.
 
     Members
     -------
@@ -32,25 +32,20 @@ class Check(wiring.Component):
     clear : forget everything.
     """
 
-    def __init__(self, config):
-        self._config = config
-        super().__init__({"cmd": In(stream.Signature(COMMAND)), "out": Out(stream.Signature(COMMAND)), "size": In(32),
-                          "error": Out(error_layout()), "clear": In(1)})
-
-    @property
-    def config(self) -> EngineConfig:
-        return self._config
+    def members(self) -> dict[str, Member]:
+        return {"cmd": In(stream.Signature(COMMAND)), "out": Out(stream.Signature(COMMAND)), "size": In(32),
+                "error": Out(error_layout()), "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
-        c, cmd = self._config, self.cmd.payload
+        cmd = self.cmd.payload
         m.submodules.region = region = SerialMultiplier(x_bits=16, y_bits=32)
         m.submodules.inner = inner = SerialMultiplier(x_bits=16, y_bits=16)
         first, summing, conv = Signal(init=1), Signal(), cmd.opcode == Opcode.CONV
         area = self._factors(m, region, inner, summing)
         m.d.comb += [self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
         unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
-        right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == int(c.digest, 16))
+        right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == self.digest_word)
                  & (cmd.version == VERSION))
 
         with m.FSM(name="check"):
@@ -65,13 +60,13 @@ class Check(wiring.Component):
             with m.State("SUM"):
                 m.d.comb += [summing.eq(1), region.start.eq(1)]
                 m.d.sync += extent.eq(self._bytes(m, region.product, inner.product))
-                with m.If(conv & (cmd.weight_base + inner.product > c.weight_depth)):
+                with m.If(conv & (cmd.weight_base + inner.product > self.weight_depth)):
                     m.d.sync += bad.eq(1)
                 m.next = "END"
             with m.State("END"):
                 with m.If(region.done):
                     m.d.sync += extent.eq(extent + cmd.dram)
-                    with m.If(area & (region.product > c.pixels * c.act_depth)):
+                    with m.If(area & (region.product > self.pixels * self.act_depth)):
                         m.d.sync += bad.eq(1)
                     m.next = "JUDGE"
             with m.State("JUDGE"):
@@ -119,49 +114,49 @@ class Check(wiring.Component):
 
     def _bytes(self, m, region, inner):
         """Bytes from the first to the last of the DRAM region."""
-        c, cmd, out = self._config, self.cmd.payload, Signal(50)
+        cmd, out = self.cmd.payload, Signal(50)
         with m.Switch(cmd.opcode):
             with m.Case(Opcode.LOAD_WEIGHTS):
-                m.d.comb += out.eq(cmd.stride * (c.ports - 1) + self._weight_beats() * c.port_bytes)
+                m.d.comb += out.eq(cmd.stride * (self.ports - 1) + self._stream_beats() * self.port_bytes)
             with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES):
-                m.d.comb += out.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) & ~(c.port_bytes - 1))
+                m.d.comb += out.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) & ~(self.port_bytes - 1))
             with m.Default():
-                m.d.comb += out.eq(region + inner * c.act_group_bytes)
+                m.d.comb += out.eq(region + inner * self.act_group_bytes)
         return out
 
-    def _weight_beats(self):
+    def _stream_beats(self):
         """Beats of each port for a LOAD_WEIGHTS."""
-        c, cmd = self._config, self.cmd.payload
-        plain = cmd.count * c.weight_beats
-        return Mux(cmd.beats != 0, cmd.beats, plain) if c.decode_lanes else plain
+        cmd = self.cmd.payload
+        plain = cmd.count * self.weight_beats
+        return Mux(cmd.beats != 0, cmd.beats, plain) if self.decode_lanes else plain
 
     def _fields(self, m, unknown, bad):
         """Registers whether the command is unknown or has a field outside the configuration."""
-        c, cmd = self._config, self.cmd.payload
-        low = (1 << c.port_bytes.bit_length() - 1) - 1
+        cmd = self.cmd.payload
+        low = (1 << self.port_bytes.bit_length() - 1) - 1
         address, stride = (cmd.dram & low) != 0, (cmd.stride & low) != 0
         area = (cmd.rows == 0) | (cmd.cols == 0)
-        out, res = self._view("out"), self._view("res")
-        taps = (cmd.taps == 0) | (cmd.groups == 0) | (cmd.tap_base + cmd.taps > c.tap_depth)
+        out, res, records_held = self._view("out"), self._view("res"), self.param_depth * self.slots
+        taps = (cmd.taps == 0) | (cmd.groups == 0) | (cmd.tap_base + cmd.taps > self.tap_depth)
 
         def records(depth):
             return address | (cmd.count == 0) | (cmd.dst + cmd.count > depth)
 
         wrong = {
             Opcode.END: 0,
-            Opcode.LOAD_WEIGHTS: records(c.weight_depth) | stride
-            | (cmd.beats > (cmd.count * c.weight_beats if c.decode_lanes else 0)),
-            Opcode.LOAD_PARAMS: records(c.param_depth * c.slots),
-            Opcode.LOAD_TAPS: records(c.tap_depth),
-            Opcode.LOAD_TABLES: records(TABLE_RECORDS * c.tables),
+            Opcode.LOAD_WEIGHTS: records(self.weight_depth) | stride
+            | (cmd.beats > (cmd.count * self.weight_beats if self.decode_lanes else 0)),
+            Opcode.LOAD_PARAMS: records(records_held),
+            Opcode.LOAD_TAPS: records(self.tap_depth),
+            Opcode.LOAD_TABLES: records(TABLE_RECORDS * self.tables),
             Opcode.LOAD_ACT: address | stride | area | out,
             Opcode.STORE_ACT: address | stride | area | out,
             # Sums of a part (acc_last is 0) have no output yet.
             Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0)
             | (cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1))
             | (cmd.start_x >= cmd.pitch)
-            | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + c.slots > c.param_depth * c.slots)
-                               | (cmd.table > c.tables) | (cmd.shift > 63) | (cmd.lo > cmd.hi))),
+            | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + self.slots > records_held)
+                               | (cmd.table > self.tables) | (cmd.shift > 63) | (cmd.lo > cmd.hi))),
             Opcode.POOL: area | taps | out | res}
         m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]
         with m.Switch(cmd.opcode):
@@ -173,8 +168,8 @@ class Check(wiring.Component):
 
     def _view(self, prefix):
         """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
-        c, cmd = self._config, self.cmd.payload
+        cmd = self.cmd.payload
         banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
         places = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
-        return (Cat(cmd[f"{prefix}_{n}"] >= c.pixels for n in banks).any() | (cmd[f"{prefix}_groups"] == 0)
-                | Cat(cmd[f"{prefix}_{n}"] > c.act_depth for n in places).any())
+        return (Cat(cmd[f"{prefix}_{n}"] >= self.pixels for n in banks).any() | (cmd[f"{prefix}_groups"] == 0)
+                | Cat(cmd[f"{prefix}_{n}"] > self.act_depth for n in places).any())

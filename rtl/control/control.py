@@ -1,15 +1,16 @@
 """Runs a program: fetch, check, queues, END, errors and the watchdog."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import stream
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import COMMAND_BYTES, SEMAPHORES, Error, Opcode
-from spec.config import EngineConfig
+from spec.config import PORT_BITS
 
-from ..prim import COMMAND, error_layout, join_streams, request_layout
+from ..prim import COMMAND, Parameter, error_layout, join_streams, request_layout
 from .check import Check
 from .fetch import Fetch
+from .limits import Limits
 from .queues import QUEUES, Queues
 
 __all__ = ["Control", "QUIET"]
@@ -17,7 +18,7 @@ __all__ = ["Control", "QUIET"]
 QUIET = 8           # cycles without work before END believes it; also the shortest ``clear``
 
 
-class Control(wiring.Component):
+class Control(Limits):
     """The engine's life: idle, running, stopping.
 
     ``start`` (while idle) runs the program until its END has everything before it done: then ``done``. ``abort`` or any
@@ -30,7 +31,8 @@ class Control(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`spec.config.EngineConfig`.
+    addr_bits, port_bits, beat_bits, queue_depth : as in :class:`spec.config.EngineConfig`. The others are those of
+        :class:`Limits`.
 
     Members
     -------
@@ -47,32 +49,31 @@ class Control(wiring.Component):
     clear : units and ports forget what they do.
     """
 
-    def __init__(self, config):
-        self._config = c = config
+    addr_bits = Parameter(32, high=64)
+    port_bits = Parameter(choices=PORT_BITS)
+    beat_bits = Parameter()
+    queue_depth = Parameter()
+
+    def members(self) -> dict[str, Member]:
         command = stream.Signature(COMMAND)
-        super().__init__({
-            "start": In(1), "abort": In(1), "base": In(c.addr_bits), "size": In(32), "cmd_offset": In(32),
+        return {
+            "start": In(1), "abort": In(1), "base": In(self.addr_bits), "size": In(32), "cmd_offset": In(32),
             "cmd_count": In(32),
-            "watchdog": In(32), "window": Out(c.addr_bits),
-            "req": Out(stream.Signature(request_layout(c))), "data": In(stream.Signature(c.port_bits)),
+            "watchdog": In(32), "window": Out(self.addr_bits),
+            "req": Out(stream.Signature(request_layout(self))), "data": In(stream.Signature(self.port_bits)),
             **{name: Out(command) for name in QUEUES},
             **{f"{unit}_post": In(SEMAPHORES) for unit in ("load", "store", "post", "feed")},
             **{f"{unit}_idle": In(1) for unit in QUEUES}, "progress": In(1),
             "load_error": In(error_layout()), "store_error": In(error_layout()),
             "read_error": In(1), "write_error": In(1), "ports_idle": In(1),
             "busy": Out(1), "done": Out(1), "error": Out(1), "code": Out(8), "tag": Out(16), "cycles": Out(64),
-            "commands": Out(32), "clear": Out(1)})
-
-    @property
-    def config(self) -> EngineConfig:
-        return self._config
+            "commands": Out(32), "clear": Out(1)}
 
     def elaborate(self, platform):
         m = Module()
-        c = self._config
-        m.submodules.fetch = fetch = Fetch.of(c)
-        m.submodules.check = check = Check(c)
-        m.submodules.queues = queues = Queues.of(c)
+        m.submodules.fetch = fetch = Fetch.of(self)
+        m.submodules.check = check = Check.of(self)
+        m.submodules.queues = queues = Queues.of(self)
         run, beginning, passed = self._program(m, fetch, check, queues)
         given, tags = self._give(m, queues)
         out, last_tag, left = check.out, Signal(16), Signal(32)
@@ -177,7 +178,7 @@ class Control(wiring.Component):
     def _outside(self, m):
         """Whether window or program, latched in the cycle before, leave the address space or the window."""
         outside = Signal()
-        m.d.sync += outside.eq((self.base + self.size > 1 << self._config.addr_bits)
+        m.d.sync += outside.eq((self.base + self.size > 1 << self.addr_bits)
                                | (self.cmd_offset + self.cmd_count * COMMAND_BYTES > self.size))
         return outside
 

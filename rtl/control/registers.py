@@ -25,7 +25,7 @@ class Registers(Block):
     Parameters
     ----------
     addr_bits : of a DRAM address.
-    digest : of the configuration, as the register DIGEST shows it.
+    digest_word : of the configuration, as the register DIGEST shows it.
 
     Members
     -------
@@ -38,7 +38,7 @@ class Registers(Block):
     """
 
     addr_bits = Parameter(32, high=64)
-    digest = Parameter(0, high=0xFFFF_FFFF)
+    digest_word = Parameter(0, high=0xFFFF_FFFF)
 
     def members(self) -> dict[str, Member]:
         return {
@@ -75,7 +75,7 @@ class Registers(Block):
             with m.Else():
                 m.d.sync += counter.eq(counter + getattr(self, f"inc_{name}"))
         shown = {
-            "ID": Const(ID, 32), "VERSION": Const(VERSION, 32), "DIGEST": Const(self.digest, 32),
+            "ID": Const(ID, 32), "VERSION": Const(VERSION, 32), "DIGEST": Const(self.digest_word, 32),
             "CTRL": Const(0, 32), "STATUS": Cat(self.busy, self.done, self.error, Const(0, 5), self.code, self.tag),
             "IRQ_STATUS": pending, "CYCLES_LO": self.cycles[:32], "CYCLES_HI": cycles_hi, "COMMANDS": self.commands,
             **{f"{n.upper()}_CYCLES": c for n, c in counters.items()}, **stored}

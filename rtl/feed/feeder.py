@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 
-from ..prim import COMMAND, STEP, TAP, Block, Parameter, delay, feed_port
+from ..prim import COMMAND, STEP, Block, Parameter, delay, feed_port, tap_port
 
 __all__ = ["Feeder"]
 
@@ -38,8 +38,8 @@ class Feeder(Block):
     cmd : CONV commands.
     blocked : for each activation memory, whether reading it has to wait.
     clear : forget everything.
-    tap_en, tap_addr, tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
-    feed_en, feed_mem, feed_addr, feed_data : activation memories, read in :data:`spec.latency.READ` cycles.
+    tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
+    bank : activation memories, read in :data:`spec.latency.READ` cycles.
     room, reserve : of the rows FIFO: a tile is reserved with its last k-step.
     step, r_addr, acts : to the array.
     feed : semaphores of a command, when the array has read everything it needs.
@@ -67,8 +67,7 @@ class Feeder(Block):
         acts = data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)
         return {
             "cmd": In(stream.Signature(COMMAND)), "blocked": In(2), "clear": In(1),
-            "tap_en": Out(1), "tap_addr": Out(range(self.tap_depth)), "tap": In(TAP),
-            **feed_port(self),
+            "tap": Out(tap_port(self)), "bank": Out(feed_port(self)),
             "room": In(1), "reserve": Out(1),
             "step": Out(STEP), "r_addr": Out(range(self.weight_depth)), "acts": Out(acts),
             "feed": Out(8), "pending": Out(1), "idle": Out(1),
@@ -123,7 +122,7 @@ class Feeder(Block):
             self.reserve.eq(issue & last_k & run.acc_last),
             start.eq(nxt_ready & nxt_valid & (~active | (issue & last_k & last_tile))
                      & ~Array(self.blocked)[nxt.mem_in] & ~self.clear),
-            self.tap_en.eq(1), self.tap_addr.eq(run.tap_base + tap_index)]
+            self.tap.en.eq(1), self.tap.addr.eq(run.tap_base + tap_index)]
         with m.If(issue):
             m.d.sync += [group.eq(group + 1), weight.eq(weight + 1)]
             with m.If(last_group):
@@ -160,17 +159,17 @@ class Feeder(Block):
 
     def _coordinates(self, m, s1, start, shadow):
         """S1: coordinates of the tile live here. Returns offset of the banks, whether it wraps, and the valid lanes."""
-        lanes, nxt = self.pixels, shadow.command
+        lanes, nxt, tap = self.pixels, shadow.command, self.tap.data
         half = lanes // 2
         coords = [(Signal(16, name=f"y{i}"), Signal(16, name=f"x{i}")) for i in range(lanes)]
         pitch, step_y, step_x = Signal(16), Signal(16), Signal(16)
         rot, carry_rot = Signal(range(2 * lanes)), Signal()
         valid = Signal(lanes)
-        m.d.comb += [rot.eq(self.tap.rot + Mux(s1.half, half, 0)), carry_rot.eq(rot >= lanes)]
+        m.d.comb += [rot.eq(tap.rot + Mux(s1.half, half, 0)), carry_rot.eq(rot >= lanes)]
         for i, (y, x) in enumerate(coords):
             tap_y, tap_x = Signal(signed(18), name=f"tap_y{i}"), Signal(signed(18), name=f"tap_x{i}")
-            m.d.comb += [tap_y.eq(y + self.tap.dy), tap_x.eq(x + self.tap.dx),
-                         valid[i].eq((tap_y >= 0) & (tap_y < self.tap.rows) & (tap_x >= 0) & (tap_x < self.tap.cols))]
+            m.d.comb += [tap_y.eq(y + tap.dy), tap_x.eq(x + tap.dx),
+                         valid[i].eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]
             next_x = Signal(17, name=f"next_x{i}")
             wrap = Signal(name=f"wrap{i}")
             m.d.comb += [next_x.eq(x + step_x), wrap.eq(next_x >= pitch)]
@@ -191,19 +190,19 @@ class Feeder(Block):
         m.d.sync += [
             s2.valid.eq(s1.valid & ~self.clear), s2.first.eq(s1.first), s2.last.eq(s1.last), s2.wide.eq(s1.wide),
             s2.mem.eq(s1.mem), s2.zero.eq(s1.zero), s2.groups.eq(s1.groups), s2.weight.eq(s1.weight), s2.mask.eq(valid),
-            s2.addr.eq(s1.base + self.tap.addr + Mux(carry_rot, s1.groups, 0)),
+            s2.addr.eq(s1.base + self.tap.data.addr + Mux(carry_rot, s1.groups, 0)),
             s2.rot.eq(Mux(carry_rot, rot - lanes, rot))]
-        m.d.sync += [self.feed_en.eq(s2.valid), self.feed_mem.eq(s2.mem)]
+        m.d.sync += [self.bank.en.eq(s2.valid), self.bank.mem.eq(s2.mem)]
         for bank in range(lanes):
             before = s2.rot > bank if bank < lanes - 1 else 0       # nothing is behind the last bank
-            m.d.sync += self.feed_addr[bank].eq(s2.addr + Mux(before, s2.groups, 0))
+            m.d.sync += self.bank.addr[bank].eq(s2.addr + Mux(before, s2.groups, 0))
         return s2
 
     def _rotate(self, m, s2):
         """Position j is bank (rot + j) mod pixels."""
         lanes = self.pixels
         info = delay(m, Cat(s2.rot, s2.mask, s2.wide, s2.zero), 1 + latency.READ)
-        value = [self.feed_data[i] for i in range(lanes)]
+        value = [self.bank.data[i] for i in range(lanes)]
         for stage in range(latency.rotator(self)):
             amount = info[2 * stage:min(2 * stage + 2, len(s2.rot))]
             turned = [Signal(8 * self.ic, name=f"turn{stage}_{i}") for i in range(lanes)]

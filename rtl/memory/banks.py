@@ -8,8 +8,7 @@ from amaranth.lib.wiring import In, Member, Out
 from spec.latency import GATHER, READ
 
 from ..prim import (
-    Block, Parameter, act_write_port, add_shared, codes_layout, delay, feed_port, memory_side, place_layout,
-    write_layout)
+    Block, Parameter, activations, add_shared, delay, place_layout, store_port, write_layout)
 
 __all__ = ["Bank", "Banks"]
 
@@ -55,11 +54,10 @@ class Bank(Block):
 class Banks(Block):
     """Both memories.
 
-    One read by the feeder, one gather and one write each cycle. Latencies: ``feed_data`` :data:`spec.latency.READ`,
-    ``gathered`` :data:`spec.latency.GATHER` cycles after the request; what is written can be read in the next cycle.
-    The feeder always wins its memory. ``post`` (residual and pool reads) must never ask for the memory that the feeder
-    reads; ``store`` waits for both. Writes of the post unit (``write``) always win over those of the load unit to the
-    same memory.
+    One read by the feeder, one gather and one write each cycle. What is written can be read in the next cycle.
+    The feeder always wins its memory. ``compute.gather`` (residual and pool reads) must never ask for the memory that
+    the feeder reads; ``store`` waits for both. Writes of the compute side always win over those of the load unit to
+    the same memory.
 
     Parameters
     ----------
@@ -67,12 +65,9 @@ class Banks(Block):
 
     Members
     -------
-    feed_en, feed_mem, feed_addr, feed_data : one word of every bank of a memory.
-    post_en, post_place : a gather that does not wait.
-    store, store_valid : a gather that does; ``store_valid`` comes with its codes.
-    gathered : the codes of both.
-    write_en, write : a write that does not wait.
-    load : writes that do.
+    compute : reads and writes that do not wait (:func:`rtl.prim.activations`).
+    store : a gather that waits.
+    load : writes that wait.
     """
     ic = Parameter()
     pixels = Parameter(2)
@@ -88,54 +83,51 @@ class Banks(Block):
 
     def members(self) -> dict[str, Member]:
         return {
-            **memory_side(feed_port(self)),
-            "post_en": In(1), "post_place": In(place_layout(self)),
-            "store": In(stream.Signature(place_layout(self))), "store_valid": Out(1),
-            "gathered": Out(codes_layout(self)),
-            **memory_side(act_write_port(self)),
+            "compute": In(activations(self)), "store": In(store_port(self)),
             "load": In(stream.Signature(write_layout(self)))}
 
     def elaborate(self, platform):
         m = Module()
+        feed, post, write, store = self.compute.feed, self.compute.gather, self.compute.write, self.store.place
 
         # One gather per cycle; the post unit first, the store unit where the feeder leaves its memory alone.
         gather = Signal(place_layout(self))
         gather_en = Signal()
         m.d.comb += [
-            self.store.ready.eq(~self.post_en & ~(self.feed_en & (self.feed_mem == self.store.payload.mem))),
-            gather.eq(Mux(self.post_en, self.post_place, self.store.payload)),
-            gather_en.eq(self.post_en | (self.store.valid & self.store.ready))]
+            store.ready.eq(~post.en & ~(feed.en & (feed.mem == store.payload.mem))),
+            gather.eq(Mux(post.en, post.place, store.payload)),
+            gather_en.eq(post.en | (store.valid & store.ready))]
 
-        m.d.comb += self.load.ready.eq(~(self.write_en & (self.write.place.mem == self.load.payload.place.mem)))
+        m.d.comb += self.load.ready.eq(~(write.en & (write.word.place.mem == self.load.payload.place.mem)))
 
         outputs = [self._memory(m, mem, gather, gather_en, platform) for mem in range(2)]
-        feed_mem = delay(m, self.feed_mem, READ)
+        feed_mem = delay(m, feed.mem, READ)
         for index in range(self.pixels):
-            m.d.comb += self.feed_data[index].eq(Mux(feed_mem, outputs[1][index], outputs[0][index]))
+            m.d.comb += feed.data[index].eq(Mux(feed_mem, outputs[1][index], outputs[0][index]))
 
         late = delay(m, gather.as_value(), READ)
         late = data.View(place_layout(self), late)
         picked = [Signal(8 * self.ic, name=f"picked{mem}") for mem in range(2)]
         m.d.sync += [picked[mem].eq(Array(outputs[mem])[late.bank]) for mem in range(2)]
         late_mem = delay(m, late.mem, GATHER - READ)
-        m.d.comb += [self.gathered.eq(Mux(late_mem, picked[1], picked[0])),
-                     self.store_valid.eq(delay(m, self.store.valid & self.store.ready, GATHER))]
+        m.d.comb += [*(port.codes.eq(Mux(late_mem, picked[1], picked[0])) for port in (post, self.store)),
+                     self.store.valid.eq(delay(m, store.valid & store.ready, GATHER))]
         return m
 
     def _memory(self, m, mem, gather, gather_en, platform):
         """The banks of one memory, one write each cycle; returns what they read."""
-        outputs, posts = [], Signal(name=f"posts{mem}")
+        feed, post, outputs, posts = self.compute.feed, self.compute.write, [], Signal(name=f"posts{mem}")
         write, write_en = Signal(write_layout(self), name=f"write{mem}"), Signal(name=f"write_en{mem}")
-        m.d.comb += [posts.eq(self.write_en & (self.write.place.mem == mem)),
+        m.d.comb += [posts.eq(post.en & (post.word.place.mem == mem)),
                      write_en.eq(posts | (self.load.valid & (self.load.payload.place.mem == mem))),
-                     write.eq(Mux(posts, self.write, self.load.payload))]
+                     write.eq(Mux(posts, post.word, self.load.payload))]
         for index in range(self.pixels):
             bank = Bank(depth=self.act_depth, width=self.ic)
-            feeds = self.feed_en & (self.feed_mem == mem)
+            feeds = feed.en & (feed.mem == mem)
             add_shared(m, f"bank{mem}_{index}", bank, platform)
             m.d.comb += [
                 bank.r_en.eq(feeds | (gather_en & (gather.mem == mem) & (gather.bank == index))),
-                bank.r_addr.eq(Mux(feeds, self.feed_addr[index], gather.addr)),
+                bank.r_addr.eq(Mux(feeds, feed.addr[index], gather.addr)),
                 bank.w_en.eq(Mux(write_en & (write.place.bank == index), write.en, 0)),
                 bank.w_addr.eq(write.place.addr), bank.w_data.eq(write.data)]
             outputs.append(bank.r_data)

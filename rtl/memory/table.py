@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Member, Out
 from spec.commands import TABLE_RECORDS
 from spec.latency import TABLE
 
-from ..prim import RECORD_BITS, Block, Parameter, memory_side, table_port
+from ..prim import RECORD_BITS, Block, Parameter, table_port
 
 __all__ = ["CodeTable"]
 
@@ -24,7 +24,7 @@ class CodeTable(Block):
     Members
     -------
     code, choice, out : as above; ``choice`` is steady while codes are in flight.
-    table_en, table_addr, table_data : writes 16 codes, readable in the next cycle.
+    write : 16 codes, readable in the next cycle.
     """
     tables = Parameter()
 
@@ -33,13 +33,13 @@ class CodeTable(Block):
         return TABLE
 
     def members(self) -> dict[str, Member]:
-        return {"code": In(8), "choice": In(4), "out": Out(8), **memory_side(table_port(self.tables))}
+        return {"code": In(8), "choice": In(4), "out": Out(8), "write": In(table_port(self.tables))}
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=RECORD_BITS, depth=self.tables * TABLE_RECORDS, init=[])
         write, read, late = memory.write_port(), memory.read_port(), Signal(8)
-        m.d.comb += [write.en.eq(self.table_en), write.addr.eq(self.table_addr), write.data.eq(self.table_data),
+        m.d.comb += [write.en.eq(self.write.en), write.addr.eq(self.write.addr), write.data.eq(self.write.data),
                      read.addr.eq((self.choice - 1) * TABLE_RECORDS + self.code[4:]), read.en.eq(1)]
         m.d.sync += [late.eq(self.code),
                      self.out.eq(Mux(self.choice == 0, late, read.data.word_select(late[:4], 8)))]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Member, Out
 
 from spec.latency import READ
 
-from ..prim import Block, Parameter, memory_side, write_port
+from ..prim import Block, Parameter, write_port
 
 __all__ = ["WeightColumn"]
 
@@ -23,7 +23,7 @@ class WeightColumn(Block):
 
     Members
     -------
-    w_en, w_addr, w_data : writes, broadcast to all columns.
+    write : broadcast to all columns.
     r_addr, r_data, r_addr_out : reads, and the address a cycle later.
     """
     depth = Parameter()
@@ -35,14 +35,14 @@ class WeightColumn(Block):
 
     def members(self) -> dict[str, Member]:
         addr = range(self.depth)
-        return {**memory_side(write_port("w", self.depth, self.width)),
-                "r_addr": In(addr), "r_addr_out": Out(addr), "r_data": Out(self.width)}
+        return {"write": In(write_port(self.depth, self.width)), "r_addr": In(addr),
+                "r_addr_out": Out(addr), "r_data": Out(self.width)}
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
         write, read = memory.write_port(), memory.read_port()
-        m.d.comb += [write.en.eq(self.w_en), write.addr.eq(self.w_addr), write.data.eq(self.w_data),
+        m.d.comb += [write.en.eq(self.write.en), write.addr.eq(self.write.addr), write.data.eq(self.write.data),
                      read.en.eq(1), read.addr.eq(self.r_addr)]
         m.d.sync += [self.r_addr_out.eq(self.r_addr), self.r_data.eq(read.data)]
         return m

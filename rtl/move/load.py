@@ -1,30 +1,30 @@
 """Load unit: moves weights, parameters, taps and activations from DRAM into the on-chip memories."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
-from spec.config import EngineConfig
 from spec.kwords import word_bits
 
 from ..prim import (
-    COMMAND, RECORD_BITS, VIEW, Queue, ResetInserter, SerialMultiplier, error_layout, loaded_ports,
+    COMMAND, RECORD_BITS, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, loaded,
     request_layout, view_of, write_layout)
 from .decode import WeightDecoder
+from .group import GroupBlock
 from .rows import RowReader
 
 __all__ = ["Load"]
 
 
-def _job_layout(config):
-    """What the data side keeps of a command."""
-    coded = {"beats": 32, "codes": 48} if config.decode_lanes else {}
+def _job_layout(coded):
+    """What the data side keeps of a command; ``coded``: weights may be."""
+    coded = {"beats": 32, "codes": 48} if coded else {}
     return data.StructLayout({
         "opcode": 8, "post": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1, **coded})
 
 
-class Load(wiring.Component):
+class Load(GroupBlock):
     """Runs the five load commands (docs/architecture.md, Load and store).
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
@@ -35,15 +35,15 @@ class Load(wiring.Component):
 
     Parameters
     ----------
-    config : :class:`spec.config.EngineConfig`.
+    slots, weight_depth, param_depth, tap_depth, tables, decode_lanes, decode_width, decode_steps, ports, addr_bits,
+    beat_bits, port_bytes, act_lanes, weight_beats : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
     cmd : commands, in order; taken when their requests are under way.
     base : byte address of the DRAM window.
     req, data : to and from each read port.
-    w_en, w_addr, w_data : one k-word of nibbles.
-    p_en, p_addr, p_data, t_en, t_addr, t_data, table_en, table_addr, table_data : one record.
+    memories : weights, parameters, taps and tables (:func:`rtl.prim.loaded`).
     act : one channel group of one pixel.
     post : semaphores of a command, one cycle after its last write.
     idle : no command here. Low from the cycle after a command is offered until its ``post`` is over.
@@ -53,24 +53,34 @@ class Load(wiring.Component):
     clear : forget everything.
     """
 
-    def __init__(self, config):
-        self._config = c = config
-        super().__init__({
-            "cmd": In(stream.Signature(COMMAND)), "base": In(c.addr_bits),
-            "req": Out(stream.Signature(request_layout(c))).array(c.ports),
-            "data": In(stream.Signature(c.port_bits)).array(c.ports),
-            **loaded_ports(c),
-            "act": Out(stream.Signature(write_layout(c))),
-            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
-            "clear": In(1)})
+    slots = Parameter()
+    weight_depth = Parameter()
+    param_depth = Parameter()
+    tap_depth = Parameter()
+    tables = Parameter(0, high=15)
+    decode_lanes = Parameter(0)
+    decode_width = Parameter(0, high=32)
+    decode_steps = Parameter(0)
+    ports = Parameter()
+    addr_bits = Parameter(32, high=64)
+    beat_bits = Parameter()
+    port_bytes = Parameter(choices=(4, 8, 16, 32))
+    act_lanes = Parameter()
+    weight_beats = Parameter()
 
-    @property
-    def config(self) -> EngineConfig:
-        return self._config
+    def members(self) -> dict[str, Member]:
+        return {
+            "cmd": In(stream.Signature(COMMAND)), "base": In(self.addr_bits),
+            "req": Out(stream.Signature(request_layout(self))).array(self.ports),
+            "data": In(stream.Signature(self.port_bits)).array(self.ports),
+            "memories": Out(loaded(self)),
+            "act": Out(stream.Signature(write_layout(self))),
+            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
+            "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.jobs = jobs = Queue(_job_layout(self._config), LOADS_AHEAD)
+        m.submodules.jobs = jobs = Queue(_job_layout(self.decode_lanes), LOADS_AHEAD)
         issuing = self._issue(m, jobs)
         taking = self._take(m, jobs, jobs.o.payload)
         m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.post == 0))
@@ -80,19 +90,19 @@ class Load(wiring.Component):
 
     def _issue(self, m, jobs):
         """Reads ``cmd`` where it is, sends its requests, then takes it. Returns whether it has work."""
-        c, cmd = self._config, self.cmd.payload
+        cmd = self.cmd.payload
         weights, act = cmd.opcode == Opcode.LOAD_WEIGHTS, cmd.opcode == Opcode.LOAD_ACT
         records = Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
-        at, beats = Signal(c.addr_bits), Signal(c.beat_bits)
-        port, lane, row = Signal(range(c.ports)), Signal(range(c.act_lanes)), Signal(16)
+        at, beats = Signal(self.addr_bits), Signal(self.beat_bits)
+        port, lane, row = Signal(range(self.ports)), Signal(range(self.act_lanes)), Signal(16)
         chosen, free = Signal(), Signal()
         self._requests(m, at, beats, port, chosen, free)
         self._job(m, jobs.i.payload, multiply)
 
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
-                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, c.ports - 1, 0)), lane.eq(0), row.eq(1)]
+                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, self.ports - 1, 0)), lane.eq(0), row.eq(1)]
                 with m.If(self.cmd.valid & jobs.i.ready):
                     with m.If(weights | act | records):
                         m.d.comb += [jobs.i.valid.eq(1), multiply.start.eq(act)]
@@ -101,14 +111,14 @@ class Load(wiring.Component):
                         m.next = "REFUSE"
             with m.State("SIZE"):
                 with m.If(weights):
-                    m.d.sync += beats.eq(cmd.count * c.weight_beats)
-                    if c.decode_lanes:
+                    m.d.sync += beats.eq(cmd.count * self.weight_beats)
+                    if self.decode_lanes:
                         with m.If(cmd.beats != 0):
                             m.d.sync += beats.eq(cmd.beats)
                 with m.Elif(records):
-                    m.d.sync += beats.eq((cmd.count * PARAM_BYTES + c.port_bytes - 1) // c.port_bytes)
+                    m.d.sync += beats.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) // self.port_bytes)
                 with m.Else():
-                    m.d.sync += beats.eq(multiply.product * c.group_beats)
+                    m.d.sync += beats.eq(multiply.product * self.group_beats)
                 with m.If(~act | multiply.done):
                     m.next = "SEND"
             with m.State("SEND"):
@@ -117,12 +127,12 @@ class Load(wiring.Component):
                     m.d.sync += at.eq(at + cmd.stride)
                     with m.If(weights):
                         m.d.sync += port.eq(port + 1)
-                    with m.Elif(lane == c.act_lanes - 1):
-                        m.d.sync += [port.eq(c.ports - 1), lane.eq(0)]
+                    with m.Elif(lane == self.act_lanes - 1):
+                        m.d.sync += [port.eq(self.ports - 1), lane.eq(0)]
                     with m.Else():
                         m.d.sync += [port.eq(port - 1), lane.eq(lane + 1)]
                     m.d.sync += row.eq(row + 1)
-                    with m.If(records | (weights & (port == c.ports - 1)) | (act & (row == cmd.rows))):
+                    with m.If(records | (weights & (port == self.ports - 1)) | (act & (row == cmd.rows))):
                         m.d.comb += self.cmd.ready.eq(1)
                         m.next = "IDLE"
             with m.State("REFUSE"):
@@ -147,19 +157,19 @@ class Load(wiring.Component):
         """What the data side needs of the command, and the factors of an activation row's groups."""
         cmd = self.cmd.payload
         same = ("opcode", "post", "dst", "count", "rows", "cols")
-        same += ("beats", "codes") if self._config.decode_lanes else ()
+        same += ("beats", "codes") if self.decode_lanes else ()
         m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
         m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups),
                      multiply.y.eq(cmd.cols)]
 
     def _take(self, m, jobs, job):
         """Takes the data of the job at the head of the queue. Returns whether it has work."""
-        c = self._config
         left = Signal(16)                       # k-words or records still to come
         m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
-        m.d.sync += [self.post.eq(0), self.w_en.eq(0), self.p_en.eq(0), self.t_en.eq(0), self.table_en.eq(0)]
-        k_word, record = Signal(word_bits(c.slots, c.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
-        m.d.comb += [self.w_data.eq(k_word), self.p_data.eq(record), self.t_data.eq(record), self.table_data.eq(record)]
+        to = self.memories
+        m.d.sync += [self.post.eq(0), *(port.en.eq(0) for port in (to.weights, to.params, to.taps, to.tables))]
+        k_word, record = Signal(word_bits(self.slots, self.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
+        m.d.comb += [to.weights.data.eq(k_word), *(port.data.eq(record) for port in (to.params, to.taps, to.tables))]
         begin, coming, beats_left = Signal(), Signal(), Signal(32)
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
@@ -169,7 +179,7 @@ class Load(wiring.Component):
                     with m.Switch(job.opcode):
                         with m.Case(Opcode.LOAD_WEIGHTS):
                             m.next = "WEIGHTS"
-                            if c.decode_lanes:
+                            if self.decode_lanes:
                                 m.d.sync += beats_left.eq(job.beats)
                                 with m.If(job.beats != 0):
                                     m.next = "CODED"
@@ -180,7 +190,7 @@ class Load(wiring.Component):
             with m.State("WEIGHTS"):
                 with m.If(self._weights(m, job, left, k_word) & (left == 1)):
                     m.next = "FINISH"
-            if c.decode_lanes:
+            if self.decode_lanes:
                 with m.State("CODED"):
                     self._coded(m, job, left, k_word, beats_left)
                     with m.If((left == 0) & (beats_left == 0)):
@@ -213,12 +223,16 @@ class Load(wiring.Component):
         return taken & last
 
     def _weights(self, m, job, left, k_word):
-        c = self._config
         m.d.comb += [d.ready.eq(Cat(other.valid for other in self.data).all()) for d in self.data]
-        whole = self._collect(m, "weight", self.data, c.weight_beats, k_word)
+        whole = self._collect(m, "weight", self.data, self.weight_beats, k_word)
         with m.If(whole):
-            m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]
+            self._word(m, job, left)
         return whole
+
+    def _word(self, m, job, left):
+        """A k-word is complete."""
+        port = self.memories.weights
+        m.d.sync += [port.en.eq(1), port.addr.eq(job.dst + job.count - left), left.eq(left - 1)]
 
     def _coded(self, m, job, left, k_word, beats_left):
         """Weights through the decoder; ``beats_left`` counts what is still to be taken.
@@ -226,8 +240,7 @@ class Load(wiring.Component):
         Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may
         hold the engine.
         """
-        c = self._config
-        m.submodules.decoder = decoder = WeightDecoder.of(c)
+        m.submodules.decoder = decoder = WeightDecoder.of(self)
         come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
         m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1),
                      decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
@@ -236,38 +249,38 @@ class Load(wiring.Component):
         m.d.comb += [taken.eq(come & (decoder.data.ready | (left == 0))), *(d.ready.eq(taken) for d in self.data)]
         with m.If(taken):
             m.d.sync += beats_left.eq(beats_left - 1)
-        with m.If(self._collect(m, "coded", [decoder.out], c.decode_steps, k_word)):
-            m.d.sync += [self.w_en.eq(1), self.w_addr.eq(job.dst + job.count - left), left.eq(left - 1)]
+        with m.If(self._collect(m, "coded", [decoder.out], self.decode_steps, k_word)):
+            self._word(m, job, left)
 
     def _records(self, m, job, left, record):
-        c, port = self._config, self.data[0]
-        if c.port_bits <= RECORD_BITS:
+        port = self.data[0]
+        if self.port_bits <= RECORD_BITS:
             m.d.comb += port.ready.eq(1)
-            whole = self._collect(m, "record", [port], RECORD_BITS // c.port_bits, record)
+            whole = self._collect(m, "record", [port], RECORD_BITS // self.port_bits, record)
         else:
             # Several records in a beat: the beat is taken with its last record, or with the last of the command.
-            per = c.port_bits // RECORD_BITS
+            per = self.port_bits // RECORD_BITS
             part, whole = Signal(range(per)), port.valid
             m.d.comb += port.ready.eq((part == per - 1) | (left == 1))
             with m.If(whole):
                 m.d.sync += [part.eq(Mux(port.ready, 0, part + 1)),
                              record.eq(port.payload.word_select(part, RECORD_BITS))]
         with m.If(whole):
-            address = job.dst + job.count - left
-            m.d.sync += [self.t_en.eq(job.opcode == Opcode.LOAD_TAPS), self.p_en.eq(job.opcode == Opcode.LOAD_PARAMS),
-                         self.table_en.eq(job.opcode == Opcode.LOAD_TABLES), self.t_addr.eq(address),
-                         self.p_addr.eq(address),
-                         self.table_addr.eq(address), left.eq(left - 1)]
+            to, address = self.memories, job.dst + job.count - left
+            m.d.sync += left.eq(left - 1)
+            for port, opcode in ((to.taps, Opcode.LOAD_TAPS), (to.params, Opcode.LOAD_PARAMS),
+                                 (to.tables, Opcode.LOAD_TABLES)):
+                m.d.sync += [port.en.eq(job.opcode == opcode), port.addr.eq(address)]
         return whole
 
     def _activations(self, m, job, begin, run):
         """Takes rows over all lanes while ``run``, a cycle after ``begin``; returns whether some are still to come."""
-        c, act = self._config, self.act
+        act = self.act
         room, before = Signal(), 0
         m.d.comb += room.eq(~act.valid | act.ready)
         with m.If(act.ready):
             m.d.sync += act.valid.eq(0)
-        lanes = [RowReader.of(c, first=number) for number in range(c.act_lanes)]
+        lanes = [RowReader.of(self, first=number) for number in range(self.act_lanes)]
         for number, lane in enumerate(lanes):
             m.submodules[f"lane{number}"] = lane
             port = self.data[-1 - number]

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Member, Out
 from spec.commands import Error, Opcode
 
 from ..prim import (
-    COMMAND, Locator, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, place_layout, request_layout,
-    view_of)
+    COMMAND, Locator, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, request_layout,
+    store_port, view_of)
 from .group import GroupBlock
 
 __all__ = ["Store"]
@@ -29,8 +29,8 @@ class Store(GroupBlock):
     -------
     cmd : commands; taken when they are done.
     base : byte address of the DRAM window.
-    gather : where to read one channel group.
-    g_valid, g_data : the codes, in the order asked, at any time after; there is room for everything asked.
+    gather : one channel group; the codes come in the order asked, at any time after, and there is room for everything
+        asked.
     req, data, done : to and from the write port.
     post : semaphores of a command, when the last write response has arrived.
     idle : no command here; low until ``post`` is over.
@@ -47,7 +47,7 @@ class Store(GroupBlock):
         beat = data.StructLayout({"data": self.port_bits, "strb": self.port_bits // 8})
         return {
             "cmd": In(stream.Signature(COMMAND)), "base": In(self.addr_bits),
-            "gather": Out(stream.Signature(place_layout(self))), "g_valid": In(1), "g_data": In(8 * self.ic),
+            "gather": Out(store_port(self)),
             "req": Out(stream.Signature(request_layout(self))), "data": Out(stream.Signature(beat)), "done": In(1),
             "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
             "clear": In(1)}
@@ -87,18 +87,19 @@ class Store(GroupBlock):
         m.d.comb += [
             self.idle.eq(~self.cmd.valid & (self.post == 0)),
             self.moving.eq(self.data.valid & self.data.ready),
-            self.progress.eq(self.moving | self.done | (self.req.valid & self.req.ready) | self.g_valid)]
+            self.progress.eq(self.moving | self.done | (self.req.valid & self.req.ready) | self.gather.valid)]
         return ResetInserter(self.clear)(m)
 
     def _gather(self, m, locator, room, begin, run):
         """Asks for every group of every pixel while there is room; returns whether all are asked for."""
-        cmd, place = self.cmd.payload, self.gather.payload
+        cmd, ask = self.cmd.payload, self.gather.place
+        place = ask.payload
         cols, rows, group, finished = Signal(16), Signal(16), Signal(8), Signal()
-        m.d.comb += [self.gather.valid.eq(run & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
+        m.d.comb += [ask.valid.eq(run & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
                      place.bank.eq(locator.bank), place.addr.eq(locator.addr + group)]
         with m.If(begin):
             m.d.sync += [cols.eq(cmd.cols), rows.eq(cmd.rows), group.eq(0), finished.eq(0)]
-        with m.Elif(self.gather.valid & self.gather.ready):
+        with m.Elif(ask.valid & ask.ready):
             m.d.sync += group.eq(group + 1)
             with m.If(group == cmd.out_groups - 1):
                 m.d.sync += [group.eq(0), cols.eq(cols - 1)]
@@ -131,10 +132,10 @@ class Store(GroupBlock):
         beat, last, moved = Signal(range(count)), Signal(), Signal()
         padded = Cat(arrived.o.payload, Const(0, count * self.port_bits - 8 * self.ic))
         m.d.comb += [
-            arrived.i.payload.eq(self.g_data), arrived.i.valid.eq(self.g_valid),
+            arrived.i.payload.eq(self.gather.codes), arrived.i.valid.eq(self.gather.valid),
             self.data.valid.eq(arrived.o.valid), self.data.payload.data.eq(padded.word_select(beat, self.port_bits)),
             self.data.payload.strb.eq(~0), moved.eq(self.data.valid & self.data.ready), last.eq(beat == count - 1),
             arrived.o.ready.eq(self.data.ready & last)]
         with m.If(moved):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
-        m.d.sync += room.eq(room - (self.gather.valid & self.gather.ready) + (moved & last))
+        m.d.sync += room.eq(room - (self.gather.place.valid & self.gather.place.ready) + (moved & last))

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Member, Out
 from spec import latency
 
 from ..prim import (
-    COMMAND, TAP, Block, Locator, Parameter, ResetInserter, act_write_port, advance, codes_layout, delay, gather_port,
-    view_of)
+    COMMAND, Block, Locator, Parameter, ResetInserter, act_write_port, advance, codes_layout, delay, gather_port,
+    tap_port, view_of)
 
 __all__ = ["Pool"]
 
@@ -31,9 +31,9 @@ class Pool(Block):
     -------
     cmd : POOL commands.
     clear : forget everything.
-    tap_addr, tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
-    gather_en, gather, gathered : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
-    write_en, write : codes.
+    tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
+    gather : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
+    write : codes.
     done, post, tag : a command is complete, its last write can be read; its semaphores.
 
     Raises
@@ -56,8 +56,7 @@ class Pool(Block):
     def members(self) -> dict[str, Member]:
         return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
-            "tap_addr": Out(range(self.tap_depth)), "tap": In(TAP),
-            **gather_port(self), **act_write_port(self),
+            "tap": Out(tap_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
             "done": Out(1), "post": Out(8), "tag": Out(16)}
 
     def elaborate(self, platform):
@@ -81,7 +80,7 @@ class Pool(Block):
         m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(run.tag),
                      last_tap.eq(tap_index + 1 == run.taps), last_group.eq(group + 1 == run.groups),
                      last_x.eq(x + 1 == run.cols), last_y.eq(y + 1 == run.rows),
-                     self.tap_addr.eq(run.tap_base + tap_index)]
+                     self.tap.en.eq(1), self.tap.addr.eq(run.tap_base + tap_index)]
         with m.FSM(name="pool"):
             with m.State("IDLE"):
                 m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), source.load.eq(1)]
@@ -108,7 +107,7 @@ class Pool(Block):
 
     def _gather(self, m, run, walk, source):
         """The tap arrives one cycle after its address; then one cycle for the place."""
-        tap = self.tap
+        tap = self.tap.data
         address = (source.addr + walk.group)[:len(source.addr)]
         s1 = data.View(data.StructLayout({"y": 16, "x": 16, "bank": range(self.pixels), "addr": range(self.act_depth)}),
                        delay(m, Cat(walk.y, walk.x, source.bank, address), latency.RECORD))
@@ -118,8 +117,8 @@ class Pool(Block):
         inside = Signal()
         m.d.comb += [tap_y.eq(s1.y + tap.dy), tap_x.eq(s1.x + tap.dx),
                      inside.eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]
-        m.d.sync += [self.gather_en.eq(live & inside), self.gather.mem.eq(run.mem_in), self.gather.bank.eq(bank),
-                     self.gather.addr.eq(addr)]
+        m.d.sync += [self.gather.en.eq(live & inside), self.gather.place.mem.eq(run.mem_in),
+                     self.gather.place.bank.eq(bank), self.gather.place.addr.eq(addr)]
         return live, inside
 
     def _maximum(self, m, run, walk, out, live, inside):
@@ -131,8 +130,8 @@ class Pool(Block):
         best = Signal(codes_layout(self))
         for i in range(self.ic):
             before, got, after = Signal(8, name=f"before{i}"), Signal(8, name=f"got{i}"), Signal(8, name=f"after{i}")
-            m.d.comb += [before.eq(Mux(first, 0, best[i])), got.eq(Mux(taken, self.gathered[i], 0)),
+            m.d.comb += [before.eq(Mux(first, 0, best[i])), got.eq(Mux(taken, self.gather.codes[i], 0)),
                          after.eq(Mux(got > before, got, before))]
-            m.d.sync += [best[i].eq(after), self.write.data[i].eq(after)]
-        m.d.sync += [self.write_en.eq(last), self.write.en.eq(~0), self.write.place.mem.eq(run.mem_out),
-                     Cat(self.write.place.bank, self.write.place.addr).eq(where)]
+            m.d.sync += [best[i].eq(after), self.write.word.data[i].eq(after)]
+        m.d.sync += [self.write.en.eq(last), self.write.word.en.eq(~0), self.write.word.place.mem.eq(run.mem_out),
+                     Cat(self.write.word.place.bank, self.write.word.place.addr).eq(where)]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import In, Member, Out
+from amaranth.lib.wiring import In, Member, Out, connect, flipped
 
 from spec import latency
 from spec.errors import AlloyError
@@ -16,7 +16,7 @@ from spec.errors import AlloyError
 from ..memory import CodeTable
 from ..prim import (
     COMMAND, PARAM, Block, Locator, Parameter, ResetInserter, act_write_port, add_shared, delay, gather_port,
-    join_ports, memory_side, table_port, view_of)
+    param_port, table_port, view_of)
 from .requant import Requant
 
 __all__ = ["Post"]
@@ -40,11 +40,11 @@ class Post(Block):
     row : ``[pixel][slot]`` of two lanes.
     fed : the oldest command here has had its last k-step.
     clear : forget everything.
-    p_en, p_addr, p_data : parameters, read in :data:`spec.latency.RECORD` cycles.
-    gather_en, gather, gathered : a residual, read in :data:`spec.latency.GATHER` cycles.
-    write_en, write : codes.
+    param : parameters, read in :data:`spec.latency.RECORD` cycles.
+    gather : a residual, read in :data:`spec.latency.GATHER` cycles.
+    write : codes.
     done, post, tag : a command is complete, its last write can be read; its semaphores.
-    table_en, table_addr, table_data : writes the tables of codes, if there are any.
+    tables_write : fills the tables of codes, if there are any.
 
     Raises
     ------
@@ -81,9 +81,8 @@ class Post(Block):
         row = data.ArrayLayout(data.ArrayLayout(signed(self.acc_width), self.slots), 2)
         return {
             "cmd": In(stream.Signature(COMMAND)), "row": In(stream.Signature(row)), "fed": In(1), "clear": In(1),
-            "p_en": Out(1), "p_addr": Out(range(self.param_depth * self.slots)), "p_data": In(PARAM),
-            **gather_port(self), **act_write_port(self),
-            "done": Out(1), "post": Out(8), "tag": Out(16), **memory_side(table_port(self.tables))}
+            "param": Out(param_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
+            "done": Out(1), "post": Out(8), "tag": Out(16), "tables_write": In(table_port(self.tables))}
 
     def elaborate(self, platform):
         m = Module()
@@ -124,7 +123,7 @@ class Post(Block):
                 with m.If(self.fed):
                     m.next = "DRAIN"
             with m.State("PARAMS"):
-                m.d.comb += self.p_en.eq(1)
+                m.d.comb += self.param.en.eq(1)
                 m.d.sync += [slot.eq(slot + 1), loading.eq(1)]
                 with m.If(slot == self.slots):
                     m.d.sync += loading.eq(0)
@@ -150,7 +149,7 @@ class Post(Block):
         w, visit, inside, row_end = walk, walk.visit, walk.inside, walk.row_end
         pixel_done, leave, last_row = walk.pixel_done, walk.leave, walk.last_row
         m.d.comb += [
-            self.p_addr.eq(run.param_base + w.slot),
+            self.param.addr.eq(run.param_base + w.slot),
             inside.eq((w.x < run.cols) & (w.y < run.rows)), row_end.eq(w.x + 1 == run.pitch),
             pixel_done.eq(w.second_group | ~run.straddle | ~inside),
             leave.eq(w.second_pixel | run.wide), last_row.eq(w.row_index == self.pixels // 2 - 1),
@@ -178,10 +177,10 @@ class Post(Block):
         with m.If(walk.loading):
             for s in range(self.slots):
                 with m.If(walk.slot == s + 1):
-                    m.d.sync += params[s].eq(self.p_data)
+                    m.d.sync += params[s].eq(self.param.data)
             for g in range(2):
                 for i in range(self.ic):
-                    with m.If(self.p_data.valid & (self.p_data.second == g) & (self.p_data.lane == i)):
+                    with m.If(self.param.data.valid & (self.param.data.second == g) & (self.param.data.lane == i)):
                         m.d.sync += [source[g][i].eq(walk.slot - 1), filled[g][i].eq(1)]
         return params, source, filled
 
@@ -194,8 +193,8 @@ class Post(Block):
             m.d.sync += acc.eq(Mux(run.wide, low + (high << self.act_digit_bits), Mux(walk.second_pixel, high, low)))
             accs.append(acc)
         beat = walk.visit & walk.inside & ~self.clear
-        m.d.comb += [self.gather_en.eq(beat & run.residual), self.gather.mem.eq(run.mem_res),
-                     self.gather.bank.eq(res.bank), self.gather.addr.eq(res.addr + walk.second_group)]
+        m.d.comb += [self.gather.en.eq(beat & run.residual), self.gather.place.mem.eq(run.mem_res),
+                     self.gather.place.bank.eq(res.bank), self.gather.place.addr.eq(res.addr + walk.second_group)]
         return beat, accs
 
     def _requantize(self, m, run, params, accs, platform):
@@ -208,7 +207,7 @@ class Post(Block):
             if unit.joins:
                 m.d.comb += [unit.join.eq(params[s].join), unit.high.eq(units[s + 1].product)]
             code = Signal(8, name=f"res_code{s}")
-            m.d.sync += code.eq(Mux(run.residual, Array(self.gathered)[params[s].lane[:lane_bits]], 0))
+            m.d.sync += code.eq(Mux(run.residual, Array(self.gather.codes)[params[s].lane[:lane_bits]], 0))
             m.d.comb += [unit.acc.eq(delay(m, accs[s], latency.RESIDUAL - 1)), unit.res.eq(code),
                          unit.mult.eq(params[s].mult), unit.res_mult.eq(run.res_mult), unit.bias.eq(params[s].bias),
                          unit.shift.eq(run.shift), unit.lo.eq(run.lo), unit.hi.eq(run.hi)]
@@ -217,17 +216,17 @@ class Post(Block):
                 levels = CodeTable(tables=self.tables)
                 add_shared(m, f"table{s}", levels, platform)
                 m.d.comb += [levels.code.eq(unit.code), levels.choice.eq(run.table)]
-                join_ports(m, table_port(self.tables), self, levels)
+                connect(m, flipped(self.tables_write), levels.write)
                 codes[-1] = levels.out
         return codes
 
     def _write(self, m, run, walk, out, beat, codes, source, filled):
         """Crossbar from slots to lanes, then the write."""
-        second = walk.second_group
+        second, word = walk.second_group, self.write.word
         late = delay(m, Cat(beat, second, out.bank, out.addr + second), self.latency - 1)
         group = late[1]
-        m.d.sync += [self.write_en.eq(late[0]), self.write.place.mem.eq(run.mem_out),
-                     Cat(self.write.place.bank, self.write.place.addr).eq(late[2:]),
-                     self.write.en.eq(Mux(group, filled[1], filled[0]))]
+        m.d.sync += [self.write.en.eq(late[0]), word.place.mem.eq(run.mem_out),
+                     Cat(word.place.bank, word.place.addr).eq(late[2:]),
+                     word.en.eq(Mux(group, filled[1], filled[0]))]
         for i in range(self.ic):
-            m.d.sync += self.write.data[i].eq(Array(codes)[Mux(group, source[1][i], source[0][i])])
+            m.d.sync += word.data[i].eq(Array(codes)[Mux(group, source[1][i], source[0][i])])

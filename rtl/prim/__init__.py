@@ -14,12 +14,12 @@ from .layouts import (
 from .locate import Locator, advance
 from .multiply import SerialMultiplier
 from .ports import (
-    act_write_port, feed_port, gather_port, join_ports, join_streams, loaded_ports, memory_side, table_port,
-    write_port)
+    act_write_port, activations, feed_port, gather_port, join_streams, loaded, param_port, store_port, table_port,
+    tap_port, write_port)
 from .share import Library, ResetInserter, add_shared
 
 __all__ = ["COMMAND", "PARAM", "RECORD_BITS", "STEP", "TAP", "VIEW", "Block", "Library", "Locator", "Parameter",
-           "Queue", "ResetInserter", "SerialMultiplier", "act_write_port", "add_shared", "add_tree", "advance",
-           "bank_addrs_layout", "bank_data_layout", "codes_layout", "delay", "error_layout", "feed_port",
-           "gather_port", "join_ports", "join_streams", "loaded_ports", "memory_side", "packed_chain", "place_layout",
-           "request_layout", "table_port", "view_of", "write_layout", "write_port"]
+           "Queue", "ResetInserter", "SerialMultiplier", "act_write_port", "activations", "add_shared", "add_tree",
+           "advance", "bank_addrs_layout", "bank_data_layout", "codes_layout", "delay", "error_layout", "feed_port",
+           "gather_port", "join_streams", "loaded", "packed_chain", "param_port", "place_layout", "request_layout",
+           "store_port", "table_port", "tap_port", "view_of", "write_layout", "write_port"]

@@ -1,63 +1,80 @@
-"""Ports of the on-chip memories, as members of the unit that asks (:func:`memory_side`: of the memory)."""
+"""Ports of the on-chip memories, as signatures of the unit that asks; the memory has the flipped one."""
 
 from amaranth.hdl import Module
 from amaranth.lib import stream
-from amaranth.lib.wiring import Component, FlippedInterface, In, Member, Out
+from amaranth.lib.wiring import FlippedInterface, In, Out, Signature
 
 from spec.commands import TABLE_RECORDS
 from spec.config import EngineConfig
 from spec.kwords import word_bits
 
 from .block import Block
-from .layouts import RECORD_BITS, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
+from .layouts import (
+    PARAM, RECORD_BITS, TAP, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout)
 
-__all__ = ["act_write_port", "feed_port", "gather_port", "join_ports", "join_streams", "loaded_ports", "memory_side",
-           "table_port", "write_port"]
+__all__ = ["activations", "act_write_port", "feed_port", "gather_port", "join_streams", "loaded", "param_port",
+           "store_port", "table_port", "tap_port", "write_port"]
 
 
-def write_port(name: str, depth: int, width: int) -> dict[str, Member]:
+def write_port(depth: int, width: int) -> Signature:
     """One word of ``width`` bits into a memory of ``depth``: readable in the next cycle."""
-    return {f"{name}_en": Out(1), f"{name}_addr": Out(range(depth)), f"{name}_data": Out(width)}
+    return Signature({"en": Out(1), "addr": Out(range(depth)), "data": Out(width)})
 
 
-def table_port(tables: int) -> dict[str, Member]:
+def table_port(tables: int) -> Signature:
     """A :func:`write_port` of ``tables`` tables, 16 codes at once; without a table there are the ports alone."""
-    return write_port("table", max(tables, 1) * TABLE_RECORDS, RECORD_BITS)
+    return write_port(max(tables, 1) * TABLE_RECORDS, RECORD_BITS)
 
 
-def loaded_ports(config: EngineConfig | Block) -> dict[str, Member]:
-    """Weights, parameters, taps and tables of codes, as the load unit writes them."""
-    return {**write_port("w", config.weight_depth, word_bits(config.slots, config.ic)),
-            **write_port("p", config.param_depth * config.slots, RECORD_BITS),
-            **write_port("t", config.tap_depth, RECORD_BITS), **table_port(config.tables)}
+def loaded(config: EngineConfig | Block) -> Signature:
+    """Weights (one k-word), parameters, taps and tables of codes (one record), as the load unit writes them."""
+    return Signature({"weights": Out(write_port(config.weight_depth, word_bits(config.slots, config.ic))),
+                      "params": Out(write_port(config.param_depth * config.slots, RECORD_BITS)),
+                      "taps": Out(write_port(config.tap_depth, RECORD_BITS)),
+                      "tables": Out(table_port(config.tables))})
 
 
-def feed_port(config: EngineConfig | Block) -> dict[str, Member]:
-    """Activation memories: one word of every bank of memory ``feed_mem``, :data:`spec.latency.READ` cycles later."""
-    return {"feed_en": Out(1), "feed_mem": Out(1), "feed_addr": Out(bank_addrs_layout(config)),
-            "feed_data": In(bank_data_layout(config))}
+def _record_port(depth, layout):
+    """One record, :data:`spec.latency.RECORD` cycles later."""
+    return Signature({"en": Out(1), "addr": Out(range(depth)), "data": In(layout)})
 
 
-def gather_port(config: EngineConfig | Block) -> dict[str, Member]:
+def param_port(config: EngineConfig | Block) -> Signature:
+    """Parameters: one record, :data:`spec.latency.RECORD` cycles later."""
+    return _record_port(config.param_depth * config.slots, PARAM)
+
+
+def tap_port(config: EngineConfig | Block) -> Signature:
+    """Taps: one entry, :data:`spec.latency.RECORD` cycles later."""
+    return _record_port(config.tap_depth, TAP)
+
+
+def feed_port(config: EngineConfig | Block) -> Signature:
+    """Activation memories: one word of every bank of memory ``mem``, :data:`spec.latency.READ` cycles later."""
+    return Signature({"en": Out(1), "mem": Out(1), "addr": Out(bank_addrs_layout(config)),
+                      "data": In(bank_data_layout(config))})
+
+
+def gather_port(config: EngineConfig | Block) -> Signature:
     """Activation memories: the codes of one channel group, :data:`spec.latency.GATHER` cycles later."""
-    return {"gather_en": Out(1), "gather": Out(place_layout(config)), "gathered": In(codes_layout(config))}
+    return Signature({"en": Out(1), "place": Out(place_layout(config)), "codes": In(codes_layout(config))})
 
 
-def act_write_port(config: EngineConfig | Block) -> dict[str, Member]:
+def store_port(config: EngineConfig | Block) -> Signature:
+    """Activation memories: a gather that waits until it is served; ``valid`` comes with its codes."""
+    return Signature({"place": Out(stream.Signature(place_layout(config))), "valid": In(1),
+                      "codes": In(codes_layout(config))})
+
+
+def act_write_port(config: EngineConfig | Block) -> Signature:
     """Activation memories: codes of one channel group; readable in the next cycle."""
-    return {"write_en": Out(1), "write": Out(write_layout(config))}
+    return Signature({"en": Out(1), "word": Out(write_layout(config))})
 
 
-def memory_side(ports: dict[str, Member]) -> dict[str, Member]:
-    """The same ports of the memory."""
-    return {name: member.flip() for name, member in ports.items()}
-
-
-def join_ports(m: Module, ports: dict[str, Member], source: Component, target: Component) -> None:
-    """Connect ``source``, which has ``ports``, to whatever carries them on or has the memory, under the same names."""
-    for name, member in ports.items():
-        given, taken = getattr(source, name), getattr(target, name)
-        m.d.comb += taken.eq(given) if member.flow == Out else given.eq(taken)
+def activations(config: EngineConfig | Block) -> Signature:
+    """Activation memories, as the compute side uses them: it never waits."""
+    return Signature({"feed": Out(feed_port(config)), "gather": Out(gather_port(config)),
+                      "write": Out(act_write_port(config))})
 
 
 def join_streams(m: Module, source: stream.Interface | FlippedInterface,

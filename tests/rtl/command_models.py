@@ -12,7 +12,7 @@ def command(opcode, **values):
 
 def start(config):
     """The first command of a program for this configuration."""
-    return pack(Opcode.START, digest=int(config.digest, 16), version=VERSION)
+    return pack(Opcode.START, digest=config.digest_word, version=VERSION)
 
 
 def walk(view, rows, cols, pixels):

@@ -12,13 +12,13 @@ import pytest
 from compiler import compile
 from rtl.compute import Compute
 from rtl.memory import Banks
-from rtl.prim import TAP, act_write_port, feed_port, join_ports
+from rtl.prim import TAP
 from sim.command_model import CommandModel
 from sim.command_model.array import Array
 from sim.command_model.loads import LOADS
 from sim.command_model.post import pool, post
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record, unpack
-from spec.config import EngineConfig
+from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.kwords import number
 from spec.numerics import Scheme
 from spec.registers import Trace
@@ -27,6 +27,7 @@ from tests.networks import random_network
 
 from .axi_models import put, simulate
 from .command_models import command
+from .parameters import check_parameters
 
 CONFIG = EngineConfig(name="compute", ic=2, pixels=4, dsp_filters=2, lut_filters=1, act_depth=128, weight_depth=64,
                       param_depth=4, tap_depth=24, queue_depth=2, tables=1)
@@ -36,16 +37,13 @@ class Side(wiring.Component):
     """Compute side and activation memories, wired as in the engine."""
 
     def __init__(self, config):
-        self.config, self.compute, self.banks = config, Compute(config), Banks.of(config)
+        self.config, self.compute, self.banks = config, Compute.of(config), Banks.of(config)
         super().__init__({})
 
     def elaborate(self, platform):
         m, compute, banks = Module(), self.compute, self.banks
         m.submodules.compute, m.submodules.banks = compute, banks
-        join_ports(m, feed_port(self.config), compute, banks)
-        join_ports(m, act_write_port(self.config), compute, banks)
-        m.d.comb += [banks.post_en.eq(compute.gather_en), banks.post_place.eq(compute.gather),
-                     compute.gathered.eq(banks.gathered)]
+        wiring.connect(m, compute.activations, banks.compute)
         return m
 
 
@@ -71,18 +69,18 @@ class Bench:
             await self.load_act(ctx, cmd)
             return
         name, word = {
-            Opcode.LOAD_WEIGHTS: ("w", self.k_word),
-            Opcode.LOAD_PARAMS: ("p", self.record(PARAM_FIELDS, PARAM_BYTES, "params")),
-            Opcode.LOAD_TAPS: ("t", self.record(TAP_FIELDS, TAP_BYTES, "taps")),
-            Opcode.LOAD_TABLES: ("table", self.codes),
+            Opcode.LOAD_WEIGHTS: ("weights", self.k_word),
+            Opcode.LOAD_PARAMS: ("params", self.record(PARAM_FIELDS, PARAM_BYTES, "params")),
+            Opcode.LOAD_TAPS: ("taps", self.record(TAP_FIELDS, TAP_BYTES, "taps")),
+            Opcode.LOAD_TABLES: ("tables", self.codes),
         }[cmd["opcode"]]
-        part = self.side.compute
-        ctx.set(getattr(part, f"{name}_en"), 1)
+        port = getattr(self.side.compute.memories, name)
+        ctx.set(port.en, 1)
         for at in range(cmd["dst"], cmd["dst"] + cmd["count"]):
-            ctx.set(getattr(part, f"{name}_addr"), at)
-            ctx.set(getattr(part, f"{name}_data"), word(at))
+            ctx.set(port.addr, at)
+            ctx.set(port.data, word(at))
             await ctx.tick()
-        ctx.set(getattr(part, f"{name}_en"), 0)
+        ctx.set(port.en, 0)
         await ctx.tick()        # weights take one more
 
     def k_word(self, at):
@@ -109,8 +107,8 @@ class Bench:
     async def compare(self, ctx, cmd):
         await self.idle(ctx)
         for place, codes, known in self.words(cmd):
-            await put(ctx, self.side.banks.store, place)
-            gathered, = await ctx.tick().sample(self.side.banks.gathered).until(self.side.banks.store_valid)
+            await put(ctx, self.side.banks.store.place, place)
+            gathered, = await ctx.tick().sample(self.side.banks.store.codes).until(self.side.banks.store.valid)
             assert (np.array(list(gathered))[known] == np.array(codes)[known]).all(), (cmd["tag"], place)
             self.compared += int(known.sum())
 
@@ -149,6 +147,7 @@ class Bench:
 
     def run(self, commands):
         part, seen = self.side.compute, {"post": [], "feed": []}
+        to = part.activations
 
         async def drive(ctx):
             await commands(ctx)
@@ -157,9 +156,8 @@ class Bench:
         async def record(ctx):
             while True:
                 valid, event, given, feed, progress, feeds, fed, gathers, gather = (await ctx.tick().sample(
-                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress, part.feed_en,
-                    part.feed_mem,
-                    part.gather_en, part.gather))[2:]
+                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress, to.feed.en,
+                    to.feed.mem, to.gather.en, to.gather.place))[2:]
                 assert not (feeds and gathers and gather.mem == fed), "feeder and post unit read one memory at once"
                 self.reads["feed", fed] += feeds
                 self.reads["gather", gather.mem] += gathers
@@ -204,12 +202,23 @@ def test_order(order):
     part = bench.side.compute
 
     async def send(ctx):
-        ctx.set(part.t_data, TAP.const(dict(rows=99, cols=99)).as_bits())
-        ctx.set(part.t_en, 1)
+        ctx.set(part.memories.taps.data, TAP.const(dict(rows=99, cols=99)).as_bits())
+        ctx.set(part.memories.taps.en, 1)
         await ctx.tick()
-        ctx.set(part.t_en, 0)
+        ctx.set(part.memories.taps.en, 0)
         for n, (opcode, fields) in enumerate(commands):
             await put(ctx, part.cmd, command(opcode, post=n % 255 + 1, **fields))
 
     assert bench.run(send)["post"] == [n % 255 + 1 for n in range(len(commands))]
     assert all(bench.reads[reader, 1] for reader in (("feed", "gather") if order != "pools" else ("gather",)))
+
+
+def test_parameters():
+    good = {name: getattr(CONFIG, name) for name in Compute.parameters()}
+    whole = ("ic", "act_depth", "weight_depth", "param_depth", "tap_depth", "queue_depth")
+    check_parameters(Compute, good, [
+        *((name, 0, "1 or more") for name in whole), ("pixels", 3, "an even number, 2 or more"),
+        ("dsp_filters", 1, "an even number, 0 or more"), ("lut_filters", -1, "0 or more"),
+        ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"), ("joined_width", 1, "2 or more"),
+        ("dsp_device", "dsp", f"one of {', '.join(DSP_DEVICES)}"), ("portable_dsp", 2, "one of False, True"),
+        ("lut_form", "wide", f"one of {', '.join(LUT_FORMS)}"), ("tables", 16, "0 to 15")])

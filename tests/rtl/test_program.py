@@ -57,13 +57,14 @@ class Bench:
             ctx.set(compute.idle, 1)
             while True:
                 word = pipe.popleft()
-                ctx.set(banks.store_valid, word is not None)
-                ctx.set(banks.gathered.as_value(), word or 0)
-                ctx.set(banks.store.ready, self.rng.random() < 0.7)
+                ctx.set(banks.store.valid, word is not None)
+                ctx.set(banks.store.codes.as_value(), word or 0)
+                ctx.set(banks.store.place.ready, self.rng.random() < 0.7)
                 ctx.set(banks.load.ready, self.rng.random() < 0.7)
                 _, _, valid, ready, item, asks, taken, place, w_en, w_addr, moving = await ctx.tick().sample(
-                    banks.load.valid, banks.load.ready, banks.load.payload, banks.store.valid, banks.store.ready,
-                    banks.store.payload, compute.w_en, compute.w_addr, load.moving)
+                    banks.load.valid, banks.load.ready, banks.load.payload, banks.store.place.valid,
+                    banks.store.place.ready, banks.store.place.payload, compute.memories.weights.en,
+                    compute.memories.weights.addr, load.moving)
                 self.moved += moving
                 if w_en:
                     self.weights.append(w_addr)

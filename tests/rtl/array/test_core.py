@@ -56,11 +56,11 @@ def check_core(config, seed, steps=3, tiles=4, pauses=0.3, reader=0.5):
     async def feed(ctx):
         for k in range(steps):
             word = number(nibbles[k])
-            ctx.set(core.w_en, 1)
-            ctx.set(core.w_addr, k)
-            ctx.set(core.w_data, word)
+            ctx.set(core.write.en, 1)
+            ctx.set(core.write.addr, k)
+            ctx.set(core.write.data, word)
             await ctx.tick()
-        ctx.set(core.w_en, 0)
+        ctx.set(core.write.en, 0)
         await ctx.tick().repeat(2)
         line = [None] * LATER           # steps on their way to the core
         acts_line = [None] * READ
@@ -152,10 +152,10 @@ def test_clear(moment):
                 got.append((cycle, [list(pixel) for pixel in payload]))
 
     async def drive(ctx):
-        ctx.set(core.w_en, 1)
-        ctx.set(core.w_data, number(nibbles[0]))
+        ctx.set(core.write.en, 1)
+        ctx.set(core.write.data, number(nibbles[0]))
         await ctx.tick()
-        ctx.set(core.w_en, 0)
+        ctx.set(core.write.en, 0)
         await ctx.tick().repeat(2)
         assert ctx.get(core.idle) and ctx.get(core.room)
         ctx.set(core.row.ready, 1)

@@ -13,6 +13,7 @@ from spec.latency import CHECK
 
 from ..axi_models import simulate, small_config
 from ..command_models import start
+from ..parameters import check_parameters
 
 
 def whole(opcode, **values):
@@ -40,7 +41,7 @@ def mutants(config, rng, count):
 
 def verdicts(config, commands, size=SIZE):
     """(error code or 0) that the hardware gives for each command, ``first`` and later ones alike."""
-    check, out = Check(config), []
+    check, out = Check.of(config), []
 
     async def body(ctx):
         ctx.set(check.size, size)
@@ -100,7 +101,7 @@ def test_edges(changes):
 def test_only_the_start_of_this_engine_begins_a_program(field, value):
     """Kind: a program of another configuration runs."""
     config = small_config()
-    right = whole(Opcode.START, digest=int(config.digest, 16), version=VERSION)
+    right = whole(Opcode.START, digest=config.digest_word, version=VERSION)
     assert refuse(right, config, SIZE, first=True) is None and verdicts(config, [(True, right)]) == [0]
     wrong = right | {field: value}
     assert refuse(wrong, config, SIZE, first=True) == (Error.PROGRAM, "")
@@ -113,7 +114,7 @@ def test_only_the_start_of_this_engine_begins_a_program(field, value):
     (Opcode.LOAD_ACT, dict(rows=3), 4), (Opcode.STORE_ACT, dict(rows=1), 2), (Opcode.POOL, dict(rows=4, groups=2), 5)])
 def test_latency(opcode, values, bits):
     """A cycle more for each bit of what is multiplied."""
-    check, config = Check(small_config()), small_config()
+    check, config = Check.of(small_config()), small_config()
 
     async def body(ctx):
         ctx.set(check.size, SIZE)
@@ -131,3 +132,16 @@ def test_latency(opcode, values, bits):
             await ctx.tick()
 
     simulate({"check": check}, body)
+
+
+LIMITS = dict(digest_word=7, slots=3, pixels=4, act_depth=8, weight_depth=8, param_depth=2, tap_depth=4, tables=0,
+              decode_lanes=0, ports=1, port_bytes=8, act_group_bytes=8, weight_beats=1)
+BEYOND = [("digest_word", 1 << 32, "0 to 4294967295"), ("slots", 0, "1 or more"), ("pixels", 1, "2 or more"),
+          ("act_depth", 0, "1 or more"), ("weight_depth", 0, "1 or more"), ("param_depth", 0, "1 or more"),
+          ("tap_depth", 0, "1 or more"), ("tables", 16, "0 to 15"), ("decode_lanes", -1, "0 or more"),
+          ("ports", 0, "1 or more"), ("port_bytes", 3, "one of 4, 8, 16, 32"), ("act_group_bytes", 0, "1 or more"),
+          ("weight_beats", 0, "1 or more")]
+
+
+def test_parameters():
+    check_parameters(Check, LIMITS, BEYOND)

@@ -10,6 +10,8 @@ from spec.commands import Error, Opcode, pack
 
 from ..axi_models import AxiMemory, simulate, small_config, until
 from ..command_models import out_fields, start, tensor_view
+from ..parameters import check_parameters
+from .test_check import BEYOND, LIMITS
 
 BASE, SIZE, AT = 0x1000, 0x8000, 0x200
 VIEW = tensor_view(4, 2, 3, 1)[0]
@@ -22,7 +24,7 @@ class Bench:
     """Control with its read port, a DRAM with the program, and units that take ``delay`` cycles for a command."""
     def __init__(self, program, seed=0, delay=5, latency=6, **config):
         self.config = small_config(**config)
-        self.dut, self.port = Control(self.config), ReadPort.of(self.config)
+        self.dut, self.port = Control.of(self.config), ReadPort.of(self.config)
         self.dram, self.rng, self.delay = AxiMemory(seed=seed, latency=latency), Random(seed), delay
         self.log, self.stuck = [], set()
         self.write(program)
@@ -405,3 +407,10 @@ def test_progress_feeds_the_watchdog():
         ctx.set(bench.dut.progress, 1)
         assert await bench.start(ctx) == (1, 0, 0, 0)
     bench.run(body)
+
+
+def test_parameters():
+    good = LIMITS | dict(addr_bits=40, port_bits=64, beat_bits=20, queue_depth=1)
+    check_parameters(Control, good, [
+        *BEYOND, ("addr_bits", 16, "32 to 64"), ("port_bits", 512, "one of 32, 64, 128, 256"),
+        ("beat_bits", 0, "1 or more"), ("queue_depth", 0, "1 or more")])

@@ -84,14 +84,14 @@ class Bench:
             line = []
             while True:
                 enable, mem, addresses, tap = (await ctx.tick().sample(
-                    f.feed_en, f.feed_mem, f.feed_addr, f.tap_addr))[2:]
-                ctx.set(f.tap, TAP.const(self.taps[tap % f.tap_depth]))
+                    f.bank.en, f.bank.mem, f.bank.addr, f.tap.addr))[2:]
+                ctx.set(f.tap.data, TAP.const(self.taps[tap % f.tap_depth]))
                 line.append((enable, mem, list(addresses)))
                 if len(line) == latency.READ:
                     enable, mem, addresses = line.pop(0)
                     words = [self.acts[mem, b, a] if enable else [dice.randrange(256)] * f.ic
                              for b, a in enumerate(addresses)]
-                    ctx.set(f.feed_data, words)
+                    ctx.set(f.bank.data, words)
 
         async def record(ctx):
             due = []

@@ -86,23 +86,24 @@ def test_traffic(ic, pixels, act_depth):
             write = t.write() if dice.random() < 0.4 else None
             store = store or (t.place() if dice.random() < 0.6 else None)
             load = load or (t.write() if dice.random() < 0.6 else None)
-            ctx.set(banks.feed_en, feed)
-            ctx.set(banks.feed_mem, feed_mem)
-            ctx.set(banks.feed_addr, addresses)
-            ctx.set(banks.post_en, post)
-            ctx.set(banks.post_place, place)
-            ctx.set(banks.write_en, write is not None)
-            ctx.set(banks.write, write or t.write())
-            ctx.set(banks.store.valid, store is not None)
-            ctx.set(banks.store.payload, store or t.place())
+            ctx.set(banks.compute.feed.en, feed)
+            ctx.set(banks.compute.feed.mem, feed_mem)
+            ctx.set(banks.compute.feed.addr, addresses)
+            ctx.set(banks.compute.gather.en, post)
+            ctx.set(banks.compute.gather.place, place)
+            ctx.set(banks.compute.write.en, write is not None)
+            ctx.set(banks.compute.write.word, write or t.write())
+            ctx.set(banks.store.place.valid, store is not None)
+            ctx.set(banks.store.place.payload, store or t.place())
             ctx.set(banks.load.valid, load is not None)
             ctx.set(banks.load.payload, load or t.write())
-            stored, loaded, data, gathered, valid = (await ctx.tick().sample(
-                banks.store.ready, banks.load.ready, banks.feed_data, banks.gathered, banks.store_valid))[2:]
+            stored, loaded, data, gathered, codes, valid = (await ctx.tick().sample(
+                banks.store.place.ready, banks.load.ready, banks.compute.feed.data, banks.compute.gather.codes,
+                banks.store.codes, banks.store.valid))[2:]
             while feeds and feeds[0][0] == cycle:
                 assert [list(word) for word in data] == feeds.pop(0)[1]
             while gathers and gathers[0][0] == cycle:
-                assert list(gathered) == gathers.pop(0)[1]
+                assert list(gathered) == list(codes) == gathers.pop(0)[1]
             assert valid == bool(stores and stores[0] == cycle)
             if valid:
                 stores.pop(0)

@@ -16,12 +16,12 @@ def test_codes(tables):
     table, codes = CodeTable(tables=tables), [[dice.randrange(256) for _ in range(256)] for _ in range(tables)]
 
     async def drive(ctx):
-        ctx.set(table.table_en, 1)
+        ctx.set(table.write.en, 1)
         for address in range(tables * TABLE_RECORDS):
-            ctx.set(table.table_addr, address)
-            ctx.set(table.table_data, int.from_bytes(bytes(sum(codes, [])[16 * address:16 * address + 16]), "little"))
+            ctx.set(table.write.addr, address)
+            ctx.set(table.write.data, int.from_bytes(bytes(sum(codes, [])[16 * address:16 * address + 16]), "little"))
             await ctx.tick()
-        ctx.set(table.table_en, 0)
+        ctx.set(table.write.en, 0)
         for choice in range(tables + 1):
             ctx.set(table.choice, choice)
             asked = [dice.randrange(256) for _ in range(100)]

@@ -18,18 +18,18 @@ def test_reads(depth, width):
 
     async def drive(ctx):
         for address, value in enumerate(words):
-            ctx.set(column.w_en, 1)
-            ctx.set(column.w_addr, address)
-            ctx.set(column.w_data, value)
+            ctx.set(column.write.en, 1)
+            ctx.set(column.write.addr, address)
+            ctx.set(column.write.data, value)
             await ctx.tick()
         for _ in range(80):
             write, written, value = dice.random() < 0.5, dice.randrange(depth), dice.getrandbits(width)
             address = dice.choice([a for a in range(depth) if a != written])
             asked.append((address, words[address]))
             ctx.set(column.r_addr, address)
-            ctx.set(column.w_en, write)
-            ctx.set(column.w_addr, written)
-            ctx.set(column.w_data, value)
+            ctx.set(column.write.en, write)
+            ctx.set(column.write.addr, written)
+            ctx.set(column.write.data, value)
             if write:
                 words[written] = value
             sampled = (await ctx.tick().sample(column.r_data, column.r_addr_out))[2:]

@@ -13,6 +13,7 @@ from spec.commands import Error, Opcode
 
 from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until, watch
 from ..command_models import command, out_fields, tensor_view, walk
+from ..parameters import check_parameters
 
 BASE = 0x1000
 CASES = [dict(), dict(ports=1, port_bits=32, ic=5, dsp_filters=2, lut_filters=1),
@@ -27,7 +28,7 @@ CASES = [dict(), dict(ports=1, port_bits=32, ic=5, dsp_filters=2, lut_filters=1)
 class Bench:
     """Load unit with its ports; records everything that it writes."""
     def __init__(self, config, seed=0, stall=0.3, latency=12, act_stall=0.3):
-        self.config, self.dut = config, Load(config)
+        self.config, self.dut = config, Load.of(config)
         self.dram = AxiMemory(seed=seed, stall=stall, latency=latency)
         self.dram.fill(seed + 1)
         self.ports = [ReadPort.of(config) for _ in range(config.ports)]
@@ -45,14 +46,15 @@ class Bench:
             """Posts and writes in the order in which they happen."""
             while True:
                 _, _, w, p, t, valid, ready, post = await ctx.tick().sample(
-                    d.w_en, d.p_en, d.t_en, d.act.valid, d.act.ready, d.post)
+                    d.memories.weights.en, d.memories.params.en, d.memories.taps.en, d.act.valid, d.act.ready, d.post)
                 self.events += ["write"] * bool(w or p or t or valid and ready) + ([post] if post else [])
 
         join = [pair for n, port in enumerate(self.ports) for pair in ((d.req[n], port.req), (port.data, d.data[n]))]
         simulate({"load": d, **{f"port{n}": p for n, p in enumerate(self.ports)}}, body, join=join, background=[
             *(self.dram.read_slave(p.bus) for p in self.ports), order, *background,
-            watch([d.w_addr, d.w_data], self.log["w"], d.w_en),
-            watch([d.p_addr, d.p_data], self.log["p"], d.p_en), watch([d.t_addr, d.t_data], self.log["t"], d.t_en),
+            watch([d.memories.weights.addr, d.memories.weights.data], self.log["w"], d.memories.weights.en),
+            watch([d.memories.params.addr, d.memories.params.data], self.log["p"], d.memories.params.en),
+            watch([d.memories.taps.addr, d.memories.taps.data], self.log["t"], d.memories.taps.en),
             sink(d.act, self.log["act"], Random(9), self.act_stall)])
 
     def word(self, addr, count):
@@ -260,3 +262,14 @@ def test_clear():
         assert bench.events == ["write", "write", 4]
 
     bench.run(body)
+
+
+def test_parameters():
+    good = {name: getattr(small_config(), name) for name in Load.parameters()}
+    whole = ("ic", "act_depth", "group_beats", "slots", "weight_depth", "param_depth", "tap_depth", "ports",
+             "beat_bits", "act_lanes", "weight_beats")
+    check_parameters(Load, good, [
+        *((name, 0, "1 or more") for name in whole), ("pixels", 1, "2 or more"),
+        ("port_bits", 16, "one of 32, 64, 128, 256"), ("port_bytes", 3, "one of 4, 8, 16, 32"),
+        ("addr_bits", 65, "32 to 64"), ("tables", 16, "0 to 15"), ("decode_lanes", -1, "0 or more"),
+        ("decode_width", 33, "0 to 32"), ("decode_steps", -1, "0 or more")])

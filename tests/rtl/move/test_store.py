@@ -41,10 +41,11 @@ class Bench:
             pipe = deque([None] * self.gather_latency)
             while True:
                 word = pipe.popleft()
-                ctx.set(d.g_valid, word is not None)
-                ctx.set(d.g_data, word or 0)
-                ctx.set(d.gather.ready, self.rng.random() >= self.stall)
-                _, _, valid, ready, place = await ctx.tick().sample(d.gather.valid, d.gather.ready, d.gather.payload)
+                ctx.set(d.gather.valid, word is not None)
+                ctx.set(d.gather.codes.as_value(), word or 0)
+                ctx.set(d.gather.place.ready, self.rng.random() >= self.stall)
+                _, _, valid, ready, place = await ctx.tick().sample(
+                    d.gather.place.valid, d.gather.place.ready, d.gather.place.payload)
                 pipe.append(codes(self.config, place.mem, place.bank, place.addr) if valid and ready else None)
 
         async def posts(ctx):
@@ -88,7 +89,7 @@ def test_store(case, stall):
             await put(ctx, bench.dut.cmd, item, rng)
         await until(ctx, bench.dut.idle)
 
-    bench.run(body, *map(steady, (bench.dut.gather, bench.dut.req, bench.dut.data)))
+    bench.run(body, *map(steady, (bench.dut.gather.place, bench.dut.req, bench.dut.data)))
     assert bench.posts == images
 
 

@@ -24,10 +24,10 @@ class Memories:
         unit, line = self.unit, [None] * (GATHER - 1)
         while True:
             asks, place, writes, write = (await ctx.tick().sample(
-                unit.gather_en, unit.gather, unit.write_en, unit.write))[2:]
+                unit.gather.en, unit.gather.place, unit.write.en, unit.write.word))[2:]
             self.gathers += asks
             line.append(self.read(place.mem, place.bank, place.addr) if asks else [170] * unit.ic)
-            ctx.set(unit.gathered, line.pop(0))
+            ctx.set(unit.gather.codes, line.pop(0))
             if writes:
                 place = write.place.mem, write.place.bank, write.place.addr
                 codes = {lane: code for lane, code in enumerate(write.data) if write.en >> lane & 1}

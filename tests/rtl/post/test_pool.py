@@ -59,8 +59,8 @@ class Bench:
 
         async def taps(ctx):
             while True:
-                at, done, post, tag = (await ctx.tick().sample(pool.tap_addr, pool.done, pool.post, pool.tag))[2:]
-                ctx.set(pool.tap, TAP.const(self.taps[at % pool.tap_depth]))
+                at, done, post, tag = (await ctx.tick().sample(pool.tap.addr, pool.done, pool.post, pool.tag))[2:]
+                ctx.set(pool.tap.data, TAP.const(self.taps[at % pool.tap_depth]))
                 if done:
                     self.done.append((self.memories.cycle - 1, post, tag))
 

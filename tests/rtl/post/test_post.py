@@ -104,10 +104,10 @@ class Bench:
         async def parameters(ctx):
             while True:
                 enable, at, done, given, tag = (await ctx.tick().sample(
-                    post.p_en, post.p_addr, post.done, post.post, post.tag))[2:]
+                    post.param.en, post.param.addr, post.done, post.post, post.tag))[2:]
                 if enable and at < len(self.records):
                     word = pack_record(PARAM_FIELDS, self.records[at], PARAM_BYTES)
-                    ctx.set(post.p_data, PARAM.from_bits(int.from_bytes(word, "little")))
+                    ctx.set(post.param.data, PARAM.from_bits(int.from_bytes(word, "little")))
                 if done:
                     self.done.append((self.memories.cycle - 1, given, tag))
                 else:
@@ -129,11 +129,12 @@ class Bench:
         async def body(ctx):
             for n, table in enumerate(self.tables):
                 for record in range(16):
-                    ctx.set(post.table_en, 1)
-                    ctx.set(post.table_addr, 16 * n + record)
-                    ctx.set(post.table_data, int.from_bytes(bytes(table[16 * record:16 * record + 16]), "little"))
+                    ctx.set(post.tables_write.en, 1)
+                    ctx.set(post.tables_write.addr, 16 * n + record)
+                    codes = bytes(table[16 * record:16 * record + 16])
+                    ctx.set(post.tables_write.data, int.from_bytes(codes, "little"))
                     await ctx.tick()
-            ctx.set(post.table_en, 0)
+            ctx.set(post.tables_write.en, 0)
             await drive(ctx)
 
         simulate({"post": post}, body, background=[self.memories.serve, parameters, rows])

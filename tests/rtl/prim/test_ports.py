@@ -1,4 +1,4 @@
-"""Ports of memories: who gives what, under which names; joined they carry every signal the right way."""
+"""Ports of memories: who gives what, and joined they carry every signal the right way."""
 
 from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 import pytest
 
 from rtl.prim import (
-    act_write_port, feed_port, gather_port, join_ports, loaded_ports, memory_side, table_port, write_port)
+    activations, act_write_port, feed_port, gather_port, loaded, param_port, store_port, table_port, tap_port,
+    write_port)
 from spec.config import EngineConfig
 
 from ..axi_models import simulate
@@ -16,30 +17,27 @@ CONFIG = EngineConfig(name="ports", ic=3, pixels=6, dsp_filters=2, lut_filters=1
 
 
 def test_write_port():
-    assert write_port("w", 5, 7) == {"w_en": Out(1), "w_addr": Out(range(5)), "w_data": Out(7)}
+    assert dict(write_port(5, 7).members.items()) == {"en": Out(1), "addr": Out(range(5)), "data": Out(7)}
 
 
 @pytest.mark.parametrize("tables, records", [(0, 16), (1, 16), (3, 48)])
 def test_table_port(tables, records):
     """Sixteen codes of 256 in a record; without a table the ports are there for the load unit."""
-    assert table_port(tables)["table_addr"] == Out(range(records)) and table_port(tables)["table_data"] == Out(128)
+    assert table_port(tables) == write_port(16 * (records // 16), 128)
+    assert table_port(tables).members["addr"] == Out(range(records))
 
 
 def test_what_is_loaded():
-    ports = loaded_ports(CONFIG)
-    assert ports["w_data"] == Out(4 * 3 * 3) and ports["p_addr"] == Out(range(15)) and ports["t_addr"] == Out(range(9))
-    assert len(ports) == 12 and ports["table_addr"] == Out(range(32))
+    ports = {name: member.signature for name, member in loaded(CONFIG).members.items()}
+    assert ports == {"weights": write_port(20, 4 * 3 * 3), "params": write_port(15, 128), "taps": write_port(9, 128),
+                     "tables": table_port(2)}
 
 
-def test_memory_side():
-    ports = {"a": In(3), "b": Out(2)}
-    assert memory_side(ports) == {"a": Out(3), "b": In(2)} and memory_side(memory_side(ports)) == ports
-
-
-@pytest.mark.parametrize("make", [feed_port, gather_port, act_write_port, loaded_ports])
+@pytest.mark.parametrize("make", [feed_port, gather_port, act_write_port, loaded, activations, param_port, store_port,
+                                  tap_port])
 def test_joined(make):
     """Between a unit and a memory each member has one driver, and values arrive."""
-    ports = make(CONFIG)
+    signature = make(CONFIG)
 
     class Side(wiring.Component):
         def elaborate(self, platform):
@@ -49,22 +47,23 @@ def test_joined(make):
 
     class Both(wiring.Component):
         def __init__(self):
-            self.unit, self.memory = Side({**ports, "used": Out(1)}), Side({**memory_side(ports), "used": Out(1)})
+            self.unit, self.memory = (Side({"port": flow(signature), "used": Out(1)}) for flow in (Out, In))
             super().__init__({})
 
         def elaborate(self, platform):
             m = Module()
             m.submodules += [self.unit, self.memory]
-            join_ports(m, ports, self.unit, self.memory)
+            wiring.connect(m, self.unit.port, self.memory.port)
             return m
     both = Both()
 
     async def drive(ctx):
-        for name, member in ports.items():
-            source, target = (both.unit, both.memory) if member.flow == Out else (both.memory, both.unit)
+        members = zip(signature.flatten(both.unit.port), signature.flatten(both.memory.port), strict=True)
+        for (_, member, unit), (_, _, memory) in members:
+            source, target = (unit, memory) if member.flow == Out else (memory, unit)
             for value in (1, 0):
-                ctx.set(Value.cast(getattr(source, name)), value)
+                ctx.set(Value.cast(source), value)
                 await ctx.tick()
-                assert ctx.get(Value.cast(getattr(target, name))) == value
+                assert ctx.get(Value.cast(target)) == value
 
     simulate({"both": both}, drive)

@@ -1,0 +1,28 @@
+"""What commands have to keep to."""
+
+from ..prim import Block, Parameter
+
+__all__ = ["Limits"]
+
+
+class Limits(Block):
+    """A block that knows the engine's limits.
+
+    Parameters
+    ----------
+    digest_word, slots, pixels, act_depth, weight_depth, param_depth, tap_depth, tables, decode_lanes, ports,
+    port_bytes, act_group_bytes, weight_beats : as in :class:`spec.config.EngineConfig`.
+    """
+    digest_word = Parameter(0, high=0xFFFF_FFFF)
+    slots = Parameter()
+    pixels = Parameter(2)
+    act_depth = Parameter()
+    weight_depth = Parameter()
+    param_depth = Parameter()
+    tap_depth = Parameter()
+    tables = Parameter(0, high=15)
+    decode_lanes = Parameter(0)
+    ports = Parameter()
+    port_bytes = Parameter(choices=(4, 8, 16, 32))
+    act_group_bytes = Parameter()
+    weight_beats = Parameter()
