@@ -18,7 +18,7 @@ def disassemble(program: Program) -> list[str]:
 
 def _line(index, fields):
     parts = [f"{index:5} {fields['tag']:4} {fields['opcode'].name:12}"]
-    for name in ("wait", "post", "feed"):
+    for name in ("wait", "give", "release"):
         given = [str(s) for s in range(SEMAPHORES) if fields[name] >> s & 1]
         parts.append(f"{name} {','.join(given):6}" if given else " " * (len(name) + 7))
     if "digest" in fields:

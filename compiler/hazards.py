@@ -3,7 +3,8 @@
 Every command says what it reads and writes. Queues are in order, so a command needs to wait only for the latest command
 of another queue that it conflicts with; and only if nothing before it in its own queue has waited for that one or a
 later one.
-Every wait therefore has its own post, in the same order on both sides: one counting semaphore for each pair of queues.
+Every wait therefore has a give of its own, in the same order on both sides: one counting semaphore for each pair of
+queues.
 A CONV gives twice: "feed" when weights, taps and input have been read, "compute" when its outputs are written.
 """
 
@@ -80,13 +81,13 @@ class Hazards:
 
     def add(self, item: Item) -> None:
         """Append a command."""
-        queue, fields = item.queue, {"wait": 0, "post": 0, **item.fields}
+        queue, fields = item.queue, {"wait": 0, "give": 0, **item.fields}
         for other, at in self._accesses.conflicts(item).items():
             if at > self._known.get((other, queue), -1):
                 self._known[other, queue] = at
                 bit = 1 << SEMAPHORE[other, queue]
                 fields["wait"] |= bit
-                source, mask = ("compute", "feed") if other == "feed" else (other, "post")
+                source, mask = ("compute", "release") if other == "feed" else (other, "give")
                 poster = self._queues[source][at]
                 poster[mask] = poster.get(mask, 0) | bit
         self._accesses.record(item, len(self._queues[queue]))

@@ -37,7 +37,7 @@ class Compute(Block):
     clear : forget everything.
     memories : what the load unit writes (:func:`rtl.prim.loaded`).
     activations : to the activation memories (:func:`rtl.prim.activations`).
-    feed, post : semaphores when the array has read what it needs, and when the outputs of a command can be read.
+    release, give : semaphores when the array has read what it needs, and when the outputs of a command can be read.
     idle, progress, accumulates : no command is here; something happened; the array took a k-step.
     trace_valid, trace_event, trace_tag : as in :class:`rtl.top.Engine`.
     """
@@ -67,7 +67,7 @@ class Compute(Block):
         return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1), "memories": In(loaded(self)),
             "activations": Out(activations(self)),
-            "feed": Out(8), "post": Out(8), "idle": Out(1), "progress": Out(1), "accumulates": Out(1),
+            "release": Out(8), "give": Out(8), "idle": Out(1), "progress": Out(1), "accumulates": Out(1),
             "trace_valid": Out(1), "trace_event": Out(2), "trace_tag": Out(16)}
 
     def elaborate(self, platform):
@@ -79,7 +79,8 @@ class Compute(Block):
         self._memories(m, feeder, post, pool)
         take, head, free, leaves = self._queue(m, feeder, post, pool)
         done = Signal()
-        m.d.comb += [done.eq(post.done | pool.done), self.post.eq(post.post | pool.post), self.feed.eq(feeder.feed)]
+        m.d.comb += [done.eq(post.done | pool.done), self.give.eq(post.give | pool.give),
+                     self.release.eq(feeder.release)]
         self._order(m, feeder, post, take, head, leaves, done)
         self._array(m, feeder, core, post)
         self._activations(m, feeder, post, pool)

@@ -83,8 +83,8 @@ class Engine(_Whole):
             *(getattr(registers, n).eq(getattr(control, n))
               for n in ("busy", "done", "error", "code", "tag", "cycles", "commands")),
             load.base.eq(control.window), store.base.eq(control.window), store.done.eq(write.done),
-            control.load_post.eq(load.post), control.store_post.eq(store.post),
-            control.post_post.eq(compute.post), control.feed_post.eq(compute.feed),
+            control.load_give.eq(load.give), control.store_give.eq(store.give),
+            control.compute_give.eq(compute.give), control.compute_release.eq(compute.release),
             control.load_idle.eq(load.idle), control.store_idle.eq(store.idle), control.compute_idle.eq(compute.idle),
             control.load_error.eq(load.error), control.store_error.eq(store.error),
             control.read_error.eq(Cat(p.error for p in reads).any()), control.write_error.eq(write.error),

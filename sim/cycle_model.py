@@ -124,7 +124,7 @@ class _Engine:
             done = max(done, begin + table + cmd["count"] * c.decode_steps + pipeline.DECODER)
         self.load_done.append(done)
         self.entered["load"].append(issue)
-        self._give(cmd["post"], done + self.t.landed)
+        self._give(cmd["give"], done + self.t.landed)
 
     def _store(self, cmd, ready, _):
         c = self.c
@@ -132,7 +132,7 @@ class _Engine:
         start = max(ready, self.store_free)
         self.store_free = start + self.t.store + beats * c.port_bytes / self.rate + self.latency
         self.entered["store"].append(start)
-        self._give(cmd["post"], self.store_free)
+        self._give(cmd["give"], self.store_free)
 
     def _compute(self, cmd, ready, cause):
         depth = self.c.queue_depth
@@ -145,7 +145,7 @@ class _Engine:
             self.post_free = start + visits + pipeline.pool_done()
         else:
             self._conv(cmd, taken, cause)
-        self._give(cmd["post"], self.post_free)
+        self._give(cmd["give"], self.post_free)
         self.completed.append((self.post_free, cmd["tag"]))
 
     def _conv(self, cmd, taken, cause):
@@ -165,7 +165,7 @@ class _Engine:
             self.feeder_end = start + cmd["tiles"] * steps
             self.feeder_log.append((start, self.feeder_end, "busy"))
             end = max(begin, self.feeder_end + 1)
-        self._give(cmd["feed"], self.feeder_end - 1 + pipeline.fed(c))
+        self._give(cmd["release"], self.feeder_end - 1 + pipeline.fed(c))
         self.post_free = end + pipeline.post_done(c)
 
     def _tiles(self, cmd, at, steps, work):

@@ -106,8 +106,8 @@ _ALL = tuple(Opcode)
 _header, _end = _lay(0, [
     ("opcode", 8, "what to do"),
     ("wait", 8, "semaphores to take before it starts"),
-    ("post", 8, "semaphores to give when its last write has landed"),
-    ("feed", 8, "CONV: semaphores to give when its weights, taps and input are no longer read"),
+    ("give", 8, "semaphores to give when its last write has landed"),
+    ("release", 8, "CONV: semaphores to give when its weights, taps and input are no longer read"),
     ("tag", 16, "number of the layer, for traces and error reports"),
     ("reserved0", 8, "zero"),
     ("magic", 8, f"0x{MAGIC:02x}"),

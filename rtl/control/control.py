@@ -15,6 +15,7 @@ from .queues import QUEUES, Queues
 
 __all__ = ["Control", "QUIET"]
 
+GIVEN = ("load_give", "store_give", "compute_give", "compute_release")
 QUIET = 8           # cycles without work before END believes it; also the shortest ``clear``
 
 
@@ -40,7 +41,7 @@ class Control(Limits):
     window : ``base`` of the running program.
     req, data : command fetch, to the arbiter of read port 0.
     load, compute, store : commands whose semaphores have been taken.
-    load_post, store_post, post_post, feed_post : semaphores that the units give.
+    load_give, store_give, compute_give, compute_release : semaphores that the units give.
     load_idle, store_idle, compute_idle : no command in the unit; may follow up to 6 cycles after it took one.
     progress : something moved; the watchdog starts again.
     load_error, store_error : errors of the units.
@@ -62,7 +63,7 @@ class Control(Limits):
             "watchdog": In(32), "window": Out(self.addr_bits),
             "req": Out(stream.Signature(request_layout(self))), "data": In(stream.Signature(self.port_bits)),
             **{name: Out(command) for name in QUEUES},
-            **{f"{unit}_post": In(SEMAPHORES) for unit in ("load", "store", "post", "feed")},
+            **{name: In(SEMAPHORES) for name in GIVEN},
             **{f"{unit}_idle": In(1) for unit in QUEUES}, "progress": In(1),
             "load_error": In(error_layout()), "store_error": In(error_layout()),
             "read_error": In(1), "write_error": In(1), "ports_idle": In(1),
@@ -81,7 +82,7 @@ class Control(Limits):
             m.d.sync += [last_tag.eq(out.payload.tag), left.eq(left - 1)]
 
         begin, stopping, stalled = Signal(), Signal(), Signal()
-        moves = self.progress | fetch.progress | passed | Cat(given).any() | self._posts()
+        moves = self.progress | fetch.progress | passed | Cat(given).any() | self._giving()
         self._watchdog(m, run["watchdog"], begin, stopping, moves, stalled)
         quiet = self._quiet(m, out, given, stopping)
         outside = self._outside(m)
@@ -122,9 +123,9 @@ class Control(Limits):
         m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
         return m
 
-    def _posts(self):
+    def _giving(self):
         """Whether a unit gives semaphores."""
-        return Cat(p.any() for p in (self.load_post, self.store_post, self.post_post, self.feed_post)).any()
+        return Cat(getattr(self, name).any() for name in GIVEN).any()
 
     def _program(self, m, fetch, check, queues):
         """Fetch to check to queues.
@@ -132,7 +133,6 @@ class Control(Limits):
         Returns what the registers said when the program started, whether a START passes the check, and whether any
         command does.
         """
-        posts = (self.load_post, self.store_post, self.post_post, self.feed_post)
         out, beginning, ending, passed = check.out, Signal(), Signal(), Signal()
         run = {name: Signal(32, name=f"run_{name}") for name in ("size", "cmd_offset", "cmd_count", "watchdog")}
         run["base"] = self.window
@@ -143,7 +143,7 @@ class Control(Limits):
             ending.eq(out.valid & (out.payload.opcode == Opcode.END)), passed.eq(out.valid & out.ready),
             queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid & ~beginning & ~ending),
             out.ready.eq(beginning | (queues.cmd.ready & ~ending)), queues.wait.eq(out.payload.wait),
-            *(queues.post[n].eq(p) for n, p in enumerate(posts))]
+            *(queues.give[n].eq(getattr(self, name)) for n, name in enumerate(GIVEN))]
         join_streams(m, fetch.req, self.req)
         join_streams(m, self.data, fetch.data)
         join_streams(m, fetch.cmd, check.cmd)
@@ -170,7 +170,7 @@ class Control(Limits):
         """
         units_idle = Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()
         quiet, still = Signal(range(QUIET + 1)), Signal()
-        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~self._posts()
+        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~self._giving()
         m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle, ends))
         m.d.sync += quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))
         return quiet

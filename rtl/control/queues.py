@@ -13,7 +13,7 @@ __all__ = ["Queues", "QUEUES"]
 
 QUEUES = {name: tuple(o for o, queue in commands.QUEUES.items() if queue == name)
           for name in ("load", "compute", "store")}
-POSTERS = 4
+GIVERS = 4
 
 
 def _used_bits(opcodes):
@@ -40,7 +40,7 @@ class Queues(Block):
     """Sends each command to its unit when all semaphores of its ``wait`` can be taken.
 
     Each queue is in order and holds ``queue_depth`` commands. One queue takes semaphores in a cycle: load before
-    compute before store. A unit sees its command :data:`spec.latency.TOKEN` cycles after the semaphore was posted, or
+    compute before store. A unit sees its command :data:`spec.latency.TOKEN` cycles after the semaphore was given, or
     the command came, at the earliest; bits of a command that none of the queue's opcodes has read 0.
 
     Parameters
@@ -51,7 +51,7 @@ class Queues(Block):
     -------
     cmd : commands of any opcode but END.
     load, compute, store : to the units.
-    post : masks of semaphores to give, from up to four units in the same cycle; all count.
+    give : masks of semaphores to give, from up to four units in the same cycle; all count.
     wait, met : whether every semaphore of ``wait`` is above 0.
     empty : no command waits. waiting : tag of one that does, in the order of the queues.
     overflow : a semaphore went beyond its maximum.
@@ -63,7 +63,7 @@ class Queues(Block):
     def members(self) -> dict[str, Member]:
         command = stream.Signature(COMMAND)
         return {
-            "cmd": In(command), **{name: Out(command) for name in QUEUES}, "post": In(SEMAPHORES).array(POSTERS),
+            "cmd": In(command), **{name: Out(command) for name in QUEUES}, "give": In(SEMAPHORES).array(GIVERS),
             "wait": In(SEMAPHORES), "met": Out(1), "empty": Out(1), "waiting": Out(16), "overflow": Out(1),
             "clear": In(1)}
 
@@ -74,8 +74,8 @@ class Queues(Block):
         m.d.comb += [positive.eq(Cat(n != 0 for n in count)), self.met.eq((self.wait & ~positive) == 0),
                      self.overflow.eq(over.any())]
         for n, value in enumerate(count):
-            after = Signal(range(SEMAPHORE_MAX + POSTERS + 1), name=f"after{n}")
-            m.d.comb += [after.eq(value + sum(p[n] for p in self.post) - taken[n]), over[n].eq(after > SEMAPHORE_MAX)]
+            after = Signal(range(SEMAPHORE_MAX + GIVERS + 1), name=f"after{n}")
+            m.d.comb += [after.eq(value + sum(p[n] for p in self.give) - taken[n]), over[n].eq(after > SEMAPHORE_MAX)]
             m.d.sync += value.eq(after)
 
         wants, heads = [], []

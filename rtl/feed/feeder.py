@@ -42,7 +42,7 @@ class Feeder(Block):
     bank : activation memories, read in :data:`spec.latency.READ` cycles.
     room, reserve : of the rows FIFO: a tile is reserved with its last k-step.
     step, r_addr, acts : to the array.
-    feed : semaphores of a command, when the array has read everything it needs.
+    release : semaphores of a command, when the array has read everything it needs.
     pending : a command waits. idle : none is here, and nothing under way.
     started, finished, tag : a command's first and last k-step.
 
@@ -70,7 +70,7 @@ class Feeder(Block):
             "tap": Out(tap_port(self)), "bank": Out(feed_port(self)),
             "room": In(1), "reserve": Out(1),
             "step": Out(STEP), "r_addr": Out(range(self.weight_depth)), "acts": Out(acts),
-            "feed": Out(8), "pending": Out(1), "idle": Out(1),
+            "release": Out(8), "pending": Out(1), "idle": Out(1),
             "started": Out(1), "finished": Out(1), "tag": Out(16)}
 
     def elaborate(self, platform):
@@ -236,9 +236,9 @@ class Feeder(Block):
             self.step.last.eq(delay(m, s2.last, early)), self.r_addr.eq(delay(m, s2.weight, early))]
 
         drain = latency.fed(self) - 1
-        feed = Signal(8)
-        m.d.sync += feed.eq(Mux(s0.issue & s0.last_k & s0.last_tile, s0.run.feed, 0))
-        m.d.comb += self.feed.eq(delay(m, feed, drain, clear=clear))
+        release = Signal(8)
+        m.d.sync += release.eq(Mux(s0.issue & s0.last_k & s0.last_tile, s0.run.release, 0))
+        m.d.comb += self.release.eq(delay(m, release, drain, clear=clear))
         quiet = Signal(range(drain + 2))
         with m.If(s0.active | shadow.valid):
             m.d.sync += quiet.eq(drain + 1)

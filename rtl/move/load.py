@@ -21,7 +21,7 @@ def _job_layout(coded):
     """What the data side keeps of a command; ``coded``: weights may be."""
     coded = {"beats": 32, "codes": 48} if coded else {}
     return data.StructLayout({
-        "opcode": 8, "post": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1, **coded})
+        "opcode": 8, "give": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1, **coded})
 
 
 class Load(GroupBlock):
@@ -45,8 +45,8 @@ class Load(GroupBlock):
     req, data : to and from each read port.
     memories : weights, parameters, taps and tables (:func:`rtl.prim.loaded`).
     act : one channel group of one pixel.
-    post : semaphores of a command, one cycle after its last write.
-    idle : no command here. Low from the cycle after a command is offered until its ``post`` is over.
+    give : semaphores of a command, one cycle after its last write.
+    idle : no command here. Low from the cycle after a command is offered until its ``give`` is over.
     error : the command is none of the load unit.
     progress : a request or a beat moved.
     moving : a beat was taken in this cycle.
@@ -75,7 +75,7 @@ class Load(GroupBlock):
             "data": In(stream.Signature(self.port_bits)).array(self.ports),
             "memories": Out(loaded(self)),
             "act": Out(stream.Signature(write_layout(self))),
-            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
+            "give": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
             "clear": In(1)}
 
     def elaborate(self, platform):
@@ -83,7 +83,7 @@ class Load(GroupBlock):
         m.submodules.jobs = jobs = Queue(_job_layout(self.decode_lanes), LOADS_AHEAD)
         issuing = self._issue(m, jobs)
         taking = self._take(m, jobs, jobs.o.payload)
-        m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.post == 0))
+        m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.give == 0))
         requested = Cat(r.valid & r.ready for r in self.req).any()
         m.d.comb += self.progress.eq(requested | self.moving)
         return ResetInserter(self.clear)(m)
@@ -156,7 +156,7 @@ class Load(GroupBlock):
     def _job(self, m, job, multiply):
         """What the data side needs of the command, and the factors of an activation row's groups."""
         cmd = self.cmd.payload
-        same = ("opcode", "post", "dst", "count", "rows", "cols")
+        same = ("opcode", "give", "dst", "count", "rows", "cols")
         same += ("beats", "codes") if self.decode_lanes else ()
         m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
         m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups),
@@ -167,7 +167,7 @@ class Load(GroupBlock):
         left = Signal(16)                       # k-words or records still to come
         m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
         to = self.memories
-        m.d.sync += [self.post.eq(0), *(port.en.eq(0) for port in (to.weights, to.params, to.taps, to.tables))]
+        m.d.sync += [self.give.eq(0), *(port.en.eq(0) for port in (to.weights, to.params, to.taps, to.tables))]
         k_word, record = Signal(word_bits(self.slots, self.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
         m.d.comb += [to.weights.data.eq(k_word), *(port.data.eq(record) for port in (to.params, to.taps, to.tables))]
         begin, coming, beats_left = Signal(), Signal(), Signal(32)
@@ -205,7 +205,7 @@ class Load(GroupBlock):
                 # The last write happens in this cycle, or when the activation memory takes it.
                 with m.If(~self.act.valid | self.act.ready):
                     m.d.comb += jobs.o.ready.eq(1)
-                    m.d.sync += self.post.eq(job.post)
+                    m.d.sync += self.give.eq(job.give)
                     m.next = "IDLE"
         m.d.comb += coming.eq(self._activations(m, job, begin, fsm.ongoing("ACTIVATIONS")))
         return ~fsm.ongoing("IDLE")

@@ -32,8 +32,8 @@ class Store(GroupBlock):
     gather : one channel group; the codes come in the order asked, at any time after, and there is room for everything
         asked.
     req, data, done : to and from the write port.
-    post : semaphores of a command, when the last write response has arrived.
-    idle : no command here; low until ``post`` is over.
+    give : semaphores of a command, when the last write response has arrived.
+    idle : no command here; low until ``give`` is over.
     error : the command is no STORE_ACT.
     progress : something moved.
     moving : a beat was sent in this cycle.
@@ -49,7 +49,7 @@ class Store(GroupBlock):
             "cmd": In(stream.Signature(COMMAND)), "base": In(self.addr_bits),
             "gather": Out(store_port(self)),
             "req": Out(stream.Signature(request_layout(self))), "data": Out(stream.Signature(beat)), "done": In(1),
-            "post": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
+            "give": Out(8), "idle": Out(1), "error": Out(error_layout()), "progress": Out(1), "moving": Out(1),
             "clear": In(1)}
 
     def elaborate(self, platform):
@@ -64,7 +64,7 @@ class Store(GroupBlock):
         m.d.comb += [multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols), multiply.start.eq(begin),
                      locator.view.eq(view_of(cmd, "out")), locator.load.eq(begin)]
 
-        m.d.sync += self.post.eq(0)
+        m.d.sync += self.give.eq(0)
         with m.FSM(name="store"):
             with m.State("IDLE"):
                 with m.If(self.cmd.valid):
@@ -80,12 +80,12 @@ class Store(GroupBlock):
                 m.d.comb += run.eq(1)
                 with m.If(gathered & requested):
                     m.d.comb += self.cmd.ready.eq(1)
-                    m.d.sync += self.post.eq(cmd.post)
+                    m.d.sync += self.give.eq(cmd.give)
                     m.next = "IDLE"
             with m.State("REFUSE"):
                 m.d.comb += [self.error.valid.eq(1), self.error.code.eq(Error.OPCODE), self.error.tag.eq(cmd.tag)]
         m.d.comb += [
-            self.idle.eq(~self.cmd.valid & (self.post == 0)),
+            self.idle.eq(~self.cmd.valid & (self.give == 0)),
             self.moving.eq(self.data.valid & self.data.ready),
             self.progress.eq(self.moving | self.done | (self.req.valid & self.req.ready) | self.gather.valid)]
         return ResetInserter(self.clear)(m)

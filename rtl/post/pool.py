@@ -34,7 +34,7 @@ class Pool(Block):
     tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
     gather : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
     write : codes.
-    done, post, tag : a command is complete, its last write can be read; its semaphores.
+    done, give, tag : a command is complete, its last write can be read; its semaphores.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class Pool(Block):
         return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
             "tap": Out(tap_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
-            "done": Out(1), "post": Out(8), "tag": Out(16)}
+            "done": Out(1), "give": Out(8), "tag": Out(16)}
 
     def elaborate(self, platform):
         m = Module()
@@ -101,7 +101,7 @@ class Pool(Block):
             with m.State("DRAIN"):
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 0):
-                    m.d.comb += [self.done.eq(1), self.post.eq(run.post)]
+                    m.d.comb += [self.done.eq(1), self.give.eq(run.give)]
                     m.next = "IDLE"
         return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=last_tap)
 

@@ -43,7 +43,7 @@ class Post(Block):
     param : parameters, read in :data:`spec.latency.RECORD` cycles.
     gather : a residual, read in :data:`spec.latency.GATHER` cycles.
     write : codes.
-    done, post, tag : a command is complete, its last write can be read; its semaphores.
+    done, give, tag : a command is complete, its last write can be read; its semaphores.
     tables_write : fills the tables of codes, if there are any.
 
     Raises
@@ -82,7 +82,7 @@ class Post(Block):
         return {
             "cmd": In(stream.Signature(COMMAND)), "row": In(stream.Signature(row)), "fed": In(1), "clear": In(1),
             "param": Out(param_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
-            "done": Out(1), "post": Out(8), "tag": Out(16), "tables_write": In(table_port(self.tables))}
+            "done": Out(1), "give": Out(8), "tag": Out(16), "tables_write": In(table_port(self.tables))}
 
     def elaborate(self, platform):
         m = Module()
@@ -135,7 +135,7 @@ class Post(Block):
             with m.State("DRAIN"):
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 0):
-                    m.d.comb += [self.done.eq(1), self.post.eq(run.post)]
+                    m.d.comb += [self.done.eq(1), self.give.eq(run.give)]
                     m.next = "IDLE"
             m.d.comb += self.tag.eq(run.tag)
             idle = fsm.ongoing("IDLE")

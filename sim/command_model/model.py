@@ -161,7 +161,7 @@ class CommandModel:
     def _land(self) -> None:
         command, land = self.landing.popleft()
         land()
-        self._give(command["post"])
+        self._give(command["give"])
 
     def _issue(self) -> None:
         command = self._take("compute")
@@ -174,7 +174,7 @@ class CommandModel:
         command, self.feeding = self.feeding, None
         assert command is not None
         self.posting.append((command, self._array.convolve(command)))
-        self._give(command["feed"])
+        self._give(command["release"])
 
     def _read(self) -> None:
         command, sums = self.posting.popleft()
@@ -192,13 +192,13 @@ class CommandModel:
         (command, writes), self.writing = self.writing, None
         for place, codes in writes:
             self.memories.act[place] = codes
-        self._give(command["post"])
+        self._give(command["give"])
 
     def _store(self) -> None:
         command = self._take("store")
         for place, at in self.memories.pixels(command):
             self.memories.channels(at, command["out_groups"])[:] = self.memories.act[place]
-        self._give(command["post"])
+        self._give(command["give"])
 
 
 def _bits(mask: int) -> list[int]:

@@ -23,7 +23,7 @@ def test_every_command_is_listed(program):
     assert len(lines) == len(commands)
     for number, (line, command) in enumerate(zip(lines, commands, strict=True)):
         assert line.split()[:3] == [str(number), str(command["tag"]), command["opcode"].name]
-        for semaphores in ("wait", "post"):
+        for semaphores in ("wait", "give"):
             assert (f" {semaphores} " in line) == (command[semaphores] != 0)
     conv = next(line for line, command in zip(lines, commands, strict=True) if command["opcode"] == Opcode.CONV)
     assert "rows=4 cols=4 taps=1" in conv and "out=B[0.0]x2" in conv and "acc_first acc_last" in conv and "in=A" in conv

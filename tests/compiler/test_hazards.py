@@ -33,7 +33,7 @@ def known_at_start(items, commands):
                     knows[name] = max(knows[name], poster)
         state[item.queue] = knows
         out.append(knows)
-        for mask, kind in (("post", item.queue), ("feed", "feed")):
+        for mask, kind in (("give", item.queue), ("release", "feed")):
             for semaphore, (source, _) in SOURCE.items():
                 if fields.get(mask, 0) >> semaphore & 1:
                     assert source == kind, "a semaphore of another queue is given"
@@ -108,7 +108,7 @@ def test_nothing_waits_for_what_is_known():
     for item in (load, *uses):
         hazards.add(item)
     assert [fields["wait"] for _, fields in hazards.commands] == [0, 1 << SEMAPHORE["load", "compute"], 0]
-    assert [fields["post"] for _, fields in hazards.commands] == [1 << SEMAPHORE["load", "compute"], 0, 0]
+    assert [fields["give"] for _, fields in hazards.commands] == [1 << SEMAPHORE["load", "compute"], 0, 0]
 
 
 def test_what_the_feeder_has_read_is_free_before_the_outputs_are_written():
@@ -120,5 +120,5 @@ def test_what_the_feeder_has_read_is_free_before_the_outputs_are_written():
     for item in (use, *loads):
         hazards.add(item)
     (_, conv), (_, weights), (_, params) = hazards.commands
-    assert conv["feed"] == weights["wait"] == 1 << SEMAPHORE["feed", "load"]
-    assert conv["post"] == params["wait"] == 1 << SEMAPHORE["compute", "load"]
+    assert conv["release"] == weights["wait"] == 1 << SEMAPHORE["feed", "load"]
+    assert conv["give"] == params["wait"] == 1 << SEMAPHORE["compute", "load"]

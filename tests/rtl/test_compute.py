@@ -60,7 +60,7 @@ class Bench:
         model.put(rng.integers(0, 256, network.tensors["image"].shape))
         self.memories, self.array = model.memories, Array(model.memories)
         self.side = Side(config)
-        self.events, self.posts, self.feeds, self.compared, self.reads = [], [], [], 0, Counter()
+        self.events, self.given, self.released, self.compared, self.reads = [], [], [], 0, Counter()
 
     async def load(self, ctx, cmd):
         await self.idle(ctx)
@@ -123,11 +123,11 @@ class Bench:
                 writes = post(self.memories, cmd, sums) if cmd["acc_last"] else []
             for place, codes in writes:
                 self.memories.act[place] = codes
-            fields |= {"post": self.dice.randrange(1, 256)} | ({} if cmd["opcode"] == Opcode.POOL else
-                                                              {"feed": self.dice.randrange(1, 256)})
-            self.posts.append(fields["post"])
+            fields |= {"give": self.dice.randrange(1, 256)} | ({} if cmd["opcode"] == Opcode.POOL else
+                                                              {"release": self.dice.randrange(1, 256)})
+            self.given.append(fields["give"])
             if cmd["opcode"] == Opcode.CONV:
-                self.feeds.append(fields["feed"])
+                self.released.append(fields["release"])
             await put(ctx, self.side.compute.cmd, command(cmd["opcode"], **fields), self.dice, 0.3)
 
     async def idle(self, ctx):
@@ -146,7 +146,7 @@ class Bench:
                 await self.compare(ctx, cmd)
 
     def run(self, commands):
-        part, seen = self.side.compute, {"post": [], "feed": []}
+        part, seen = self.side.compute, {"give": [], "release": []}
         to = part.activations
 
         async def drive(ctx):
@@ -155,15 +155,15 @@ class Bench:
 
         async def record(ctx):
             while True:
-                valid, event, given, feed, progress, feeds, fed, gathers, gather = (await ctx.tick().sample(
-                    part.trace_valid, part.trace_event, part.post, part.feed, part.progress, to.feed.en,
+                valid, event, given, released, progress, feeds, fed, gathers, gather = (await ctx.tick().sample(
+                    part.trace_valid, part.trace_event, part.give, part.release, part.progress, to.feed.en,
                     to.feed.mem, to.gather.en, to.gather.place))[2:]
                 assert not (feeds and gathers and gather.mem == fed), "feeder and post unit read one memory at once"
                 self.reads["feed", fed] += feeds
                 self.reads["gather", gather.mem] += gathers
                 self.events += [Trace(event)] * valid
                 assert progress or not given
-                for name, mask in (("post", given), ("feed", feed)):
+                for name, mask in (("give", given), ("release", released)):
                     seen[name] += [mask] * bool(mask)
 
         simulate({"side": self.side}, drive, background=[record], limit=100_000)
@@ -179,8 +179,8 @@ def test_programs(seed, values):
     """Every command up to three times, the next one offered while it works: each word stored, every semaphore."""
     bench = Bench(seed, replace(CONFIG, **values))
     seen = bench.run(bench.execute)
-    assert bench.compared > 10 and seen == {"post": bench.posts, "feed": bench.feeds}
-    assert bench.events.count(Trace.DONE) == len(bench.posts)
+    assert bench.compared > 10 and seen == {"give": bench.given, "release": bench.released}
+    assert bench.events.count(Trace.DONE) == len(bench.given)
 
 
 SIZE = dict(rows=4, cols=5, pitch=5, taps=1, groups=1, out_groups=1, out_step_addr=1, out_step_bank=1, res_groups=1,
@@ -207,9 +207,9 @@ def test_order(order):
         await ctx.tick()
         ctx.set(part.memories.taps.en, 0)
         for n, (opcode, fields) in enumerate(commands):
-            await put(ctx, part.cmd, command(opcode, post=n % 255 + 1, **fields))
+            await put(ctx, part.cmd, command(opcode, give=n % 255 + 1, **fields))
 
-    assert bench.run(send)["post"] == [n % 255 + 1 for n in range(len(commands))]
+    assert bench.run(send)["give"] == [n % 255 + 1 for n in range(len(commands))]
     assert all(bench.reads[reader, 1] for reader in (("feed", "gather") if order != "pools" else ("gather",)))
 
 

@@ -213,14 +213,14 @@ def part_and_pool():
     for command in map(unpack, program.commands):
         first = not any((c["opcode"], c["tag"]) == (command["opcode"], command["tag"]) for c in kept)
         if first and command["opcode"] != Opcode.LOAD_PARAMS:
-            kept.append(command | {"wait": 0, "post": 0, "feed": 0})
+            kept.append(command | {"wait": 0, "give": 0, "release": 0})
     kept.sort(key=lambda c: (c["opcode"] != Opcode.START, not c["opcode"].name.startswith("LOAD"),
                              c["opcode"] == Opcode.END,
                              c["opcode"] == Opcode.STORE_ACT, c["tag"]))
     names = [c["opcode"].name for c in kept]
     assert names[-4:] == ["CONV", "POOL", "STORE_ACT", "END"] and not kept[-4]["acc_last"] and kept[-4]["taps"] == 60
-    kept[-5]["post"] = kept[-4]["wait"] = 1         # the last load
-    kept[-3]["post"] = kept[-2]["wait"] = 2
+    kept[-5]["give"] = kept[-4]["wait"] = 1         # the last load
+    kept[-3]["give"] = kept[-2]["wait"] = 2
     records = b"".join(pack(**c) for c in kept)
     return network, config, replace(program, image=records + program.image[len(records):], command_count=len(kept))
 

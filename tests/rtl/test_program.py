@@ -105,9 +105,9 @@ def copy_program(bench, seed):
         row = cols * groups * c.act_group_bytes
         area = dict(rows=rows, cols=cols, stride=row, mem_out=n % 2, **out_fields(view))
         mine = 1 << n % 2
-        program.append(pack(Opcode.LOAD_ACT, tag=10 + n, dram=at, post=mine, wait=mine << 2 if n >= 2 else 0, **area))
+        program.append(pack(Opcode.LOAD_ACT, tag=10 + n, dram=at, give=mine, wait=mine << 2 if n >= 2 else 0, **area))
         program.append(pack(Opcode.LOAD_WEIGHTS, tag=30 + n, dram=0x100 * n, stride=0x40, count=rng.randint(1, 6)))
-        program.append(pack(Opcode.STORE_ACT, tag=50 + n, dram=0x4000 + at, wait=mine, post=mine << 2, **area))
+        program.append(pack(Opcode.STORE_ACT, tag=50 + n, dram=0x4000 + at, wait=mine, give=mine << 2, **area))
         equal.append((at, rows * row))
         at += rows * row + c.port_bytes * rng.randrange(4)
     assert at < 0x4000

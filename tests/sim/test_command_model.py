@@ -46,7 +46,7 @@ def edit(program, change):
 def without(program, semaphore):
     """Nothing waits for a semaphore any more, and nothing gives it."""
     keep = 255 & ~(1 << semaphore)
-    return edit(program, lambda i, f: f | {name: f[name] & keep for name in ("wait", "post", "feed")})
+    return edit(program, lambda i, f: f | {name: f[name] & keep for name in ("wait", "give", "release")})
 
 
 def seen(config, codes, program, expected, orders=ORDERS):
@@ -101,14 +101,14 @@ CONFIG = EngineConfig(name="model", ic=4, pixels=4, dsp_filters=4, lut_filters=2
 @pytest.mark.parametrize("values, network", [
     (dict(param_depth=2), chain(24)), (dict(act_depth=12, param_depth=64), chain(4, residual=True))],
                          ids=["params", "residual"])
-def test_what_the_post_unit_reads_is_not_free_at_feed(values, network):
-    """``feed`` frees weights, taps and input only: giving the loads their go for the rest then is an error that
+def test_what_the_post_unit_reads_is_not_free_at_release(values, network):
+    """``release`` frees weights, taps and input only: giving the loads their go for the rest then is an error that
     shows."""
-    post, config = 1 << SEMAPHORE["compute", "load"], EngineConfig.from_dict(CONFIG.to_dict() | values)
+    mask, config = 1 << SEMAPHORE["compute", "load"], EngineConfig.from_dict(CONFIG.to_dict() | values)
 
     def early(index, fields):
-        if fields["opcode"] == Opcode.CONV and fields["post"] & post:
-            return fields | {"post": fields["post"] & ~post, "feed": fields["feed"] | post}
+        if fields["opcode"] == Opcode.CONV and fields["give"] & mask:
+            return fields | {"give": fields["give"] & ~mask, "release": fields["release"] | mask}
         return fields
     program = compile(network, config, keep="all")
     codes = np.random.default_rng(2).integers(0, 16, network.tensors["image"].shape)
@@ -129,17 +129,17 @@ def fails(plain, program, words):
 
 
 def test_deadlock(plain):
-    fails(plain, edit(plain[2], lambda i, f: f | {"post": 0}), "waits for semaphores that never come")
+    fails(plain, edit(plain[2], lambda i, f: f | {"give": 0}), "waits for semaphores that never come")
 
 
 def test_semaphores_left_over(plain):
     last = max(i for i, c in enumerate(plain[2].commands) if unpack(c)["opcode"] != Opcode.END)
-    fails(plain, edit(plain[2], lambda i, f: f | {"post": 1} if i == last else f), "left over at the end")
+    fails(plain, edit(plain[2], lambda i, f: f | {"give": 1} if i == last else f), "left over at the end")
 
 
 def test_semaphore_overflow(plain):
     config, _, program, _ = plain
-    load = next(unpack(c) for c in program.commands if unpack(c)["opcode"] == Opcode.LOAD_TAPS) | {"wait": 0, "post": 1}
+    load = next(unpack(c) for c in program.commands if unpack(c)["opcode"] == Opcode.LOAD_TAPS) | {"wait": 0, "give": 1}
     records = [pack(load["opcode"], **{k: v for k, v in load.items() if k not in ("opcode", "magic")})] * 300
     records = [program.commands[0], *records, pack(Opcode.END)]
     model = command_model.CommandModel(program, config)
@@ -154,7 +154,7 @@ def test_semaphore_overflow(plain):
     (Opcode.STORE_ACT, "values that nothing has written")])
 def test_what_nothing_wrote_is_not_read(plain, opcode, words):
     def drop(index, fields):
-        return None if fields["opcode"] == opcode else fields | dict.fromkeys(("wait", "post", "feed"), 0)
+        return None if fields["opcode"] == opcode else fields | dict.fromkeys(("wait", "give", "release"), 0)
     config, codes, program, _ = plain
     model = command_model.CommandModel(program, config)
     model.put(codes)

@@ -38,7 +38,7 @@ class Bench:
 
     def unit(self, name):
         stream, idle = getattr(self.dut, name), getattr(self.dut, f"{name}_idle")
-        post = getattr(self.dut, "post_post" if name == "compute" else f"{name}_post")
+        give = getattr(self.dut, f"{name}_give")
 
         async def process(ctx):
             ctx.set(idle, 1)
@@ -55,10 +55,10 @@ class Bench:
                     left -= left > 0
                     _, _, clear = await ctx.tick().sample(self.dut.clear)
                 if not clear:
-                    self.log.append(("post", name, item.tag))
-                    ctx.set(post, item.post)
+                    self.log.append(("give", name, item.tag))
+                    ctx.set(give, item.give)
                     await ctx.tick()
-                    ctx.set(post, 0)
+                    ctx.set(give, 0)
                 ctx.set(idle, 1)
         return process
 
@@ -100,11 +100,11 @@ class Bench:
 
 def chain(count):
     """load -> compute -> store through semaphores 0 and 1, with 2 and 3 giving room back."""
-    out = [pack(Opcode.LOAD_TAPS, tag=0, count=1, post=0b1100), pack(Opcode.LOAD_TAPS, tag=1, count=1, post=0b1100)]
+    out = [pack(Opcode.LOAD_TAPS, tag=0, count=1, give=0b1100), pack(Opcode.LOAD_TAPS, tag=1, count=1, give=0b1100)]
     for n in range(count):
-        out += [pack(Opcode.LOAD_ACT, tag=10 + n, wait=4, post=1, **ACT),
-                pack(Opcode.CONV, tag=30 + n, wait=1 | 8, post=2 | 4, **CONV),
-                pack(Opcode.STORE_ACT, tag=50 + n, wait=2, post=8, **ACT)]
+        out += [pack(Opcode.LOAD_ACT, tag=10 + n, wait=4, give=1, **ACT),
+                pack(Opcode.CONV, tag=30 + n, wait=1 | 8, give=2 | 4, **CONV),
+                pack(Opcode.STORE_ACT, tag=50 + n, wait=2, give=8, **ACT)]
     return out + [pack(Opcode.END, tag=99)]
 
 
@@ -123,9 +123,9 @@ def test_program(port_bits, delay):
                 assert taken == list(range(first, first + 8))
             when = {(e, t): n for n, (e, _, t) in enumerate(bench.log)}
             for n in range(8):
-                assert when["post", 10 + n] < when["take", 30 + n] and when["post", 30 + n] < when["take", 50 + n]
+                assert when["give", 10 + n] < when["take", 30 + n] and when["give", 30 + n] < when["take", 50 + n]
                 if n >= 2:
-                    assert when["post", 28 + n] < when["take", 10 + n] and when["post", 48 + n] < when["take", 30 + n]
+                    assert when["give", 28 + n] < when["take", 10 + n] and when["give", 48 + n] < when["take", 30 + n]
             assert len(bench.log) == 2 * (bench.count - 2)
     bench.run(body)
 
@@ -161,7 +161,7 @@ def test_waiting_commands_do_not_block_the_port():
 def test_end_waits_for_units():
     bench = Bench([pack(Opcode.CONV, tag=1, **CONV), END], delay=400, seed=5)
     bench.check((1, 0, 0, 0))
-    assert bench.log == [("take", "compute", 1), ("post", "compute", 1)]
+    assert bench.log == [("take", "compute", 1), ("give", "compute", 1)]
 
 
 BAD = [
@@ -241,7 +241,7 @@ def test_no_end():
 
 def test_end_without_its_semaphores():
     Bench([pack(Opcode.END, wait=2, tag=6)]).check((0, 1, Error.SEMAPHORE, 6))
-    Bench([pack(Opcode.LOAD_TAPS, count=1, post=2), pack(Opcode.END, wait=2, tag=6)]).check((1, 0, 0, 0))
+    Bench([pack(Opcode.LOAD_TAPS, count=1, give=2), pack(Opcode.END, wait=2, tag=6)]).check((1, 0, 0, 0))
 
 
 @pytest.mark.parametrize("opcode, values",
@@ -252,10 +252,10 @@ def test_a_semaphore_that_nothing_gives(opcode, values, count):
 
     Also behind a full queue.
     """
-    program = [pack(Opcode.CONV, tag=1, post=2, **CONV),
+    program = [pack(Opcode.CONV, tag=1, give=2, **CONV),
                *(pack(opcode, tag=20 + n, wait=3, **values) for n in range(count))]
     Bench([*program, pack(Opcode.END, tag=99)], delay=60).check((0, 1, Error.SEMAPHORE, 20))
-    late = pack(Opcode.LOAD_TAPS, tag=50, count=1, post=1)
+    late = pack(Opcode.LOAD_TAPS, tag=50, count=1, give=1)
     if opcode != Opcode.LOAD_TAPS and count == 1:
         Bench([*program, late, pack(Opcode.END, tag=99)], delay=60).check((1, 0, 0, 0))
 

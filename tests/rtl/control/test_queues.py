@@ -40,16 +40,16 @@ def test_posts_in_one_cycle_all_count():
 
     async def body(ctx):
         for n in range(4):
-            ctx.set(queues.post[n], 0b101)
+            ctx.set(queues.give[n], 0b101)
         await ctx.tick()
         for n in range(4):
-            ctx.set(queues.post[n], 0)
+            ctx.set(queues.give[n], 0)
         for n in range(5):
             await put(ctx, queues.cmd, command(Opcode.CONV, wait=0b101, tag=n))
         await ctx.tick().repeat(20)
         assert [g.tag for g in got] == [0, 1, 2, 3] and not ctx.get(queues.empty)
         for n in range(2):
-            ctx.set(queues.post[n], 1 << 2 * n)
+            ctx.set(queues.give[n], 1 << 2 * n)
         await ctx.tick()
         await ctx.tick().repeat(5)
         assert len(got) == 5
@@ -82,12 +82,12 @@ def test_semaphores(depth, seed):
 
     async def give(ctx):
         while posts:
-            ports = [1 << posts.pop() if posts and rng.random() < 0.2 else 0 for _ in queues.post]
-            for port, mask in zip(queues.post, ports, strict=True):
+            ports = [1 << posts.pop() if posts and rng.random() < 0.2 else 0 for _ in queues.give]
+            for port, mask in zip(queues.give, ports, strict=True):
                 ctx.set(port, mask)
             await ctx.tick()
             given[:] = [g + sum(mask >> s & 1 for mask in ports) for s, g in enumerate(given)]
-        for port in queues.post:
+        for port in queues.give:
             ctx.set(port, 0)
         while sum(map(len, got.values())) < len(todo):
             await ctx.tick()
@@ -127,13 +127,13 @@ def test_what_waits():
             assert ctx.get(queues.waiting) == tag
         ctx.set(queues.wait, 2)
         assert not ctx.get(queues.met)
-        ctx.set(queues.post[0], 2)
+        ctx.set(queues.give[0], 2)
         for n in range(SEMAPHORE_MAX):
             assert not ctx.get(queues.overflow), n
             await ctx.tick()
             assert ctx.get(queues.met)
         assert ctx.get(queues.overflow)
-        ctx.set(queues.post[0], 0)
+        ctx.set(queues.give[0], 0)
         ctx.set(queues.clear, 1)
         await ctx.tick()
         ctx.set(queues.clear, 0)
@@ -148,7 +148,7 @@ def test_parameters():
 
 @pytest.mark.parametrize("wait", [0, 1])
 def test_latency(wait):
-    """From a semaphore's post, or for a command without one from its entry, to the unit that sees it."""
+    """From the giving of a semaphore, or for a command without one from its entry, to the unit that sees it."""
     queues = Queues.of(small_config())
 
     async def body(ctx):
@@ -156,12 +156,12 @@ def test_latency(wait):
         ctx.set(queues.cmd.valid, 1)
         if wait:
             await ctx.tick().repeat(5)
-            ctx.set(queues.post[0], 1)
+            ctx.set(queues.give[0], 1)
         cycles = 0
         while not ctx.get(queues.compute.valid):
             await ctx.tick()
             ctx.set(queues.cmd.valid, 0)
-            ctx.set(queues.post[0], 0)
+            ctx.set(queues.give[0], 0)
             cycles += 1
         assert cycles == TOKEN
 

@@ -41,7 +41,7 @@ class Bench:
         whole = dice.random() < 0.7
         tiles = dice.randrange(1, 6) if whole else 1
         return dict(
-            tag=dice.randrange(1 << 16), feed=dice.randrange(1, 256), taps=taps, groups=groups, depth=depth,
+            tag=dice.randrange(1 << 16), release=dice.randrange(1, 256), taps=taps, groups=groups, depth=depth,
             tiles=tiles, tap_base=dice.randrange(f.tap_depth - taps + 1), in_base=dice.randrange(8), pitch=pitch,
             weight_base=dice.randrange(f.weight_depth - taps * depth + 1), step_y=count // pitch, step_x=count % pitch,
             start_y=dice.randrange(3), start_x=dice.randrange(pitch), zero=dice.randrange(256), wide=wide,
@@ -98,8 +98,8 @@ class Bench:
             while True:
                 self.room = dice.random() >= pauses
                 ctx.set(f.room, self.room)
-                step, weight, acts, reserve, feed, started, finished, tag = (await ctx.tick().sample(
-                    f.step, f.r_addr, f.acts, f.reserve, f.feed, f.started, f.finished, f.tag))[2:]
+                step, weight, acts, reserve, release, started, finished, tag = (await ctx.tick().sample(
+                    f.step, f.r_addr, f.acts, f.reserve, f.release, f.started, f.finished, f.tag))[2:]
                 assert self.room or not reserve
                 self.rooms += [self.cycle] * reserve
                 if due and due[0][0] == self.cycle:
@@ -107,9 +107,9 @@ class Bench:
                 if step.valid:
                     due.append((self.cycle + latency.READ, step.first, step.last, weight))
                     self.events.append(("step", self.cycle))
-                for name, happens in (("feed", feed), ("started", started), ("finished", finished)):
+                for name, happens in (("release", release), ("started", started), ("finished", finished)):
                     if happens:
-                        self.events.append((name, self.cycle, feed if name == "feed" else tag))
+                        self.events.append((name, self.cycle, release if name == "release" else tag))
                 self.cycle += 1
 
         simulate({"feeder": f}, drive, background=[memories, record])
@@ -140,8 +140,8 @@ def test_commands(seed, size):
     for name in ("started", "finished"):
         assert [tag for _, tag in bench.of(name)] == [c["tag"] for c in commands]
     # Semaphores come when the last step is through the array, not before.
-    ends, feeds = [cycle for cycle, _ in bench.of("finished")], bench.of("feed")
-    assert feeds == [(end - 1 + latency.fed(f), c["feed"]) for end, c in zip(ends, commands, strict=True)]
+    ends, feeds = [cycle for cycle, _ in bench.of("finished")], bench.of("release")
+    assert feeds == [(end - 1 + latency.fed(f), c["release"]) for end, c in zip(ends, commands, strict=True)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -210,17 +210,17 @@ def test_clear(moment):
             await ctx.tick()
         ctx.set(f.clear, 1)
         await ctx.tick().repeat(2)
-        steps, feeds = len(bench.of("step")), len(bench.of("feed"))
+        steps, feeds = len(bench.of("step")), len(bench.of("release"))
         await ctx.tick().repeat(6)
         ctx.set(f.clear, 0)
         await ctx.tick().repeat(60)
-        assert len(bench.of("step")) == steps and len(bench.of("feed")) == feeds and ctx.get(f.idle)
+        assert len(bench.of("step")) == steps and len(bench.of("release")) == feeds and ctx.get(f.idle)
         bench.steps.clear()
         await put(ctx, f.cmd, command(Opcode.CONV, **kept))
         await ctx.tick().repeat(250)
 
     bench.run(drive)
-    assert bench.steps == bench.expected(kept) and bench.of("feed")[-1][1] == kept["feed"]
+    assert bench.steps == bench.expected(kept) and bench.of("release")[-1][1] == kept["release"]
 
 
 def test_parameters():

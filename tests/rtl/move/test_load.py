@@ -46,7 +46,7 @@ class Bench:
             """Posts and writes in the order in which they happen."""
             while True:
                 _, _, w, p, t, valid, ready, post = await ctx.tick().sample(
-                    d.memories.weights.en, d.memories.params.en, d.memories.taps.en, d.act.valid, d.act.ready, d.post)
+                    d.memories.weights.en, d.memories.params.en, d.memories.taps.en, d.act.valid, d.act.ready, d.give)
                 self.events += ["write"] * bool(w or p or t or valid and ready) + ([post] if post else [])
 
         join = [pair for n, port in enumerate(self.ports) for pair in ((d.req[n], port.req), (port.data, d.data[n]))]
@@ -98,14 +98,14 @@ def program(bench, seed):
             if c.decode_lanes and rng.random() < 0.7:
                 coded = bench.coded(rng, dram=0x4000 + 0x800 * number, count=count)
             fields, words = coded or (dict(dram=dram, stride=stride), bench.k_words(dram, stride, count))
-            commands.append(command(Opcode.LOAD_WEIGHTS, dst=dst, count=count, post=post, **fields))
+            commands.append(command(Opcode.LOAD_WEIGHTS, dst=dst, count=count, give=post, **fields))
             expected["w"] += [(dst + k, w) for k, w in enumerate(words)]
         elif kind in "pt":
             count, limit = rng.randint(1, 7), c.tap_depth if kind == "t" else c.param_depth * c.slots
             dst = rng.randint(0, limit - count)
             commands.append(command(Opcode.LOAD_PARAMS if kind == "p" else Opcode.LOAD_TAPS, dram=dram, dst=dst,
                                     count=count,
-                                    post=post))
+                                    give=post))
             expected[kind] += [(dst + n, bench.word(dram + 16 * n, 16)) for n in range(count)]
         else:
             rows, cols, groups = rng.randint(1, 4), rng.randint(1, 7), rng.randint(1, 3)
@@ -113,7 +113,7 @@ def program(bench, seed):
             assert words <= c.act_depth
             mem, stride = rng.randrange(2), c.act_group_bytes * groups * cols + align * rng.randrange(3)
             commands.append(command(Opcode.LOAD_ACT, dram=dram, stride=stride, rows=rows, cols=cols, mem_out=mem,
-                                    post=post,
+                                    give=post,
                                     **out_fields(view)))
             places = iter(walk(view, rows, cols, c.pixels))
             for y in range(rows):
@@ -174,7 +174,7 @@ def test_damaged_codes_hold_nothing(kind):
 
     async def body(ctx):
         for values in (bad, good | {"count": 3, "dst": 9}):
-            await put(ctx, bench.dut.cmd, command(Opcode.LOAD_WEIGHTS, post=1, **values))
+            await put(ctx, bench.dut.cmd, command(Opcode.LOAD_WEIGHTS, give=1, **values))
         await until(ctx, bench.dut.idle, 4000)
 
     bench.run(body)
@@ -191,7 +191,7 @@ def test_post_follows_last_write():
 
     async def body(ctx):
         for n, (opcode, _, values) in enumerate(order):
-            await put(ctx, bench.dut.cmd, command(opcode, post=1 << n, **values))
+            await put(ctx, bench.dut.cmd, command(opcode, give=1 << n, **values))
         await until(ctx, bench.dut.idle)
 
     bench.run(body)
@@ -240,7 +240,7 @@ def test_clear():
 
     async def body(ctx):
         d = bench.dut
-        ctx.set(d.cmd.payload, command(Opcode.LOAD_WEIGHTS, stride=0x100, count=20, post=1))
+        ctx.set(d.cmd.payload, command(Opcode.LOAD_WEIGHTS, stride=0x100, count=20, give=1))
         ctx.set(d.cmd.valid, 1)
         await ctx.tick().repeat(45)
         ctx.set(d.cmd.valid, 0)
@@ -256,7 +256,7 @@ def test_clear():
         for items in bench.log.values():
             items.clear()
         bench.events.clear()
-        await put(ctx, d.cmd, command(Opcode.LOAD_WEIGHTS, stride=0x100, count=2, dst=5, post=4))
+        await put(ctx, d.cmd, command(Opcode.LOAD_WEIGHTS, stride=0x100, count=2, dst=5, give=4))
         await until(ctx, d.idle)
         assert [(a, w) for a, w, *_ in bench.log["w"]] == list(enumerate(bench.k_words(0, 0x100, 2), 5))
         assert bench.events == ["write", "write", 4]

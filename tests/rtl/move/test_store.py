@@ -50,7 +50,7 @@ class Bench:
 
         async def posts(ctx):
             while True:
-                _, _, post = await ctx.tick().sample(d.post)
+                _, _, post = await ctx.tick().sample(d.give)
                 if post:
                     self.posts.append((post, bytes(self.dram.bytes)))
 
@@ -82,7 +82,7 @@ def test_store(case, stall):
                 word = codes(c, values["mem_out"], bank, addr + g)
                 image[at:at + c.act_group_bytes] = word.to_bytes(c.act_group_bytes, "little")
         images.append((1 << n, bytes(image)))
-        commands.append(command(Opcode.STORE_ACT, post=1 << n, **values))
+        commands.append(command(Opcode.STORE_ACT, give=1 << n, **values))
 
     async def body(ctx):
         for item in commands:
@@ -114,7 +114,7 @@ def test_clear(cycles):
 
     async def body(ctx):
         d, p = bench.dut, bench.port
-        ctx.set(d.cmd.payload, command(Opcode.STORE_ACT, post=1, **first))
+        ctx.set(d.cmd.payload, command(Opcode.STORE_ACT, give=1, **first))
         ctx.set(d.cmd.valid, 1)
         await ctx.tick().repeat(cycles)
         ctx.set(d.cmd.valid, 0), ctx.set(d.clear, 1), ctx.set(p.stop, 1)
@@ -123,7 +123,7 @@ def test_clear(cycles):
         ctx.set(d.clear, 0), ctx.set(p.stop, 0)
         await ctx.tick()
         assert ctx.get(d.idle) and not bench.posts
-        await put(ctx, d.cmd, command(Opcode.STORE_ACT, post=2, **second))
+        await put(ctx, d.cmd, command(Opcode.STORE_ACT, give=2, **second))
         await until(ctx, d.idle)
         at, size = BASE + second["dram"], bench.config.act_group_bytes
         word = codes(bench.config, second["mem_out"], *places[0])

@@ -36,7 +36,7 @@ class Bench:
         out, source = (tensor(dice, pool.pixels, rows, cols, groups) for _ in range(2))
         fields = dict(
             **out_fields(out), **fields_of(source, "res"), rows=rows, cols=cols, groups=groups, taps=taps,
-            tap_base=base, pitch=cols, mem_in=mem, mem_out=1 - mem, post=dice.randrange(1, 256),
+            tap_base=base, pitch=cols, mem_in=mem, mem_out=1 - mem, give=dice.randrange(1, 256),
             tag=dice.randrange(1 << 16))
         target, origin = (places(view, rows, cols, pool.pixels) for view in (out, source))
         writes = []
@@ -59,10 +59,10 @@ class Bench:
 
         async def taps(ctx):
             while True:
-                at, done, post, tag = (await ctx.tick().sample(pool.tap.addr, pool.done, pool.post, pool.tag))[2:]
+                at, done, give, tag = (await ctx.tick().sample(pool.tap.addr, pool.done, pool.give, pool.tag))[2:]
                 ctx.set(pool.tap.data, TAP.const(self.taps[at % pool.tap_depth]))
                 if done:
-                    self.done.append((self.memories.cycle - 1, post, tag))
+                    self.done.append((self.memories.cycle - 1, give, tag))
 
         simulate({"pool": pool}, drive, background=[self.memories.serve, taps])
 
@@ -90,7 +90,7 @@ def test_commands(seed, size):
             assert bench.done[-1][0] == visits + pool.done_latency > bench.memories.writes[-1][0]
 
     bench.run(drive)
-    assert [event[1:] for event in bench.done] == [(f["post"], f["tag"]) for f in all_fields]
+    assert [event[1:] for event in bench.done] == [(f["give"], f["tag"]) for f in all_fields]
 
 
 @pytest.mark.parametrize("moment", range(0, 30, 4))

@@ -65,7 +65,7 @@ class Bench:
             mem_out=mem, mem_res=1 - mem, param_base=base, res_mult=dice.randrange(1 << 16),
             shift=dice.choice((1, 13, 14, 15, 16, 17, 40)), lo=lo, hi=dice.randrange(lo, 256),
             table=dice.randrange(post.tables + 1),
-            acc_last=1, post=dice.randrange(1, 256), tag=dice.randrange(1 << 16)) | fixed
+            acc_last=1, give=dice.randrange(1, 256), tag=dice.randrange(1 << 16)) | fixed
         records = self.parameters(base, straddle)
         target, origin = (places(view, rows, cols, post.pixels, start) for view in (out, res))
         top, sent, writes = 1 << post.acc_width - 1, [], []
@@ -104,7 +104,7 @@ class Bench:
         async def parameters(ctx):
             while True:
                 enable, at, done, given, tag = (await ctx.tick().sample(
-                    post.param.en, post.param.addr, post.done, post.post, post.tag))[2:]
+                    post.param.en, post.param.addr, post.done, post.give, post.tag))[2:]
                 if enable and at < len(self.records):
                     word = pack_record(PARAM_FIELDS, self.records[at], PARAM_BYTES)
                     ctx.set(post.param.data, PARAM.from_bits(int.from_bytes(word, "little")))
@@ -153,7 +153,7 @@ def test_commands(seed, size):
     async def drive(ctx):
         for n in range(4):
             fields, rows, writes = bench.command()
-            post.append((fields["post"], fields["tag"]))
+            post.append((fields["give"], fields["tag"]))
             bench.memories.writes.clear()
             gathers = bench.memories.gathers
             bench.rows += rows
@@ -209,7 +209,7 @@ def test_part():
         ctx.set(post.fed, 1)
         fed = bench.memories.cycle + 1      # the cycle in which it is seen
         await bench.finish(ctx, 1)
-        assert bench.done == [(fed + post.done_latency, fields["post"], fields["tag"])]
+        assert bench.done == [(fed + post.done_latency, fields["give"], fields["tag"])]
         assert not bench.memories.writes and not bench.memories.gathers
 
     bench.run(drive)
