@@ -23,7 +23,7 @@ from spec.folders import check_generated, generating
 from spec.progress import going, say as _say
 
 from .generate import TOP, generate
-from .tools import PAGES, SOFTWARE, report_of, report_text, synthesize, write_pages, write_software
+from .tools import PAGES, SOFTWARE, find_yosys, report_of, report_text, synthesize, write_pages, write_software
 
 __all__ = ["build", "main"]
 
@@ -42,6 +42,8 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
     out = Path(out).resolve()
     check_generated(out, REPORT, FILES)
     board.check(config)
+    if synth:
+        find_yosys()        # before the long work
     say(f"elaborating {config.name}, digest {config.digest}")
     with going(say, f"elaborating {config.name}", 10):
         files = generate(config)

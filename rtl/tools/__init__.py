@@ -2,8 +2,8 @@
 
 from .regmap import PAGES, SOFTWARE, write_pages, write_software
 from .report import report_of, report_text
-from .synth import split_modules, synthesize
+from .synth import find_yosys, split_modules, synthesize
 from .verilog import to_verilog
 
-__all__ = ["PAGES", "SOFTWARE", "report_of", "report_text", "split_modules", "synthesize", "to_verilog",
+__all__ = ["PAGES", "SOFTWARE", "find_yosys", "report_of", "report_text", "split_modules", "synthesize", "to_verilog",
            "write_pages", "write_software"]

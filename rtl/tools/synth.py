@@ -22,7 +22,7 @@ from spec.devices import family as family_of
 from spec.errors import AlloyError
 from spec.progress import going
 
-__all__ = ["split_modules", "synthesize"]
+__all__ = ["find_yosys", "split_modules", "synthesize"]
 
 # Each adder becomes a carry chain of one LUT per bit, as vendor tools map it. Left alone, Yosys merges adder trees into
 # carry-save form, which takes two LUTs per bit and level.
@@ -170,6 +170,14 @@ def _total(top, parts, results):
     return {name: total(name) for name in parts}, counts
 
 
+def find_yosys() -> Path:
+    """The folder of Yosys as a Python library."""
+    found = find_spec("pyosys")
+    if found is None or found.origin is None:
+        raise AlloyError("synthesis needs Yosys as a Python library: install pyosys, or build with --no-synth")
+    return Path(found.origin).parent
+
+
 def synthesize(text: str, top: str, family: str, *, report: Callable[[str], object] = print) -> dict:
     """Synthesize the Verilog ``text`` for ``family``; ``report`` is called with a line of text after each module.
 
@@ -180,17 +188,14 @@ def synthesize(text: str, top: str, family: str, *, report: Callable[[str], obje
     between registers or ports, carry chains included, without what is below) and ``count`` (instances in the design).
     """
     kind = family_of(family)
-    yosys = find_spec("pyosys")
-    if yosys is None:
-        raise AlloyError("synthesis needs Yosys as a Python library: install pyosys, or build with --no-synth")
-    results, jobs = {}, {}
+    yosys, results, jobs = find_yosys(), {}, {}
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(os.cpu_count()) as pool, Children() as children:
         folder = Path(place)
         parts = _read(children, text, folder)
         if top not in parts:
             raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.generate gives")
         order = sorted(parts, key=lambda n: -len(parts[n].source))
-        (folder / "yosys-abc").symlink_to(Path(yosys.origin).with_name("yosys-abc"))
+        (folder / "yosys-abc").symlink_to(yosys / "yosys-abc")
         (folder / "adders.v").write_text(ADDERS)
         (folder / "times.v").write_text(TIMES)
         for name in order:

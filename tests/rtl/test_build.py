@@ -10,6 +10,7 @@ import pytest
 
 import boards
 from rtl import build
+from rtl.tools import synth
 from rtl.generate import generate
 from spec import folders
 from spec.config import EngineConfig
@@ -259,3 +260,11 @@ def test_zcu102_without_synthesis(tmp_path):
     board = boards.get("zcu102")
     report = build.build(board, board.config, tmp_path / "out", synth=False, say=lambda line: None)
     assert report["macs_per_cycle"] == {"dsp": 8192, "lut": 4096}
+
+
+def test_synthesis_that_is_not_there(capsys, tiny, monkeypatch, tmp_path):
+    """It is said before the engine is elaborated."""
+    monkeypatch.setattr(synth, "find_spec", lambda name: None)
+    monkeypatch.setattr(build, "generate", lambda config: pytest.fail("elaborated in vain"))
+    text = refused(capsys, "--platform", "pynq-z2", "--config", tiny, "--out", tmp_path / "out")
+    assert "install pyosys, or build with --no-synth" in text and not (tmp_path / "out").exists()
