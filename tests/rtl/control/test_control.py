@@ -134,7 +134,7 @@ def test_semaphore_overflow():
     bench = Bench([pack(Opcode.CONV, wait=1, tag=5, **CONV), END])
 
     async def body(ctx):
-        ctx.set(bench.dut.feed_post, 2)
+        ctx.set(bench.dut.compute_release, 2)
         assert await bench.start(ctx) == (0, 1, Error.SEMAPHORE, 5)
     bench.run(body)
 
