@@ -86,17 +86,16 @@ def test_traffic(ic, pixels, act_depth):
             write = t.write() if dice.random() < 0.4 else None
             store = store or (t.place() if dice.random() < 0.6 else None)
             load = load or (t.write() if dice.random() < 0.6 else None)
-            ctx.set(banks.compute.feed.en, feed)
-            ctx.set(banks.compute.feed.mem, feed_mem)
+            for signal, value in ((banks.compute.feed.en, feed), (banks.compute.feed.mem, feed_mem)):
+                ctx.set(signal, value)
             ctx.set(banks.compute.feed.addr, addresses)
-            ctx.set(banks.compute.gather.en, post)
-            ctx.set(banks.compute.gather.place, place)
-            ctx.set(banks.compute.write.en, write is not None)
-            ctx.set(banks.compute.write.word, write or t.write())
-            ctx.set(banks.store.place.valid, store is not None)
-            ctx.set(banks.store.place.payload, store or t.place())
-            ctx.set(banks.load.valid, load is not None)
-            ctx.set(banks.load.payload, load or t.write())
+            for signal, value in ((banks.compute.gather.en, post), (banks.compute.gather.place, place),
+                                  (banks.compute.write.en, write is not None),
+                                  (banks.compute.write.word, write or t.write()),
+                                  (banks.store.place.valid, store is not None),
+                                  (banks.store.place.payload, store or t.place()),
+                                  (banks.load.valid, load is not None), (banks.load.payload, load or t.write())):
+                ctx.set(signal, value)
             stored, loaded, data, gathered, codes, valid = (await ctx.tick().sample(
                 banks.store.place.ready, banks.load.ready, banks.compute.feed.data, banks.compute.gather.codes,
                 banks.store.codes, banks.store.valid))[2:]
