@@ -68,7 +68,7 @@ class _Attempt:
         self._graph, self._config, self._spilled = graph, config, spilled
         self._memories = _Memories(config.act_depth)
         self._where: dict[Value, Placement] = {}
-        self._last = {v: i for i, op in enumerate(graph.ops) for v in op.reads}
+        self._last = {v: i for i, op in enumerate(graph.ops) for v in (*op.reads, op.output)}
         self._rivals: dict[Value, set[Value]] = {}      # those that cannot be in a value's memory
         for op in graph.ops:
             if op.residual is not None:
@@ -84,7 +84,7 @@ class _Attempt:
         return Plan(self._graph, tuple(steps), self._where.get(self._graph.input))
 
     def _step(self, index, op):
-        if op.output not in self._spilled:
+        if op.output not in self._spilled and op.output not in self._where:
             self._settle(op.output)
         dram = frozenset(v for v in [*op.reads, op.output] if v in self._spilled)
         if dram:
@@ -94,7 +94,7 @@ class _Attempt:
             step = Step(op, (Strip(0, op.output.height, 0, op.output.width, where[op.input], (0, 0),
                                    where[op.output], (0, 0), where.get(op.residual)),))
         for value in [*op.reads, op.output]:
-            if self._last.get(value, index) <= index:
+            if self._last[value] <= index:
                 self._memories.free(value)
         return step
 

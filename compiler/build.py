@@ -18,9 +18,9 @@ from .window import place_program
 __all__ = ["compile", "lowered", "planned"]
 
 
-def lowered(network: Network, config: EngineConfig) -> Graph:
+def lowered(network: Network, config: EngineConfig, keep: Collection[str] | str = ()) -> Graph:
     """The graph after all passes, each of which has been checked."""
-    graph = verify(lower(network), lower.__name__)
+    graph = verify(lower(network, keep), lower.__name__)
     for change in PASSES:
         graph = verify(change(graph, config), change.__name__)
     return graph
@@ -42,11 +42,9 @@ def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | s
 
     Raises :class:`spec.errors.AlloyError` naming the layer that the configuration cannot run.
     """
-    graph = lowered(network, config)
-    tensors = [op.output for op in graph.ops if op.output.name in network.tensors]
-    kept = {value for value in tensors if keep == "all" or value.name in keep} | {graph.output}
-    emission = emit(planned(graph, config), config, kept)
+    graph = lowered(network, config, keep)
+    emission = emit(planned(graph, config), config, graph.kept)
     if warn is not None:
         for sentence in emission.costs.sentences():
             warn(f"warning: {sentence}")
-    return place_program(emission, graph, kept, network, config)
+    return place_program(emission, graph, network, config)

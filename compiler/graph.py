@@ -47,17 +47,18 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Operations in the order of execution; ``fold`` is what the host does to the image to make ``input`` of it."""
+    """Operations in the order of execution; ``fold`` is what the host does to the image to make ``input`` of it, and
+    it may read the values ``kept``, the output among them."""
     input: Value
     output: Value
     ops: tuple["Operation", ...]
     fold: Fold
+    kept: frozenset[Value] = frozenset()
 
     @property
     def values(self) -> Iterator[Value]:
-        """The input, then what each operation makes."""
-        yield self.input
-        yield from (op.output for op in self.ops)
+        """The input, then what the operations make, each once."""
+        yield from dict.fromkeys((self.input, *(op.output for op in self.ops)))
 
     def mapped(self, change: Callable[[Value], Value]) -> "Graph":
         """The graph with ``change(value)`` for each value, wherever it is made or read."""
@@ -68,4 +69,4 @@ class Graph:
                 known[value] = change(value)
             return known[value]
         return replace(self, input=once(self.input), ops=tuple(op.mapped(once) for op in self.ops),
-                       output=once(self.output))
+                       output=once(self.output), kept=frozenset(map(once, self.kept)))

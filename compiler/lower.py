@@ -1,6 +1,6 @@
 """The graph of an integer network: each node says its operations."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,15 @@ class Builder:
             node.name, self._tag, source, out, weight=ones[:, None, None, None], scheme=Scheme.FIXED2 * ones,
             mult=2 * ones, bias=(source.zero - out.zero << 1) * ones, shift=1, table=table))
 
+    def part(self, node: Any, tensor: str, at: int, *, mult: int, shift: int) -> None:
+        """The channels of ``node``'s output from ``at`` on: those of ``tensor``, requantized."""
+        source, out = self.values[tensor], self.values[node.output]
+        ones = np.ones(source.channels, np.int64)
+        self.ops.append(Convolution(
+            f"{node.name}.{at}", self._tag, source, out, weight=ones[:, None, None, None], at=at,
+            scheme=Scheme.FIXED2 * ones, mult=mult * ones, bias=0 * ones, shift=shift,
+            hi=(1 << out.bits) - 1))
+
     def maximum(self, node: Any, kernel: tuple[int, int]) -> None:
         """The maximum over each window of ``kernel`` (rows, columns)."""
         self.ops.append(Maximum(**self._common(node), window=(kernel[0], kernel[1])))
@@ -74,10 +83,12 @@ def _calm(window, size, out):
                    padding_end=tuple(end if one else e for one, end, e in zip(lone, ends, window.end, strict=True)))
 
 
-def lower(network: Network) -> Graph:
-    """The operations of all nodes, as the nodes say them."""
+def lower(network: Network, keep: Collection[str] | str = ()) -> Graph:
+    """The operations of all nodes, as the nodes say them; ``keep`` as in :func:`compiler.build.compile`."""
     builder = Builder(network)
     for tag, node in enumerate(network.nodes):
         builder.lower(tag, node)
     source = builder.values[network.input]
-    return Graph(source, builder.values[network.output], tuple(builder.ops), Fold(zero=source.zero))
+    kept = [builder.values[name] for name in (node.output for node in network.nodes)
+            if keep == "all" or name in keep or name == network.output]
+    return Graph(source, builder.values[network.output], tuple(builder.ops), Fold(zero=source.zero), frozenset(kept))

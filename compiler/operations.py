@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from spec.config import EngineConfig
+from spec.numerics import requantize
 from spec.operators.windows import Window
 from spec.systems import WEIGHT_MAX
 
@@ -20,7 +21,8 @@ __all__ = ["Operation", "Convolution", "Maximum"]
 @dataclass(frozen=True, eq=False)
 class Operation:
     """Windows of ``kernel`` of ``input`` (:class:`spec.operators.windows.Window`) become pixels of ``output``; ``tag``
-    is the number of the layer, ``macs`` are its multiply-accumulates."""
+    is the number of the layer, ``macs`` are its multiply-accumulates. One that makes a part of the output's channels
+    makes those from ``at`` on; None: all."""
     name: str
     tag: int
     input: Value
@@ -32,6 +34,7 @@ class Operation:
     dilation: tuple[int, int] = (1, 1)
     macs: int = 0
     residual: Value | None = None
+    at: int | None = None
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -47,6 +50,11 @@ class Operation:
     def reads(self) -> list[Value]:
         """The values that it reads."""
         return [self.input] + ([self.residual] if self.residual is not None else [])
+
+    @property
+    def makes(self) -> slice:
+        """The channels of the output that it makes."""
+        return slice(0, self.output.channels)
 
     def made_by(self) -> np.ndarray | None:
         """The kind of column that makes each channel of the output; None if no filter makes them."""
@@ -118,6 +126,11 @@ class Convolution(Operation):
     def kernel(self) -> tuple[int, int]:
         return self.weight.shape[2], self.weight.shape[3]
 
+    @property
+    def makes(self) -> slice:
+        first = self.at or 0
+        return slice(first, first + len(self.weight))
+
     def made_by(self) -> np.ndarray | None:
         return self.columns
 
@@ -137,6 +150,19 @@ class Convolution(Operation):
                     ((self.weight[:, 0, 0, 0] == 1) & (self.mult == one) & (self.bias == zeros)).all()))
 
     @property
+    def copies(self) -> bool:
+        """Whether it makes a part of the output of one value's codes, alike in all channels and pixels."""
+        shape = self.input.channels, 1, 1, 1
+        return (self.at is not None and self.weight.shape == shape and bool((self.weight == 1).all())
+                and not self.bias.any() and self.windows == Window((1, 1)) and len(set(self.mult.tolist())) == 1
+                and self.residual is None and self.table is None)
+
+    def requantized(self, codes: np.ndarray) -> np.ndarray:
+        """What one that :attr:`copies` makes of codes."""
+        return requantize(codes - self.input.zero, self.mult[0], 0, self.shift, lo=self.lo, hi=self.hi,
+                          out_zero=self.output.zero)
+
+    @property
     def foldable(self) -> bool:
         return self.weight.shape[1] == self.input.channels and self.residual is not self.input
 
@@ -145,7 +171,7 @@ class Convolution(Operation):
 
     def ties(self) -> Iterator[tuple[Value, Value]]:
         yield from super().ties()
-        if self.by_channel:
+        if self.by_channel and self.at is None:
             yield self.input, self.output
 
     @cached_property
@@ -169,8 +195,12 @@ class Convolution(Operation):
 
     def faults(self) -> Iterator[str]:
         filters, share = self.weight.shape[:2]
-        if filters != self.output.channels:
+        if self.at is None and filters != self.output.channels:
             yield f"has {filters} filters, but {self.output.name} has {self.output.channels} channels"
+        if self.at is not None and (self.at < 0 or self.makes.stop > self.output.channels):
+            yield f"makes channels {self.at}..{self.makes.stop} of the {self.output.channels} of {self.output.name}"
+        if self.at is not None and self.residual is not None:
+            yield f"adds {self.residual.name} to a part of {self.output.name}"
         if self.input.channels % share or filters % (self.input.channels // share):
             yield f"has filters of {share} channels, but {self.input.name} has {self.input.channels}"
         for name in ("scheme", "mult", "bias", "columns"):

@@ -28,7 +28,8 @@ def show_graph(graph: Graph) -> Iterator[str]:
                f"{_around(fold)}")
     for op in graph.ops:
         parts = [f"{op.tag:4} {op.name:16} {type(op).__name__:12} {_pair(op.kernel)} stride {_pair(op.stride)} "
-                 f"padding {_around(op.windows)}", " + ".join(map(_value, op.reads)) + f" -> {_value(op.output)}"]
+                 f"padding {_around(op.windows)}", " + ".join(map(_value, op.reads)) + f" -> {_value(op.output)}"
+                 + (f" channels {op.makes.start}..{op.makes.stop}" if op.at is not None else "")]
         kinds = op.made_by()
         if kinds is not None:
             parts.append(", ".join(f"{int((kinds == kind).sum())} {name}" for kind, name in enumerate(

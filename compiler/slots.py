@@ -17,7 +17,7 @@ __all__ = ["Tile", "assign", "make_tiles"]
 
 @dataclass(frozen=True)
 class Tile:
-    """The filters of one command: ``(channel, slot, joined)``; output channel groups ``group`` and perhaps ``group +
+    """The filters of one command: ``(filter, slot, joined)``; output channel groups ``group`` and perhaps ``group +
     1``."""
     group: int
     members: tuple[tuple[int, int, bool], ...]
@@ -52,7 +52,8 @@ def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
 def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig) -> list[Tile]:
     """Greedy tiles in channel order: each takes what fits its slots from two adjacent groups."""
     assert op.output.order is not None
-    order, waiting, tiles = op.output.order, list(range(len(op.weight))), []
+    order, makes, tiles = op.output.order, op.makes, []
+    waiting = [p for p, channel in enumerate(order) if makes.start <= channel < makes.stop]
     while waiting:
         group = waiting[0] // config.ic
         pairs: list[int] = []
@@ -61,15 +62,16 @@ def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig) -> lis
         for position in waiting:
             if position // config.ic > group + 1:
                 break
-            k = kind[order[position]]
+            k = kind[order[position] - makes.start]
             if k == 0 and len(luts) < config.lut_filters:
                 luts.append(position)
             elif k and 2 * len(pairs) + len(singles) + k <= config.dsp_filters:
                 (pairs if k == 2 else singles).append(position)
-        members = [(order[p], 2 * i, True) for i, p in enumerate(pairs)]
-        members += [(order[p], 2 * len(pairs) + i, False) for i, p in enumerate(singles)]
-        members += [(order[p], config.dsp_filters + i, False) for i, p in enumerate(luts)]
+        at = [(p, 2 * i, True) for i, p in enumerate(pairs)]
+        at += [(p, 2 * len(pairs) + i, False) for i, p in enumerate(singles)]
+        at += [(p, config.dsp_filters + i, False) for i, p in enumerate(luts)]
+        members = tuple((order[p] - makes.start, slot, joined) for p, slot, joined in at)
         taken = {*pairs, *singles, *luts}
         waiting = [p for p in waiting if p not in taken]
-        tiles.append(Tile(group, tuple(members), any(p // config.ic != group for p in taken)))
+        tiles.append(Tile(group, members, any(p // config.ic != group for p in taken)))
     return tiles

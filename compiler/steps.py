@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spec.commands import Opcode
 from spec.config import EngineConfig
@@ -17,17 +17,21 @@ from .layout import Placement
 from .plan import Plan, Step, Strip
 from .schedule import schedule
 
+if TYPE_CHECKING:
+    from .operations import Operation
+
 __all__ = ["Emission", "emit"]
 
 
 @dataclass(frozen=True, eq=False)
 class Emission:
     """What a plan becomes: commands (opcode, fields) in program order, the image that they load from, and the regions
-    of DRAM that they use. ``layers`` tells by name of tensor what :class:`spec.program.Layer` keeps of the work."""
+    of DRAM that they use. ``layers`` tells of every value which operations make it, and of each what
+    :class:`spec.program.Layer` keeps of its work."""
     commands: list[tuple[Opcode, dict[str, Any]]]
     image: Image
     regions: dict[Value, Region]
-    layers: dict[str, dict[str, Any]]
+    layers: dict[Value, list[tuple["Operation", dict[str, Any]]]]
     costs: Costs
 
 
@@ -50,10 +54,12 @@ def _region(value: Value, config: EngineConfig) -> Region:
 
 class _Emitter:
     def __init__(self, plan, config, regions):
-        self.config, self.listing, self.layers = config, Listing(config), {}
+        self.config, self.listing = config, Listing(config)
+        self.layers: dict[Value, list[tuple[Operation, dict[str, Any]]]] = {}
         self._buffers, self._movement = Buffers(self.listing), Movement(self.listing, regions)
         # The first step that reads a value which is on the chip, but not made there, loads it.
         self._pending = set() if plan.input is None else {plan.graph.input}
+        self._last = {step.op.output: step for step in plan.steps}
 
     def step(self, step: Step, kept: bool) -> None:
         """All commands of one operation."""
@@ -61,22 +67,26 @@ class _Emitter:
         self.listing.costs.layer(op, op.kernel[0] * op.kernel[1], work.depth, len(step.strips))
         for strip in step.strips:
             self._strip(step, strip, work)
-        self.layers[op.output.name] = {
-            "tag": op.tag, "slots": tuple(work.slots()), "pixels": work.pixels,
-            "strips": tuple((s.y0, s.y1, s.x0, s.x1, work.pitch(s)) for s in step.strips)}
-        if kept and op.output not in step.dram:
+        self.layers.setdefault(op.output, []).append((op, {
+            "slots": tuple(work.slots()), "pixels": work.pixels,
+            "strips": tuple((s.y0, s.y1, s.x0, s.x1, work.pitch(s)) for s in step.strips)}))
+        if kept and op.output not in step.dram and self._last[op.output] is step:
             self._store(step, step.strips[0].output, (0, op.output.height), (0, op.output.width), (0, 0))
 
     def _strip(self, step: Step, strip: Strip, work: Work) -> None:
         op, rows, cols = step.op, (strip.y0, strip.y1), (strip.x0, strip.x1)
         if op.residual is not None and self._missing(op.residual, step):
-            place = strip.residual
-            assert place is not None
-            self._movement.load(op.residual, place, rows, cols, op.tag, strip.residual_at, [whole(place, True)])
+            assert strip.residual is not None
+            self._load(op.residual, strip.residual, strip, strip.residual_at, op.tag)
+        if op.output in step.dram and op.output in self.layers:     # with the channels that other steps have made
+            self._load(op.output, strip.output, strip, strip.output_at, op.tag)
         source = Source(self._movement, op.input, strip, op.tag) if self._missing(op.input, step) else None
         work.commands(strip, source, self._buffers, self.listing)
         if op.output in step.dram:
             self._store(step, strip.output, rows, cols, strip.output_at)
+
+    def _load(self, value: Value, place: Placement, strip: Strip, at: tuple[int, int], tag: int) -> None:
+        self._movement.load(value, place, (strip.y0, strip.y1), (strip.x0, strip.x1), tag, at, [whole(place, True)])
 
     def _store(self, step: Step, place: Placement, rows, cols, at) -> None:
         self._movement.store(step.op.output, place, rows, cols, step.op.tag, at)

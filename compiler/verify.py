@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
@@ -29,19 +31,26 @@ def _whole(thing, faults, after):
 
 
 def _graph_faults(graph: Graph) -> Iterator[str]:
-    made, names = {graph.input}, {graph.input.name}
+    made, names = {graph.input: np.ones(graph.input.channels, bool)}, {graph.input.name}
     for op in graph.ops:
         for value in op.reads:
             if value not in made:
                 yield f"{op.name} reads {value.name} " + (
                     "as another pass left it" if value.name in names else "before anything makes it")
+            elif not made[value].all():
+                yield f"{op.name} reads {value.name} before all of its channels are made"
         yield from (f"{op.name} {fault}" for fault in op.faults())
-        if op.output.name in names:
+        new = op.output not in made
+        mine = made.setdefault(op.output, np.zeros(op.output.channels, bool))
+        if new and op.output.name in names or mine[op.makes].any():
             yield f"{op.name} makes {op.output.name} once more"
-        made.add(op.output)
+        mine[op.makes] = True
         names.add(op.output.name)
     if graph.output not in made:
         yield f"nothing makes the output {graph.output.name}"
+    elif not made[graph.output].all():
+        yield f"nothing makes some channels of the output {graph.output.name}"
+    yield from (f"nothing makes {value.name}, which is to be kept" for value in graph.kept - made.keys())
     for value in graph.values:
         if value.order is not None and sorted(value.order) != list(range(value.channels)):
             yield f"{value.name} has an order that is none of its {value.channels} channels"
@@ -87,14 +96,14 @@ def _meet(one: Placement, other: Placement) -> bool:
 def _overwritten(plan: Plan) -> Iterator[str]:
     """Values on the chip that a later step reads, and that a step in between writes over."""
     alive = {plan.graph.input: plan.input} if plan.input is not None else {}
-    last = {value: step for step in plan.steps for value in step.op.reads}
+    last = {value: step for step in plan.steps for value in (*step.op.reads, step.op.output)}
     for step in plan.steps:
         for strip in step.strips:
             loaded = [place for value, place in ((step.op.input, strip.input), (step.op.residual, strip.residual))
                       if value in step.dram and place is not None]
             for value, place in alive.items():
                 if value is not step.op.output and any(_meet(place, new) for new in (*loaded, strip.output)):
-                    yield f"{step.op.name} writes over {value.name}, which {last[value].op.name} reads"
+                    yield f"{step.op.name} writes over {value.name}, which {last[value].op.name} needs"
         if step.op.output not in step.dram:
             alive[step.op.output] = step.strips[0].output
         alive = {value: place for value, place in alive.items() if last.get(value, step) is not step}

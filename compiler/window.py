@@ -1,9 +1,9 @@
 """The window of DRAM that a program lives in: its commands first, then what they load, then the tensors."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spec.commands import COMMAND_BYTES, VERSION, Opcode, pack
 from spec.config import EngineConfig
@@ -13,14 +13,16 @@ from spec.program import Layer, Program, Region
 from .graph import Graph, Value
 from .steps import Emission
 
+if TYPE_CHECKING:
+    from .operations import Operation
+
 __all__ = ["place_program"]
 
 PAGE = 4096
 
 
-def place_program(emission: Emission, graph: Graph, kept: Collection[Value], network: Network,
-                  config: EngineConfig) -> Program:
-    """The program of an emission; ``kept`` are the tensors that the host may read."""
+def place_program(emission: Emission, graph: Graph, network: Network, config: EngineConfig) -> Program:
+    """The program of an emission."""
     commands = [(Opcode.START, {"digest": config.digest_word, "version": VERSION}), *emission.commands,
                 (Opcode.END, {})]
     start = _pages(len(commands) * COMMAND_BYTES)       # of the image
@@ -31,7 +33,7 @@ def place_program(emission: Emission, graph: Graph, kept: Collection[Value], net
     records = [_packed(opcode, fields, start, regions) for opcode, fields in commands]
     return Program(image=b"".join(records).ljust(start, b"\0") + bytes(emission.image), command_offset=0,
                    command_count=len(records), window_size=at, input=regions[graph.input], fold=graph.fold,
-                   output=graph.output.name, outputs={v.name: r for v, r in regions.items() if v in kept},
+                   output=graph.output.name, outputs={v.name: r for v, r in regions.items() if v in graph.kept},
                    layers=_layers(emission, network))
 
 
@@ -50,8 +52,28 @@ def _packed(opcode: Opcode, fields: Mapping[str, Any], start: int, regions: Mapp
 
 def _layers(emission: Emission, network: Network) -> tuple[Layer, ...]:
     """Those whose output a command makes: what the compiler has merged has the number and the name of the first."""
-    counts = Counter(fields["tag"] for _, fields in emission.commands)
-    made = {node.output: emission.layers[node.output] for node in network.nodes if node.output in emission.layers}
-    nodes = {output: network.nodes[values["tag"]] for output, values in made.items()}
-    return tuple(Layer(name=nodes[output].name, output=output, macs=nodes[output].macs(network),
-                       commands=counts[values["tag"]], **values) for output, values in made.items())
+    counts, layers = Counter(fields["tag"] for _, fields in emission.commands), []
+    every = [(value.name, work) for value, works in emission.layers.items() for work in works]
+    for tag, node in enumerate(network.nodes):
+        # What makes a part of another value is a layer, too.
+        works = ([work for name, work in every if name == node.output]
+                 or [work for _, work in every if work[0].at is not None and work[0].tag == tag])
+        if works:
+            number = works[0][0].tag if len(works) == 1 else tag
+            first = network.nodes[number]
+            layers.append(Layer(number, first.name, node.output, first.macs(network), counts[number], **_work(works)))
+    return tuple(layers)
+
+
+def _work(works: list[tuple["Operation", dict[str, Any]]]) -> dict[str, Any]:
+    """How a tensor is made: by one operation, or by several that make some of its channels each."""
+    if len(works) == 1:
+        return works[0][1]
+    slots: dict[int, tuple[int, int]] = {}
+    tiles = 0
+    for op, work in works:
+        slots |= {channel: (tiles + tile, slot) for channel, (tile, slot) in enumerate(work["slots"], op.makes.start)}
+        tiles += 1 + max(tile for tile, _ in work["slots"])
+    rows, cols = works[0][0].output.height, works[0][0].output.width
+    return {"slots": tuple(slots[channel] for channel in sorted(slots)), "pixels": works[0][1]["pixels"],
+            "strips": ((0, rows, 0, cols, cols),)}

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 import torch
 
 from .graph import Graph, check_images, check_values, compute
@@ -76,19 +78,44 @@ def _survey(graph, images, bits, generator, report):
 
 
 def _classes(graph):
-    """Tensors whose channels must have the same scale: those that are added, and both sides of what works on each
-    channel alone. Without input and output, and both sides of what mixes channels without weights."""
-    home, fixed = {name: {name} for name in graph.shapes}, {graph.input, graph.output}
+    """Tensors whose scales depend on each other: lists of {name: lines (C,)}, channels of one line have the same scale,
+    and which lines are free to have any, bool (lines,).
+
+    Channels that are added have one scale, and both sides of what works on each channel alone. Input and output are not
+    scaled, nor are both sides of what mixes channels without weights.
+    """
+    ends = np.cumsum([shape[0] for shape in graph.shapes.values()])
+    at = {name: np.arange(end - shape[0], end) for (name, shape), end in zip(graph.shapes.items(), ends, strict=True)}
+    alike, fixed = [np.zeros((2, 0), int)], [at[graph.input], at[graph.output]]
     for layer in graph.layers:
-        tied = {layer.residual} - {None} if layer.learned else set(layer.inputs)
-        if not (layer.learned or layer.channelwise):
-            fixed |= {*layer.sources, layer.output}
-            continue
-        both = home[layer.output].union(*(home[other] for other in tied))
-        for name in both:
-            home[name] = both
-    found = {id(names): names for names in home.values()}.values()
-    return [names for names in found if not fixed & names]
+        out = at[layer.output]
+        if layer.residual:
+            alike.append(np.stack([at[layer.residual], out]))
+        if layer.channelwise and not layer.learned:
+            for name, origin in zip(layer.sources, layer.origins(*(len(at[x]) for x in layer.sources)), strict=True):
+                alike.append(np.stack([at[name][origin[origin >= 0]], out[origin >= 0]]))
+        elif not layer.learned:
+            fixed += [*(at[name] for name in layer.sources), out]
+    lines = _connected(np.concatenate(alike, 1), ends[-1])
+    free = np.ones(len(lines), bool)
+    free[lines[np.concatenate(fixed)]] = False
+    firsts = [channels[0] for channels in at.values()]
+    whole = np.concatenate([np.stack([channels[:-1], channels[1:]]) for channels in at.values()], 1)
+    group, classes = _connected(np.concatenate([*alike, whole], 1), ends[-1]), []
+    for first in dict.fromkeys(group[firsts].tolist()):
+        names = [name for name, channels in at.items() if group[channels[0]] == first]
+        found, own = np.unique(np.concatenate([lines[at[name]] for name in names]), return_inverse=True)
+        if free[found].any():
+            parts = np.split(torch.from_numpy(own), np.cumsum([len(at[name]) for name in names])[:-1])
+            classes.append((dict(zip(names, parts, strict=True)), torch.from_numpy(free[found])))
+    return classes
+
+
+def _connected(pairs, count):
+    """Of each of ``count`` numbers the least that ``pairs`` (2, N) connect it with: (count,)."""
+    links = coo_array((np.ones(pairs.shape[1], bool), pairs), (count, count))
+    label = connected_components(links, directed=False)[1]
+    return np.unique(label, return_index=True)[1][label]
 
 
 def _readers(graph, names):
@@ -130,6 +157,16 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
     return np.array(errors) / max(float(goal.square().sum()), 1e-30)
 
 
+def _of_lines(names, count, values):
+    """The largest of ``values`` {name: (C,)} on each of ``count`` lines."""
+    out = torch.full((count,), -torch.inf)
+    for name, lines in names.items():
+        if name not in values:      # the input
+            continue
+        out = out.scatter_reduce(0, lines, values[name], "amax")
+    return out
+
+
 @torch.no_grad()
 def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bits: int = 5, seed: int = 0,
              report: Callable[[str], None] | None = None) -> Graph:
@@ -145,32 +182,33 @@ def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bi
     generator = torch.Generator().manual_seed(seed)
     layers = [replace(layer) for layer in graph.layers]
     ranges, ends, windows = _survey(graph, images, act_bits, generator, report)
-    codes = {graph.input: (False, 8)}       # of each tensor: whether it is signed, bits
+    codes, narrow = {graph.input: (False, 8)}, graph.narrow     # of each tensor: whether it is signed, bits
     for layer in graph.layers:
         signed = layer.signed(any(codes[name][0] for name in layer.sources))
-        codes[layer.output] = codes[layer.input] if layer.keeps else (signed, act_bits if layer.relu else 8)
+        codes[layer.output] = signed, act_bits if layer.output in narrow else 8
     linear = {layer.output for layer in graph.layers if layer.learned and not layer.relu}
     classes = _classes(graph)
-    for number, names in enumerate(classes):
-        reach = torch.stack([ranges[name] for name in names]).amax(0)
+    for number, (names, free) in enumerate(classes):
+        reach, high, low = (_of_lines(names, len(free), part) for part in (
+            ranges, {name: both[1] for name, both in ends.items()}, {name: -both[0] for name, both in ends.items()}))
         # A few channels beyond all others (a dead one of a huge bias) must not make all others look alike.
-        largest = torch.minimum(reach.max(), reach.median() / SMALLEST ** 0.5) if reach.median() > 0 else reach.max()
+        middle, largest = reach[free].median(), reach[free].max()
+        largest = torch.minimum(largest, middle / SMALLEST ** 0.5) if middle > 0 else largest
         full = torch.where(reach > 0, reach / largest.clamp_min(1e-30), torch.ones_like(reach))
-        full = full.clamp(SMALLEST, 1 / SMALLEST)
-        low, high = torch.stack([ends[name] for name in names]).unbind(1)
-        turned = (-low.amin(0) > high.amax(0)) & linear.issuperset(names)
-        sign = torch.where(turned, -1.0, 1.0)
+        full = torch.where(free, full.clamp(SMALLEST, 1 / SMALLEST), 1.0)
+        sign = torch.where((low > high) & free & linear.issuperset(names), -1.0, 1.0)
         scales = [sign * full ** share for share in SHARES]
-        errors = sum(_errors(layer, windows[layer.name], scales, *codes[layer.input], weight_bits)
-                     for layer in _readers(graph, names))
-        scale = scales[int(np.argmin(errors))]
+        errors = sum(_errors(layer, windows[layer.name], [scale[names[layer.input]] for scale in scales],
+                             *codes[layer.input], weight_bits) for layer in _readers(graph, names))
+        best = scales[int(np.argmin(errors))]
         for layer in layers:
             if layer.learned and layer.output in names:
+                scale = best[names[layer.output]]
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale
                 layer.cap = None if layer.cap is None else layer.cap / scale[:, None, None]
                 layer.moments = None if layer.moments is None else layer.moments / torch.stack([scale, scale.abs()])
             if layer.learned and layer.input in names:
-                layer.weight = layer.weight * layer.by_input_channel(scale)
+                layer.weight = layer.weight * layer.by_input_channel(best[names[layer.input]])
         if report:
             report(f"scales of channels, {number + 1} of {len(classes)} groups of tensors")
     return replace(graph, layers=layers)

@@ -1,6 +1,7 @@
 """The float network that is quantized: layers with batch norm folded, ReLU and addition fused into the convolution
 before them."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,18 +37,45 @@ class Graph:
         """The layers that have filters."""
         return [layer for layer in self.layers if layer.weighted]
 
+    def homes(self) -> dict[str, str]:
+        """Of each tensor the one whose codes it has (bits, step and zero point), perhaps its own: that which it keeps,
+        or that which it becomes a part of, if nothing else reads it."""
+        home, readers = {self.input: self.input}, defaultdict(list)
+        for layer in self.layers:
+            home[layer.output] = home[layer.input] if layer.keeps else layer.output
+            for name in layer.inputs:
+                readers[name].append(name != layer.residual and (layer.keeps or layer.joins))
+        for layer in reversed(self.layers):
+            for source in layer.sources if layer.joins else ():
+                alike = [name for name, other in home.items() if other == home[source]]
+                if not {self.input, self.output} & {*alike} and all(all(readers[name]) for name in alike):
+                    home |= dict.fromkeys(alike, home[layer.output])
+        return home
+
+    @property
+    def narrow(self) -> set[str]:
+        """Names of the tensors whose values ReLUs bound."""
+        names: set[str] = set()
+        for layer in self.layers:
+            if layer.relu or (layer.keeps or layer.joins) and names.issuperset(layer.sources):
+                names.add(layer.output)
+        return names
+
     @property
     def bounded(self) -> list[str]:
-        """Names of the tensors that a ReLU bounds and a layer reads that gains by it, not only an addition or what else
-        works on each value alone: those that recipes give few bits."""
-        narrow: set[str] = set()
+        """Names of the tensors that ReLUs bound and a layer reads that gains by it, not only an addition or what else
+        works on each value alone: those that recipes give few bits. Of tensors that have the same codes (:meth:`homes`)
+        it is that whose codes they are."""
+        homes = self.homes()
+        few: set[str] = set()
         fine: set[str] = set()
         for layer in reversed(self.layers):
-            if layer.narrows and (not layer.keeps or layer.output in narrow | {self.output}):
-                narrow.update(layer.sources)
-            if layer.fine or layer.keeps and layer.output in fine:
+            if layer.narrows and (not (layer.keeps or layer.joins) or layer.output in few | {self.output}):
+                few.update(layer.sources)
+            if layer.fine:
                 fine.update(layer.sources)
-        return [layer.output for layer in self.layers if layer.relu and layer.output in narrow - fine]
+        found = self.narrow & {homes[name] for name in few} - {homes[name] for name in fine}
+        return [layer.output for layer in self.layers if layer.output in found]
 
     def readers(self, name: str) -> list:
         """The layers with filters that read a tensor, be it through layers that keep its codes."""

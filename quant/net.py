@@ -113,11 +113,12 @@ class QuantNet(nn.Module):
         self._levels, self.signed = {}, {graph.input} if input_zero else set()
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
         self.input_scale, self.single_scale, self.tables = input_scale, single_scale, {}
-        bounded = set(graph.bounded)
+        self.homes, bounded = graph.homes(), set(graph.bounded)
+        self._find_signed()
         for layer in self.graph.layers:
-            narrow = layer.output in bounded
-            self._set_codes(layer, bits if narrow and levels is None and layer.output not in wide else 8)
-            if narrow and levels is not None:
+            home = self.homes[layer.output]
+            self._set_codes(layer.output, bits if home in bounded and levels is None and home not in wide else 8)
+            if layer.relu and home in bounded and levels is not None:
                 kept = np.linspace(0, 255, levels)
                 nearest_kept = np.abs(np.arange(256)[:, None] - kept).argmin(1)
                 self.tables[layer.output] = np.round(kept[nearest_kept]).astype(np.uint8)
@@ -129,15 +130,22 @@ class QuantNet(nn.Module):
                 given = schemes[layer.name] if schemes else assign(weight, ratio or Ratio(35, 60, 5))
                 self._set_filters(layer, np.asarray(given, np.uint8))
 
-    def _set_codes(self, layer, bits):
-        """Codes of a layer's output: those of its source, or of ``bits`` bits."""
-        name = layer.output
-        if layer.signed(any(source in self.signed for source in layer.sources)):
-            self.signed.add(name)
-        if layer.keeps:
-            self.bits[name], self.zeros[name] = self.bits[layer.input], self.zeros[layer.input]
+    def _find_signed(self):
+        """Which tensors are signed: those with values below 0, and all that have the codes of one."""
+        for layer in self.graph.layers:
+            if layer.signed(any(source in self.signed for source in layer.sources)):
+                self.signed.add(layer.output)
+        homes = {self.homes[name] for name in self.signed}
+        self.signed = {name for name, home in self.homes.items() if home in homes}
+
+    def _set_codes(self, name, bits):
+        """Codes of a tensor: those of the input, or of ``bits`` bits."""
+        home = self.homes[name]
+        if home == self.graph.input:
+            self.bits[name], self.zeros[name] = self.bits[home], self.zeros[home]
         else:
             self.bits[name], self.zeros[name] = bits, 1 << bits - 1 if name in self.signed else 0
+        if home == name:
             self.steps[name] = nn.Parameter(torch.tensor(torch.nan), requires_grad=not self.single_scale)
 
     def _set_filters(self, layer, scheme):
@@ -182,10 +190,8 @@ class QuantNet(nn.Module):
     # -- training ------------------------------------------------------------------------------------------------------
     def step(self, name: str) -> torch.Tensor:
         """Real value of one code of a tensor."""
-        layer = next((x for x in self.graph.layers if x.output == name), None)
-        if layer is None:
-            return torch.tensor(self.input_scale)
-        return self.step(layer.input) if layer.keeps else torch.exp2(self.steps[name])
+        home = self.homes[name]
+        return torch.tensor(self.input_scale) if home == self.graph.input else torch.exp2(self.steps[home])
 
     def top(self, layer: Layer) -> int:
         """The largest code of a layer's output: that of its bits, or of the least bound of a ReLU6."""
@@ -315,9 +321,9 @@ class QuantNet(nn.Module):
                 for index in np.flatnonzero(~self._positive(self.scales[name])) if layer.weighted else ():
                     raise AlloyError(f"layer {name} filter {index} has the scale {float(self.scales[name][index]):g}: "
                                      "train with a smaller rate")
-            if layer.keeps:
+            if self.homes[layer.output] == self.graph.input:
                 continue
-            if torch.isnan(self.steps[layer.output]):
+            if torch.isnan(self.step(layer.output)):
                 raise AlloyError(f"tensor {layer.output} has no scale: calibrate the network first, with "
                                  "quant.ptq.reconstruct(net, images)")
             if not self._positive(self.step(layer.output)).all():

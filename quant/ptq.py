@@ -106,6 +106,7 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
     generator, count = torch.Generator().manual_seed(seed), len(images)
     images = np.concatenate([images, images[..., ::-1]]) if mirror else images
     start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
+    chosen = _choose_joined(net, start, ranges, generator)
     real, fake, last = {net.graph.input: start}, {net.graph.input: start}, net.graph.last_reads()
     for index, layer in enumerate(net.graph.layers):
         if layer.weighted:
@@ -114,7 +115,8 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
         check_values(layer, exact)
         mean = exact.mean((0, 2, 3))
         _finished(layer, exact, real)
-        _choose_codes(net, layer, exact, ranges, generator)
+        if layer.output not in chosen:
+            _choose_codes(net, layer, exact, ranges, generator)
         if layer.weighted:
             out = _rounded_layer(net, layer, real, fake, mean, count, generator, weights)
         else:
@@ -171,11 +173,33 @@ def _centre(net, layer, real):
         net.biases[one.name] += change
 
 
+def _choose_joined(net, images, ranges, generator):
+    """Choose the codes of what layers join, if its parts, which come first, are to have the same; the names of such
+    tensors."""
+    names = {net.homes[name] for layer in net.graph.layers if layer.joins for name in layer.sources}
+    names &= {layer.output for layer in net.graph.layers if layer.joins}
+    tensors, last, left = {net.graph.input: images}, net.graph.last_reads(), set(names)
+    for index, layer in enumerate(net.graph.layers):
+        if not left:
+            break
+        exact = _applied(layer, tensors)
+        _finished(layer, exact, tensors)
+        if layer.output in left:
+            _choose_codes(net, layer, exact, ranges, generator)
+            left.discard(layer.output)
+        tensors[layer.output] = exact
+        for name in set(layer.inputs):
+            if last[name] <= index:
+                del tensors[name]
+    return names
+
+
 def _choose_codes(net, layer, exact, ranges, generator):
     """Choose the scale and the zero point of a layer's output, from its float values ``exact``."""
     name, top, signed = layer.output, (1 << net.bits[layer.output]) - 1, layer.output in net.signed
-    if layer.keeps:
-        net.zeros[name] = net.zeros[layer.input]
+    home = net.homes[name]
+    if home != name:
+        net.zeros[name] = net.zeros[home]
         return
     zero = zero_point(exact.min(), exact.max(), top) if signed else 0
     if ranges is None and signed and name == net.graph.output and net.graph.logits and exact.shape[1] > 1:

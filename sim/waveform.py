@@ -36,7 +36,7 @@ def command_of(program: Program, layer: Layer, place: tuple[int, int, int, int])
         done += c["tiles"]
         if done == tiles * count:
             number, done = number + 1, 0
-    raise AssertionError(f"no command of layer {layer.name} computes {place}")
+    return len(commands) - 1, 1.0       # several operations make the layer's output
 
 
 def around(run: Run, index: int, program: Program, difference: Difference, path: str | Path) -> Window:

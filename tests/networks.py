@@ -9,7 +9,7 @@ from spec.operators.average_pool import AveragePool
 from spec.operators.convolution import Conv
 from spec.operators.max_pool import MaxPool
 
-__all__ = ["random_network", "random_config"]
+__all__ = ["random_network", "random_config", "random_conv"]
 
 
 def random_config(rng, **values):
@@ -32,7 +32,7 @@ def random_config(rng, **values):
     return EngineConfig(**base)
 
 
-def _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits, residual=None, groups=1):
+def random_conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits, residual=None, groups=1):
     tensors = net["tensors"]
     channels = tensors[source].channels // groups
     book = np.unique(rng.integers(-119, 120, 12)).astype(np.int16)
@@ -84,14 +84,14 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
         stride = (int(pick(1, 1, 2)), int(pick(1, 1, 2)))
         filters = int(rng.integers(1, max_channels))
         if kind == "residual":
-            first = _conv(rng, net, name + "a", source, filters, (3, 3), stride, (1, 1), schemes, bits())
-            other = _conv(rng, net, name + "d", source, filters, (1, 1), stride, (0, 0), schemes, bits())
-            source = _conv(rng, net, name + "b", first, filters, (3, 3), (1, 1), (1, 1), schemes, bits(),
-                           residual=other)
+            first = random_conv(rng, net, name + "a", source, filters, (3, 3), stride, (1, 1), schemes, bits())
+            other = random_conv(rng, net, name + "d", source, filters, (1, 1), stride, (0, 0), schemes, bits())
+            source = random_conv(rng, net, name + "b", first, filters, (3, 3), (1, 1), (1, 1), schemes, bits(),
+                                 residual=other)
         elif kind == "grouped":
             groups = pick(*(g for g in range(1, tensor.channels + 1) if tensor.channels % g == 0))
-            source = _conv(rng, net, name, source, groups * int(rng.integers(1, 4)), kernel, stride, padding, schemes,
-                           bits(), groups=groups)
+            source = random_conv(rng, net, name, source, groups * int(rng.integers(1, 4)), kernel, stride, padding,
+                                 schemes, bits(), groups=groups)
         elif kind == "pool":
             op = pick("max", "avg") if index else "max"
             padding = (kernel[0] // 2, kernel[1] // 2) if op == "max" else (0, 0)
@@ -106,5 +106,5 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
                                 AveragePool(**values, mult=(1 << 12) // (kernel[0] * kernel[1]), shift=12))
             source = out.name
         else:
-            source = _conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits())
+            source = random_conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits())
     return Network(name="random", input="image", output=source, **net)

@@ -51,7 +51,7 @@ def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[Fil
         reach.append((int(at[0]), int(at[-1]) + 1))
     depth, groups = max(hi - lo for lo, hi in reach), op.input.groups(config.ic)
     firsts = [min(lo, groups - depth) for lo, _ in reach]
-    position = op.output.positions()
+    position = op.output.positions()[op.makes]
     return depth, [FilterTile(tile, first, *_image(op, tile, first * config.ic, depth * config.ic, position, config))
                    for tile, first in zip(tiles, firsts, strict=True)]
 

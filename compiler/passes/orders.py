@@ -1,6 +1,7 @@
 """The order of channels in memory."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,18 +31,23 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
         classes.setdefault(find(value), []).append(value)
     orders: dict[Value, tuple[int, ...]] = {}
     for values in classes.values():
-        made = [op.made_by() for op in graph.ops if op.output in values]
-        order = _interleaved(values[0].channels, [] if graph.input in values else [k for k in made if k is not None])
+        makers = [op for op in graph.ops if op.output in values and op.made_by() is not None]
+        order = _interleaved(values[0].channels, [] if graph.input in values else makers)
         orders |= dict.fromkeys(values, order)
     return graph.mapped(lambda value: replace(value, order=orders[value]))
 
 
-def _interleaved(channels, keys):
-    """Channels so that those of each combination of ``keys`` (arrays of one for each channel) are spread evenly."""
+def _interleaved(channels, makers):
+    """Channels so that those of each combination of columns, of all ``makers``, are spread evenly; where these make
+    parts of a value, within each part."""
+    kinds: dict[Value, np.ndarray] = {}         # the column of each channel
+    for op in makers:
+        kinds.setdefault(op.output, np.full(channels, -1))[op.makes] = op.made_by()
+    edges = sorted({0, channels, *(edge for op in makers for edge in (op.makes.start, op.makes.stop))})
     place = np.arange(channels, dtype=float)
-    if keys:
-        stacked = np.stack(keys, 1)
+    for low, high in pairwise(edges) if kinds else ():
+        stacked = np.stack([kind[low:high] for kind in kinds.values()], 1)
         for key in np.unique(stacked, axis=0):
-            same = np.flatnonzero((stacked == key).all(1))
+            same = low + np.flatnonzero((stacked == key).all(1))
             place[same] = (np.arange(len(same)) + 0.5) / len(same)
-    return tuple(np.argsort(place, kind="stable").tolist())
+    return tuple(np.lexsort((place, np.searchsorted(edges, np.arange(channels), "right"))).tolist())

@@ -22,7 +22,7 @@ def merge_tables(graph: Graph, config: EngineConfig) -> Graph:
             ops[ops.index(before)] = _merged(before, op)
         else:
             ops.append(op)
-    return replace(graph, ops=tuple(ops))
+    return replace(graph, ops=tuple(ops), kept=graph.kept & {op.output for op in ops})
 
 
 def _merged(before, op):

@@ -5,6 +5,8 @@ depends on weights alone is computed, and what only moves values (views, permuta
 element of which value stands where. Convolutions and linear layers take such an index into their weights.
 """
 
+from dataclasses import replace
+from functools import partial
 import logging
 import math
 import operator
@@ -21,9 +23,9 @@ from spec.operators import LAYERS
 
 from .elementwise import NORM
 from .layers import read_layer
-from .moves import MOVES, moved
+from .moves import JOINS, MOVES, joined, moved
 from .nodes import BATCH, READERS, Named, Node, View, flat, supported, whole
-from .ops import INPUT, Missing, Op
+from .ops import INPUT, Apply, Missing, Op
 
 __all__ = ["capture", "first_line"]
 
@@ -134,7 +136,7 @@ class _Reader:
     def _check_function(self, node):
         """Raise :class:`AlloyError` if a node's function is not supported, whatever it is applied to."""
         name = getattr(node.target, "_schema", None) and node.target._schema.name.split("::")[-1]
-        if name and name not in MOVES and self._reader_of(name) is None:
+        if name and name not in MOVES | JOINS and self._reader_of(name) is None:
             raise AlloyError(f"{self._where(node)[1]} is {name}, which is not supported: {supported()}")
 
     def _stand_in(self, node, made, sources):
@@ -166,8 +168,11 @@ class _Reader:
             self._known[node.name] = arguments["self"][arguments["item"]]
             return
         path, where = self._where(node)
-        self._known[node.name] = (moved(node, function, where, self._of)
-                                  or self._compute(node, function, arguments, path, where))
+        if function in JOINS:
+            self._known[node.name] = joined(node, function, where, self._of, partial(self._apply, node, where))
+        else:
+            self._known[node.name] = (moved(node, function, where, self._of)
+                                      or self._compute(node, function, arguments, path, where))
 
     def _of(self, value):
         if isinstance(value, fx.Node):
@@ -201,11 +206,15 @@ class _Reader:
         for op in found if isinstance(found, list) else [found]:
             size = self._append(op, where)
         op.module, op.call = path, call
-        if index is None:
-            index = whole(size).reshape(shape)
-        op.index = index[0]
-        view = View(op.name, index.contiguous(), size)
+        view = self._view(op, size, whole(size).reshape(shape) if index is None else index)
         return (view,) if function == NORM else view        # its first result of three
+
+    def _apply(self, node, where, layer):
+        """What shows the output of a layer, which is appended."""
+        name = self._name(node, None)
+        op = Apply(name=name, inputs=layer.sources, layer=replace(layer, name=name, output=name))
+        size = self._append(op, where)
+        return self._view(op, size, whole(size))
 
     def _append(self, op, where):
         """Append an operation; returns the size of its value."""
@@ -214,6 +223,11 @@ class _Reader:
         size = self._shapes[op.name] = op.shape(*(self._shapes[source] for source in op.inputs))
         self._ops.append(op)
         return size
+
+    @staticmethod
+    def _view(op, size, index):
+        op.index = index[0]
+        return View(op.name, index.contiguous(), size)
 
     # -- places ------------------------------------------------------------------------------------------------------
     def _where(self, node):

@@ -122,8 +122,10 @@ class Layer:
     keeps : its output has the codes of its source: bits, zero point and step.
     narrows : it is quicker if its source has few bits.
     fine : its source must have 8 bits.
+
+    joins : its output holds the values of its sources side by side; what nothing else reads can have its codes.
     channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as they
-        are.
+        are; :meth:`origins` says which the same channels are.
     """
     name: str
     sources: tuple[str, ...]
@@ -138,6 +140,8 @@ class Layer:
     keeps: ClassVar[bool] = False
     narrows: ClassVar[bool] = True
     fine: ClassVar[bool] = False
+
+    joins: ClassVar[bool] = False
     channelwise: ClassVar[bool] = True
 
     @classmethod
@@ -177,6 +181,11 @@ class Layer:
     def signed(self, sources: bool) -> bool:
         """Whether its output has values below 0; ``sources``: whether a source has."""
         return sources and not self.relu
+
+    def origins(self, *channels: int) -> list[np.ndarray]:
+        """Of each source, which has so many ``channels``, the one that each channel of the output is made of, int
+        (C,), -1: none; of a layer that is :attr:`channelwise`."""
+        return [np.arange(count) for count in channels]
 
     def needs(self, live: Any) -> list[Any]:
         """Of each source the channels, bool (C,), without which those that are ``live`` in the output would change;

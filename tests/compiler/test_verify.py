@@ -10,8 +10,11 @@ import pytest
 
 from compiler import build
 from compiler.graph import Graph
-from compiler.passes import PASSES
+from compiler.lower import lower
+from compiler.passes import PASSES, join_parts
+from compiler.verify import verify
 from spec.errors import AlloyError
+from spec.operators.concat import Concat
 from tests.compiler.graphs import engine, layer, network, pool, random_graph
 
 NETWORK = network({"image": (3, 8, 8), "a": (6, 8, 8), "b": (6, 4, 4), "c": (6, 4, 4), "d": (6, 4, 4), "e": (6, 2, 2)},
@@ -51,6 +54,17 @@ BROKEN = {
     "changes codes in a maximum": (
         lambda g: only(g, "b", bits=3), r"to_b makes \(6, 3, 0\) of \(6, 4, 0\): channels, bits and zero point stay"),
 }
+PARTS = {        # of a value that several operations make
+    "makes a channel twice": (lambda g: change(g, 1, at=4), "to_b makes out once more"),
+    "leaves a channel out": (lambda g: change(g, 1, at=6), r"to_b makes channels 6\.\.8 of the 7 of out"),
+    "leaves a part out": (lambda g: replace(g, ops=g.ops[:1]), "nothing makes some channels of the output out"),
+    "reads a part": (lambda g: replace(g, ops=(g.ops[0], replace(g.ops[0], name="early", input=g.output, at=0,
+                                                                weight=np.ones((2, 7, 1, 1), np.int64)))),
+                     "early reads out before all of its channels are made"),
+    "adds to a part": (lambda g: change(g, 1, residual=g.input), "to_b adds image to a part of out"),
+    "forgets what is kept": (lambda g: replace(g, kept=g.kept | {replace(g.input, name="kept")}),
+                             "nothing makes kept, which is to be kept"),
+}
 LATE = {        # after the last pass
     "orders too few channels": (lambda g: only(g, "a", order=tuple(range(5))), "to_b needs a and b in one order"),
     "takes a channel twice": (
@@ -79,6 +93,18 @@ def test_a_broken_pass_is_named(monkeypatch, number, name):
     broken, words = BROKEN[name]
     with pytest.raises(AlloyError, match=f"pass forgetful is broken: {words}.*; this is a defect of Alloy, please"):
         run(monkeypatch, number, broken)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_are_checked(name):
+    net = network({"image": (3, 4, 4), "a": (5, 4, 4), "b": (2, 4, 4), "out": (7, 4, 4)}, layer("image", "a", 5, 3),
+                  layer("image", "b", 2, 3), Concat(name="cat", input="a", others=("b",), output="out", shift=15,
+                                                    mult=np.array([1 << 15] * 2)))
+    graph = join_parts(lower(net), CONFIG)
+    broken, words = PARTS[name]
+    assert verify(graph, "none") is graph
+    with pytest.raises(AlloyError, match=words):
+        verify(broken(graph), "some")
 
 
 @pytest.mark.parametrize("name", LATE)
@@ -112,7 +138,7 @@ PLANS = {
         lambda p, s: strips(p, 2, replace(s[2], output=s[2].input)), "to_c writes its output over what it reads"),
     "writes over what is still needed": (
         lambda p, s: strips(p, 2, replace(s[2], output=s[1].output, input=replace(s[1].output, base=200))),
-        "to_c writes over b, which to_d reads"),
+        "to_c writes over b, which to_d needs"),
 }
 
 
