@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 import torch
 
 from spec.errors import AlloyError
+from spec.network import as_maps
 
 from .graph import Graph, compute
 
@@ -20,7 +21,8 @@ SOME = 64  # images that a batch norm is compared with
 def check_pixels(graph: Graph, images: ArrayLike) -> np.ndarray:
     """``images`` as an array; :class:`AlloyError` unless they are input codes uint8 (N, C, H, W) of a graph, and not
     all flat."""
-    images, shape = np.asarray(images), graph.shapes[graph.input]
+    shape = graph.shapes[graph.input]
+    images = as_maps(np.asarray(images), shape)
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         raise AlloyError(
             f"images of {images.dtype} and shape {images.shape} are not input codes: give at least one image uint8 "

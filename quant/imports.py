@@ -21,8 +21,9 @@ IMAGES = 2  # more than one: images must not mix
 RELATIVE, ABSOLUTE = 1e-3, 1e-6  # difference allowed of a channel's largest value, and of the tensor's
 
 
-def trace(model: nn.Module, shape: tuple[int, int, int], *, logits: bool = False) -> Graph:
-    """The float graph (:class:`quant.graph.Graph`) of ``model`` in eval mode, for inputs of ``shape`` (C, H, W).
+def trace(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -> Graph:
+    """The float graph (:class:`quant.graph.Graph`) of ``model`` in eval mode, for inputs of ``shape`` (C, H, W), (C, L)
+    or (F,). A sequence is a map of one row, a vector one of one pixel, if the model makes no other map of it.
 
     The model itself is left as it was: its parameters, and whether it trains. What was imported is run beside it on
     random images.
@@ -41,7 +42,7 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, logits: bool = False
     return graph
 
 
-def examine(model: nn.Module, shape: tuple[int, int, int], *, logits: bool = False) -> tuple[Graph, list[Unsupported]]:
+def examine(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -> tuple[Graph, list[Unsupported]]:
     """As :func:`trace`, but with all that is not supported: (graph, refusals). If there are any,
     :class:`quant.graph.Hole` layers stand for them in the graph, and nothing has been run beside the model."""
     shape = _checked(model, shape)
@@ -49,14 +50,14 @@ def examine(model: nn.Module, shape: tuple[int, int, int], *, logits: bool = Fal
         model = nn.Sequential(model)
     with _evaluating(model), torch.no_grad():
         truths = [_Truth(model, shape, size) for size in SIZES]  # runs hooks, too, that make weights from parameters
-        ops, output, refused = capture(model, shape)
+        ops, output, size, refused = capture(model, shape)
         if not ops and not refused:
             raise AlloyError("the model returns its input: there is nothing to compute")
         for truth in truths if not refused else ():
             truth.check_sound()
         for truth in truths if not refused else ():
-            truth.check(ops)
-        graph = fuse(ops, output, shape, logits=logits)
+            truth.check(ops, size)
+        graph = fuse(ops, output, size, logits=logits)
         if refused:
             return graph, refused
         if logits and graph.shapes[graph.output][0] < 2:
@@ -75,10 +76,11 @@ def _checked(model, shape):
             "load_state_dict and give that"
         )
     sizes = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else (shape,)
-    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    if not 1 <= len(sizes) <= 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
         hint = ": leave out the batch" if len(sizes) == 4 else ""
         raise AlloyError(
-            f"the shape {shape} is not channels, height and width of one image, such as (3, 224, 224){hint}"
+            f"the shape {shape} is not channels, height and width of one image, such as (3, 224, 224), channels and "
+            f"length of a sequence, or the length of a vector{hint}"
         )
     needed = [
         p.name
@@ -160,9 +162,9 @@ class _Truth:
                 f"the model makes NaN or infinite values of random images of size {self.size:g}: look at its weights"
             )
 
-    def check(self, ops):
-        """Compare operation by operation."""
-        values = {INPUT: self.images}
+    def check(self, ops, size):
+        """Compare operation by operation; the input is a map of ``size``."""
+        values = {INPUT: self.images.reshape(-1, *size)}
         for op in ops:
             value = values[op.name] = op.apply(*(values[name] for name in op.inputs))
             calls = self.calls[op.module] if op.module is not None else []

@@ -109,9 +109,10 @@ class Source:
     _kept: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        shape = self.images.shape[1:]
+        graph = trace(self.model, self.images.shape[1:], logits=bool(self.logits))
+        shape = graph.shapes[graph.input]
+        self.images = self.images.reshape(-1, *shape)
         self.normalization = Normalization.of(self.mean, self.std, shape[0])
-        graph = trace(self.model, shape, logits=bool(self.logits))
         graph.logits = _classifies(graph) if self.logits is None else self.logits
         self.graph = self.normalization.folded(graph)
         look_at(self.graph, check_pixels(self.graph, self.images), SCALE, self.zero)
@@ -199,9 +200,10 @@ def _pixels(images):
     if found.dtype != np.uint8:
         raise AlloyError(f"{what}: give pixels uint8 from 0 to 255 as they are in image files, and the normalization "
                          "as mean and std")
-    if found.ndim != 4 or 0 in found.shape:
-        raise AlloyError(f"{what}: give at least one, in the shape (images, channels, height, width)")
-    if found.shape[1] > 4 >= found.shape[3]:
+    if not 2 <= found.ndim <= 4 or 0 in found.shape:
+        raise AlloyError(f"{what}: give at least one, in the shape (images, channels, height, width), (images, "
+                         "channels, length) or (images, values)")
+    if found.ndim == 4 and found.shape[1] > 4 >= found.shape[3]:
         raise AlloyError(f"{what}, channels last: give images.transpose(0, 3, 1, 2)")
     return np.ascontiguousarray(found)
 

@@ -17,7 +17,7 @@ from .files import parse_json, read_arrays, save_arrays
 from .operators import find
 from .records import check_types, from_values
 
-__all__ = ["Tensor", "Network", "check_codes"]
+__all__ = ["Tensor", "Network", "as_maps", "check_codes"]
 
 FORMAT = 1
 BATCH = 100_000         # values of the images of a batch: its tensors stay near the processor
@@ -83,7 +83,8 @@ class Network:
     def run(self, images: np.ndarray) -> np.ndarray:
         """Codes of the output for ``images`` of input codes, integers (N, C, H, W): int64 (N, C) if it is one value for
         each channel, else (N, C, H, W). Any number of images; raises :class:`AlloyError` for what are no codes."""
-        images, source, out = np.asarray(images), self.tensors[self.input], self.tensors[self.output]
+        source, out = self.tensors[self.input], self.tensors[self.output]
+        images = as_maps(np.asarray(images), source.shape)
         if images.shape[1:] != source.shape:
             check_codes(images, source)
         count = max(1, BATCH // int(np.prod(source.shape)))
@@ -178,9 +179,15 @@ def _plain_int(value):
     return int(value)
 
 
+def as_maps(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Sequences (N, C, L) and vectors (N, F) as the maps of ``shape`` that they are; others as they are."""
+    whole = images.ndim in (2, 3) and len(images) and images[0].size == int(np.prod(shape))
+    return images.reshape(-1, *shape) if whole else images
+
+
 def check_codes(images: np.ndarray, tensor: Tensor, what: str = "the images") -> np.ndarray:
     """``images`` as an int64 array; :class:`AlloyError` unless they are codes (N, C, H, W) of the input ``tensor``."""
-    images, limit = np.asarray(images), 1 << tensor.bits
+    images, limit = as_maps(np.asarray(images), tensor.shape), 1 << tensor.bits
     if images.shape[1:] != tensor.shape:
         raise AlloyError(f"{what} are of shape {images.shape}: the network reads (N, "
                          f"{', '.join(map(str, tensor.shape))})")

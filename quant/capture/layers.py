@@ -1,32 +1,71 @@
-"""Layers of :data:`spec.operators.LAYERS`, and linear layers."""
+"""Layers of :data:`spec.operators.LAYERS`: those of maps and, with one row, of sequences."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from spec.errors import AlloyError
-from spec.operators import LAYERS, Call
+from spec.operators import LAYERS, Call, Layer
 
-from .nodes import BATCH, Found, Node, View, reads, supported, whole
+from .nodes import BATCH, READERS, Found, Node, View, flat, reads, whole
 from .ops import Apply
 
-__all__ = ["read_layer"]
+__all__ = ["read_layer", "apply_layer"]
+
+# What one number for the other direction is, for each argument of a function of sequences.
+LINE = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_size": 1}
 
 
 def read_layer(node: Node) -> Found:
-    """A layer of maps; one that reads chosen channels reads all of them, with weights of 0."""
-    sources = tuple(view.value for view in node.views)
+    """A layer of maps (C, H, W), each channel a whole map of its value."""
     channels = [_channels(view, node.where) for view in node.views]
-    rest = {key: value for key, value in node.arguments.items()
-            if not any(isinstance(one, View) for one in (value if isinstance(value, list | tuple) else [value]))}
-    shapes = tuple(view.size for view in node.views)
-    if any(chosen is not None for chosen in channels):
-        if node.function != "conv2d" or rest["groups"] != 1:
-            raise AlloyError(f"{node.where} reads channels in another order, or only some of them, which only "
-                             "convolutions without groups and linear layers can: make them one")
-        full = rest["weight"].new_zeros(len(rest["weight"]), shapes[0][0], *rest["weight"].shape[2:])
-        rest["weight"] = full.index_add(1, channels[0], rest["weight"])
+    if all(chosen is None for chosen in channels):
+        return apply_layer(node, node.function, node.arguments), None
     layer = next(layer for layer in LAYERS if node.function in layer.calls)
-    call = Call(node.name, node.where, node.function, sources, shapes, rest)
-    return Apply(name=node.name, inputs=sources, layer=layer.read(call)), None
+    if len(channels) > 1 or node.function != "conv2d" and not layer.channelwise:
+        raise AlloyError(f"{node.where} reads channels in another order, or only some of them, which only convolutions "
+                         "and pools can: make them one")
+    (view,), (chosen,) = node.views, channels
+    arguments, picked = dict(node.arguments), chosen
+    if node.function == "conv2d":
+        arguments, picked = _of_channels(arguments, chosen, view.size[0])
+    op = apply_layer(node, node.function, arguments)
+    out = whole(op.shape(view.size))
+    return op, (out if picked is None else out[:, picked]).reshape(BATCH, *node.shape[1:])
+
+
+def apply_layer(node: Node, function: str, arguments: Mapping[str, Any]) -> Apply:
+    """The layer that a call of ``function`` is, on the values of ``node``."""
+    rest = {key: value for key, value in arguments.items()
+            if not any(isinstance(one, View) for one in flat([value]))}
+    sources, shapes = tuple(view.value for view in node.views), tuple(view.size for view in node.views)
+    layer: type[Layer] = next(layer for layer in LAYERS if function in layer.calls)
+    return Apply(name=node.name, inputs=sources,
+                 layer=layer.read(Call(node.name, node.where, function, sources, shapes, rest)))
+
+
+def _of_channels(arguments, chosen, count):
+    """Arguments of a convolution of all ``count`` channels of a value that reads the ``chosen`` ones, and which of its
+    filters are meant, None for all.
+
+    A filter of one channel stays with it; others read all channels, with weights of 0.
+    """
+    weight, groups = arguments["weight"], arguments["groups"]
+    filters, share = weight.shape[:2]
+    if share == 1 and groups > 1 and len(chosen.unique()) == len(chosen):
+        each = filters // groups
+        picked = (chosen[:, None] * each + torch.arange(each)).flatten()
+        full = weight.new_zeros(count * each, *weight.shape[1:]).index_copy(0, picked, weight)
+        bias = arguments["bias"]
+        bias = None if bias is None else bias.new_zeros(len(full)).index_copy(0, picked, bias)
+        return arguments | {"weight": full, "bias": bias, "groups": count}, picked
+    full = weight.new_zeros(filters, count, *weight.shape[2:])
+    for group in range(groups):
+        rows = slice(group * filters // groups, (group + 1) * filters // groups)
+        full[rows] = full[rows].index_add(1, chosen[group * share:(group + 1) * share], weight[rows])
+    return arguments | {"weight": full, "groups": 1}, None
 
 
 def _channels(view, where):
@@ -44,31 +83,97 @@ def _channels(view, where):
     return first // size
 
 
-@reads("linear", "matmul")
-def _linear(node: Node) -> Found:
-    """A linear layer: a convolution over the whole map, or of 1x1 where its features are the channels of pixels."""
-    given = node.arguments
-    if node.function == "linear":
-        view, weight, bias = given["input"], given["weight"], given["bias"]
-    else:
-        view, weight, bias = given["self"], given["other"], None
-        if len(node.views) > 1 or not isinstance(view, View):
-            raise AlloyError(f"{node.where} is matmul, which is not supported: {supported()}")
-        weight = weight.t()
-    channels, rows, cols = view.size
-    index, size = view.index[0], rows * cols
-    if index.dim() == 1:
-        full = weight.new_zeros(len(weight), channels * size).index_add(1, index, weight)
-        full, moved = full.reshape(-1, *view.size), None
-    else:
-        pixels = index.reshape(-1, index.shape[-1])
-        first = pixels[0] // size
-        if not torch.equal(pixels, first * size + torch.arange(len(pixels))[:, None]) or len(pixels) != size:
-            raise AlloyError(f"{node.where} is applied to {tuple(index.shape)}, whose last dimension is not the "
-                             "channels of a pixel: flatten the whole tensor before it, or move the channels last")
-        full = weight.new_zeros(len(weight), channels).index_add(1, first, weight)[:, :, None, None]
-        moved = whole((len(weight), rows, cols)).movedim(1, -1).reshape(BATCH, *index.shape[:-1], -1)
-    rest = {"weight": full, "bias": bias, "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
-    layer = next(layer for layer in LAYERS if "conv2d" in layer.calls)
-    call = Call(node.name, node.where, "conv2d", (view.value,), (view.size,), rest)
-    return Apply(name=node.name, inputs=(view.value,), layer=layer.read(call)), moved
+@reads("conv1d", "max_pool1d", "max_pool1d_with_indices", "avg_pool1d", "adaptive_avg_pool1d", "adaptive_max_pool1d")
+def _line(node: Node) -> Found:
+    """A layer of sequences (C, L), which are maps of one row, or of one column."""
+    view, given = node.views[0], dict(node.arguments)
+    _, rows, cols = view.size
+    if view.index.dim() != 3 or view.index.shape[2] != rows * cols or min(rows, cols) > 1:
+        pointwise = view.index.dim() == 3 and node.function == "conv1d" and given["weight"].shape[2] == 1
+        if not pointwise or view.index.shape[2] != rows * cols or not _alone(given):
+            raise AlloyError(f"{node.where} reads sequences {tuple(view.index.shape[1:])} that are no rows of one map "
+                             f"{'x'.join(map(str, view.size))}: make them of a map of one row or one column")
+    down = cols == 1 and rows > 1
+
+    def both(value, other):
+        value = list(value) if isinstance(value, list | tuple) else [value]
+        return [*value, other] if down else [other, *value]
+    for name, other in LINE.items():
+        if isinstance(given.get(name), int | list | tuple) and given[name] != []:
+            given[name] = both(given[name], other)
+    if node.function == "conv1d":
+        given["weight"] = given["weight"][..., None] if down else given["weight"][:, :, None]
+    name = node.function.removesuffix("_with_indices").replace("1d", "2d")
+    if name == "avg_pool2d":
+        given["divisor_override"] = None
+    index = view.index.reshape(*view.index.shape[:2], rows, cols)
+    given |= {key: replace(view, index=index) for key, value in given.items() if value is view}
+    lifted = Node(node.name, node.where, name, given, (*node.shape[:-1], *([node.shape[-1], 1] if down else
+                                                                          [1, node.shape[-1]])))
+    op, found = READERS.get(name, read_layer)(lifted)
+    found = whole(op.shape(view.size)) if found is None else found
+    return op, found.reshape(node.shape)
+
+
+def _alone(given):
+    """Whether a convolution reads each place by itself."""
+    pads = given["padding"] in ([0], "same", "valid")
+    return pads and given["stride"] == [1]
+
+
+@reads("max_pool2d_with_indices")
+def _without_indices(node: Node) -> Found:
+    return read_layer(replace(node, function="max_pool2d"))
+
+
+@reads("mean", "sum", "amax", "max")
+def _reduced(node: Node) -> Found:
+    """What is one number for all pixels of a map, or of a row or a column: a pool of windows as large."""
+    view, given, function = node.views[0], node.arguments, node.function
+    index, (channels, rows, cols) = view.index[0], view.size
+    axes = given.get("dim")
+    axes = list(axes) if isinstance(axes, list | tuple) else [] if axes is None else [axes]
+    axes = sorted({axis % view.index.dim() for axis in axes})
+    kept = [axis for axis in range(1, view.index.dim()) if axis not in axes]
+    if not axes or 0 in axes or len(node.views) > 1:
+        raise AlloyError(f"{node.where} is {function} over dimensions {given.get('dim')}: only those of rows and "
+                         "columns, (2, 3), are supported")
+    flat_index = index.permute(*(axis - 1 for axis in (*kept, *axes))).reshape(
+        *(index.shape[axis - 1] for axis in kept), -1).reshape(-1, _count(index, axes))
+    channel, place = flat_index // (rows * cols), (flat_index % (rows * cols)).sort(1).values
+    y, x = place // cols, place % cols
+    shapes = {(rows, cols): torch.arange(rows * cols), (1, cols): y[:, :1] * cols + torch.arange(cols),
+              (rows, 1): torch.arange(rows) * cols + x[:, :1]}
+    kernel = next((kernel for kernel, expected in shapes.items() if place.shape[1] == kernel[0] * kernel[1]
+                   and bool((place == expected).all())), None)
+    if kernel is None or not bool((channel == channel[:, :1]).all()):
+        raise AlloyError(f"{node.where} is {function} over dimensions {given.get('dim')}: only those of rows and "
+                         "columns, (2, 3), are supported")
+    pool = {"kernel_size": list(kernel), "stride": [1, 1], "padding": [0, 0], "ceil_mode": False}
+    pool |= ({"dilation": [1, 1]} if function in ("amax", "max") else
+             {"count_include_pad": True, "divisor_override": 1 if function == "sum" else None})
+    called = "max_pool2d" if "dilation" in pool else "avg_pool2d"
+    out = (channels, rows // kernel[0], cols // kernel[1])
+    at = channel[:, 0] * out[1] * out[2] + (y[:, 0] if kernel[0] == 1 else 0) * out[2] + (x[:, 0] if kernel[1] == 1
+                                                                                       else 0)
+    moved = torch.stack([at + image * out[0] * out[1] * out[2] for image in range(BATCH)])
+    return apply_layer(node, called, pool | {"self": view}), moved.reshape(node.shape)
+
+
+def _count(index, axes):
+    """Elements along the dimensions ``axes`` of a batch that ``index`` is an image of."""
+    return int(torch.tensor([index.shape[axis - 1] for axis in axes]).prod())
+
+
+@reads("adaptive_max_pool2d")
+def _adaptive_max(node: Node) -> Found:
+    """The maximum of windows of one size that do not overlap."""
+    wanted, view = node.arguments["output_size"], node.views[0]
+    wanted = [wanted] * 2 if isinstance(wanted, int) else [*wanted] * (2 // len(wanted))
+    size = view.size[1:]
+    if any(s % w for s, w in zip(size, wanted, strict=True)):
+        raise AlloyError(f"{node.where} pools {size[0]}x{size[1]} to {wanted[0]}x{wanted[1]} pixels, windows of "
+                         "several sizes: give an output size that divides the map's")
+    kernel = [s // w for s, w in zip(size, wanted, strict=True)]
+    pool = {"kernel_size": kernel, "stride": kernel, "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}
+    return read_layer(replace(node, function="max_pool2d", arguments=pool | {"self": view}))

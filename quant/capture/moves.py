@@ -29,7 +29,7 @@ def moved(node: Any, function: str, where: str, value_of: Callable) -> View | tu
     source = value_of(node.args[0])
     if function in MOVES:
         out = _indices(node, value_of, lambda view: view.index)
-    elif function.startswith("adaptive_") and node.meta["val"].shape == source.index.shape:
+    elif function.startswith("adaptive_") and getattr(node.meta["val"], "shape", None) == source.index.shape:
         out = source.index      # to the size that the map has
     else:
         return None

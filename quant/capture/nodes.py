@@ -104,4 +104,5 @@ def whole(shape: tuple[int, int, int]) -> torch.Tensor:
 def supported() -> str:
     """What can be imported, as the end of a sentence."""
     layers = ", ".join(name for layer in LAYERS for name in layer.calls)
-    return f"{layers}, linear, matmul, batch norm, ReLU, ReLU6, addition, and what only moves values are supported"
+    return (f"{layers}, the same of sequences, mean, sum and amax over pixels, linear, matmul, batch norm, ReLU, "
+            "ReLU6, addition, and what only moves values are supported")

@@ -21,10 +21,9 @@ from torch import fx, nn
 from spec.errors import AlloyError, Unsupported
 from spec.operators import LAYERS
 
-from .elementwise import NORM
 from .layers import read_layer
 from .moves import JOINS, MOVES, joined, moved
-from .nodes import BATCH, READERS, Named, Node, View, flat, supported, whole
+from .nodes import BATCH, READERS, Named, Node, View, flat, supported, views, whole
 from .ops import INPUT, Apply, Missing, Op
 
 __all__ = ["capture", "first_line"]
@@ -48,9 +47,10 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], str, list[Unsupported]]:
-    """(operations in execution order, name of the value that is returned, what is not supported) of ``model`` for
-    inputs of ``shape`` (C, H, W).
+def capture(model: nn.Module, shape: tuple[int, ...]
+            ) -> tuple[list[Op], str, tuple[int, int, int], list[Unsupported]]:
+    """(operations in execution order, name of the value that is returned, (C, H, W) of the value of the input, what is
+    not supported) of ``model`` for inputs of ``shape``: (C, H, W), (C, L) or (F,), a map of one row or of one pixel.
 
     A :class:`Missing` operation stands for each thing that is not supported.
     """
@@ -75,6 +75,11 @@ def capture(model: nn.Module, shape: tuple[int, int, int]) -> tuple[list[Op], st
     return *reader.result(), reader.refused
 
 
+def _map(shape):
+    """(C, H, W) of a map, a sequence (C, L) or a vector (F,)."""
+    return (shape[0], *(1,) * (3 - len(shape)), *shape[1:])
+
+
 class _Reader:
     """Reads the nodes of an exported program one by one."""
 
@@ -82,7 +87,7 @@ class _Reader:
         self._model = model
         self._signature = program.graph_signature
         self._ops: list[Op] = []
-        self._shapes = {INPUT: tuple(shape)}
+        self._shapes, self._free = {INPUT: _map(tuple(shape))}, len(shape) < 3
         self._known: dict[str, Any] = {}        # node -> View, tuple of them, or a tensor that depends on weights alone
         self._missing: set[str] = set()         # values of Missing operations
         self._lost: set[str] = set()            # values that stand for tensors which are not one for each image
@@ -90,13 +95,14 @@ class _Reader:
         for given in self._signature.input_specs:
             name = given.arg.name
             if given.kind is torch.export.graph_signature.InputKind.USER_INPUT:
-                self._known[name] = View(INPUT, whole(shape), tuple(shape))
+                size = self._shapes[INPUT]
+                self._known[name] = View(INPUT, whole(size).reshape(BATCH, *shape), size)
             else:
                 state = program.state_dict if given.target in program.state_dict else program.constants
                 self._known[name] = state[given.target].detach()
 
     def result(self):
-        """(operations that the output depends on, name of the output's value)."""
+        """(operations that the output depends on, name of the output's value, shape of the input's)."""
         names = self._signature.user_outputs
         known = [self._known.get(name) for name in names]
         views = [view for view in known if isinstance(view, View)]
@@ -112,7 +118,7 @@ class _Reader:
             if op.name in needed:
                 needed.update(op.inputs)
                 ops.append(op)
-        return ops[::-1], outputs[0]
+        return ops[::-1], outputs[0], self._shapes[INPUT]
 
     def read(self, node: Any) -> None:
         """Append the operation of one node, or note what it moves or computes of weights, or that it is not
@@ -198,7 +204,11 @@ class _Reader:
         reader = self._reader_of(function)
         if reader is None:
             self._check_function(node)
-        shape = getattr(node.meta["val"], "shape", ())
+        made = node.meta["val"]
+        several = isinstance(made, list | tuple)        # a value, and what quantization has no use for
+        shape = (made[0] if several else made).shape
+        if self._settle(arguments):
+            arguments = self._arguments(node)[1]
         found, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape)))
         call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)
         if path and self._ops and (self._ops[-1].module, self._ops[-1].call) == (path, call):
@@ -207,7 +217,19 @@ class _Reader:
             size = self._append(op, where)
         op.module, op.call = path, call
         view = self._view(op, size, whole(size).reshape(shape) if index is None else index)
-        return (view,) if function == NORM else view        # its first result of three
+        return (view,) if several else view
+
+    def _settle(self, arguments):
+        """The input becomes the map that the first operation sees of it, unless the user has given a map. Returns
+        whether it has."""
+        free, self._free = self._free, False
+        view = views(arguments)[0]
+        if not free or view.value != INPUT or not view.plain or view.index.dim() > 4:
+            return False
+        size = self._shapes[INPUT] = _map(tuple(view.index.shape[1:]))
+        self._known |= {name: replace(one, size=size) for name, one in self._known.items()
+                        if isinstance(one, View) and one.value == INPUT}
+        return True
 
     def _apply(self, node, where, layer):
         """What shows the output of a layer, which is appended."""

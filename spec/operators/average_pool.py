@@ -43,7 +43,7 @@ class AveragePoolLayer(PoolLayer):
     pools adaptively to 1x1."""
     divisor: int | None = None
 
-    calls = ("avg_pool2d", "adaptive_avg_pool2d", "mean")
+    calls = ("avg_pool2d", "adaptive_avg_pool2d")
 
     @classmethod
     def read(cls, call: Call) -> Self:
@@ -55,13 +55,7 @@ class AveragePoolLayer(PoolLayer):
                 raise AlloyError(f"{call.where} averages windows of several sizes: leave out ceil_mode and "
                                  "count_include_pad=False, or pad the tensor before it")
             return cls._calm(replace(layer, divisor=divisor), size)
-        if call.function == "mean":
-            if sorted(axis % 4 for axis in given.get("dim") or ()) != [2, 3]:
-                raise AlloyError(f"{call.where} is the mean over dimensions {given.get('dim')}: only those of rows and "
-                                 "columns, (2, 3), are supported")
-            wanted = (1, 1)
-        else:
-            wanted = pair(given["output_size"])
+        wanted = pair(given["output_size"])
         if any(s % w for s, w in zip(size, wanted, strict=True)):
             raise AlloyError(f"{call.where} pools {size[0]}x{size[1]} to {wanted[0]}x{wanted[1]} pixels, windows of "
                              "several sizes: give an output size that divides the map's")

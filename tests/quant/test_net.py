@@ -49,4 +49,4 @@ def test_weights_that_are_no_numbers():
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)).eval()
     model[1].weight.data[2] = float("nan")
     with torch.no_grad(), pytest.raises(AlloyError, match="layer _0 has weights or biases that are NaN or infinite"):
-        fuse(*capture(model, (2, 6, 6))[:2], (2, 6, 6))
+        fuse(*capture(model, (2, 6, 6))[:3])

@@ -11,6 +11,7 @@ from quant import trace
 from quant.net import QuantNet
 from quant.ptq import columns, reconstruct
 from sim import command_model
+from spec.errors import AlloyError
 from tests.compiler.graphs import engine
 
 SHAPE = (3, 9, 11)
@@ -45,7 +46,7 @@ def flows(model, shape=SHAPE, config=CONFIG, tolerance=0.15):
     graph = trace(model, shape)
     x = torch.from_numpy(pixels).float() / 255
     with torch.no_grad():
-        expected = model(x).flatten(1)
+        expected = model(x.reshape(-1, *shape)).flatten(1)
     net = QuantNet(graph, bits=8, schemes={layer.name: np.full(len(layer.weight), 8, np.uint8)
                                            for layer in graph.weighted}).eval()
     reconstruct(net, pixels, known=True)
@@ -90,6 +91,107 @@ POOLS = {
 @pytest.mark.parametrize("name", POOLS)
 def test_pools(name):
     flows(Function(POOLS[name]))
+
+
+class Net(nn.Module):
+    """Modules and a function of them and the input."""
+
+    def __init__(self, function, **given):
+        super().__init__()
+        torch.manual_seed(2)
+        self.function = function
+        for name, module in given.items():
+            self.add_module(name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def keywords(**values):
+    """A network for keyword spotting: sequences of 8 features."""
+    return Net(lambda self, x: self.l(F.adaptive_avg_pool1d(self.p(F.relu(self.n(self.a(x)))), 1).flatten(1)),
+               a=nn.Conv1d(8, 6, 5, padding=2, **values), n=nn.BatchNorm1d(6), p=nn.MaxPool1d(2, 2, 1),
+               l=nn.Linear(6, 4))
+
+
+SEQUENCES = {
+    "keywords": (keywords(), (8, 21)), "stride 4": (keywords(stride=4), (8, 21)),
+    "groups and dilation": (keywords(groups=2, dilation=2), (8, 21)),
+    "vectors": (nn.Sequential(nn.Linear(30, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 5)), (30,)),
+    "vectors as sequences": (Net(lambda self, x: self.a(x.unsqueeze(1)).mean(-1), a=nn.Conv1d(1, 4, 9, 4)), (50,)),
+    "vectors as maps": (Net(lambda self, x: self.a(x.view(-1, 2, 5, 6)).amax((2, 3)), a=nn.Conv2d(2, 4, 3)), (60,)),
+    "sequences as maps": (Net(lambda self, x: self.l(self.a(x[:, None]).flatten(1)), a=nn.Conv2d(1, 4, 3, 2),
+                              l=nn.Linear(4 * 3 * 4, 5)), (8, 9)),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_sequences_and_vectors(name):
+    model, shape = SEQUENCES[name]
+    graph = flows(model, shape)
+    assert np.prod(graph.shapes[graph.input]) == np.prod(shape)
+
+
+MIXES = {
+    "the last dimension of pixels": lambda self, x: self.l(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+    "tokens": lambda self, x: self.l(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(-1, 4, *x.shape[2:]),
+    "of columns first": lambda self, x: self.l(x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1),
+    "some pixels": lambda self, x: self.l(x[:, :, 1::2, 2].transpose(1, 2)).flatten(1),
+    "blocks of pixels": lambda self, x: self.b(x[:, :, :8, :10].reshape(-1, 6, 4, 2, 5, 2).permute(
+        0, 2, 4, 1, 3, 5).flatten(3)).permute(0, 3, 1, 2),
+    "a matrix before": lambda self, x: self.l.weight @ x.flatten(2),
+    "a matrix behind": lambda self, x: (x.permute(0, 2, 3, 1) @ self.l.weight.t()).permute(0, 3, 1, 2),
+    "a matrix for each image": lambda self, x: torch.bmm(self.l.weight.expand(len(x), 4, 6), x.flatten(2)),
+    "a vector": lambda self, x: (x.permute(0, 2, 3, 1) @ self.l.weight[0]),
+    "addmm": lambda self, x: torch.addmm(self.l.bias, x.mean((2, 3)), self.l.weight.t()),
+    "baddbmm": lambda self, x: torch.baddbmm(self.l.bias, x.flatten(2).transpose(1, 2), self.l.weight.t()[None].expand(
+        len(x), 6, 4)),
+    "einsum of channels": lambda self, x: torch.einsum("nchw,oc->nohw", x, self.l.weight),
+    "einsum of tokens": lambda self, x: torch.einsum("oc,nlc->nlo", self.l.weight, x.flatten(2).transpose(1, 2)),
+    "einsum of the map": lambda self, x: torch.einsum("nchw,ochw->no", x, self.w.weight),
+    "pointwise of a flat map": lambda self, x: F.conv1d(x.flatten(2), self.l.weight[:, :, None]),
+    "a convolution of shuffled channels": lambda self, x: F.conv2d(
+        x[:, :4].flip(1), self.w.weight[:, :2, :3, :3], groups=2),
+    "a depthwise one of shuffled channels": lambda self, x: F.conv2d(
+        x.flip(1), self.w.weight[:1, :, :3, :3].transpose(0, 1), groups=6),
+    "a pool of some channels": lambda self, x: F.max_pool2d(x[:, 1::2], 2),
+    "mean over rows": lambda self, x: x.mean(2), "mean over columns": lambda self, x: x.mean(-1, keepdim=True),
+    "mean of tokens": lambda self, x: x.flatten(2).transpose(1, 2).mean(1), "sum": lambda self, x: x.sum((-1, -2)),
+    "largest": lambda self, x: x.amax((2, 3), keepdim=True), "largest twice": lambda self, x: x.max(3)[0].max(2)[0],
+    "adaptive maximum": lambda self, x: F.adaptive_max_pool2d(x, (3, 1)),
+    "largest of the map": lambda self, x: F.max_pool2d(x, x.shape[2:]),
+    "with indices": lambda self, x: F.max_pool2d(x, 2, return_indices=True)[0],
+    "mean of pixels last": lambda self, x: x.permute(0, 2, 3, 1).mean((1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_mixes_and_reductions(name):
+    """trace compares each with the model."""
+    model = Function(MIXES[name], l=nn.Linear(6, 4), b=nn.Linear(24, 5), w=nn.Conv2d(6, 4, SHAPE[1:]))
+    trace(model.eval(), SHAPE)
+
+
+@pytest.mark.parametrize("name", ["blocks of pixels", "some pixels", "mean over rows", "sum", "tokens"])
+def test_mixes_in_integers(name):
+    flows(Function(MIXES[name], l=nn.Linear(6, 4), b=nn.Linear(24, 5)))
+
+
+@pytest.mark.parametrize("function, words", [
+    (lambda self, x: x.mean(1), "is mean over dimensions .* only those of rows and columns"),
+    (lambda self, x: x.max(), "is max over dimensions None"),
+    (lambda self, x: F.adaptive_max_pool2d(x, 2), "pools 9x11 to 2x2 pixels, windows of several sizes"),
+    (lambda self, x: self.m(x.flatten(2)), "whose last dimension is not the channels of a pixel"),
+    (lambda self, x: torch.einsum("nchw,oc->no", x, self.l.weight), "is einsum, which is not supported"),
+    (lambda self, x: torch.bmm(torch.randn(2, 4, 6), x.flatten(2)), "is bmm, which is not supported"),
+    (lambda self, x: F.conv1d(x.flatten(2), self.l.weight[:, :, None].repeat(1, 1, 3)), "are no rows of one map"),
+    (lambda self, x: F.conv3d(x[:, None], torch.ones(1, 1, 2, 2, 2)), "is conv3d, which is not supported"),
+])
+def test_refusals(function, words):
+    model = Net(lambda self, x: function(self, self.first(x)), first=nn.Conv2d(3, 6, 3, padding=1), l=nn.Linear(6, 4),
+                m=nn.Linear(99, 4))
+    with pytest.raises(AlloyError, match=words):
+        trace(model.eval(), SHAPE)
 
 
 @pytest.mark.parametrize("seed", range(6))
