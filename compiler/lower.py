@@ -12,7 +12,7 @@ from spec.operators.windows import Window
 from spec.program import Fold
 
 from .graph import Graph, Value
-from .operations import Convolution, Maximum, Operation
+from .operations import Convolution, Maximum, Operation, Regions
 
 __all__ = ["Builder", "lower"]
 
@@ -35,14 +35,15 @@ class Builder:
         return self.values[tensor].channels
 
     def convolution(self, node: Any, *, weight: np.ndarray, scheme: np.ndarray, mult: np.ndarray, bias: np.ndarray,
-                    residual: str | None = None, res_mult: int = 0, table: np.ndarray | None = None) -> None:
+                    residual: str | None = None, res_mult: int = 0, table: np.ndarray | None = None,
+                    regions: Regions = ()) -> None:
         """A convolution of ``node``'s input to its output: ``weight`` (filters, channels of a group, kernel) and one
         ``scheme``, ``mult`` and ``bias`` for each filter; ``residual`` is the name of the tensor that is added times
-        ``res_mult``, ``table`` 256 codes."""
+        ``res_mult``, ``table`` 256 codes, ``regions`` multipliers of parts of the output (:class:`Convolution`)."""
         self.ops.append(Convolution(
             **self._common(node), weight=weight.astype(np.int64), scheme=scheme, mult=mult.astype(np.int64),
             bias=bias.astype(np.int64), residual=self.values[residual] if residual else None, res_mult=res_mult,
-            shift=node.shift, lo=node.lo, hi=node.hi, table=table))
+            shift=node.shift, lo=node.lo, hi=node.hi, table=table, regions=regions))
 
     def lookup(self, node: Any, table: np.ndarray) -> None:
         """The entry of ``table`` (256 codes) for each code of ``node``'s input."""

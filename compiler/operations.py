@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import TypeAlias
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +16,9 @@ from .emit import ArrayWork, PoolWork, Work
 from .graph import Value
 from .slots import assign
 
-__all__ = ["Operation", "Convolution", "Maximum"]
+__all__ = ["Operation", "Convolution", "Maximum", "Regions"]
+
+Regions: TypeAlias = tuple[tuple[tuple[int, int, int, int], int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +113,8 @@ class Convolution(Operation):
 
     ``weight`` is (filters, channels of a group, rows, columns); ``scheme``, ``mult``, ``bias`` and ``columns`` (kinds
     of columns, by :func:`compiler.slots.assign`) have one entry for each filter; ``table`` are 256 codes or None.
+    ``regions``, if there are any, are the output in parts, (first row, end, first column, end), with the multiplier of
+    all filters in each; ``mult`` is the largest of them.
     """
     weight: np.ndarray
     scheme: np.ndarray
@@ -121,6 +126,7 @@ class Convolution(Operation):
     hi: int = 255
     table: np.ndarray | None = None
     columns: np.ndarray | None = None
+    regions: Regions = ()
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -207,6 +213,9 @@ class Convolution(Operation):
             given = getattr(self, name)
             if given is not None and given.shape != (filters,):
                 yield f"has {filters} filters and {name} of shape {given.shape}"
+        area = sum((y1 - y0) * (x1 - x0) for (y0, y1, x0, x1), _ in self.regions)
+        if self.regions and area != self.output.height * self.output.width:
+            yield f"has regions of {area} pixels, but {self.output.name} has {self.output.height * self.output.width}"
         yield from super().faults()
 
     def work(self, config: EngineConfig) -> ArrayWork:

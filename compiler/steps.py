@@ -69,7 +69,8 @@ class _Emitter:
             self._strip(step, strip, work)
         self.layers.setdefault(op.output, []).append((op, {
             "slots": tuple(work.slots()), "pixels": work.pixels,
-            "strips": tuple((s.y0, s.y1, s.x0, s.x1, work.pitch(s)) for s in step.strips)}))
+            "strips": tuple((part.y0, part.y1, part.x0, part.x1, work.pitch(part))
+                            for strip in step.strips for part in work.parts(strip))}))
         if kept and op.output not in step.dram and self._last[op.output] is step:
             self._store(step, step.strips[0].output, (0, op.output.height), (0, op.output.width), (0, 0))
 

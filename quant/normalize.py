@@ -71,7 +71,7 @@ class Normalization:
         for layer in () if plain else layers:
             if not scaled & {*layer.inputs}:
                 continue
-            fits = layer.learned or isinstance(layer, PoolLayer) and layer.output != graph.output
+            fits = layer.learned or isinstance(layer, PoolLayer) and layer.translates and layer.output != graph.output
             if layer.residual in scaled or not fits:
                 raise AlloyError(f"layer {layer.name} reads the normalized image and is no convolution, so that mean "
                                  "and std have no place: let a convolution read the image first")

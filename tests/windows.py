@@ -49,6 +49,9 @@ def window_network(rng, *, layers=3, size=9, channels=6, **limits):
         else:
             size = int(np.prod(window.kernel))
             average = dict(mult=(1 << 12) // size, shift=max(12 + before.bits - bits, 1)) if kind == "avg" else {}
+            if kind == "avg" and rng.random() < 0.5:
+                rows, cols = (rng.integers(1, 3, n).cumsum() % 3 + 1 for n in window.size(before.shape[1:]))
+                average["mults"] = (rows[:, None] * cols * ((1 << 11) // size)).astype(np.int32)
             nodes.append((MaxPool if kind == "max" else AveragePool)(
                 **values, kernel=window.kernel, hi=(1 << bits) - 1, **average))
         rows, cols = window.size(before.shape[1:])

@@ -1,7 +1,10 @@
 """Convolutions on the array and the post unit behind it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from spec.commands import Opcode
 from spec.config import EngineConfig
@@ -29,6 +32,7 @@ class ArrayWork:
     def __init__(self, op: "Convolution", config: EngineConfig):
         self._op, self._config = op, config
         self.depth, self._tiles = filter_tiles(op, config)
+        self._regions = [(area, self._scaled(mult)) for area, mult in op.regions]
         self._wide = op.input.bits > config.act_digit_bits
         self.pixels = config.pixels // 2 if self._wide else config.pixels   # a code of two digits takes two lanes
         taps = len(op.taps)
@@ -53,7 +57,28 @@ class ArrayWork:
     def pitch(self, strip: Strip) -> int:
         return strip.input.pitch
 
+    def _scaled(self, mult: int) -> list[FilterTile]:
+        """The filter tiles with another multiplier."""
+        _, tiles = filter_tiles(replace(self._op, mult=np.full_like(self._op.mult, mult)), self._config)
+        return [replace(tile, params=other.params) for tile, other in zip(self._tiles, tiles, strict=True)]
+
+    def parts(self, strip: Strip) -> list[Strip]:
+        return [part for part, _ in self._parts(strip)]
+
+    def _parts(self, strip: Strip) -> list[tuple[Strip, list[FilterTile]]]:
+        """The parts of a strip, and their filter tiles."""
+        if not self._regions:
+            return [(strip, self._tiles)]
+        found = [(replace(strip, y0=max(strip.y0, y0), y1=min(strip.y1, y1), x0=max(strip.x0, x0),
+                          x1=min(strip.x1, x1)), tiles) for (y0, y1, x0, x1), tiles in self._regions]
+        return [(part, tiles) for part, tiles in found if part.y0 < part.y1 and part.x0 < part.x1]
+
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
+        for part, tiles in self._parts(strip):
+            self._part(part, tiles, source, buffers, listing)
+
+    def _part(self, strip: Strip, tiles: list[FilterTile], source: Source | None, buffers: Buffers,
+              listing: Listing) -> None:
         op, pitch = self._op, strip.input.pitch
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // self.pixels)
@@ -67,7 +92,7 @@ class ArrayWork:
                 below = source.stop if end == count else last * op.stride[0] - op.padding[0] + op.windows.reach[0]
                 read.append(source.read(below, "feed"))
             for chunk in self._chunks:
-                self._convolve(strip, task, taps, chunk, read, buffers, listing)
+                self._convolve(strip, tiles[task.tile], task, taps, chunk, read, buffers, listing)
 
     def _order(self, strip: Strip, count: int, loaded: bool, buffers: Buffers) -> Iterator[Task]:
         """The work on ``count`` tiles of pixels; an input that is ``loaded`` comes in parts."""
@@ -85,10 +110,10 @@ class ArrayWork:
             yield Task(tile, *parts[part])
         yield from (Task(tile, 0, count) for tile in range(first, tiles))
 
-    def _convolve(self, strip: Strip, task: Task, taps: list[dict[str, int]], chunk: tuple[int, int],
-                  read: list[Access], buffers: Buffers, listing: Listing) -> None:
+    def _convolve(self, strip: Strip, filters: FilterTile, task: Task, taps: list[dict[str, int]],
+                  chunk: tuple[int, int], read: list[Access], buffers: Buffers, listing: Listing) -> None:
         """One CONV, and the loads of what it needs."""
-        c, op, place, filters = self._config, self._op, strip.input, self._tiles[task.tile]
+        c, op, place = self._config, self._op, strip.input
         (low, high), start = chunk, task.start * self.pixels
         tap_base, tap_access = buffers.taps(tap_bytes(taps[low:high]), op.tag, "feed")
         accesses, last = [*read, whole(place, False, "feed"), tap_access], high == len(taps)

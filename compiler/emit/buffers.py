@@ -59,10 +59,10 @@ class Buffers:
 
     def weights(self, tile: "FilterTile", low: int, count: int, tag: int) -> tuple[int, Access]:
         """``count`` of a tile's k-words from ``low`` on, which the feeder reads."""
-        first, held = self._weights.take((tile, low), count)
+        first, held = self._weights.take((tile.key, low), count)
         access = Access(("weights",), first, first + count, False, "feed")
         if not held:
-            self._load(Opcode.LOAD_WEIGHTS, access, (tile, low), tag,
+            self._load(Opcode.LOAD_WEIGHTS, access, (tile.key, low), tag,
                        lambda: tile.stored(low, count, self._listing))
         return first, access
 

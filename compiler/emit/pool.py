@@ -29,6 +29,9 @@ class PoolWork:
     def slots(self) -> list[tuple[int, int]]:
         return [divmod(position, self._config.ic) for position in self._op.output.positions().tolist()]
 
+    def parts(self, strip: Strip) -> list[Strip]:
+        return [strip]
+
     def pitch(self, strip: Strip) -> int:
         return strip.x1 - strip.x0
 

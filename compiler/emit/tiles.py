@@ -23,11 +23,12 @@ __all__ = ["FilterTile", "filter_tiles"]
 @dataclass(frozen=True, eq=False)
 class FilterTile:
     """``tile`` reads channel groups from ``first`` on; ``words`` (k-words, slots * ic) are its nibbles, tap by tap,
-    ``params`` its parameter records."""
+    ``params`` its parameter records; those with one ``key`` have the same words."""
     tile: Tile
     first: int
     words: np.ndarray
     params: bytes
+    key: object = field(default_factory=object)
     _stored: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def stored(self, low: int, count: int, listing: Listing) -> dict[str, int]:

@@ -22,6 +22,9 @@ class Work(Protocol):
     def slots(self) -> list[tuple[int, int]]:
         """Of each output channel, as :class:`spec.program.Layer` has them."""
 
+    def parts(self, strip: Strip) -> list[Strip]:
+        """The parts of a strip that are worked on one after the other."""
+
     def pitch(self, strip: Strip) -> int:
         """Pixels from one row of a strip to the next, in the order of the work."""
 

@@ -9,7 +9,7 @@ import torch
 from spec.errors import AlloyError
 from spec.operators import LAYERS, Call, Layer
 
-from .nodes import BATCH, READERS, Found, Node, View, flat, reads, whole
+from .nodes import BATCH, Found, Node, View, flat, reads, whole
 from .ops import Apply
 
 __all__ = ["read_layer", "apply_layer"]
@@ -18,7 +18,7 @@ __all__ = ["read_layer", "apply_layer"]
 LINE = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_size": 1}
 
 
-def read_layer(node: Node) -> Found:
+def read_layer(node: Node) -> tuple[Apply, torch.Tensor | None]:
     """A layer of maps (C, H, W), each channel a whole map of its value."""
     channels = [_channels(view, node.where) for view in node.views]
     if all(chosen is None for chosen in channels):
@@ -110,7 +110,7 @@ def _line(node: Node) -> Found:
     given |= {key: replace(view, index=index) for key, value in given.items() if value is view}
     lifted = Node(node.name, node.where, name, given, (*node.shape[:-1], *([node.shape[-1], 1] if down else
                                                                           [1, node.shape[-1]])))
-    op, found = READERS.get(name, read_layer)(lifted)
+    op, found = (_adaptive_max if name == "adaptive_max_pool2d" else read_layer)(lifted)
     found = whole(op.shape(view.size)) if found is None else found
     return op, found.reshape(node.shape)
 
@@ -166,7 +166,7 @@ def _count(index, axes):
 
 
 @reads("adaptive_max_pool2d")
-def _adaptive_max(node: Node) -> Found:
+def _adaptive_max(node: Node) -> tuple[Apply, torch.Tensor | None]:
     """The maximum of windows of one size that do not overlap."""
     wanted, view = node.arguments["output_size"], node.views[0]
     wanted = [wanted] * 2 if isinstance(wanted, int) else [*wanted] * (2 // len(wanted))

@@ -209,7 +209,7 @@ class ConvLayer(Layer):
         if isinstance(padding, str):
             around = [d * (k - 1) if padding == "same" else 0 for k, d in zip(weight.shape[2:], dilation, strict=True)]
             padding = [size // 2 for size in around]
-            end = pair([size - size // 2 for size in around])
+            end = pair([size - size // 2 for size in around]) if any(size % 2 for size in around) else None
         bias = weight.new_zeros(len(weight)) if bias is None else bias.clone()
         return cls(name=call.name, sources=call.sources, output=call.name, weight=weight.clone(), bias=bias,
                    stride=pair(given["stride"]), padding=pair(padding), padding_end=end, dilation=dilation,

@@ -31,7 +31,7 @@ class Operator:
     input: str
     output: str
     kind = ""
-    optional: ClassVar[tuple[str, ...]] = ()        # fields that a file leaves out where they have their default
+    optional: ClassVar[tuple[str, ...]] = ()        # fields that a file leaves out where they are their defaults
 
     def __post_init__(self) -> None:
         where = f"layer {self.name}"
@@ -77,7 +77,7 @@ class Operator:
         arrays = {}
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in self.optional and value == f.default:
+            if f.name in self.optional and (not value.size if isinstance(value, np.ndarray) else value == f.default):
                 continue
             if isinstance(value, np.ndarray):
                 arrays[f.name] = value

@@ -1,7 +1,7 @@
 """What pools have in common: a window over the map of each channel, and one file form."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ..errors import AlloyError
 from .operator import Call, Layer, Operator
@@ -28,7 +28,7 @@ class Pool(Operator):
     padding_end: tuple[int, int] | None = None
     dilation: tuple[int, int] = (1, 1)
     kind = "pool"
-    optional = ("padding_end", "dilation")
+    optional: ClassVar[tuple[str, ...]] = ("padding_end", "dilation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +57,11 @@ class PoolLayer(Layer):
     padding: tuple[int, int]
     padding_end: tuple[int, int] | None = None
     dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def translates(self) -> bool:
+        """Whether a number that is added to its input is added to its output."""
+        return True
 
     @classmethod
     def read(cls, call: Call) -> Self:

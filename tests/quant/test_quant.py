@@ -239,7 +239,7 @@ def test_network_file(tmp_path):
 @pytest.mark.parametrize("model, words", [
     (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sigmoid()), "layer 1 is sigmoid"),
     (nn.Sequential(nn.ReLU()), "ReLU"),
-    (nn.Sequential(nn.AvgPool2d(3, padding=1, count_include_pad=False)), "several sizes")])
+    (nn.Sequential(nn.AdaptiveAvgPool2d(4)), "several sizes")])
 def test_unsupported_layers(model, words):
     with pytest.raises(AlloyError, match=words):
         trace(model, (2, 9, 8))

@@ -84,6 +84,10 @@ POOLS = {
     "dilated and padded": lambda self, x: F.max_pool2d(x, 3, 2, 1, 2),
     "average over padding": lambda self, x: F.avg_pool2d(x, 3, 1, 1),
     "average divided by another number": lambda self, x: F.avg_pool2d(x, (2, 3), 2, divisor_override=4),
+    "average of the map alone": lambda self, x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    "average of the map alone, large": lambda self, x: F.avg_pool2d(x, (7, 5), 1, (3, 2), count_include_pad=False),
+    "average with ceil_mode": lambda self, x: F.avg_pool2d(x, 2, ceil_mode=True),
+    "average with ceil_mode and padding": lambda self, x: F.avg_pool2d(x, (3, 4), (2, 3), (1, 2), ceil_mode=True),
     "sum of windows": lambda self, x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, divisor_override=1),
 }
 

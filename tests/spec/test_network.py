@@ -63,8 +63,8 @@ def value(network, node, tensors, n, c, y, x):
     if node.kind == "pool" and node.op == "max":
         return max([int(codes[n, c, r, k]) for _, _, r, k in window], default=0)
     if node.kind == "pool":
-        total, extra, shift = sum(int(codes[n, c, r, k]) - source.zero
-                                  for _, _, r, k in window) * node.mult, 0, node.shift
+        total, extra, shift = sum(int(codes[n, c, r, k]) - source.zero for _, _, r, k in window) * int(
+            node.mults[y, x] if node.mults.size else node.mult), 0, node.shift
     else:
         share = node.weight.shape[1]
         first = c * source.channels // len(node.weight) // share * share
