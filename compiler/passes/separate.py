@@ -25,7 +25,7 @@ def _parts(op: Operation, most: int) -> Iterator[Operation]:
     (kh, kw), out = op.kernel, op.output.height * op.output.width
     apart = op.input.height * op.output.width * kw + out * kh
     if min(kh, kw) > 1 and (kh * kw > most or 2 * apart <= out * kh * kw):
-        value = replace(op.output, name=f"{op.output.name}.rows", height=op.input.height)
+        value = replace(op.input, name=f"{op.name}.rows", width=op.output.width)
         yield from _parts(_along(op, 1, op.input, value, *_axis(op, 1)), most)
         yield from _parts(_along(op, 0, value, op.output, *_axis(op, 0)), most)
     elif kh * kw > most:
@@ -46,7 +46,7 @@ def _shorter(op, axis, count, most):
         (count - 1) * stride + (parts - 1) * step * dilation + 1, 1)
     size = (op.input.height, op.input.width)[axis]
     end = (length - 1) * every + (part - 1) * dilation + 1 - size - start
-    value = replace(op.output, name=f"{op.output.name}.{part}", **{("height", "width")[axis]: length})
+    value = replace(op.input, name=f"{op.name}.{part}", **{("height", "width")[axis]: length})
     yield from _parts(_along(op, axis, op.input, value, part, every, start, end, dilation), most)
     yield from _parts(_along(op, axis, value, op.output, parts, 1 if count == 1 else stride, 0, 0,
                              1 if count == 1 else step * dilation), most)
