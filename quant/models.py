@@ -95,7 +95,9 @@ def _no_name(name):
 def _onnx(name, size):
     from .onnx import load      # brings libraries that nothing else needs
     found = load(name, size)
-    return Loaded.of(found.module.eval(), found.shape)
+    model = found.network if found.module is None else found.module.eval()
+    assert model is not None
+    return Loaded.of(model, found.shape)
 
 
 FILES: dict[str, Callable[[str, Any], Loaded]] = {

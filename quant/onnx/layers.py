@@ -1,5 +1,6 @@
 """Convolutions, products of matrices, pools and normalization."""
 
+from collections.abc import Sequence
 from itertools import chain
 import operator
 
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 
 from .given import Given, function
 
-__all__: list[str] = []
+__all__ = ["window_of"]
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d}
@@ -17,7 +18,7 @@ MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d}
 AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d}
 
 
-def _window(given, x, kernel):
+def window_of(given: Given, x: Tensor, kernel: Sequence[int]) -> tuple[list[int], list[int], list[int], list[int]]:
     """(strides, dilations, padding before, padding behind) for a map ``x`` (N, C, ..) and the ``kernel``'s size."""
     count = x.dim() - 2
     if count not in CONVOLUTIONS or len(kernel) != count:
@@ -48,14 +49,14 @@ def _padded(x, before, behind, value=0.0, most=None):
 
 @function("Conv")
 def _conv(given: Given, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    strides, dilations, before, behind = _window(given, x, weight.shape[2:])
+    strides, dilations, before, behind = window_of(given, x, weight.shape[2:])
     x, padding = _padded(x, before, behind)
     return CONVOLUTIONS[x.dim() - 2](x, weight, bias, strides, padding, dilations, given.attributes.get("group", 1))
 
 
 @function("ConvTranspose")
 def _conv_transpose(given: Given, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    strides, dilations, before, behind = _window(given, x, weight.shape[2:])
+    strides, dilations, before, behind = window_of(given, x, weight.shape[2:])
     more = list(given.attributes.get("output_padding") or [0] * len(strides))
     auto, wanted = given.attributes.get("auto_pad", "NOTSET"), given.attributes.get("output_shape")
     if wanted or auto.startswith("SAME"):
@@ -107,7 +108,7 @@ def _pool(given, x, average):
     """Pads, and whether the last windows may reach beyond them, so that PyTorch makes the same windows: (x, kernel,
     strides, padding, dilations, ceil_mode)."""
     kernel, inside = list(given.attributes["kernel_shape"]), bool(given.attributes.get("count_include_pad", 0))
-    strides, dilations, before, behind = _window(given, x, kernel)
+    strides, dilations, before, behind = window_of(given, x, kernel)
     ceil, most = bool(given.attributes.get("ceil_mode", 0)), [size // 2 for size in kernel]
     if before != behind and not ceil and not (average and inside) and all(map(operator.le, before, most)):
         spans = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]

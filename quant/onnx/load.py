@@ -6,13 +6,19 @@ from pathlib import Path
 import onnx
 
 from spec.errors import AlloyError
+from spec.network import Network
 
 from ..capture import BATCH
+from . import integer
+from .emit import Finding
 from .files import read
 from .given import LARGEST
 from .module import OnnxModule, build
+from .quantized import QUANTIZED, Reader
 
 __all__ = ["Model", "load"]
+
+assert integer       # it enters its readers
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +28,18 @@ class Model:
     Attributes
     ----------
     name : of the file, without its ending.
-    module : for images (N, C, H, W); :func:`quant.quantize` takes it like any other.
     shape : (C, H, W) of one image.
+    module : for images (N, C, H, W); :func:`quant.quantize` takes it like any other. None if the file is quantized.
+    network : the integer network, if the file is quantized: its weights, scales and zero points are taken as they are,
+        there is nothing to calibrate. None otherwise.
+    findings : of a quantized file, how each layer of the network compares with what the file says.
     """
 
     name: str
-    module: OnnxModule
     shape: tuple[int, int, int]
+    module: OnnxModule | None = None
+    network: Network | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
@@ -47,7 +58,12 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
         raise AlloyError(f"{path} has {len(model.graph.output)} outputs "
                          f"({', '.join(one.name for one in model.graph.output)}): export a model that returns one "
                          "tensor")
-    return Model(Path(path).stem, build(model, (BATCH, *shape), batch), shape)
+    name = Path(path).stem
+    if any(node.op_type in QUANTIZED or node.op_type.startswith("QLinear") for node in model.graph.node):
+        reader = Reader(name, shape)
+        network = reader.read(model)
+        return Model(name, shape, network=network, findings=tuple(reader.findings))
+    return Model(name, shape, build(model, (BATCH, *shape), batch))
 
 
 def _input(path, graph: onnx.GraphProto, size):

@@ -1,6 +1,6 @@
 """An ONNX graph as a module of PyTorch, read by the same road as every other model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import re
 from typing import Any
 
@@ -18,7 +18,7 @@ from .files import OWN
 from .given import FUNCTIONS, LARGEST, Given
 from .names import name_nodes
 
-__all__ = ["OnnxModule", "attributes_of", "tensor_of", "build"]
+__all__ = ["OnnxModule", "attributes_of", "build", "compute", "constant", "labelled", "tensor_of"]
 
 NOTHING = np.zeros(0, np.int64)     # an input that is left out
 LOOPS = ("If", "Loop", "Scan", "SequenceMap")
@@ -80,7 +80,7 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
     for attribute in node.attribute:
         value = onnx.helper.get_attribute_value(attribute)
         if isinstance(value, onnx.TensorProto):
-            value = _constant(tensor_of(value))
+            value = constant(tensor_of(value))
         elif isinstance(value, float):
             value = float(str(np.float32(value)))
         elif isinstance(value, bytes):
@@ -91,13 +91,42 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
     return found
 
 
-def _constant(array):
+def constant(array: np.ndarray) -> Tensor:
     """A tensor of PyTorch; real numbers of any kind have 32 bits."""
     array = np.asarray(array)
     if array.dtype.kind not in "iufb":
         array = array.astype(np.float32)        # 16-bit kinds that NumPy does not know itself
     tensor = torch.from_numpy(np.array(array))
     return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def compute(given: Given, values: Sequence[Tensor | None], device: str) -> tuple[Tensor, ...]:
+    """The outputs of a node for its inputs, on the device "cpu", or "meta": without contents."""
+    try:
+        with torch.device(device), torch.no_grad():
+            out = FUNCTIONS[given.kind](given, *values)
+    except AlloyError:
+        raise
+    except Exception as error:      # of PyTorch, for attributes that do not fit the inputs
+        texts = ", ".join("x".join(map(str, value.shape)) for value in values if value is not None)
+        raise AlloyError(f"{given.where} cannot be computed for inputs of {texts} ({first_line(error)}): export the "
+                         "model again") from None
+    out = tuple(out) if isinstance(out, tuple | list) else (out,)
+    for value in out:
+        if value.numel() > LARGEST:
+            given.refuse(f"makes {value.numel()} values, more than {LARGEST}: use a smaller image")
+    return out
+
+
+def labelled(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, str, str]]:
+    """(node, name of its layer, how messages call it) of each node of a graph; control flow is refused."""
+    weights = {proto.name for proto in graph.initializer}
+    for index, (node, name) in enumerate(zip(graph.node, name_nodes(graph.node, weights), strict=True)):
+        where = f"layer {name} ({node.op_type} node {index}{' ' * bool(node.name)}{node.name})"
+        if node.op_type in LOOPS:
+            raise AlloyError(f"{where} is control flow, which no fixed program has: export the model for one size "
+                             "without it")
+        yield node, name.replace(".", "_"), where
 
 
 class _Builder:
@@ -110,24 +139,19 @@ class _Builder:
         self.shown: dict[str, Tensor] = {}      # the others, without their contents
         self.module = OnnxModule()
         for proto in self.graph.initializer:
-            self.known[proto.name] = _constant(tensor_of(proto))
+            self.known[proto.name] = constant(tensor_of(proto))
         names = [one.name for one in self.graph.input if one.name not in self.known]
         self.module.input, self.module.output = names[0], self.graph.output[0].name
         self.shown[names[0]] = torch.empty(shape, device="meta")
 
     def build(self):
-        weights = {proto.name for proto in self.graph.initializer}
-        for index, (node, name) in enumerate(zip(self.graph.node, name_nodes(self.graph.node, weights), strict=True)):
-            label = f" {node.name}" if node.name else ""
-            self._take(node, name.replace(".", "_"), f"layer {name} ({node.op_type} node {index}{label})")
+        for node, name, where in labelled(self.graph):
+            self._take(node, name, where)
         if self.module.output not in self.shown:
             raise AlloyError(f"the output {self.module.output} does not depend on the image: export the model again")
         return self.module
 
     def _take(self, node, name, where):
-        if node.op_type in LOOPS:
-            raise AlloyError(f"{where} is control flow, which no fixed program has: export the model for one size "
-                             "without it")
         attributes = attributes_of(node)
         if node.op_type == "Constant":
             self.known[node.output[0]] = self._literal(attributes, where)
@@ -151,9 +175,9 @@ class _Builder:
         alone = all(one in self.known for one in node.input if one)
         metas = [self.shown[one] if one in self.shown else self.known[one].to("meta") if one else None
                  for one in node.input]
-        outs = self._run(given, metas, "meta")
+        outs = compute(given, metas, "meta")
         if alone:
-            known = self._run(given, [self.known[one] if one else None for one in node.input], "cpu")
+            known = compute(given, [self.known[one] if one else None for one in node.input], "cpu")
             self.known.update(zip(node.output, known, strict=False))
             return
         self.shown.update(zip(node.output, outs, strict=False))
@@ -162,23 +186,6 @@ class _Builder:
             name += "_"
         self.module.add_module(name, Node(given, list(node.input), self.known))
         self.module.steps.append((name, [one for one in node.input if one in self.shown], list(node.output)))
-
-    def _run(self, given, values, device):
-        """The outputs of a node for ``values``, on the meta device without contents."""
-        try:
-            with torch.device(device), torch.no_grad():
-                out = FUNCTIONS[given.kind](given, *values)
-        except AlloyError:
-            raise
-        except Exception as error:      # of PyTorch, for attributes that do not fit the inputs
-            texts = ", ".join("x".join(map(str, value.shape)) for value in values if value is not None)
-            raise AlloyError(f"{given.where} cannot be computed for inputs of {texts} ({first_line(error)}): export "
-                             "the model again") from None
-        out = tuple(out) if isinstance(out, tuple | list) else (out,)
-        for value in out:
-            if value.numel() > LARGEST:
-                given.refuse(f"makes {value.numel()} values, more than {LARGEST}: use a smaller image")
-        return out
 
     def _literal(self, attributes, where):
         for key, value in attributes.items():

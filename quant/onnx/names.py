@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["name_nodes"]
 
+BESIDE = ("Constant", "Identity", "Quant", "IntQuant", "QuantizeLinear", "DequantizeLinear")       # no layers
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization")
 SCOPES = "pkg.torch.onnx.name_scopes"       # of the exporter that is built on torch.export
 
 
@@ -22,7 +24,7 @@ def name_nodes(nodes: Any, weights: set[str]) -> list[str]:
     for index, (node, scope) in enumerate(zip(nodes, scopes, strict=True)):
         name = _of_weights(node, weights)
         if not name or node.name.startswith("/"):
-            kind = [] if scope and inside[scope] == 1 else [node.op_type]
+            kind = [] if scope and inside[scope] == 1 or node.op_type in LAYERS else [node.op_type]
             own = name or node.name.strip("/") or f"{node.op_type}_{index}"
             name = ".".join([scope[-1], *kind]) if scope else own
         name = re.sub(r"[^0-9A-Za-z_.]", "_", name).strip(".") or f"node_{index}"
@@ -33,7 +35,7 @@ def name_nodes(nodes: Any, weights: set[str]) -> list[str]:
 
 def _scope(node):
     """Paths of the modules that a node lies in, the outermost first: ("layer1", "layer1.0", "layer1.0.conv1")."""
-    if node.op_type in ("Constant", "Identity"):
+    if node.op_type in BESIDE:
         return ()
     for entry in node.metadata_props:
         if entry.key == SCOPES:
@@ -55,6 +57,8 @@ def _scope(node):
 
 def _of_weights(node, weights):
     """The module whose parameter a node reads first: ``layer1.0.conv1`` of ``layer1.0.conv1.weight``."""
+    if node.op_type in BESIDE:
+        return ""
     for name in node.input:
         path, _, last = name.rpartition(".")
         if name in weights and path and "::" not in name and last in ("weight", "bias", "running_mean", "kernel"):

@@ -11,7 +11,7 @@ from .operator import Operator, register
 if TYPE_CHECKING:
     from ..network import Network
 
-__all__ = ["Lookup"]
+__all__ = ["CODES", "Lookup"]
 
 CODES = 256         # of a table
 

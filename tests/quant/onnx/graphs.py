@@ -15,12 +15,12 @@ def node(kind, inputs, outputs=("y",), **attributes):
 
 
 def save(path, nodes, weights, shape, output="y", *, opset=OPSET, batch="n", domains=(),
-         inputs=("x",), kind=TensorProto.FLOAT):
+         inputs=("x",), kind=TensorProto.FLOAT, made_kind=TensorProto.FLOAT):
     """Write the model of ``nodes`` for images of ``shape``; ``weights`` are {name: array}. Returns the path as text."""
     made = [helper.make_tensor_value_info(name, kind, [batch, *shape]) for name in inputs]
     outputs = [output] if isinstance(output, str) else output
     graph = helper.make_graph(nodes, "graph", made,
-                              [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+                              [helper.make_tensor_value_info(name, made_kind, None) for name in outputs],
                               [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset),
                                                     *(helper.make_opsetid(one, 1) for one in domains)], ir_version=8)
@@ -28,9 +28,12 @@ def save(path, nodes, weights, shape, output="y", *, opset=OPSET, batch="n", dom
     return str(path)
 
 
-def run(path, images):
-    """The first output of a file for images (N, C, H, W)."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def run(path, images, precise=False):
+    """The first output of a file for images (N, C, H, W); ``precise``: sums of 8-bit products that nothing clips."""
+    options = onnxruntime.SessionOptions()
+    if precise:
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     one = session.get_inputs()[0]
     batches = [images] if not isinstance(one.shape[0], int) else np.split(images, len(images) // one.shape[0])
     return np.concatenate([session.run(None, {one.name: batch})[0] for batch in batches])

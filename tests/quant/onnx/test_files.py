@@ -145,14 +145,26 @@ def small(tmp_path):
     return path, path.read_bytes()
 
 
-def test_mutations(tmp_path):
-    path, content = small(tmp_path)
+def small_quantized(tmp_path):
+    nodes = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+             node("DequantizeLinear", ["w", "s", "z8"], ["v"]), node("Conv", ["d", "v"], ["c"], kernel_shape=[1, 1]),
+             node("Relu", ["c"], ["r"]), node("QuantizeLinear", ["r", "s", "z"])]
+    weights = {"w": np.ones((2, 1, 1, 1), np.int8), "s": np.float32(0.1), "z": np.uint8(3), "z8": np.int8(0)}
+    path = tmp_path / "m.onnx"
+    save(path, nodes, weights, (1, 2, 2))
+    return path, path.read_bytes()
+
+
+@pytest.mark.parametrize("make", [small, small_quantized])
+def test_mutations(tmp_path, make):
+    path, content = make(tmp_path)
     for seed in range(50):
         check_mutation(path, content, seed)
 
 
 @pytest.mark.slow
-def test_many_mutations(tmp_path):
-    path, content = small(tmp_path)
+@pytest.mark.parametrize("make", [small, small_quantized])
+def test_many_mutations(tmp_path, make):
+    path, content = make(tmp_path)
     for seed in range(50, 2050):
         check_mutation(path, content, seed)

@@ -1,0 +1,174 @@
+"""Sums and curves of a quantized ONNX graph as nodes of the integer network, and how far these are the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spec.errors import AlloyError
+from spec.network import Tensor
+from spec.numerics import Scheme
+from spec.operators.convolution import Conv, worst_case
+from spec.operators.lookup import CODES, Lookup
+
+from .rounding import fit, thresholds
+from .values import Codes, Grid, Sum
+
+__all__ = ["Finding", "identity", "scheme_of", "convolution", "table"]
+
+NEAR = 5e-4             # codes: so near to the border of two of them, sums of 32-bit numbers may fall to either side
+CELLS = 1 << 23         # thresholds times residual codes that are compared
+WIDEST = 255            # largest weight
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a layer of the integer network compares with its node in the file.
+
+    Attributes
+    ----------
+    where : names the node. share : of all values that its accumulator can have, those whose code differs; 0: every
+        one is the same. most : the largest difference, in codes. text : the whole as a sentence.
+    """
+    where: str
+    share: float
+    most: int
+    text: str
+
+    @property
+    def exact(self) -> bool:
+        return self.share == 0
+
+
+def scheme_of(weight: np.ndarray, where: str) -> np.ndarray:
+    """uint8 (F,): the smallest fixed-point system that holds each filter."""
+    largest = np.abs(weight).reshape(len(weight), -1).max(1)
+    if largest.max() > WIDEST:
+        raise AlloyError(f"{where} has weights of up to {largest.max()} times their scale: at most 8 bits are "
+                         "supported, quantize weights to 8 bits or fewer")
+    tops = [scheme.system.levels()[-1] for scheme in list(Scheme)[:8]]
+    return (np.searchsorted(tops, largest) + 2).astype(np.uint8)
+
+
+def identity(codes: Codes) -> np.ndarray:
+    """Weights (C, 1, 1, 1) that leave a tensor as it is."""
+    return np.ones((codes.shape[0], 1, 1, 1), np.int64)
+
+
+def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding]:
+    """(node, its output, finding) of a sum that is rounded to ``grid``."""
+    grid.check(made.where)
+    low, high = _reachable(made)
+    bounds = np.clip(grid.numbers(np.array([made.least, made.most])), grid.low, grid.high).astype(np.int64) - grid.low
+    lo, hi = int(bounds[0]), int(bounds[1])
+    steps = np.arange(lo + 1, hi + 1) - grid.origin
+    factor, shape = made.factor / grid.scale, made.shape
+    res, res_factor = np.zeros(1, np.int64), 0.0
+    if made.residual is not None:
+        other = made.residual.grid
+        res, res_factor = np.arange(other.high - other.low + 1) - other.origin, other.scale / grid.scale
+    alike = _alike(made)        # filters that are all the same are looked at once
+    pick = slice(0, 1) if alike else slice(None)
+    sparse = max(1, -(-len(res) * len(steps) * len(factor[pick]) // CELLS))
+    res = res[::sparse]
+    columns, rows = np.tile(steps, len(res)), np.repeat(res, len(steps))
+    if len(columns):
+        near = NEAR if _loose(made, grid, factor) else 0.0
+        wanted = [thresholds(_source(made, grid, columns, rows * res_factor + change, pick), low[pick], high[pick],
+                             len(columns)) for change in ((0.0,) if near == 0 else (0.0, near, -near))]
+        found = fit(wanted[0], columns, factor[pick], low[pick], high[pick], rows if res_factor else None, res_factor)
+        off = found.off + (np.abs(wanted[1] - wanted[2]).sum(1) if near else 0)
+        count = (high - low + 1)[pick].sum() * len(res)
+        share, most = float(off.sum() / count), _most(found, wanted[0], columns, rows, low[pick], high[pick])
+    else:       # one code only
+        zeros = np.zeros(len(factor[pick]), np.int64)
+        found, share, most = fit(zeros[:, None], np.zeros(1, np.int64), factor[pick], zeros, zeros), 0.0, 0
+    filters = len(made.weight)
+    tensor = Tensor(name=name, channels=shape[0], height=shape[1], width=shape[2], bits=grid.bits, zero=grid.origin,
+                    scale=float(grid.scale))
+    source_tensor = Tensor(name="x", channels=1, height=1, width=1, bits=made.source.grid.bits,
+                           zero=made.source.grid.origin)
+    window = made.window
+    node = Conv(
+        name=name, input=made.source.name, output=name, weight=made.weight.astype(np.int16),
+        scheme=scheme_of(made.weight, made.where), mult=np.resize(found.mult, filters).astype(np.int32),
+        bias=np.resize(found.bias, filters).astype(np.int64), shift=found.shift, lo=lo, hi=hi, stride=window.stride,
+        padding=window.padding, padding_end=window.padding_end, dilation=window.dilation,
+        residual=made.residual.name if made.residual else None, res_mult=found.res_mult,
+        bounds=worst_case(made.weight, source_tensor))
+    return node, tensor, _finding(made.where, share, max(most, int(share > 0)), sparse)
+
+
+def table(source: Codes, real: np.ndarray, grid: Grid, where: str, name: str) -> tuple[Lookup, Tensor, Finding]:
+    """(node, its output of that name, finding) of a function of each code, ``real[code]``, rounded to ``grid``."""
+    grid.check(where)
+    codes = np.zeros(CODES, np.uint8)
+    codes[:len(real)] = grid.codes(real)
+    channels, rows, cols = source.shape
+    tensor = Tensor(name=name, channels=channels, height=rows, width=cols, bits=grid.bits, zero=grid.origin,
+                    scale=float(grid.scale))
+    return Lookup(name=name, input=source.name, output=name, table=codes), tensor, _finding(where, 0.0, 0, 1)
+
+
+def _alike(made):
+    """Whether all filters are the same in all but the channels that they read."""
+    return all((value == value[:1]).all() for value in (made.weight, made.factor, made.bias)) and (
+        made.whole is None or all((np.asarray(value) == np.asarray(value).flat[0]).all() for value in made.whole))
+
+
+def _reachable(made):
+    """Least and largest accumulator of each filter, int64 (F,) each."""
+    flat, grid = made.weight.reshape(len(made.weight), -1), made.source.grid
+    plus, minus = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
+    below, above = grid.low - grid.zero, grid.high - grid.zero
+    return plus * below + minus * above, plus * above + minus * below
+
+
+def _loose(made, grid, factor):
+    """Whether rounding within the source, of 32-bit sums, can decide between two codes."""
+    if _whole(made, grid):
+        return False
+    known = [*factor, *([made.residual.grid.scale / grid.scale] if made.residual else [])]
+    powers = np.log2(known)
+    units = made.bias / made.factor
+    return bool((powers != np.round(powers)).any() or (units * 2 ** 8 != np.round(units * 2 ** 8)).any())
+
+
+def _whole(made, grid):
+    """Whether onnxruntime sums whole numbers here."""
+    return made.whole is not None and made.residual is None and grid.mode == "LINEAR"
+
+
+def _source(made, grid, columns, shifts, pick):
+    """A function of accumulators (F, n): whether the source gives each at least its code; ``shifts`` are added, in
+    codes."""
+    codes = columns + grid.zero
+    if _whole(made, grid):
+        bias, scale, scales = made.whole
+        mult = (np.float32(scale) * scales.astype(np.float32) / np.float32(grid.scale)).astype(np.float32)[pick, None]
+        whole = bias[pick, None]
+        return lambda acc: np.round((acc + whole).astype(np.float32) * mult) + grid.zero >= codes
+    factor, bias = made.factor[pick, None], made.bias[pick, None]
+    return lambda acc: grid.numbers(acc * factor + bias + shifts * grid.scale) >= codes
+
+
+def _most(found, wanted, columns, rows, low, high):
+    """The largest difference of codes beside the thresholds."""
+    worst = 0
+    for res in np.unique(rows):
+        here = rows == res
+        limits, steps = wanted[:, here], columns[here]
+        points = np.clip(np.concatenate([limits, limits - 1], 1), low[:, None], high[:, None])
+        got = (points * found.mult[:, None] + res * found.res_mult + found.bias[:, None]
+               + (1 << found.shift - 1)) >> found.shift
+        got = np.clip(got, steps[0] - 1, steps[-1])
+        for index, limit in enumerate(limits):
+            right = steps[0] - 1 + np.searchsorted(limit, points[index], side="right")
+            worst = max(worst, int(np.abs(got[index] - right).max()))
+    return worst
+
+
+def _finding(where, share, most, sparse):
+    if share == 0 and sparse == 1:
+        return Finding(where, 0.0, 0, f"{where} computes exactly what the file says")
+    what = f"differs by at most {most} code{'s' * (most != 1)} for a share of {share:.2g} of its sums"
+    return Finding(where, max(share, 1e-9), max(most, 1), f"{where} {what}")

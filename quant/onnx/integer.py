@@ -1,0 +1,392 @@
+"""The operators of quantized networks, one short function each."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from spec.operators.windows import Window, pair
+
+from .given import FUNCTIONS
+from .layers import window_of
+from .module import compute, constant
+from .quantized import Reader, Step, grid_of, reads_quantized
+from .rounding import MODES
+from .values import Curve, Grid, Real, Rounded, Sum, Value, Weights
+
+__all__: list[str] = []
+
+CURVES = ("Sigmoid", "Tanh", "LeakyRelu", "Elu", "Celu", "Selu", "Softplus", "Softsign", "Mish", "HardSwish",
+          "HardSigmoid", "Gelu", "Erf", "Exp", "Abs", "Neg", "Sqrt", "ThresholdedRelu", "Floor", "Ceil", "Round", "Log",
+          "Reciprocal")
+
+
+# -- roundings -------------------------------------------------------------------------------------------------------
+@reads_quantized("QuantizeLinear")
+def _quantize(reader: Reader, step: Step) -> Value:
+    value, zero = step.inputs[0], step.array(2)
+    if isinstance(value, np.ndarray):
+        scale, zeros = _by_axis(step, value.shape)
+        info = np.iinfo(zeros.dtype if zero.size else np.uint8)
+        return np.clip(np.round(value / scale) + zeros.astype(np.int64), info.min, info.max).astype(info.dtype)
+    return Rounded(value, grid_of(step.number(1), zero, step), step.name, step.where)
+
+
+@reads_quantized("DequantizeLinear")
+def _dequantize(reader: Reader, step: Step) -> Value:
+    value = step.inputs[0]
+    if isinstance(value, np.ndarray):
+        scale, zeros = _by_axis(step, value.shape)
+        return Weights(value.astype(np.int64) - zeros.astype(np.int64), scale)
+    return reader.taken(step, 0)
+
+
+def _by_axis(step, shape):
+    """(scale, zero point) of constants, arrays of their shape."""
+    scale, zero, axis = step.array(1), step.array(2), step.attributes.get("axis", 1)
+    if step.attributes.get("block_size", 0):
+        step.refuse("has scales for blocks of weights: one for each filter is supported")
+    zero = zero if zero.size else np.zeros(1, np.uint8)
+
+    def spread(one):
+        if one.ndim == 1 and one.size > 1:
+            one = one.reshape([-1 if at == axis % len(shape) else 1 for at in range(len(shape))])
+        return np.broadcast_to(one, shape)
+    try:
+        return spread(scale.astype(np.float32)), spread(zero)
+    except ValueError:
+        step.refuse(f"has {scale.size} scales and {zero.size} zero points for weights {shape}: export the model again")
+
+
+@reads_quantized("Quant", "IntQuant")
+def _quant(reader: Reader, step: Step) -> Value:
+    """QONNX: scale, zero point and bits are inputs."""
+    value, scale, zero, bits = step.inputs[0], step.array(1), step.array(2), step.number(3)
+    signed, narrow = step.attributes.get("signed", 1), step.attributes.get("narrow", 0)
+    mode = str(step.attributes.get("rounding_mode", "ROUND")).upper()
+    if mode not in MODES or bits != round(bits) or not 1 <= bits <= 32:
+        step.refuse(f"rounds {mode} to {bits:g} bits: known are {', '.join(MODES)} and whole numbers of bits")
+    if signed and bits == 1:
+        step.refuse("has signed codes of 1 bit, -1 and 1: use 2 bits or more")
+    low = -(1 << int(bits) - 1) + narrow if signed else 0
+    high = (1 << int(bits) - 1) - 1 if signed else (1 << int(bits)) - 1 - narrow
+    if isinstance(value, np.ndarray):
+        whole = MODES[mode](np.clip(value / scale + zero, low, high)) - zero
+        if (whole != np.round(whole)).any():
+            step.refuse("has a zero point that is no whole number: quantize weights symmetrically")
+        return Weights(whole.astype(np.int64), np.broadcast_to(np.asarray(scale, np.float32), value.shape))
+    origin = step.number(2)
+    if origin != round(origin):
+        step.refuse(f"has the zero point {origin:g}, no whole number: use another")
+    grid = Grid(step.number(1), round(origin), low, high, mode)
+    grid.check(step.where)
+    return reader.quantize(value, grid, step.name, step.where)
+
+
+@reads_quantized("BipolarQuant", "Trunc", "FloatQuant", "MultiThreshold", "ConvInteger", "MatMulInteger",
+                 "DynamicQuantizeLinear")
+def _refused(reader: Reader, step: Step) -> Value:
+    words = {"BipolarQuant": "makes codes -1 and 1, whose sums have no zero: quantize to 2 bits",
+             "Trunc": "cuts bits off a sum: replace it by an average pool and a Quant",
+             "FloatQuant": "makes floating-point codes: quantize to whole numbers",
+             "MultiThreshold": "is what FINN makes of a Quant: give the file before FINN's conversion"}
+    step.refuse(words.get(step.kind, "quantizes by what it sees in each image: quantize statically"))
+
+
+# -- layers ----------------------------------------------------------------------------------------------------------
+def _weights(step, value, zero_index=None):
+    """Quantized weights, from a value or from the three inputs of an operator on whole numbers."""
+    if isinstance(value, Weights):
+        return value
+    if zero_index is None or not isinstance(value, np.ndarray):
+        step.refuse("has float weights: quantize them in the file")
+    scale, zero = step.array(zero_index - 1), step.array(zero_index)
+    zero = zero.astype(np.int64) if zero.size else np.zeros(1, np.int64)
+    column = [-1] + [1] * (value.ndim - 1) if step.kind == "QLinearConv" else [1] * (value.ndim - 1) + [-1]
+    if step.kind == "QGemm" and step.attributes.get("transB", 0):
+        column = column[::-1]
+    return Weights(value.astype(np.int64) - zero.reshape(column),
+                   np.broadcast_to(scale.astype(np.float32).reshape(column), value.shape))
+
+
+def _linear_sum(step, codes, weights, bias, window, flat=False):
+    """The sum of a convolution; ``weights`` are (F, C / g, kh, kw)."""
+    scales = weights.scale.reshape(len(weights.scale), -1)
+    if weights.whole.size == 0 or (scales != scales[:, :1]).any() or not (scales > 0).all():
+        step.refuse("has weights with several scales in one filter, or with a scale of 0: one for each filter is "
+                    "supported")
+    scale, source = scales[:, 0], np.float32(codes.grid.scale)
+    factor, whole, real = scale.astype(np.float64) * float(source), None, np.zeros(len(scale))
+    if bias is None:
+        whole = np.zeros(len(scale), np.int64)
+    elif isinstance(bias, Weights):
+        flat_bias = np.broadcast_to(bias.whole.ravel(), scale.shape)
+        real = flat_bias * np.broadcast_to(bias.scale.ravel(), scale.shape).astype(np.float64)
+        if np.allclose(np.broadcast_to(bias.scale.ravel(), scale.shape), factor, 1e-5):
+            whole, real = flat_bias, flat_bias * factor
+    else:
+        real = np.broadcast_to(np.asarray(bias, np.float64).ravel(), scale.shape)
+    return Sum(step.where, step.name, codes, weights.whole, window, factor, np.array(real),
+               None if whole is None else (whole, float(source), scale), flat=flat)
+
+
+def _conv_window(step, shape, kernel):
+    image = torch.empty(1, *shape, device="meta")
+    strides, dilations, before, behind = window_of(step.given(), image, kernel)
+    return Window(pair(kernel), pair(strides), pair(before), pair(behind), pair(dilations))
+
+
+@reads_quantized("Conv", "QLinearConv")
+def _conv(reader: Reader, step: Step) -> Value:
+    linear = step.kind == "QLinearConv"
+    codes = reader.taken(step, 0) if linear else reader.codes(step.inputs[0], step.where)
+    weights = _weights(step, step.inputs[3], 5) if linear else _weights(step, step.inputs[1])
+    shape, groups = weights.whole.shape, step.attributes.get("group", 1)
+    if len(shape) != 4 or shape[1] * groups != codes.shape[0] or shape[0] % groups or codes.flat:
+        step.refuse(f"has weights {'x'.join(map(str, shape))} for images of {codes.shape[0]} channels in {groups} "
+                    "groups: convolutions of images (N, C, H, W) are supported")
+    at = 8 if linear else 2
+    bias = step.inputs[at] if len(step.inputs) > at else None
+    if linear and bias is not None:
+        bias = Weights(bias.astype(np.int64), (np.float32(codes.grid.scale) * weights.scale[:, 0, 0, 0]))
+    made = _linear_sum(step, codes, weights, bias, _conv_window(step, codes.shape, shape[2:]))
+    return _rounded(step, made, 6) if linear else made
+
+
+def _rounded(step, value, index):
+    """A result on whole numbers, whose scale and zero point are inputs ``index`` and the next."""
+    return Rounded(value, grid_of(step.number(index), step.array(index + 1), step), step.name, step.where)
+
+
+@reads_quantized("Gemm", "MatMul", "QLinearMatMul", "QGemm")
+def _gemm(reader: Reader, step: Step) -> Value:
+    linear = step.kind in ("QLinearMatMul", "QGemm")
+    codes = reader.taken(step, 0) if linear else reader.codes(step.inputs[0], step.where)
+    weights = _weights(step, step.inputs[3], 5) if linear else _weights(step, step.inputs[1])
+    given, bias = step.attributes, None
+    if given.get("transA", 0) or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
+        step.refuse("scales or turns its operands: export it with alpha=1, beta=1, transA=0")
+    turned = step.kind in ("Gemm", "QGemm") and given.get("transB", 0)
+    size = int(np.prod(codes.shape))
+    if weights.whole.ndim != 2 or weights.whole.shape[1 if turned else 0] != size or not (
+            codes.flat or codes.shape[1:] == (1, 1)):
+        step.refuse(f"multiplies {'x'.join(map(str, codes.shape))} values by weights {weights.whole.shape}: flatten "
+                    "the whole tensor before it")
+    whole, scale = (one if turned else one.T for one in (weights.whole, weights.scale))
+    weights = Weights(whole.reshape(-1, *codes.shape), scale.reshape(-1, *codes.shape))
+    if step.kind == "Gemm" and len(step.inputs) > 2:
+        bias = step.inputs[2]
+    if step.kind == "QGemm" and step.has(6):
+        bias = Weights(step.array(6).astype(np.int64), np.float32(codes.grid.scale) * weights.scale[:, 0, 0, 0])
+    made = _linear_sum(step, codes, weights, bias, Window((codes.shape[1], codes.shape[2])), True)
+    if step.kind == "QGemm":
+        return _rounded(step, made, 7) if step.has(7) else made
+    return _rounded(step, made, 6) if linear else made
+
+
+@reads_quantized("BatchNormalization")
+def _batch_norm(reader: Reader, step: Step) -> Value:
+    gain, bias, mean, var = (step.array(index).astype(np.float64) for index in range(1, 5))
+    gain = gain / np.sqrt(var + step.attributes.get("epsilon", 1e-5))
+    return reader.sum_of(step.inputs[0], step).affine(gain, bias - mean * gain)
+
+
+# -- pools -----------------------------------------------------------------------------------------------------------
+@reads_quantized("MaxPool")
+def _max_pool(reader: Reader, step: Step) -> Value:
+    value, kernel = step.inputs[0], list(step.attributes["kernel_shape"])
+    source = value if isinstance(value, Sum) else reader.codes(value, step.where)
+    shape = reader.shape_of(replace(source, flat=False))[1:]
+    window = _conv_window(step, shape, kernel)
+    if step.attributes.get("ceil_mode", 0):
+        counts = FUNCTIONS["MaxPool"](step.given(), torch.empty(1, *shape, device="meta")).shape[2:]
+        more = [max(end, (n - 1) * s + r - size - start) for end, n, s, r, size, start in zip(
+            window.end, counts, window.stride, window.reach, shape[1:], window.padding, strict=True)]
+        window = replace(window, padding_end=pair(more))
+    if isinstance(source, Sum):
+        return replace(source, pools=(*source.pools, window))
+    return reader.pool(source, window, step.name)
+
+
+@reads_quantized("AveragePool", "GlobalAveragePool", "QLinearAveragePool", "QLinearGlobalAveragePool", "ReduceMean")
+def _average(reader: Reader, step: Step) -> Value:
+    linear = step.kind.startswith("QLinear")
+    if step.attributes.get("channels_last", 0):
+        step.refuse("has channels last: export it with channels first")
+    codes = reader.taken(step, 0) if linear else reader.codes(step.inputs[0], step.where)
+    flat = False
+    if step.kind in ("GlobalAveragePool", "QLinearGlobalAveragePool"):
+        window = Window(pair(codes.shape[1:]))
+    elif step.kind == "ReduceMean":
+        axes = step.given().ints(1, "axes") or []
+        if sorted(axis % 4 for axis in axes) != [2, 3] or codes.flat:
+            step.refuse(f"averages over the dimensions {axes}: only rows and columns, [2, 3], are supported")
+        window, flat = Window(pair(codes.shape[1:])), not step.attributes.get("keepdims", 1)
+    else:
+        window = _conv_window(step, codes.shape, list(step.attributes["kernel_shape"]))
+        if any((*window.padding, *window.end)) and not step.attributes.get("count_include_pad", 0) or (
+                step.attributes.get("ceil_mode", 0)):
+            step.refuse("averages over padding that is not counted, or has ceil_mode: use neither")
+    count = codes.shape[0]
+    made = Sum(step.where, step.name, codes, np.ones((count, 1, *window.kernel), np.int64), window,
+               np.full(count, codes.grid.scale / np.prod(window.kernel)), np.zeros(count), flat=flat)
+    return _rounded(step, made, 3) if linear else made
+
+
+# -- of each value ---------------------------------------------------------------------------------------------------
+@reads_quantized("Relu")
+def _relu(reader: Reader, step: Step) -> Value:
+    return _bounded(reader, step, 0.0, None)
+
+
+@reads_quantized("Clip")
+def _clip(reader: Reader, step: Step) -> Value:
+    given, value = step.given(), step.inputs[0]
+    low, high = given.number(1, "min"), given.number(2, "max")
+    if isinstance(value, Rounded):      # of whole numbers: fewer bits than their type has
+        grid = value.grid
+        grid = Grid(grid.scale, grid.zero, max(grid.low, round(low if low is not None else grid.low)),
+                    min(grid.high, round(high if high is not None else grid.high)), grid.mode)
+        grid.check(step.where)
+        return Rounded(value.value, grid, value.name, value.where)
+    return _bounded(reader, step, low, high)
+
+
+def _bounded(reader, step, low, high):
+    value = step.inputs[0]
+    if isinstance(value, Curve):
+        return Curve(value.source, np.clip(value.values, low, high), value.where)
+    return reader.sum_of(value, step).bounded(low, high)
+
+
+def _curve(reader, step, value):
+    """A value as a function of the codes of one tensor."""
+    if isinstance(value, Curve):
+        return value
+    if isinstance(value, Sum):
+        step.refuse("is applied to a sum that nothing has quantized: quantize its input")
+    codes = reader.codes(value, step.where)
+    grid = codes.grid
+    return Curve(codes, grid.real(np.arange(grid.high - grid.low + 1)), step.where)
+
+
+@reads_quantized(*CURVES, "QLinearSigmoid", "QLinearLeakyRelu")
+def _function(reader: Reader, step: Step) -> Value:
+    linear = step.kind.startswith("QLinear")
+    curve = _curve(reader, step, reader.taken(step, 0) if linear else step.inputs[0])
+    given = step.given(step.kind.removeprefix("QLinear"))
+    values = FUNCTIONS[given.kind](given, torch.from_numpy(curve.values.astype(np.float32))).numpy()
+    out = Curve(curve.source, values.astype(np.float64), step.where)
+    return _rounded(step, out, 3) if linear else out
+
+
+@reads_quantized("PRelu")
+def _prelu(reader: Reader, step: Step) -> Value:
+    if step.array(1).size != 1:
+        step.refuse("has several slopes, which no table of codes can hold: use one")
+    curve = _curve(reader, step, step.inputs[0])
+    return Curve(curve.source, np.where(curve.values < 0, curve.values * step.number(1), curve.values), step.where)
+
+
+# -- sums and products -----------------------------------------------------------------------------------------------
+def _by_channel(step, value, codes):
+    """A constant as numbers, one or one for each channel of a sum or tensor."""
+    real = (value.real if isinstance(value, Weights) else np.asarray(value)).astype(np.float64)
+    channels = len(codes.weight) if isinstance(codes, Sum) else codes.shape[0]
+    rank = 2 if codes.flat else 4
+    full = real.reshape([1] * (rank - real.ndim) + list(real.shape)) if real.ndim <= rank else real
+    if real.size == 1:
+        return real.ravel()
+    if full.shape != (1, channels, *[1] * (rank - 2)) or channels != full.size:
+        step.refuse(f"has a constant of shape {real.shape}: one for all values or one for each channel is supported")
+    return real.ravel()
+
+
+def _is_constant(value):
+    return isinstance(value, np.ndarray | Weights)
+
+
+@reads_quantized("Add", "Sub", "QLinearAdd")
+def _add(reader: Reader, step: Step) -> Value:
+    linear = step.kind == "QLinearAdd"
+    if linear:
+        made = _added(reader, step, reader.taken(step, 0), reader.taken(step, 3))
+        return _rounded(step, made, 6)
+    one, two = step.inputs
+    if _is_constant(two) or _is_constant(one):
+        constants, value = (two, one) if _is_constant(two) else (one, two)
+        sign = (1.0, -1.0) if step.kind == "Sub" and constants is two else (
+            (-1.0, 1.0) if step.kind == "Sub" else (1.0, 1.0))
+        made = reader.sum_of(value, step)
+        return made.affine(np.array(sign[0]), sign[1] * _by_channel(step, constants, made))
+    if step.kind == "Sub":
+        step.refuse("subtracts two tensors, which is not supported: add one with negative weights")
+    return _added(reader, step, one, two)
+
+
+def _added(reader, step, one, two):
+    """The sum of two tensors, one of which may be a sum that nothing has rounded."""
+    if isinstance(two, Sum):
+        one, two = two, one
+    if isinstance(two, Sum):
+        step.refuse("adds two sums that nothing has quantized: quantize one of them")
+    other = reader.codes(two, step.where)
+    if not isinstance(one, Sum):
+        one = reader.codes(one, step.where)
+        if one.name == other.name:
+            return reader.sum_of(one, step).affine(np.array(2.0), np.array(0.0))
+        if one.grid.scale < other.grid.scale:
+            one, other = other, one
+        one = reader.sum_of(one, step)
+    if one.residual is not None or one.shape != other.shape or one.pools or np.isfinite([one.least, one.most]).any():
+        step.refuse(f"adds tensors of {'x'.join(map(str, one.shape))} and {'x'.join(map(str, other.shape))} values, or "
+                    "three and more: quantize after each addition of two of one shape")
+    return replace(one, residual=other, where=step.where)
+
+
+@reads_quantized("Mul", "Div")
+def _mul(reader: Reader, step: Step) -> Value:
+    one, two = step.inputs
+    if step.kind == "Div" and not _is_constant(two):
+        step.refuse("divides by a tensor, which is not supported: multiply by a constant")
+    if not (_is_constant(one) or _is_constant(two)):
+        curves = [_curve(reader, step, value) for value in (one, two)]
+        if curves[0].source.name != curves[1].source.name:
+            step.refuse("multiplies two tensors, which is not supported in a quantized network")
+        return Curve(curves[0].source, curves[0].values * curves[1].values, step.where)
+    constants, value = (two, one) if _is_constant(two) else (one, two)
+    if isinstance(value, Curve):
+        gain = _by_channel(step, constants, value.source)
+        if gain.size == 1:
+            return Curve(value.source, value.values / gain if step.kind == "Div" else value.values * gain, step.where)
+    made = reader.sum_of(value, step)
+    gain = _by_channel(step, constants, made)
+    return made.affine(1 / gain if step.kind == "Div" else gain, np.array(0.0))
+
+
+# -- moves -----------------------------------------------------------------------------------------------------------
+@reads_quantized("Identity", "Dropout", "Cast")
+def _same(reader: Reader, step: Step) -> Value:
+    return step.inputs[0]
+
+
+@reads_quantized("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+def _flatten(reader: Reader, step: Step) -> Value:
+    """Vectors of the whole tensor, or a tensor of one pixel as vectors and back."""
+    value = step.inputs[0]
+    value = value if isinstance(value, Sum | Real) else reader.codes(value, step.where)
+    shape = reader.shape_of(value)
+    rest = [None if one is None else constant(one) for one in step.inputs[1:]]
+    found = tuple(compute(step.given(), [torch.empty(shape, device="meta"), *rest], "meta")[0].shape)
+    size = int(np.prod(shape[1:]))
+    for flat, wanted in ((True, (shape[0], size)), (False, reader.shape_of(replace(value, flat=False)))):
+        if found == wanted:
+            return replace(value, flat=flat)
+    step.refuse(f"makes {'x'.join(map(str, found[1:]))} of {'x'.join(map(str, shape[1:]))}: only flattening a whole "
+                "tensor is supported in a quantized network")
+
+
+@reads_quantized("Softmax")
+def _softmax(reader: Reader, step: Step) -> Value:
+    """Behind the network: the answers stay as they are without it."""
+    return reader.end(step)

@@ -1,0 +1,313 @@
+"""Quantized ONNX graphs to integer networks: weights, scales and zero points are taken as they are.
+
+Three forms are read, all as numbers on grids: QuantizeLinear and DequantizeLinear around float operators, operators on
+whole numbers (QLinearConv and its kin), and the Quant of QONNX. What lies between two roundings becomes one node.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
+import numpy as np
+import onnx
+import torch
+
+from spec.errors import AlloyError
+from spec.network import Network, Tensor
+from spec.operators.max_pool import MaxPool
+from spec.operators.operator import Operator
+from spec.operators.windows import Window
+
+from ..capture import BATCH
+from ..normalize import SCALE
+from .emit import Finding, convolution, identity, table
+from .files import OWN
+from .given import FUNCTIONS, Given
+from .module import attributes_of, compute, constant, labelled, tensor_of
+from .values import Codes, Curve, Grid, Real, Rounded, Sum, Value, Weights
+
+__all__ = ["QUANTIZED", "READERS", "Reader", "Step", "reads_quantized"]
+
+QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+DOMAINS = (*OWN, "com.microsoft", *QONNX)
+QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "Quant", "IntQuant",
+             "BipolarQuant", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "FloatQuant", "MultiThreshold",
+             "Trunc")
+SPREAD = 8.0            # standard deviations of an output that is not quantized, of random codes, that get codes
+
+READERS: dict[str, Callable[["Reader", "Step"], Value]] = {}
+
+
+def reads_quantized(*kinds: str) -> Callable:
+    """Decorator: reads nodes of these operators."""
+    def enter(one):
+        READERS.update(dict.fromkeys(kinds, one))
+        return one
+    return enter
+
+
+class Step:
+    """A node while it is read: ``inputs`` are values, None where they are left out."""
+
+    def __init__(self, node: onnx.NodeProto, name: str, where: str, opset: int, inputs: list[Value]):
+        self.kind, self.name, self.where, self.opset, self.inputs = node.op_type, name, where, opset, inputs
+        self.attributes = attributes_of(node)
+        self.outputs = sum(bool(one) for one in node.output)
+
+    def given(self, kind: str | None = None) -> Given:
+        """The same for the functions of the float operators; ``kind``: another name of it."""
+        known = [np.zeros(0, np.int64) if one is None else one if isinstance(one, np.ndarray) else None
+                 for one in self.inputs]
+        return Given(self.where, kind or self.kind, self.opset, self.attributes, known, self.outputs, BATCH)
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise :class:`AlloyError`: the node ``what``."""
+        raise AlloyError(f"{self.where} {what}")
+
+    def has(self, index: int) -> bool:
+        """Whether there is such an input."""
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def array(self, index: int) -> np.ndarray:
+        """A constant input; empty if it is left out."""
+        value = self.inputs[index] if self.has(index) else np.zeros(0, np.int64)
+        if isinstance(value, np.ndarray):
+            return value
+        self.refuse(f"depends on the image in its input {index}: only constants are supported there")
+
+    def number(self, index: int) -> float:
+        """A constant input of one number."""
+        value = self.array(index)
+        if value.size != 1:
+            self.refuse(f"has {value.size} values in its input {index}: activations have one "
+                        "scale and one zero point for the whole tensor")
+        return float(value.flat[0])
+
+
+class Reader:
+    """Takes node by node and appends nodes of the integer network."""
+
+    def __init__(self, name: str, shape: tuple[int, int, int]):
+        self.name, self.shape = name, shape
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Operator] = []
+        self.findings: list[Finding] = []
+        self.input: Codes | None = None
+        self._made: dict[int, tuple[Rounded, Codes]] = {}
+        self._names: set[str] = set()
+        self._end = ""
+
+    # -- the graph ---------------------------------------------------------------------------------------------------
+    def read(self, model: onnx.ModelProto) -> Network:
+        """The network of a checked model."""
+        graph = model.graph
+        opset = max(entry.version for entry in model.opset_import if entry.domain in OWN)
+        values: dict[str, Value] = {proto.name: np.asarray(tensor_of(proto)) for proto in graph.initializer}
+        values.update({one.name: Real() for one in graph.input if one.name not in values})
+        for node, name, where in labelled(graph):
+            lost = [one for one in node.input if one and one not in values]
+            if lost:
+                raise AlloyError(f"{where} reads {lost[0]}, which nothing before it makes: export the model again")
+            if node.domain not in DOMAINS:
+                raise AlloyError(f"{where} is {node.domain}.{node.op_type}, which is not supported")
+            if self._end:
+                raise AlloyError(f"{where} comes behind {self._end}, which is left out: end the model there")
+            step = Step(node, name, where, opset, [values[one] if one else None for one in node.input])
+            out = self._take(step)
+            values.update(zip(node.output, out if isinstance(out, tuple) else (out,), strict=False))
+        return self._network(values[graph.output[0].name])
+
+    def _take(self, step):
+        if step.kind == "Constant":
+            value = step.attributes.get("value")
+            if value is None:
+                found = (one for key, one in step.attributes.items() if key.startswith(("value_f", "value_i")))
+                value = next(found, None)
+            if value is None:
+                step.refuse("is a constant of text, which is not supported: leave it out")
+            return np.asarray(value)
+        if step.kind == "Shape" and not isinstance(step.inputs[0], np.ndarray):
+            return np.array(self.shape_of(step.inputs[0]))[step.attributes.get("start", 0):step.attributes.get("end")]
+        constants = all(one is None or isinstance(one, np.ndarray) for one in step.inputs)
+        if constants and step.kind not in QUANTIZED and step.kind in FUNCTIONS:
+            return tuple(one.numpy() for one in compute(step.given(), [
+                None if one is None else constant(one) for one in step.inputs], "cpu"))
+        if any(isinstance(one, Weights) for one in step.inputs[:1]):
+            return self._moved_weights(step)
+        if step.kind not in READERS:
+            step.refuse(f"is {step.kind}, which is not supported in a quantized network: see docs/onnx.md")
+        return READERS[step.kind](self, step)
+
+    def _moved_weights(self, step):
+        """Weights in another shape or order."""
+        weights = step.inputs[0]
+        if step.kind not in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"):
+            step.refuse("computes with quantized weights, which is not supported: quantize its result")
+        rest = [None if one is None else constant(one) for one in step.inputs[1:]]
+        whole, scale = (compute(step.given(), [torch.from_numpy(np.array(one)), *rest], "cpu")[0].numpy()
+                        for one in (weights.whole, weights.scale))
+        return Weights(whole, scale)
+
+    def shape_of(self, value: Value) -> tuple[int, ...]:
+        """(N, C, H, W) or (N, features) of a value."""
+        if isinstance(value, Real):
+            return (BATCH, int(np.prod(self.shape))) if value.flat else (BATCH, *self.shape)
+        value = value.value if isinstance(value, Rounded) else value
+        shape = value.source.shape if isinstance(value, Curve) else value.shape
+        for window in getattr(value, "pools", ()):
+            shape = shape[0], *window.size(shape[1:])
+        return (BATCH, int(np.prod(shape))) if getattr(value, "flat", False) else (BATCH, *shape)
+
+    def _network(self, out):
+        if isinstance(out, Sum | Curve):
+            out = self.quantize(out, self._output_grid(out), "the output", out.where)
+        if isinstance(out, Real | np.ndarray):
+            raise AlloyError("the output does not depend on quantized values: export the model again")
+        codes = self.codes(out, "the output")
+        if not self.nodes:
+            raise AlloyError("the model returns its input: there is nothing to compute")
+        assert self.input is not None
+        return Network(name=self.name, input=self.input.name, output=codes.name, tensors=self.tensors, nodes=self.nodes)
+
+    def _output_grid(self, out):
+        """8-bit codes for an output that the file leaves real."""
+        if isinstance(out, Curve):
+            least, most = float(out.values.min()), float(out.values.max())
+        else:
+            grid, flat = out.source.grid, out.weight.reshape(len(out.weight), -1)
+            low, high = grid.low - grid.zero, grid.high - grid.zero
+            middle = flat.sum(1) * (low + high) / 2
+            spread = SPREAD * np.sqrt((flat ** 2).sum(1) / 12) * (high - low)
+            reach = np.abs(flat).sum(1) * (high - low) / 2
+            spread = np.minimum(spread, reach) * out.factor
+            centre = middle * out.factor + out.bias
+            least = max(float((centre - spread).min()), out.least)
+            most = min(float((centre + spread).max()), out.most)
+        least, most = min(least, 0.0), max(most, 0.0)
+        scale = max(most - least, 1e-30) / 255
+        self.findings.append(Finding("the output", 1.0, 1, f"the output is not quantized in the file: it gets 8-bit "
+                                     f"codes of {scale:.3g} each, from {least:.3g} to {most:.3g}"))
+        return Grid(scale, round(-least / scale), 0, 255, "ROUND")
+
+    # -- values ------------------------------------------------------------------------------------------------------
+    def codes(self, value: Value, where: str) -> Codes:
+        """A value as a tensor of the network."""
+        if isinstance(value, Codes):
+            return value
+        if isinstance(value, Rounded):
+            known = self._made.get(id(value))
+            if known is None:
+                known = self._made[id(value)] = value, self.quantize(value.value, value.grid, value.name, value.where)
+            return known[1]
+        if isinstance(value, Real):
+            if self.input is None:
+                self.findings.append(Finding("the input", 0.0, 0, "the input is not quantized in the file: it is taken "
+                                             "for pixels / 255"))
+                self._enter(Grid(SCALE, 0, 0, 255))
+            assert self.input is not None
+            return replace(self.input, flat=value.flat)
+        what = "float weights" if isinstance(value, np.ndarray | Weights) else "a tensor that nothing has quantized"
+        raise AlloyError(f"{where} reads {what}: quantize it in the file")
+
+    def taken(self, step: Step, index: int) -> Codes:
+        """Input ``index`` of an operator on whole numbers, beside its scale and zero point."""
+        value, scale, zero = step.inputs[index], step.number(index + 1), step.array(index + 2)
+        grid = grid_of(scale, zero, step)
+        if isinstance(value, Real) and self.input is None:
+            self._enter(grid)
+        codes = self.codes(value, step.where)
+        if not np.isclose(codes.grid.scale, scale, 1e-6) or codes.grid.zero != grid.zero:
+            step.refuse(f"reads codes with the scale {scale:g} and zero point {grid.zero}, but they were made with "
+                        f"{codes.grid.scale:g} and {codes.grid.zero}: export the model again")
+        return codes
+
+    def _enter(self, grid):
+        grid.check("the input")
+        name = self._unique("input")
+        self.tensors[name] = Tensor(name=name, channels=self.shape[0], height=self.shape[1], width=self.shape[2],
+                                    bits=grid.bits, zero=grid.origin, scale=float(grid.scale))
+        self.input = Codes(name, grid, self.shape)
+
+    def sum_of(self, value: Value, step: Step) -> Sum:
+        """A value as something that can be added to: a sum, or a tensor as it is."""
+        if isinstance(value, Sum):
+            return value
+        codes = self.codes(value, step.where)
+        ones = identity(codes)
+        return Sum(step.where, step.name, codes, ones, Window((1, 1)), np.full(len(ones), codes.grid.scale),
+                   np.zeros(len(ones)), flat=codes.flat)
+
+    def quantize(self, value: Value, grid: Grid, name: str, where: str) -> Codes:
+        """A value rounded to a grid, as a tensor of the network."""
+        if isinstance(value, Real) and self.input is None:
+            self._enter(grid)
+            return self.codes(value, where)
+        if isinstance(value, Rounded | Real):
+            value = self.codes(value, where)
+        if isinstance(value, Codes):
+            if replace(value.grid, mode="") == replace(grid, mode=""):
+                return value
+            ones = identity(value)
+            value = Sum(where, name, value, ones, Window((1, 1)), np.full(len(ones), value.grid.scale),
+                        np.zeros(len(ones)), flat=value.flat)
+        if isinstance(value, Curve):
+            name = self._unique(name)
+            self._append(*table(value.source, value.values, grid, value.where, name))
+            return Codes(name, grid, value.source.shape, value.source.flat)
+        if not isinstance(value, Sum):
+            raise AlloyError(f"{where} quantizes constants that nothing reads as weights: export the model again")
+        name = self._unique(value.name)
+        node, tensor, finding = convolution(value, grid, name)
+        self._append(node, tensor, finding)
+        codes = Codes(name, grid, value.shape, value.flat)
+        for window in value.pools:
+            codes = self.pool(codes, window, f"{name}_pool")
+        return codes
+
+    def pool(self, codes: Codes, window: Window, name: str) -> Codes:
+        """The maxima of windows."""
+        name = self._unique(name)
+        shape = (codes.shape[0], *window.size(codes.shape[1:]))
+        tensor = replace(self.tensors[codes.name], name=name, height=shape[1], width=shape[2])
+        self._append(MaxPool(name=name, input=codes.name, output=name, kernel=window.kernel, stride=window.stride,
+                             padding=window.padding, padding_end=window.padding_end, dilation=window.dilation,
+                             hi=(1 << tensor.bits) - 1),
+                     tensor, None)
+        return Codes(name, codes.grid, shape, codes.flat)
+
+    def end(self, step: Step) -> Value:
+        """Leave out the last node, which changes no answer."""
+        self._end = step.where
+        self.findings.append(Finding(step.where, 0.0, 0, f"{step.where} is left out: the largest output stays the "
+                                     "largest"))
+        return step.inputs[0]
+
+    def _append(self, node, tensor, finding):
+        self.tensors[tensor.name] = tensor
+        self.nodes.append(node)
+        if finding is not None:
+            self.findings.append(finding)
+
+    def _unique(self, wanted):
+        name, count = wanted, 0
+        while name in self._names:
+            count += 1
+            name = f"{wanted}_{count}"
+        self._names.add(name)
+        return name
+
+
+def grid_of(scale: float, zero: np.ndarray, step: Step) -> Grid:
+    """The grid of a scale and a zero point, whose type says its bits; empty: 8 bits without sign."""
+    if not zero.size:
+        return Grid(scale, 0, 0, 255)
+    if zero.size != 1:
+        step.refuse(f"has {zero.size} zero points: activations have one for the whole tensor")
+    kind = str(zero.dtype)
+    if not kind.removeprefix("u").startswith("int"):
+        step.refuse(f"has codes of {kind}: whole numbers of up to 8 bits are supported")
+    bits, whole = int(kind.removeprefix("u").removeprefix("int")), int(zero.flat[0])
+    grid = Grid(scale, whole, 0, (1 << bits) - 1) if kind[0] == "u" else Grid(
+        scale, whole, -(1 << bits - 1), (1 << bits - 1) - 1)
+    grid.check(step.where)
+    return grid

@@ -1,0 +1,314 @@
+"""Quantized ONNX files: what is said to be exact is what onnxruntime computes bit for bit, the rest as near as said."""
+
+import warnings
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+import pytest
+import torch
+
+from compiler import compile
+from quant.onnx import load
+from sim import command_model, golden
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+
+from .graphs import node, run, save
+from .nets import made
+
+SHAPE = (3, 24, 24)
+MS = ("com.microsoft",)
+CONFIG = EngineConfig(name="onnx", ic=8, pixels=8, dsp_filters=4, lut_filters=0, act_depth=4096, weight_depth=512,
+                      act_digit_bits=4, tables=2, ports=1, port_bits=64)
+
+
+class Images(CalibrationDataReader):
+    """Random pixels."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self._left = iter([{"x": rng.random((4, *SHAPE), np.float32)} for _ in range(4)])
+
+    def get_next(self):
+        return next(self._left, None)
+
+
+def input_codes(network, images):
+    """The codes that a network reads for real images."""
+    tensor = network.tensors[network.input]
+    codes = np.round(images / np.float32(tensor.scale)) + tensor.zero
+    return np.clip(codes, 0, (1 << tensor.bits) - 1).astype(np.int64)
+
+
+def compared(path, images, real=True, precise=True):
+    """(model, |difference| of all outputs in codes) of the integer network and onnxruntime."""
+    model = load(path)
+    network, expected = model.network, run(path, images, precise)
+    if real:
+        got = network.logits(input_codes(network, images))
+        off = np.abs(got.reshape(expected.shape) - expected) / network.tensors[network.output].scale
+    else:       # codes in, codes out
+        low = np.iinfo(images.dtype).min
+        got = network.run(images.astype(np.int64) - low)
+        off = np.abs(got.reshape(expected.shape) + np.iinfo(expected.dtype).min - expected.astype(np.int64))
+    assert np.abs(off - np.round(off)).max() < 1e-3
+    return model, np.round(off).astype(int)
+
+
+def exported(tmp_path, name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(made(name), (torch.zeros(1, *SHAPE),), str(tmp_path / "f.onnx"), dynamo=False,
+                          input_names=["x"], dynamic_axes={"x": {0: "n"}})
+    return str(tmp_path / "f.onnx")
+
+
+@pytest.fixture(scope="module", params=["resnet", "mobilenet"])
+def floating(request, tmp_path_factory):
+    return exported(tmp_path_factory.mktemp("float"), request.param)
+
+
+@pytest.mark.parametrize("form, channels, weights, acts, reduced", [
+    (QuantFormat.QDQ, True, QuantType.QInt8, QuantType.QUInt8, False),
+    (QuantFormat.QDQ, False, QuantType.QInt8, QuantType.QInt8, True),
+    (QuantFormat.QOperator, True, QuantType.QInt8, QuantType.QUInt8, False),
+    (QuantFormat.QOperator, False, QuantType.QUInt8, QuantType.QUInt8, False)])
+def test_networks_of_onnxruntime(tmp_path, floating, form, channels, weights, acts, reduced):
+    path = str(tmp_path / "q.onnx")
+    quantize_static(floating, path, Images(), quant_format=form, per_channel=channels, weight_type=weights,
+                    activation_type=acts, reduce_range=reduced)
+    images = np.random.default_rng(1).random((8, *SHAPE), np.float32)
+    model, off = compared(path, images)
+    assert model.module is None and all(found.share < 3e-3 and found.most <= 1 for found in model.findings)
+    assert off.max() <= 2 and (off > 0).mean() < 0.1
+    network = model.network
+    codes = input_codes(network, images[:1])
+    program = compile(network, CONFIG, keep="all")
+    got = command_model.run(program, CONFIG, codes[0])
+    assert np.array_equal(got[network.output], golden.run(network, codes)[network.output][0])
+
+
+def test_symmetric_codes_of_onnxruntime(tmp_path, floating):
+    path = str(tmp_path / "q.onnx")
+    quantize_static(floating, path, Images(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QInt8,
+                    weight_type=QuantType.QInt8, extra_options={"ActivationSymmetric": True})
+    _, off = compared(path, np.random.default_rng(1).random((8, *SHAPE), np.float32))
+    assert off.max() <= 2 and (off > 0).mean() < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [QuantType.QInt4, QuantType.QUInt4])
+def test_four_bits_of_onnxruntime(tmp_path, floating, bits):
+    path = str(tmp_path / "q.onnx")
+    quantize_static(floating, path, Images(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
+                    weight_type=bits, extra_options={"UseQDQContribOps": False})
+    _, off = compared(path, np.random.default_rng(1).random((8, *SHAPE), np.float32))
+    assert off.max() <= 2
+
+
+# -- operators on whole numbers, one by one: codes in, codes out ------------------------------------------------------
+def one_node(tmp_path, nodes, weights, shape, kind=np.uint8, seed=0, made_kind=None, domains=MS):
+    """Compare a graph of codes with onnxruntime for random codes. Returns the finding of its last node."""
+    types = {np.uint8: TensorProto.UINT8, np.int8: TensorProto.INT8}
+    path = save(tmp_path / "m.onnx", nodes, weights, shape, kind=types[kind], made_kind=types[made_kind or kind],
+                domains=domains)
+    info = np.iinfo(kind)
+    codes = np.random.default_rng(seed).integers(info.min, info.max + 1, (6, *shape)).astype(kind)
+    # onnxruntime adds up 8-bit products in 16 bits, clipped, unless it is told not to; not so signed codes.
+    model, off = compared(path, codes, real=False, precise=kind is np.uint8)
+    share, most = sum(one.share for one in model.findings), max((one.most for one in model.findings), default=0)
+    assert off.max() <= (most if share else 0)
+    assert share or not off.any()
+    assert (off > 0).mean() <= 20 * share + 0.002 * (share > 0)
+    return model
+
+
+def scalars(kind, **given):
+    """{name: array}: pairs (scale, zero point) as ``name_s`` and ``name_z``."""
+    return {f"{name}_{end}": np.array(value, np.float32 if end == "s" else kind)
+            for name, pair in given.items() for end, value in zip("sz", pair, strict=True)}
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_convolutions(tmp_path, seed):
+    """Any strides, pads, groups, zero points of the weights; whether it is exact is said, and the same bit for bit."""
+    rng = np.random.default_rng(seed)
+    kind, weight_kind = [(np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)][seed % 3]
+    groups, channels = int(rng.choice([1, 2, 4])), 4
+    filters, kernel = 4 * int(rng.integers(1, 3)), rng.integers(1, 4, 2)
+    info, zinfo = np.iinfo(weight_kind), np.iinfo(kind)
+    scales = rng.uniform(0.001, 0.02, filters if seed % 2 else ()).astype(np.float32)
+    weights = scalars(kind, x=(rng.uniform(0.01, 0.1), rng.integers(zinfo.min, zinfo.max)),
+                      y=(rng.uniform(0.02, 0.5), rng.integers(zinfo.min, zinfo.max)))
+    zero = np.array(rng.integers(100, 156), np.uint8) if weight_kind is np.uint8 else np.zeros(scales.shape, np.int8)
+    if weight_kind is np.uint8 and scales.ndim:
+        zero = np.full(scales.shape, zero)
+    weights |= {"w": rng.integers(info.min, info.max + 1, (filters, channels // groups, *kernel)).astype(weight_kind),
+                "w_s": scales, "w_z": zero, "b": rng.integers(-3000, 3000, filters).astype(np.int32)}
+    names = ["x", "x_s", "x_z", "w", "w_s", "w_z", "y_s", "y_z", *(["b"] if seed % 5 else [])]
+    pads = [int(rng.integers(0, k)) for k in (*kernel, *kernel)]
+    conv = node("QLinearConv", names, group=groups, pads=pads, strides=[int(rng.integers(1, 3)) for _ in range(2)])
+    one_node(tmp_path, [conv], weights, (channels, 7, 6), kind, seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["QLinearMatMul", "QGemm"])
+def test_linear(tmp_path, kind, seed):
+    rng = np.random.default_rng(seed)
+    weights = scalars(np.uint8, x=(0.05, rng.integers(0, 256)), y=(rng.uniform(0.1, 0.5), rng.integers(0, 256)))
+    weights |= {"w": rng.integers(-128, 128, (12, 5)).astype(np.int8), "w_s": np.float32(0.004), "w_z": np.int8(0),
+                "b": rng.integers(-3000, 3000, 5).astype(np.int32)}
+    weights |= {"w": weights["w"].view(np.uint8), "w_z": np.uint8(rng.integers(0, 256))} if seed % 2 else {}
+    names = ["f", "x_s", "x_z", "w", "w_s", "w_z", *(["b"] if kind == "QGemm" else []), "y_s", "y_z"]
+    other = {"domain": "com.microsoft"} if kind == "QGemm" else {}
+    one_node(tmp_path, [node("Flatten", ["x"], ["f"]), node(kind, names, **other)], weights, (3, 2, 2), seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_additions(tmp_path, seed):
+    """A tensor and a function of it: all pairs of codes."""
+    rng = np.random.default_rng(seed)
+    kind = [np.uint8, np.int8][seed % 2]
+    info = np.iinfo(kind)
+    pairs = {name: (rng.uniform(0.01, 0.1), rng.integers(info.min, info.max + 1)) for name in ("x", "a", "y")}
+    weights = scalars(kind, **pairs)
+    weights |= {"w": rng.permutation(np.eye(4))[..., None, None].astype(np.int8) * 50, "w_s": np.float32(0.02),
+                "w_z": np.int8(0)}
+    nodes = [node("QLinearConv", ["x", "x_s", "x_z", "w", "w_s", "w_z", "a_s", "a_z"], ["a"]),
+             node("QLinearAdd", ["a", "a_s", "a_z", "x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft")]
+    one_node(tmp_path, nodes, weights, (4, 5, 6), kind, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["QLinearGlobalAveragePool", "QLinearAveragePool"])
+def test_averages(tmp_path, kind, seed):
+    rng = np.random.default_rng(seed)
+    weights = scalars(np.uint8, x=(0.03, rng.integers(0, 256)), y=(rng.uniform(0.01, 0.05), rng.integers(0, 256)))
+    other = {"channels_last": 0} if "Global" in kind else {"kernel_shape": [2, 3], "strides": [2, 1]}
+    made_node = node(kind, ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft", **other)
+    one_node(tmp_path, [made_node], weights, (4, 6, 5), seed=seed)
+
+
+@pytest.mark.parametrize("kind, attributes", [("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": 0.1})])
+def test_functions(tmp_path, kind, attributes):
+    """Tables are exact."""
+    weights = scalars(np.uint8, x=(0.05, 120), y=(1 / 256 if "Sigmoid" in kind else 0.05, 3))
+    made_node = node(kind, ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft", **attributes)
+    model = one_node(tmp_path, [made_node], weights, (4, 6, 5))
+    assert all(found.exact for found in model.findings)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"pads": [1, 0, 1, 1]}, {"ceil_mode": 1}, {"strides": [2, 2]}])
+def test_maxima(tmp_path, attributes):
+    made_node = node("MaxPool", ["x"], **{"kernel_shape": [3, 2], "strides": [2, 1], **attributes})
+    weights = scalars(np.uint8, x=(0.05, 20))
+    nodes = [node("DequantizeLinear", ["x", "x_s", "x_z"], ["d"]), node("MaxPool", ["d"], ["m"], **{
+        a.name: onnx.helper.get_attribute_value(a) for a in made_node.attribute}),
+        node("QuantizeLinear", ["m", "x_s", "x_z"])]
+    model = one_node(tmp_path, nodes, weights, (3, 8, 7))
+    assert [one.kind for one in model.network.nodes] == ["pool"]
+
+
+# -- real operators between roundings --------------------------------------------------------------------------------
+def rounded(nodes, **pairs):
+    """A graph of codes around float nodes that read ``d`` and make ``r``."""
+    return [node("DequantizeLinear", ["x", "x_s", "x_z"], ["d"]), *nodes, node("QuantizeLinear", ["r", "y_s", "y_z"])]
+
+
+@pytest.mark.parametrize("nodes, extra", [
+    ([node("Sigmoid", ["d"], ["s"]), node("Mul", ["d", "s"], ["r"])], {}),
+    ([node("HardSwish", ["d"], ["r"])], {}), ([node("Tanh", ["d"], ["r"])], {}),
+    ([node("Relu", ["d"], ["r"])], {}), ([node("Clip", ["d", "lo", "hi"], ["r"])],
+                                         {"lo": np.float32(-0.5), "hi": np.float32(1.5)}),
+    ([node("Mul", ["d", "c"], ["r"])], {"c": np.float32([[[-0.5]], [[2.0]], [[0.0]]])}),
+    ([node("Add", ["d", "c"], ["r"])], {"c": np.float32([[[-0.5]], [[2.0]], [[0.1]]])}),
+    ([node("Sub", ["c", "d"], ["r"])], {"c": np.float32(0.25)}),
+    ([node("Div", ["d", "c"], ["r"])], {"c": np.float32(3)}),
+    ([node("Add", ["d", "d"], ["r"])], {}),
+    ([node("BatchNormalization", ["d", "g", "o", "m", "v"], ["r"])],
+     {name: np.float32(value) for name, value in (("g", [1, -2, .5]), ("o", [0, 1, 2]), ("m", [0.1, 0.2, 0.3]),
+                                                  ("v", [1, 2, 0.5]))}),
+    ([node("ReduceMean", ["d"], ["r"], axes=[2, 3])], {}),
+    ([node("AveragePool", ["d"], ["r"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)], {}),
+])
+def test_between_roundings(tmp_path, nodes, extra):
+    weights = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90)) | extra
+    one_node(tmp_path, rounded(nodes), weights, (3, 6, 5), domains=())
+
+
+@pytest.mark.parametrize("kind", ["int4", "uint4"])
+def test_four_bit_weights(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    weight = rng.integers(*((-8, 8) if kind == "int4" else (0, 16)), (5, 3, 3, 3)).astype(getattr(ml_dtypes, kind))
+    weights = scalars(np.uint8, x=(0.03, 110), y=(0.3, 90)) | {
+        "w": weight, "w_s": rng.uniform(0.05, 0.1, 5).astype(np.float32),
+        "w_z": np.full(5, 7 if kind == "uint4" else 0).astype(getattr(ml_dtypes, kind))}
+    nodes = [node("DequantizeLinear", ["w", "w_s", "w_z"], ["v"], axis=0), node("Conv", ["d", "v"], ["r"])]
+    types = TensorProto.UINT8
+    path = save(tmp_path / "m.onnx", rounded(nodes), weights, (3, 6, 5), kind=types, made_kind=types, opset=21)
+    codes = rng.integers(0, 256, (6, 3, 6, 5)).astype(np.uint8)
+    _, off = compared(path, codes, real=False)
+    assert off.max() <= 1 and (off > 0).mean() < 0.01
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+def refused(tmp_path, nodes, weights, words, shape=(3, 4, 4), **other):
+    with pytest.raises(AlloyError, match=words):
+        load(save(tmp_path / "m.onnx", nodes, weights, shape, **other))
+
+
+BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
+
+
+@pytest.mark.parametrize("nodes, extra, words", [
+    ([node("LRN", ["d"], ["r"], size=3)], {}, "is LRN, which is not supported in a quantized network"),
+    ([node("Conv", ["d", "w"], ["r"])], {"w": np.ones((2, 3, 1, 1), np.float32)}, "has float weights: quantize them"),
+    ([node("Sigmoid", ["d"], ["s"]), node("Add", ["d", "s"], ["r"])], {}, "reads a tensor that nothing has quantized"),
+    ([node("Sub", ["d", "d"], ["r"])], {}, "subtracts two tensors"),
+    ([node("Div", ["d", "d"], ["r"])], {}, "divides by a tensor"),
+    ([node("Mul", ["d", "c"], ["r"])], {"c": np.ones((4, 1), np.float32)}, r"constant of shape \(4, 1\)"),
+    ([node("Reshape", ["d", "c"], ["r"])], {"c": np.array([0, 12, 4])}, "makes 12x4 of 3x4x4: only flattening"),
+    ([node("ReduceMean", ["d"], ["r"], axes=[1])], {}, r"averages over the dimensions \[1\]"),
+    ([node("AveragePool", ["d"], ["r"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])], {}, "padding that is not counted"),
+    ([node("PRelu", ["d", "c"], ["r"])], {"c": np.ones((3, 1, 1), np.float32)}, "has several slopes"),
+    ([node("Softmax", ["d"], ["s"]), node("Relu", ["s"], ["r"])], {}, "comes behind .*Softmax.*, which is left out"),
+    ([node("Gemm", ["d", "w"], ["r"])], {"w": np.ones((3, 3), np.float32)}, "float weights"),
+])
+def test_refusals(tmp_path, nodes, extra, words):
+    refused(tmp_path, rounded(nodes), BASE | extra, words, kind=TensorProto.UINT8, made_kind=TensorProto.UINT8)
+
+
+def test_other_scales_than_the_codes_were_made_with(tmp_path):
+    nodes = [node("QuantizeLinear", ["x", "x_s", "x_z"], ["q"]), node("DequantizeLinear", ["q", "y_s", "y_z"])]
+    refused(tmp_path, nodes, BASE, "reads codes with the scale 0.025 and zero point 90, but they were made with 0.03")
+
+
+@pytest.mark.parametrize("zero, words", [
+    (np.uint16(3), "makes codes from 0 to 65535: at most 8 bits"), (np.array([1, 2, 3], np.uint8), "3 zero points")])
+def test_codes_that_the_engine_does_not_have(tmp_path, zero, words):
+    refused(tmp_path, [node("QuantizeLinear", ["x", "s", "z"])], {"s": np.float32(1), "z": zero}, words, opset=21)
+
+
+def test_scales_for_blocks(tmp_path):
+    nodes = [node("DequantizeLinear", ["w", "s"], ["v"], axis=1, block_size=2), node("Conv", ["d", "v"], ["r"])]
+    weights = {"w": np.ones((2, 4, 1, 1), np.int8), "s": np.ones((2, 2, 1, 1), np.float32)}
+    refused(tmp_path, rounded(nodes), BASE | weights,
+            "scales for blocks of weights", opset=21, kind=TensorProto.UINT8)
+
+
+def test_an_output_that_is_not_quantized(tmp_path):
+    """Gets codes of its own, of all that it can be."""
+    weights = BASE | {"w": np.array([[3, -5], [7, 1], [0, 2]], np.int8), "s": np.float32(0.1)}
+    nodes = [node("QuantizeLinear", ["x", "x_s", "x_z"], ["q"]), node("DequantizeLinear", ["q", "x_s", "x_z"], ["d"]),
+             node("DequantizeLinear", ["w", "s"], ["v"]), node("GlobalAveragePool", ["d"], ["p"]),
+             node("QuantizeLinear", ["p", "x_s", "x_z"], ["e"]), node("DequantizeLinear", ["e", "x_s", "x_z"], ["g"]),
+             node("Flatten", ["g"], ["h"]), node("MatMul", ["h", "v"])]
+    path = save(tmp_path / "m.onnx", nodes, weights, (3, 4, 4))
+    images = np.random.default_rng(0).normal(size=(9, 3, 4, 4)).astype(np.float32)
+    model, expected = load(path), run(path, images)
+    got = model.network.logits(input_codes(model.network, images)).reshape(expected.shape)
+    assert np.abs(got - expected).max() < 0.03
+    assert "the output is not quantized in the file" in model.findings[-2].text
