@@ -8,8 +8,9 @@ import torch
 
 from spec.errors import AlloyError
 from spec.operators.affine import AffineLayer
+from spec.operators.lookup import LookupLayer
 
-from .capture import INPUT, Add, Apply, Missing, Norm, Op, Relu
+from .capture import INPUT, Add, Apply, Missing, Norm, Op, Pointwise, Relu
 from .graph import Graph, Hole
 
 __all__ = ["fuse"]
@@ -52,6 +53,9 @@ class _Fuser:
             layer = self._norm(op, *tensors)
         elif isinstance(op, Relu):
             layer = self._relu(op, *tensors)
+        elif isinstance(op, Pointwise):
+            layer = LookupLayer(name=op.name, sources=tuple(tensors), output=op.name, function=op.function)
+            self.layers.append(layer)
         else:
             assert isinstance(op, Add)
             layer = self._add(op, *tensors)
@@ -105,7 +109,9 @@ class _Fuser:
 
 def _behind_relu(layer, norm):
     """Whether factors may change places with the ReLU that a layer has."""
-    return not layer.residual and not (norm.bias - norm.mean * norm.scale).any() and bool((norm.scale > 0).all())
+    alike = layer.cap is None or bool((norm.scale == norm.scale[0]).all() and norm.scale[0] > 0)
+    offset = norm.bias - norm.mean * norm.scale
+    return layer.residual is None and alike and bool((norm.scale >= 0).all()) and not offset.any()
 
 
 def _shapes(layers, shape):

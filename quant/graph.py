@@ -10,6 +10,7 @@ from torch import nn
 
 from spec.errors import AlloyError
 from spec.operators import Layer
+from spec.operators.lookup import LookupLayer
 
 __all__ = ["Graph", "FloatNet", "Hole", "compute", "check_images", "check_values"]
 
@@ -84,6 +85,18 @@ class Graph:
             if name in layer.sources:
                 out += self.readers(layer.output) if layer.keeps else [layer] if layer.weighted else []
         return out
+
+    def lookups(self, name: str) -> list[LookupLayer]:
+        """The table that alone reads a tensor, be it through layers that keep its codes; none if something else does,
+        too."""
+        found: list[LookupLayer] = []
+        for layer in self.layers:
+            if name in layer.inputs:
+                more = self.lookups(layer.output) if layer.keeps else [layer] if isinstance(layer, LookupLayer) else []
+                if not more:
+                    return []
+                found += more
+        return found if len(found) == 1 and name != self.output else []
 
     def last_reads(self) -> dict[str, int]:
         """{tensor: number of the last layer that reads it}."""

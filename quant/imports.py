@@ -11,6 +11,7 @@ from torch import nn
 from spec.errors import AlloyError, Unsupported
 
 from .capture import INPUT, capture, first_line
+from .compose import compose
 from .fuse import fuse
 from .graph import Graph
 
@@ -53,11 +54,13 @@ def examine(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -
         ops, output, size, refused = capture(model, shape)
         if not ops and not refused:
             raise AlloyError("the model returns its input: there is nothing to compute")
-        for truth in truths if not refused else ():
-            truth.check_sound()
+        if not refused:
+            truths[0].check_sound()
+            truths = [truth for truth in truths if truth.finite]  # an exponential may be beyond all numbers
         for truth in truths if not refused else ():
             truth.check(ops, size)
-        graph = fuse(ops, output, size, logits=logits)
+        ops, more = compose(ops, output, size)
+        graph, refused = fuse(ops, output, size, logits=logits), refused + more
         if refused:
             return graph, refused
         if logits and graph.shapes[graph.output][0] < 2:
@@ -157,10 +160,15 @@ class _Truth:
         """One tensor of numbers came out."""
         if not isinstance(self.output, torch.Tensor):
             raise AlloyError("the model returns several values or none: return one tensor")
-        if not torch.isfinite(self.output).all():
+        if not self.finite:
             raise AlloyError(
                 f"the model makes NaN or infinite values of random images of size {self.size:g}: look at its weights"
             )
+
+    @property
+    def finite(self):
+        """Whether numbers hold what came out."""
+        return isinstance(self.output, torch.Tensor) and bool(torch.isfinite(self.output).all())
 
     def check(self, ops, size):
         """Compare operation by operation; the input is a map of ``size``."""

@@ -12,6 +12,7 @@ from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.operators import Layer
 from spec.operators.convolution import Conv, ConvLayer
+from spec.operators.lookup import CODES, LookupLayer
 
 from .assign import Ratio, assign
 from .graph import Graph, compute
@@ -341,6 +342,13 @@ class QuantNet(nn.Module):
         scale = float(self.step(name).detach()) if name in (self.graph.input, self.graph.output) else None
         return Tensor(name=name, channels=channels, height=height, width=width, bits=self.bits[name],
                       zero=self.zeros[name], scale=scale)
+
+    def table(self, layer: LookupLayer) -> np.ndarray:
+        """Codes of a table's output for each code of its input: uint8 (256,)."""
+        codes = torch.arange(CODES) - self.zeros[layer.input]
+        out = layer.apply(torch, codes * self.step(layer.input).detach())
+        ratio = torch.nan_to_num(out / self.step(layer.output).detach(), 0.0)
+        return encode_(ratio, self.zeros[layer.output], self.top(layer)).numpy().astype(np.uint8)
 
     @staticmethod
     def multiplier(factor: float) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from spec.operators.windows import Window
 from .graph import check_values
 from .images import check_pixels, look_at
 from .levels import fit_table
-from .ranges import RULES, encode_, search_logits, search_range, zero_point
+from .ranges import RULES, encode_, search_input, search_logits, search_range, zero_point
 from .rounding import Spread, level_ends, level_tables, round_nearest, round_weights, search_scales
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)
 INSIDE = 0.9
 VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
+LOOKED = 1 << 14        # values that the range of what a table reads is searched with
 ROWS = 1 << 12          # of logits that their range is searched with
 # Of the best scale for nearest levels, which compensation makes finer or coarser.
 FACTORS = (1.0, 0.93, 1.07, 1.14)
@@ -202,7 +203,12 @@ def _choose_codes(net, layer, exact, ranges, generator):
         net.zeros[name] = net.zeros[home]
         return
     zero = zero_point(exact.min(), exact.max(), top) if signed else 0
-    if ranges is None and signed and name == net.graph.output and net.graph.logits and exact.shape[1] > 1:
+    looked = [] if net.single_scale else net.graph.lookups(name)
+    if ranges is None and looked:
+        some = exact.flatten()[torch.randint(exact.numel(), (LOOKED,), generator=generator)]
+        some[:2] = torch.stack([exact.min(), exact.max()])
+        step, zero = search_input(some, lambda x: looked[0].apply(torch, x), top, signed)
+    elif ranges is None and signed and name == net.graph.output and net.graph.logits and exact.shape[1] > 1:
         rows = net.graph.answers(exact)
         rows = rows if len(rows) <= ROWS else rows[torch.randperm(len(rows), generator=generator)[:ROWS]]
         step, zero = search_logits(rows, top, power=net.single_scale)

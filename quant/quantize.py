@@ -13,6 +13,7 @@ from torch import nn
 from sim.estimate import Place, engine, layer_cycles
 from spec.errors import AlloyError
 from spec.network import Network
+from spec.operators.lookup import LookupLayer
 from spec.progress import say, telling
 
 from .equalize import equalize
@@ -223,9 +224,11 @@ def _some(pixels, seed):
 
 
 def _classifies(graph):
-    """Whether a graph's output looks like logits: several numbers for an image that no ReLU bounds."""
+    """Whether a graph's output looks like logits: several numbers for an image that no ReLU bounds and that are no
+    function of others."""
     channels, *size = graph.shapes[graph.output]
-    return channels > 1 and size == [1, 1] and not any(x.output == graph.output and x.relu for x in graph.layers)
+    return channels > 1 and size == [1, 1] and not any(
+        x.output == graph.output and (x.relu or isinstance(x, LookupLayer)) for x in graph.layers)
 
 
 def _labels(labels, count, graph):

@@ -1,12 +1,13 @@
 """Ranges of activations: the scale and the zero point of a tensor's codes."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-__all__ = ["RULES", "encode_", "search_range", "search_logits", "zero_point"]
+__all__ = ["RULES", "encode_", "search_input", "search_range", "search_logits", "zero_point"]
 
 BEYOND = 1e-4           # share of the values that a percentile leaves out
 HOPELESS = 20.0         # nats below an image's answer: probability 2e-9
@@ -42,6 +43,26 @@ def search_range(value: torch.Tensor, target: torch.Tensor, zero: int, top: int,
         error = float(((codes - zero) * step - target).square().sum())
         if error < least:
             best, least = step, error
+    return best
+
+
+def search_input(value: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor], top: int,
+                 signed: bool) -> tuple[float, int]:
+    """Scale and zero point of the codes 0..top of ``value`` (N,), of which only what ``function`` makes of them counts:
+    the least squared distance. Where it is flat or saturated, values need no steps."""
+    low, high = max(-float(value.min()), 0.0) if signed else 0.0, max(float(value.max()), 0.0)
+    best, least, target = (1.0, 0), float("inf"), function(value)
+    ends = found = low, high
+    for shares in (np.geomspace(1, 1e-3, 16), np.geomspace(0.7, 1.4, 8)):      # coarse, then fine
+        for down, up in product(*([min(end, share * middle) for share in shares] if middle else [0.0]
+                                  for end, middle in zip((low, high), ends, strict=True))):
+            step = (down + up) / top or 1.0
+            zero = round(down / step)
+            made = function((torch.arange(top + 1) - zero) * step)
+            error = float((made[encode_(value / step, zero, top).long()] - target).square().sum())
+            if error < least:
+                best, least, found = (step, zero), error, (down, up)
+        ends = found
     return best
 
 

@@ -8,11 +8,11 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .nodes import BATCH, Named, supported
-from .ops import INPUT, Add, Apply, Missing, Norm, Op, Relu
+from .ops import INPUT, Add, Apply, Missing, Norm, Op, Pointwise, Relu
 from .reader import capture, first_line
 
-__all__ = ["BATCH", "INPUT", "Add", "Apply", "Missing", "Named", "Norm", "Op", "Relu", "capture", "first_line",
-           "supported"]
+__all__ = ["BATCH", "INPUT", "Add", "Apply", "Missing", "Named", "Norm", "Op", "Pointwise", "Relu", "capture",
+           "first_line", "supported"]
 
 for _file in iter_modules(__path__):        # each enters what it reads
     import_module(f"{__name__}.{_file.name}")

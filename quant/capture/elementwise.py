@@ -1,15 +1,73 @@
 """Functions of each value alone, and sums."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 
 from spec.errors import AlloyError
 
-from .nodes import Found, Node, reads, supported
-from .ops import Add, Norm, Relu
+from .nodes import Found, Node, View, reads, supported
+from .ops import Add, Norm, Pointwise, Relu
 
 __all__ = ["NORM"]
 
 NORM = "_native_batch_norm_legit_no_training"       # with running statistics
+# What PyTorch computes of each value alone, or of several at the same place.
+POINTWISE = tuple((
+    "abs acos acosh asin asinh atan atan2 atanh ceil celu clamp_max clip copysign cos cosh elu eq erf erfc exp "
+    "exp2 expm1 floor floor_divide fmax fmin fmod frac full_like ge gelu gt hardshrink hardsigmoid hardswish "
+    "heaviside hypot isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid log_sigmoid_forward logaddexp "
+    "logical_and logical_not logical_or logical_xor logit lt masked_fill max maximum min minimum mish nan_to_num "
+    "ne ones_like pow reciprocal remainder round rsqrt selu sgn sigmoid sign silu sin sinh softplus softshrink "
+    "special_expit sqrt square tan tanh threshold trunc where xlogy zeros_like").split())
+
+
+@dataclass(frozen=True, eq=False)
+class _Function:
+    """A call of ``target`` with ``arguments`` by name, some of which are the values that it is called with
+    (:data:`VALUE`), in their order."""
+
+    target: Callable[..., Any]
+    arguments: dict[str, Any]
+
+    def __call__(self, *x: torch.Tensor) -> torch.Tensor:
+        values = iter(x)
+        given = {name: next(values) if value is VALUE else value for name, value in self.arguments.items()}
+        given |= {name: given[name].bool() for name in ("condition", "mask") if name in given}
+        out = self.target(**given)
+        return out[0] if isinstance(out, tuple) else out
+
+
+VALUE = object()
+
+
+@reads(*POINTWISE)
+def _pointwise(node: Node) -> Found:
+    first, views = node.views[0], node.views
+    alike = all(view.size == first.size and torch.equal(view.index, first.index) for view in views)
+    if not alike or node.shape != tuple(first.index.shape):
+        raise AlloyError(f"{node.where} is {node.function} of tensors of several shapes, or whose values stand in "
+                         f"another order, which is not supported: {supported()}")
+    assert node.target is not None
+    arguments = {name: VALUE if isinstance(value, View) else _number(value, node)
+                 for name, value in node.arguments.items()}
+    return Pointwise(name=node.name, inputs=tuple(view.value for view in views), what=node.function,
+                     function=_Function(node.target, arguments)), first.index
+
+
+def _number(value, node):
+    """A constant argument as one number."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.double() if value.is_floating_point() else value
+    if value.numel() and (value == value.flatten()[0]).all():
+        return value.flatten()[0]
+    raise AlloyError(f"{node.where} is {node.function} with a constant of shape {tuple(value.shape)}: only one number "
+                     "for all values is supported")
+
+
 @reads(NORM)
 def _norm(node: Node) -> Found:
     given, view = node.arguments, node.views[0]
@@ -29,7 +87,7 @@ def _arithmetic(node: Node) -> Found:
         return _affine(node)
     if node.function in ("add", "sub", "rsub"):
         return _sum(node)
-    raise AlloyError(f"{node.where} is {node.function} of two tensors, which is not supported: {supported()}")
+    return _pointwise(node)
 
 
 def _affine(node):
@@ -49,8 +107,7 @@ def _affine(node):
             scale, offset = constant, 0 * constant
         case "div":
             if not first or given.get("rounding_mode"):
-                raise AlloyError(f"{node.where} divides a constant by a tensor, or rounds the quotient, which is not "
-                                 f"supported: {supported()}")
+                return _pointwise(node)
             scale, offset = 1 / constant, 0 * constant
         case _:
             scale = one if first else sign * alpha * one
@@ -94,22 +151,29 @@ def _sum(node):
 
 @reads("relu", "relu6", "hardtanh", "clamp", "clamp_min")
 def _clamp(node: Node) -> Found:
-    view = node.arguments["self"]
-    return Relu(name=node.name, inputs=(view.value,), cap=_cap(node)), view.index
-
-
-def _cap(node):
-    """The upper bound of what clamps at 0, or None."""
-    given = node.arguments
+    view, given = node.arguments["self"], node.arguments
+    low, high = 0, None
     match node.function:
-        case "relu":
-            return None
         case "relu6":
-            return 6.0
+            high = 6
         case "hardtanh":
             low, high = given["min_val"], given["max_val"]
-        case _:
+        case "clamp" | "clamp_min":
             low, high = given["min"], given.get("max")
-    if low != 0 or high is not None and (not isinstance(high, int | float) or high <= 0):
-        raise AlloyError(f"{node.where} clamps to {low}..{high}: only 0 and a number above it are supported")
-    return None if high is None else float(high)
+    if any(isinstance(bound, torch.Tensor) for bound in (low, high)) or low != 0 or high is not None and high <= 0:
+        return _pointwise(node)
+    return Relu(name=node.name, inputs=(view.value,), cap=None if high is None else float(high)), view.index
+
+
+@reads("prelu")
+def _prelu(node: Node) -> Found:
+    """With a slope for each channel: ``(1 - slope) * relu(x) + slope * x``."""
+    view, slope = node.views[0], node.arguments["weight"].double()
+    if slope.numel() == 1:
+        return _pointwise(node)
+    slope = _per_channel(slope.reshape(-1, *[1] * (view.index.dim() - 2)), view, node, 1.0)
+    name, zero = node.name, 0 * slope
+    bounded = Relu(name=f"{name}_bounded", inputs=(view.value,))
+    rest = Norm(name=f"{name}_rest", inputs=(bounded.name,), mean=zero, scale=1 - slope, bias=zero)
+    scaled = Norm(name=f"{name}_scaled", inputs=(view.value,), mean=zero, scale=slope, bias=zero)
+    return [bounded, rest, scaled, Add(name=name, inputs=(rest.name, scaled.name))], view.index

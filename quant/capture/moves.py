@@ -18,7 +18,7 @@ __all__ = ["JOINS", "MOVES", "joined", "moved"]
 MOVES = frozenset((
     "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t movedim slice select narrow "
     "split split_with_sizes chunk tensor_split unbind getitem clone contiguous alias detach dropout feature_dropout to "
-    "channel_shuffle native_channel_shuffle flip roll index_select pixel_shuffle lift_fresh_copy"
+    "_to_copy channel_shuffle native_channel_shuffle flip roll index_select pixel_shuffle lift_fresh_copy"
 ).split())
 JOINS = frozenset("cat concat concatenate stack hstack vstack dstack".split())
 
@@ -27,7 +27,9 @@ def moved(node: Any, function: str, where: str, value_of: Callable) -> View | tu
     """What a node of the exported program shows, None if it computes; ``value_of`` gives what another node or an
     argument stands for."""
     source = value_of(node.args[0])
-    if function in MOVES:
+    if function in ("to", "_to_copy"):
+        out = source.index      # as another type
+    elif function in MOVES:
         out = _indices(node, value_of, lambda view: view.index)
     elif function.startswith("adaptive_") and getattr(node.meta["val"], "shape", None) == source.index.shape:
         out = source.index      # to the size that the map has

@@ -50,7 +50,8 @@ class Node:
 
     Attributes
     ----------
-    name : of the value that it will make; ``where`` names the layer in messages; ``function`` is the function's name.
+    name : of the value that it will make; ``where`` names the layer in messages; ``function`` is the function's name,
+        ``target`` itself, if PyTorch calls it so.
     arguments : all arguments by name, those with a default included: a :class:`View`, a tensor that depends on weights
         alone, a number, or lists of them.
     shape : of what it returns, with the batch.
@@ -61,6 +62,7 @@ class Node:
     function: str
     arguments: Mapping[str, Any]
     shape: tuple[int, ...]
+    target: Callable[..., Any] | None = None
 
     @property
     def views(self) -> list[View]:
@@ -104,5 +106,5 @@ def whole(shape: tuple[int, int, int]) -> torch.Tensor:
 def supported() -> str:
     """What can be imported, as the end of a sentence."""
     layers = ", ".join(name for layer in LAYERS for name in layer.calls)
-    return (f"{layers}, the same of sequences, mean, sum and amax over pixels, linear, matmul, batch norm, ReLU, "
-            "ReLU6, addition, and what only moves values are supported")
+    return (f"{layers}, the same of sequences, mean, sum and amax over pixels, linear, matmul, batch norm, sums, "
+            "constants, functions of each value alone, and what only moves values are supported")

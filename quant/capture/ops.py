@@ -1,12 +1,13 @@
 """Operations: what a model is when each value is written once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from spec.operators import Layer
 
-__all__ = ["INPUT", "Op", "Apply", "Norm", "Relu", "Add", "Missing"]
+__all__ = ["INPUT", "Op", "Apply", "Norm", "Relu", "Add", "Pointwise", "Missing"]
 
 INPUT = "input"
 
@@ -92,3 +93,15 @@ class Missing(Op):
 
     def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
         return self.size
+
+
+@dataclass(eq=False, kw_only=True)
+class Pointwise(Op):
+    """``function`` of each value alone, or of those of several values at the same place. ``what`` is its name in a
+    message."""
+
+    function: Callable[..., torch.Tensor]
+    what: str
+
+    def apply(self, *x: torch.Tensor) -> torch.Tensor:
+        return self.function(*(one.double() for one in x)).float()

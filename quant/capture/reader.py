@@ -28,7 +28,7 @@ from .ops import INPUT, Apply, Missing, Op
 
 __all__ = ["capture", "first_line"]
 
-HELPERS = ("scaled",)       # endings of the names of values that a function makes on its way
+HELPERS = "scaled", "bounded", "rest"       # endings of the names of values that a function makes on its way
 
 
 class _Once(nn.Module):
@@ -170,6 +170,9 @@ class _Reader:
                                                  **fx.node.map_arg(node.kwargs, self._of))
             return
         function, arguments = self._arguments(node)
+        if function.startswith("_assert"):      # what holds anyway; nothing is returned
+            self._known[node.name] = None
+            return
         if function == "getitem" and isinstance(arguments["self"], tuple):
             self._known[node.name] = arguments["self"][arguments["item"]]
             return
@@ -209,7 +212,7 @@ class _Reader:
         shape = (made[0] if several else made).shape
         if self._settle(arguments):
             arguments = self._arguments(node)[1]
-        found, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape)))
+        found, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape), node.target))
         call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)
         if path and self._ops and (self._ops[-1].module, self._ops[-1].call) == (path, call):
             self._ops[-1].module = None         # only the last of a call's operations makes what it returns

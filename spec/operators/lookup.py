@@ -1,17 +1,18 @@
 """A function of each code alone: a table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import AlloyError
-from .operator import Operator, register
+from .operator import Layer, Operator, register
 
 if TYPE_CHECKING:
     from ..network import Network
 
-__all__ = ["CODES", "Lookup"]
+__all__ = ["CODES", "Lookup", "LookupLayer"]
 
 CODES = 256         # of a table
 
@@ -43,3 +44,28 @@ class Lookup(Operator):
 
     def lower(self, builder: Any) -> None:
         builder.lookup(self, self.table.astype(np.uint8))
+
+
+@dataclass(eq=False, kw_only=True)
+class LookupLayer(Layer):
+    """``function`` of each value alone, one that PyTorch can compute, and differentiate in training."""
+    function: Callable[[Any], Any]
+
+    narrows = False
+    fine = True
+    channelwise = False         # channels are not scaled as those of its source
+
+    def apply(self, torch: Any, *sources: Any) -> Any:
+        """In 64 bits and in the order of memory of the source: however the function is written, its values are the same
+        numbers of 32 bits, and so are sums of them."""
+        out = self.function(sources[0].double()).to(sources[0])
+        return out if out.stride() == sources[0].stride() else torch.empty_like(sources[0]).copy_(out)
+
+    def signed(self, sources: bool) -> bool:
+        return True
+
+    def needs(self, live: Any) -> list[Any]:
+        return [live]
+
+    def export(self, net: Any) -> Lookup:
+        return Lookup(name=self.name, input=self.input, output=self.output, table=net.table(self))

@@ -57,7 +57,7 @@ OWN = {
     "a sum of pools": (lambda self, x: F.max_pool2d(self.a(x), 2) + F.avg_pool2d(self.b(x), 2), 1),
     "the input is added": (lambda self, x: F.conv2d(x, self.b.weight[:3]) + x, 0),
     "the input twice": (lambda self, x: self.c(self.a(x + x)), 1),
-    "a tensor to itself": (lambda self, x: (lambda y: y + y)(self.a(x).relu()), 1),
+    "a tensor to itself": (lambda self, x: (lambda y: y + y)(self.a(x).relu()), 0),
     "read elsewhere, too": (lambda self, x: (lambda y, z: self.c(y + z) + self.d(y) + self.c(z))(
         self.a(x).relu(), self.b(x)), 1),
     "a chain of sums": (lambda self, x: (lambda y: self.c(y) + y + self.d(y) + self.b(x) + y)(self.a(x).relu()), 1),
