@@ -8,13 +8,14 @@ from ..graph import Graph
 from .columns import choose_columns
 from .fold import fold_input
 from .join import join_parts
+from .limits import hold_limits
 from .orders import order_channels
 from .phases import split_phases
 from .separate import separate_maxima
 from .tables import merge_tables
 
-__all__ = ["PASSES", "choose_columns", "fold_input", "join_parts", "merge_tables", "order_channels", "separate_maxima",
-           "split_phases"]
+__all__ = ["PASSES", "choose_columns", "fold_input", "hold_limits", "join_parts", "merge_tables", "order_channels",
+           "separate_maxima", "split_phases"]
 
 PASSES: tuple[Callable[[Graph, EngineConfig], Graph], ...] = (
-    merge_tables, join_parts, fold_input, separate_maxima, split_phases, choose_columns, order_channels)
+    merge_tables, join_parts, fold_input, separate_maxima, hold_limits, split_phases, choose_columns, order_channels)

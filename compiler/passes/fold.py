@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 
+from spec.commands import FIELDS
 from spec.config import EngineConfig
 from spec.operators.windows import Window
 from spec.program import Fold
@@ -34,8 +35,9 @@ def fold_input(graph: Graph, config: EngineConfig) -> Graph:
     elif channels * kw <= config.ic and kw > 1 and op.stride[0] <= 2:
         found = _folded(op, (1, kw))
     elif max(op.stride) > 2:
-        found = min((_folded(op, parts) for parts in product(*map(_parts, op.kernel, op.stride, op.dilation))),
-                    key=lambda folded: _cycles(folded[1], config))
+        ways = [_folded(op, parts) for parts in product(*map(_parts, op.kernel, op.stride, op.dilation))]
+        ways = [way for way in ways if way[1].input.groups(config.ic) < 1 << FIELDS["out_groups"].width]
+        found = min(ways, key=lambda way: _cycles(way[1], config), default=None)
     if found is None:
         return graph
     fold, new = found

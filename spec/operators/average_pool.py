@@ -105,8 +105,8 @@ class AveragePoolLayer(PoolLayer):
 
     @staticmethod
     def _calm(layer, size):
-        """The stride is 1 where there is only one window."""
-        count = Window.of(layer).size(size)
+        """The stride is 1 where there is only one window at every stride."""
+        count = replace(Window.of(layer), stride=(1, 1)).size(size)
         return replace(layer, stride=tuple(1 if n == 1 else s for n, s in zip(count, layer.stride, strict=True)))
 
     def apply(self, torch: Any, *sources: Any) -> Any:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from compiler import compile
-from quant import trace
+from quant import quantize, trace
 from quant.net import QuantNet
 from quant.ptq import columns, reconstruct
 from sim import command_model
@@ -134,6 +134,19 @@ def test_sequences_and_vectors(name):
     model, shape = SEQUENCES[name]
     graph = flows(model, shape)
     assert np.prod(graph.shapes[graph.input]) == np.prod(shape)
+
+
+def test_quantize_takes_sequences():
+    """And the network reads them as they are; what is of another length is refused."""
+    pixels = images((8, 21), 30)
+    network = quantize(keywords().eval(), pixels, recipe="fixed8", report=None)
+    assert network.tensors[network.input].shape == (8, 1, 21)
+    assert (network.run(pixels) == network.run(pixels[:, :, None])).all() and network.logits(pixels).shape == (30, 4)
+    with pytest.raises(AlloyError, match=r"of shape \(30, 8, 20\)"):
+        network.run(pixels[:, :, :20])
+    for shape in ((30,), (2, 3, 4, 5, 6)):
+        with pytest.raises(AlloyError, match=r"\(images, channels, length\) or \(images, values\)"):
+            quantize(keywords().eval(), np.zeros(shape, np.uint8), report=None)
 
 
 MIXES = {
