@@ -10,7 +10,7 @@ channel gains by clipping at another place. Channels of signed tensors are turne
 with the zero point beside the smaller one, steps are finer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from .ptq import columns
 from .ranges import encode_, search_range, zero_point
 from .rounding import Spread, round_weights, rounded
 
-__all__ = ["equalize"]
+__all__ = ["equalize", "classes", "readers"]
 
 SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.2, 0.0)
 POSITIONS, FILTERS = 4096, 64      # kernel windows and filters of a layer that are tried
@@ -77,7 +77,7 @@ def _survey(graph, images, bits, generator, report):
     return ranges | clips, ends, {name: torch.cat(parts, 1) for name, parts in windows.items()}
 
 
-def _classes(graph):
+def classes(graph: Graph) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
     """Tensors whose scales depend on each other: lists of {name: lines (C,)}, channels of one line have the same scale,
     and which lines are free to have any, bool (lines,).
 
@@ -101,14 +101,14 @@ def _classes(graph):
     free[lines[np.concatenate(fixed)]] = False
     firsts = [channels[0] for channels in at.values()]
     whole = np.concatenate([np.stack([channels[:-1], channels[1:]]) for channels in at.values()], 1)
-    group, classes = _connected(np.concatenate([*alike, whole], 1), ends[-1]), []
+    group, made = _connected(np.concatenate([*alike, whole], 1), ends[-1]), []
     for first in dict.fromkeys(group[firsts].tolist()):
         names = [name for name, channels in at.items() if group[channels[0]] == first]
         found, own = np.unique(np.concatenate([lines[at[name]] for name in names]), return_inverse=True)
         if free[found].any():
             parts = np.split(torch.from_numpy(own), np.cumsum([len(at[name]) for name in names])[:-1])
-            classes.append((dict(zip(names, parts, strict=True)), torch.from_numpy(free[found])))
-    return classes
+            made.append((dict(zip(names, parts, strict=True)), torch.from_numpy(free[found])))
+    return made
 
 
 def _connected(pairs, count):
@@ -118,7 +118,8 @@ def _connected(pairs, count):
     return np.unique(label, return_index=True)[1][label]
 
 
-def _readers(graph, names):
+def readers(graph: Graph, names: Container[str]) -> list:
+    """The layers with filters that read one of the tensors ``names``."""
     return [layer for layer in graph.weighted if layer.input in names]
 
 
@@ -187,8 +188,8 @@ def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bi
         signed = layer.signed(any(codes[name][0] for name in layer.sources))
         codes[layer.output] = signed, act_bits if layer.output in narrow else 8
     linear = {layer.output for layer in graph.layers if layer.learned and not layer.relu}
-    classes = _classes(graph)
-    for number, (names, free) in enumerate(classes):
+    groups = classes(graph)
+    for number, (names, free) in enumerate(groups):
         reach, high, low = (_of_lines(names, len(free), part) for part in (
             ranges, {name: both[1] for name, both in ends.items()}, {name: -both[0] for name, both in ends.items()}))
         # A few channels beyond all others (a dead one of a huge bias) must not make all others look alike.
@@ -199,7 +200,7 @@ def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bi
         sign = torch.where((low > high) & free & linear.issuperset(names), -1.0, 1.0)
         scales = [sign * full ** share for share in SHARES]
         errors = sum(_errors(layer, windows[layer.name], [scale[names[layer.input]] for scale in scales],
-                             *codes[layer.input], weight_bits) for layer in _readers(graph, names))
+                             *codes[layer.input], weight_bits) for layer in readers(graph, names))
         best = scales[int(np.argmin(errors))]
         for layer in layers:
             if layer.learned and layer.output in names:
@@ -210,5 +211,5 @@ def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bi
             if layer.learned and layer.input in names:
                 layer.weight = layer.weight * layer.by_input_channel(best[names[layer.input]])
         if report:
-            report(f"scales of channels, {number + 1} of {len(classes)} groups of tensors")
+            report(f"scales of channels, {number + 1} of {len(groups)} groups of tensors")
     return replace(graph, layers=layers)

@@ -173,7 +173,8 @@ def check_images(graph: Graph, images: torch.Tensor) -> None:
 
 def check_values(layer: Layer, out: torch.Tensor) -> None:
     """Raise :class:`AlloyError` if the squares of a layer's float values ``out`` leave the range of 32-bit numbers."""
-    peak = float(out.detach().abs().max())
+    low, high = out.detach().aminmax()      # without another tensor of its size
+    peak = float(torch.maximum(-low, high))
     if peak != 0 and not SMALLEST < peak < LARGEST:     # NaN, too
         raise AlloyError(f"layer {layer.name} makes values of up to {peak:.1e}, beyond {SMALLEST:g} to {LARGEST:g}: "
                          "scale its filters, and the weights that read them by the inverse")

@@ -11,8 +11,12 @@ from torch import nn
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.operators import Layer
+from spec.operators.average_pool import AveragePoolLayer
 from spec.operators.convolution import Conv, ConvLayer
 from spec.operators.lookup import CODES, LookupLayer
+from spec.numerics import Scheme
+from spec.sums import overflow
+from spec.systems import DIGIT_MAX, SYSTEMS
 
 from .assign import Ratio, assign
 from .graph import Graph, compute
@@ -23,8 +27,10 @@ from .rounding import level_ends, level_tables, nearest, search_scales
 __all__ = ["QuantNet"]
 
 ARRAYS = "schemes", "codebooks", "tables"       # of the state, by layer or tensor
-# Bits of the largest multiplier of a layer; with fewer the scales of filters lie more than half a per cent apart.
-FEW = 8
+STEP = 1.02             # by which the scale of a filter that overflows grows at least
+# By which the outputs of a layer's filters may differ from what finer multipliers make of the same levels, before there
+# is a warning; levels of 4 bits alone differ by about 8 %.
+UNEVEN = 0.02
 
 
 class _Coded(torch.autograd.Function):
@@ -77,6 +83,14 @@ class _ByName(nn.Module):
         self.register_parameter(self.key(name), parameter)
 
 
+def _uneven(node):
+    """How far whole multipliers take the outputs of a convolution's filters, all together, from those of any real
+    scales: half of the last place, evenly distributed, of each filter that its ``mult`` lets have a say."""
+    sizes = np.sqrt(np.square(node.weight.reshape(len(node.weight), -1).astype(float)).sum(1)) * (node.mult > 0)
+    whole = np.linalg.norm(sizes * node.mult)
+    return float(np.linalg.norm(sizes) / 12 ** 0.5 / whole) if whole else 0.0
+
+
 class QuantNet(nn.Module):
     """A graph (:func:`quant.graph.trace`) with a number system for each filter and a scale for each tensor.
 
@@ -94,13 +108,14 @@ class QuantNet(nn.Module):
     single_scale : all scales are powers of two (but for the input's), so that the engine only shifts (average pools
         apart); they are not learned.
     input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
+    config : of an engine whose accumulators must hold all sums (:meth:`confine`); None: of any.
 
     ``state_dict`` is complete: a network made from the same graph, whatever its other parameters, that loads it
     computes the same codes.
     """
 
     def __init__(self, graph, *, ratio=None, schemes=None, codebooks=None, bits=5, wide=(), input_scale=1 / 255,
-                 input_zero=0, levels=None, single_scale=False):
+                 input_zero=0, levels=None, single_scale=False, config=None):
         super().__init__()
         if levels is not None and not 2 <= levels <= 256:
             raise AlloyError(f"activations of {levels} levels: 2 to 256 are supported")
@@ -111,6 +126,7 @@ class QuantNet(nn.Module):
         self.weights, self.biases, self.scales = _ByName(), _ByName(), _ByName()
         self.steps = _ByName()          # log2 of the scale of each tensor; NaN until it is calibrated
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
+        self.config = config
         self._levels, self.signed = {}, {graph.input} if input_zero else set()
         self.schemes, self.bits, self.zeros = {}, {graph.input: 8}, {graph.input: input_zero}
         self.input_scale, self.single_scale, self.tables = input_scale, single_scale, {}
@@ -123,6 +139,7 @@ class QuantNet(nn.Module):
                 kept = np.linspace(0, 255, levels)
                 nearest_kept = np.abs(np.arange(256)[:, None] - kept).argmin(1)
                 self.tables[layer.output] = np.round(kept[nearest_kept]).astype(np.uint8)
+            self._check_sums(layer)
             if layer.learned:
                 self.weights[layer.name] = nn.Parameter(layer.weight.float().clone())
                 self.biases[layer.name] = nn.Parameter(layer.bias.float().clone())
@@ -130,6 +147,17 @@ class QuantNet(nn.Module):
                 weight = layer.weight.numpy().astype(np.float64)
                 given = schemes[layer.name] if schemes else assign(weight, ratio or Ratio(35, 60, 5))
                 self._set_filters(layer, np.asarray(given, np.uint8))
+
+    def _check_sums(self, layer):
+        """Raise :class:`AlloyError` if an average adds up more codes than the engine's accumulators hold."""
+        if self.config is None or not isinstance(layer, AveragePoolLayer):
+            return
+        count, bits, width = layer.kernel[0] * layer.kernel[1], self.bits[layer.input], self.config.acc_width
+        share = float(overflow(np.ones((1, count)), bits, self.config)[0])
+        if share > 1:
+            raise AlloyError(f"layer {layer.name} adds up {count} codes of {bits} bits, more than the {width}-bit "
+                             f"accumulators of {self.config.name} hold: raise acc_width to "
+                             f"{width + int(np.ceil(np.log2(share)))} or pool in two steps")
 
     def _find_signed(self):
         """Which tensors are signed: those with values below 0, and all that have the codes of one."""
@@ -269,6 +297,65 @@ class QuantNet(nn.Module):
                 quantized[rows] = nearest(ratio[rows], table.to(weight.device))
         return (bounded + (quantized - bounded).detach()) * scale
 
+    def integers(self, layer: ConvLayer) -> np.ndarray:
+        """Whole weights of a convolution: levels of its filters, int64 (F, C / groups, kh, kw)."""
+        scheme, book = self.schemes[layer.name], self.codebooks.get(layer.name)
+        book = book if (scheme == Scheme.CODEBOOK).any() else None
+        weight = self.weights[layer.name].detach().double().cpu().numpy()
+        return np.stack([SYSTEMS[int(k)].nearest(w / s, book)
+                         for w, s, k in zip(weight, self.requantizer(layer)[1], scheme, strict=True)])
+
+    def overflow(self, layer: ConvLayer, integers: np.ndarray) -> np.ndarray:
+        """How many times the sums of filters of whole weights ``integers`` (F, ...) reach what the engine's
+        accumulators hold: (F,)."""
+        if self.config is None:
+            return np.zeros(len(integers))
+        return overflow(integers.reshape(len(integers), -1), self.bits[layer.input], self.config)
+
+    def coarsen(self, layer: ConvLayer, share: np.ndarray) -> torch.Tensor:
+        """Scales (F,) of a convolution, larger for filters whose :meth:`overflow` is a ``share`` above 1: smaller whole
+        weights. Filters of a number system without 0, whose weights cannot become small, get FIXED4."""
+        scale, over, name = self.scales[layer.name].detach().abs(), share > 1, layer.name
+        factor = np.where(over, np.maximum(share, STEP), 1.0)
+        if self.single_scale:
+            factor = 2.0 ** np.ceil(np.log2(factor))
+        scale = scale * torch.from_numpy(factor).to(scale)
+        for index in np.flatnonzero(over):
+            if 0 not in SYSTEMS[int(self.schemes[name][index])].levels(self.codebooks.get(name)):
+                self.assign({name: np.where(np.arange(len(share)) == index, Scheme.FIXED4, self.schemes[name])})
+                peak = self.weights[name][index].detach().abs().max() / DIGIT_MAX
+                scale[index] = torch.exp2(torch.ceil(torch.log2(peak))) if self.single_scale else peak
+        return scale
+
+    @torch.no_grad()
+    def confine(self) -> None:
+        """Make the levels of filters so coarse that the engine's accumulators hold every sum that any codes can cause;
+        a warning tells which and what it costs. Weights stay."""
+        for layer in self.graph.weighted if self.config is not None else ():
+            before = integers = self.integers(layer)
+            scales = self.requantizer(layer)[1]
+            share = first = self.overflow(layer, integers)
+            while (share > 1).any():
+                self.scales[layer.name].copy_(self.coarsen(layer, share))
+                integers = self.integers(layer)
+                share = self.overflow(layer, integers)
+            if (first > 1).any():
+                weight, now = self.weights[layer.name].detach().double().cpu().numpy(), self.requantizer(layer)[1]
+                was, then = (float(np.linalg.norm((weight - whole * scale[:, None, None, None])[first > 1])
+                                   / np.linalg.norm(weight[first > 1]))
+                             for whole, scale in ((before, scales), (integers, now)))
+                self.warn_coarse(layer, first, was, then)
+
+    def warn_coarse(self, layer: ConvLayer, share: np.ndarray, before: float, after: float) -> None:
+        """Warn of filters that are coarser because their :meth:`overflow` was a ``share`` above 1, and of the relative
+        error ``before`` and ``after``."""
+        count, config = int((share > 1).sum()), self.config
+        assert config is not None
+        warnings.warn(f"{count} of the {len(share)} filters of layer {layer.name} could overflow the "
+                      f"{config.acc_width}-bit accumulators of {config.name} (by {share.max():.2g} times, filter "
+                      f"{int(share.argmax())}): their weights are coarser now, with a relative error of {after:.2g} "
+                      f"instead of {before:.2g}; raise acc_width if that is too much", stacklevel=2)
+
     def float_graph(self) -> Graph:
         """The graph with the weights and biases as they are now, not rounded."""
         layers = [replace(layer, weight=self.weights[layer.name].detach().cpu().clone(),
@@ -367,22 +454,29 @@ class QuantNet(nn.Module):
         calibrated."""
         self.check()
         network = self._integers(name)
-        few = [f"{node.name} ({node.mult.max()})" for node in network.nodes
-               if isinstance(node, Conv) and not self.single_scale and 0 < int(node.mult.max()) < 1 << FEW - 1]
-        if few:
-            warnings.warn(f"the largest multiplier of {', '.join(few)} has fewer than {FEW} bits, so the scales of its "
-                          "filters lie far apart; look for a channel or a residual of much larger values", stacklevel=3)
+        for node in network.nodes if not self.single_scale else ():
+            uneven = _uneven(node) if isinstance(node, Conv) else 0.0
+            if uneven > UNEVEN:
+                warnings.warn(f"the multipliers of layer {node.name} have so few bits (the largest is "
+                              f"{node.mult.max()}) that its outputs are off by {100 * uneven:.2g} %; look for a "
+                              "channel or a residual of much larger values", stacklevel=3)
         return network
 
     @torch.no_grad()
     def sketch(self, name: str = "sketch") -> Network:
         """An integer network of the same shapes and number systems, calibrated or not: what it takes, not what it
         computes."""
-        kept = {step: step.clone() for step in self.steps.parameters()}
+        kept, schemes = {p: p.clone() for p in (*self.steps.parameters(), *self.scales.parameters())}, self.schemes
         try:
-            for step in kept:
+            self.schemes = dict(schemes)
+            for step in self.steps.parameters():
                 step.fill_(0.0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")     # of what will be rounded otherwise
+                self.confine()
             return self._integers(name)
         finally:
-            for step, value in kept.items():
-                step.copy_(value)
+            self.schemes = schemes
+            self._levels.clear()
+            for parameter, value in kept.items():
+                parameter.copy_(value)

@@ -14,6 +14,7 @@ divergence of the
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,7 @@ from .rounding import Spread, level_ends, level_tables, round_nearest, round_wei
 if TYPE_CHECKING:
     from .net import QuantNet
 
-__all__ = ["reconstruct", "reassign", "columns"]
+__all__ = ["reconstruct", "reassign", "columns", "positions"]
 
 POSITIONS = 16384, 65536        # columns of one layer, at least (if there are as many) and at most
 COLUMNS = 32            # for each weight of a filter: layers of many weights need many columns
@@ -49,10 +50,48 @@ ROWS = 1 << 12          # of logits that their range is searched with
 FACTORS = (1.0, 0.93, 1.07, 1.14)
 
 
+@dataclass(frozen=True, eq=False)
+class _Coded:
+    """A quantized tensor of all images as its codes, uint8 (N, C, H, W): real values would take four times the memory.
+
+    Slices of it, and what is picked of it, are real: ``(code - zero) * step``.
+    """
+    codes: torch.Tensor
+    zero: int
+    step: float
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.codes.shape
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, images: slice) -> torch.Tensor:
+        return self._real(self.codes[images])
+
+    def _real(self, codes):
+        return codes.float().sub_(self.zero).mul_(self.step)
+
+    def at(self, images: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Real values of all channels at ``positions`` (M,) of the map of ``images`` (M,): (M, C)."""
+        return self._real(self.codes.flatten(2)[images, :, positions])
+
+    def mean(self) -> torch.Tensor:
+        """Of each channel: (C,). Image after image, as PyTorch adds them up."""
+        if self.codes.numel() <= VALUES:
+            return self[:].mean((0, 2, 3))
+        total = torch.zeros(self.shape[1])
+        for some in _batches(self):
+            for image in self[some]:
+                total += image.sum((1, 2))
+        return total / (len(self) * self.shape[2:].numel())
+
+
 def _batches(x):
     """Slices of the images ``x`` (N, C, H, W): temporary tensors of so many are small, where those of all might take
     gigabytes."""
-    count = max(1, VALUES // x[0].numel())
+    count = max(1, VALUES // x.shape[1:].numel())
     return [slice(at, at + count) for at in range(0, len(x), count)]
 
 
@@ -66,14 +105,14 @@ def _each(function, *tensors, out=None):
     return out
 
 
-def columns(x: torch.Tensor, layer: ConvLayer, picks: torch.Tensor) -> torch.Tensor:
+def columns(x: "torch.Tensor | _Coded", layer: ConvLayer, picks: torch.Tensor) -> torch.Tensor:
     """Kernel windows of (N, C, H, W) at output positions ``picks``: (groups, len(picks), K)."""
     window = Window.of(layer)
     (kh, kw), (sy, sx), (dy, dx) = window.kernel, window.stride, window.dilation
     (top, left), (bottom, right), (rows, cols) = window.padding, window.end, window.size(x.shape[2:])
     image, at = picks // (rows * cols), picks % (rows * cols)
     y, x0 = at // cols * sy, at % cols * sx
-    out = x.new_empty(len(picks), x.shape[1], kh * kw)
+    out = torch.empty(len(picks), x.shape[1], kh * kw, device=picks.device)
     for some in _batches(x):
         padded = F.pad(x[some], (left, right, top, bottom))
         mine = ((image >= some.start) & (image < some.stop)).nonzero()[:, 0]
@@ -106,7 +145,7 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
         raise AlloyError(f"there is no rule {ranges!r} for ranges: choose {', '.join(RULES)}")
     generator, count = torch.Generator().manual_seed(seed), len(images)
     images = np.concatenate([images, images[..., ::-1]]) if mirror else images
-    start = (torch.from_numpy(images).float() - net.zeros[net.graph.input]) * net.input_scale
+    start = _Coded(torch.from_numpy(images), net.zeros[net.graph.input], net.input_scale)
     chosen = _choose_joined(net, start, ranges, generator)
     real, fake, last = {net.graph.input: start}, {net.graph.input: start}, net.graph.last_reads()
     for index, layer in enumerate(net.graph.layers):
@@ -123,9 +162,7 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
         else:
             out = _applied(layer, fake, **net.filters(layer))
         _finished(layer, out, fake)
-        if not layer.keeps:
-            _code(net, layer, out, generator)
-        real[layer.output], fake[layer.output] = exact, out
+        real[layer.output], fake[layer.output] = exact, _code(net, layer, out, generator)
         for name in set(layer.inputs):
             if last[name] <= index:
                 del real[name], fake[name]
@@ -151,10 +188,14 @@ def _rounded_layer(net, layer, real, fake, mean, count, generator, weights):
     out = _applied(layer, fake, weight=weight, bias=net.biases[layer.name])
     shift = mean - out.mean((0, 2, 3))
     if layer.residual:
-        shift += real[layer.residual].mean((0, 2, 3)) - fake[layer.residual].mean((0, 2, 3))
+        shift += _mean(real[layer.residual]) - _mean(fake[layer.residual])
     net.biases[layer.name] += shift
     out += shift[:, None, None]
     return out
+
+
+def _mean(x):
+    return x.mean() if isinstance(x, _Coded) else x.mean((0, 2, 3))
 
 
 def _centre(net, layer, real):
@@ -225,15 +266,15 @@ def _choose_codes(net, layer, exact, ranges, generator):
 
 
 def _code(net, layer, out, generator):
-    """Make a layer's output ``out`` what its codes stand for, in place; choose its table, if it has one."""
+    """A layer's output ``out``, which is lost, as its codes (:class:`_Coded`); chooses their table, if it has one."""
     name = layer.output
     step, zero = float(net.step(name)), net.zeros[name]
     encode_(out.div_(step), zero, net.top(layer))       # in place, for it may be a gigabyte
-    if name in net.tables:
+    if name in net.tables and not layer.keeps:
         pick = torch.unravel_index(torch.randint(out.numel(), (200_000,), generator=generator), out.shape)
         net.tables[name] = table = fit_table(out[pick].numpy(), len(np.unique(net.tables[name])))
-        _each(lambda codes: torch.from_numpy(table).float()[codes.long()], out, out=out)
-    out.sub_(zero).mul_(step)
+        return _Coded(_each(lambda codes: torch.from_numpy(table)[codes.long()], out), zero, step)
+    return _Coded(out.to(torch.uint8), zero, step)
 
 
 @torch.no_grad()
@@ -256,7 +297,7 @@ def reassign(net: "QuantNet", schemes: Mapping[str, np.ndarray], x: torch.Tensor
         given, new = tensors[layer.input], np.array(schemes[layer.name], np.uint8)
         changed = torch.from_numpy(np.flatnonzero(new != net.schemes[layer.name]))
         total = len(given) * int(np.prod(net.graph.shapes[layer.output][1:]))
-        seen = columns(given, layer, torch.randperm(total, generator=generator)[:_positions(layer)])
+        seen = columns(given, layer, torch.randperm(total, generator=generator)[:positions(layer)])
         real = net.quantized_weight(layer).reshape(seen.shape[0], -1, seen.shape[2])
         scale, best, before = _quantize(net, layer, real, new, _hessian(seen))
         before = _within(best, before, scale, new, net.codebooks.get(layer.name)).reshape(layer.weight.shape)
@@ -265,7 +306,7 @@ def reassign(net: "QuantNet", schemes: Mapping[str, np.ndarray], x: torch.Tensor
     net.to(device)
 
 
-def _positions(layer):
+def positions(layer: ConvLayer) -> int:
     """How many columns a convolution is quantized with, if there are as many."""
     return min(max(POSITIONS[0], COLUMNS * layer.weight[0].numel()), POSITIONS[1])
 
@@ -332,16 +373,16 @@ def _quantize_layer(net, layer, exact, given, residual, count, generator, weight
     """
     rows, cols = net.graph.shapes[layer.output][1:]
     total = len(exact) * rows * cols
-    some = _positions(layer)
+    some = positions(layer)
     picks = torch.randperm(total, generator=generator)[:some].sort()[0] if total > some else torch.arange(total)
     image, at = picks // (rows * cols), picks % (rows * cols)
     held = image % count % 5 == 0 if count >= 5 else torch.zeros(len(picks), dtype=torch.bool)
-    x, seen = _centred(columns(exact, layer, picks)), _centred(columns(given, layer, picks))
-    weight, schemes = layer.weight.reshape(x.shape[0], -1, x.shape[2]), net.schemes[layer.name]
-    goal = x @ weight.transpose(1, 2)
+    weight, schemes = layer.weight.reshape(layer.groups, -1, layer.weight[0].numel()), net.schemes[layer.name]
+    goal = _centred(columns(exact, layer, picks)) @ weight.transpose(1, 2)
     if residual:
-        lost = residual[0].flatten(2)[image, :, at] - residual[1].flatten(2)[image, :, at]
-        goal += _centred(lost.reshape(len(picks), layer.groups, -1).transpose(0, 1))
+        real, fake = (x.at(image, at) if isinstance(x, _Coded) else x.flatten(2)[image, :, at] for x in residual)
+        goal += _centred((real - fake).reshape(len(picks), layer.groups, -1).transpose(0, 1))
+    seen = _centred(columns(given, layer, picks))
     drift = goal - seen @ weight.transpose(1, 2)
 
     def error(candidate):
@@ -352,25 +393,58 @@ def _quantize_layer(net, layer, exact, given, residual, count, generator, weight
         some = seen[:, part]
         return _hessian(some), drift[:, part].transpose(1, 2) @ some / some.shape[1]
 
-    def rounding(hessian, drift, ridge, compensate, search=False):
-        return _quantize(net, layer, weight if ridge is None else _minimum(weight, hessian, drift, ridge), schemes,
-                         hessian, compensate, search)
     ridge, compensate, (hessian, drifts) = None, weights, moments(~held)
     if weights and held.any():
-        least = error(weight)
+        near, least = weight, error(weight)
         for tried in RIDGES:        # ever closer to the images, until those held out object
-            if (found := error(_minimum(weight, hessian, drifts, tried))) >= least:
+            trial = _minimum(weight, hessian, drifts, tried)
+            if (found := error(trial)) >= least:
                 break
-            ridge, least = tried, found
-        ridge, compensate = min(((None, False), (ridge, True)),
-                                key=lambda choice: error(rounding(hessian, drifts, *choice)[1]))
+            ridge, near, least = tried, trial, found
+        plain, better = (error(_quantize(net, layer, real, schemes, hessian, compensate, search=False)[1])
+                         for real, compensate in ((weight, False), (near, True)))
+        ridge, compensate = (None, False) if plain <= better else (ridge, True)
         share, (other, more) = float(held.float().mean()), moments(held)
         hessian, drifts = hessian + share * (other - hessian), drifts + share * (more - drifts)
-    scale, best, real = rounding(hessian, drifts, ridge, compensate, search=True)
+    wanted = weight if ridge is None else _minimum(weight, hessian, drifts, ridge)
+    scale, best, real = _quantize(net, layer, wanted, schemes, hessian, compensate)
     net.scales[layer.name].copy_(scale)
     net.weights[layer.name].copy_(_within(best, real, scale, schemes,
                                           net.codebooks.get(layer.name)).reshape(layer.weight.shape))
-    return best.reshape(layer.weight.shape)
+    return _confined(net, layer, wanted, best, hessian, compensate).reshape(layer.weight.shape)
+
+
+def _confined(net, layer, real, best, hessian, compensate):
+    """``best`` (G, F / G, K), weights ``real`` on their levels, as the engine can hold their sums: filters that could
+    overflow are rounded again to coarser levels; the others stay."""
+    def share(rounded):
+        scale = net.scales[layer.name][:, None]
+        return net.overflow(layer, (rounded.reshape(scale.shape[0], -1) / scale).round().numpy())
+
+    def error(change):
+        return float((((change @ hessian) * change).sum(2).flatten()[torch.from_numpy(first > 1)]).clamp_min(0).sum())
+    now = first = share(best)
+    spread, before, book = None, best, net.codebooks.get(layer.name)
+    while (now > 1).any():
+        spread = spread or Spread.of(hessian)
+        over, given = torch.from_numpy(now > 1), net.coarsen(layer, now)
+        scale = torch.from_numpy(net.requantizer(layer, given)[1]).float()
+        scale = torch.where(over, torch.maximum(scale, given), net.scales[layer.name])
+        schemes = net.schemes[layer.name]
+        if compensate:
+            found, kept = round_weights(real, scale.reshape(len(real), -1), schemes, spread, book)
+        else:
+            found, kept = round_nearest(real.flatten(0, 1), scale, schemes, book).reshape(real.shape), real
+        rows = over.reshape(len(real), -1, 1)
+        best = torch.where(rows, found, best)
+        net.scales[layer.name].copy_(scale)
+        inside = _within(found, kept, scale, schemes, book).reshape(layer.weight.shape)
+        net.weights[layer.name].copy_(torch.where(over[:, None, None, None], inside, net.weights[layer.name]))
+        now = share(best)
+    if before is not best:
+        whole = max(error(real), 1e-30)
+        net.warn_coarse(layer, first, *((error(rounded - real) / whole) ** 0.5 for rounded in (before, best)))
+    return best
 
 
 def _minimum(weight, hessian, drift, ridge):

@@ -14,7 +14,7 @@ from sim.estimate import Place, engine, layer_cycles
 from spec.errors import AlloyError
 from spec.network import Network
 from spec.operators.lookup import LookupLayer
-from spec.progress import say, telling
+from spec.progress import Course, say, telling
 
 from .equalize import equalize
 from .graph import FloatNet, Graph
@@ -26,6 +26,7 @@ from .ptq import reconstruct
 from .qat import Training, fine_tune
 from .recipes import Plan, Request, Variant, make_plan, variant
 from .sensitivity import collect
+from .work import stages
 
 __all__ = ["Source", "quantize", "CALIBRATION"]
 
@@ -62,7 +63,8 @@ def quantize(
     labels : of all ``images``, integers (N,): the network is trained further after calibration, by ``training``
         (:class:`quant.qat.Training`). None: no training.
     mirror : the images may be turned left to right: they calibrate mirrored, too, and half of those in training are.
-    report : called with a line of text, at least every five seconds; None for silence.
+    report : called with a line of text, at least every five seconds, and about how long the rest takes; None for
+        silence.
 
     Raises :class:`AlloyError`, before any long work, for what cannot be quantized. Python's warnings tell what is
     suspicious.
@@ -72,8 +74,9 @@ def quantize(
                          "more")
     pixels, chosen = _pixels(images), variant(recipe)
     engine(board)
-    with telling(report, "reading the model", prefix=f"{name}: ") as step:
-        source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step)
+    course = Course()
+    with telling(report, "reading the model", prefix=f"{name}: ", course=course) as step:
+        source = Source(model, _some(pixels, seed), mean, std, logits, mirror, seed, step, course)
         if labels is None and training is not None:
             raise AlloyError("there are settings for training and no labels: give labels, one for each image")
         settings = training or Training(seed=seed)
@@ -84,6 +87,7 @@ def quantize(
         if report:
             for line in source.assumptions():
                 report(f"{name}: {line}")
+        source.expect(chosen)
         plan, net = source.net(chosen, board)
         if labels is not None:
             source.train(net, plan, (pixels, labels), settings, chosen, board)
@@ -95,8 +99,9 @@ class Source:
     """A float network and the images that show it what it will see: what every recipe starts from. Parameters are those
     of :func:`quantize`.
 
-    :attr:`graph` reads ``(pixel - zero) * SCALE``. Recipes for the same bits share its equalized form and the
-    statistics, which may be gigabytes; those of the bits that were asked for last are kept.
+    :attr:`graph` reads ``(pixel - zero) * SCALE``. If several recipes are asked for, ``shared``, those for the same
+    bits share its equalized form and the statistics, which may be gigabytes; those of the bits that were asked for last
+    are kept.
     """
 
     model: nn.Module
@@ -107,6 +112,8 @@ class Source:
     mirror: bool = False
     seed: int = 0
     report: Report = lambda text: None
+    course: Course = field(default_factory=Course)
+    shared: bool = False
     _kept: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -136,17 +143,32 @@ class Source:
         if self.mean is None and all(layer.moments is None for layer in self.graph.layers if layer.learned):
             yield "the model is taken to read pixels / 255: give mean and std if it was trained on normalized images"
 
+    def expect(self, chosen: Variant) -> None:
+        """The course of :meth:`net` begins now."""
+        self.course.begin(stages(self.graph, len(self.images), self.mirror, chosen.recipe not in ("fixed", "ratio")))
+
+    def _done(self, stage):
+        """Reports the text of a step of ``stage``, which is done."""
+        def report(text):
+            self.course.step(stage)
+            self.report(text)
+        return report
+
     def equalized(self, bits: tuple[int, int]) -> tuple[Graph, Mapping]:
         """(graph, statistics) for ``bits`` of weights and activations."""
-        if bits not in self._kept:
-            self._kept.clear()
-            graph = equalize(self.graph, self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed,
-                             report=self.report)
-            self._kept[bits] = graph, self._statistics(graph)
-        return self._kept[bits]
+        if bits in self._kept:
+            return self._kept[bits]
+        self._kept.clear()
+        graph = equalize(self.graph, self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed,
+                         report=self._done("equalize"))
+        self.course.finish("equalize")
+        found = graph, self._statistics(graph)
+        if self.shared:
+            self._kept[bits] = found
+        return found
 
     def _statistics(self, graph):
-        return _Later(lambda: collect(graph, self.real, seed=self.seed, report=self.report))
+        return _Later(lambda: collect(graph, self.real, seed=self.seed, report=self._done("statistics")))
 
     def _plan(self, chosen, board, graph, statistics):
         return make_plan(chosen.recipe, Request(graph, statistics, engine(board), chosen.options, self.real,
@@ -156,9 +178,14 @@ class Source:
         """What a recipe decides for a board, and the network that is quantized so."""
         graph, statistics = self.equalized(chosen.bits)
         plan = self._plan(chosen, board, graph, statistics)
-        net = plan.net(graph, input_scale=SCALE, input_zero=self.zero)
+        del statistics      # unless they are shared
+        for stage in ("statistics", "plan"):
+            self.course.finish(stage)
+        net = plan.net(graph, input_scale=SCALE, input_zero=self.zero, config=engine(board))
         reconstruct(net, self.images, seed=self.seed, mirror=self.mirror, known=True,
-                    report=lambda index, name: self.report(f"layer {index} of {len(graph.layers)} ({name})"))
+                    report=lambda index, name: self._done("layers")(f"layer {index} of {len(graph.layers)} ({name})"))
+        self.course.finish("layers")
+        net.confine()
         return plan, net
 
     def train(self, net: QuantNet, plan: Plan, data: tuple, settings: Training, chosen: Variant, board: Place, *,
@@ -172,6 +199,7 @@ class Source:
         images, labels = data
         fine_tune(net, FloatNet(self.graph), images, labels, settings, assignment=assignment, penalty=plan.penalty,
                   checkpoint=checkpoint, report=report)
+        net.confine()
 
 
 class _Later(Mapping):

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spec.commands import SUM_BITS
 from spec.operators.windows import BIAS_BITS, MULT_BITS, SHIFT_MAX
+from spec.sums import CODE_MAX
 
 __all__ = ["Requantizer", "requantizer", "largest_shift"]
 
@@ -35,14 +37,19 @@ def requantizer(factor: np.ndarray, bias: np.ndarray, reach: np.ndarray, *, extr
     low, high : smallest and largest output code, less the zero point.
 
     A filter's bias counts as far as it can still reach ``low`` to ``high``, and the multiplier of a filter that cannot
-    leave one of them does not count at all: neither costs the others precision.
+    leave one of them does not count at all: neither costs the others precision. No sum of what it adds up needs more
+    than :data:`spec.commands.SUM_BITS` bits.
     """
     both = reach + other
     dead = (bias + both <= low) | (bias - both >= high)
     bias = np.clip(bias, low - 1 - both, high + 1 + both)
-    shift = largest_shift(max(factor[~dead].max(initial=0.0), extra), np.abs(bias).max())
-    mult = np.where(dead, 0, np.maximum(np.round(factor * 2.0**shift), 1)).astype(np.int64)
-    return Requantizer(shift, mult, round(extra * 2.0**shift), bias)
+    most = (np.abs(bias) + np.where(dead, 0.0, reach)).max() + CODE_MAX * extra - low + 1
+    shift = largest_shift(max(factor[~dead].max(initial=0.0), extra),
+                          max(np.abs(bias).max(), most * 2.0 ** (BIAS_BITS - SUM_BITS - 1)))
+    # With the least shift one step of the accumulator may be more than all codes.
+    top, far = (1 << MULT_BITS) - 1, (1 << BIAS_BITS - 2) * 2.0**-shift
+    mult = np.where(dead, 0, np.clip(np.round(factor * 2.0**shift), 1, top)).astype(np.int64)
+    return Requantizer(shift, mult, min(round(extra * 2.0**shift), top), np.clip(bias, -far, far))
 
 
 def largest_shift(factor: float, bias: float = 0.0) -> int:

@@ -107,29 +107,35 @@ def collect(graph: Graph, images: torch.Tensor, *, seed: int = 0,
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {layer.name: [] for layer in graph.weighted}
     for at in range(0, len(images), BATCH):
-        x = images[at:at + BATCH].clone().requires_grad_()
-        tensors, raw = _forward(graph, x)
-        loss = _loss(graph, graph.answers(tensors[graph.output]), generator)
-        grads = torch.autograd.grad(loss, list(raw.values()))
-        share = max(1, POSITIONS * len(x) // len(images))
-        for layer, grad in zip(graph.weighted, grads, strict=True):
-            total = len(x) * grad.shape[2] * grad.shape[3]
-            picks = torch.randperm(total, generator=generator)[:share]
-            windows = columns(tensors[layer.input].detach(), layer, picks)
-            flat = grad.permute(0, 2, 3, 1).reshape(total, layer.groups, -1)[picks].transpose(0, 1)
-            parts[layer.name].append((windows, flat))
+        some = images[at:at + BATCH]
+        for name, pair in _slopes(graph, some, max(1, POSITIONS * len(some) // len(images)), generator):
+            parts[name].append(pair)
         if report:
             report(f"statistics of layers, {min(at + BATCH, len(images))} of {len(images)} images")
     out = {}
     classes = {layer.name: len(layer.weight) for layer in graph.weighted if graph.logits
                and layer.output == graph.output}
-    for name, pieces in parts.items():
-        windows, slopes = (torch.cat([p[i] for p in pieces], 1) for i in range(2))
+    for name in list(parts):
+        windows, slopes = (torch.cat(pieces, 1) for pieces in zip(*parts.pop(name), strict=True))
         if len(images) < SHOWN * classes.get(name, 0):
             slopes = slopes.square().mean((0, 2), keepdim=True).sqrt().expand_as(slopes).contiguous()
         hessian = windows.transpose(1, 2) @ windows / windows.shape[1]
         out[name] = Statistics(hessian, slopes.square().mean(1).reshape(-1), windows, slopes, len(images))
     return out
+
+
+def _slopes(graph, images, share, generator):
+    """Of every convolution its name, and kernel windows (G, N, K) and the loss's gradients (G, N, F) at ``share``
+    positions of some images; the tensors that these take are gone before the next images come."""
+    tensors, raw = _forward(graph, images.clone().requires_grad_())
+    loss = _loss(graph, graph.answers(tensors[graph.output]), generator)
+    grads, inputs = torch.autograd.grad(loss, list(raw.values())), {name: x.detach() for name, x in tensors.items()}
+    del tensors, raw, loss
+    for layer, grad in zip(graph.weighted, grads, strict=True):
+        total = len(images) * grad.shape[2] * grad.shape[3]
+        picks = torch.randperm(total, generator=generator)[:share]
+        flat = grad.permute(0, 2, 3, 1).reshape(total, layer.groups, -1)[picks].transpose(0, 1)
+        yield layer.name, (columns(inputs[layer.input], layer, picks), flat)
 
 
 def _measured(images):

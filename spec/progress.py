@@ -1,6 +1,6 @@
 """Lines that say what a program does while it does it: one that moves on a terminal, plain ones elsewhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 import os
@@ -10,8 +10,9 @@ import threading
 import time
 from typing import Any
 
-__all__ = ["say", "going", "telling", "shown"]
+__all__ = ["say", "going", "telling", "shown", "Course"]
 
+EARLY = 0.02            # share of the work below which nothing is said of the rest
 TICK = 0.25             # seconds between two looks of the moving line
 COUNT = re.compile(r"(.*?)([\d,]*\d) of ([\d,]*\d)\b")
 
@@ -69,10 +70,57 @@ class _Rest:
         return f", about {(now - began) / (done - first) * (total - done):.0f} s left"
 
 
+class Course:
+    """How long something of many steps still takes: as long as what is done took, for each unit of work.
+
+    It holds as long as there is a stage.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self.begin({})
+
+    def begin(self, stages: Mapping[str, Sequence[float]]) -> None:
+        """It begins now. ``stages`` is the work of each step of each stage, in any unit; stages come in any order."""
+        self._left = {stage: list(works) for stage, works in stages.items()}
+        self._done, self._began = 0.0, self._clock()
+        self._at = self._began          # when the last step was done
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def step(self, stage: str) -> None:
+        """The next step of a stage is done."""
+        if self._left.get(stage):
+            self._done += self._left[stage].pop(0)
+            self._at = self._clock()
+
+    def finish(self, stage: str) -> None:
+        """No more steps of a stage will come, whether there were as many or not."""
+        self._left.pop(stage, None)
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds; None while too little is done to tell."""
+        left = sum(map(sum, list(self._left.values())))     # a list: another thread may take steps
+        if self._done <= EARLY * (self._done + left):
+            return None
+        took = self._at - self._began
+        return max(took * left / self._done - (self._clock() - self._at), 0.0)
+
+    def __str__(self) -> str:
+        """The rest as the end of a line of text, empty if it is not known."""
+        rest = self.rest
+        if rest is None:
+            return ""
+        return f", about {rest:.0f} s left" if rest < 100 else f", about {rest / 60:.0f} min left"
+
+
 @contextmanager
-def going(report: Callable[[str], object], text: str | Callable[[], str], every: float = 5.0) -> Iterator[None]:
-    """Calls ``report`` with ``text`` (or what it returns, if it is a function), the seconds so far and, of a text that
-    counts ("3 of 20"), an estimate of those that are left; every so many seconds of a long block.
+def going(report: Callable[[str], object], text: str | Callable[[], str], every: float = 5.0,
+          course: Course | None = None) -> Iterator[None]:
+    """Calls ``report`` with ``text`` (or what it returns, if it is a function), the seconds so far and an estimate of
+    those that are left, of the ``course``, or of a text that counts ("3 of 20"); every so many seconds of a long block.
 
     If ``report`` is :func:`say` and prints to a terminal there is one line instead that moves.
     """
@@ -80,7 +128,7 @@ def going(report: Callable[[str], object], text: str | Callable[[], str], every:
 
     def line():
         now, what = time.monotonic(), text() if callable(text) else text
-        return f"{what}, {now - began:.0f} s{rest.words(what, now)}"
+        return f"{what}, {now - began:.0f} s{course or rest.words(what, now)}"
     moving = report is say and screen.moves() and not screen.quiet
 
     def tick():
@@ -125,13 +173,13 @@ def _moving(screen, line):
 
 
 @contextmanager
-def telling(report: Callable[[str], object] | None, text: str = "", *, prefix: str = "", every: float = 5.0
-            ) -> Iterator[Callable[[str], None]]:
+def telling(report: Callable[[str], object] | None, text: str = "", *, prefix: str = "", every: float = 5.0,
+            course: Course | None = None) -> Iterator[Callable[[str], None]]:
     """Gives a function that takes the text of each step of a long block; ``report`` gets the last one behind ``prefix``
-    every so many seconds. None is silent."""
+    every so many seconds, as of :func:`going`. None is silent."""
     last = [text]
     if report is None:
         yield lambda text: None
         return
-    with going(report, lambda: prefix + last[0], every):
+    with going(report, lambda: prefix + last[0], every, course):
         yield lambda text: last.__setitem__(0, text)

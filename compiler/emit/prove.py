@@ -7,14 +7,13 @@ import numpy as np
 from spec.commands import SUM_BITS
 from spec.config import EngineConfig
 from spec.errors import AlloyError
+from spec.sums import CODE_MAX, reaches
 from spec.systems import DIGIT_BITS
 
 if TYPE_CHECKING:
     from ..operations import Convolution
 
 __all__ = ["prove"]
-
-CODE_MAX = 255      # of a residual
 
 
 def prove(op: "Convolution", channel: int, digits: list[np.ndarray], ones: int, mult: int, bias: int,
@@ -23,16 +22,13 @@ def prove(op: "Convolution", channel: int, digits: list[np.ndarray], ones: int, 
 
     Raises :class:`AlloyError` naming layer and filter, with the width that would do.
     """
-    where, whole = f"layer {op.name} filter {channel}", (1 << op.input.bits) - 1
-    top = min(whole, (1 << config.act_digit_bits) - 1)
-    sums = [(int(digit[digit < 0].sum()), int(digit[digit > 0].sum())) for digit in digits]
-    worst, fits = _reach([(down * top - ones, up * top) for down, up in sums], config.acc_width)
+    where = f"layer {op.name} filter {channel}"
+    sums, joined = ([(int(low), int(high)) for low, high in ranges]
+                    for ranges in reaches([digit.ravel() for digit in digits], ones, op.input.bits, config))
+    worst, fits = _reach(sums, config.acc_width)
     if not fits:
         raise AlloyError(f"{where} can reach {worst}, more than the {config.acc_width}-bit accumulator holds: raise "
                          f"acc_width to {worst.bit_length() + 1} or use smaller weights")
-    # Two pixel digits together are the code; each has its one's-complement terms.
-    terms = ones * (1 + (1 << config.act_digit_bits)) if op.input.bits > config.act_digit_bits else ones
-    joined = [(down * whole - terms, up * whole) for down, up in sums]
     worst, fits = _reach(joined, config.joined_width)
     if not fits:
         raise AlloyError(f"{where} can reach {worst} after its pixel digits are joined, more than the requantizer of "

@@ -103,7 +103,7 @@ def prepare(task: Task, *, seed: int = 0, say: Report = print) -> Prepared:
     """:class:`Prepared` for a task."""
     images = task.train[0]
     picked = images[np.random.default_rng(seed).permutation(len(images))[:CALIBRATION]]
-    source = Source(task.model, picked, task.mean, task.std, True, task.mirror, seed)
+    source = Source(task.model, picked, task.mean, task.std, True, task.mirror, seed, shared=True)
     say(f"{task.name}: float answers to {len(task.test[0])} images")
     logits = golden.outputs(lambda x: task.model(source.normalization.real(x)), task.test[0])
     return Prepared(task, source, logits)

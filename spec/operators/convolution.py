@@ -249,13 +249,9 @@ class ConvLayer(Layer):
         return [read.reshape(self.groups * weight.shape[1], -1).any(1)]
 
     def export(self, net: Any) -> Conv:
-        found, scale = net.requantizer(self)
-        scheme, book = net.schemes[self.name], net.codebooks.get(self.name)
-        book = book if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
-        weight = net.weights[self.name].double().numpy()
-        integers = np.stack([SYSTEMS[int(k)].nearest(w / s, book)
-                             for w, s, k in zip(weight, scale, scheme, strict=True)])
-        return self.integers(net, found, integers.astype(np.int16), scheme, book)
+        found, scheme = net.requantizer(self)[0], net.schemes[self.name]
+        book = net.codebooks.get(self.name) if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
+        return self.integers(net, found, net.integers(self).astype(np.int16), scheme, book)
 
     def integers(self, net: Any, found: Any, weight: np.ndarray, scheme: np.ndarray, codebook: np.ndarray) -> Conv:
         """The node with whole ``weight`` and the :class:`quant.requantizer.Requantizer` ``found``."""

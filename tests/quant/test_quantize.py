@@ -3,6 +3,7 @@
 Kind: something that the user forgot or got wrong costs accuracy without a word.
 """
 
+from collections import Counter
 import copy
 from dataclasses import replace
 from pathlib import Path
@@ -344,11 +345,31 @@ def test_every_variant_says_what_it_is():
 def test_progress(task, monkeypatch):
     """Lines begin with the name and come every so many seconds; none without a report."""
     module, lines = sys.modules["quant.quantize"], []
-    going = module.going
-    monkeypatch.setattr(module, "going", lambda report, text: going(report, text, every=0.02))
+    telling = module.telling
+    monkeypatch.setattr(module, "telling", lambda *given, **other: telling(*given, **other, every=0.02))
     quick(task[0], task[1], mean=MEAN, std=STD, recipe="alloy", name="mine", report=lines.append)
-    assert len(lines) > 5 and all(re.match(r"mine: .*(, \d+ s|not)$", line) for line in lines), lines
+    assert len(lines) > 5 and all(re.match(r"mine: .*(, \d+ s(, about \d+ s left)?|not)$", x) for x in lines), lines
     assert any("layer" in line for line in lines) and any("scales of channels" in line for line in lines)
+    assert any("left" in line for line in lines)
+
+
+@pytest.mark.parametrize("recipe, mirror", [("alloy", False), ("fixed8", True)])
+def test_the_rest_is_told_by_the_work_that_is_left(task, recipe, mirror):
+    """Every step counts once, and in the end nothing is left."""
+    source, chosen, left = Source(task[0], task[1][:60], MEAN, STD, mirror=mirror), VARIANTS[recipe], []
+    source.expect(chosen)
+    stages, steps = {name: len(works) for name, works in source.course._left.items()}, Counter()
+    step = source.course.step
+
+    def counted(stage):
+        steps[stage] += 1
+        step(stage)
+        left.append(sum(map(sum, source.course._left.values())))
+    source.course.step = counted
+    source.net(chosen, "zcu102")
+    assert steps == {name: count for name, count in stages.items() if name != "plan"}
+    assert left == sorted(left, reverse=True) and left[-1] == 0 and source.course.rest < 1
+    assert stages.keys() >= {"equalize", "layers"} and ("statistics" in stages) == (recipe == "alloy")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/quantization.md"])

@@ -3,6 +3,7 @@
 Kind: a value that cannot matter decides a range.
 """
 
+import re
 import warnings
 
 import numpy as np
@@ -275,12 +276,30 @@ def test_multipliers_of_layers_with_a_residual_are_whole():
     assert error(real, got) < 0.06
 
 
-def test_few_bits_of_the_largest_multiplier_are_a_warning():
+@pytest.mark.parametrize("size, words", [(0.002, True), (0.1, False)])
+def test_multipliers_of_few_bits_are_a_warning(size, words):
+    """If what it costs matters: the outputs of the layer with real scales instead differ by that much. A residual that
+    is ten times as large as what is added to it costs too little."""
     torch.manual_seed(1)
     model = Residual()
-    model.d.weight.data *= 0.002
-    with pytest.warns(UserWarning, match=r"largest multiplier of \w+ \(\d+\) has fewer than 8 bits"):
-        quantized(model, photographs(64), ratio=Ratio(0, 0, 1), bits=8, even=False)
+    model.d.weight.data *= size
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, network, *_ = quantized(model, photographs(64), ratio=Ratio(0, 0, 1), bits=8, even=False)
+    texts = [str(w.message) for w in caught if "multipliers" in str(w.message)]
+    pattern = re.compile(r"the multipliers of layer (\w+) have so few bits \(the largest is (\d+)\) that its outputs "
+                         r"are off by (\S+) %; look for a channel or a residual of much larger values")
+    found = [pattern.fullmatch(text) for text in texts]
+    assert bool(texts) == words and all(found), texts
+    for match in found:
+        node = next(node for node in network.nodes if node.name == match[1])
+        share, mult = float(match[3]) / 100, node.mult.astype(float)
+        weight = node.weight.reshape(len(mult), -1).astype(float)
+        random = np.random.default_rng(0)
+        acc = random.integers(0, 256, (500, weight.shape[1])) @ weight.T
+        off = acc * random.uniform(-0.5, 0.5, (500, len(mult)))
+        expected = np.sqrt(np.square(off).sum() / np.square(acc * mult).sum())
+        assert node.mult.max() == int(match[2]) and expected / 2 < share < expected * 2
 
 
 def brute(mult, bias, shift, res_mult, low, high, acc, res):

@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from spec.progress import _Rest, going, telling
+from spec.progress import Course, _Rest, going, telling
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,3 +125,50 @@ def test_a_line_that_moves():
 def test_plain_lines_on_a_terminal():
     text = terminal("batch")
     assert "\x1b" not in text and re.search(r"\[\d\d:\d\d:\d\d\] inner \d+ of 99", text)
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 7.0])
+def test_the_rest_of_a_course(speed):
+    """Where time goes with work, the estimate is right from the first steps on, between steps too."""
+    rng, now = np.random.default_rng(0), [100.0]
+    stages = {"one": rng.uniform(1, 10, 8).tolist(), "two": rng.uniform(5, 50, 5).tolist()}
+    course = Course(clock=lambda: now[0])
+    assert not course
+    course.begin(stages)
+    order = [("one", work) for work in stages["one"]] + [("two", work) for work in stages["two"]]
+    total = sum(work for _, work in order) / speed
+    assert course.rest is None and str(course) == ""
+    for number, (stage, work) in enumerate(order):
+        now[0] += work / speed
+        course.step(stage)
+        if number > 2:
+            assert course.rest == pytest.approx(100 + total - now[0], abs=1e-6)
+    assert course.rest == 0
+    course.step("one")
+    course.step("unknown")
+    assert course.rest == 0
+
+
+def test_the_rest_between_steps_and_of_what_is_left_out():
+    now = [0.0]
+    course = Course(clock=lambda: now[0])
+    course.begin({"one": [10, 10], "two": [20], "three": [300]})
+    now[0] = 5.0
+    course.step("one")
+    assert course.rest == pytest.approx(165) and str(course) == ", about 3 min left"
+    course.finish("three")
+    assert course.rest == pytest.approx(15) and str(course) == ", about 15 s left"
+    now[0] = 12.0
+    assert course.rest == pytest.approx(8)
+    now[0] = 100.0
+    assert course.rest == 0
+    course.step("one")
+    assert course and course.rest == pytest.approx(100)
+    lines = []
+    with going(lines.append, "layer 3 of 4", 0.02, course):
+        while not lines:
+            time.sleep(0.01)
+    assert lines[0] == "layer 3 of 4, 0 s, about 2 min left"
+    course.finish("one")
+    course.finish("two")
+    assert not course

@@ -1,0 +1,73 @@
+"""How much work quantization is, step by step: what its progress is told by."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import equalize, ptq, sensitivity
+from .graph import Graph
+
+__all__ = ["stages"]
+
+# Seconds of one core for a multiply-accumulate, which matter only in proportion: of a convolution, of one that is
+# depthwise, of a product of matrices, of a Cholesky factor, and of weights that are rounded column after column; for a
+# weight that a scale is searched for, and for a value that is picked from a tensor.
+CONVOLVE, DEPTHWISE, MULTIPLY, FACTOR, ROUND, SEARCH, PICK = 6e-11, 4e-10, 8e-11, 2e-10, 2.5e-10, 1.2e-6, 5e-9
+
+
+def stages(graph: Graph, images: int, mirror: bool, plan: bool) -> dict[str, Sequence[float]]:
+    """Work of each step of each stage (:class:`spec.progress.Course`), about seconds of one core: of equalization,
+    batches and groups; of the statistics, batches; of the ``plan`` from them, if there is one; of the layers."""
+    pass_ = sum(_convolved(graph, layer) for layer in graph.layers)
+    surveyed, measured = (_batches(images, module.BATCH) for module in (equalize, sensitivity))
+    found: dict[str, Sequence[float]] = {
+        "equalize": [pass_ * count for count in surveyed]
+        + [sum(_shares(layer) for layer in equalize.readers(graph, names)) for names, _ in equalize.classes(graph)],
+        "layers": [_layer(graph, layer, images * (1 + mirror)) for layer in graph.layers]}
+    if plan:
+        hessians = sum(_product(layer, sensitivity.POSITIONS) for layer in graph.weighted)
+        found["statistics"] = [3 * pass_ * count for count in measured]
+        found["plan"] = [hessians + sum(3 * SEARCH * layer.weight.numel() for layer in graph.weighted)]
+    return found
+
+
+def _batches(images, size):
+    return [min(size, images - at) for at in range(0, images, size)]
+
+
+def _convolved(graph, layer):
+    """One image through a layer."""
+    positions = int(np.prod(graph.shapes[layer.output][1:]))
+    if not layer.weighted:
+        return DEPTHWISE * graph.shapes[layer.output][0] * positions
+    return (DEPTHWISE if layer.groups > 1 else CONVOLVE) * layer.weight.numel() * positions
+
+
+def _product(layer, columns):
+    """``columns`` kernel windows picked, and their products with themselves."""
+    size = layer.weight[0].numel()
+    return layer.groups * columns * size * (PICK + MULTIPLY * size)
+
+
+def _spread(layer):
+    return FACTOR * layer.groups * 2 / 3 * layer.weight[0].numel() ** 3
+
+
+def _rounded(layer, filters):
+    return ROUND * filters * layer.weight[0].numel() ** 2 / 2 + SEARCH * filters * layer.weight[0].numel()
+
+
+def _shares(layer):
+    """A layer in the choice of how its input's channels are scaled."""
+    filters = min(len(layer.weight), equalize.FILTERS) if layer.groups == 1 else len(layer.weight)
+    return (_product(layer, equalize.POSITIONS) + _spread(layer)
+            + len(equalize.SHARES) * _rounded(layer, filters) / 2)
+
+
+def _layer(graph, layer, images):
+    """A layer in :func:`quant.ptq.reconstruct`."""
+    work = 2 * images * _convolved(graph, layer)
+    if layer.weighted:
+        count = min(ptq.positions(layer), images * int(np.prod(graph.shapes[layer.output][1:])))
+        work += _product(layer, count) + 3 * _spread(layer) + 6 * _rounded(layer, len(layer.weight))
+    return work
