@@ -53,7 +53,7 @@ def allocate(graph: Graph, config: EngineConfig) -> Plan:
 
     Raises :class:`AlloyError` naming the layer if not even one pixel's operands fit.
     """
-    spilled: set[Value] = set()
+    spilled = {value for op in graph.ops for value in op.from_dram}
     while True:
         try:
             return _Attempt(graph, config, spilled).plan()

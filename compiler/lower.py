@@ -13,6 +13,7 @@ from spec.program import Fold
 
 from .graph import Graph, Value
 from .operations import Convolution, Maximum, Operation, Regions
+from .scaling import Product
 
 __all__ = ["Builder", "lower"]
 
@@ -61,6 +62,15 @@ class Builder:
             f"{node.name}.{at}", self._tag, source, out, weight=ones[:, None, None, None], at=at,
             scheme=Scheme.FIXED2 * ones, mult=mult * ones, bias=0 * ones, shift=shift,
             hi=(1 << out.bits) - 1))
+
+    def scaling(self, node: Any, *, factor: str, weight: int, residual: str | None = None, res_mult: int = 0,
+                table: np.ndarray | None = None) -> None:
+        """``weight`` times ``node``'s input times the number of each channel in the tensor ``factor``; then as for a
+        convolution."""
+        self.ops.append(Product(
+            node.name, self._tag, self.values[node.input], self.values[node.output], factor=self.values[factor],
+            weight=weight, residual=self.values[residual] if residual else None, res_mult=res_mult, shift=node.shift,
+            lo=node.lo, hi=node.hi, table=table, macs=node.macs(self._network)))
 
     def maximum(self, node: Any, kernel: tuple[int, int]) -> None:
         """The maximum over each window of ``kernel`` (rows, columns)."""

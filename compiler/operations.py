@@ -12,11 +12,11 @@ from spec.numerics import requantize
 from spec.operators.windows import Window
 from spec.systems import WEIGHT_MAX
 
-from .emit import ArrayWork, PoolWork, Work
+from .emit import ArrayWork, ConvolutionWork, PoolWork, Work
 from .graph import Value
 from .slots import assign
 
-__all__ = ["Operation", "Convolution", "Maximum", "Regions"]
+__all__ = ["Operation", "Filters", "Convolution", "Maximum", "Regions"]
 
 Regions: TypeAlias = tuple[tuple[tuple[int, int, int, int], int], ...]
 
@@ -58,6 +58,11 @@ class Operation:
     def makes(self) -> slice:
         """The channels of the output that it makes."""
         return slice(0, self.output.channels)
+
+    @property
+    def from_dram(self) -> list[Value]:
+        """Those among :attr:`reads` that another unit than that of the operation reads, from DRAM."""
+        return []
 
     def made_by(self) -> np.ndarray | None:
         """The kind of column that makes each channel of the output; None if no filter makes them."""
@@ -107,24 +112,34 @@ class Operation:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, eq=False)
-class Convolution(Operation):
-    """A convolution on the array, with all that the post unit does to its sums.
-
-    ``weight`` is (filters, channels of a group, rows, columns); ``scheme``, ``mult``, ``bias`` and ``columns`` (kinds
-    of columns, by :func:`compiler.slots.assign`) have one entry for each filter; ``table`` are 256 codes or None.
-    ``regions``, if there are any, are the output in parts, (first row, end, first column, end), with the multiplier of
-    all filters in each; ``mult`` is the largest of them.
-    """
-    weight: np.ndarray
-    scheme: np.ndarray
-    mult: np.ndarray
-    bias: np.ndarray
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Filters(Operation):
+    """Filters on the array, and what the post unit does to all of their sums; ``table`` are 256 codes or None."""
     res_mult: int = 0
     shift: int = 1
     lo: int = 0
     hi: int = 255
     table: np.ndarray | None = None
+
+    @cached_property
+    def taps(self) -> np.ndarray:
+        """Positions of the kernel, row by row, in the order in which they are read."""
+        return np.arange(self.kernel[0] * self.kernel[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Filters):
+    """A convolution on the array.
+
+    ``weight`` is (filters, channels of a group, rows, columns); ``scheme``, ``mult``, ``bias`` and ``columns`` (kinds
+    of columns, by :func:`compiler.slots.assign`) have one entry for each filter. ``regions``, if there are any, are the
+    output in parts, (first row, end, first column, end), with the multiplier of all filters in each; ``mult`` is the
+    largest of them.
+    """
+    weight: np.ndarray
+    scheme: np.ndarray
+    mult: np.ndarray
+    bias: np.ndarray
     columns: np.ndarray | None = None
     regions: Regions = ()
 
@@ -219,7 +234,7 @@ class Convolution(Operation):
         yield from super().faults()
 
     def work(self, config: EngineConfig) -> ArrayWork:
-        return ArrayWork(self, config)
+        return ConvolutionWork(self, config)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ class _Emitter:
     def __init__(self, plan, config, regions):
         self.config, self.listing = config, Listing(config)
         self.layers: dict[Value, list[tuple[Operation, dict[str, Any]]]] = {}
-        self._buffers, self._movement = Buffers(self.listing), Movement(self.listing, regions)
+        self._buffers, self._movement = Buffers(self.listing, regions), Movement(self.listing, regions)
         # The first step that reads a value which is on the chip, but not made there, loads it.
         self._pending = set() if plan.input is None else {plan.graph.input}
         self._last = {step.op.output: step for step in plan.steps}

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from spec.errors import AlloyError, Unsupported
+from spec.operators.scaling import ScalingLayer
 
-from .capture import INPUT, Add, Missing, Norm, Op, Pointwise, Relu, supported
+from .capture import INPUT, Add, Apply, Missing, Norm, Op, Pointwise, Relu, supported
 
 __all__ = ["compose"]
 
@@ -39,7 +40,10 @@ def compose(ops: list[Op], output: str, shape: tuple[int, int, int]) -> tuple[li
     shapes, out, refused = {INPUT: shape}, [], []
     for op in ops:
         size = shapes[op.name] = op.shape(*(shapes[name] for name in op.inputs))
-        if isinstance(op, Pointwise) and len(op.inputs) > 1:
+        if isinstance(op, Pointwise) and op.what == "mul" and len(op.inputs) == 2 and size[1:] == (1, 1):
+            layer = ScalingLayer(name=op.name, sources=op.inputs, output=op.name)
+            op = Apply(name=op.name, inputs=op.inputs, where=op.where, layer=layer)
+        elif isinstance(op, Pointwise) and len(op.inputs) > 1:
             refused.append(Unsupported.of(AlloyError(
                 f"{op.where} is {op.what} of two tensors, none of which is a function of the other, which is not "
                 f"supported: {supported()}"), op.where))

@@ -92,8 +92,9 @@ def classes(graph: Graph) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
         if layer.residual:
             alike.append(np.stack([at[layer.residual], out]))
         if layer.channelwise and not layer.learned:
-            for name, origin in zip(layer.sources, layer.origins(*(len(at[x]) for x in layer.sources)), strict=True):
+            for name, origin in zip(layer.tied, layer.origins(*(len(at[x]) for x in layer.tied)), strict=True):
                 alike.append(np.stack([at[name][origin[origin >= 0]], out[origin >= 0]]))
+            fixed += [at[name] for name in {*layer.sources} - {*layer.tied}]
         elif not layer.learned:
             fixed += [*(at[name] for name in layer.sources), out]
     lines = _connected(np.concatenate(alike, 1), ends[-1])
@@ -203,10 +204,11 @@ def equalize(graph: Graph, images: torch.Tensor, *, weight_bits: int = 4, act_bi
                              *codes[layer.input], weight_bits) for layer in readers(graph, names))
         best = scales[int(np.argmin(errors))]
         for layer in layers:
+            if layer.cap is not None and layer.output in names:
+                layer.cap = layer.cap / best[names[layer.output]][:, None, None]
             if layer.learned and layer.output in names:
                 scale = best[names[layer.output]]
                 layer.weight, layer.bias = layer.weight / scale[:, None, None, None], layer.bias / scale
-                layer.cap = None if layer.cap is None else layer.cap / scale[:, None, None]
                 layer.moments = None if layer.moments is None else layer.moments / torch.stack([scale, scale.abs()])
             if layer.learned and layer.input in names:
                 layer.weight = layer.weight * layer.by_input_channel(best[names[layer.input]])

@@ -61,10 +61,12 @@ class _Fuser:
             layer = self._add(op, *tensors)
         self.where[op.name] = layer.output
 
-    def _before(self, op, source):
-        """The layer with weights that makes ``source`` for an operation alone; None if there is no such."""
+    def _before(self, op, source, product=False):
+        """The layer with weights (or the ``product``) that makes ``source`` for an operation alone; None if there is no
+        such."""
         found = next((layer for layer in self.layers if layer.output == source), None)
-        return found if found and found.learned and self._reads[op.inputs[0]] == 1 else None
+        fits = found and (found.learned or product and found.product)
+        return found if fits and self._reads[op.inputs[0]] == 1 else None
 
     def _own(self, op, source):
         """A layer of its own."""
@@ -84,10 +86,10 @@ class _Fuser:
         return layer
 
     def _relu(self, op, source):
-        layer = self._before(op, source) or self._own(op, source)
+        layer = self._before(op, source, product=True) or self._own(op, source)
         layer.relu = True
         if op.cap is not None:
-            cap = torch.full((len(layer.weight), 1, 1), op.cap)
+            cap = torch.full((_shapes(self.layers, self._shape)[source][0], 1, 1), op.cap)
             layer.cap = cap if layer.cap is None else torch.minimum(layer.cap, cap)
         return layer
 

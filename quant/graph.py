@@ -46,10 +46,11 @@ class Graph:
             home[layer.output] = home[layer.input] if layer.keeps else layer.output
             for name in layer.inputs:
                 readers[name].append(name != layer.residual and (layer.keeps or layer.joins))
+        own = {self.input, self.output, *(layer.output for layer in self.layers if layer.product)}
         for layer in reversed(self.layers):
             for source in layer.sources if layer.joins else ():
                 alike = [name for name, other in home.items() if other == home[source]]
-                if not {self.input, self.output} & {*alike} and all(all(readers[name]) for name in alike):
+                if not own & {*alike} and all(all(readers[name]) for name in alike):
                     home |= dict.fromkeys(alike, home[layer.output])
         return home
 

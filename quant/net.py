@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 import warnings
 
 import numpy as np
@@ -124,7 +125,8 @@ class QuantNet(nn.Module):
         # Calibration may move biases.
         self.graph = replace(graph, layers=[replace(layer) for layer in graph.layers])
         self.weights, self.biases, self.scales = _ByName(), _ByName(), _ByName()
-        self.steps = _ByName()          # log2 of the scale of each tensor; NaN until it is calibrated
+        # log2 of the scale of each tensor, of a product in those of its sources; NaN until it is calibrated
+        self.steps = _ByName()
         self.codebooks = {name: np.asarray(book, np.int16) for name, book in (codebooks or {}).items()}
         self.config = config
         self._levels, self.signed = {}, {graph.input} if input_zero else set()
@@ -132,6 +134,7 @@ class QuantNet(nn.Module):
         self.input_scale, self.single_scale, self.tables = input_scale, single_scale, {}
         self.homes, bounded = graph.homes(), set(graph.bounded)
         self._find_signed()
+        self._factors = {layer.output: layer.sources for layer in self.graph.layers if layer.product}
         for layer in self.graph.layers:
             home = self.homes[layer.output]
             self._set_codes(layer.output, bits if home in bounded and levels is None and home not in wide else 8)
@@ -175,7 +178,8 @@ class QuantNet(nn.Module):
         else:
             self.bits[name], self.zeros[name] = bits, 1 << bits - 1 if name in self.signed else 0
         if home == name:
-            self.steps[name] = nn.Parameter(torch.tensor(torch.nan), requires_grad=not self.single_scale)
+            learns = not self.single_scale and name not in self._factors
+            self.steps[name] = nn.Parameter(torch.tensor(torch.nan), requires_grad=learns)
 
     def _set_filters(self, layer, scheme):
         """Number systems ``scheme`` and scales of a layer's filters."""
@@ -214,13 +218,23 @@ class QuantNet(nn.Module):
         self.input_scale, self.single_scale = state["input_scale"], state["single_scale"]
         for parameter in (*self.scales.parameters(), *self.steps.parameters()):
             parameter.requires_grad_(not self.single_scale)
+        for name in self._factors:
+            self.steps[name].requires_grad_(False)
         self._levels.clear()
 
     # -- training ------------------------------------------------------------------------------------------------------
     def step(self, name: str) -> torch.Tensor:
         """Real value of one code of a tensor."""
         home = self.homes[name]
-        return torch.tensor(self.input_scale) if home == self.graph.input else torch.exp2(self.steps[home])
+        if home == self.graph.input:
+            return torch.tensor(self.input_scale)
+        return prod((self.step(source) for source in self._factors.get(home, ())), start=torch.exp2(self.steps[home]))
+
+    def set_step(self, layer: Layer, step: float) -> None:
+        """Let a code of a layer's output stand for ``step``, or for the next larger value that the layer can have."""
+        if layer.product:
+            step = layer.ratio(self, step / prod(float(self.step(source)) for source in layer.sources))
+        self.steps[layer.output].fill_(float(np.log2(step)))
 
     def top(self, layer: Layer) -> int:
         """The largest code of a layer's output: that of its bits, or of the least bound of a ReLU6."""

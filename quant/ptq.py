@@ -262,7 +262,7 @@ def _choose_codes(net, layer, exact, ranges, generator):
         step = search_range(some, some, zero, top, rule=rule)
         step = 2.0 ** np.ceil(np.log2(step)) if net.single_scale else step      # the larger one: nothing is clipped
     net.zeros[name] = zero
-    net.steps[name].fill_(float(np.log2(step)))
+    net.set_step(layer, step)
 
 
 def _code(net, layer, out, generator):

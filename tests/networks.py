@@ -1,5 +1,7 @@
 """Random small networks and configurations for the tests."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from spec.config import EngineConfig
@@ -8,8 +10,9 @@ from spec.numerics import Scheme, levels
 from spec.operators.average_pool import AveragePool
 from spec.operators.convolution import Conv
 from spec.operators.max_pool import MaxPool
+from spec.operators.scaling import Scaling
 
-__all__ = ["random_network", "random_config", "random_conv"]
+__all__ = ["random_network", "random_config", "random_conv", "scaled_network"]
 
 
 def random_config(rng, **values):
@@ -108,3 +111,41 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
         else:
             source = random_conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits())
     return Network(name="random", input="image", output=source, **net)
+
+
+def scaled_network(rng, *, channels=None, size=None, signed=None):
+    """Two maps whose channels are scaled by what is computed from the first of them, one behind the other, with other
+    layers around them: ``channels`` and ``size`` (rows, columns) of the maps, and whether maps and factors are
+    ``signed`` (have a zero point); all any if they are None."""
+    channels = channels or int(rng.integers(1, 20))
+    height, width = size or (int(n) for n in rng.integers(1, 9, 2))
+    net = {"tensors": {"image": Tensor(name="image", channels=3, height=height, width=width, bits=8)}, "nodes": []}
+
+    def conv(name, source, filters, kernel, zero):
+        padding = (kernel[0] // 2, kernel[1] // 2) if name != "s" else (0, 0)
+        random_conv(rng, net, name, source, filters, kernel, (1, 1), padding, [Scheme.FIXED4], 8)
+        last = net["nodes"][-1]
+        net["nodes"][-1] = replace(last, table=np.zeros(0, np.uint8), hi=255)
+        net["tensors"][last.output] = replace(net["tensors"][last.output], zero=int(zero))
+        return last.output
+
+    def scale(name, source, factor, residual):
+        shift = int(rng.integers(8, 13))
+        net["tensors"][name] = Tensor(name=name, channels=channels, height=height, width=width, bits=8,
+                                      zero=int(rng.integers(0, 256)))
+        net["nodes"].append(Scaling(
+            name=f"to_{name}", input=source, factor=factor, output=name, weight=int(rng.integers(1, 8)), shift=shift,
+            lo=0, hi=255, residual=residual,
+            res_mult=int(rng.integers(0, min(4096, 1 << shift + 1))) if residual else 0,
+            table=rng.permutation(256).astype(np.uint8) if rng.random() < 0.3 else np.zeros(0, np.uint8)))
+        return name
+
+    def zero():
+        return rng.integers(1, 256) if (rng.random() < 0.5 if signed is None else signed) else 0
+    x = conv("x", "image", channels, (3, 3), zero())
+    other = conv("r", "image", channels, (1, 1), rng.integers(0, 256))
+    factor = conv("s", x, channels, (height, width), zero())
+    y = scale("y", x, factor, other if rng.random() < 0.5 else None)
+    z = conv("z", y, channels, (3, 3), zero())
+    last = scale("last", z, factor, y if rng.random() < 0.5 else None)
+    return Network(name="scaled", input="image", output=last, **net)

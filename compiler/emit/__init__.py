@@ -1,10 +1,12 @@
 """Commands of each operation on its unit, what they load, and the image of it."""
 
-from .array import ArrayWork
+from .array import ArrayWork, ConvolutionWork
 from .buffers import Buffers
 from .listing import Listing
 from .movement import Movement, Source
 from .pool import PoolWork
+from .scaling import GroupsWork, ProductWork, RecordsWork
 from .work import Work
 
-__all__ = ["ArrayWork", "Buffers", "Listing", "Movement", "PoolWork", "Source", "Work"]
+__all__ = ["ArrayWork", "Buffers", "ConvolutionWork", "GroupsWork", "Listing", "Movement", "PoolWork", "ProductWork",
+           "RecordsWork", "Source", "Work"]

@@ -20,22 +20,21 @@ from .order import Task, cut, growing, in_parts
 from .tiles import FilterTile, filter_tiles
 
 if TYPE_CHECKING:
-    from ..operations import Convolution
+    from ..operations import Convolution, Filters
 
-__all__ = ["ArrayWork"]
+__all__ = ["ArrayWork", "ConvolutionWork"]
 
 
 class ArrayWork:
-    """The commands of a convolution (:class:`.work.Work`): CONVs over filter tiles, pixel tiles and, where the k-words
-    of a filter tile do not fit the weight buffer, chunks of its taps."""
+    """The commands of filters (:class:`.work.Work`): CONVs over filter tiles, pixel tiles and, where the k-words
+    of a filter tile do not fit the weight buffer, chunks of its taps. ``depth`` are the channel groups that each of the
+    ``tiles`` reads."""
 
-    def __init__(self, op: "Convolution", config: EngineConfig):
-        self._op, self._config = op, config
-        self.depth, self._tiles = filter_tiles(op, config)
-        self._regions = [(area, self._scaled(mult)) for area, mult in op.regions]
+    def __init__(self, op: "Filters", config: EngineConfig, depth: int, tiles: list[FilterTile]):
+        self._op, self._config, self.depth, self._tiles = op, config, depth, tiles
         self._wide = op.input.bits > config.act_digit_bits
         self.pixels = config.pixels // 2 if self._wide else config.pixels   # a code of two digits takes two lanes
-        taps = len(op.taps)
+        taps = self._count()
         per = min(taps, config.weight_depth // self.depth, config.tap_depth)
         if per == 0:
             raise AlloyError(f"layer {op.name} reads {self.depth} channel groups, more than the weight buffer's "
@@ -47,8 +46,22 @@ class ArrayWork:
                              f"{2 * config.act_digit_bits}: raise act_digit_bits")
         self._chunks = [(t, min(t + per, taps)) for t in range(0, taps, per)]
 
+    def _count(self) -> int:
+        """Of the taps."""
+        return len(self._op.taps)
+
+    def _taps(self, strip: Strip) -> list[dict[str, int]]:
+        """Their records."""
+        places = strip.input.taps(self._op.kernel, strip.first_read(self._op), self._op.dilation)
+        return [places[tap] for tap in self._op.taps]
+
+    def _params(self, filters: FilterTile, buffers: Buffers) -> tuple[int, Access]:
+        """Where the parameters of a filter tile are."""
+        return buffers.params(filters.params, self._op.tag)
+
     def slots(self) -> list[tuple[int, int]]:
-        out: list[tuple[int, int]] = [(0, 0)] * len(self._op.weight)
+        made = self._op.makes
+        out: list[tuple[int, int]] = [(0, 0)] * (made.stop - made.start)
         for number, filters in enumerate(self._tiles):
             for channel, slot, _ in filters.tile.members:
                 out[channel] = number, slot
@@ -57,21 +70,12 @@ class ArrayWork:
     def pitch(self, strip: Strip) -> int:
         return strip.input.pitch
 
-    def _scaled(self, mult: int) -> list[FilterTile]:
-        """The filter tiles with another multiplier."""
-        _, tiles = filter_tiles(replace(self._op, mult=np.full_like(self._op.mult, mult)), self._config)
-        return [replace(tile, params=other.params) for tile, other in zip(self._tiles, tiles, strict=True)]
-
     def parts(self, strip: Strip) -> list[Strip]:
         return [part for part, _ in self._parts(strip)]
 
     def _parts(self, strip: Strip) -> list[tuple[Strip, list[FilterTile]]]:
         """The parts of a strip, and their filter tiles."""
-        if not self._regions:
-            return [(strip, self._tiles)]
-        found = [(replace(strip, y0=max(strip.y0, y0), y1=min(strip.y1, y1), x0=max(strip.x0, x0),
-                          x1=min(strip.x1, x1)), tiles) for (y0, y1, x0, x1), tiles in self._regions]
-        return [(part, tiles) for part, tiles in found if part.y0 < part.y1 and part.x0 < part.x1]
+        return [(strip, self._tiles)]
 
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
         for part, tiles in self._parts(strip):
@@ -82,9 +86,8 @@ class ArrayWork:
         op, pitch = self._op, strip.input.pitch
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // self.pixels)
-        places = strip.input.taps(op.kernel, strip.first_read(op), op.dilation)
-        taps = [places[tap] for tap in op.taps]
-        for task in self._order(strip, count, source is not None, buffers):
+        taps = self._taps(strip)
+        for task in self._order(strip, len(tiles), count, source is not None, buffers):
             end = task.start + task.count
             read = []
             if source is not None:
@@ -94,9 +97,10 @@ class ArrayWork:
             for chunk in self._chunks:
                 self._convolve(strip, tiles[task.tile], task, taps, chunk, read, buffers, listing)
 
-    def _order(self, strip: Strip, count: int, loaded: bool, buffers: Buffers) -> Iterator[Task]:
-        """The work on ``count`` tiles of pixels; an input that is ``loaded`` comes in parts."""
-        c, tiles = self._config, len(self._tiles)
+    def _order(self, strip: Strip, tiles: int, count: int, loaded: bool, buffers: Buffers) -> Iterator[Task]:
+        """The work of so many filter ``tiles`` on ``count`` tiles of pixels; an input that is ``loaded`` comes in
+        parts."""
+        c = self._config
         if len(self._chunks) > 1:
             yield from in_parts(tiles, count)
             return
@@ -135,7 +139,7 @@ class ArrayWork:
         """Fields and accesses of the post unit for the command whose first pixel is ``start``."""
         op, tile = self._op, filters.tile
         y, x = divmod(start, strip.input.pitch)
-        base, access = buffers.params(filters.params, op.tag)
+        base, access = self._params(filters, buffers)
         accesses = [access, whole(strip.output, True)]
         fields = {"param_base": base, "shift": op.shift, "lo": op.lo, "hi": op.hi, "straddle": int(tile.straddle),
                   "mem_out": strip.output.mem,
@@ -149,6 +153,26 @@ class ArrayWork:
             fields["table"], access = buffers.table(op.table.tobytes(), op.tag)
             accesses.append(access)
         return fields, accesses
+
+
+class ConvolutionWork(ArrayWork):
+    """The commands of a convolution, whose regions have multipliers of their own."""
+
+    def __init__(self, op: "Convolution", config: EngineConfig):
+        super().__init__(op, config, *filter_tiles(op, config))
+        self._regions = [(area, self._scaled(op, mult)) for area, mult in op.regions]
+
+    def _scaled(self, op, mult):
+        """The filter tiles with another multiplier."""
+        _, tiles = filter_tiles(replace(op, mult=np.full_like(op.mult, mult)), self._config)
+        return [replace(tile, params=other.params) for tile, other in zip(self._tiles, tiles, strict=True)]
+
+    def _parts(self, strip: Strip) -> list[tuple[Strip, list[FilterTile]]]:
+        if not self._regions:
+            return super()._parts(strip)
+        found = [(replace(strip, y0=max(strip.y0, y0), y1=min(strip.y1, y1), x0=max(strip.x0, x0),
+                          x1=min(strip.x1, x1)), tiles) for (y0, y1, x0, x1), tiles in self._regions]
+        return [(part, tiles) for part, tiles in found if part.y0 < part.y1 and part.x0 < part.x1]
 
 
 def _cursor(prefix: str, place: Placement, strip: Strip, at: tuple[int, int], y: int, x: int,

@@ -1,10 +1,12 @@
 """The on-chip tables that loads fill: what they hold is used again, what they lack is loaded."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from spec.commands import PARAM_BYTES, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
+from spec.program import Region
 
+from ..graph import Value
 from ..hazards import Access
 from .listing import Listing
 from .rings import Ring
@@ -23,8 +25,8 @@ def tap_bytes(taps: list[dict[str, int]]) -> bytes:
 class Buffers:
     """Each method gives where the content is and the access of a command that uses it, and adds its load before."""
 
-    def __init__(self, listing: Listing):
-        config, self._listing = listing.config, listing
+    def __init__(self, listing: Listing, regions: Mapping[Value, Region]):
+        config, self._listing, self._regions = listing.config, listing, regions
         self._weights = Ring(config.weight_depth)
         # Per table: what loads it, its ring, records in one unit of the ring.
         self._tables = {"taps": (Opcode.LOAD_TAPS, Ring(config.tap_depth), 1),
@@ -42,6 +44,19 @@ class Buffers:
     def params(self, data: bytes, tag: int) -> tuple[int, Access]:
         """The parameter records of all slots."""
         return self._records("params", data, tag)
+
+    def made_params(self, value: Value, row: int, part: int, size: int, tag: int) -> tuple[int, Access]:
+        """The parameter records of all slots that the engine itself has written: the ``part``-th ``size`` bytes of a
+        row of a value in DRAM."""
+        _, ring, per = self._tables["params"]
+        unit, held = ring.take((value, row, part), 1)
+        access = Access(("params",), unit * per, unit * per + per, False)
+        if not held:
+            region = self._regions[value]
+            self._load(Opcode.LOAD_PARAMS, access, (value, row, part), tag,
+                       lambda: {"dram": row * region.stride + part * size, "value": value},
+                       Access(("dram", value.name), row, row + 1, False))
+        return unit * per, access
 
     def table(self, codes: bytes, tag: int) -> tuple[int, Access]:
         """A table of 256 codes; its number from 1."""
@@ -66,7 +81,8 @@ class Buffers:
                        lambda: tile.stored(low, count, self._listing))
         return first, access
 
-    def _load(self, opcode: Opcode, access: Access, key: object, tag: int, fields: Callable[[], dict[str, int]]):
-        item = self._listing.add(opcode, [access._replace(writes=True, stage=None)], tag=tag, dst=access.lo,
+    def _load(self, opcode: Opcode, access: Access, key: object, tag: int, fields: Callable[[], dict[str, Any]],
+              *more: Access):
+        item = self._listing.add(opcode, [access._replace(writes=True, stage=None), *more], tag=tag, dst=access.lo,
                                  count=access.hi - access.lo, **fields())
         self._listing.costs.load(item, access.resource[0], key)

@@ -10,8 +10,9 @@ from spec.config import EngineConfig
 if TYPE_CHECKING:
     from ..operations import Convolution
 
-__all__ = ["UNUSED", "bias", "records"]
+__all__ = ["MULT", "UNUSED", "bias", "records"]
 
+MULT = PARAM_FIELDS["mult"].lo // 8     # byte of a record
 UNUSED = bytes(PARAM_BYTES)     # record of a slot without a filter
 
 
@@ -28,8 +29,10 @@ def bias(op: "Convolution", channel: int, weight: np.ndarray, ones: int, config:
     return int(op.bias[channel]) + half + zero + (ones * digits - op.input.zero * int(weight.sum())) * mult - rest
 
 
-def records(mult: int, bias: int, lane: int, second: bool, joined: bool) -> list[bytes]:
-    """The record of a filter's slot, and that of the next one if the two are ``joined``."""
+def records(mult: int, bias: int, lane: int, second: bool, joined: bool, next_mult: int | None = None) -> list[bytes]:
+    """The record of a filter's slot, and that of the next one if the two are ``joined``, which has the same multiplier
+    unless it is given."""
     first = pack_record(PARAM_FIELDS, {"bias": bias, "mult": mult, "lane": lane, "valid": 1, "join": int(joined),
                                        "second": int(second)}, PARAM_BYTES)
-    return [first] + [pack_record(PARAM_FIELDS, {"mult": mult}, PARAM_BYTES)] * joined
+    return [first] + [pack_record(PARAM_FIELDS, {"mult": mult if next_mult is None else next_mult},
+                                 PARAM_BYTES)] * joined

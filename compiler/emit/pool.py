@@ -14,16 +14,16 @@ from .listing import Listing, whole
 from .movement import Source
 
 if TYPE_CHECKING:
-    from ..operations import Maximum
+    from ..operations import Operation
 
 __all__ = ["PoolWork"]
 
 
 class PoolWork:
-    """The commands of a maximum (:class:`.work.Work`): one POOL for each strip, or for each of its rows."""
+    """The commands of a maximum or a copy (:class:`.work.Work`): one POOL for each strip, or for each of its rows."""
     depth, pixels = 1, 1
 
-    def __init__(self, op: "Maximum", config: EngineConfig):
+    def __init__(self, op: "Operation", config: EngineConfig):
         self._op, self._config = op, config
 
     def slots(self) -> list[tuple[int, int]]:

@@ -11,11 +11,13 @@ from .join import join_parts
 from .limits import hold_limits
 from .orders import order_channels
 from .phases import split_phases
+from .records import make_records
 from .separate import separate_maxima
 from .tables import merge_tables
 
-__all__ = ["PASSES", "choose_columns", "fold_input", "hold_limits", "join_parts", "merge_tables", "order_channels",
-           "separate_maxima", "split_phases"]
+__all__ = ["PASSES", "choose_columns", "fold_input", "hold_limits", "join_parts", "make_records", "merge_tables",
+           "order_channels", "separate_maxima", "split_phases"]
 
 PASSES: tuple[Callable[[Graph, EngineConfig], Graph], ...] = (
-    merge_tables, join_parts, fold_input, separate_maxima, hold_limits, split_phases, choose_columns, order_channels)
+    make_records, merge_tables, join_parts, fold_input, separate_maxima, hold_limits, split_phases, choose_columns,
+    order_channels)

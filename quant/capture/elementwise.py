@@ -10,6 +10,7 @@ from spec.errors import AlloyError
 
 from .nodes import Found, Node, View, reads, supported
 from .ops import Add, Norm, Pointwise, Relu
+from .scaling import read_product
 
 __all__ = ["NORM"]
 
@@ -87,6 +88,9 @@ def _arithmetic(node: Node) -> Found:
         return _affine(node)
     if node.function in ("add", "sub", "rsub"):
         return _sum(node)
+    one, other = node.views
+    if node.function == "mul" and not torch.equal(one.index, other.index):
+        return read_product(node)
     return _pointwise(node)
 
 

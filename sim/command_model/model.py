@@ -197,7 +197,9 @@ class CommandModel:
     def _store(self) -> None:
         command = self._take("store")
         for place, at in self.memories.pixels(command):
-            self.memories.channels(at, command["out_groups"])[:] = self.memories.act[place]
+            groups = command["out_groups"]
+            self.memories.bytes(at, groups * self.config.act_group_bytes)[:] = 0
+            self.memories.channels(at, groups)[:] = self.memories.act[place]
         self._give(command["give"])
 
 

@@ -122,10 +122,10 @@ class Layer:
     keeps : its output has the codes of its source: bits, zero point and step.
     narrows : it is quicker if its source has few bits.
     fine : its source must have 8 bits.
-
     joins : its output holds the values of its sources side by side; what nothing else reads can have its codes.
-    channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as they
-        are; :meth:`origins` says which the same channels are.
+    channelwise : every channel of its output depends on the same channel of its sources only, and is scaled as those
+        are that are :attr:`tied`; :meth:`origins` says which the same channels are.
+    product : a step of its output is a fixed multiple, :meth:`ratio`, of the product of the steps of its sources.
     """
     name: str
     sources: tuple[str, ...]
@@ -143,6 +143,7 @@ class Layer:
 
     joins: ClassVar[bool] = False
     channelwise: ClassVar[bool] = True
+    product: ClassVar[bool] = False
 
     @classmethod
     def read(cls, call: Call) -> "Layer":
@@ -158,6 +159,11 @@ class Layer:
     def inputs(self) -> tuple[str, ...]:
         """All tensors that it reads."""
         return self.sources if self.residual is None else (*self.sources, self.residual)
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The sources whose channels are scaled as those of its output, if it is :attr:`channelwise`."""
+        return self.sources
 
     @property
     def fresh(self) -> bool:
@@ -183,9 +189,14 @@ class Layer:
         return sources and not self.relu
 
     def origins(self, *channels: int) -> list[np.ndarray]:
-        """Of each source, which has so many ``channels``, the one that each channel of the output is made of, int
-        (C,), -1: none; of a layer that is :attr:`channelwise`."""
+        """Of each source that is :attr:`tied`, which has so many ``channels``, the one that each channel of the output
+        is made of, int (C,), -1: none; of a layer that is :attr:`channelwise`."""
         return [np.arange(count) for count in channels]
+
+    def ratio(self, net: Any, wanted: float) -> float:
+        """Of a :attr:`product`, in products of one step of each source: the smallest step of the output that can be had
+        and is ``wanted`` or more."""
+        raise NotImplementedError
 
     def needs(self, live: Any) -> list[Any]:
         """Of each source the channels, bool (C,), without which those that are ``live`` in the output would change;
