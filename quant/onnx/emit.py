@@ -9,11 +9,12 @@ from spec.network import Tensor
 from spec.numerics import Scheme
 from spec.operators.convolution import Conv, worst_case
 from spec.operators.lookup import CODES, Lookup
+from spec.operators.windows import Window
 
 from .rounding import fit, thresholds
 from .values import Codes, Grid, Sum
 
-__all__ = ["Finding", "identity", "scheme_of", "convolution", "table"]
+__all__ = ["Finding", "identity_sum", "scheme_of", "convolution", "table"]
 
 NEAR = 5e-4             # codes: so near to the border of two of them, sums of 32-bit numbers may fall to either side
 CELLS = 1 << 23         # thresholds times residual codes that are compared
@@ -49,9 +50,11 @@ def scheme_of(weight: np.ndarray, where: str) -> np.ndarray:
     return (np.searchsorted(tops, largest) + 2).astype(np.uint8)
 
 
-def identity(codes: Codes) -> np.ndarray:
-    """Weights (C, 1, 1, 1) that leave a tensor as it is."""
-    return np.ones((codes.shape[0], 1, 1, 1), np.int64)
+def identity_sum(where: str, name: str, codes: Codes) -> Sum:
+    """A tensor as a sum that can be added to, scaled and rounded: a convolution by channel of ones."""
+    channels = codes.shape[0]
+    return Sum(where, name, codes, np.ones((channels, 1, 1, 1), np.int64), Window((1, 1)),
+               np.full(channels, codes.grid.scale), np.zeros(channels), flat=codes.flat)
 
 
 def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding]:

@@ -12,7 +12,7 @@ from .layers import window_of
 from .module import compute, constant
 from .quantized import Reader, Step, grid_of, reads_quantized
 from .rounding import MODES
-from .values import Curve, Grid, Real, Rounded, Sum, Value, Weights
+from .values import Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
 
 __all__: list[str] = []
 
@@ -362,6 +362,20 @@ def _mul(reader: Reader, step: Step) -> Value:
     made = reader.sum_of(value, step)
     gain = _by_channel(step, constants, made)
     return made.affine(1 / gain if step.kind == "Div" else gain, np.array(0.0))
+
+
+@reads_quantized("Concat", "QLinearConcat")
+def _concat(reader: Reader, step: Step) -> Value:
+    """Parts that are rounded each for itself; those of one grid stay as they are."""
+    if step.attributes.get("axis", 1) not in (1, -3):
+        step.refuse(f"joins tensors along dimension {step.attributes.get('axis')}: only channels, 1, are supported")
+    if step.kind == "Concat":
+        for value in step.inputs:
+            if not isinstance(value, Sum | Curve):
+                reader.codes(value, step.where)
+        return Joined(tuple(step.inputs), step.name, step.where)
+    parts = tuple(reader.taken(step, index) for index in range(2, len(step.inputs), 3))
+    return _rounded(step, Joined(parts, step.name, step.where), 0)
 
 
 # -- moves -----------------------------------------------------------------------------------------------------------

@@ -14,17 +14,18 @@ import torch
 
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
+from spec.operators.concat import Concat
 from spec.operators.max_pool import MaxPool
 from spec.operators.operator import Operator
 from spec.operators.windows import Window
 
 from ..capture import BATCH
 from ..normalize import SCALE
-from .emit import Finding, convolution, identity, table
+from .emit import Finding, convolution, identity_sum, table
 from .files import OWN
 from .given import FUNCTIONS, Given
 from .module import attributes_of, compute, constant, labelled, tensor_of
-from .values import Codes, Curve, Grid, Real, Rounded, Sum, Value, Weights
+from .values import Codes, Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
 
 __all__ = ["QUANTIZED", "READERS", "Reader", "Step", "reads_quantized"]
 
@@ -34,6 +35,8 @@ QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul
              "BipolarQuant", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "FloatQuant", "MultiThreshold",
              "Trunc")
 SPREAD = 8.0            # standard deviations of an output that is not quantized, of random codes, that get codes
+
+EQUAL = 14              # shift beside the multiplier 2**14: codes stay as they are
 
 READERS: dict[str, Callable[["Reader", "Step"], Value]] = {}
 
@@ -153,6 +156,9 @@ class Reader:
         if isinstance(value, Real):
             return (BATCH, int(np.prod(self.shape))) if value.flat else (BATCH, *self.shape)
         value = value.value if isinstance(value, Rounded) else value
+        if isinstance(value, Joined):
+            shapes = [self.shape_of(part) for part in value.parts]
+            return shapes[0][0], sum(shape[1] for shape in shapes), *shapes[0][2:]
         shape = value.source.shape if isinstance(value, Curve) else value.shape
         for window in getattr(value, "pools", ()):
             shape = shape[0], *window.size(shape[1:])
@@ -199,6 +205,9 @@ class Reader:
             if known is None:
                 known = self._made[id(value)] = value, self.quantize(value.value, value.grid, value.name, value.where)
             return known[1]
+        if isinstance(value, Joined):
+            parts = [self.codes(part, where) for part in value.parts]
+            return self.quantize(value, replace(parts[0].grid, mode="LINEAR"), value.name, value.where)
         if isinstance(value, Real):
             if self.input is None:
                 self.findings.append(Finding("the input", 0.0, 0, "the input is not quantized in the file: it is taken "
@@ -232,10 +241,7 @@ class Reader:
         """A value as something that can be added to: a sum, or a tensor as it is."""
         if isinstance(value, Sum):
             return value
-        codes = self.codes(value, step.where)
-        ones = identity(codes)
-        return Sum(step.where, step.name, codes, ones, Window((1, 1)), np.full(len(ones), codes.grid.scale),
-                   np.zeros(len(ones)), flat=codes.flat)
+        return identity_sum(step.where, step.name, self.codes(value, step.where))
 
     def quantize(self, value: Value, grid: Grid, name: str, where: str) -> Codes:
         """A value rounded to a grid, as a tensor of the network."""
@@ -247,9 +253,10 @@ class Reader:
         if isinstance(value, Codes):
             if replace(value.grid, mode="") == replace(grid, mode=""):
                 return value
-            ones = identity(value)
-            value = Sum(where, name, value, ones, Window((1, 1)), np.full(len(ones), value.grid.scale),
-                        np.zeros(len(ones)), flat=value.flat)
+            value = identity_sum(where, name, value)
+        if isinstance(value, Joined):
+            return self._join([self.quantize(part, grid, f"{value.name}_{at}", value.where)
+                               for at, part in enumerate(value.parts)], value)
         if isinstance(value, Curve):
             name = self._unique(name)
             self._append(*table(value.source, value.values, grid, value.where, name))
@@ -263,6 +270,18 @@ class Reader:
         for window in value.pools:
             codes = self.pool(codes, window, f"{name}_pool")
         return codes
+
+    def _join(self, parts, joined):
+        """One tensor of the channels of several on one grid."""
+        name, sizes = self._unique(joined.name), {part.shape[1:] for part in parts}
+        if len(sizes) > 1 or any(part.flat for part in parts):
+            raise AlloyError(f"{joined.where} joins tensors of several sizes or vectors: only maps of one size, by "
+                             "channels, are supported")
+        shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
+        tensor = replace(self.tensors[parts[0].name], name=name, channels=shape[0])
+        self._append(Concat(name=name, input=parts[0].name, others=tuple(part.name for part in parts[1:]), output=name,
+                            mult=np.full(len(parts), 1 << EQUAL, np.int32), shift=EQUAL), tensor, None)
+        return Codes(name, parts[0].grid, shape)
 
     def pool(self, codes: Codes, window: Window, name: str) -> Codes:
         """The maxima of windows."""

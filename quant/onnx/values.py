@@ -10,7 +10,7 @@ from spec.operators.windows import Window
 
 from .rounding import MODES
 
-__all__ = ["Grid", "Weights", "Real", "Codes", "Rounded", "Curve", "Sum", "Value"]
+__all__ = ["Grid", "Weights", "Real", "Codes", "Rounded", "Curve", "Sum", "Joined", "Value"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,14 @@ class Sum:
         """Clipped."""
         low, high = (-np.inf if least is None else least), (np.inf if most is None else most)
         return replace(self, least=min(max(self.least, low), high), most=max(min(self.most, high), low))
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The channels of several values, one behind the other."""
+    parts: tuple["Value", ...]
+    name: str
+    where: str
 
 
 @dataclass(frozen=True, eq=False)

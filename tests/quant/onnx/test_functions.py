@@ -1,6 +1,8 @@
 """Every operator of ONNX computes what onnxruntime computes, for random attributes and sizes, and what the examples of
 the ONNX standard say."""
 
+from collections import defaultdict
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -264,23 +266,26 @@ def test_upsample(tmp_path):
 STANDARD = sorted(set(FUNCTIONS) - {"CastLike", "Range", "Where", "Not", "And", "Or", "ReduceProd"})
 
 
-def examples(kind):
-    """(name, model, inputs, outputs) of the standard's examples of one operator."""
-    from onnx.backend.test.case.node import collect_testcases_by_operator
-    for case in collect_testcases_by_operator(kind):
+@pytest.fixture(scope="module")
+def examples():
+    """{operator: (name, model, inputs, outputs) of the standard's examples of it}."""
+    from onnx.backend.test.case.node import collect_testcases
+    found = defaultdict(list)
+    real = {np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool)}
+    for case in collect_testcases(None):
         inputs, outputs = case.data_sets[0]
-        plain = [value.dtype for value in (*inputs, *outputs) if isinstance(value, np.ndarray)]
-        real = set(plain) <= {np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool)}
-        if len(case.model.graph.node) == 1 and len(plain) == len(inputs) + len(outputs) and inputs and real:
-            yield case.name, case.model, inputs, outputs
+        if len(case.model.graph.node) == 1 and inputs and all(
+                isinstance(value, np.ndarray) and value.dtype in real for value in (*inputs, *outputs)):
+            found[case.model.graph.node[0].op_type].append((case.name, case.model, inputs, outputs))
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", STANDARD)
-def test_examples_of_the_standard(kind):
+def test_examples_of_the_standard(examples, kind):
     """All examples are met or refused; what the first input is stands for the image, the others for weights."""
     met = 0
-    for name, case, inputs, outputs in examples(kind):
+    for name, case, inputs, outputs in examples[kind]:
         model = onnx.ModelProto()
         model.CopyFrom(case)
         model.graph.initializer.extend(numpy_helper.from_array(value, one.name) for value, one in

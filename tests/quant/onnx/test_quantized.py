@@ -109,6 +109,27 @@ def test_four_bits_of_onnxruntime(tmp_path, floating, bits):
     assert off.max() <= 2
 
 
+def test_on_pixels(tmp_path):
+    """A layer before the first makes the codes of normalized pixels; nothing, where they are the pixels."""
+    weights = scalars(np.int8, x=(0.02, -3), y=(0.3, 90)) | {"w": np.ones((2, 3, 3, 3), np.int8), "s": np.float32(0.02)}
+    nodes = [node("QuantizeLinear", ["x", "x_s", "x_z"], ["q"]), node("DequantizeLinear", ["q", "x_s", "x_z"], ["d"]),
+             node("DequantizeLinear", ["w", "s"], ["v"]), node("Conv", ["d", "v"], ["c"]),
+             node("QuantizeLinear", ["c", "y_s", "y_z"], ["e"]), node("DequantizeLinear", ["e", "y_s", "y_z"])]
+    model = load(save(tmp_path / "m.onnx", nodes, weights, (3, 6, 5)))
+    mean, std = (0.4, 0.5, 0.45), (0.2, 0.3, 0.25)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 3, 6, 5))
+    real = ((pixels / 255 - np.array(mean)[:, None, None]) / np.array(std)[:, None, None]).astype(np.float32)
+    made = model.on_pixels(mean, std)
+    off = np.abs(made.network.codes(pixels)["input"] - input_codes(model.network, real))
+    assert off.max() <= 1 and (off > 0).mean() < 0.02 and len(made.findings) == len(model.findings) + 1
+    assert made.network.nodes[0].name == "normalization"
+    plain = scalars(np.uint8, x=(1 / 255, 0), y=(0.3, 90)) | {"w": weights["w"], "s": weights["s"]}
+    model = load(save(tmp_path / "m.onnx", nodes, plain, (3, 6, 5)))
+    assert model.on_pixels() is model
+    with pytest.raises(AlloyError, match="m is not quantized: give mean and std to quantize"):
+        load(save(tmp_path / "m.onnx", [node("Relu", ["x"])], {}, (3, 6, 5))).on_pixels()
+
+
 # -- operators on whole numbers, one by one: codes in, codes out ------------------------------------------------------
 def one_node(tmp_path, nodes, weights, shape, kind=np.uint8, seed=0, made_kind=None, domains=MS):
     """Compare a graph of codes with onnxruntime for random codes. Returns the finding of its last node."""
@@ -254,6 +275,32 @@ def test_four_bit_weights(tmp_path, kind):
     assert off.max() <= 1 and (off > 0).mean() < 0.01
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_concatenation(tmp_path, seed):
+    """Parts with scales of their own become codes of the whole."""
+    rng = np.random.default_rng(seed)
+    pairs = {name: (rng.uniform(0.02, 0.05), rng.integers(0, 256)) for name in ("x", "a", "y")}
+    weights = scalars(np.uint8, **pairs) | {"w": rng.integers(-128, 128, (3, 4, 3, 3)).astype(np.int8),
+                                            "w_s": np.float32(0.002), "w_z": np.int8(0)}
+    nodes = [node("QLinearConv", ["x", "x_s", "x_z", "w", "w_s", "w_z", "a_s", "a_z"], ["a"], pads=[1, 1, 1, 1]),
+             node("QLinearConcat", ["y_s", "y_z", "a", "a_s", "a_z", "x", "x_s", "x_z"], axis=1,
+                  domain="com.microsoft")]
+    model = one_node(tmp_path, nodes, weights, (4, 5, 6), seed=seed)
+    codes = rng.integers(0, 256, (1, 4, 5, 6))
+    program = compile(model.network, CONFIG, keep="all")
+    got = command_model.run(program, CONFIG, codes[0])
+    assert np.array_equal(got[model.network.output], golden.run(model.network, codes)[model.network.output][0])
+
+
+def test_concatenation_of_one_grid(tmp_path):
+    """Nothing is rounded again."""
+    nodes = [node("Relu", ["d"], ["e"]), node("QuantizeLinear", ["e", "x_s", "x_z"], ["f"]),
+             node("DequantizeLinear", ["f", "x_s", "x_z"], ["g"]), node("Concat", ["g", "d", "d"], ["r"], axis=1)]
+    weights = scalars(np.uint8, x=(0.03, 110), y=(0.03, 110))
+    model = one_node(tmp_path, rounded(nodes), weights, (3, 4, 5), domains=())
+    assert [one.kind for one in model.network.nodes] == ["conv", "concat"]
+
+
 # -- refusals --------------------------------------------------------------------------------------------------------
 def refused(tmp_path, nodes, weights, words, shape=(3, 4, 4), **other):
     with pytest.raises(AlloyError, match=words):
@@ -267,6 +314,8 @@ BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
     ([node("LRN", ["d"], ["r"], size=3)], {}, "is LRN, which is not supported in a quantized network"),
     ([node("Conv", ["d", "w"], ["r"])], {"w": np.ones((2, 3, 1, 1), np.float32)}, "has float weights: quantize them"),
     ([node("Sigmoid", ["d"], ["s"]), node("Add", ["d", "s"], ["r"])], {}, "reads a tensor that nothing has quantized"),
+    ([node("Concat", ["d", "d"], ["r"], axis=2)], {}, "joins tensors along dimension 2"),
+    ([node("Flatten", ["d"], ["f"]), node("Concat", ["f", "f"], ["r"], axis=1)], {}, "of several sizes or vectors"),
     ([node("Sub", ["d", "d"], ["r"])], {}, "subtracts two tensors"),
     ([node("Div", ["d", "d"], ["r"])], {}, "divides by a tensor"),
     ([node("Mul", ["d", "c"], ["r"])], {"c": np.ones((4, 1), np.float32)}, r"constant of shape \(4, 1\)"),
