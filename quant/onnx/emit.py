@@ -1,6 +1,7 @@
 """Sums and curves of a quantized ONNX graph as nodes of the integer network, and how far these are the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from spec.operators.lookup import CODES, Lookup
 from spec.operators.windows import Window
 
 from .rounding import fit, thresholds
-from .values import Codes, Grid, Sum
+from .values import Codes, Curve, Grid, Sum
 
 __all__ = ["Finding", "identity_sum", "scheme_of", "convolution", "table"]
 
@@ -55,6 +56,17 @@ def identity_sum(where: str, name: str, codes: Codes) -> Sum:
     channels = codes.shape[0]
     return Sum(where, name, codes, np.ones((channels, 1, 1, 1), np.int64), Window((1, 1)),
                np.full(channels, codes.grid.scale), np.zeros(channels), flat=codes.flat)
+
+
+def curve_of(made: Any) -> Curve | None:
+    """A sum that is one function of each code of one tensor, as that; None for everything else."""
+    if not isinstance(made, Sum) or made.residual or made.pools or made.shape != made.source.shape:
+        return None
+    if (made.weight != 1).any() or made.weight[0].size > 1 or not _alike(made):
+        return None
+    grid = made.source.grid
+    real = np.arange(grid.low - grid.zero, grid.high - grid.zero + 1) * made.factor[0] + made.bias[0]
+    return Curve(replace(made.source, flat=made.flat), np.clip(real, made.least, made.most), made.where, made.name)
 
 
 def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding]:

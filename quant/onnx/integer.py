@@ -7,6 +7,7 @@ import torch
 
 from spec.operators.windows import Window, pair
 
+from .emit import curve_of
 from .given import FUNCTIONS
 from .layers import window_of
 from .module import compute, constant
@@ -255,19 +256,20 @@ def _clip(reader: Reader, step: Step) -> Value:
 def _bounded(reader, step, low, high):
     value = step.inputs[0]
     if isinstance(value, Curve):
-        return Curve(value.source, np.clip(value.values, low, high), value.where)
+        return Curve(value.source, np.clip(value.values, low, high), step.where, step.name)
     return reader.sum_of(value, step).bounded(low, high)
 
 
 def _curve(reader, step, value):
     """A value as a function of the codes of one tensor."""
+    value = curve_of(value) or value
     if isinstance(value, Curve):
         return value
     if isinstance(value, Sum):
         step.refuse("is applied to a sum that nothing has quantized: quantize its input")
     codes = reader.codes(value, step.where)
     grid = codes.grid
-    return Curve(codes, grid.real(np.arange(grid.high - grid.low + 1)), step.where)
+    return Curve(codes, grid.real(np.arange(grid.high - grid.low + 1)), step.where, step.name)
 
 
 @reads_quantized(*CURVES, "QLinearSigmoid", "QLinearLeakyRelu")
@@ -276,7 +278,7 @@ def _function(reader: Reader, step: Step) -> Value:
     curve = _curve(reader, step, reader.taken(step, 0) if linear else step.inputs[0])
     given = step.given(step.kind.removeprefix("QLinear"))
     values = FUNCTIONS[given.kind](given, torch.from_numpy(curve.values.astype(np.float32))).numpy()
-    out = Curve(curve.source, values.astype(np.float64), step.where)
+    out = Curve(curve.source, values.astype(np.float64), step.where, step.name)
     return _rounded(step, out, 3) if linear else out
 
 
@@ -285,7 +287,8 @@ def _prelu(reader: Reader, step: Step) -> Value:
     if step.array(1).size != 1:
         step.refuse("has several slopes, which no table of codes can hold: use one")
     curve = _curve(reader, step, step.inputs[0])
-    return Curve(curve.source, np.where(curve.values < 0, curve.values * step.number(1), curve.values), step.where)
+    return Curve(curve.source, np.where(curve.values < 0, curve.values * step.number(1), curve.values), step.where,
+                 step.name)
 
 
 # -- sums and products -----------------------------------------------------------------------------------------------
@@ -306,12 +309,14 @@ def _is_constant(value):
     return isinstance(value, np.ndarray | Weights)
 
 
-@reads_quantized("Add", "Sub", "QLinearAdd")
+@reads_quantized("Add", "Sub", "Sum", "QLinearAdd")
 def _add(reader: Reader, step: Step) -> Value:
     linear = step.kind == "QLinearAdd"
     if linear:
         made = _added(reader, step, reader.taken(step, 0), reader.taken(step, 3))
         return _rounded(step, made, 6)
+    if len(step.inputs) != 2:
+        step.refuse(f"adds {len(step.inputs)} tensors: add two at a time, and quantize after each addition")
     one, two = step.inputs
     if _is_constant(two) or _is_constant(one):
         constants, value = (two, one) if _is_constant(two) else (one, two)
@@ -353,12 +358,13 @@ def _mul(reader: Reader, step: Step) -> Value:
         curves = [_curve(reader, step, value) for value in (one, two)]
         if curves[0].source.name != curves[1].source.name:
             step.refuse("multiplies two tensors, which is not supported in a quantized network")
-        return Curve(curves[0].source, curves[0].values * curves[1].values, step.where)
+        return Curve(curves[0].source, curves[0].values * curves[1].values, step.where, step.name)
     constants, value = (two, one) if _is_constant(two) else (one, two)
     if isinstance(value, Curve):
         gain = _by_channel(step, constants, value.source)
         if gain.size == 1:
-            return Curve(value.source, value.values / gain if step.kind == "Div" else value.values * gain, step.where)
+            return Curve(value.source, value.values / gain if step.kind == "Div" else value.values * gain, step.where,
+                         step.name)
     made = reader.sum_of(value, step)
     gain = _by_channel(step, constants, made)
     return made.affine(1 / gain if step.kind == "Div" else gain, np.array(0.0))

@@ -16,7 +16,7 @@ from . import integer
 from .emit import Finding, convolution, identity_sum
 from .files import read
 from .given import LARGEST
-from .module import OnnxModule, build
+from .module import OnnxModule, attributes_of, build
 from .quantized import QUANTIZED, Reader
 from .values import Codes, Grid
 
@@ -77,6 +77,7 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
     size : (rows, columns) of the images, for files that leave them open; others take no other size than their own.
     """
     model = read(path)
+    _put_channels_first(model.graph)
     batch, shape = _input(path, model.graph, size)
     if len(model.graph.output) != 1:
         raise AlloyError(f"{path} has {len(model.graph.output)} outputs "
@@ -88,6 +89,27 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
         network = reader.read(model)
         return Model(name, shape, network=network, findings=tuple(reader.findings))
     return Model(name, shape, build(model, (BATCH, *shape), batch))
+
+
+def _put_channels_first(graph):
+    """An input (N, H, W, C) that is only transposed, as other frameworks write it, becomes what that makes."""
+    weights = {one.name for one in graph.initializer}
+    inputs = [one for one in graph.input if one.name not in weights]
+    readers = [node for node in graph.node if inputs and inputs[0].name in node.input]
+    dims = inputs[0].type.tensor_type.shape.dim if len(inputs) == 1 else []
+    if len(dims) != 4 or not readers or graph.output[0].name in {node.output[0] for node in readers} or not all(
+            node.op_type == "Transpose" and attributes_of(node).get("perm") == [0, 3, 1, 2] for node in readers):
+        return
+    old, made = inputs[0].name, {node.output[0] for node in readers}
+    kept = [node for node in graph.node if node not in readers]
+    for node in kept:
+        node.input[:] = [old if name in made else name for name in node.input]
+    copies = [onnx.TensorShapeProto.Dimension() for _ in dims]
+    for copy, axis in zip(copies, (0, 3, 1, 2), strict=True):
+        copy.CopyFrom(dims[axis])
+    del graph.node[:], inputs[0].type.tensor_type.shape.dim[:]
+    graph.node.extend(kept)
+    inputs[0].type.tensor_type.shape.dim.extend(copies)
 
 
 def _input(path, graph: onnx.GraphProto, size):

@@ -21,7 +21,7 @@ from spec.operators.windows import Window
 
 from ..capture import BATCH
 from ..normalize import SCALE
-from .emit import Finding, convolution, identity_sum, table
+from .emit import Finding, convolution, curve_of, identity_sum, table
 from .files import OWN
 from .given import FUNCTIONS, Given
 from .module import attributes_of, compute, constant, labelled, tensor_of
@@ -96,7 +96,7 @@ class Reader:
         self.nodes: list[Operator] = []
         self.findings: list[Finding] = []
         self.input: Codes | None = None
-        self._made: dict[int, tuple[Rounded, Codes]] = {}
+        self._made: dict[tuple[int, Grid], tuple[Rounded, Codes]] = {}
         self._names: set[str] = set()
         self._end = ""
 
@@ -201,10 +201,10 @@ class Reader:
         if isinstance(value, Codes):
             return value
         if isinstance(value, Rounded):
-            known = self._made.get(id(value))
-            if known is None:
-                known = self._made[id(value)] = value, self.quantize(value.value, value.grid, value.name, value.where)
-            return known[1]
+            key = id(value.value), value.grid
+            if key not in self._made:       # the value is kept, so that its id stays its own
+                self._made[key] = value, self.quantize(value.value, value.grid, value.name, value.where)
+            return self._made[key][1]
         if isinstance(value, Joined):
             parts = [self.codes(part, where) for part in value.parts]
             return self.quantize(value, replace(parts[0].grid, mode="LINEAR"), value.name, value.where)
@@ -254,6 +254,7 @@ class Reader:
             if replace(value.grid, mode="") == replace(grid, mode=""):
                 return value
             value = identity_sum(where, name, value)
+        value = curve_of(value) or value
         if isinstance(value, Joined):
             return self._join([self.quantize(part, grid, f"{value.name}_{at}", value.where)
                                for at, part in enumerate(value.parts)], value)

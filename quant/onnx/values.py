@@ -54,8 +54,9 @@ class Grid:
         return MODES[self.mode](real / self.scale + self.zero)
 
     def codes(self, real: np.ndarray) -> np.ndarray:
-        """The engine's codes of real numbers."""
-        return np.clip(self.numbers(np.asarray(real, np.float64)), self.low, self.high).astype(np.int64) - self.low
+        """The engine's codes of real numbers, which are divided as the source does it, in 32 bits."""
+        found = (np.asarray(real, np.float32) / np.float32(self.scale)).astype(np.float64) * self.scale
+        return np.clip(self.numbers(found), self.low, self.high).astype(np.int64) - self.low
 
     def real(self, codes: np.ndarray) -> np.ndarray:
         """Real numbers of the engine's codes."""
@@ -94,6 +95,7 @@ class Curve:
     source: Codes
     values: np.ndarray
     where: str
+    name: str
 
 
 @dataclass(frozen=True, eq=False)

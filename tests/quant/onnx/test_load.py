@@ -12,7 +12,7 @@ from quant import quantize, trace
 from quant.onnx import load
 from spec.errors import AlloyError
 
-from .graphs import node, save
+from .graphs import node, run, save
 from .nets import NETS, made
 
 SHAPE = (3, 32, 32)
@@ -167,3 +167,16 @@ def test_constants_that_are_too_large(tmp_path):
              {"z": np.int64(0), "e": np.int64(1 << 40), "o": np.int64(1)})):
         with pytest.raises(AlloyError, match="values"):
             load(save(tmp_path / "m.onnx", nodes, weights, (3, 4, 4)))
+
+
+def test_channels_last(tmp_path):
+    """Other frameworks read images (N, H, W, C) and turn them at once: Alloy's are (N, C, H, W)."""
+    weights = {"w": np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)}
+    nodes = [node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]), node("Conv", ["t", "w"])]
+    path = save(tmp_path / "m.onnx", nodes, weights, (6, 5, 3))
+    images = np.random.default_rng(1).normal(size=(2, 6, 5, 3)).astype(np.float32)
+    model = load(path)
+    assert model.shape == (3, 6, 5)
+    with torch.no_grad():
+        got = model.module(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(got, run(path, images), rtol=1e-4, atol=1e-5)

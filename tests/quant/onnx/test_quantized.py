@@ -253,6 +253,8 @@ def rounded(nodes, **pairs):
      {name: np.float32(value) for name, value in (("g", [1, -2, .5]), ("o", [0, 1, 2]), ("m", [0.1, 0.2, 0.3]),
                                                   ("v", [1, 2, 0.5]))}),
     ([node("ReduceMean", ["d"], ["r"], axes=[2, 3])], {}),
+    ([node("Add", ["d", "c"], ["a"]), node("Clip", ["a", "z", "s"], ["b"]), node("Mul", ["d", "b"], ["e"]),
+      node("Div", ["e", "s"], ["r"])], {"c": np.float32(3), "z": np.float32(0), "s": np.float32(6)}),
     ([node("AveragePool", ["d"], ["r"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)], {}),
 ])
 def test_between_roundings(tmp_path, nodes, extra):
@@ -298,7 +300,7 @@ def test_concatenation_of_one_grid(tmp_path):
              node("DequantizeLinear", ["f", "x_s", "x_z"], ["g"]), node("Concat", ["g", "d", "d"], ["r"], axis=1)]
     weights = scalars(np.uint8, x=(0.03, 110), y=(0.03, 110))
     model = one_node(tmp_path, rounded(nodes), weights, (3, 4, 5), domains=())
-    assert [one.kind for one in model.network.nodes] == ["conv", "concat"]
+    assert [one.kind for one in model.network.nodes] == ["lookup", "concat"]
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
@@ -316,6 +318,7 @@ BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
     ([node("Sigmoid", ["d"], ["s"]), node("Add", ["d", "s"], ["r"])], {}, "reads a tensor that nothing has quantized"),
     ([node("Concat", ["d", "d"], ["r"], axis=2)], {}, "joins tensors along dimension 2"),
     ([node("Flatten", ["d"], ["f"]), node("Concat", ["f", "f"], ["r"], axis=1)], {}, "of several sizes or vectors"),
+    ([node("Sum", ["d", "d", "d"], ["r"])], {}, "adds 3 tensors"),
     ([node("Sub", ["d", "d"], ["r"])], {}, "subtracts two tensors"),
     ([node("Div", ["d", "d"], ["r"])], {}, "divides by a tensor"),
     ([node("Mul", ["d", "c"], ["r"])], {"c": np.ones((4, 1), np.float32)}, r"constant of shape \(4, 1\)"),
