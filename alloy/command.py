@@ -18,6 +18,8 @@ PROGRAMS = {
                  "Quantize a trained model, or the shipped example, to an integer network file."),
     "check": ("alloy.check.__main__", "main",
               "Say whether a model can run on a board, and everything that keeps it from that."),
+    "doctor": ("alloy.doctor", "main",
+               "Say which tools are on this machine, what each unlocks, and how to get the others."),
     "compile": ("compiler.__main__", "compile_program", "Compile a network for a configuration to a program file."),
     "disassemble": ("compiler.__main__", "disassemble_program", "List the commands of a program file."),
     "show": ("compiler.__main__", "show_network",
