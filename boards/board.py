@@ -6,6 +6,7 @@ from spec import devices
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.packing import solve
+from spec.tables import html, short
 
 __all__ = ["Board", "LIMITS"]
 
@@ -13,7 +14,7 @@ __all__ = ["Board", "LIMITS"]
 LIMITS = {"lut": 0.80, "ff": 0.90, "dsp": 0.97, "bram36": 0.90, "uram": 0.90}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Board:
     """A board.
 
@@ -32,6 +33,18 @@ class Board:
     dram_gbs: float
     config: EngineConfig
     latency: int = 40
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What there is to know of it, as (name, value) for people."""
+        budget = ", ".join(f"{count:,} {name}" for name, count in self.budget.items())
+        return [("board", self.name), ("part", self.part), ("clock", f"{self.clock_mhz} MHz"),
+                ("DRAM", f"{self.dram_gbs:g} GB/s"), ("resources", budget), *self.config.facts()]
+
+    def __repr__(self) -> str:
+        return short("Board", self.facts())
+
+    def _repr_html_(self) -> str:
+        return html("Board", self.facts())
 
     def bytes_per_cycle(self, config: EngineConfig) -> float:
         """Bytes per cycle and port: the DRAM's share, at most the port's width."""

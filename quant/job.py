@@ -21,7 +21,7 @@ from .prepare import Preparation, from_transform, parse_numbers, parse_size
 from .quantize import Report, quantize
 from .recipes import variant
 
-__all__ = ["Job", "open_job", "prepared"]
+__all__ = ["Job", "network_name", "open_job", "prepared"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +29,17 @@ class Job:
     """A model, the pictures that calibrate it and those that test it; ``mean`` and ``std`` are those of
     :func:`quant.quantize`."""
     options: QuantizeOptions
-    model: nn.Module
+    model: nn.Module | Network
     calibration: Pictures
     test: Pictures
     mean: tuple | None
     std: tuple | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
+        channels, height, width = next(self.calibration.some([0]).batches(1)).shape[1:]
+        return channels, height, width
 
     @property
     def name(self) -> str:
@@ -42,6 +48,7 @@ class Job:
 
     def quantize(self, board: Place, report: Report) -> Network:
         """The integer network for a board."""
+        assert isinstance(self.model, nn.Module)
         chosen, total = self.options, len(self.calibration)
         with telling(report) as step:
             codes = self.calibration.codes(lambda done: step(f"decoding, {done} of {total} pictures"))
@@ -85,8 +92,9 @@ def prepared(options: QuantizeOptions, loaded: Loaded) -> tuple[Preparation, tup
     return Preparation(**fields), normal.get("mean"), normal.get("std")
 
 
-def open_job(options: QuantizeOptions, report: Report) -> Job:
-    """Load the model and look at the pictures; all that is wrong with the options is refused here."""
+def open_job(options: QuantizeOptions, report: Report, *, quantized: bool = False) -> Job:
+    """Load the model and look at the pictures; all that is wrong with the options is refused here. ``quantized``: the
+    model may be an integer network."""
     variant(options.recipe)
     if options.model is None or options.images is None:
         raise AlloyError("there is a model and no images: give --images, a folder of pictures as the model will see "
@@ -96,9 +104,10 @@ def open_job(options: QuantizeOptions, report: Report) -> Job:
     loaded = load_model(options.model, options.weights, parse_size(options.size) if options.size else None)
     model = loaded.model
     if isinstance(model, Network):
-        raise AlloyError(f"{options.model} is quantized already: compile it with alloy compile, or give it to alloy "
-                         "flow")
+        _only_pixels(options, loaded, quantized)
     preparation, mean, std = prepared(options, loaded)
+    if loaded.on_pixels is not None:
+        model = loaded.on_pixels(mean, std)
     pictures = open_pictures(options.images, preparation, options.labels)
     if options.test is None:
         calibration, test = split(pictures, options.calibration, options.count, options.seed)
@@ -106,8 +115,22 @@ def open_job(options: QuantizeOptions, report: Report) -> Job:
         calibration, test = _drawn(pictures, options.calibration, options.seed), open_pictures(
             options.test, preparation, options.test_labels)
         test = _drawn(test, options.count, options.seed) if options.count else test
-    classes = _outputs(model, calibration, mean, std)
+    if isinstance(model, Network):
+        channels, *size = model.tensors[model.output].shape
+        classes = channels if size == [1, 1] and channels > 1 else None
+    else:
+        classes = _outputs(model, calibration, mean, std)
     return Job(options, model, calibration, _labelled(test, classes, report), mean, std)
+
+
+def _only_pixels(options, loaded, quantized):
+    """Refuse an integer network where there is nothing left to quantize, and what cannot be said about one."""
+    if not quantized:
+        raise AlloyError(f"{options.model} is quantized already: compile it with alloy compile, or give it to alloy "
+                         "flow")
+    for key in ("mean", "std", "transform"):
+        if getattr(options, key) is not None and loaded.on_pixels is None:
+            raise AlloyError(f"{options.model} is quantized already and reads pixels as they are: leave out --{key}")
 
 
 def _drawn(pictures, count, seed):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log10, sqrt
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Measured:
     ----------
     images : how many. accuracy : of ``float`` and ``integer``, and their ``difference`` (of the same images).
     agreement : images (positions, if there is a class for each) with the same answer.
-    sqnr : signal to quantization noise of the outputs, dB; None if there is no noise.
+    sqnr : signal to quantization noise of the outputs, dB; None if there is no noise, or nothing to compare with.
     """
     images: int
     accuracy: dict[str, Share]
@@ -54,8 +54,9 @@ class Measured:
                  for name, share in self.accuracy.items()]
         if self.agreement is not None:
             found.append(f"same answer         {self.agreement} %")
-        noise = "none" if self.sqnr is None else f"{self.sqnr:.1f} dB"
-        return [*found, f"signal to quantization noise of the outputs {noise}; all on {self.images} test images"]
+        if self.sqnr is not None:
+            found.append(f"signal to noise     {self.sqnr:.1f} dB, quantization noise of the outputs")
+        return [*found, f"all on {self.images} test images"]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -66,22 +67,26 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(model: nn.Module, network: Network, pictures: Pictures, normalization: Normalization, *,
+def measure(model: nn.Module | Network, network: Network, pictures: Pictures, normalization: Normalization, *,
             report: Callable[[str], object] = lambda text: None) -> Measured:
-    """Run both on all ``pictures``, a batch at a time. A class for each image, or each position, is the largest of the
-    output's channels."""
+    """Run both on all ``pictures``, a batch at a time; if the model is the network itself there is nothing to compare.
+    A class for each image, or each position, is the largest of the output's channels."""
+    alone, compute = isinstance(model, Network), cast(Callable, model)
     right: dict[str, list] = {"float": [], "integer": []}
     same, signal, noise = [], 0.0, 0.0
     channels, *size = network.tensors[network.output].shape
     labels = pictures.labels if size == [1, 1] else None
     count, done = max(1, BATCH // int(np.prod(network.tensors[network.input].shape))), 0
     for codes in pictures.batches(count):
-        real = model(normalization.real(codes)).reshape(len(codes), channels, -1).double().numpy()
-        integer = network.logits(codes).reshape(real.shape).astype(np.float64)
-        signal, noise = signal + float((real ** 2).sum()), noise + float(((integer - real) ** 2).sum())
+        integer = _values(network.run(codes) if alone else network.logits(codes), channels)
+        answers = {"integer": integer.argmax(1)}
+        if not alone:
+            real = _values(compute(normalization.real(codes)).numpy(), channels)
+            signal, noise = signal + float((real ** 2).sum()), noise + float(((integer - real) ** 2).sum())
+            answers = {"float": real.argmax(1), **answers}
         if channels > 1:
-            answers = {"float": real.argmax(1), "integer": integer.argmax(1)}
-            same.append((answers["float"] == answers["integer"]).mean(1))
+            if not alone:
+                same.append((answers["float"] == answers["integer"]).mean(1))
             if labels is not None:
                 for name, found in answers.items():
                     right[name].append(found[:, 0] == labels[done:done + len(codes)])
@@ -91,9 +96,13 @@ def measure(model: nn.Module, network: Network, pictures: Pictures, normalizatio
                     10 * log10(signal / noise) if noise and signal else None)
 
 
+def _values(outputs, channels):
+    """(N, channels, positions)."""
+    return outputs.reshape(len(outputs), channels, -1).astype(np.float64)
+
+
 def _accuracy(right):
-    if not right["float"]:
-        return {}
-    each = {name: np.concatenate(found) for name, found in right.items()}
-    difference = each["integer"].astype(np.float64) - each["float"]
-    return {name: Share.of(found) for name, found in {**each, "difference": difference}.items()}
+    each = {name: np.concatenate(found) for name, found in right.items() if found}
+    if len(each) == 2:
+        each["difference"] = each["integer"].astype(np.float64) - each["float"]
+    return {name: Share.of(found) for name, found in each.items()}

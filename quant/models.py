@@ -3,7 +3,7 @@ integer network."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import importlib
 import importlib.util
 import inspect
@@ -34,10 +34,13 @@ class Loaded:
     """A trained model in eval mode, or an integer network, and what is known of the images that it takes.
 
     ``channels`` are those of the first convolution where nothing else tells; ``size`` is (height, width) or None.
+    ``on_pixels`` makes, with mean and std of the training or None, a network that reads pixels of one that reads codes
+    of its own; None for all that reads pixels.
     """
     model: nn.Module | Network
     channels: int
     size: tuple[int, int] | None = None
+    on_pixels: Callable[[Any, Any], Any] | None = None
 
     @classmethod
     def of(cls, model: nn.Module | Network, shape: tuple[int, int, int] | None = None) -> "Loaded":
@@ -97,7 +100,10 @@ def _onnx(name, size):
     found = load(name, size)
     model = found.network if found.module is None else found.module.eval()
     assert model is not None
-    return Loaded.of(model, found.shape)
+    loaded = Loaded.of(model, found.shape)
+    if found.network is None:
+        return loaded
+    return replace(loaded, on_pixels=lambda mean, std: found.on_pixels(mean, std).network)
 
 
 FILES: dict[str, Callable[[str, Any], Loaded]] = {

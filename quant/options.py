@@ -15,7 +15,7 @@ from spec.entry import Outcome
 from spec.errors import AlloyError
 from spec.files import read_bytes
 
-__all__ = ["Options", "QuantizeOptions", "with_options", "collected", "to_yaml"]
+__all__ = ["Options", "QuantizeOptions", "option", "with_options", "collected", "to_yaml"]
 
 T = TypeVar("T", bound="Options")
 

@@ -25,6 +25,7 @@ from spec.registers import Trace
 from . import golden, verilator
 from .compare import first_difference
 from .cycle_model import CAUSES, error_text, model
+from .engine import fault
 from .waveform import around, at_the_end
 
 __all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
@@ -91,25 +92,15 @@ def rtl_layer_cycles(trace: Iterable[tuple[int, int, int]]) -> dict[int, int]:
     return out
 
 
-def _fault(result):
-    """What the engine or the bus did wrong, as text, or None."""
-    if result.violation:
-        return f"the engine broke the bus protocol: {result.violation}"
-    for index, run in enumerate(result.runs):
-        if run.hung or not run.done:
-            how = "hung" if run.hung else f"stopped with error code {run.code}"
-            return f"image {index}: the engine {how} after {run.cycles} cycles"
-    return None
-
-
 def run_network(board: boards.Board, config: EngineConfig, network: Network, images: np.ndarray, *,
                 cache: str = "build/cache", stalls: int | None = None, trace: str | None = None,
-                say: Callable[[str], object] = _say) -> dict:
+                verilog: dict[str, str] | None = None, say: Callable[[str], object] = _say) -> dict:
     """Run images (codes (N, C, H, W)) in RTL, every layer output compared with the golden model, then once more for
     cycles.
 
     Parameters
     ----------
+    verilog : of the engine, file name to text; made if it is not given.
     stalls : seed of random pauses of every bus channel, None: no pauses.
     trace : file for a waveform (FST) of the cycles around the first difference, or in which the run broke off.
 
@@ -127,10 +118,9 @@ def run_network(board: boards.Board, config: EngineConfig, network: Network, ima
         modelled = {x.tag: x for x in model(fast, config, **options)}
     guess = round(sum(x.cycles for x in modelled.values()))
     _finishes(f"the network {network.name}", guess)
-    say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image, about {guess:,} cycles; elaborating "
-        f"{config.name}")
+    say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image, about {guess:,} cycles")
     with going(say, f"elaborating {config.name}"):
-        files = generate(config)
+        files = verilog or generate(config)
     engine = verilator.build(files, config, cache, report=say)
     say("golden model")
     with going(say, "golden model"):
@@ -142,10 +132,10 @@ def run_network(board: boards.Board, config: EngineConfig, network: Network, ima
     def show(window):
         _show_waveform(verilator.build(files, config, cache, report=say, waveform=True), whole, images, job, window,
                        say)
-    if fault := _fault(result):
+    if (wrong := fault(result)) is not None:
         if trace is not None and result.runs:
             show(at_the_end(result, trace))
-        raise AlloyError(fault)
+        raise AlloyError(wrong)
     found = _compared(whole, expected, result, network.output)
     if trace is not None and found["first"] is not None:
         index, difference = found["first"]
@@ -180,8 +170,8 @@ def _timed(engine, program, images, options, modelled, wrong, say):
     say("RTL, for cycles")
     with going(say, "RTL, for cycles", 10):
         timed = engine.run(program, images, **options)
-    if fault := _fault(timed):
-        raise AlloyError(fault)
+    if (broken := fault(timed)) is not None:
+        raise AlloyError(broken)
     config, rtl, layers = engine.config, rtl_layer_cycles(timed.runs[0].trace), []
     for layer in program.layers:
         guess, cycles = modelled[layer.tag], rtl[layer.tag]

@@ -11,6 +11,7 @@ from .devices import MULTIPLIERS
 from .errors import AlloyError
 from .files import read_json
 from .records import check_types, from_values
+from .tables import html
 
 __all__ = ["EngineConfig", "BOUNDARY", "DSP_DEVICES", "LUT_FORMS", "PORT_BITS"]
 
@@ -179,6 +180,19 @@ class EngineConfig:
     def to_dict(self) -> dict:
         """All fields by name."""
         return asdict(self)
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What there is to know of it, as (name, value) for people."""
+        size = self.act_depth * self.ic * self.pixels // 1024
+        return [("configuration", self.name), ("digest", self.digest),
+                ("MACs per cycle", f"{self.macs_dsp:,} in DSPs, {self.macs_lut:,} in LUTs"),
+                ("filter slots", f"{self.dsp_filters} DSP, {self.lut_filters} LUT"),
+                ("pixels x channels", f"{self.pixels} x {self.ic}"),
+                ("activation memories", f"2 of {size:,} KiB"),
+                ("memory ports", f"{self.ports} of {self.port_bits} bits")]
+
+    def _repr_html_(self) -> str:
+        return html("EngineConfig", self.facts())
 
     @property
     def digest(self) -> str:

@@ -67,7 +67,7 @@ def _common(function: Callable[..., Outcome]) -> Callable[..., int]:
                 outcome = function(**values)
             except AlloyError as error:
                 if file == STDOUT:
-                    _show({"status": 2, "error": str(error)}, file, printed)
+                    _show({"status": error.status, "error": str(error)}, file, printed)
                 raise
             status, result = outcome if isinstance(outcome, tuple) else (outcome or 0, {})
             if file is not None:

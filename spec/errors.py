@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 
-__all__ = ["AlloyError", "Unsupported", "EXTRAS", "PACKAGES", "command_line", "importing"]
+__all__ = ["AlloyError", "Failed", "Unsupported", "EXTRAS", "PACKAGES", "command_line", "importing"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PACKAGES = ("alloy", "compiler", "examples", "quant", "rtl", "sim")      # with programs
@@ -23,7 +23,13 @@ SAME = 1.0          # seconds in which a further signal is the same one: timeout
 
 
 class AlloyError(ValueError):
-    """Bad input: one sentence that names the value and the way out."""
+    """Bad input: one sentence that names the value and the way out. ``status`` is that of a program which it ends."""
+    status = 2
+
+
+class Failed(AlloyError):
+    """The input was good, and the work did not come to its end."""
+    status = 1
 
 
 class Unsupported(AlloyError):
@@ -69,8 +75,9 @@ def command_line(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """A program that ends with one line on standard error, whatever ends it.
 
     Called without arguments it is a program of its own, which takes those of the process and whose signals it keeps.
-    Exit status 2 for :class:`AlloyError`, for a library that is not installed and for what the operating system
-    refuses; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP; 141, without a word, if nobody reads the output any more.
+    Exit status 2 for :class:`AlloyError` (1 for :class:`Failed`), for a library that is not installed and for what the
+    operating system refuses; 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP; 141, without a word, if nobody reads the
+    output any more.
     """
     @wraps(main)
     def wrapped(arguments: list[str] | None = None) -> int:
@@ -94,7 +101,7 @@ def _verdict(error):
     """(the last line or None, exit status) for what ended a program; a defect of the program is raised again."""
     match error:
         case AlloyError():
-            return f"error: {error}", 2
+            return f"error: {error}", error.status
         case KeyboardInterrupt():
             return "interrupted", 128 + getattr(error, "number", signal.SIGINT)
         case BrokenPipeError():

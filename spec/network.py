@@ -5,6 +5,7 @@ It computes with integers only; what the codes of its input and output stand for
 See ``docs/network.md``.
 """
 
+from collections import Counter
 from dataclasses import dataclass, fields
 import json
 from math import inf
@@ -14,8 +15,10 @@ import numpy as np
 
 from .errors import AlloyError
 from .files import parse_json, read_arrays, save_arrays
+from .numerics import Scheme
 from .operators import find
 from .records import check_types, from_values
+from .tables import html, short
 
 __all__ = ["Tensor", "Network", "as_maps", "check_codes"]
 
@@ -59,7 +62,7 @@ class Tensor:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scale" or self.scale is not None}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Network:
     """An integer network: one input tensor, nodes in execution order, one output tensor."""
     name: str
@@ -99,6 +102,25 @@ class Network:
             raise AlloyError(f"network {self.name} keeps no scale of its output {out.name}, so its codes have no real "
                              "values: export it again")
         return ((self.run(images) - out.zero) * out.scale).astype(np.float32)
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What there is to know of it, as (name, value) for people."""
+        weights = [np.asarray(getattr(node, "weight", ())) for node in self.nodes]
+        schemes = Counter(Scheme(int(s)).name for node in self.nodes for s in getattr(node, "scheme", ()))
+        bits = sorted({tensor.bits for tensor in self.tensors.values()})
+        def shape(name):
+            return " x ".join(map(str, self.tensors[name].shape))
+        return [("name", self.name), ("input", shape(self.input)), ("output", shape(self.output)),
+                ("layers", f"{len(self.nodes)}"), ("weights", f"{sum(weight.size for weight in weights):,}"),
+                ("multiply-accumulates", f"{sum(node.macs(self) for node in self.nodes):,}"),
+                ("filters", ", ".join(f"{count:,} {name}" for name, count in sorted(schemes.items())) or "none"),
+                ("bits of activations", ", ".join(map(str, bits)))]
+
+    def __repr__(self) -> str:
+        return short("Network", self.facts())
+
+    def _repr_html_(self) -> str:
+        return html("Network", self.facts())
 
     def check(self) -> None:
         """Raise :class:`AlloyError` for the first inconsistency; a valid network passes silently."""

@@ -1,6 +1,8 @@
-"""The Verilog of one component in Verilator, for comparison with Amaranth's simulator."""
+"""Verilator in tests: the Verilog of one component, for comparison with Amaranth's simulator, and where built engines
+are kept."""
 
 import os
+from pathlib import Path
 import subprocess
 
 from amaranth.back import rtlil
@@ -9,7 +11,17 @@ from rtl.prim import Library
 from rtl.tools import to_verilog
 from sim.verilator import CXXFLAGS, tool
 
-__all__ = ["run_component"]
+__all__ = ["run_component", "shared_cache"]
+
+
+def shared_cache(tmp_path_factory):
+    """A folder of built simulators for all tests of a session: a minute of a core for each engine. The variable
+    ``ALLOY_TEST_CACHE`` names one that stays."""
+    if "ALLOY_TEST_CACHE" in os.environ:
+        return Path(os.environ["ALLOY_TEST_CACHE"])
+    root = tmp_path_factory.getbasetemp()
+    return (root.parent if root.name.startswith("popen-") else root) / "verilator"
+
 
 DRIVER = """
 #include "Vdut.h"

@@ -15,6 +15,7 @@ from ..errors import AlloyError
 from ..files import parse_json, read_bytes, replacing
 from ..looks import looks_like
 from ..records import check_types, from_values
+from ..tables import html, short
 from .region import Fold, Region
 
 __all__ = ["Program", "Layer"]
@@ -51,7 +52,7 @@ class Layer:
         check_types(self, "layer")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """Commands and image for one configuration, which the first command names.
 
@@ -62,6 +63,7 @@ class Program:
     window_size : bytes of DRAM the program needs.
     input : region of the (folded) input; use :meth:`pack_input`.
     outputs : tensor name -> region, of the network's output and of every kept tensor.
+    scale, zero : a code q of the output stands for ``scale * (q - zero)``; None if the network does not say.
     """
     image: bytes
     command_offset: int
@@ -72,6 +74,8 @@ class Program:
     output: str
     outputs: dict       # str -> Region
     layers: tuple       # of Layer
+    scale: float | None = None
+    zero: int = 0
 
     @property
     def start(self) -> dict[str, int]:
@@ -118,6 +122,30 @@ class Program:
         """Bytes of an output region to codes (C, H, W)."""
         return self.outputs[tensor].unpack(data)
 
+    def real(self, codes: np.ndarray) -> np.ndarray:
+        """The real values, float32, of codes of the output."""
+        if self.scale is None:
+            raise AlloyError(f"the program keeps no scale of its output {self.output}, so its codes have no real "
+                             "values: export the network again")
+        return ((codes - self.zero) * self.scale).astype(np.float32)
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What there is to know of it, as (name, value) for people."""
+        out = self.outputs[self.output]
+        return [("configuration", self.digest),
+                ("input", f"{self.input.channels} x {self.input.height} x {self.input.width}"
+                          + (" (folded)" if self.fold.kernel != (1, 1) else "")),
+                ("output", f"{out.channels} x {out.height} x {out.width}"), ("layers", f"{len(self.layers)}"),
+                ("multiply-accumulates", f"{sum(layer.macs for layer in self.layers):,}"),
+                ("commands", f"{self.command_count:,}"), ("image", f"{len(self.image):,} bytes"),
+                ("DRAM", f"{self.window_size:,} bytes")]
+
+    def __repr__(self) -> str:
+        return short("Program", self.facts())
+
+    def _repr_html_(self) -> str:
+        return html("Program", self.facts())
+
     @property
     def commands(self) -> list[bytes]:
         """The commands as a list of 128-byte records."""
@@ -129,7 +157,8 @@ class Program:
         """Write one file; an existing file is replaced only when the new one is complete."""
         meta = {"command_offset": self.command_offset, "command_count": self.command_count,
                 "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold),
-                "output": self.output, "outputs": {n: asdict(r) for n, r in self.outputs.items()},
+                "output": self.output, "scale": self.scale, "zero": self.zero,
+                "outputs": {n: asdict(r) for n, r in self.outputs.items()},
                 "layers": [asdict(x) for x in self.layers]}
         with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("program.json", json.dumps(meta, default=int))

@@ -72,9 +72,12 @@ def test_noise_without_labels():
     found = measure(Shown(offset=3.0), network(1), pictures(codes), PLAIN)
     signal = 13 ** 2 + 245 ** 2 + 93 ** 2 + 165 ** 2 + 2 * 100 ** 2
     assert found.accuracy == {} and found.sqnr == pytest.approx(10 * log10(signal / (2 * 9)), rel=1e-5)
-    assert found.agreement.value == 1 and len(found.lines()) == 2
+    assert found.agreement.value == 1 and len(found.lines()) == 3
     same = measure(Shown(), network(1), pictures(codes), PLAIN)
-    assert same.sqnr is None and same.lines()[-1].startswith("signal to quantization noise of the outputs none")
+    assert same.sqnr is None and len(same.lines()) == 2
+    alone = measure(network(1), network(1), pictures(codes, [1, 0]), PLAIN)
+    assert set(alone.accuracy) == {"integer"} and alone.agreement is alone.sqnr is None
+    assert alone.accuracy["integer"].value == 0.5
 
 
 def test_a_class_for_each_position():

@@ -13,6 +13,7 @@ from spec.network import Network, Tensor
 from spec.numerics import Scheme
 from spec.operators.convolution import Conv
 from tests.networks import random_config, random_network, scaled_network
+from tests.verilated import shared_cache
 
 CONFIGS = {
     "portable": dict(portable_dsp=True, dsp_filters=2, lut_filters=1, pixels=4, ic=3, ports=1, port_bits=32,
@@ -34,7 +35,7 @@ SLOW = {
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
     """Name -> (config, model), built on first use."""
-    built, cache = {}, tmp_path_factory.getbasetemp() / "verilator"
+    built, cache = {}, shared_cache(tmp_path_factory)
 
     def get(name):
         if name not in built:
