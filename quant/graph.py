@@ -24,7 +24,8 @@ class Graph:
     says of layers where the model calls them.
 
     ``logits``: the output tells classes apart, and only which is the largest and by how much counts. Otherwise every
-    value of it does.
+    value of it does. ``end`` is what the model makes of it at last, and the graph does not: the name of a function that
+    only turns logits into probabilities or answers.
     """
     input: str
     output: str
@@ -32,6 +33,7 @@ class Graph:
     shapes: dict
     logits: bool = False
     places: Mapping[str, str] = field(default_factory=dict)
+    end: str | None = None
 
     @property
     def weighted(self) -> list:

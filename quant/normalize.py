@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 import torch
 
 from spec.errors import AlloyError
+from spec.operators.affine import AffineLayer
 from spec.operators.pool import PoolLayer
 
 from .graph import Graph
@@ -15,6 +16,8 @@ from .graph import Graph
 __all__ = ["Normalization", "SCALE"]
 
 SCALE = 1 / 255         # real value of one step of a pixel
+CLOSE = 1e-6            # of a mean to 0 and 1
+ROUNDING = 1e-7         # of a few operations on 32-bit numbers
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,28 @@ class Normalization:
         mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (self.mean, self.std))
         return (torch.as_tensor(codes).float() / 255 - mean) / std
 
+    def before(self, graph: Graph) -> tuple["Normalization", Graph]:
+        """This normalization with the one that the model begins with, and the graph without that; both as they are if
+        there is none, or if both together are none of pixels."""
+        first = [layer for layer in graph.layers if graph.input in layer.inputs]
+        if len(first) != 1 or not isinstance(first[0], AffineLayer) or not first[0].fresh \
+                or first[0].output == graph.output:
+            return self, graph
+        scale, offset = (values.flatten().double().numpy() for values in (first[0].weight, first[0].bias))
+        if not (scale > 0).all():
+            return self, graph
+        std = np.array(self.std) / scale
+        mean = np.array(self.mean) - offset * std
+        if not ((mean > -CLOSE) & (mean < 1 + CLOSE)).all():
+            return self, graph
+        name = {first[0].output: graph.input}
+        layers = [replace(layer, sources=tuple(name.get(one, one) for one in layer.sources),
+                          residual=name.get(layer.residual, layer.residual))
+                  for layer in graph.layers if layer is not first[0]]
+        shapes = {tensor: shape for tensor, shape in graph.shapes.items() if tensor not in name}
+        both = (tuple(_short(value) for value in values.tolist()) for values in (mean.clip(0, 1), std))
+        return Normalization(*both), replace(graph, layers=layers, shapes=shapes)
+
     def folded(self, graph: Graph) -> Graph:
         """The same network on ``(pixel - zero) / 255``: its first convolutions have other weights and biases.
 
@@ -95,6 +120,12 @@ def _values(name, value, channels):
         raise AlloyError(f"the {name} has {found.size} value{'s' * (found.size != 1)} ({value!r}): give one finite "
                          f"number for each of the {channels} channel{'s' * (channels > 1)} of the images")
     return tuple(np.broadcast_to(found.ravel(), channels).tolist())
+
+
+def _short(value):
+    """``value`` as a 32-bit number, the short one that was meant if rounding alone lies between."""
+    short = float(f"{value:.6g}")
+    return float(np.float32(short if abs(value - short) <= ROUNDING * abs(value) else value))
 
 
 def _text(values):

@@ -30,6 +30,7 @@ from .work import stages
 
 __all__ = ["Source", "quantize", "CALIBRATION"]
 
+DARK = 30  # standard deviations of pixels / 255 that are none
 CALIBRATION = 256  # images; more take longer and change little
 
 Report = Callable[[str], None]
@@ -120,7 +121,8 @@ class Source:
         graph = trace(self.model, self.images.shape[1:], logits=bool(self.logits))
         shape = graph.shapes[graph.input]
         self.images = self.images.reshape(-1, *shape)
-        self.normalization = Normalization.of(self.mean, self.std, shape[0])
+        given = Normalization.of(self.mean, self.std, shape[0])
+        self.normalization, graph = given.before(graph)
         graph.logits = _classifies(graph) if self.logits is None else self.logits
         self.graph = self.normalization.folded(graph)
         look_at(self.graph, check_pixels(self.graph, self.images), SCALE, self.zero)
@@ -140,7 +142,11 @@ class Source:
         if self.logits is None and self.graph.logits:
             yield (f"the {self.graph.shapes[self.graph.output][0]} outputs are taken for the logits of a classifier: "
                    "say logits=False if they are not")
-        if self.mean is None and all(layer.moments is None for layer in self.graph.layers if layer.learned):
+        if self.graph.end is not None:
+            yield f"the model ends with {self.graph.end}: the network returns what that is of, the logits"
+        if self.mean is None and min(self.normalization.std) > DARK:
+            yield ("the model divides pixels / 255 once more: say mean=0, std=1/255 if it reads pixels from 0 to 255")
+        elif self.mean is None and all(layer.moments is None for layer in self.graph.layers if layer.learned):
             yield "the model is taken to read pixels / 255: give mean and std if it was trained on normalized images"
 
     def expect(self, chosen: Variant) -> None:

@@ -17,8 +17,9 @@ __all__ = ["JOINS", "MOVES", "joined", "moved"]
 
 MOVES = frozenset((
     "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t movedim slice select narrow "
-    "split split_with_sizes chunk tensor_split unbind getitem clone contiguous alias detach dropout feature_dropout to "
-    "_to_copy expand expand_as broadcast_to channel_shuffle native_channel_shuffle flip roll index_select "
+    "split split_with_sizes chunk tensor_split unbind getitem clone contiguous alias detach dropout alpha_dropout "
+    "feature_dropout feature_alpha_dropout to _to_copy expand expand_as broadcast_to channel_shuffle "
+    "native_channel_shuffle flip roll index_select "
     "pixel_shuffle lift_fresh_copy"
 ).split())
 JOINS = frozenset("cat concat concatenate stack hstack vstack dstack".split())

@@ -20,6 +20,7 @@ class Op:
     ----------
     where : "layer NAME (file, line)", for messages.
     module, call : path of the module of ``torch.nn`` that returns it, and in which of its calls.
+    end : of the value that the model returns: what it makes of it before (:data:`quant.graph.ENDS`).
     index : where the elements that it returns, of their own shape without the batch, stand in the value.
     """
 
@@ -29,6 +30,7 @@ class Op:
     module: str | None = None
     call: int = 0
     index: torch.Tensor | None = None
+    end: str | None = None
 
     def shape(self, *shapes: tuple[int, int, int]) -> tuple[int, int, int]:
         """(C, H, W) of its value for those of its inputs."""

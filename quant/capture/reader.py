@@ -28,6 +28,9 @@ from .ops import INPUT, Apply, Missing, Op
 
 __all__ = ["capture", "first_line"]
 
+# Functions of logits that the host may as well compute.
+ENDS = {"softmax": "softmax", "_softmax": "softmax", "log_softmax": "log_softmax", "_log_softmax": "log_softmax",
+        "argmax": "argmax"}
 HELPERS = "scaled", "bounded", "rest"       # endings of the names of values that a function makes on its way
 
 
@@ -142,7 +145,7 @@ class _Reader:
     def _check_function(self, node):
         """Raise :class:`AlloyError` if a node's function is not supported, whatever it is applied to."""
         name = getattr(node.target, "_schema", None) and node.target._schema.name.split("::")[-1]
-        if name and name not in MOVES | JOINS and self._reader_of(name) is None:
+        if name and name not in MOVES | JOINS | ENDS.keys() and self._reader_of(name) is None:
             raise AlloyError(f"{self._where(node)[1]} is {name}, which is not supported: {supported()}")
 
     def _stand_in(self, node, made, sources):
@@ -177,11 +180,23 @@ class _Reader:
             self._known[node.name] = arguments["self"][arguments["item"]]
             return
         path, where = self._where(node)
-        if function in JOINS:
+        if function in ENDS:
+            self._known[node.name] = self._end(node, ENDS[function], arguments, where)
+        elif function in JOINS:
             self._known[node.name] = joined(node, function, where, self._of, partial(self._apply, node, where))
         else:
             self._known[node.name] = (moved(node, function, where, self._of)
                                       or self._compute(node, function, arguments, path, where))
+
+    def _end(self, node, what, arguments, where):
+        """What a function of logits shows at the end of a model: the logits."""
+        view, dim = next(iter(views(arguments))), arguments.get("dim")
+        ends = node.name in self._signature.user_outputs and view.value != INPUT
+        if not ends or not view.by_channel or dim is None or dim % view.index.dim() != 1:
+            raise AlloyError(f"{where} is {what}, which is not supported but over the classes at the very end, where "
+                             "the network returns the logits: leave it to the host")
+        next(op for op in self._ops if op.name == view.value).end = what
+        return view
 
     def _of(self, value):
         if isinstance(value, fx.Node):
