@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 
-from compiler import compile
 from compiler.lower import lower
 from compiler.operations import Convolution, Maximum
-from spec.errors import AlloyError
 from spec.operators.average_pool import AveragePool
 from spec.program import Fold
-from tests.compiler.graphs import CONFIG, layer, network, pool
+from tests.compiler.graphs import layer, network, pool
 
 
 def test_nodes_become_operations():
@@ -39,9 +37,10 @@ def test_filters_of_groups_read_their_own_channels():
         assert (dense[first:first + 3] == op.weight[index, :, 0, 0]).all() and dense.sum() == op.weight[index].sum()
 
 
-@pytest.mark.parametrize("stride", [(3, 1), (1, 4)])
-def test_strides_that_are_not_supported(stride):
-    size = tuple((7 - 1) // s + 1 for s in stride)
-    net = network({"image": (3, 7, 7), "out": (2, *size)}, layer("image", "out", 2, 3, stride=stride))
-    with pytest.raises(AlloyError, match=f"layer to_out has stride {max(stride)}: strides 1 and 2 are supported"):
-        compile(net, CONFIG)
+@pytest.mark.parametrize("stride, found", [((3, 1), (3, 1)), ((7, 4), (1, 4)), ((5, 9), (1, 1)), ((2, 2), (2, 2))])
+def test_a_stride_that_nothing_follows_is_none(stride, found):
+    """One window in a direction needs no planes, and stays that one."""
+    size = tuple((7 - 3) // s + 1 for s in stride)
+    net = network({"image": (3, 7, 7), "out": (2, *size)}, layer("image", "out", 2, 3, (3, 3), stride=stride))
+    op, = lower(net).ops
+    assert op.stride == found and op.windows.size((7, 7)) == size

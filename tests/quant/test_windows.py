@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from compiler import compile
 from quant import quantize, trace
 from quant.net import QuantNet
+from quant.normalize import Normalization
 from quant.ptq import columns, reconstruct
 from sim import command_model
 from spec.errors import AlloyError
@@ -147,6 +148,19 @@ def test_quantize_takes_sequences():
     for shape in ((30,), (2, 3, 4, 5, 6)):
         with pytest.raises(AlloyError, match=r"\(images, channels, length\) or \(images, values\)"):
             quantize(keywords().eval(), np.zeros(shape, np.uint8), report=None)
+
+
+def test_sums_of_a_normalized_image_are_refused():
+    """What is added to each pixel would be added to a mean, and several times to a sum."""
+    means, sums = (trace(nn.Sequential(nn.AvgPool2d(2, divisor_override=divisor), nn.Conv2d(3, 2, 1)).eval(), SHAPE)
+                   for divisor in (None, 1))
+    normalization = Normalization.of(0.4, 0.2, 3)
+    pixels = torch.from_numpy(images(SHAPE, 2))
+    folded = normalization.folded(means)
+    found = folded.run((pixels.float() - normalization.zero) / 255)[folded.output]
+    assert torch.allclose(found, means.run(normalization.real(pixels))[means.output], atol=1e-4)
+    with pytest.raises(AlloyError, match="reads the normalized image and is no convolution"):
+        normalization.folded(sums)
 
 
 MIXES = {
