@@ -5,7 +5,7 @@ import pytest
 
 from compiler import compile
 from spec.errors import AlloyError
-from tests.compiler.graphs import engine, layer, network, pool
+from tests.compiler.graphs import engine, layer, network
 
 
 def deep(channels, bits=4, **values):
@@ -19,9 +19,7 @@ def deep(channels, bits=4, **values):
     (deep(3, table=np.zeros(256, np.uint8), hi=255), {},
      "layer to_out has a table for its codes, the configuration has none: raise tables"),
     (deep(3, bits=7), dict(act_digit_bits=3),
-     "layer to_out reads 7-bit codes, two digits hold 6: raise act_digit_bits"),
-    (network({"image": (3, 5, 5), "out": (3, 1, 1)}, pool("image", "out", (5, 5), (1, 1))),
-     dict(tap_depth=24), "layer to_out has 25 taps, the configuration holds 24: raise tap_depth")])
+     "layer to_out reads 7-bit codes, two digits hold 6: raise act_digit_bits")])
 def test_an_engine_that_is_too_small(net, values, words):
     with pytest.raises(AlloyError, match=words):
         compile(net, engine(**values))
