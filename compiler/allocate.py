@@ -100,7 +100,7 @@ class _Attempt:
 
     def _settle(self, value):
         """Place a whole value on the chip."""
-        reach = max([op.output.width for op in self._graph.ops if op.input is value], default=0)
+        reach = max([op.across for op in self._graph.ops if op.input is value], default=0)
         place = self._placement(value, value.height, value.width, value.phases, reach)
         mems = {0, 1} - {self._where[r].mem for r in self._rivals.get(value, ()) if r in self._where}
         found = self._memories.fit(place.words, mems, value)
@@ -132,7 +132,7 @@ class _Attempt:
         height, width = op.output.height, op.output.width
         ranges = [(y, min(y + rows, height), x, min(x + cols, width))
                   for y in range(0, height, rows) for x in range(0, width, cols)]
-        read = [_read(op, *area) for area in ranges]
+        read = [op.region(*area) for area in ranges]
         places = self._scratch(op, dram, cols, ranges, read)
         if places is None:
             return None
@@ -154,7 +154,7 @@ class _Attempt:
         def fits(role, value, areas, phases, mems):
             if value not in dram:
                 return True
-            shapes = [self._placement(value, y1 - y0, x1 - x0, phases, cols if role == "input" else 0)
+            shapes = [self._placement(value, y1 - y0, x1 - x0, phases, min(cols, op.across) if role == "input" else 0)
                       for y0, y1, x0, x1 in areas]
             found = self._memories.fit(max(s.words for s in shapes), mems, token)
             if found is not None:
@@ -169,16 +169,6 @@ class _Attempt:
         ok = ok and fits("output", op.output, ranges, PLAIN, {0, 1})
         self._memories.free(token)
         return places if ok else None
-
-
-def _read(op, y0, y1, x0, x1):
-    """Rows and columns (y0, y1, x0, x1) of the input that these of the output read."""
-    def span(start, stop, stride, padding, reach, size):
-        lo = min(max(0, start * stride - padding), size - 1)
-        return lo, max(lo + 1, min(size, (stop - 1) * stride - padding + reach))
-    reach = op.windows.reach
-    return (*span(y0, y1, op.stride[0], op.padding[0], reach[0], op.input.height),
-            *span(x0, x1, op.stride[1], op.padding[1], reach[1], op.input.width))
 
 
 def _halvings(size):

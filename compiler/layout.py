@@ -70,6 +70,12 @@ class Placement:
                 "par_y": int(fy and y % 2)}
         return fields_of(out, prefix)
 
+    def spread(self, prefix: str, up: tuple[int, int], apart: int, *, y: int, x: int) -> dict[str, int]:
+        """View fields of the region from row ``y``, column ``x`` on of the map in which each pixel of this one, which
+        is in one plane, has become ``up`` pixels: those of each parity are ``apart`` channel groups."""
+        return _Spread(self.mem, self.base, self.height, self.width, up, self.pitch, self.groups, self.pixels,
+                       apart).view(prefix, y=y, x=x)
+
     def line(self, prefix: str, *, y: int, x: int, step: int = 1) -> dict[str, int]:
         """View fields of single pixels, each a row of its own: (y, x), then always ``step`` pixels of its plane further
         right."""
@@ -110,3 +116,12 @@ class Placement:
     def _axis(t, planes, size):
         """Plane, plane offset and plane size along one axis."""
         return t % planes, t // planes, (size - t % planes + planes - 1) // planes
+
+
+@dataclass(frozen=True)
+class _Spread(Placement):
+    """One plane that is walked over as if it were several, which are ``apart`` channel groups."""
+    apart: int
+
+    def plane(self, py: int, px: int) -> int:
+        return (py * self.phases[1] + px) * self.apart

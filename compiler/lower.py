@@ -12,7 +12,7 @@ from spec.operators.windows import Window
 from spec.program import Fold
 
 from .graph import Graph, Value
-from .operations import Convolution, Maximum, Operation, Regions
+from .operations import Convolution, Maximum, Operation, Regions, Spread
 from .scaling import Product
 
 __all__ = ["Builder", "lower"]
@@ -71,6 +71,24 @@ class Builder:
             node.name, self._tag, self.values[node.input], self.values[node.output], factor=self.values[factor],
             weight=weight, residual=self.values[residual] if residual else None, res_mult=res_mult, shift=node.shift,
             lo=node.lo, hi=node.hi, table=table, macs=node.macs(self._network)))
+
+    def select(self, node: Any, weight: np.ndarray, window: Window) -> None:
+        """The codes of ``node``'s input that filters of one 1 each, ``weight``, read in windows that begin like
+        ``window``, one for each pixel of the output."""
+        source, out = self.values[node.input], self.values[node.output]
+        ones = np.ones(out.channels, np.int64)
+        end = [(count - 1) * stride + reach - size - start for count, stride, reach, size, start in zip(
+            (out.height, out.width), window.stride, window.reach, (source.height, source.width), window.padding,
+            strict=True)]
+        self.ops.append(Convolution(
+            node.name, self._tag, source, out, weight=weight, stride=window.stride, padding=window.padding,
+            padding_end=(end[0], end[1]), scheme=Scheme.FIXED2 * ones, mult=2 * ones, bias=0 * ones, shift=1,
+            hi=(1 << out.bits) - 1))
+
+    def spread(self, node: Any, up: tuple[int, int], *, apart: bool) -> None:
+        """``up`` pixels of each pixel, all the same or ``apart`` in the channels of the input."""
+        self.ops.append(Spread(node.name, self._tag, self.values[node.input], self.values[node.output], up=up,
+                               apart=apart))
 
     def maximum(self, node: Any, kernel: tuple[int, int]) -> None:
         """The maximum over each window of ``kernel`` (rows, columns)."""

@@ -12,11 +12,11 @@ from spec.numerics import requantize
 from spec.operators.windows import Window
 from spec.systems import WEIGHT_MAX
 
-from .emit import ArrayWork, ConvolutionWork, PoolWork, Work
+from .emit import ArrayWork, ConvolutionWork, PoolWork, SpreadWork, Work
 from .graph import Value
 from .slots import assign
 
-__all__ = ["Operation", "Filters", "Convolution", "Maximum", "Regions"]
+__all__ = ["Operation", "Filters", "Convolution", "Maximum", "Regions", "Spread"]
 
 Regions: TypeAlias = tuple[tuple[tuple[int, int, int, int], int], ...]
 
@@ -92,9 +92,33 @@ class Operation:
         if self.residual is not None:
             yield self.residual, self.output
 
+    @property
+    def ordered(self) -> list[Value]:
+        """Values whose channels must lie in their order."""
+        return []
+
+    @property
+    def across(self) -> int:
+        """The columns of the output that are counted over each row of the input."""
+        return self.output.width
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of what it makes."""
+        return self.windows.size((self.input.height, self.input.width))
+
+    def region(self, y0: int, y1: int, x0: int, x1: int) -> tuple[int, int, int, int]:
+        """Rows and columns (y0, y1, x0, x1) of the input that these of the output read."""
+        def span(start, stop, stride, padding, reach, size):
+            lo = min(max(0, start * stride - padding), size - 1)
+            return lo, max(lo + 1, min(size, (stop - 1) * stride - padding + reach))
+        reach = self.windows.reach
+        return (*span(y0, y1, self.stride[0], self.padding[0], reach[0], self.input.height),
+                *span(x0, x1, self.stride[1], self.padding[1], reach[1], self.input.width))
+
     def faults(self) -> Iterator[str]:
         """What is wrong with it, each a part of a sentence about the operation."""
-        size = self.windows.size((self.input.height, self.input.width))
+        size = self.size
         if size != (self.output.height, self.output.width):
             yield (f"makes {size[0]}x{size[1]} pixels, but {self.output.name} has "
                    f"{self.output.height}x{self.output.width}")
@@ -176,7 +200,7 @@ class Convolution(Filters):
         shape = self.input.channels, 1, 1, 1
         return (self.at is not None and self.weight.shape == shape and bool((self.weight == 1).all())
                 and not self.bias.any() and self.windows == Window((1, 1)) and len(set(self.mult.tolist())) == 1
-                and self.residual is None and self.table is None)
+                and self.residual is None and self.table is None and not self.regions)
 
     def requantized(self, codes: np.ndarray) -> np.ndarray:
         """What one that :attr:`copies` makes of codes."""
@@ -261,3 +285,51 @@ class Maximum(Operation):
 
     def work(self, config: EngineConfig) -> PoolWork:
         return PoolWork(self, config)
+
+
+@dataclass(frozen=True, eq=False)
+class Spread(Operation):
+    """``up`` (rows, columns) pixels for each pixel, by the pool unit; they are copies of it, or lie ``apart`` in the
+    channels of the input."""
+    up: tuple[int, int] = (2, 2)
+    apart: bool = False
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return 1, 1
+
+    @property
+    def parts(self) -> int:
+        """Channels of the input for each of the output."""
+        return self.up[0] * self.up[1] if self.apart else 1
+
+    @property
+    def ordered(self) -> list[Value]:
+        return [self.input, self.output] if self.apart else []
+
+    @property
+    def across(self) -> int:
+        return 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.input.height * self.up[0], self.input.width * self.up[1]
+
+    def region(self, y0: int, y1: int, x0: int, x1: int) -> tuple[int, int, int, int]:
+        (uy, ux) = self.up
+        return y0 // uy, -(-y1 // uy), x0 // ux, -(-x1 // ux)
+
+    def ties(self) -> Iterator[tuple[Value, Value]]:
+        if not self.apart:
+            yield self.input, self.output
+
+    def faults(self) -> Iterator[str]:
+        if self.input.channels < self.parts * self.output.channels or self.input.channels % self.parts:
+            yield f"makes {self.output.channels} channels of {self.input.channels} for {self.parts} pixels"
+        kinds = [(v.bits, v.zero) for v in (self.input, self.output)]
+        if kinds[0] != kinds[1]:
+            yield f"makes {kinds[1]} of {kinds[0]}: bits and zero point stay as they are"
+        yield from super().faults()
+
+    def work(self, config: EngineConfig) -> SpreadWork:
+        return SpreadWork(self, config)

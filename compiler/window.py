@@ -56,9 +56,10 @@ def _layers(emission: Emission, network: Network) -> tuple[Layer, ...]:
     counts, layers = Counter(fields["tag"] for _, fields in emission.commands), []
     every = [(value.name, work) for value, works in emission.layers.items() for work in works]
     for tag, node in enumerate(network.nodes):
-        # What makes a part of another value is a layer, too.
+        # What makes a part of another value, or one with more channels, is a layer, too.
         works = ([work for name, work in every if name == node.output]
-                 or [work for _, work in every if work[0].at is not None and work[0].tag == tag])
+                 or [work for name, work in every if work[0].tag == tag
+                     and (work[0].at is not None or name not in network.tensors)])
         if works:
             number = works[0][0].tag if len(works) == 1 else tag
             first = network.nodes[number]

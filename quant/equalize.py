@@ -93,7 +93,8 @@ def classes(graph: Graph) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
             alike.append(np.stack([at[layer.residual], out]))
         if layer.channelwise and not layer.learned:
             for name, origin in zip(layer.tied, layer.origins(*(len(at[x]) for x in layer.tied)), strict=True):
-                alike.append(np.stack([at[name][origin[origin >= 0]], out[origin >= 0]]))
+                for one in np.atleast_2d(origin):
+                    alike.append(np.stack([at[name][one[one >= 0]], out[one >= 0]]))
             fixed += [at[name] for name in {*layer.sources} - {*layer.tied}]
         elif not layer.learned:
             fixed += [*(at[name] for name in layer.sources), out]

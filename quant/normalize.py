@@ -89,24 +89,41 @@ class Normalization:
         Exact, but for pixels of zero padding if the channels' means differ. Raises :class:`AlloyError` if something
         else than a convolution reads the input.
         """
-        layers, scaled = [replace(layer) for layer in graph.layers], {graph.input}
+        layers = [replace(layer) for layer in graph.layers]
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (self.mean, self.std))
         offset = (self.zero / 255 - mean) / std
+        scaled = {graph.input: torch.stack([std, offset])}      # of every channel, (2, C)
         plain = not offset.any() and bool((std == 1).all())
         for layer in () if plain else layers:
-            if not scaled & {*layer.inputs}:
+            if not scaled.keys() & {*layer.inputs}:
                 continue
-            fits = layer.learned or isinstance(layer, PoolLayer) and layer.translates and layer.output != graph.output
+            moves = layer.keeps or layer.joins or isinstance(layer, PoolLayer) and layer.translates
+            fits = layer.learned or moves and layer.output != graph.output
             if layer.residual in scaled or not fits:
                 raise AlloyError(f"layer {layer.name} reads the normalized image and is no convolution, so that mean "
                                  "and std have no place: let a convolution read the image first")
-            if not layer.learned:      # a pool of normalized values is the normalized pool
-                scaled.add(layer.output)
-            else:
+            if layer.learned:
+                std, offset = scaled[layer.input]
                 per = layer.by_input_channel(1 / std)
                 layer.bias = (layer.bias + (layer.weight * layer.by_input_channel(offset)).sum((1, 2, 3))).float()
                 layer.weight = (layer.weight * per).float()
+            else:       # a pool of normalized values is the normalized pool
+                scaled[layer.output] = self._through(layer, scaled, graph.shapes)
         return replace(graph, layers=layers)
+
+    @staticmethod
+    def _through(layer, scaled, shapes):
+        """Scales and offsets (2, C) of what a layer makes of channels that have them."""
+        out = torch.stack([torch.ones(shapes[layer.output][0]), torch.zeros(shapes[layer.output][0])]).double()
+        origins = layer.origins(*(shapes[name][0] for name in layer.tied))
+        for name, origin in zip(layer.tied, origins, strict=True):
+            first, *others = np.atleast_2d(origin)
+            if name in scaled:
+                if any((scaled[name][:, first] != scaled[name][:, other]).any() for other in others):
+                    raise AlloyError(f"layer {layer.name} makes pixels of normalized channels of different mean and "
+                                     "std, which then have no place: let a convolution read the image first")
+                out[:, first >= 0] = scaled[name][:, first[first >= 0]]
+        return out
 
 
 def _values(name, value, channels):

@@ -4,9 +4,9 @@ from .array import ArrayWork, ConvolutionWork
 from .buffers import Buffers
 from .listing import Listing
 from .movement import Movement, Source
-from .pool import PoolWork
+from .pool import PoolWork, SpreadWork
 from .scaling import GroupsWork, ProductWork, RecordsWork
 from .work import Work
 
 __all__ = ["ArrayWork", "Buffers", "ConvolutionWork", "GroupsWork", "Listing", "Movement", "PoolWork", "ProductWork",
-           "RecordsWork", "Source", "Work"]
+           "RecordsWork", "Source", "SpreadWork", "Work"]

@@ -14,9 +14,9 @@ from .listing import Listing, whole
 from .movement import Source
 
 if TYPE_CHECKING:
-    from ..operations import Operation
+    from ..operations import Operation, Spread
 
-__all__ = ["PoolWork"]
+__all__ = ["PoolWork", "SpreadWork"]
 
 
 class PoolWork:
@@ -69,3 +69,23 @@ class PoolWork:
             Opcode.POOL, [access, whole(place, False), whole(strip.output, True), *read], tag=op.tag, rows=size[0],
             cols=size[1], pitch=size[1], tap_base=base, taps=len(taps), groups=place.groups, mem_in=place.mem,
             mem_out=strip.output.mem, **views))
+
+
+class SpreadWork(PoolWork):
+    """The commands of a spread (:class:`.work.Work`): one POOL for each strip, which copies. Its view of the input has
+    planes that are none: of which each shows the same pixels, or other channel groups of them."""
+    _op: "Spread"
+
+    def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
+        op, place, out, (uy, ux) = self._op, strip.input, strip.output, self._op.up
+        rows, cols, groups = strip.y1 - strip.y0, strip.x1 - strip.x0, op.output.groups(self._config.ic)
+        base, access = buffers.taps(tap_bytes([{"addr": 0, "rot": 0, "dy": 0, "dx": 0, "rows": rows, "cols": cols}]),
+                                    op.tag, None)
+        accesses = [access, whole(place, False), whole(out, True)]
+        if source is not None:
+            accesses.append(source.read(source.stop, None))
+        y, x = strip.y0 - strip.input_at[0] * uy, strip.x0 - strip.input_at[1] * ux
+        listing.costs.compute(listing.add(
+            Opcode.POOL, accesses, tag=op.tag, rows=rows, cols=cols, pitch=cols, tap_base=base, taps=1, groups=groups,
+            mem_in=place.mem, mem_out=out.mem, **place.spread("res", op.up, groups * op.apart, y=y, x=x),
+            **out.view("out", y=strip.y0 - strip.output_at[0], x=strip.x0 - strip.output_at[1])))

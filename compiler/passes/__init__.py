@@ -5,6 +5,7 @@ from collections.abc import Callable
 from spec.config import EngineConfig
 
 from ..graph import Graph
+from .align import align_parts
 from .columns import choose_columns
 from .fold import fold_input
 from .join import join_parts
@@ -15,9 +16,9 @@ from .records import make_records
 from .separate import separate_maxima
 from .tables import merge_tables
 
-__all__ = ["PASSES", "choose_columns", "fold_input", "hold_limits", "join_parts", "make_records", "merge_tables",
-           "order_channels", "separate_maxima", "split_phases"]
+__all__ = ["PASSES", "align_parts", "choose_columns", "fold_input", "hold_limits", "join_parts", "make_records",
+           "merge_tables", "order_channels", "separate_maxima", "split_phases"]
 
 PASSES: tuple[Callable[[Graph, EngineConfig], Graph], ...] = (
-    make_records, merge_tables, join_parts, fold_input, separate_maxima, hold_limits, split_phases, choose_columns,
-    order_channels)
+    make_records, merge_tables, align_parts, join_parts, fold_input, separate_maxima, hold_limits, split_phases,
+    choose_columns, order_channels)

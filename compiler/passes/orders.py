@@ -30,9 +30,10 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
     for value in graph.values:
         classes.setdefault(find(value), []).append(value)
     orders: dict[Value, tuple[int, ...]] = {}
+    fixed = {graph.input, *(value for op in graph.ops for value in op.ordered)}
     for values in classes.values():
         makers = [op for op in graph.ops if op.output in values and op.made_by() is not None]
-        order = _interleaved(values[0].channels, [] if graph.input in values else makers)
+        order = _interleaved(values[0].channels, [] if fixed & {*values} else makers)
         orders |= dict.fromkeys(values, order)
     return graph.mapped(lambda value: replace(value, order=orders[value]))
 

@@ -2,20 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from spec.errors import AlloyError
 from spec.operators import LAYERS, Call, Layer
+from spec.operators.windows import Window
 
 from .nodes import BATCH, Found, Node, View, flat, reads, whole
 from .ops import Apply
 
-__all__ = ["read_layer", "apply_layer"]
+__all__ = ["apply_layer", "read_layer", "widened"]
 
 # What one number for the other direction is, for each argument of a function of sequences.
 LINE = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_size": 1}
+
+
+def widened(layer: Layer, start: tuple[int, int], end: tuple[int, int]) -> Layer:
+    """A convolution with more padding: ``start`` (rows, columns) above and left, ``end`` below and right."""
+    window = Window.of(layer)
+
+    def sums(one, other):
+        return one[0] + other[0], one[1] + other[1]
+    return replace(cast(Any, layer), padding=sums(window.padding, start), padding_end=sums(window.end, end))
 
 
 def read_layer(node: Node) -> tuple[Apply, torch.Tensor | None]:

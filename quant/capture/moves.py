@@ -2,6 +2,8 @@
 stand."""
 
 from collections.abc import Callable
+from dataclasses import replace
+import math
 from typing import Any
 
 import torch
@@ -10,8 +12,12 @@ from torch import fx
 from spec.errors import AlloyError
 from spec.operators import Layer
 from spec.operators.concat import ConcatLayer
+from spec.operators.spread import SpreadLayer
+from spec.operators.windows import pair
 
-from .nodes import BATCH, View, flat
+from .layers import read_layer
+from .nodes import BATCH, Found, Node, View, flat, reads
+from .ops import Apply
 
 __all__ = ["JOINS", "MOVES", "joined", "moved"]
 
@@ -19,18 +25,29 @@ MOVES = frozenset((
     "view reshape _unsafe_view flatten unflatten squeeze unsqueeze permute transpose t movedim slice select narrow "
     "split split_with_sizes chunk tensor_split unbind getitem clone contiguous alias detach dropout alpha_dropout "
     "feature_dropout feature_alpha_dropout to _to_copy expand expand_as broadcast_to channel_shuffle "
-    "native_channel_shuffle flip roll index_select "
-    "pixel_shuffle lift_fresh_copy"
+    "native_channel_shuffle flip roll index_select pixel_shuffle pixel_unshuffle lift_fresh_copy index repeat "
+    "repeat_interleave tile unfold rot90 fliplr flipud swapaxes swapdims moveaxis ravel numpy_T mT"
 ).split())
 JOINS = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+# Those of them, and others, that know no integers.
+REAL = frozenset((
+    "upsample_nearest2d _upsample_nearest_exact2d pad constant_pad_nd reflection_pad2d replication_pad2d im2col"
+).split())
+LIKE = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_empty".split())
+ZERO = -1           # the index of a value that is 0
 
 
-def moved(node: Any, function: str, where: str, value_of: Callable) -> View | tuple[View, ...] | None:
+def moved(node: Any, function: str, where: str, value_of: Callable) -> View | tuple[View, ...] | torch.Tensor | None:
     """What a node of the exported program shows, None if it computes; ``value_of`` gives what another node or an
     argument stands for."""
     source = value_of(node.args[0])
+    if function in LIKE:        # of the shape alone
+        return _indices(node, value_of, lambda view: view.index.float())
     if function in ("to", "_to_copy"):
         out = source.index      # as another type
+    elif function in REAL:
+        out = _padded(node, where, source) if "pad" in function else _indices(
+            node, value_of, lambda view: view.index.double()).long()
     elif function in MOVES:
         out = _indices(node, value_of, lambda view: view.index)
     elif function.startswith("adaptive_") and getattr(node.meta["val"], "shape", None) == source.index.shape:
@@ -42,14 +59,38 @@ def moved(node: Any, function: str, where: str, value_of: Callable) -> View | tu
     return _view(source.value, out, source.size, where)
 
 
-def joined(node: Any, function: str, where: str, value_of: Callable, append: Callable[[Layer], View]) -> View:
+def _padded(node, where, source):
+    """The index behind a padding."""
+    schema = [argument.name for argument in node.target._schema.arguments]
+    given = dict(zip(schema, node.args, strict=False)) | node.kwargs
+    mode, value = given.get("mode", "constant"), given.get("value")
+    if node.target._schema.name.endswith("pad2d"):
+        mode = "reflect" if "reflection" in node.target._schema.name else "replicate"
+    if mode == "constant" and value:
+        raise AlloyError(f"{where} pads with {value:g}: only zeros, or a mode without a value, are supported")
+    index = torch.nn.functional.pad(source.index.double(), list(given.get("pad") or given["padding"]), mode,
+                                    ZERO if mode == "constant" else None)
+    return index.long()
+
+
+def joined(node: Any, function: str, where: str, value_of: Callable, append: Callable[[Layer], View],
+           settled: Callable[[View], View]) -> View:
     """What a node shows that puts tensors side by side: ``append`` adds a layer that concatenates the channels of their
-    values, if these are several."""
+    values, if these are several; of what they show only a part of, it takes what is ``settled``."""
     given = list(flat([value_of(node.args[0])]))
-    sizes = {view.value: view.size for view in given if isinstance(view, View)}
-    if not all(isinstance(view, View) for view in given):
-        raise AlloyError(f"{where} is {function} of a tensor and a constant: only tensors that depend on the image can "
-                         "be put side by side")
+    if any(not isinstance(one, View) and one.any() for one in given):
+        raise AlloyError(f"{where} is {function} of a tensor and a constant: only tensors that depend on the image, "
+                         "and zeros, can be put side by side")
+    views = [one for one in given if isinstance(one, View)]
+    whole: dict[str, bool | None] = dict.fromkeys(view.value for view in views)     # whether they show all of it
+    if len(whole) > 1:
+        for value in whole:
+            mine = torch.cat([view.index[0].flatten() for view in views if view.value == value])
+            count = next(math.prod(view.size) for view in views if view.value == value)
+            whole[value] = len(mine.unique()) == count and int(mine.min()) >= 0
+    alike = len({view.size[1:] for view in views}) == 1
+    places = {view: view if len(whole) == 1 or whole[view.value] and alike else settled(view) for view in views}
+    sizes = {view.value: view.size for view in places.values()}
     if len({size[1:] for size in sizes.values()}) > 1:
         maps = " and ".join(f"{rows}x{cols}" for _, rows, cols in sizes.values())
         raise AlloyError(f"{where} is {function} of what is made of maps of {maps} pixels: only tensors of one size "
@@ -64,22 +105,50 @@ def joined(node: Any, function: str, where: str, value_of: Callable, append: Cal
     pixels, image = size[1] * size[2], size[0] * size[1] * size[2]
 
     def index_of(view):
+        view = places[view]
         own = view.size[0] * pixels
-        return view.index % own + view.index // own * image + starts[view.value] * pixels
-    return _view(value, _indices(node, value_of, index_of), size, where)
+        index = view.index % own + view.index // own * image + starts[view.value] * pixels
+        return torch.where(view.index < 0, ZERO, index)
+    return _view(value, _indices(node, value_of, index_of, lambda zeros: torch.full(zeros.shape, ZERO)), size, where)
 
 
-def _indices(node, value_of, index_of):
-    """What the function of a node makes of the index ``index_of(view)`` of each view that it gets."""
+def _indices(node, value_of, index_of, constant=lambda value: value):
+    """What the function of a node makes of the index ``index_of(view)`` of each view that it gets, and of what each
+    ``constant`` tensor becomes."""
     def given(one):
         known = value_of(one)
-        return index_of(known) if isinstance(known, View) else known
+        if isinstance(known, View):
+            return index_of(known)
+        return constant(known) if isinstance(known, torch.Tensor) else known
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), given)
     return node.target(*args, **kwargs)
 
 
 def _view(value, index, size, where):
-    count = size[0] * size[1] * size[2]
-    if len(index) != BATCH or not torch.equal(index[1], index[0] + count) or index[0].max() >= count:
+    count, first = size[0] * size[1] * size[2], index[0]
+    if len(index) != BATCH or not torch.equal(index[1], torch.where(first < 0, ZERO, first + count)) \
+            or first.max() >= count:
         raise AlloyError(f"{where} mixes images: keep the first dimension as it is")
     return View(value, index.contiguous(), size)
+
+
+@reads("conv_transpose2d")
+def _transposed(node: Node) -> Found:
+    """A transposed convolution whose windows do not overlap: one of 1x1 that makes all pixels of a window, as channels,
+    which are spread then."""
+    given, (view,) = node.arguments, node.views
+    kernel, stride, rest = tuple(given["weight"].shape[2:]), pair(given["stride"]), (
+        pair(given["padding"]), pair(given["output_padding"]), pair(given["dilation"]), given["groups"])
+    if kernel != stride or max(kernel) > 2 or rest != ((0, 0), (0, 0), (1, 1), 1):
+        raise AlloyError(f"{node.where} is a transposed convolution of kernel {kernel} and stride {stride}: only those "
+                         "of kernel and stride 2 (or 1), without padding, dilation and groups are supported; upsample "
+                         "by 2 (nearest) and convolve instead")
+    weight, parts = given["weight"].permute(2, 3, 1, 0).flatten(0, 2)[:, :, None, None], kernel[0] * kernel[1]
+    bias = None if given["bias"] is None else given["bias"].repeat(parts)
+    inner = f"{node.name}_parts"
+    found, _ = read_layer(replace(node, name=inner, function="conv2d", arguments={
+        "input": view, "weight": weight, "bias": bias, "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1],
+        "groups": 1}))
+    assert isinstance(found, Apply)
+    spread = SpreadLayer(name=node.name, sources=(inner,), output=node.name, up=(kernel[0], kernel[1]), apart=True)
+    return [found, Apply(name=node.name, inputs=(inner,), layer=spread)], None

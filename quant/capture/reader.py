@@ -21,17 +21,18 @@ from torch import fx, nn
 from spec.errors import AlloyError, Unsupported
 from spec.operators import LAYERS
 
-from .layers import read_layer
-from .moves import JOINS, MOVES, joined, moved
+from .layers import read_layer, widened
+from .moves import JOINS, LIKE, MOVES, REAL, joined, moved
 from .nodes import BATCH, READERS, Named, Node, View, flat, supported, views, whole
 from .ops import INPUT, Apply, Missing, Op
+from .settle import bordered, moves
 
 __all__ = ["capture", "first_line"]
 
 # Functions of logits that the host may as well compute.
 ENDS = {"softmax": "softmax", "_softmax": "softmax", "log_softmax": "log_softmax", "_log_softmax": "log_softmax",
         "argmax": "argmax"}
-HELPERS = "scaled", "bounded", "rest"       # endings of the names of values that a function makes on its way
+HELPERS = "scaled", "bounded", "rest", "parts"      # endings of the names of values that a function makes on its way
 
 
 class _Once(nn.Module):
@@ -93,6 +94,7 @@ class _Reader:
         self._shapes, self._free = {INPUT: _map(tuple(shape))}, len(shape) < 3
         self._known: dict[str, Any] = {}        # node -> View, tuple of them, or a tensor that depends on weights alone
         self._missing: set[str] = set()         # values of Missing operations
+        self._settled_views: dict[Any, View] = {}
         self._lost: set[str] = set()            # values that stand for tensors which are not one for each image
         self.refused: list[Unsupported] = []
         for given in self._signature.input_specs:
@@ -112,9 +114,11 @@ class _Reader:
         if len(known) != 1 or not views:
             self.refused.append(Unsupported("the model", "returns several values, none, or one that does not depend on "
                                             "the image", "return one tensor"))
-        elif not views[0].plain:
+        elif (out := views[0] if views[0].plain else self._settled(views[0], "the output")) is None:
             self.refused.append(Unsupported("the model", "returns the values of its last layer in another order, or "
                                             "only some of them", "return that layer's tensor"))
+        else:
+            views = [out]
         outputs = [view.value for view in views] or [INPUT]
         needed, ops = set(outputs), []
         for op in reversed(self._ops):
@@ -145,7 +149,7 @@ class _Reader:
     def _check_function(self, node):
         """Raise :class:`AlloyError` if a node's function is not supported, whatever it is applied to."""
         name = getattr(node.target, "_schema", None) and node.target._schema.name.split("::")[-1]
-        if name and name not in MOVES | JOINS | ENDS.keys() and self._reader_of(name) is None:
+        if name and name not in MOVES | REAL | LIKE | JOINS | ENDS.keys() and self._reader_of(name) is None:
             raise AlloyError(f"{self._where(node)[1]} is {name}, which is not supported: {supported()}")
 
     def _stand_in(self, node, made, sources):
@@ -182,11 +186,14 @@ class _Reader:
         path, where = self._where(node)
         if function in ENDS:
             self._known[node.name] = self._end(node, ENDS[function], arguments, where)
-        elif function in JOINS:
-            self._known[node.name] = joined(node, function, where, self._of, partial(self._apply, node, where))
-        else:
-            self._known[node.name] = (moved(node, function, where, self._of)
-                                      or self._compute(node, function, arguments, path, where))
+            return
+        if function in JOINS:
+            self._known[node.name] = joined(node, function, where, self._of, partial(self._apply, node, where),
+                                            lambda view: self._placed(view, where))
+            return
+        layer = any(function in layer.calls for layer in LAYERS)
+        found = None if layer and function in MOVES else moved(node, function, where, self._of)
+        self._known[node.name] = (self._compute(node, function, arguments, path, where) if found is None else found)
 
     def _end(self, node, what, arguments, where):
         """What a function of logits shows at the end of a model: the logits."""
@@ -227,7 +234,8 @@ class _Reader:
         shape = (made[0] if several else made).shape
         if self._settle(arguments):
             arguments = self._arguments(node)[1]
-        found, index = reader(Node(self._name(node, path), where, function, arguments, tuple(shape), node.target))
+        found, index = self._found(reader, Node(self._name(node, path), where, function, arguments, tuple(shape),
+                                                node.target))
         call = int([*(node.meta.get("nn_module_stack") or {}), ""][-2 if path else -1].partition("@")[2] or 0)
         if path and self._ops and (self._ops[-1].module, self._ops[-1].call) == (path, call):
             self._ops[-1].module = None         # only the last of a call's operations makes what it returns
@@ -248,6 +256,72 @@ class _Reader:
         self._known |= {name: replace(one, size=size) for name, one in self._known.items()
                         if isinstance(one, View) and one.value == INPUT}
         return True
+
+    def _found(self, reader, node):
+        """What a reader makes of a node; where it cannot move values itself, it gets what layers have moved."""
+        if any((view.index < 0).any() for view in node.views):
+            around = bordered(node.views[0].index.numpy()) if node.function == "conv2d" else None
+            if around is not None:
+                inner, start, end = around
+                view = replace(node.views[0], index=torch.from_numpy(inner))
+                op, index = self._found(reader, replace(node, arguments={**node.arguments, "input": view}))
+                op.layer = widened(op.layer, start, end)
+                return op, index
+            return reader(self._moved(node))
+        try:
+            return reader(node)
+        except AlloyError:
+            settled = self._moved(node, strict=False)
+            if settled is None:
+                raise
+            return reader(settled)
+
+    def _moved(self, node, strict=True):
+        """The node with plain views, None if they are those that it has, or if there are none and it is not
+        ``strict``."""
+        new = {}
+        for view in node.views:
+            found = self._placed(view, node.where) if strict else self._settled(view, node.where)
+            if found is None:
+                return None
+            new[view] = found
+
+        def change(one):
+            if isinstance(one, list | tuple):
+                return [change(each) for each in one]
+            return new[one] if isinstance(one, View) else one
+        same = all(new[view] is view for view in new)
+        return None if same else replace(node, arguments={key: change(one) for key, one in node.arguments.items()})
+
+    def _placed(self, view, where):
+        """:meth:`_settled`, which there must be."""
+        found = self._settled(view, where)
+        if found is None:
+            raise AlloyError(f"{where} reads a tensor {tuple(view.index.shape[1:])} that is made of one of "
+                             f"{'x'.join(map(str, view.size))} by moving values between its pixels: only channels can "
+                             "be moved, and maps be cut, padded with zeros, upsampled by 2, and shuffled from and to "
+                             "channels")
+        return found
+
+    def _settled(self, view, where):
+        """A plain view of the same, of which layers have moved the values; None if there are no such layers."""
+        if view.by_channel:
+            return view
+        index = view.index[0]
+        key = view.value, index.shape, index.numpy().tobytes()
+        if key not in self._settled_views:
+            layers = moves(index.reshape(*index.shape, *(1,) * (3 - index.dim())).numpy(), view.size) \
+                if 1 <= index.dim() <= 3 else None
+            if layers is None:
+                return None
+            value, size = view.value, view.size
+            for layer in layers:
+                name, source = self._unused(f"{view.value}_moved"), value
+                op = Apply(name=name, inputs=(source,), layer=replace(layer, name=name, output=name, sources=(source,)))
+                size, value = self._append(op, where), name
+                op.index = whole(size)[0]
+            self._settled_views[key] = View(value, whole(size).reshape(BATCH, *index.shape), size)
+        return self._settled_views[key]
 
     def _apply(self, node, where, layer):
         """What shows the output of a layer, which is appended."""
@@ -286,7 +360,9 @@ class _Reader:
 
     def _name(self, node, path):
         """A name for the value of a node that no other has."""
-        wanted = (path or node.name).replace(".", "_")
+        return self._unused((path or node.name).replace(".", "_"))
+
+    def _unused(self, wanted):
         name = wanted = f"_{wanted}" if wanted[0].isdigit() else wanted
         count = 0
         while any(known in self._shapes for known in (name, *(f"{name}_{more}" for more in HELPERS))):

@@ -190,7 +190,8 @@ class Layer:
 
     def origins(self, *channels: int) -> list[np.ndarray]:
         """Of each source that is :attr:`tied`, which has so many ``channels``, the one that each channel of the output
-        is made of, int (C,), -1: none; of a layer that is :attr:`channelwise`."""
+        is made of, int (C,), -1: none; those, (N, C), if it is made of several. Of a layer that is
+        :attr:`channelwise`."""
         return [np.arange(count) for count in channels]
 
     def ratio(self, net: Any, wanted: float) -> float:

@@ -206,15 +206,16 @@ def test_moved_channels(forward):
 
 
 @pytest.mark.parametrize("forward, words", [
-    (lambda self, x: x[:, :4], "only some of them"),
+    (lambda self, x: self.c(x)[:, :4].transpose(2, 3), "only some of them"),
     (lambda self, x: self.c(x).transpose(2, 3), "in another order"),
     (lambda self, x: self.c(x.transpose(2, 3)),
      r"layer c \(test_idioms.py, line \d+\) reads a tensor \(8, 8, 8\) .*only channels can be moved"),
-    (lambda self, x: self.l(self.c(x[:, :, :, :6]).transpose(1, 3)), "only channels can be moved"),
+    (lambda self, x: F.max_pool2d(x.flip(2), 2), "only channels can be moved"),
+    (lambda self, x: self.l(self.c(x[:, :, :, :6].flip(3)).transpose(1, 3)), "only channels can be moved"),
     (lambda self, x: self.c(x)[..., :6] @ self.l.weight.t(), "whose last dimension is not the channels"),
     (lambda self, x: self.c(x) + x.mean(), "is mean, which is not supported|mean over dimensions None"),
     (lambda self, x: x.flatten(0, 1), "mixes images"),
-    (lambda self, x: self.c(x) + self.c(x).flip(1), "whose values stand in another order"),
+    (lambda self, x: self.c(x) + self.c(x).transpose(2, 3), "whose values stand in another order"),
     (lambda self, x: torch.softmax(self.c(x), 1), "is softmax, which is not supported"),
     (lambda self, x: self.c(x) + torch.arange(8.0), "a constant of shape"),
     (lambda self, x: F.adaptive_avg_pool2d(x, 3), "windows of several sizes"),
@@ -222,7 +223,7 @@ def test_moved_channels(forward):
     (lambda self, x: self.c(x) * torch.arange(64.0).reshape(8, 8), "a constant of shape .8, 8.: only one"),
     (lambda self, x: self.s.groups, "return one tensor|several values"),
     (lambda self, x: torch.ones(len(x), 4), "does not depend on the image"),
-    (lambda self, x: self.c(F.batch_norm(self.s(x), torch.zeros(8), torch.ones(8))),
+    (lambda self, x: self.c(F.batch_norm(x.transpose(2, 3), torch.zeros(8), torch.ones(8))),
      "works on channels in another order"),
     (lambda self, x: F.batch_norm(x, None, None, training=True), "batch_norm.*is not supported"),
 ])

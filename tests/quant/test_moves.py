@@ -6,9 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from compiler import compile
 from quant import QuantNet, trace
 from quant.equalize import equalize
+from quant.normalize import Normalization
 from quant.ptq import reconstruct
+from sim import command_model
+from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.operators.concat import ConcatLayer
 
@@ -145,12 +149,136 @@ def test_other_kinds_of_codes(values):
 
 
 @pytest.mark.parametrize("forward, words", [
-    (lambda self, x: torch.cat([self.a(x), F.max_pool2d(x, 2)], 1), "cat of what is made of maps of|Sizes of tensors"),
     (lambda self, x: torch.cat([self.a(x).flatten(1), F.max_pool2d(x, 2).flatten(1)], 1),
      r"cat of what is made of maps of 8x6 and 4x3 pixels: only tensors of one size"),
-    (lambda self, x: self.c(torch.cat([torch.ones(len(x), 4, 8, 6), self.a(x)], 1)), "cat of a tensor and a constant"),
+    (lambda self, x: self.c(torch.cat([torch.ones(len(x), 4, 8, 6), self.a(x)], 1)),
+     "cat of a tensor and a constant: only"),
     (lambda self, x: torch.cat([self.a(x), self.a(x)], 0), "mixes images"),
 ])
 def test_what_cannot_be_joined(forward, words):
     with pytest.raises(AlloyError, match=words):
         trace(Model(forward), SHAPE)
+
+
+def shuffled(x, groups):
+    n, c, h, w = x.shape
+    return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+class Moved(nn.Module):
+    """A convolution to eight channels, then a spelling."""
+
+    def __init__(self, forward):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.h = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(4, 4, 1)
+        self.d, self.e = nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(4, 4, 3, padding=1, groups=4)
+        self.g, self.q, self.w = nn.Conv2d(8, 6, 3, groups=2), nn.Conv2d(12, 4, 3, padding=1), nn.Conv2d(32, 4, 1)
+        self.t, self.s = nn.ConvTranspose2d(8, 5, 2, 2), nn.Conv2d(8, 4, 3, stride=2)
+        self.step = forward
+        self.eval()
+
+    def half(self, x):
+        """A block of ShuffleNet-V2."""
+        one, other = x.chunk(2, 1)
+        return shuffled(torch.cat((one, self.h(self.e(self.h(other))).relu()), 1), 2)
+
+    def forward(self, x):
+        return self.step(self, self.a(x).relu(), x)
+
+
+SHAPED = {      # how, and the layers behind the first convolution
+    "blocks of ShuffleNet-V2": (lambda m, x, i: m.d(m.half(m.half(x))),
+                                "Conv Conv Conv Select Concat Conv Conv Conv Select Concat Select Conv"),
+    "channels returned": (lambda m, x, i: x.flip(1), "Select"),
+    "some returned": (lambda m, x, i: x[:, 2:5], "Select"),
+    "some pooled": (lambda m, x, i: F.max_pool2d(x[:, 1::2], 2), "Select MaxPool"),
+    "halves added": (lambda m, x, i: x[:, :4] + m.h(x[:, 4:]), "Select Conv"),
+    "some read by a depthwise convolution": (lambda m, x, i: m.e(x[:, 2:6]), "Select Conv"),
+    "shuffled for groups": (lambda m, x, i: m.g(shuffled(x, 4)), "Select Conv"),
+    "index": (lambda m, x, i: m.d(x[:, [3, 1, 2, 0, 7, 6, 5, 4]]), "Select Conv"),
+    "the focus of YOLOv5": (lambda m, x, i: m.q(torch.cat(
+        [i[..., ::2, ::2], i[..., 1::2, ::2], i[..., ::2, 1::2], i[..., 1::2, 1::2]], 1)) + m.h(F.max_pool2d(
+            x, 2)[:, :4]), None),
+    "option A": (lambda m, x, i: F.pad(m.h(x[:, :4])[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2)) + F.max_pool2d(m.b(x), 2),
+                 None),
+    "zeros beside": (lambda m, x, i: m.b(torch.cat([x[:, :4], torch.zeros_like(x[:, :4])], 1)), "Select Conv"),
+    "cropped": (lambda m, x, i: m.b(x[:, :, 1:-1, 2:]), "Select Conv"),
+    "padded for a convolution": (lambda m, x, i: m.s(F.pad(x, (0, 1, 0, 1))), "Conv"),
+    "a layer that pads": (lambda m, x, i: m.d(nn.ZeroPad2d((1, 2, 0, 1))(x)), "Conv"),
+    "padded for a pool": (lambda m, x, i: F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2), "Select MaxPool"),
+    "pixels to channels": (lambda m, x, i: m.w(F.pixel_unshuffle(x, 2)), "Select Conv"),
+    "the same by views": (lambda m, x, i: m.w(x.view(len(x), 8, 4, 2, 3, 2).permute(0, 1, 3, 5, 2, 4).reshape(
+        len(x), 32, 4, 3)), "Select Conv"),
+    "channels to pixels": (lambda m, x, i: F.max_pool2d(F.pixel_shuffle(x, 2), 3), "Select Spread MaxPool"),
+    "channels to four by four": (lambda m, x, i: F.pixel_shuffle(torch.cat([x, m.b(x)], 1), 4),
+                                 "Conv Concat Select Spread Spread"),
+    "upsampled": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=2)), "Spread Conv"),
+    "a layer that upsamples": (lambda m, x, i: nn.Upsample(scale_factor=2)(x), "Spread"),
+    "to a size": (lambda m, x, i: m.b(F.interpolate(x, size=(16, 12))), "Spread Conv"),
+    "exact": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=2, mode="nearest-exact")), "Spread Conv"),
+    "by four": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=4)), "Spread Spread Conv"),
+    "rows": (lambda m, x, i: m.b(x.repeat_interleave(2, 2)), "Spread Conv"),
+    "expanded": (lambda m, x, i: m.b(x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(
+        len(x), 8, 16, 12)), "Spread Conv"),
+    "added to a finer map": (lambda m, x, i: m.b(x) + F.interpolate(F.max_pool2d(m.d(x), 2), scale_factor=2), None),
+    "beside a finer map": (lambda m, x, i: torch.cat([x, F.interpolate(F.max_pool2d(m.d(x), 2), scale_factor=2)], 1),
+                           "Conv MaxPool Spread Concat"),
+    "a transposed convolution": (lambda m, x, i: m.t(x), "Conv Spread"),
+    "repeated": (lambda m, x, i: m.w(x.repeat(1, 4, 1, 1)), "Conv"),
+    "tiled": (lambda m, x, i: F.max_pool2d(torch.tile(x, (1, 2, 1, 1)), 2), "Select MaxPool"),
+    "a block of YOLOv8": (lambda m, x, i: (lambda y: m.q(torch.cat([*y, m.e(y[1])], 1)))(x.chunk(2, 1)),
+                          "Select Conv Concat Conv"),
+}
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_shapes(name):
+    """What trace compares with the model; equalized it is the same."""
+    forward, layers = SHAPED[name]
+    model = Moved(forward)
+    graph, x = trace(model, SHAPE), torch.from_numpy(images()).float() / 255
+    if layers is not None:
+        assert [type(layer).__name__.removesuffix("Layer") for layer in graph.layers[1:]] == layers.split()
+    with torch.no_grad():
+        assert torch.allclose(equalize(graph, x).run(x)[graph.output].flatten(1), model(x).flatten(1), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["blocks of ShuffleNet-V2", "the focus of YOLOv5", "option A",
+                                  "channels to four by four", "added to a finer map", "beside a finer map",
+                                  "a transposed convolution"])
+def test_programs(name):
+    """From the model to the commands."""
+    graph = trace(Moved(SHAPED[name][0]), SHAPE)
+    network, error = integers(graph)
+    assert error < 0.25, error
+    config = EngineConfig(name="moves", ic=3, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=256,
+                          tables=2)
+    program, codes = compile(network, config), images(1)
+    expected = network.codes(codes)[network.output][0]
+    assert (command_model.run(program, config, codes[0])[network.output] == expected).all()
+
+
+@pytest.mark.parametrize("name", ["the focus of YOLOv5", "beside a finer map"])
+def test_normalized_images(name):
+    graph, norm = trace(Moved(SHAPED[name][0]), SHAPE), Normalization((0.5,) * 3, (0.2, 0.3, 0.4))
+    codes = torch.from_numpy(images())
+    real = (codes.float() / 255 - 0.5) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
+    new = norm.folded(graph).run((codes.float() - norm.zero) / 255)[graph.output]
+    old = graph.run(real)[graph.output]
+    assert torch.allclose(new[..., 1:-1, 1:-1], old[..., 1:-1, 1:-1], atol=0.05)
+
+
+@pytest.mark.parametrize("forward, words", [
+    (lambda m, x, i: F.interpolate(x, scale_factor=2, mode="bilinear"), "is upsample_bilinear2d, which is not supp"),
+    (lambda m, x, i: m.d(F.interpolate(x, scale_factor=3)), "by moving values between its pixels"),
+    (lambda m, x, i: F.pad(x, (1, 1, 1, 1), mode="reflect"), "in another order, or only some of them"),
+    (lambda m, x, i: F.pad(x, (1, 1, 1, 1), value=1.0), "pads with 1: only zeros, or a mode without a value, are"),
+    (lambda m, x, i: F.conv_transpose2d(x, torch.ones(8, 2, 3, 3), stride=2),
+     r"is a transposed convolution of kernel \(3, 3\) and stride \(2, 2\): only those"),
+    (lambda m, x, i: m.d(torch.cat([x, m.b(x)], 2)), "by moving values between its pixels"),
+    (lambda m, x, i: F.max_pool2d(F.pad(x, (1, 1, 1, 1)).flip(2), 2), r"only channels can be moved, and maps be cut"),
+])
+def test_what_cannot_be_moved(forward, words):
+    with pytest.raises(AlloyError, match=words):
+        trace(Moved(forward), SHAPE)

@@ -1,0 +1,86 @@
+"""Views as layers: what moves values and no layer takes into its weights is done by selections and spreads."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from spec.operators import Layer
+from spec.operators.select import SelectLayer
+from spec.operators.spread import SpreadLayer
+
+__all__ = ["bordered", "moves"]
+
+FURTHEST = 8        # pixels that one selection brings together
+LEVELS = 2          # of channels that become pixels
+LARGEST = 1 << 25   # number of its weights
+
+
+def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -> list[Layer] | None:
+    """Layers, to be applied one after the other, that make of a value of ``size`` (C, H, W) the map whose elements
+    stand at ``index`` (C', H', W') in it, zeros at -1; None if there are none."""
+    if index.shape == size and np.array_equal(index.ravel(), np.arange(index.size)):
+        return []
+    selected = _selection(index, size)
+    if selected is not None:
+        return [selected]
+    for up, planes in _planes(index):
+        if all(np.array_equal(planes[0], plane) for plane in planes):
+            before = moves(planes[0], size, levels)
+            if before is not None:
+                return [*before, SpreadLayer(name="", sources=(), output="", up=up)]
+    for up, planes in _planes(index) if levels else ():
+        before = moves(np.concatenate(planes), size, levels - 1)
+        if before is not None:
+            return [*before, SpreadLayer(name="", sources=(), output="", up=up, apart=True)]
+    return None
+
+
+def _planes(index: np.ndarray) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:
+    """The ways to split a map by parity, and the parts."""
+    for up in ((2, 2), (2, 1), (1, 2)):
+        if index.shape[1] % up[0] == index.shape[2] % up[1] == 0:
+            yield up, [index[:, y::up[0], x::up[1]] for y, x in np.ndindex(*up)]
+
+
+def _selection(index: np.ndarray, size: tuple[int, int, int]) -> SelectLayer | None:
+    """The selection that makes all of it, if there is one."""
+    channels, height, width = size
+    valid = index >= 0
+    channel, row, col = np.unravel_index(np.where(valid, index, 0), size)
+    strides = _stride(row, valid, 1), _stride(col, valid, 2)
+    if strides[0] is None or strides[1] is None:
+        return None
+    used = valid.any((1, 2))
+    first = valid.reshape(len(index), -1).argmax(1)
+    y, x = np.divmod(first, index.shape[2])
+    at = np.arange(len(index)), y, x
+    rows, cols = (np.where(used, place[at] - start * stride, 0)
+                  for place, start, stride in zip((row, col), (y, x), strides, strict=True))
+    rows, cols = (np.where(used, place, place[used][0] if used.any() else 0) for place in (rows, cols))
+    layer = SelectLayer(name="", sources=(), output="", channels=channels, channel=np.where(used, channel[at], -1),
+                        row=rows, col=cols, size=index.shape[1:], stride=(strides[0], strides[1]))
+    reach = [int(place.max() - place.min()) + 1 for place in (rows, cols)]
+    near = max(reach) <= FURTHEST and len(index) * channels * reach[0] * reach[1] <= LARGEST
+    return layer if near and np.array_equal(layer.index(height, width), index) else None
+
+
+def _stride(at: np.ndarray, valid: np.ndarray, axis: int) -> int | None:
+    """By how much the places ``at`` grow along an axis, 1 where there are none; None if not by the same, or not."""
+    both = np.logical_and(*(np.moveaxis(valid, axis, 0)[part] for part in (slice(1, None), slice(None, -1))))
+    steps = np.diff(np.moveaxis(at, axis, 0), axis=0)[both]
+    if not len(steps):
+        return 1
+    return int(steps[0]) if steps[0] > 0 and (steps == steps[0]).all() else None
+
+
+def bordered(index: np.ndarray) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]] | None:
+    """Of an ``index`` (N, C, H, W) that is a map with zeros around it: that of the map, and how many rows and columns
+    of zeros stand above and left, below and right; None for others."""
+    if index.ndim != 4 or (index < 0).all():
+        return None
+    rows, cols = (np.flatnonzero((index >= 0).any(axes)) for axes in ((0, 1, 3), (0, 1, 2)))
+    inner = index[:, :, rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1]
+    if (inner < 0).any():
+        return None
+    return np.ascontiguousarray(inner), (int(rows[0]), int(cols[0])), (
+        int(index.shape[2] - 1 - rows[-1]), int(index.shape[3] - 1 - cols[-1]))
