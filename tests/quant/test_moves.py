@@ -149,7 +149,7 @@ def test_other_kinds_of_codes(values):
 
 
 @pytest.mark.parametrize("forward, words", [
-    (lambda self, x: torch.cat([self.a(x).flatten(1), F.max_pool2d(x, 2).flatten(1)], 1),
+    (lambda self, x: torch.cat([self.b(x).flatten(2), F.max_pool2d(self.b(x), 2).flatten(2)], 2),
      r"cat of what is made of maps of 8x6 and 4x3 pixels: only tensors of one size"),
     (lambda self, x: self.c(torch.cat([torch.ones(len(x), 4, 8, 6), self.a(x)], 1)),
      "cat of a tensor and a constant: only"),
@@ -189,14 +189,14 @@ class Moved(nn.Module):
 
 SHAPED = {      # how, and the layers behind the first convolution
     "blocks of ShuffleNet-V2": (lambda m, x, i: m.d(m.half(m.half(x))),
-                                "Conv Conv Conv Select Concat Conv Conv Conv Select Concat Select Conv"),
+                                "Conv Conv Conv Select Concat Conv Conv Conv Select Concat Conv Select"),
     "channels returned": (lambda m, x, i: x.flip(1), "Select"),
     "some returned": (lambda m, x, i: x[:, 2:5], "Select"),
-    "some pooled": (lambda m, x, i: F.max_pool2d(x[:, 1::2], 2), "Select MaxPool"),
+    "some pooled": (lambda m, x, i: F.max_pool2d(x[:, 1::2], 2), "MaxPool Select"),
     "halves added": (lambda m, x, i: x[:, :4] + m.h(x[:, 4:]), "Select Conv"),
-    "some read by a depthwise convolution": (lambda m, x, i: m.e(x[:, 2:6]), "Select Conv"),
-    "shuffled for groups": (lambda m, x, i: m.g(shuffled(x, 4)), "Select Conv"),
-    "index": (lambda m, x, i: m.d(x[:, [3, 1, 2, 0, 7, 6, 5, 4]]), "Select Conv"),
+    "some read by a depthwise convolution": (lambda m, x, i: m.e(x[:, 2:6]), "Conv Select"),
+    "shuffled for groups": (lambda m, x, i: m.g(shuffled(x, 4)), "Conv"),
+    "index": (lambda m, x, i: m.d(x[:, [3, 1, 2, 0, 7, 6, 5, 4]]), "Conv Select"),
     "the focus of YOLOv5": (lambda m, x, i: m.q(torch.cat(
         [i[..., ::2, ::2], i[..., 1::2, ::2], i[..., ::2, 1::2], i[..., 1::2, 1::2]], 1)) + m.h(F.max_pool2d(
             x, 2)[:, :4]), None),
@@ -226,9 +226,9 @@ SHAPED = {      # how, and the layers behind the first convolution
                            "Conv MaxPool Spread Concat"),
     "a transposed convolution": (lambda m, x, i: m.t(x), "Conv Spread"),
     "repeated": (lambda m, x, i: m.w(x.repeat(1, 4, 1, 1)), "Conv"),
-    "tiled": (lambda m, x, i: F.max_pool2d(torch.tile(x, (1, 2, 1, 1)), 2), "Select MaxPool"),
+    "tiled": (lambda m, x, i: F.max_pool2d(torch.tile(x, (1, 2, 1, 1)), 2), "MaxPool Select"),
     "a block of YOLOv8": (lambda m, x, i: (lambda y: m.q(torch.cat([*y, m.e(y[1])], 1)))(x.chunk(2, 1)),
-                          "Select Conv Concat Conv"),
+                          "Conv Select Concat Conv"),
 }
 
 
