@@ -63,8 +63,10 @@ def fit(wanted: np.ndarray, steps: np.ndarray, factor: np.ndarray, low: np.ndarr
     inner = (wanted > low[:, None]) & (wanted <= high[:, None])
     res = np.zeros(len(steps), np.int64) if res is None else res
     offset = np.abs(steps - factor[:, None] * wanted - res_factor * res) * inner
-    shift = largest_shift(max(float(factor.max()), res_factor), float(offset.max()) + 1)
-    nearest, res_nearest = np.round(factor * 2.0 ** shift).astype(np.int64), round(res_factor * 2.0 ** shift)
+    largest = factor[inner.any(1)].max(initial=0.0)     # a filter of one code needs no multiplier that is right
+    shift = largest_shift(max(float(largest), res_factor), float(offset.max()) + 1)
+    nearest = np.round(np.minimum(factor * 2.0 ** shift, 1 << MULT_BITS)).astype(np.int64)
+    res_nearest = round(res_factor * 2.0 ** shift)
     best: Fit | None = None
     for change in sorted(range(-NEAR, NEAR + 1), key=abs):
         for res_change in (0,) if not res_nearest else (0, -1, 1):

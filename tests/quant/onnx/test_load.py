@@ -81,7 +81,8 @@ def test_folded_batch_norms_change_little(tmp_path, images):
 
 def test_messages_name_the_node(tmp_path):
     weights = {"body.0.weight": np.ones((4, 3, 3, 3), np.float32), "bad.weight": np.ones((4, 3, 3, 3), np.float32)}
-    nodes = [node("Conv", ["x", "body.0.weight"], ["a"], name="Conv_0"), node("Resize", ["a", "", "k"], ["b"], name="Up_7", mode="linear"),
+    nodes = [node("Conv", ["x", "body.0.weight"], ["a"], name="Conv_0"),
+             node("Resize", ["a", "", "k"], ["b"], name="Up_7", mode="linear"),
              node("Conv", ["b", "bad.weight"], group=1)]
     weights["k"] = np.float32([1, 1, 2, 2])
     path = save(tmp_path / "m.onnx", [nodes[0], nodes[1]], weights, (3, 8, 8), output="b")

@@ -77,3 +77,12 @@ def test_residuals(seed):
 def test_thresholds_beyond_all_accumulators():
     found = thresholds(lambda acc: acc * 0.5 >= np.array([-99, 1, 2, 99]), np.array([-4]), np.array([5]), 4)
     assert found.tolist() == [[-4, 2, 4, 6]]
+
+
+def test_filters_of_one_code_cost_the_others_nothing():
+    """Filters of zeros have any scale, such as 1 beside 0.00001."""
+    factor, low, high = np.array([0.01234, 99.0]), np.array([-9000, 0]), np.array([9000, 0])
+    steps = np.arange(-100, 101)
+    wanted = thresholds(lambda acc: np.round(acc * factor[:, None]) >= steps, low, high, len(steps))
+    found = fit(wanted, steps, factor, low, high)
+    assert found.mult[0] > 1 << 14 and found.off[1] == 0 and found.off[0] <= 20

@@ -52,6 +52,4 @@ def test_trained_networks(tmp_path, name):
     assert all(one.share < 0.01 and one.most <= 1 for one in found.findings)
     got = found.network.logits(input_codes(found.network, images[16:])).reshape(expected.shape)
     step = found.network.tensors[found.network.output].scale
-    print(name, np.abs(got - expected).max() / step, (got.argmax(1) == expected.argmax(1)).mean(),
-          max(one.share for one in found.findings))
     assert np.abs(got - expected).mean() < step and (got.argmax(1) == expected.argmax(1)).mean() >= 0.7
