@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 import re
 import sys
+import warnings
 
 import numpy as np
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from PIL import Image
 import pytest
 import torch
 
 from quant.__main__ import main
-from quant.job import network_name
+from quant.job import network_name, open_job
+from quant.options import QuantizeOptions
 from spec.config import EngineConfig
 from spec.network import Network
 from tests.user import CLASSES, SOURCE, photographs, pixels, trained
@@ -141,3 +144,28 @@ def test_a_broken_picture_is_named(here, capsys, tmp_path):
 def test_names_of_networks():
     assert [network_name(name) for name in ("a.b:Net", "a:b.c", "x/y.pt2", "f.py:n", "")] == [
         "Net", "c", "y", "n", "network"]
+
+
+def test_quantized_onnx_reads_pixels(here):
+    """Its own input are codes of normalized values: a first layer makes them of pixels, with the mean and std that are
+    given, so that it is as right as the model was."""
+    images = np.stack([pixels(label, i, (12, 12)) for label in range(3) for i in range(8)]).transpose(0, 3, 1, 2)
+    real = ((images / 255 - 0.5) / 0.25).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(trained(), (torch.from_numpy(real[:1]),), "float.onnx", dynamo=False, input_names=["x"],
+                          dynamic_axes={"x": {0: "n"}})
+
+    class Some(CalibrationDataReader):
+        left = iter([{"x": one[None]} for one in real])
+
+        def get_next(self):
+            return next(self.left, None)
+    quantize_static("float.onnx", "q.onnx", Some(), quant_format=QuantFormat.QDQ)
+    said = {"model": "q.onnx", "images": "photos", "size": "12", "count": 0}
+    job = open_job(QuantizeOptions(**said, mean="0.5", std="0.25"), lambda text: None, quantized=True)
+    right = job.measure(job.model, lambda text: None).accuracy["integer"].value
+    wrong = open_job(QuantizeOptions(**said), lambda text: None, quantized=True)
+    assert isinstance(job.model, Network) and right > 0.9
+    assert wrong.measure(wrong.model, lambda text: None).accuracy["integer"].value < right
+    assert main(["q.onnx", "--images", "photos", "--out", "x.npz"]) == 2
