@@ -7,6 +7,8 @@ of its own last command, as the trace of the RTL counts them.
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from spec import latency as pipeline
 from spec.commands import COMMAND_BYTES, FETCH_AHEAD, LOADS_AHEAD, PARAM_BYTES, QUEUES, SEMAPHORES, Opcode, unpack
 from spec.config import EngineConfig
@@ -185,13 +187,28 @@ class _Engine:
                 last = room
             self.last.append(last)
             arrive = last - 1 + pipeline.first_row(c)
-            inside = sum((p % cmd["pitch"]) < cmd["cols"] and p // cmd["pitch"] < cmd["rows"]
-                         for p in range(pixel, pixel + count))
+            twice = cmd["straddle"] and sum((p % cmd["pitch"]) < cmd["cols"] and p // cmd["pitch"] < cmd["rows"]
+                                            for p in range(pixel, pixel + count))
             pixel += count
-            work = max(max(work, arrive) + count + (inside if cmd["straddle"] else 0), arrive + 2 * rows)
+            work = max(max(work, arrive) + count + twice, arrive + 2 * rows)
             self.popped.append(work)
             at = last
         return at, work - 1
+
+
+class _Log:
+    """What the feeder did: (from, to, cause), in the order of time."""
+
+    def __init__(self, entries):
+        self._low, self._high, causes = (np.array(column) for column in zip(*(entries or [(0.0, 0.0, "busy")]), strict=True))
+        self._causes, self._cause = np.unique(causes, return_inverse=True)
+
+    def between(self, low: float, high: float) -> dict[str, float]:
+        """Cycles of each cause in an interval."""
+        first, last = np.searchsorted(self._high, low), np.searchsorted(self._low, high)
+        spent = np.minimum(self._high[first:last], high) - np.maximum(self._low[first:last], low)
+        sums = np.bincount(self._cause[first:last], spent.clip(0), len(self._causes))
+        return dict(zip(self._causes.tolist(), sums.tolist(), strict=True))
 
 
 def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | None = None, latency: int = 40,
@@ -213,13 +230,11 @@ def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | No
     for time, tag in engine.completed:
         ends[tag] = max(time, ends.get(tag, 0))
     peak = config.macs_dsp + config.macs_lut
-    layers, before = [], 0.0
+    layers, before, log = [], 0.0, _Log(engine.feeder_log)
     for tag in sorted(ends, key=lambda t: ends[t]):
         layer = next(x for x in program.layers if x.tag == tag)
         out = LayerCycles(tag, layer.name, layer.macs, ends[tag] - before)
-        spent = dict.fromkeys(("busy", *CAUSES), 0.0)
-        for low, high, cause in engine.feeder_log:
-            spent[cause] += max(0.0, min(high, ends[tag]) - max(low, before))
+        spent = dict.fromkeys(("busy", *CAUSES), 0.0) | log.between(before, ends[tag])
         busy = spent.pop("busy")
         spent["macs"] = min(busy, layer.macs / peak)
         spent["edge"] = busy - spent["macs"]
