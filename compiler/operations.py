@@ -227,15 +227,16 @@ class Convolution(Filters):
         return np.concatenate([np.flatnonzero(largest > part * WEIGHT_MAX) if part else np.arange(len(largest))
                                for part in range(max(1, -(-int(largest.max()) // WEIGHT_MAX)))])
 
-    def filter(self, index: int) -> np.ndarray:
-        """Weights of one filter for all channels of the input: (channels, taps)."""
+    def filters(self, indices: np.ndarray) -> np.ndarray:
+        """Weights of some filters for all channels of the input: (filters, channels, taps)."""
         share, taps = self.weight.shape[1], self.taps
-        dense = np.zeros((self.input.channels, len(taps)), np.int64)
-        first = index // (len(self.weight) * share // self.input.channels) * share
+        dense = np.zeros((len(indices), self.input.channels, len(taps)), np.int64)
+        first = indices // (len(self.weight) * share // self.input.channels) * share
         part = np.array([np.count_nonzero(taps[:at] == tap) for at, tap in enumerate(taps)])
-        whole = self.weight[index].reshape(share, -1)[:, taps]
+        whole = self.weight[indices].reshape(len(indices), share, -1)[:, :, taps]
         left = np.maximum(np.abs(whole) - part * WEIGHT_MAX, 0)
-        dense[first:first + share] = np.sign(whole) * np.minimum(left, WEIGHT_MAX)
+        dense[np.arange(len(indices))[:, None], first[:, None] + np.arange(share)] = (
+            np.sign(whole) * np.minimum(left, WEIGHT_MAX))
         return dense
 
     def faults(self) -> Iterator[str]:

@@ -45,9 +45,7 @@ def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[Fil
     order, reach = op.input.ordered(), []
     tiles = make_tiles(op, op.columns, config)
     for tile in tiles:
-        used = np.zeros(op.input.channels, bool)
-        for channel, _, _ in tile.members:
-            used |= op.filter(channel)[order].any(1)
+        used = op.filters(_column(tile, 0)).any((0, 2))[order]
         at = np.flatnonzero(used) // config.ic if used.any() else np.zeros(1, int)
         reach.append((int(at[0]), int(at[-1]) + 1))
     depth, groups = max(hi - lo for lo, hi in reach), op.input.groups(config.ic)
@@ -57,22 +55,30 @@ def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[Fil
                    for tile, first in zip(tiles, firsts, strict=True)]
 
 
+def _column(tile: Tile, index: int) -> np.ndarray:
+    return np.array([member[index] for member in tile.members])
+
+
 def _image(op, tile, low, count, position, config):
     """k-words of one tile for ``count`` channels from position ``low`` on, and its parameter records."""
-    taps, order = len(op.taps), op.input.ordered()[low:low + count]
-    words = np.zeros((taps, count, config.slots), np.uint8)
+    order, params = op.input.ordered()[low:low + count], [UNUSED] * config.slots
+    weights = op.filters(_column(tile, 0))[:, order]        # (filters, positions, taps)
+    words = np.zeros((weights.shape[2], count, config.slots), np.uint8)
     words[..., config.dsp_filters:] = LUT.zero
-    params = [UNUSED] * config.slots
-    for channel, slot, joined in tile.members:
-        weight = op.filter(channel)[order]      # (positions, taps)
-        column = DSP if slot < config.dsp_filters else LUT
-        digits, ones = column.digits(weight, 1 + joined), int(column.ones(weight).sum())
-        for at, digit in enumerate(digits, slot):
-            words[:, :len(weight), at] = column.encode(digit).T
-        mult, constant = int(op.mult[channel]), bias(op, channel, weight, ones, config)
-        prove(op, channel, digits, ones, mult, constant, config)
-        group, lane = divmod(int(position[channel]), config.ic)
-        made = records(mult, constant, lane, group != tile.group, joined)
-        params[slot:slot + len(made)] = made
+    slots, joined = _column(tile, 1), _column(tile, 2)
+    for column, width in ((DSP, 1), (DSP, 2), (LUT, 1)):
+        which = np.flatnonzero((joined == (width == 2)) & ((slots < config.dsp_filters) == (column is DSP)))
+        if not which.size:
+            continue
+        digits, ones = column.digits(weights[which], width), column.ones(weights[which]).sum((1, 2))
+        for at, digit in enumerate(digits):
+            words[:, :len(order), slots[which] + at] = column.encode(digit).transpose(2, 1, 0)
+        for n, (index, terms) in enumerate(zip(which.tolist(), ones.tolist(), strict=True)):
+            channel, slot = tile.members[index][:2]
+            mult, constant = int(op.mult[channel]), bias(op, channel, weights[index], terms, config)
+            prove(op, channel, [digit[n] for digit in digits], terms, mult, constant, config)
+            group, lane = divmod(int(position[channel]), config.ic)
+            made = records(mult, constant, lane, group != tile.group, width == 2)
+            params[slot:slot + len(made)] = made
     nibbles_by_slot = words.reshape(-1, config.ic, config.slots).transpose(0, 2, 1)
     return gather(nibbles_by_slot), b"".join(params)

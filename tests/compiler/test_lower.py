@@ -32,7 +32,7 @@ def test_filters_of_groups_read_their_own_channels():
                   layer("image", "a", 4, 3, weight=np.arange(1, 13, dtype=np.int16).reshape(4, 3, 1, 1) % 7))
     op, = lower(net).ops
     for index in range(4):
-        dense = op.filter(index)[:, 0]
+        dense = op.filters(np.array([index]))[0][:, 0]
         first = index // 2 * 3
         assert (dense[first:first + 3] == op.weight[index, :, 0, 0]).all() and dense.sum() == op.weight[index].sum()
 

@@ -23,7 +23,7 @@ def convolution(weight, groups=1):
 def test_taps_of_small_weights_are_the_kernel():
     weight = np.full((2, 3, 2, 2), -119)
     op = convolution(weight)
-    assert op.taps.tolist() == [0, 1, 2, 3] and (op.filter(0) == -119).all()
+    assert op.taps.tolist() == [0, 1, 2, 3] and (op.filters(np.array([0]))[0] == -119).all()
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -33,7 +33,7 @@ def test_large_weights_are_the_sum_of_their_taps(groups):
     op = convolution(weight, groups)
     assert op.taps.tolist() == [0, 1, 2, 3, 1, 3, 3]
     for index in range(4):
-        found, total = op.filter(index), np.zeros((3 * groups, 4), int)
+        found, total = op.filters(np.array([index]))[0], np.zeros((3 * groups, 4), int)
         np.add.at(total.T, op.taps, found.T)
         first = index // (4 // groups) * 3
         assert np.abs(found).max() <= 119
