@@ -20,11 +20,18 @@ __all__ = ["Parts", "SketchNet", "sketch"]
 
 
 class SketchNet(QuantNet):
-    """A :class:`QuantNet` whose scales are the ranges of the filters, which takes no search."""
+    """A :class:`QuantNet` whose scales are the ranges of the filters, which takes no search, or as much larger as the
+    accumulators of an engine ask for."""
+
+    def __init__(self, graph: Graph, config: EngineConfig, **options: Any):
+        # Largest sum of the sizes of a filter's weights for which no codes fill an accumulator, but for rounding.
+        self.most = 0.9 * (1 << config.acc_width - 1) / ((1 << config.act_digit_bits) - 1)
+        super().__init__(graph, **options)
 
     def first_scales(self, weight: torch.Tensor, scheme: np.ndarray, codebook: np.ndarray | None) -> torch.Tensor:
         low, high = level_ends(level_tables(scheme, codebook), len(weight))
-        scale = weight.abs().amax(1) / torch.maximum(-low, high).clamp_min(1)
+        scale = torch.maximum(weight.abs().amax(1) / torch.maximum(-low, high).clamp_min(1),
+                              weight.abs().sum(1) / self.most)
         return torch.where(scale > 0, scale, 1.0)
 
 
@@ -42,7 +49,7 @@ def sketch(graph: Graph, variant: Variant, config: EngineConfig) -> tuple[Networ
     If there are refusals, or :class:`quant.graph.Hole` layers in the graph, the network is :class:`Parts`.
     """
     plan = outline(variant.recipe, Request(graph, {}, config, variant.options, None))
-    net = SketchNet(graph, schemes=plan.schemes, codebooks=plan.codebooks, bits=plan.bits, wide=plan.wide,
+    net = SketchNet(graph, config, schemes=plan.schemes, codebooks=plan.codebooks, bits=plan.bits, wide=plan.wide,
                     levels=plan.levels, single_scale=plan.single_scale)
     refused: list[Unsupported] = []
     nodes: list[Operator] = []

@@ -7,6 +7,7 @@ Xilinx WP486 and WP521.)
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .devices import multiplier
@@ -62,6 +63,7 @@ class Packing:
         return all(low <= least and most <= high for _, least, most, low, high in self.worst())
 
 
+@cache
 def solve(device: str, act_bits: int, chain: int | None = None) -> Packing:
     """The packing with most products, then the longest chain (or exactly ``chain``).
 

@@ -116,8 +116,11 @@ class Conv(Operator):
         if unknown:
             raise AlloyError(f"{where} has filters of the unknown number system {min(unknown)}: known are "
                              f"{', '.join(s.name for s in Scheme)}")
-        for index, scheme in enumerate(self.scheme):
-            if not SYSTEMS[int(scheme)].holds(self.weight[index], self.codebook if self.codebook.size else None):
+        book = self.codebook if self.codebook.size else None
+        for scheme in np.unique(self.scheme):
+            system, rows = SYSTEMS[int(scheme)], np.flatnonzero(self.scheme == scheme)
+            if not system.holds(self.weight[rows], book):
+                index = next(row for row in rows if not system.holds(self.weight[row], book))
                 raise AlloyError(f"{where} filter {index} has a weight that is no level of {Scheme(int(scheme)).name}")
 
     def run(self, network: "Network", *codes: np.ndarray) -> np.ndarray:
