@@ -200,7 +200,8 @@ class _Log:
     """What the feeder did: (from, to, cause), in the order of time."""
 
     def __init__(self, entries):
-        self._low, self._high, causes = (np.array(column) for column in zip(*(entries or [(0.0, 0.0, "busy")]), strict=True))
+        columns = zip(*(entries or [(0.0, 0.0, "busy")]), strict=True)
+        self._low, self._high, causes = (np.array(column) for column in columns)
         self._causes, self._cause = np.unique(causes, return_inverse=True)
 
     def between(self, low: float, high: float) -> dict[str, float]:

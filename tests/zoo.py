@@ -1,20 +1,34 @@
 """Networks as users write them: those of torchvision, and others in their own spellings. Weights are random.
 
-``python -m tests.zoo`` takes each through ``alloy check`` at its own size and writes docs/results/zoo.md.
+``python -m tests.zoo`` takes each through ``alloy check`` at its own size, and keeps what it says in
+docs/results/zoo.json and the table docs/results/zoo.md; names of networks update those alone.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+import json
+from pathlib import Path
 import sys
+import time
 from types import ModuleType
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["ZOO", "Entry", "torchvision_models"]
+import boards
+from alloy.check import Report, Request, look
+from quant.recipes import variant
+from spec.files import write_text
+from spec.progress import say
+
+__all__ = ["ZOO", "Entry", "ask", "main", "torchvision_models"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PLATFORM, RECIPE = "zcu102", "alloy"
+SHOWN = 3           # refusals of a network in the table
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,7 @@ class UNet(nn.Module):
 class TinyYolo(nn.Module):
     """YOLO-like: leaky ReLU, a head at one scale."""
 
-    def __init__(self, activation=partial(nn.LeakyReLU, 0.1), anchors=3, classes=20):
+    def __init__(self, activation=lambda: nn.LeakyReLU(0.1), anchors=3, classes=20):
         super().__init__()
         layers, channels = [], 3
         for filters in (16, 32, 64, 128, 256):
@@ -310,3 +324,60 @@ ZOO = {
     "functional": Entry(Functional, 32, 16),
     "espcn": Entry(ESPCN, 64, 16, 1),
 }
+
+
+def ask(name: str, *, small: bool = False) -> Report:
+    """What ``alloy check`` says of a network of the zoo."""
+    entry, board = ZOO[name], boards.get(PLATFORM)
+    torch.manual_seed(0)
+    size = entry.small if small else entry.size
+    return look(Request(name, entry.make().eval(), (entry.channels, size, size), board, board.config, RECIPE,
+                        variant(RECIPE)))
+
+
+def _row(report, seconds):
+    """What the table keeps of a report."""
+    found = report.performance
+    reasons = list(dict.fromkeys(one.operation or one.reason for one in report.refused))
+    return {"shape": "x".join(map(str, report.shape)), "accepted": report.accepted, "refused": reasons,
+            "layers": report.layers, "weights": report.fit and report.fit.weights, "macs": found and found.macs,
+            "cycles": found and found.cycles, "fps": found and found.fps, "seconds": round(seconds, 1)}
+
+
+def _table(rows):
+    """The page of all rows."""
+    good = sum(row["accepted"] for row in rows.values())
+    board = boards.get(PLATFORM)
+    yield from ("# Networks that Alloy takes", "",
+                f"`python -m tests.zoo`: each network with random weights through `alloy check` for {PLATFORM} with the"
+                f" recipe `{RECIPE}`, to a compiled program. Cycles are estimates of the cycle model, frames per second"
+                f" those at {board.clock_mhz} MHz, batch 1, one image in flight, without the host's part; seconds are "
+                "processor time of the check.", "", f"{good} of {len(rows)} are accepted.", "",
+                "| network | image | | MMACs | weights | cycles | frames per second | seconds |",
+                "|---|---|---|---|---|---|---|---|")
+    for name, row in rows.items():
+        if row["accepted"]:
+            told = f"accepted | {row['macs'] / 1e6:,.1f} | {row['weights']:,} | {row['cycles']:,} | {row['fps']:,.1f}"
+        else:
+            more = len(row["refused"]) - SHOWN
+            why = ", ".join(f"`{one}`" if one.isidentifier() else one for one in row["refused"][:SHOWN])
+            told = f"no: {why}{f' and {more} more' if more > 0 else ''} | | | | "
+        yield f"| {name} | {row['shape']} | {told} | {row['seconds']:.0f} |"
+
+
+def main(names: list[str]) -> int:
+    """Check networks, all or those of these names, and write the table."""
+    file, page = ROOT / "docs" / "results" / "zoo.json", ROOT / "docs" / "results" / "zoo.md"
+    rows = json.loads(file.read_text()) if file.exists() else {}
+    for number, name in enumerate(names or ZOO, 1):
+        say(f"{name}, {number} of {len(names or ZOO)}")
+        began = time.process_time()
+        rows[name] = _row(ask(name), time.process_time() - began)
+        rows = {known: rows[known] for known in ZOO if known in rows}
+        write_text(file, json.dumps(rows, indent=1) + "\n")
+        write_text(page, "\n".join(_table(rows)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

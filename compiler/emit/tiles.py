@@ -45,7 +45,7 @@ def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[Fil
     order, reach = op.input.ordered(), []
     tiles = make_tiles(op, op.columns, config)
     for tile in tiles:
-        used = op.filters(_column(tile, 0)).any((0, 2))[order]
+        used = np.asarray(op.filters(_column(tile, 0)).any((0, 2)))[order]
         at = np.flatnonzero(used) // config.ic if used.any() else np.zeros(1, int)
         reach.append((int(at[0]), int(at[-1]) + 1))
     depth, groups = max(hi - lo for lo, hi in reach), op.input.groups(config.ic)
