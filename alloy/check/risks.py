@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
-from quant.graph import Graph
+from quant.graph import Graph, Hole
+from quant.normalize import Normalization
 from quant.recipes import Plan
+from spec.errors import AlloyError
 from spec.numerics import Scheme
 from spec.operators.convolution import ConvLayer
 
@@ -25,6 +27,7 @@ def risks(graph: Graph, plan: Plan, images: int | None = None) -> Iterator[Risk]
     yield from _depthwise(convolutions, plan)
     yield from _unequal(convolutions)
     yield from _normalization(convolutions)
+    yield from _image(graph)
     yield from _narrow(graph, plan)
     if images is not None and images < SAMPLES:
         yield Risk("few_images", [], f"{images} images calibrate ranges and roundings: give {SAMPLES} or more")
@@ -59,6 +62,16 @@ def _normalization(layers):
     if len(layers) > 1 and all(layer.moments is None for layer in layers):
         yield Risk("no_batch_norm", [], "no batch norm was folded, so channels may have any range, and mean and std of "
                    "the images are not known: give them, and use varied images to calibrate")
+
+
+def _image(graph):
+    """Whether mean and std of the images, if they are given, have a place."""
+    channels = graph.shapes[graph.input][0]
+    try:
+        if not any(isinstance(layer, Hole) for layer in graph.layers):
+            Normalization.of([0.5] * channels, [0.25] * channels, channels).folded(graph)
+    except AlloyError as error:
+        yield Risk("normalization", [], f"images cannot be normalized by --mean and --std: {error}")
 
 
 def _narrow(graph, plan):

@@ -178,6 +178,13 @@ def test_risks():
     assert "depthwise" not in {risk.kind for risk in ask(model, recipe="fixed8").risks}
 
 
+def test_images_that_cannot_be_normalized():
+    """What would end ``alloy quantize --mean`` later."""
+    model = nn.Sequential(nn.MaxPool2d(2))
+    assert [risk.kind for risk in ask(model).risks if "--mean" in risk.reason] == ["normalization"]
+    assert not any("--mean" in risk.reason for risk in ask(Clean()).risks)
+
+
 def test_form():
     """The JSON is what docs/check.md says, of accepted and refused models alike."""
     text = (ROOT / "docs" / "check.md").read_text()
