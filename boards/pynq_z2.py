@@ -11,4 +11,4 @@ PYNQ_Z2 = Board(
     budget={"lut": 53_200, "ff": 106_400, "dsp": 220, "bram36": 140, "uram": 0},
     clock_mhz=100, dram_gbs=2.1,
     config=EngineConfig(name="pynq-z2", ic=32, pixels=4, dsp_filters=6, lut_filters=3, dsp_device="dsp48e1",
-                        act_depth=1024, weight_depth=1024, ports=4, port_bits=64, addr_bits=32))
+                        act_depth=1024, tables=2, weight_depth=1024, ports=4, port_bits=64, addr_bits=32))

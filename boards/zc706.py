@@ -11,4 +11,4 @@ ZC706 = Board(
     budget={"lut": 218_600, "ff": 437_200, "dsp": 900, "bram36": 545, "uram": 0},
     clock_mhz=100, dram_gbs=4.3,
     config=EngineConfig(name="zc706", ic=32, pixels=8, dsp_filters=12, lut_filters=12, dsp_device="dsp48e1",
-                        act_depth=1024, weight_depth=512, ports=4, port_bits=64, addr_bits=32))
+                        act_depth=1024, tables=2, weight_depth=512, ports=4, port_bits=64, addr_bits=32))
