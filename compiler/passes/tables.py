@@ -15,7 +15,8 @@ def merge_tables(graph: Graph, config: EngineConfig) -> Graph:
     makes them, if nothing else reads them. The codes themselves are no value of the graph any more."""
     ops: list = []
     for op in graph.ops:
-        before = next((one for one in ops if one.output is op.input), None)
+        makers = [one for one in ops if one.output is op.input]
+        before = makers[0] if len(makers) == 1 else None        # of parts of a value each would need the table
         readers = [one for one in graph.ops if op.input in one.reads]
         if (isinstance(op, Convolution) and op.looks_up and isinstance(before, Convolution) and readers == [op]
                 and op.input is not graph.output):
