@@ -36,15 +36,16 @@ _app = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False
 
 
 class _Command(TyperCommand):
-    """A command whose ``--json`` needs no value: it takes only what ends with ``.json``, or ``-``."""
+    """A command whose ``--json`` needs no value. Where the next word may be an argument of the command it is the file
+    only if it ends with ``.json`` or is ``-``."""
 
     def parse_args(self, ctx, args):
         """The arguments with the value of ``--json``."""
-        filled = []
-        for at, word in enumerate(args):
+        alone, filled = all(param.param_type_name == "option" for param in self.params), []
+        for word, after in zip(args, [*args, "--"][1:], strict=True):
             filled.append(word)
-            if word == "--json" and not args[at + 1:at + 2] == [STDOUT] and not "".join(args[at + 1:at + 2]).endswith(
-                    ".json"):
+            file = after == STDOUT or not after.startswith("-") and (alone or after.endswith(".json"))
+            if word == "--json" and not file:
                 filled.append(STDOUT)
         return super().parse_args(ctx, filled)
 

@@ -4,7 +4,7 @@ import json
 from typing import Annotated
 
 import pytest
-from typer import Option
+from typer import Argument, Option
 
 from spec.entry import Entry
 from spec.errors import AlloyError
@@ -38,6 +38,22 @@ def test_a_refusal_as_json(capsys, arguments):
     shown = capsys.readouterr()
     assert json.loads(shown.out) == {"status": 2, "error": "it is wide: make it narrow"}
     assert "error: it is wide: make it narrow" in shown.err
+
+
+def named(model: Annotated[str, Argument()]):
+    """Say it."""
+    print(model)
+    return 0, {"model": model}
+
+
+def test_json_before_an_argument(tmp_path, capsys, monkeypatch):
+    """A word that may be the argument is the file only if its name says so."""
+    monkeypatch.chdir(tmp_path)
+    main = Entry(named, "python -m name", "x")
+    assert main(["--json", "models:Net"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "models:Net"
+    assert main(["--json", "x.json", "models:Net"]) == 0 and (tmp_path / "x.json").exists()
+    assert MAIN(["--json", "out"]) == 0 and (tmp_path / "out").exists()
 
 
 def test_json_in_a_file(tmp_path, capsys, monkeypatch):
