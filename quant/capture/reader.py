@@ -32,6 +32,7 @@ __all__ = ["capture", "first_line"]
 # Functions of logits that the host may as well compute.
 ENDS = {"softmax": "softmax", "_softmax": "softmax", "log_softmax": "log_softmax", "_log_softmax": "log_softmax",
         "argmax": "argmax"}
+FURTHER = object()       # what stands for all results of a function but its first
 HELPERS = "scaled", "bounded", "rest", "parts"      # endings of the names of values that a function makes on its way
 
 
@@ -172,6 +173,9 @@ class _Reader:
 
     def _read(self, node):
         given = [self._of(value) for value in (*node.args, *node.kwargs.values())]
+        if any(value is FURTHER for value in flat(given)):
+            raise AlloyError(f"{self._where(node)[1]} reads a further result of a function, such as the indices of a "
+                             "max pool, which is not supported: use its values alone")
         if not any(isinstance(value, View) for value in flat(given)):
             self._known[node.name] = node.target(*fx.node.map_arg(node.args, self._of),
                                                  **fx.node.map_arg(node.kwargs, self._of))
@@ -181,7 +185,8 @@ class _Reader:
             self._known[node.name] = None
             return
         if function == "getitem" and isinstance(arguments["self"], tuple):
-            self._known[node.name] = arguments["self"][arguments["item"]]
+            parts, item = arguments["self"], arguments["item"]
+            self._known[node.name] = parts[item] if item < len(parts) else FURTHER
             return
         path, where = self._where(node)
         if function in ENDS:

@@ -209,7 +209,8 @@ def test_slopes_for_each_channel():
 
 
 @pytest.mark.parametrize("function, words", [
-    (lambda x: x * x.flip(1), "mul of tensors of several shapes, or whose values stand in another order"),
+    (lambda x: x * x.flip(1), "mul of two tensors, none of which is a function of the other"),
+    (lambda x: x / x.mean(3, keepdim=True), "div of "),
     (lambda x: x * F.max_pool2d(x, 3, 1, 1), "mul of two tensors, none of which is a function of the other"),
     (lambda x: x.abs() ** torch.rand(WIDTH, 1, 1), "pow with a constant of shape .4, 1, 1.: only one number"),
     (lambda x: x.clamp(torch.rand(WIDTH, 1, 1), None), "clamp with a constant of shape"),

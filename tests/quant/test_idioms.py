@@ -216,7 +216,7 @@ def test_moved_channels(forward):
     (lambda self, x: self.c(x) + x.mean(), "is mean, which is not supported|mean over dimensions None"),
     (lambda self, x: x.flatten(0, 1), "mixes images"),
     (lambda self, x: self.c(x) + self.c(x).transpose(2, 3), "whose values stand in another order"),
-    (lambda self, x: torch.softmax(self.c(x), 1), "is softmax, which is not supported"),
+    (lambda self, x: torch.softmax(self.c(x), 2), "is softmax, which is not supported"),
     (lambda self, x: self.c(x) + torch.arange(8.0), "a constant of shape"),
     (lambda self, x: F.adaptive_avg_pool2d(x, 3), "windows of several sizes"),
     (lambda self, x: self.c(x).mean(1), "mean over dimensions"),

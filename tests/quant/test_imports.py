@@ -288,8 +288,10 @@ def test_any_graph_is_the_models_or_refused(steps):
         (lambda: model(lambda self, x: self.a(x) + x.mean(), a=conv()), "mean over dimensions|not supported"),
         (lambda: model(lambda self, x: {"y": self.a(x)}, a=conv()), "return one tensor"),
         (lambda: model(lambda self, x: self.a(x) * self.b(x), a=conv(), b=conv()), "mul .*is not supported"),
-        (lambda: nn.Sequential(conv(), nn.Softmax(1)), "layer 1 is softmax, which is not supported"),
+        (lambda: nn.Sequential(conv(), nn.Softmax(1), conv()), "layer 1 is softmax, which is not supported"),
         (lambda: nn.Sequential(conv(), nn.MaxPool2d(2, return_indices=True)), "one tensor"),
+        (lambda: model(lambda self, x: self.b(self.a(x)[1].float()), a=nn.MaxPool2d(2, return_indices=True), b=conv()),
+         "reads a further result"),
     ],
 )
 def test_what_is_no_model_that_can_run(made, words):
@@ -302,8 +304,8 @@ def test_what_is_no_model_that_can_run(made, words):
     "shape, words",
     [
         ((1, 3, 6, 5), "leave out the batch"),
-        ((6, 5), "not channels"),
-        (3, "not channels"),
+        ((6, 5), "cannot run on images of 6x5"),
+        (3, "cannot run on images of 3 "),
         ((3, 6.0, 5), "not channels"),
         ((3, 0, 5), "not channels"),
         ((5, 6, 3), "cannot run on images of 5x6x3"),

@@ -152,11 +152,11 @@ def test_many_images_are_drawn_by_seed(task):
         (lambda x: x[:0], "give at least one"),
         (
             lambda x: x[0],
-            r"uint8 of shape \(3, 12, 12\): give at least one, in the shape \(images, channels, height, width\)",
+            "cannot run on images of 12x12",
         ),
         (lambda x: x.transpose(0, 2, 3, 1), r"channels last: give images.transpose\(0, 3, 1, 2\)"),
-        (lambda x: x[:, :1], r"the mean has 3 values .* for each of the 1 channel of"),
-        (lambda x: np.concatenate([x, x[:, :1]], 1), "the mean has 3 values"),
+        (lambda x: x[:, :1], r"cannot run on images of 1x12x12"),
+        (lambda x: np.concatenate([x, x[:, :1]], 1), "cannot run on images of 4x12x12"),
         (lambda x: np.zeros_like(x[:1]), "each of the 1 images to calibrate with is one flat colour"),
         (lambda x: np.full_like(x, 7), "each of the 256 images to calibrate with is one flat colour"),
         (lambda x: "images", "the images are <U6 of shape"),
@@ -209,7 +209,7 @@ def test_options(task, options, words):
         (lambda model: model.double(), "is float64: call model.float"),
         (lambda model: model.half(), "is float16"),
         (lambda model: model.to("meta"), "is on the device meta: call model.cpu()"),
-        (lambda model: nn.Sequential(model, nn.Sigmoid()), "is sigmoid, which is not supported"),
+        (lambda model: nn.Sequential(model, nn.LayerNorm(4)), "is layer_norm, which is not supported"),
     ],
 )
 def test_models(task, model, words):

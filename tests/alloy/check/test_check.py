@@ -133,7 +133,7 @@ def test_accepted_networks_have_been_compiled():
     ({"weight_depth": 4, "ic": 1}, "channel groups", "weight_depth 4"),
     ({"tap_depth": 4}, None, None),
     ({"act_digit_bits": 3}, "two digits hold", "act_digit_bits 3"),
-    ({"acc_width": 12}, "can reach", "acc_width 12"),
+    ({"acc_width": 12}, None, None),        # the quantizer stays within
     ({"act_depth": 8, "ic": 1, "pixels": 2}, "does not fit the activation memories", "act_depth 8")])
 def test_the_compiler_is_asked_of_every_layer(change, words, limit):
     """Each layer that an engine cannot run is named, not the first alone, whether the model is whole or not."""
