@@ -129,6 +129,7 @@ def test_from_and_to(here, whole, capsys):
     assert "the result of compile in part is not there: begin --from compile" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_recipe_is_another_network(here, whole, capsys):
     """What depends on a change is done again, what does not is kept; with --from a stale result is refused."""
     assert flow("--to", "quantize", out="change") == 0
@@ -213,6 +214,7 @@ def test_a_quantized_network_starts_at_compile(here, whole, capsys):
     assert "is quantized already and reads pixels as they are: leave out --mean" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rtl_that_differs(here, whole, capsys, monkeypatch):
     """Is a failure, not a result."""
     from alloy.flow import steps

@@ -61,6 +61,7 @@ def here(files, monkeypatch):
     return files
 
 
+@pytest.mark.slow
 def test_commands(here, capsys):
     """In the order of the page; words that are no command of Alloy are known."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]

@@ -232,7 +232,8 @@ SHAPED = {      # how, and the layers behind the first convolution
 }
 
 
-@pytest.mark.parametrize("name", SHAPED)
+@pytest.mark.parametrize("name", [name if n % 2 else pytest.param(name, marks=pytest.mark.slow)
+                                  for n, name in enumerate(SHAPED)])
 def test_shapes(name):
     """What trace compares with the model; equalized it is the same."""
     forward, layers = SHAPED[name]

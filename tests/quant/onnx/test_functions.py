@@ -34,6 +34,11 @@ def same(tmp_path, nodes, weights, shape, *, opset=17, images=None, **other):
     return model
 
 
+def some(count):
+    """Seeds, of which all but the first six are for long runs."""
+    return [seed if seed < 6 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)]
+
+
 @pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_activations(tmp_path, kind):
     same(tmp_path, [node(kind, ["x"])], {}, (3, 5, 4))
@@ -98,7 +103,7 @@ def random_window(draw, count):
     return found
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", some(24))
 def test_convolutions(tmp_path, seed):
     draw = np.random.default_rng(seed)
     count, group = int(draw.integers(1, 3)), int(draw.choice([1, 2]))
@@ -116,7 +121,7 @@ def test_convolutions(tmp_path, seed):
     same(tmp_path, [*before, node("Conv", names, group=group, **found)], weights, shape)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", some(16))
 def test_transposed_convolutions(tmp_path, seed):
     draw = np.random.default_rng(seed)
     group, found = int(draw.choice([1, 2])), random_window(draw, 2)
@@ -130,7 +135,7 @@ def test_transposed_convolutions(tmp_path, seed):
 
 
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", some(24))
 def test_pools(tmp_path, kind, seed):
     """Windows that PyTorch has no function for are refused, never computed otherwise."""
     draw = np.random.default_rng(seed)
