@@ -93,7 +93,7 @@ def test_the_weights_of_a_dead_channel():
     before = quantized(model, images, even=False)
     model[2].weight.data[3] *= 1e6
     after = quantized(model, images, even=False)
-    assert torch.equal(before[2], after[2]) and error(*after[2:]) == pytest.approx(error(*before[2:]), rel=0.05)
+    assert torch.equal(before[2], after[2]) and error(*after[2:]) == pytest.approx(error(*before[2:]), rel=0.1)
 
 
 def test_a_channel_that_nothing_reads():

@@ -70,8 +70,9 @@ def test_window_at_the_end(values, moment):
     assert (window.run, window.first, window.end, window.path) == (1, moment - BEFORE, moment + AFTER, "x.fst")
 
 
-def test_a_place_that_nothing_computes():
+def test_a_place_that_several_operations_make():
+    """It is not looked for: the last command of the layer stands for it."""
     _, _, _, program = prepare("mixed")
     layer = program.layers[0]
-    with pytest.raises(AssertionError, match="no command of layer layer computes"):
-        command_of(program, layer, (0, 0, 99, 0))
+    commands = [c for c in map(unpack, program.commands) if c["opcode"] == Opcode.CONV and c["tag"] == layer.tag]
+    assert command_of(program, layer, (0, 0, 99, 0)) == (len(commands) - 1, 1.0)

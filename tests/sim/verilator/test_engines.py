@@ -12,7 +12,7 @@ from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.numerics import Scheme
 from spec.operators.convolution import Conv
-from tests.networks import random_config, random_network, scaled_network
+from tests.networks import random_config, random_network
 from tests.verilated import shared_cache
 
 CONFIGS = {
@@ -74,22 +74,6 @@ def check(engine, seed, **options):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_random_networks(engines, name):
     assert sum(check(engines(name), seed, stall=(0, 0.3, 0.7)[seed % 3]) for seed in range(24)) > 12
-
-
-def test_channels_scaled_by_what_the_network_computes(engines):
-    """Several in a network, images in turn: no record is that of the image before."""
-    config, model = engines("dsp48e2")
-    for seed in range(8):
-        rng = np.random.default_rng(seed)
-        network = scaled_network(rng, channels=int(rng.integers(1, 14)), size=(5, 4), signed=seed % 2 > 0)
-        codes = rng.integers(0, 256, (3, *network.tensors["image"].shape))
-        program, expected = compile(network, config, keep="all"), golden.run(network, codes)
-        result = model.run(program, codes, stall=(0, 0.3, 0.7)[seed % 3], seed=seed, watchdog=5000, limit=3_000_000)
-        assert result.violation == "" and len(result.runs) == 3 and len(np.unique(expected[network.output])) > 5
-        for index, one in enumerate(result.runs):
-            assert one.done and one.code == 0
-            got = {name: program.unpack(name, data) for name, data in zip(program.outputs, one.regions, strict=True)}
-            assert first_difference(program, {n: expected[n][index] for n in got}, got) is None
 
 
 def test_sums_that_fit_no_multiplier(engines):
