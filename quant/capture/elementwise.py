@@ -8,6 +8,7 @@ import torch
 
 from spec.errors import AlloyError
 
+from .layers import reduced
 from .nodes import Found, Node, View, reads, supported
 from .ops import Add, Norm, Pointwise, Relu
 from .scaling import read_product
@@ -46,6 +47,8 @@ VALUE = object()
 
 @reads(*POINTWISE)
 def _pointwise(node: Node) -> Found:
+    if node.function == "max" and "other" not in node.arguments:     # one name, two functions
+        return reduced(node)
     first, views = node.views[0], node.views
     alike = all(view.size == first.size and torch.equal(view.index, first.index) for view in views)
     if not alike or node.shape != tuple(first.index.shape):

@@ -13,7 +13,7 @@ from spec.operators.windows import Window
 from .nodes import BATCH, Found, Node, View, flat, reads, whole
 from .ops import Apply
 
-__all__ = ["apply_layer", "read_layer", "widened"]
+__all__ = ["apply_layer", "read_layer", "reduced", "widened"]
 
 # What one number for the other direction is, for each argument of a function of sequences.
 LINE = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_size": 1}
@@ -136,8 +136,8 @@ def _without_indices(node: Node) -> Found:
     return read_layer(replace(node, function="max_pool2d"))
 
 
-@reads("mean", "sum", "amax", "max")
-def _reduced(node: Node) -> Found:
+@reads("mean", "sum", "amax")
+def reduced(node: Node) -> Found:
     """What is one number for all pixels of a map, or of a row or a column: a pool of windows as large."""
     view, given, function = node.views[0], node.arguments, node.function
     index, (channels, rows, cols) = view.index[0], view.size

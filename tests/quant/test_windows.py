@@ -188,7 +188,7 @@ MIXES = {
     "a pool of some channels": lambda self, x: F.max_pool2d(x[:, 1::2], 2),
     "mean over rows": lambda self, x: x.mean(2), "mean over columns": lambda self, x: x.mean(-1, keepdim=True),
     "mean of tokens": lambda self, x: x.flatten(2).transpose(1, 2).mean(1), "sum": lambda self, x: x.sum((-1, -2)),
-    "largest": lambda self, x: x.amax((2, 3), keepdim=True),
+    "largest": lambda self, x: x.amax((2, 3), keepdim=True), "largest twice": lambda self, x: x.max(3)[0].max(2)[0],
     "adaptive maximum": lambda self, x: F.adaptive_max_pool2d(x, (3, 1)),
     "largest of the map": lambda self, x: F.max_pool2d(x, x.shape[2:]),
     "with indices": lambda self, x: F.max_pool2d(x, 2, return_indices=True)[0],
