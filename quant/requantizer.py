@@ -40,10 +40,10 @@ def requantizer(factor: np.ndarray, bias: np.ndarray, reach: np.ndarray, *, extr
     leave one of them does not count at all: neither costs the others precision. No sum of what it adds up needs more
     than :data:`spec.commands.SUM_BITS` bits.
     """
-    both = reach + other
-    dead = (bias + both <= low) | (bias - both >= high)
-    bias = np.clip(bias, low - 1 - both, high + 1 + both)
-    most = (np.abs(bias) + np.where(dead, 0.0, reach)).max() + CODE_MAX * extra - low + 1
+    dead = (bias + reach + other <= low) | (bias - reach - other >= high)
+    reach = np.where(dead, 0.0, reach)      # its multiplier is 0
+    bias = np.clip(bias, low - 1 - reach - other, high + 1 + reach + other)
+    most = (np.abs(bias) + reach).max() + CODE_MAX * extra - low + 1
     shift = largest_shift(max(factor[~dead].max(initial=0.0), extra),
                           max(np.abs(bias).max(), most * 2.0 ** (BIAS_BITS - SUM_BITS - 1)))
     # With the least shift one step of the accumulator may be more than all codes.
