@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from spec.errors import PACKAGES, AlloyError
+from spec.errors import PACKAGES, AlloyError, Unsupported
 from spec.looks import looks_like
 from spec.network import Network
 
@@ -35,17 +35,19 @@ class Loaded:
 
     ``channels`` are those of the first convolution where nothing else tells; ``size`` is (height, width) or None.
     ``on_pixels`` makes, with mean and std of the training or None, a network that reads pixels of one that reads codes
-    of its own; None for all that reads pixels.
+    of its own; None for all that reads pixels. ``refused`` is what the file asks for and nothing supports: the model
+    has something in its place.
     """
     model: nn.Module | Network
     channels: int
     size: tuple[int, int] | None = None
     on_pixels: Callable[[Any, Any], Any] | None = None
+    refused: tuple[Unsupported, ...] = ()
 
     @classmethod
     def of(cls, model: nn.Module | Network, shape: tuple[int, int, int] | None = None) -> "Loaded":
         """Of a model and the shape (C, H, W) of its images, if that is known."""
-        if isinstance(model, Network):
+        if isinstance(model, Network) and shape is None:
             shape = model.tensors[model.input].shape
         elif isinstance(model, fx.GraphModule) and shape is None:
             shape = exported_shape(model)
@@ -56,7 +58,8 @@ class Loaded:
         return cls(model, first.in_channels if first is not None else 3)
 
 
-def load_model(name: str, weights: str | Path | None = None, size: tuple[int, int] | None = None) -> Loaded:
+def load_model(name: str, weights: str | Path | None = None, size: tuple[int, int] | None = None, *,
+               partly: bool = False) -> Loaded:
     """The trained model called ``name``, or an integer network.
 
     Parameters
@@ -67,12 +70,13 @@ def load_model(name: str, weights: str | Path | None = None, size: tuple[int, in
     weights : file of a state dictionary; ``DEFAULT`` stands for those of a model of torchvision that are on this
         machine: nothing is ever downloaded.
     size : (height, width) of the images, for files that leave it open.
+    partly : of a file in which something is not supported, load the others; otherwise the first such thing is raised.
     """
     suffix = Path(name).suffix.lower()
     if suffix in FILES:
         if weights is not None:
             raise AlloyError(f"{name} has its weights in it: leave out --weights {weights}")
-        return FILES[suffix](name, size)
+        return FILES[suffix](name, size, partly)
     if ":" not in name:
         raise AlloyError(_no_name(name))
     model = _built(find(name), name)
@@ -95,20 +99,20 @@ def _no_name(name):
             "the file as --weights if it holds them")
 
 
-def _onnx(name, size):
+def _onnx(name, size, partly):
     from .onnx import load      # brings libraries that nothing else needs
-    found = load(name, size)
+    found = load(name, size, partly=partly)
     model = found.network if found.module is None else found.module.eval()
     assert model is not None
-    loaded = Loaded.of(model, found.shape)
-    if found.network is None:
+    loaded = replace(Loaded.of(model, found.shape), refused=found.refused)
+    if found.network is None or found.refused:
         return loaded
     return replace(loaded, on_pixels=lambda mean, std: found.on_pixels(mean, std).network)
 
 
-FILES: dict[str, Callable[[str, Any], Loaded]] = {
-    ".pt2": lambda name, size: Loaded.of(load_exported(name).eval()), ".onnx": _onnx,
-    ".npz": lambda name, size: Loaded.of(Network.load(name))}
+FILES: dict[str, Callable[[str, Any, bool], Loaded]] = {
+    ".pt2": lambda name, size, partly: Loaded.of(load_exported(name).eval()), ".onnx": _onnx,
+    ".npz": lambda name, size, partly: Loaded.of(Network.load(name))}
 
 
 def find(name: str) -> Any:

@@ -8,7 +8,7 @@ import torch
 
 from spec.config import EngineConfig
 from spec.errors import AlloyError, Unsupported
-from spec.network import Network
+from spec.network import Network, Parts
 from spec.operators import Operator
 
 from .graph import Graph, Hole
@@ -16,7 +16,7 @@ from .net import QuantNet
 from .recipes import Request, Variant, outline
 from .rounding import level_ends, level_tables
 
-__all__ = ["Parts", "SketchNet", "sketch"]
+__all__ = ["SketchNet", "sketch"]
 
 
 class SketchNet(QuantNet):
@@ -35,18 +35,11 @@ class SketchNet(QuantNet):
         return torch.where(scale > 0, scale, 1.0)
 
 
-class Parts(Network):
-    """Nodes of a network of which some are missing: each can be looked at, together they cannot be run."""
-
-    def check(self) -> None:
-        """Nothing: see to each node."""
-
-
 def sketch(graph: Graph, variant: Variant, config: EngineConfig) -> tuple[Network, Any, list[Unsupported]]:
     """(integer network, its :class:`quant.recipes.Plan`, what is not supported) of a float graph, as a recipe would
     make it for an engine: what it takes, not what it computes.
 
-    If there are refusals, or :class:`quant.graph.Hole` layers in the graph, the network is :class:`Parts`.
+    If there are refusals, or :class:`quant.graph.Hole` layers in the graph, the network is :class:`spec.network.Parts`.
     """
     plan = outline(variant.recipe, Request(graph, {}, config, variant.options, None))
     net = SketchNet(graph, config, schemes=plan.schemes, codebooks=plan.codebooks, bits=plan.bits, wide=plan.wide,

@@ -20,7 +20,7 @@ from .operators import find
 from .records import check_types, from_values
 from .tables import html, short
 
-__all__ = ["Tensor", "Network", "as_maps", "check_codes"]
+__all__ = ["Tensor", "Network", "Parts", "as_maps", "check_codes"]
 
 FORMAT = 1
 BATCH = 100_000         # values of the images of a batch: its tensors stay near the processor
@@ -199,6 +199,13 @@ class Network:
 
 def _plain_int(value):
     return int(value)
+
+
+class Parts(Network):
+    """Nodes of a network of which some are missing: each can be looked at, together they cannot be run."""
+
+    def check(self) -> None:
+        """Nothing: see to each node."""
 
 
 def as_maps(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -40,8 +40,8 @@ def main(
     engine = EngineConfig.load(config) if config else board.config if board else None
     assert engine is not None
     chosen, began = variant(recipe), time.monotonic()
-    loaded, found = load(model, weights, size, shape)
-    report = look(Request(model, loaded, found, board, engine, recipe, chosen, images, began))
+    loaded, found, refused = load(model, weights, size, shape)
+    report = look(Request(model, loaded, found, board, engine, recipe, chosen, images, began, refused))
     print(*lines(report), sep="\n")
     return 0 if report.accepted else 1, report.form()
 

@@ -12,12 +12,12 @@ from boards import Board
 from compiler.check import check, refusals
 from quant.imports import examine
 from quant.recipes import Variant
-from quant.sketch import Parts, sketch
+from quant.sketch import sketch
 from sim.cycle_model import error_text
 from sim.estimate import modelled
 from spec.config import EngineConfig
 from spec.errors import AlloyError, Unsupported
-from spec.network import Network
+from spec.network import Network, Parts
 from spec.program import Program
 
 from .report import Finding, Fit, Layer, Performance, Report
@@ -30,7 +30,8 @@ __all__ = ["Request", "look"]
 class Request:
     """What to look at: a model for images of ``shape`` (C, H, W), or an integer network, on an engine.
 
-    ``board`` is None for a configuration without one; ``images`` is their number, if they are known.
+    ``board`` is None for a configuration without one; ``images`` is their number, if they are known. ``refused`` is
+    what the model's file asks for and nothing supports.
     """
     name: str
     model: nn.Module | Network
@@ -41,6 +42,7 @@ class Request:
     variant: Variant
     images: int | None = None
     began: float = field(default_factory=time.monotonic)
+    refused: tuple[Unsupported, ...] = ()
 
 
 def look(request: Request) -> Report:
@@ -54,10 +56,12 @@ def look(request: Request) -> Report:
         if isinstance(network, nn.Module):
             graph, refused = examine(network, request.shape)
             graph.logits = graph.shapes[graph.output][1:] == (1, 1)
-            places, found = graph.places, [("model", one) for one in refused]
+            places, found = graph.places, [("model", one) for one in _merged(request.refused, refused)]
             network, plan, refused = sketch(graph, request.variant, config)
             found += [("quantization", one) for one in refused]
             parts["risks"], bits = list(risks(graph, plan, request.images)), plan.weight_bits(graph)
+        else:
+            found = [("model", one) for one in request.refused]
         parts["layers"] = len(network.nodes)
         if isinstance(network, Parts):
             found += [("compiler", one) for one in refusals(network, config)]
@@ -67,6 +71,7 @@ def look(request: Request) -> Report:
             if program is not None:
                 parts |= {"fit": _fit(program, network, bits, warnings), "performance": _performance(program, request)}
     except AlloyError as error:         # of the model as a whole
+        found = found or [("model", one) for one in request.refused]
         found.append(("model", Unsupported.of(error, "the model")))
     return Report(model=request.name, platform=request.board.name if request.board else config.name,
                   recipe=request.recipe, shape=request.shape,
@@ -74,8 +79,21 @@ def look(request: Request) -> Report:
                   seconds=round(time.monotonic() - request.began, 1), **parts)
 
 
+def _merged(loaded, read):
+    """What loading and then reading a model refused, in its order: where reading met what stands for something, it said
+    the same."""
+    left, found = list(loaded), []
+    for one in read:
+        if one in left:
+            found += left[:left.index(one)]
+            left = left[left.index(one) + 1:]
+        found.append(one)
+    return found + left
+
+
 def _fit(program: Program, network: Network, bits: tuple[int, int] | None, warnings: list[str]) -> Fit:
-    weights = sum(value.size for node in network.nodes for value in (getattr(node, "weight", np.zeros(0)),))
+    weights = sum(value.size for value in (getattr(node, "weight", None) for node in network.nodes)
+                  if isinstance(value, np.ndarray))
     total, count = bits or (0, 0)
     return Fit(weights, round(total / count, 2) if count else 0.0, len(program.image), program.window_size,
                {layer.name: len(layer.strips) for layer in program.layers if len(layer.strips) > 1}, warnings)

@@ -8,7 +8,7 @@ from typing import Any
 from spec.config import EngineConfig
 from spec.errors import Unsupported
 
-from .rewrites import rewrite
+from .rewrites import REWRITES, rewrite
 
 __all__ = ["SCHEMA", "Finding", "Fit", "Layer", "Performance", "Report", "Risk"]
 
@@ -25,7 +25,8 @@ class Finding:
     ----------
     layer : name of the module or call, None for the model as a whole. place : in the user's code or file; file, line :
         of the call in code.
-    operation : the function of ATen that is not supported, None if something else about the layer is.
+    operation : the function of ATen, or the operator of an ONNX file, that is not supported, None if something else
+        about the layer is.
     reason : what is not supported. limit : what is. rewrite : the way out.
     stage : who would have refused it: "model", "quantization" or "compiler".
     """
@@ -48,12 +49,13 @@ class Finding:
         found = _WHERE.fullmatch(where)
         layer, place = found.groups() if found else (None, None)
         code = _CODE.fullmatch(place or "")
-        function = re.match(r"is (?:a )?(\w+), which is not supported", refusal.reason)
+        named = re.match(r"is ([\w.]+), which is not supported", refusal.reason)
+        function = named[1] if named else None
         limit, way = _limit(refusal.way, config), refusal.way
-        if limit == way or not way:
-            way = rewrite(function[1] if function else None, refusal.reason)
+        if limit == way or not way or function in REWRITES:
+            way = rewrite(function)
         return cls(layer, place, code["file"] if code else None, int(code["line"]) if code else None,
-                   function[1] if function else None, refusal.reason, limit, way, stage)
+                   function, refusal.reason, limit, way, stage)
 
     @property
     def where(self) -> str:

@@ -1,40 +1,40 @@
-"""Ways out of what is not supported, by the function of ATen that a model calls."""
+"""Ways out of what is not supported, by the function of ATen that a model calls, or the operator of its ONNX file."""
 
-__all__ = ["REWRITES", "rewrite"]
+__all__ = ["PARTLY", "REWRITES", "rewrite"]
 
-_ATTENTION = "use convolutions instead of attention: the engine multiplies by weights, not by other values"
-_BOUND = "use ReLU or ReLU6, and train further"
+_ATTENTION = ("use convolutions instead of attention: the engine multiplies by weights, or a map by one number for "
+              "each of its channels")
 _NORM = "use BatchNorm2d, which is folded into the convolution before it, and train further"
 _SPACE = "use 2-D layers: fold the third dimension into channels or into the batch"
 _HOST = "leave it to the host: return the tensor before it"
+_TIME = "use convolutions over time instead of recurrence"
+_SMOOTH = "use nearest-neighbour upsampling by 2 followed by a convolution, and train further"
 
+# Functions that are read in some forms only: with constants, or at the very end.
+PARTLY = {
+    **dict.fromkeys(("matmul", "bmm", "einsum"), _ATTENTION),
+    **dict.fromkeys(("softmax", "log_softmax", "argmax"), _HOST),
+}
 REWRITES = {
-    **dict.fromkeys(("gelu", "elu", "selu", "celu", "softplus", "mish", "silu", "leaky_relu", "prelu",
-                     "hardswish", "hardsigmoid", "sigmoid", "tanh", "rrelu", "relu_"), _BOUND),
-    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm",
-                     "linalg_vector_norm", "batch_norm", "native_group_norm", "native_layer_norm",
-                     "_native_batch_norm_legit"), _NORM),
-    **dict.fromkeys(("bmm", "baddbmm", "scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu",
-                     "einsum"), _ATTENTION),
+    **PARTLY,
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "rms_norm", "linalg_vector_norm", "batch_norm",
+                     "native_group_norm", "native_layer_norm", "_native_batch_norm_legit", "LRN", "LayerNormalization",
+                     "InstanceNormalization", "GroupNormalization", "RMSNormalization", "SkipLayerNormalization",
+                     "MeanVarianceNormalization", "LpNormalization"), _NORM),
+    **dict.fromkeys(("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu", "Attention",
+                     "MultiHeadAttention", "Einsum", "RotaryEmbedding"), _ATTENTION),
     **dict.fromkeys(("conv3d", "max_pool3d", "avg_pool3d", "conv_transpose3d", "adaptive_avg_pool3d"), _SPACE),
-    **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax", "argmax", "topk", "sort", "nms", "max",
-                     "min", "where", "exp", "log", "sqrt", "rsqrt", "pow", "sum", "abs", "cumsum", "one_hot",
-                     "grid_sampler",
-                     "norm"), _HOST),
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "embedding"),
-                    "use convolutions over time instead of recurrence"),
-    **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa"),
-                    "use nearest-neighbour upsampling followed by a convolution, and train further"),
-    "matmul": _ATTENTION,
-    "mul": "multiply by constants only, or use a convolution",
-    "div": "divide by constants only",
-    "adaptive_max_pool2d": "use MaxPool2d whose kernel covers the map",
-    "conv_transpose2d": "use upsampling followed by a convolution, and train further",
+    **dict.fromkeys(("topk", "sort", "argsort", "argmin", "nms", "cumsum", "cumprod", "logcumsumexp", "one_hot", "norm",
+                     "nonzero", "grid_sampler", "grid_sampler_2d", "roi_align", "TopK", "ArgMin", "ArgMax", "NonZero",
+                     "NonMaxSuppression", "CumSum", "OneHot", "GridSample", "RoiAlign", "Unique"), _HOST),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "embedding", "LSTM", "GRU", "RNN"), _TIME),
+    **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
+                    _SMOOTH),
 }
 
 
-def rewrite(function: str | None, reason: str) -> str:
-    """The way out for a function, or for the ``reason`` of a refusal that names none."""
+def rewrite(function: str | None) -> str:
+    """The way out for a function, or for a refusal that names none."""
     if function in REWRITES:
         return REWRITES[function]
     return (f"replace {function} by layers that are supported, or leave it to the host"

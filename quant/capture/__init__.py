@@ -9,10 +9,10 @@ from pkgutil import iter_modules
 
 from .nodes import BATCH, Named, supported
 from .ops import INPUT, Add, Apply, Missing, Norm, Op, Pointwise, Relu
-from .reader import capture, first_line
+from .reader import capture, first_line, is_read
 
 __all__ = ["BATCH", "INPUT", "Add", "Apply", "Missing", "Named", "Norm", "Op", "Pointwise", "Relu", "capture",
-           "first_line", "supported"]
+           "first_line", "is_read", "supported"]
 
 for _file in iter_modules(__path__):        # each enters what it reads
     import_module(f"{__name__}.{_file.name}")

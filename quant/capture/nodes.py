@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from spec.errors import Unsupported
 from spec.operators import LAYERS
 
 from .ops import Op
@@ -19,9 +20,10 @@ BATCH = 2       # images that are exported: more than one, so that what mixes th
 
 class Named(nn.Module):
     """A module that names the layers of its own operations, as those of ``torch.nn`` do. ``where`` tells its place in
-    messages: "layer NAME (place)"."""
+    messages: "layer NAME (place)". ``refusal``: it stands for something that is not supported."""
 
     where: str
+    refusal: Unsupported | None = None
 
 
 @dataclass(frozen=True, eq=False)

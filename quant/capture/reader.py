@@ -27,7 +27,7 @@ from .nodes import BATCH, READERS, Named, Node, View, flat, supported, views, wh
 from .ops import INPUT, Apply, Missing, Op
 from .settle import bordered, moves
 
-__all__ = ["capture", "first_line"]
+__all__ = ["capture", "first_line", "is_read"]
 
 # Functions of logits that the host may as well compute.
 ENDS = {"softmax": "softmax", "_softmax": "softmax", "log_softmax": "log_softmax", "_log_softmax": "log_softmax",
@@ -78,6 +78,15 @@ def capture(model: nn.Module, shape: tuple[int, ...]
         if node.op == "call_function":
             reader.read(node)
     return *reader.result(), reader.refused
+
+
+def is_read(function: str) -> bool:
+    """Whether calls of a function of ATen are read in any form."""
+    return function in MOVES | REAL | LIKE | JOINS | ENDS.keys() or _reader_of(function) is not None
+
+
+def _reader_of(function):
+    return READERS.get(function) or (read_layer if any(function in layer.calls for layer in LAYERS) else None)
 
 
 def _map(shape):
@@ -134,6 +143,8 @@ class _Reader:
         given = flat([self._of(value) for value in (*node.args, *node.kwargs.values())])
         sources = tuple(dict.fromkeys(value.value for value in given if isinstance(value, View)))
         try:
+            if self._refusal(node):
+                raise self._refusal(node)
             if self._lost.intersection(sources):
                 self._known[node.name] = self._stand_in(node, node.meta.get("val"), sources)
                 self._check_function(node)
@@ -144,13 +155,14 @@ class _Reader:
                     # How the values of something unknown lie in memory is nobody's fault.
                     self._known[node.name] = self._stand_in(node, node.meta["val"], sources)
         except AlloyError as error:
-            self.refused.append(Unsupported.of(error, self._where(node)[1]))
+            if error not in self.refused:
+                self.refused.append(Unsupported.of(error, self._where(node)[1]))
             self._known[node.name] = self._stand_in(node, node.meta.get("val"), sources)
 
     def _check_function(self, node):
         """Raise :class:`AlloyError` if a node's function is not supported, whatever it is applied to."""
         name = getattr(node.target, "_schema", None) and node.target._schema.name.split("::")[-1]
-        if name and name not in MOVES | REAL | LIKE | JOINS | ENDS.keys() and self._reader_of(name) is None:
+        if name and not is_read(name):
             raise AlloyError(f"{self._where(node)[1]} is {name}, which is not supported: {supported()}")
 
     def _stand_in(self, node, made, sources):
@@ -225,13 +237,9 @@ class _Reader:
         given |= {name: self._of(value) for name, value in zip(names, node.args, strict=False)}
         return schema.name.split("::")[-1], given | {name: self._of(value) for name, value in node.kwargs.items()}
 
-    @staticmethod
-    def _reader_of(function):
-        return READERS.get(function) or (read_layer if any(function in layer.calls for layer in LAYERS) else None)
-
     def _compute(self, node, function, arguments, path, where):
         """What a node stands for that computes; its operation is appended."""
-        reader = self._reader_of(function)
+        reader = _reader_of(function)
         if reader is None:
             self._check_function(node)
         made = node.meta["val"]
@@ -348,12 +356,15 @@ class _Reader:
         op.index = index[0]
         return View(op.name, index.contiguous(), size)
 
+    def _refusal(self, node):
+        """Why the module of a node, which only stands for something, is not supported; None for all others."""
+        module = self._module(node)[0]
+        return module.refusal if isinstance(module, Named) else None
+
     # -- places ------------------------------------------------------------------------------------------------------
     def _where(self, node):
         """(path of the module of ``torch.nn``, or :class:`Named` one, that calls it or None, "layer NAME (place)")."""
-        path, kind = [("", ""), *(node.meta.get("nn_module_stack") or {}).values()][-1]
-        path = path.partition("@")[0].removeprefix("model").removeprefix(".")
-        module = self._model.get_submodule(path)
+        module, path, kind = self._module(node)
         if isinstance(module, Named):
             return path, module.where
         if not str(kind).startswith("torch.nn.modules."):
@@ -362,6 +373,12 @@ class _Reader:
         own = [(file, line) for file, line in trace if file != __file__ and f"{os.sep}torch{os.sep}" not in file]
         at = f" ({os.path.basename(own[-1][0])}, line {own[-1][1]})" if own else ""
         return path or None, f"layer {path or node.name}{at}"
+
+    def _module(self, node):
+        """(the module that calls a node, its path, name of its class)."""
+        path, kind = [("", ""), *(node.meta.get("nn_module_stack") or {}).values()][-1]
+        path = path.partition("@")[0].removeprefix("model").removeprefix(".")
+        return self._model.get_submodule(path), path, kind
 
     def _name(self, node, path):
         """A name for the value of a node that no other has."""

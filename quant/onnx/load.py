@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 import onnx
 
-from spec.errors import AlloyError
+from spec.errors import AlloyError, Unsupported
 from spec.network import Network
 
 from ..capture import BATCH
@@ -37,6 +37,7 @@ class Model:
     network : the integer network, if the file is quantized: its weights, scales and zero points are taken as they are,
         there is nothing to calibrate. None otherwise.
     findings : of a quantized file, how each layer of the network compares with what the file says.
+    refused : what is not supported; :data:`module` has zeros in its place, or :data:`network` leaves it out.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Model:
     module: OnnxModule | None = None
     network: Network | None = None
     findings: tuple[Finding, ...] = ()
+    refused: tuple[Unsupported, ...] = ()
 
     def on_pixels(self, mean: ArrayLike | None = None, std: ArrayLike | None = None) -> "Model":
         """The same for a quantized file whose network reads the codes of its own input: a first layer makes these of
@@ -66,7 +68,7 @@ class Model:
         return replace(self, network=network, findings=(finding, *self.findings))
 
 
-def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
+def load(path: str | Path, size: tuple[int, int] | None = None, *, partly: bool = False) -> Model:
     """The model in an ONNX file, from any exporter; layers have the names of the modules that they were written as.
 
     The file is not trusted: nothing in it is executed, weights come from its own folder alone, and any damage is one
@@ -75,7 +77,15 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
     Parameters
     ----------
     size : (rows, columns) of the images, for files that leave them open; others take no other size than their own.
+    partly : go on where something is not supported; otherwise the first such thing is raised.
     """
+    found = _loaded(path, size)
+    if found.refused and not partly:
+        raise found.refused[0].among(len(found.refused) - 1)
+    return found
+
+
+def _loaded(path, size):
     model = read(path)
     _put_channels_first(model.graph)
     batch, shape = _input(path, model.graph, size)
@@ -87,8 +97,9 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
     if any(node.op_type in QUANTIZED or node.op_type.startswith("QLinear") for node in model.graph.node):
         reader = Reader(name, shape)
         network = reader.read(model)
-        return Model(name, shape, network=network, findings=tuple(reader.findings))
-    return Model(name, shape, build(model, (BATCH, *shape), batch))
+        return Model(name, shape, network=network, findings=tuple(reader.findings), refused=tuple(reader.refused))
+    module = build(model, (BATCH, *shape), batch)
+    return Model(name, shape, module, refused=tuple(module.refused))
 
 
 def _put_channels_first(graph):

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 import torch
 from torch import Tensor, nn
 
-from spec.errors import AlloyError
+from spec.errors import AlloyError, Unsupported
 
 from ..capture import Named, first_line
 from . import elementwise, layers, moves
@@ -18,7 +18,7 @@ from .files import OWN
 from .given import FUNCTIONS, LARGEST, Given
 from .names import name_nodes
 
-__all__ = ["OnnxModule", "attributes_of", "build", "compute", "constant", "labelled", "tensor_of"]
+__all__ = ["OnnxModule", "attributes_of", "build", "check_flow", "compute", "constant", "labelled", "tensor_of"]
 
 NOTHING = np.zeros(0, np.int64)     # an input that is left out
 LOOPS = ("If", "Loop", "Scan", "SequenceMap")
@@ -48,13 +48,31 @@ class Node(Named):
         return FUNCTIONS[self.given.kind](self.given, *given)
 
 
+class Refused(Named):
+    """Stands for a node that is not supported: zeros of the ``shapes`` and types that it would make."""
+
+    def __init__(self, refusal: Unsupported, shapes: list[tuple[tuple[int, ...], torch.dtype]]):
+        super().__init__()
+        self.refusal, self.where, self.shapes = refusal, refusal.where, shapes
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.ops.alloy.refused(list(values), shape, dtype) for shape, dtype in self.shapes)
+
+
+_OPERATORS = torch.library.Library("alloy", "DEF")
+_OPERATORS.define("refused(Tensor[] x, int[] shape, ScalarType dtype) -> Tensor")
+_OPERATORS.impl("refused", lambda x, shape, dtype: torch.zeros(shape, dtype=dtype, device=x[0].device),
+                "CompositeExplicitAutograd")
+
+
 class OnnxModule(nn.Module):
-    """The nodes of a graph, each a submodule, for images (N, C, H, W)."""
+    """The nodes of a graph, each a submodule, for images (N, C, H, W). ``refused`` is what of them is not supported."""
 
     def __init__(self):
         super().__init__()
         self.steps: list[tuple[str, list[str], list[str]]] = []     # submodule, its inputs and outputs
         self.input = self.output = ""
+        self.refused: list[Unsupported] = []
 
     def forward(self, x: Tensor) -> Tensor:
         values = {self.input: x}
@@ -119,14 +137,18 @@ def compute(given: Given, values: Sequence[Tensor | None], device: str) -> tuple
 
 
 def labelled(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, str, str]]:
-    """(node, name of its layer, how messages call it) of each node of a graph; control flow is refused."""
+    """(node, name of its layer, how messages call it) of each node of a graph."""
     weights = {proto.name for proto in graph.initializer}
     for index, (node, name) in enumerate(zip(graph.node, name_nodes(graph.node, weights), strict=True)):
         where = f"layer {name} ({node.op_type} node {index}{' ' * bool(node.name)}{node.name})"
-        if node.op_type in LOOPS:
-            raise AlloyError(f"{where} is control flow, which no fixed program has: export the model for one size "
-                             "without it")
         yield node, name.replace(".", "_"), where
+
+
+def check_flow(node: onnx.NodeProto, where: str) -> None:
+    """Raise :class:`AlloyError` for control flow."""
+    if node.op_type in LOOPS:
+        raise AlloyError(f"{where} is control flow, which no fixed program has: export the model for one size without "
+                         "it")
 
 
 class _Builder:
@@ -137,6 +159,7 @@ class _Builder:
         self.opset = max(entry.version for entry in model.opset_import if entry.domain in OWN)
         self.known: dict[str, Tensor] = {}      # values that depend on weights alone
         self.shown: dict[str, Tensor] = {}      # the others, without their contents
+        self.lost: dict[str, Unsupported] = {}  # those of unknown shape, and what is to blame for it
         self.module = OnnxModule()
         for proto in self.graph.initializer:
             self.known[proto.name] = constant(tensor_of(proto))
@@ -146,12 +169,57 @@ class _Builder:
 
     def build(self):
         for node, name, where in labelled(self.graph):
-            self._take(node, name, where)
+            try:
+                self._take(node, name, where)
+            except AlloyError as error:
+                refusal = Unsupported.of(error, where)
+                self.module.refused.append(refusal)
+                self._leave_out(node, name, refusal)
+        if self.module.output in self.lost:     # all that nothing else reads goes into what stands for it
+            read = {one for _, inputs, _ in self.module.steps for one in inputs}
+            self._stand_in("output", self.lost[self.module.output], [one for one in self.shown if one not in read],
+                           {self.module.output: ((len(self.shown[self.module.input]), 1), torch.float32)})
         if self.module.output not in self.shown:
             raise AlloyError(f"the output {self.module.output} does not depend on the image: export the model again")
         return self.module
 
+    def _leave_out(self, node, name, refusal):
+        """Something that is not supported: what it makes is stood for, or nothing is known of it."""
+        inputs, shapes = [one for one in node.input if one in self.shown], self._inferred(node)
+        if inputs and shapes.keys() == {one for one in node.output if one}:
+            self._stand_in(name, refusal, inputs, shapes)
+        else:
+            self.lost |= dict.fromkeys(node.output, refusal)
+
+    def _stand_in(self, name, refusal, inputs, shapes):
+        """A step that makes zeros of ``shapes``, {name: (shape, type)}."""
+        self.shown |= {one: torch.empty(shape, dtype=dtype, device="meta") for one, (shape, dtype) in shapes.items()}
+        self._step(name, Refused(refusal, list(shapes.values())), inputs, list(shapes))
+
+    def _inferred(self, node):
+        """{name: (shape, type)} of those outputs of a node about which the standard knows both."""
+        types, data = {}, {}
+        for one in node.input:
+            if one in self.lost:
+                return {}
+            value = self.shown.get(one, self.known.get(one)) if one else None
+            if value is not None:
+                kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(str(value.dtype).removeprefix("torch.")))
+                types[one] = onnx.helper.make_tensor_type_proto(kind, list(value.shape))
+            if one in self.known:
+                data[one] = numpy_helper.from_array(self.known[one].numpy(), one)
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self.opset, node.domain)
+            found = onnx.shape_inference.infer_node_outputs(schema, node, types, data)
+        except Exception:       # of the library: no such operator, inputs that it does not know, or do not fit
+            return {}
+        sizes = {name: ([dim.dim_value for dim in made.tensor_type.shape.dim], made.tensor_type.elem_type)
+                 for name, made in found.items()}
+        return {name: (tuple(shape), constant(np.zeros(1, onnx.helper.tensor_dtype_to_np_dtype(kind))).dtype)
+                for name, (shape, kind) in sizes.items() if shape and kind and all(0 < one <= LARGEST for one in shape)}
+
     def _take(self, node, name, where):
+        check_flow(node, where)
         attributes = attributes_of(node)
         if node.op_type == "Constant":
             self.known[node.output[0]] = self._literal(attributes, where)
@@ -159,6 +227,9 @@ class _Builder:
         if node.domain not in OWN or node.op_type not in FUNCTIONS and node.op_type not in ("Shape", "Size"):
             raise AlloyError(f"{where} is {node.domain}{'.' * bool(node.domain)}{node.op_type}, which is not "
                              "supported: write the model with the operators of docs/onnx.md")
+        if any(one in self.lost for one in node.input):
+            self.lost |= dict.fromkeys(node.output, next(self.lost[one] for one in node.input if one in self.lost))
+            return
         lost = [one for one in node.input if one and one not in self.known and one not in self.shown]
         if lost:
             raise AlloyError(f"{where} reads {lost[0]}, which nothing before it makes: export the model again")
@@ -181,11 +252,15 @@ class _Builder:
             self.known.update(zip(node.output, known, strict=False))
             return
         self.shown.update(zip(node.output, outs, strict=False))
+        self._step(name, Node(given, list(node.input), self.known), [one for one in node.input if one in self.shown],
+                   list(node.output))
+
+    def _step(self, name, module, inputs, outputs):
         name = name if name and not hasattr(self.module, name) else f"node_{name}"
         while hasattr(self.module, name):
             name += "_"
-        self.module.add_module(name, Node(given, list(node.input), self.known))
-        self.module.steps.append((name, [one for one in node.input if one in self.shown], list(node.output)))
+        self.module.add_module(name, module)
+        self.module.steps.append((name, inputs, outputs))
 
     def _literal(self, attributes, where):
         for key, value in attributes.items():

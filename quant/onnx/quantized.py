@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import torch
 
-from spec.errors import AlloyError
-from spec.network import Network, Tensor
+from spec.errors import AlloyError, Unsupported
+from spec.network import Network, Parts, Tensor
 from spec.operators.concat import Concat
 from spec.operators.max_pool import MaxPool
 from spec.operators.operator import Operator
@@ -24,7 +24,7 @@ from ..normalize import SCALE
 from .emit import Finding, convolution, curve_of, identity_sum, table
 from .files import OWN
 from .given import FUNCTIONS, Given
-from .module import attributes_of, compute, constant, labelled, tensor_of
+from .module import attributes_of, check_flow, compute, constant, labelled, tensor_of
 from .values import Codes, Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
 
 __all__ = ["QUANTIZED", "READERS", "Reader", "Step", "reads_quantized"]
@@ -95,6 +95,7 @@ class Reader:
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Operator] = []
         self.findings: list[Finding] = []
+        self.refused: list[Unsupported] = []
         self.input: Codes | None = None
         self._made: dict[tuple[int, Grid], tuple[Rounded, Codes]] = {}
         self._names: set[str] = set()
@@ -102,23 +103,42 @@ class Reader:
 
     # -- the graph ---------------------------------------------------------------------------------------------------
     def read(self, model: onnx.ModelProto) -> Network:
-        """The network of a checked model."""
+        """The network of a checked model; :class:`spec.network.Parts` of it if anything is :attr:`refused`."""
         graph = model.graph
         opset = max(entry.version for entry in model.opset_import if entry.domain in OWN)
         values: dict[str, Value] = {proto.name: np.asarray(tensor_of(proto)) for proto in graph.initializer}
         values.update({one.name: Real() for one in graph.input if one.name not in values})
+        unknown: set[str] = set()       # values that what is not supported makes
         for node, name, where in labelled(graph):
-            lost = [one for one in node.input if one and one not in values]
-            if lost:
-                raise AlloyError(f"{where} reads {lost[0]}, which nothing before it makes: export the model again")
-            if node.domain not in DOMAINS:
-                raise AlloyError(f"{where} is {node.domain}.{node.op_type}, which is not supported")
-            if self._end:
-                raise AlloyError(f"{where} comes behind {self._end}, which is left out: end the model there")
-            step = Step(node, name, where, opset, [values[one] if one else None for one in node.input])
-            out = self._take(step)
-            values.update(zip(node.output, out if isinstance(out, tuple) else (out,), strict=False))
+            try:
+                self._check_kind(node, where)
+                if unknown.intersection(node.input):
+                    unknown.update(node.output)
+                    continue
+                lost = [one for one in node.input if one and one not in values]
+                if lost:
+                    raise AlloyError(f"{where} reads {lost[0]}, which nothing before it makes: export the model again")
+                if self._end:
+                    raise AlloyError(f"{where} comes behind {self._end}, which is left out: end the model there")
+                out = self._take(Step(node, name, where, opset, [values[one] if one else None for one in node.input]))
+                values.update(zip(node.output, out if isinstance(out, tuple) else (out,), strict=False))
+            except AlloyError as error:
+                self.refused.append(Unsupported.of(error, where))
+                unknown.update(node.output)
+        if self.refused:
+            return Parts(name=self.name, input="", output="", tensors=self.tensors, nodes=self.nodes)
         return self._network(values[graph.output[0].name])
+
+    @staticmethod
+    def _check_kind(node, where):
+        """Raise :class:`AlloyError` for operators that are not supported, whatever they are applied to."""
+        check_flow(node, where)
+        if node.domain not in DOMAINS:
+            raise AlloyError(f"{where} is {node.domain}.{node.op_type}, which is not supported: write the model with "
+                             "the operators of docs/onnx.md")
+        if node.op_type not in {*READERS, *FUNCTIONS, *QUANTIZED, "Constant", "Shape"}:
+            raise AlloyError(f"{where} is {node.op_type}, which is not supported in a quantized network: write the "
+                             "model with the operators of docs/onnx.md")
 
     def _take(self, step):
         if step.kind == "Constant":
@@ -138,7 +158,8 @@ class Reader:
         if any(isinstance(one, Weights) for one in step.inputs[:1]):
             return self._moved_weights(step)
         if step.kind not in READERS:
-            step.refuse(f"is {step.kind}, which is not supported in a quantized network: see docs/onnx.md")
+            step.refuse(f"is {step.kind}, which is not supported in a quantized network: write the model with the "
+                        "operators of docs/onnx.md")
         return READERS[step.kind](self, step)
 
     def _moved_weights(self, step):
