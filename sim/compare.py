@@ -5,14 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spec.config import EngineConfig
 from spec.program import Program
+
+from .origin import Origin, Origins
 
 __all__ = ["Difference", "first_difference"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first wrong value of the first wrong layer; ``place`` is where the engine computes it (``Layer.place``)."""
+    """The first wrong value of the first wrong layer; ``place`` is where the engine computes it (``Layer.place``),
+    ``origin`` the command that does; None if it is not asked for, or none does."""
     layer: str
     tensor: str
     place: tuple
@@ -21,17 +25,20 @@ class Difference:
     got: int
     wrong: int
     size: int
+    origin: Origin | None = None
 
     def __str__(self):
+        command = "" if self.origin is None else f", {self.origin}"
         (c, y, x), (tile, slot, strip, pixel_tile) = self.coordinate, self.place
         return (f"layer {self.layer}: tensor {self.tensor}, filter tile {tile}, slot {slot}, strip {strip}, "
-                f"pixel tile {pixel_tile}, channel {c}, row {y}, column {x}: expected {self.expected}, got {self.got} "
-                f"({self.wrong} of {self.size} values differ)")
+                f"pixel tile {pixel_tile}, channel {c}, row {y}, column {x}{command}: expected {self.expected}, "
+                f"got {self.got} ({self.wrong} of {self.size} values differ)")
 
 
-def first_difference(program: Program, expected: Mapping[str, np.ndarray],
-                     got: Mapping[str, np.ndarray]) -> Difference | None:
-    """Compare codes (C, H, W) by tensor, in the order of the layers; None if all are equal.
+def first_difference(program: Program, expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray],
+                     config: EngineConfig | None = None) -> Difference | None:
+    """Compare codes (C, H, W) by tensor, in the order of the layers; None if all are equal. With the engine's
+    ``config`` the command that computes the first wrong value is looked for.
 
     Parameters
     ----------
@@ -45,7 +52,7 @@ def first_difference(program: Program, expected: Mapping[str, np.ndarray],
         wrong = np.argwhere(right != found)
         if len(wrong):
             at = tuple(int(v) for v in wrong[0])
+            origin = None if config is None else Origins(program, config).of(layer.output, *at)
             return Difference(layer.name, layer.output, layer.place(*at), at, int(right[at]), int(found[at]),
-                              len(wrong),
-                              right.size)
+                              len(wrong), right.size, origin)
     return None

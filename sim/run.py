@@ -1,7 +1,7 @@
 """``python -m sim.run``: a network, or one layer, on the Verilated engine of a board; compared bit for bit and
 counted."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import sys
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from spec.files import check_folder, check_outputs, read_arrays
 from spec.network import Network, Tensor, check_codes
 from spec.numerics import Scheme, levels
 from spec.operators.convolution import Conv
+from spec.program import Program
 from spec.progress import going, say as _say
 from spec.registers import Trace
 
@@ -28,7 +29,7 @@ from .cycle_model import CAUSES, error_text, model
 from .engine import fault
 from .waveform import around, at_the_end
 
-__all__ = ["main", "run_network", "layer_network", "rtl_layer_cycles"]
+__all__ = ["main", "run_network", "check_program", "layer_network", "rtl_layer_cycles"]
 
 IMAGES = paths("fashion_mnist")[2]
 MOST = 1 << 27      # weights, or codes of a tensor, that a layer may have: several arrays have eight bytes for each
@@ -121,38 +122,63 @@ def run_network(board: boards.Board, config: EngineConfig, network: Network, ima
     say(f"{fast.command_count} commands, {len(fast.image) // 1024} KiB of image, about {guess:,} cycles")
     with going(say, f"elaborating {config.name}"):
         files = verilog or generate(config)
-    engine = verilator.build(files, config, cache, report=say)
+    verilator.build(files, config, cache, report=say)
     say("golden model")
     with going(say, "golden model"):
         expected = golden.run(network, images)
-    job = options | ({} if stalls is None else {"stall": 0.2, "seed": stalls})
     say(f"RTL, every tensor, {len(images)} images of about {guess:,} cycles")
-    result = _images_in_turn(engine, whole, images, job, say)
-
-    def show(window):
-        _show_waveform(verilator.build(files, config, cache, report=say, waveform=True), whole, images, job, window,
-                       say)
-    if (wrong := fault(result)) is not None:
-        if trace is not None and result.runs:
-            show(at_the_end(result, trace))
-        raise AlloyError(wrong)
-    found = _compared(whole, expected, result, network.output)
-    if trace is not None and found["first"] is not None:
-        index, difference = found["first"]
-        show(around(result.runs[index], index, whole, difference, trace))
-    elif trace is not None:
-        say(f"there is no difference to show: {trace} is not written")
-    first = found.pop("first")
-    timed = _timed(engine, fast, images[:1], options, modelled, found.pop("wrong"), say)
+    found = check_program(whole, config, expected, images, files=files, options=options, cache=cache, stalls=stalls,
+                          trace=trace, say=say)
+    broken, first, wrong = (found.pop(name) for name in ("fault", "first", "wrong"))
+    if broken is not None:
+        raise AlloyError(broken)
+    timed = _timed(verilator.build(files, config, cache, report=say), fast, images[:1], options, modelled, wrong, say)
     return {**found, **timed, "fps": board.clock_mhz * 1e6 / timed["cycles"],
             "difference": None if first is None else f"image {first[0]}: {first[1]}"}
 
 
-def _compared(program, expected, result, output):
+def check_program(program: Program, config: EngineConfig, expected: Mapping[str, np.ndarray], images: np.ndarray, *,
+                  files: dict[str, str], options: dict, cache: str, stalls: int | None = None,
+                  trace: str | None = None, say: Callable[[str], object] = _say) -> dict:
+    """Run images (codes (N, C, H, W)) in RTL and compare every tensor that the program writes with the codes
+    ``expected``, {name: (N, C, H, W)}.
+
+    Parameters
+    ----------
+    files : Verilog, file name to text. options : latency and bandwidth of the memory, for
+        :meth:`sim.verilator.Model.run`.
+    trace : as of :func:`run_network`.
+
+    Returns
+    -------
+    dict: ``fault`` of the engine or the bus as text, or None; ``tensors`` (of all images) and ``tensors_equal``, names
+    of the ``wrong`` ones, the ``first`` difference, (image, :class:`sim.compare.Difference`) or None, ``outputs``, as
+    far as the images have come.
+    """
+    job = options | ({} if stalls is None else {"stall": 0.2, "seed": stalls})
+    result = _images_in_turn(verilator.build(files, config, cache, report=say), program, images, job, say)
+    wrong, window = fault(result), None
+    runs = result.runs if wrong is None else [run for run in result.runs if run.done]
+    found = {"fault": wrong, **_compared(program, config, expected, runs)}
+    if trace is None:
+        return found
+    if wrong is not None:
+        window = at_the_end(result, trace) if result.runs else None
+    elif found["first"] is not None and (origin := found["first"][1].origin) is not None:
+        window = around(result.runs[found["first"][0]], found["first"][0], origin, trace)
+    if window is None:
+        say(f"there is no difference to show: {trace} is not written")
+    else:
+        _show_waveform(verilator.build(files, config, cache, report=say, waveform=True), program, images, job, window,
+                       say)
+    return found
+
+
+def _compared(program, config, expected, runs):
     """``tensors`` and ``tensors_equal``, codes of the output, names of the ``wrong`` tensors, and the ``first``
     difference: (image, difference) or None."""
     equal, tensors, first, wrong, outputs = 0, 0, None, set(), []
-    for index, run in enumerate(result.runs):
+    for index, run in enumerate(runs):
         got = {name: program.unpack(name, data) for name, data in zip(program.outputs, run.regions, strict=True)}
         for name, codes in got.items():
             same = bool((codes == expected[name][index]).all())
@@ -160,9 +186,9 @@ def _compared(program, expected, result, output):
             if not same:
                 wrong.add(name)
         if first is None and wrong:
-            first = index, first_difference(program, {n: expected[n][index] for n in got}, got)
-        outputs.append(got[output])
-    return {"tensors": tensors, "tensors_equal": equal, "outputs": np.stack(outputs), "wrong": wrong, "first": first}
+            first = index, first_difference(program, {n: expected[n][index] for n in got}, got, config)
+        outputs.append(got[program.output])
+    return {"tensors": tensors, "tensors_equal": equal, "outputs": np.array(outputs), "wrong": wrong, "first": first}
 
 
 def _timed(engine, program, images, options, modelled, wrong, say):

@@ -2,51 +2,22 @@
 
 from pathlib import Path
 
-from spec.commands import Opcode, unpack
-from spec.program import Layer, Program
 from spec.registers import Trace
 
-from .compare import Difference
+from .origin import Origin
 from .verilator import Result, Run, Window
 
-__all__ = ["command_of", "around", "at_the_end"]
+__all__ = ["around", "at_the_end"]
 
 BEFORE, AFTER = 800, 200    # cycles that are shown around the moment
 
 
-def command_of(program: Program, layer: Layer, place: tuple[int, int, int, int]) -> tuple[int, float]:
-    """(number among the compute commands of the layer, part of it that is done) when the value at a ``place``
-    (``Layer.place``) is written."""
-    tile, _, strip, pixel_tile = place
-    commands = [c for c in map(unpack, program.commands)
-                if c["opcode"] in (Opcode.CONV, Opcode.POOL) and c["tag"] == layer.tag]
-    if commands[0]["opcode"] == Opcode.POOL:
-        return strip, 1.0
-    # A strip is complete when each filter tile has had all of its tiles of pixels.
-    tiles, number, done, seen = len({t for t, _ in layer.slots}), 0, 0, 0
-    for index, c in enumerate(commands):
-        if not c["acc_last"]:
-            continue
-        count = -(-c["rows"] * c["pitch"] // layer.pixels)
-        first = (c["start_y"] * c["pitch"] + c["start_x"]) // layer.pixels
-        if number == strip and first <= pixel_tile < first + c["tiles"]:
-            if seen == tile:
-                return index, (pixel_tile - first + 1) / c["tiles"]
-            seen += 1
-        done += c["tiles"]
-        if done == tiles * count:
-            number, done = number + 1, 0
-    return len(commands) - 1, 1.0       # several operations make the layer's output
-
-
-def around(run: Run, index: int, program: Program, difference: Difference, path: str | Path) -> Window:
-    """The cycles of image ``index``, whose run is ``run``, in which the first wrong value was computed."""
-    layer = next(x for x in program.layers if x.name == difference.layer)
-    number, part = command_of(program, layer, difference.place)
-    ends = [cycle for cycle, event, tag in run.trace if event == Trace.DONE and tag == layer.tag]
-    earlier = [cycle for cycle, event, _ in run.trace if event == Trace.DONE and cycle < ends[number]]
+def around(run: Run, index: int, origin: Origin, path: str | Path) -> Window:
+    """The cycles of image ``index``, whose run is ``run``, in which a value of that ``origin`` was computed."""
+    ends = [cycle for cycle, event, tag in run.trace if event == Trace.DONE and tag == origin.tag]
+    earlier = [cycle for cycle, event, _ in run.trace if event == Trace.DONE and cycle < ends[origin.number]]
     begin = max(earlier, default=0)
-    moment = round(begin + (ends[number] - begin) * part)
+    moment = round(begin + (ends[origin.number] - begin) * origin.part)
     return Window(index, max(0, moment - BEFORE), moment + AFTER, path)
 
 

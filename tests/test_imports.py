@@ -32,7 +32,7 @@ ROOMS = {
 }
 ROOMS["top"] = set(ROOMS)
 PROGRAMS = {"study": "tools.study"}     # a file beside the rooms -> a file in a room that is its own
-PLAIN = ("sim/golden.py", "sim/cycle_model.py", "sim/compare.py", *(
+PLAIN = ("sim/golden.py", "sim/cycle_model.py", "sim/compare.py", "sim/origin.py", *(
     str(path.relative_to(ROOT)) for path in (ROOT / "sim" / "command_model").glob("*.py")))
 
 
