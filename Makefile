@@ -36,10 +36,10 @@ run: $(VENV)/ready
 test test-all: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" tests
 
 test-all: $(VENV)/ready
-	$(BIN)/python -m pytest -q -n 2 tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
 
 lint: $(VENV)/ready
 	$(BIN)/python -m ruff check .

@@ -46,15 +46,15 @@ class Drawn(nn.Module):
 
 
 class _Drawing:
-    """A model in the making: ``shapes`` of its values (C, H, W)."""
+    """A model in the making: ``shapes`` of its values, (C, H, W), (C, L) or (F,)."""
 
-    def __init__(self, rng: Random, shape: tuple[int, int, int]):
+    def __init__(self, rng: Random, shape: tuple[int, ...]):
         self.rng, self.model, self.shapes = rng, Drawn(), [shape]
 
     def part(self, module: nn.Module) -> nn.Module:
         """A module of the model's own, with random statistics where it has any."""
         for one in module.modules():
-            if isinstance(one, nn.BatchNorm2d):
+            if isinstance(one, nn.BatchNorm1d | nn.BatchNorm2d):
                 with torch.no_grad():
                     one.running_mean.normal_(0, 0.2)
                     one.running_var.uniform_(0.3, 1.5)
@@ -93,7 +93,8 @@ def _conv(d: _Drawing, at: int, channels: int | None = None, same: bool = False)
 
 
 def _norm(d: _Drawing, at: int) -> int:
-    return d.step(d.part(nn.BatchNorm2d(d.shapes[at][0])), at)
+    kind = nn.BatchNorm2d if len(d.shapes[at]) == 3 else nn.BatchNorm1d
+    return d.step(d.part(kind(d.shapes[at][0])), at)
 
 
 def _again(d: _Drawing, at: int) -> int:
@@ -133,7 +134,7 @@ def _add(d: _Drawing, at: int) -> int:
 
 def _constant(d: _Drawing, at: int) -> int:
     """Normalization inside, factors and offsets."""
-    offset = torch.rand(d.shapes[at][0], 1, 1)
+    offset = torch.rand(d.shapes[at][0], *(1,) * (len(d.shapes[at]) - 1))
     return d.step(d.rng.choice([lambda x: (x - 0.3) / 0.7, lambda x: x * offset + 0.1, lambda x: 1 - x,
                                 lambda x: x / 2 - offset, lambda x: -x]), at)
 
@@ -178,9 +179,84 @@ def _scaling(d: _Drawing, at: int) -> int:
     return d.step(rng.choice(SCALES), at, factor)
 
 
+def _transposed(d: _Drawing, at: int) -> int:
+    """A transposed convolution whose windows do not overlap."""
+    size = [d.rng.choice([1, 2, 2]) for _ in range(2)]
+    return d.step(d.part(nn.ConvTranspose2d(d.shapes[at][0], d.rng.randint(1, 6), size, size,
+                                            bias=d.rng.random() < 0.5)), at)
+
+
+def _shuffle(d: _Drawing, at: int) -> int:
+    """Channels that become pixels, or pixels that become channels."""
+    if min(d.shapes[at][1:]) > 1 and d.rng.random() < 0.4:
+        _, h, w = d.shapes[at]
+        given = d.step(lambda x: x[:, :, :h // 2 * 2, :w // 2 * 2], at)
+        return _conv(d, d.step(d.rng.choice([nn.PixelUnshuffle(2), lambda x: F.pixel_unshuffle(x, 2)]), given),
+                     d.rng.randint(1, 6), same=True)
+    at = _conv(d, at, 4 * d.rng.randint(1, 2), same=True)
+    return d.step(d.rng.choice([nn.PixelShuffle(2), lambda x: F.pixel_shuffle(x, 2)]), at)
+
+
+def _pad(d: _Drawing, at: int) -> int:
+    """A border of zeros, which a convolution reads."""
+    sides = [d.rng.randint(0, 2) for _ in range(4)]
+    return _conv(d, d.step(d.rng.choice([lambda x: F.pad(x, sides), nn.ZeroPad2d(sides)]), at), d.rng.randint(1, 6),
+                 same=True)
+
+
+def _channels_last(d: _Drawing, at: int) -> int:
+    """A linear layer of each pixel."""
+    layer = d.part(nn.Linear(d.shapes[at][0], d.rng.randint(1, 8)))
+    return d.step(d.rng.choice([lambda x: layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+                                lambda x: layer(x.movedim(1, -1)).movedim(-1, 1)]), at)
+
+
 KINDS = {kind.__name__.strip("_"): kind for kind in (
     _conv, _norm, _again, _max_pool, _average_pool, _add, _constant, _activation, _relu, _concatenation, _slices,
-    _upsampling, _scaling)}
+    _upsampling, _scaling, _transposed, _shuffle, _pad, _channels_last)}
+LARGER = "upsampling", "transposed", "shuffle"
+
+
+def _dense(d: _Drawing, at: int) -> int:
+    """A convolution of a sequence or a linear layer of a vector."""
+    rng, shape = d.rng, d.shapes[at]
+    if len(shape) == 1:
+        return d.step(d.part(nn.Linear(shape[0], rng.randint(1, 12), bias=rng.random() < 0.5)), at)
+    groups = rng.choice([1, 1, shape[0]])
+    kernel = rng.randint(1, min(7, shape[1]))
+    return d.step(d.part(nn.Conv1d(shape[0], groups * rng.randint(1, 6 // groups + 1), kernel, rng.randint(1, 3),
+                                   rng.randint(0, kernel // 2), groups=groups)), at)
+
+
+def _pool_of_line(d: _Drawing, at: int) -> int:
+    """A pool of a sequence; a vector has none."""
+    if len(d.shapes[at]) == 1:
+        return _dense(d, at)
+    size, step = d.rng.randint(1, min(3, d.shapes[at][1])), d.rng.randint(1, 2)
+    return d.step(d.rng.choice([nn.MaxPool1d(size, step), nn.AvgPool1d(size, step),
+                                lambda x: F.max_pool1d(x, size, step), lambda x: x.mean(-1, keepdim=True)]), at)
+
+
+def _sum_of_line(d: _Drawing, at: int) -> int:
+    """Added to another value of its size, or to itself behind a layer of its own."""
+    shape = d.shapes[at]
+    layer = d.part(nn.Linear(*shape * 2) if len(shape) == 1 else nn.Conv1d(shape[0], shape[0], 1))
+    return d.step(d.rng.choice([torch.add, lambda x, y: x - y]), at, d.step(layer, at))
+
+
+LINES = _dense, _dense, _norm, _pool_of_line, _sum_of_line, _constant, _activation, _relu
+
+
+def _line(rng: Random, seed: int) -> tuple[Drawn, tuple[int, ...]]:
+    """A model of sequences (C, L), or of vectors (F,)."""
+    shape = (rng.randint(1, 9), rng.randint(1, 40)) if seed % 2 else (rng.randint(1, 60),)
+    drawing = _Drawing(rng, shape)
+    at = _dense(drawing, 0)
+    for _ in range(rng.randint(2, 6)):
+        kind = rng.choice(LINES)
+        drawing.model.kinds.append(f"{kind.__name__.strip('_')} of {'sequences' if seed % 2 else 'vectors'}")
+        at = kind(drawing, at)
+    return drawing.model.eval(), shape
 
 
 @cache
@@ -210,10 +286,13 @@ def known(kind: str) -> bool:
     return False
 
 
-def draw(seed: int, steps: int = 7) -> tuple[Drawn, tuple[int, int, int]]:
-    """A model in eval mode, whose ``kinds`` are what was drawn, and the shape (C, H, W) that it reads."""
+def draw(seed: int, steps: int = 7) -> tuple[Drawn, tuple[int, ...]]:
+    """A model in eval mode, whose ``kinds`` are what was drawn, and the shape that it reads: (C, H, W), or for one of
+    eight seeds (C, L) or (F,)."""
     rng = Random(seed)
     torch.manual_seed(seed)
+    if seed % 8 == 6:
+        return _line(rng, seed // 8)
     side = rng.choice([1, 5, 8, 11, 16])
     side = 24 if seed % 8 == 5 else side        # more than the memories of a small engine hold
     shape = rng.choice([1, 3, 3, 4]), side, max(1, side + rng.randint(-3, 3))
@@ -223,33 +302,35 @@ def draw(seed: int, steps: int = 7) -> tuple[Drawn, tuple[int, int, int]]:
         at = _conv(drawing, 0, rng.randint(2, 9), same=True)
     for number in range(rng.randint(2, steps)):
         kind = kinds[(seed + number) % len(kinds)] if number < 2 else rng.choice(kinds)     # each kind soon
-        if np.prod(drawing.shapes[at][1:]) > 500 and kind == "upsampling":
+        if np.prod(drawing.shapes[at][1:]) > 500 and kind in LARGER:
             continue
         drawing.model.kinds.append(kind)
         at = KINDS[kind](drawing, at)
     if rng.random() < 0.4:
         size = int(np.prod(drawing.shapes[at]))
         linear = drawing.part(nn.Linear(size, rng.randint(1, 7)))
-        drawing.step(rng.choice([lambda x: linear(x.flatten(1)), lambda x: linear(torch.flatten(x, 1)),
-                                 lambda x: F.linear(x.reshape(len(x), -1), linear.weight, linear.bias)]), at)
+        at = drawing.step(rng.choice([lambda x: linear(x.flatten(1)), lambda x: linear(torch.flatten(x, 1)),
+                                      lambda x: F.linear(x.reshape(len(x), -1), linear.weight, linear.bias)]), at)
+        if rng.random() < 0.3:
+            drawing.step(rng.choice([nn.Softmax(1), nn.LogSoftmax(1), lambda x: F.softmax(x, dim=-1)]), at)
     return drawing.model.eval(), shape
 
 
-def images(seed: int, shape: tuple[int, int, int], count: int) -> np.ndarray:
-    """Pixels uint8 (count, C, H, W): noise, black, white, one colour and extremes in turn."""
+def images(seed: int, shape: tuple[int, ...], count: int) -> np.ndarray:
+    """Pixels uint8 (count, *shape): noise, black, white, one colour and extremes in turn."""
     rng = np.random.default_rng(seed)
     made = rng.integers(0, 256, (count, *shape))
     for index in range(count):
         if index % 5 in (1, 2):
             made[index] = (0, 255)[index % 5 - 1]
         elif index % 5 == 3:
-            made[index] = rng.integers(0, 256, (shape[0], 1, 1))
+            made[index] = rng.integers(0, 256, (shape[0], *(1,) * (len(shape) - 1)))
         elif index % 5 == 4:
             made[index] = 255 * rng.integers(0, 2, shape)
     return made.astype(np.uint8)
 
 
-def quantized(model: nn.Module, shape: tuple[int, int, int], seed: int) -> tuple[Network, QuantNet]:
+def quantized(model: nn.Module, shape: tuple[int, ...], seed: int) -> tuple[Network, QuantNet]:
     """The integer network of a model, with number systems and bits of activations drawn by ``seed``, and the network
     that it is of."""
     rng = np.random.default_rng(seed)
@@ -258,5 +339,5 @@ def quantized(model: nn.Module, shape: tuple[int, int, int], seed: int) -> tuple
                [Scheme.FIXED2, Scheme.FIXED3, Scheme.FIXED5, Scheme.FIXED6]][rng.integers(5)]
     schemes = {layer.name: rng.choice(systems, len(layer.weight)).astype(np.uint8) for layer in graph.weighted}
     net = QuantNet(graph, schemes=schemes, bits=int(rng.choice([4, 5, 8])), input_zero=int(rng.choice([0, 0, 120])))
-    reconstruct(net, images(seed, shape, 10), weights=False, known=True)
+    reconstruct(net, images(seed, shape, 10).reshape(10, *graph.shapes[graph.input]), weights=False, known=True)
     return net.export(), net

@@ -13,6 +13,7 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.operators import LAYERS
 from tests.generator import KINDS, draw, images, known, quantized
+from tests.verilated import shared_cache
 
 CONFIG = EngineConfig(name="random", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=256, weight_depth=96,
                       param_depth=4, tap_depth=32, tables=2, ports=1, port_bits=32, portable_dsp=True, burst=16,
@@ -26,7 +27,7 @@ seen: set[str] = set()
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     """The engine that all of them run on."""
-    return verilator.build(generate(CONFIG), CONFIG, tmp_path_factory.getbasetemp() / "verilator", optimize="-O1",
+    return verilator.build(generate(CONFIG), CONFIG, shared_cache(tmp_path_factory), optimize="-O1",
                            report=lambda line: None)
 
 
@@ -39,6 +40,7 @@ def check(engine, seed):
         network, net = quantized(model, shape, seed)
     layers = {type(layer).__name__ for layer in net.graph.layers}
     codes = images(seed + 1, shape, 5)[[seed % 5, (seed + 2) % 5]].astype(np.int64)
+    codes = codes.reshape(2, *network.tensors[network.input].shape)
     try:
         program = compile(network, CONFIG, keep="all")
     except AlloyError as error:

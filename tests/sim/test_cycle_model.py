@@ -14,6 +14,7 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from tests.networks import random_config, random_network
+from tests.verilated import shared_cache
 
 CONFIG = EngineConfig(name="cycles", ic=8, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=128,
                       ports=2, port_bits=64, portable_dsp=True)
@@ -38,8 +39,7 @@ def test_bandwidth_matters():
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp() / "cycles"
-    return verilator.build(generate(CONFIG), CONFIG, folder, report=lambda line: None)
+    return verilator.build(generate(CONFIG), CONFIG, shared_cache(tmp_path_factory), report=lambda line: None)
 
 
 def errors(engine, network, **bus):

@@ -14,6 +14,7 @@ from sim import command_model, golden, verilator
 from spec.commands import COMMAND_BYTES, FIELDS, Error, unpack
 from spec.errors import AlloyError
 from tests.networks import random_config, random_network
+from tests.verilated import shared_cache
 
 from .verilator.test_engines import CONFIGS
 
@@ -30,7 +31,7 @@ def engines(tmp_path_factory):
     def get(name):
         if name not in built:
             config = random_config(np.random.default_rng(1), **CONFIGS[name])
-            model = verilator.build(generate(config), config, tmp_path_factory.getbasetemp() / "verilator",
+            model = verilator.build(generate(config), config, shared_cache(tmp_path_factory),
                                     report=lambda line: None)
             built[name] = config, model, [case(seed, config) for seed in NETWORKS[name]]
         return built[name]
