@@ -27,6 +27,7 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 from tests.quant.parity import same_as_fake
+from tests.verilated import shared_cache
 
 ENGINE = EngineConfig(name="recipes", ic=16, pixels=4, dsp_filters=4, lut_filters=2, act_depth=1024, weight_depth=256,
                       ports=2, port_bits=64, portable_dsp=True, tables=2, decode_lanes=32)
@@ -43,7 +44,7 @@ def shipped():
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    return verilator.build(generate(ENGINE), ENGINE, tmp_path_factory.mktemp("recipes"), report=lambda line: None)
+    return verilator.build(generate(ENGINE), ENGINE, shared_cache(tmp_path_factory), report=lambda line: None)
 
 
 def planned(shipped, name, **options):
