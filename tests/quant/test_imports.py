@@ -231,7 +231,7 @@ SIDES = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.tuples(st.sampled_from(sorted(SIDES)), st.booleans(), st.booleans(), st.integers(0, 3)),

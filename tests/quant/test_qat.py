@@ -1,5 +1,6 @@
 """Training: it lowers the loss, resumes where it was cut off, and is deterministic."""
 
+from copy import deepcopy
 from dataclasses import replace
 import os
 from pathlib import Path
@@ -29,22 +30,29 @@ def task():
     return loaded.model, example.calibration("fashion_mnist")[:128], loaded.images[:128], loaded.labels[:128]
 
 
-def fresh(model, images):
+def calibrated(model, images):
     net = QuantNet(trace(model, images.shape[1:], logits=True), ratio=Ratio(1, 1, 0), bits=2)
     reconstruct(net, images)
     return net
 
 
+@pytest.fixture(scope="module")
+def fresh(task):
+    """Makes networks that are calibrated and not trained: copies of one."""
+    net = calibrated(*task[:2])
+    return lambda: deepcopy(net)
+
+
 def answers(net, images):
     with torch.no_grad():
-        return net(torch.from_numpy(images).float() / 255)
+        return net(torch.from_numpy(images[:32]).float() / 255)
 
 
 def test_training_helps_and_repeats(task):
     model, images, tests, labels = task
     nets, losses = [], []
     for _ in range(2):
-        net = fresh(model, images)
+        net = calibrated(model, images)
         with torch.no_grad():
             net.biases[net.graph.layers[-1].name] += torch.linspace(-4, 4, 10)  # something to mend
         losses.append([])
@@ -61,11 +69,11 @@ def test_training_helps_and_repeats(task):
     assert (answers(nets[0], tests) == answers(nets[1], tests)).all()
 
 
-def test_reassignment_and_penalty(task, tmp_path):
+def test_reassignment_and_penalty(task, fresh, tmp_path):
     """Number systems are chosen anew from the weights as they are, until they are frozen, and a checkpoint remembers
     them."""
     model, images, tests, labels = task
-    net, asked, penalties = fresh(model, images), [], []
+    net, asked, penalties = fresh(), [], []
     start = {name: scheme.copy() for name, scheme in net.schemes.items()}
 
     def other(graph):
@@ -83,16 +91,16 @@ def test_reassignment_and_penalty(task, tmp_path):
         (layer.weight != net.graph.layers[i].weight).any() for i, layer in enumerate(asked[0].layers) if layer.weighted
     )
     assert len(penalties) == 6 and all(float(p.detach()) > 0 and p.requires_grad for p in penalties)
-    again = fresh(model, images)
+    again = fresh()
     fine_tune(again, model, tests, labels, settings, assignment=other, checkpoint=tmp_path / "c.pt")
     assert all((again.schemes[name] == net.schemes[name]).all() for name in start)
     assert (answers(again, tests) == answers(net, tests)).all()
     same_as_fake(net, tests[:8])
 
 
-def test_resumes_from_its_checkpoint(task, tmp_path):
+def test_resumes_from_its_checkpoint(task, fresh, tmp_path):
     model, images, tests, labels = task
-    whole, cut = fresh(model, images), fresh(model, images)
+    whole, cut = fresh(), fresh()
     fine_tune(whole, model, tests, labels, SETTINGS)
 
     class Cut(Exception):
@@ -103,7 +111,7 @@ def test_resumes_from_its_checkpoint(task, tmp_path):
 
     with pytest.raises(Cut):
         fine_tune(cut, model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt", report=stop)
-    again, epochs = fresh(model, images), []
+    again, epochs = fresh(), []
     fine_tune(
         again, model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt", report=lambda e, n, loss: epochs.append(e)
     )
@@ -144,13 +152,13 @@ def test_reassigned_filters_compute_what_they_did(task):
     assert 0 < error(net.quantized_weight(layer).detach()) < 0.5 * error(naive)
 
 
-def test_checkpoint_of_another_training(task, tmp_path):
+def test_checkpoint_of_another_training(task, fresh, tmp_path):
     """Another assignment or other settings are refused, instead of going on with what the file holds."""
     model, images, tests, labels = task
-    fine_tune(fresh(model, images), model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt")
-    other = fresh(model, images)
+    fine_tune(fresh(), model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt")
+    other = fresh()
     other.assign({name: scheme[::-1].copy() for name, scheme in other.schemes.items()})
-    for net, settings in ((other, SETTINGS), (fresh(model, images), replace(SETTINGS, epochs=3))):
+    for net, settings in ((other, SETTINGS), (fresh(), replace(SETTINGS, epochs=3))):
         with pytest.raises(AlloyError, match="c.pt is the checkpoint of another training"):
             fine_tune(net, model, tests, labels, settings, checkpoint=tmp_path / "c.pt")
 
@@ -193,7 +201,7 @@ def test_the_scale_of_a_tensor_does_not_matter(task):
         for reader in (layer for layer in graph.layers if layer.input == inner.output):
             reader.weight = reader.weight * factor
         net = QuantNet(graph, ratio=Ratio(1, 1, 0), bits=3)
-        reconstruct(net, images)
+        reconstruct(net, images[:64])
         losses.append([])
         fine_tune(net, model, tests, labels, SETTINGS, report=lambda epoch, epochs, loss: losses[-1].append(loss))
     assert np.allclose(*losses, rtol=0.2), losses
@@ -230,20 +238,20 @@ def test_gradients_of_coded_activations(zero, top, table):
 # -------------------------------------------------------
 
 
-def begun(task, rate):
+def begun(task, fresh, rate):
     """(a training of one step in each epoch that has just begun, its network's parameters before)."""
     model, images, tests, labels = task
-    net = fresh(model, images)
+    net = fresh()
     settings = Training(epochs=30, batch=64, rate=rate, average=0.75, shift=0, mirror=False)
     return _Run(net, model, tests[:64], labels[:64], settings), {
         name: p.detach().clone() for name, p in net.named_parameters()
     }
 
 
-def test_the_first_step_is_as_long_as_the_rate_says(task):
+def test_the_first_step_is_as_long_as_the_rate_says(task, fresh):
     """Adam's first step is the rate, which a one-cycle schedule begins at a 25th, whatever the gradient; in levels of
     each parameter."""
-    run, before = begun(task, 0.5)
+    run, before = begun(task, fresh, 0.5)
     scales = {layer.name: run.net.scales[layer.name].detach().abs() for layer in run.net.graph.weighted}
     steps = {layer.name: run.net.step(layer.output).detach() for layer in run.net.graph.weighted}
     run.epoch(0, None)
@@ -260,14 +268,14 @@ def test_the_first_step_is_as_long_as_the_rate_says(task):
             assert some.numel() and torch.allclose(some.abs(), torch.full_like(some, rate * 0.5 / 25), rtol=0.02), key
 
 
-def test_steps_go_against_the_gradient(task):
-    run, _ = begun(task, 3e-3)
+def test_steps_go_against_the_gradient(task, fresh):
+    run, _ = begun(task, fresh, 3e-3)
     losses = [run.epoch(number, None) for number in range(6)]
     assert losses[-1] < 0.97 * losses[0]
 
 
-def test_the_average_is_that_of_the_steps(task):
-    run, _ = begun(task, 0.1)
+def test_the_average_is_that_of_the_steps(task, fresh):
+    run, _ = begun(task, fresh, 0.1)
     key, seen = "weights.of_conv", []
     for number in range(3):
         run.epoch(number, None)
@@ -325,7 +333,7 @@ def test_when_number_systems_are_chosen_anew():
     assert not any(Training(epochs=12).reassigns(epoch) for epoch in range(12))
 
 
-def test_damaged_checkpoints(task, tmp_path):
+def test_damaged_checkpoints(task, fresh, tmp_path):
     model, images, tests, labels = task
     for content in (b"", b"junk", b"PK\x03\x04"):
         (tmp_path / "c.pt").write_bytes(content)
@@ -333,12 +341,12 @@ def test_damaged_checkpoints(task, tmp_path):
             AlloyError,
             match="c.pt is not a whole checkpoint of a training: it looks like .*; remove it or name another file",
         ):
-            fine_tune(fresh(model, images), model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt")
+            fine_tune(fresh(), model, tests, labels, SETTINGS, checkpoint=tmp_path / "c.pt")
 
 
 def test_only_classifiers_train(task):
     model, images, tests, labels = task
     net = QuantNet(trace(model, images.shape[1:]), ratio=Ratio(1, 1, 0))
-    reconstruct(net, images)
+    reconstruct(net, images[:8])
     with pytest.raises(AlloyError, match="training needs the logits of a classifier: say trace"):
         fine_tune(net, model, tests, labels, SETTINGS)

@@ -287,6 +287,7 @@ def test_what_no_convolution_takes(model):
     torch.testing.assert_close(graph.run(images)[graph.output], model(images), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_shipped_example(tmp_path, capsys):
     assert main(["--out", str(tmp_path / "n.npz")]) == 0
     lines = dict(line.split()[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy"))

@@ -281,6 +281,7 @@ def through(shipped, engine, name, **options):
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, options", [("nonuniform", {}), ("alloy", {"slack": 0.25})])
 def test_recipe_on_rtl(shipped, engine, name, options):
     through(shipped, engine, name, **options)

@@ -11,7 +11,8 @@ from .test_engine import CONFIG, Bench
 
 
 @pytest.mark.parametrize("made, seed, depth", [
-    (test_moves.random_network, 2, 128), (test_concat.random_network, 1, 128),
+    (test_concat.random_network, 1, 128),
+    pytest.param(test_moves.random_network, 2, 128, marks=pytest.mark.slow),
     pytest.param(test_moves.random_network, 5, 24, marks=pytest.mark.slow),
     pytest.param(test_concat.random_network, 4, 24, marks=pytest.mark.slow)])
 def test_moved_values(made, seed, depth):

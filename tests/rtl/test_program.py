@@ -165,7 +165,7 @@ def test_stop_and_start_again(seed):
 
     async def body(ctx):
         await bench.set_up(ctx, count, watchdog=2000)
-        for n in range(8):
+        for n in range(4):
             if n % 4 == 1:
                 bench.dram.bad = {BASE + equal[-1][0]}
             if n % 4 == 3:
