@@ -161,6 +161,8 @@ THINGS = (
     Thing("pyosys", _library("pyosys"), "alloy build with resources, alloy study: synthesis", _extra("pyosys")),
     Thing("Pillow", _library("PIL", "pillow"), "pictures: JPEG and PNG", _extra("PIL")),
     Thing("ONNX", _library("onnx"), "models as ONNX and QONNX files", "pip install 'alloy[onnx]'"),
+    Thing("LiteRT", _library("ai_edge_litert", "ai-edge-litert"), "models as TFLite files of 8-bit codes",
+          "pip install 'alloy[tflite]'"),
     Thing("ONNX Runtime", _library("onnxruntime"), "comparing with what an ONNX file computes",
           "pip install onnxruntime"),
     Thing("qonnx", _library("qonnx"), "comparing with what a QONNX file computes", "pip install qonnx"),

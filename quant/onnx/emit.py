@@ -15,11 +15,13 @@ from spec.operators.windows import Window
 from .rounding import fit, thresholds
 from .values import Codes, Curve, Grid, Sum
 
-__all__ = ["Finding", "identity_sum", "scheme_of", "convolution", "table"]
+__all__ = ["EQUAL", "Finding", "codes_tensor", "convolution", "curve_of", "finding_of", "identity_sum", "scheme_of",
+           "table"]
 
 NEAR = 5e-4             # codes: so near to the border of two of them, sums of 32-bit numbers may fall to either side
 CELLS = 1 << 23         # thresholds times residual codes that are compared
 WIDEST = 255            # largest weight
+EQUAL = 14              # shift beside the multiplier 2**14: codes stay as they are
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding
     columns, rows = np.tile(steps, len(res)), np.repeat(res, len(steps))
     if len(columns):
         near = NEAR if _loose(made, grid, factor) else 0.0
-        wanted = [thresholds(_source(made, grid, columns, rows * res_factor + change, pick), low[pick], high[pick],
-                             len(columns)) for change in ((0.0,) if near == 0 else (0.0, near, -near))]
+        wanted = [thresholds(_source(made, grid, columns, rows, change, pick), low[pick], high[pick], len(columns))
+                  for change in ((0.0,) if near == 0 else (0.0, near, -near))]
         found = fit(wanted[0], columns, factor[pick], low[pick], high[pick], rows if res_factor else None, res_factor)
         off = found.off + (np.abs(wanted[1] - wanted[2]).sum(1) if near else 0)
         count = (high - low + 1)[pick].sum() * len(res)
@@ -98,8 +100,7 @@ def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding
         zeros = np.zeros(len(factor[pick]), np.int64)
         found, share, most = fit(zeros[:, None], np.zeros(1, np.int64), factor[pick], zeros, zeros), 0.0, 0
     filters = len(made.weight)
-    tensor = Tensor(name=name, channels=shape[0], height=shape[1], width=shape[2], bits=grid.bits, zero=grid.origin,
-                    scale=float(grid.scale))
+    tensor = codes_tensor(name, shape, grid)
     source_tensor = Tensor(name="x", channels=1, height=1, width=1, bits=made.source.grid.bits,
                            zero=made.source.grid.origin)
     window = made.window
@@ -110,7 +111,7 @@ def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding
         padding=window.padding, padding_end=window.padding_end, dilation=window.dilation,
         residual=made.residual.name if made.residual else None, res_mult=found.res_mult,
         bounds=worst_case(made.weight, source_tensor))
-    return node, tensor, _finding(made.where, share, max(most, int(share > 0)), sparse)
+    return node, tensor, finding_of(made.where, share, max(most, int(share > 0)), sparse)
 
 
 def table(source: Codes, real: np.ndarray, grid: Grid, where: str, name: str) -> tuple[Lookup, Tensor, Finding]:
@@ -118,10 +119,15 @@ def table(source: Codes, real: np.ndarray, grid: Grid, where: str, name: str) ->
     grid.check(where)
     codes = np.zeros(CODES, np.uint8)
     codes[:len(real)] = grid.codes(real)
-    channels, rows, cols = source.shape
-    tensor = Tensor(name=name, channels=channels, height=rows, width=cols, bits=grid.bits, zero=grid.origin,
-                    scale=float(grid.scale))
-    return Lookup(name=name, input=source.name, output=name, table=codes), tensor, _finding(where, 0.0, 0, 1)
+    tensor = codes_tensor(name, source.shape, grid)
+    return Lookup(name=name, input=source.name, output=name, table=codes), tensor, finding_of(where, 0.0, 0)
+
+
+def codes_tensor(name: str, shape: tuple[int, int, int], grid: Grid) -> Tensor:
+    """A tensor of the network whose codes are those of a grid."""
+    channels, rows, cols = shape
+    return Tensor(name=name, channels=channels, height=rows, width=cols, bits=grid.bits, zero=grid.origin,
+                  scale=float(grid.scale))
 
 
 def _alike(made):
@@ -140,7 +146,7 @@ def _reachable(made):
 
 def _loose(made, grid, factor):
     """Whether rounding within the source, of 32-bit sums, can decide between two codes."""
-    if _whole(made, grid):
+    if made.exact is not None or _whole(made, grid):
         return False
     known = [*factor, *([made.residual.grid.scale / grid.scale] if made.residual else [])]
     powers = np.log2(known)
@@ -153,16 +159,19 @@ def _whole(made, grid):
     return made.whole is not None and made.residual is None and grid.mode == "LINEAR"
 
 
-def _source(made, grid, columns, shifts, pick):
-    """A function of accumulators (F, n): whether the source gives each at least its code; ``shifts`` are added, in
-    codes."""
+def _source(made, grid, columns, rows, change, pick):
+    """A function of accumulators (F, n): whether the source gives each at least its code beside the residual codes
+    ``rows``; ``change`` is added, in codes."""
     codes = columns + grid.zero
+    if made.exact is not None:
+        return lambda acc: made.exact(acc, rows, pick) >= codes
     if _whole(made, grid):
         bias, scale, scales = made.whole
         mult = (np.float32(scale) * scales.astype(np.float32) / np.float32(grid.scale)).astype(np.float32)[pick, None]
         whole = bias[pick, None]
         return lambda acc: np.round((acc + whole).astype(np.float32) * mult) + grid.zero >= codes
     factor, bias = made.factor[pick, None], made.bias[pick, None]
+    shifts = change + (rows * (made.residual.grid.scale / grid.scale) if made.residual else 0.0)
     return lambda acc: grid.numbers(acc * factor + bias + shifts * grid.scale) >= codes
 
 
@@ -182,7 +191,8 @@ def _most(found, wanted, columns, rows, low, high):
     return worst
 
 
-def _finding(where, share, most, sparse):
+def finding_of(where: str, share: float, most: int, sparse: int = 1) -> Finding:
+    """That codes differ for a ``share`` of all sums, by at most ``most``; only one of ``sparse`` has been looked at."""
     if share == 0 and sparse == 1:
         return Finding(where, 0.0, 0, f"{where} computes exactly what the file says")
     what = f"differs by at most {most} code{'s' * (most != 1)} for a share of {share:.2g} of its sums"

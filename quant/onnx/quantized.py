@@ -21,7 +21,7 @@ from spec.operators.windows import Window
 
 from ..capture import BATCH
 from ..normalize import SCALE
-from .emit import Finding, convolution, curve_of, identity_sum, table
+from .emit import EQUAL, Finding, convolution, curve_of, identity_sum, table
 from .files import OWN
 from .given import FUNCTIONS, Given
 from .module import attributes_of, check_flow, compute, constant, labelled, tensor_of
@@ -35,8 +35,6 @@ QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul
              "BipolarQuant", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "FloatQuant", "MultiThreshold",
              "Trunc")
 SPREAD = 8.0            # standard deviations of an output that is not quantized, of random codes, that get codes
-
-EQUAL = 14              # shift beside the multiplier 2**14: codes stay as they are
 
 READERS: dict[str, Callable[["Reader", "Step"], Value]] = {}
 

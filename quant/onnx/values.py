@@ -1,5 +1,6 @@
 """What the values of a quantized ONNX graph are, while it is read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -110,6 +111,8 @@ class Sum:
     whole : (bias as int64 (F,) in units of acc, scale of the source, scales of the weights, (F,)) if the bias is whole:
         then onnxruntime computes ``(acc + bias) * (sx * sw / sy)`` with 32-bit numbers; None otherwise.
     pools : windows of maxima that follow.
+    exact : how the source computes q of accumulators (F, n) beside residual codes (n,), less their zero point, for the
+        filters that a slice picks, if it does so with whole numbers alone; it grows with the accumulator.
     """
     where: str
     name: str
@@ -124,6 +127,7 @@ class Sum:
     most: float = np.inf
     pools: tuple[Window, ...] = field(default=())
     flat: bool = False
+    exact: Callable[[np.ndarray, np.ndarray, slice], np.ndarray] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -132,7 +136,7 @@ class Sum:
 
     def affine(self, gain: np.ndarray, offset: np.ndarray) -> "Sum":
         """``gain * self + offset``, both (F,) or numbers."""
-        if np.isfinite([self.least, self.most]).any() or self.pools or self.residual:
+        if np.isfinite([self.least, self.most]).any() or self.pools or self.residual or self.exact:
             raise AlloyError(f"{self.where} is followed by a product or sum behind its bounds, a pool or an addition: "
                              "quantize in between")
         gain, offset = (np.broadcast_to(np.asarray(one, np.float64), self.factor.shape) for one in (gain, offset))

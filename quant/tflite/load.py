@@ -1,0 +1,41 @@
+"""From the path of a TFLite file to a model."""
+
+from pathlib import Path
+
+from spec.errors import AlloyError
+
+from ..onnx.load import Model
+from . import operators
+from .files import File, read
+from .reader import Reader
+
+__all__ = ["load"]
+
+assert operators       # it enters its readers
+
+
+def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
+    """The integer network in a TFLite file of 8-bit codes: its weights, scales and zero points are taken as they are.
+
+    The file is not trusted: nothing in it is executed, and any damage is one :class:`AlloyError`.
+
+    Parameters
+    ----------
+    size : (rows, columns) of the images, for files that leave them open; others take no other size than their own.
+    """
+    file = read(path)
+    _check_codes(path, file)
+    reader = Reader(Path(path).stem, file, size)
+    network = reader.read()
+    if network is None:
+        raise reader.refused[0].among(len(reader.refused) - 1)
+    return Model(reader.name, reader.shape, network=network, findings=tuple(reader.findings))
+
+
+def _check_codes(path, file: File):
+    """Raise :class:`AlloyError` for a model of other numbers as a whole."""
+    kinds = [file.tensors[one].kind for node in file.nodes for one in node.outputs]
+    if not {"INT8", "UINT8"}.intersection(kinds):
+        what = "16-bit codes" if "INT16" in kinds else "32-bit numbers" if "FLOAT32" in kinds else "no 8-bit codes"
+        raise AlloyError(f"{path} computes with {what}: convert it with full integer quantization to 8 bits "
+                         "(representative_dataset, TFLITE_BUILTINS_INT8), or give the float model as ONNX")
