@@ -1,5 +1,5 @@
-"""A trained model by the name that a user gives: ``package.module:factory``, a file of ``torch.export`` or ONNX, or an
-integer network."""
+"""A trained model by the name that a user gives: ``package.module:factory``, a file of ``torch.export``, ONNX or
+TFLite, or an integer network."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -66,7 +66,7 @@ def load_model(name: str, weights: str | Path | None = None, size: tuple[int, in
     ----------
     name : ``package.module:factory`` or ``folder/file.py:factory``, a class or function that is called without
         arguments, or a module; what lies in the working directory is found, too. Or a file: ``.pt2`` of
-        ``torch.export.save``, ``.onnx``, or ``.npz``, an integer network.
+        ``torch.export.save``, ``.onnx``, ``.tflite`` of 8-bit codes, or ``.npz``, an integer network.
     weights : file of a state dictionary; ``DEFAULT`` stands for those of a model of torchvision that are on this
         machine: nothing is ever downloaded.
     size : (height, width) of the images, for files that leave it open.
@@ -101,7 +101,15 @@ def _no_name(name):
 
 def _onnx(name, size, partly):
     from .onnx import load      # brings libraries that nothing else needs
-    found = load(name, size, partly=partly)
+    return _found(load(name, size, partly=partly))
+
+
+def _tflite(name, size, partly):
+    from .tflite import load
+    return _found(load(name, size, partly=partly))
+
+
+def _found(found):
     model = found.network if found.module is None else found.module.eval()
     assert model is not None
     loaded = replace(Loaded.of(model, found.shape), refused=found.refused)
@@ -111,7 +119,7 @@ def _onnx(name, size, partly):
 
 
 FILES: dict[str, Callable[[str, Any, bool], Loaded]] = {
-    ".pt2": lambda name, size, partly: Loaded.of(load_exported(name).eval()), ".onnx": _onnx,
+    ".pt2": lambda name, size, partly: Loaded.of(load_exported(name).eval()), ".onnx": _onnx, ".tflite": _tflite,
     ".npz": lambda name, size, partly: Loaded.of(Network.load(name))}
 
 

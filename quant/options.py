@@ -47,7 +47,8 @@ class Options(BaseModel, extra="forbid", frozen=True):
 class QuantizeOptions(Options, frozen=True):
     """A model, its images and how it is quantized."""
     model: str | None = option(None, "MODULE:NAME, such as models:Net or file.py:net (called without arguments), a "
-                               ".pt2 file of torch.export.save, an .onnx file or an integer network (.npz)", "Model")
+                               ".pt2 file of torch.export.save, an .onnx or .tflite file or an integer network (.npz)",
+                               "Model")
     weights: str | None = option(None, "state_dict of the model: .pt, .pth or .safetensors", "Model")
     name: str | None = option(None, "of the network (default: that of the model)", "Model")
     images: str | None = option(None, "folder of JPEG or PNG files, or .npz with images (and labels)", "Images")

@@ -20,7 +20,8 @@ __all__ = ["main"]
 
 @entry("python -m alloy.check", "quant.bench.models:MobileNetV2 --platform zcu102 --size 224")
 def main(
-    model: Annotated[str, Argument(help="MODULE:NAME, called without arguments, or a file: .pt2, .onnx, .npz")],
+    model: Annotated[str, Argument(help="MODULE:NAME, called without arguments, or a file: .pt2, .onnx, .tflite, "
+                                   ".npz")],
     platform: Annotated[str | None, Option(help=f"one of {', '.join(boards.BOARDS)}")] = None,
     config: Annotated[str | None, Option(help="engine configuration (.json) instead of the platform's own")] = None,
     size: Annotated[str | None, Option(help="of the images, HxW or one number")] = None,

@@ -14,7 +14,7 @@ __all__ = ["load"]
 assert operators       # it enters its readers
 
 
-def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
+def load(path: str | Path, size: tuple[int, int] | None = None, *, partly: bool = False) -> Model:
     """The integer network in a TFLite file of 8-bit codes: its weights, scales and zero points are taken as they are.
 
     The file is not trusted: nothing in it is executed, and any damage is one :class:`AlloyError`.
@@ -22,14 +22,16 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> Model:
     Parameters
     ----------
     size : (rows, columns) of the images, for files that leave them open; others take no other size than their own.
+    partly : go on where something is not supported; otherwise the first such thing is raised.
     """
     file = read(path)
     _check_codes(path, file)
     reader = Reader(Path(path).stem, file, size)
     network = reader.read()
-    if network is None:
+    if reader.refused and not partly:
         raise reader.refused[0].among(len(reader.refused) - 1)
-    return Model(reader.name, reader.shape, network=network, findings=tuple(reader.findings))
+    return Model(reader.name, reader.shape, network=network, findings=tuple(reader.findings),
+                 refused=tuple(reader.refused))
 
 
 def _check_codes(path, file: File):

@@ -1,6 +1,7 @@
 """The operators of TFLite that compute, one short function each."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from scipy.special import erf, expit
@@ -17,7 +18,7 @@ from ..requantizer import largest_shift
 from . import place
 from .arithmetic import away, bounds, hard_swish, multiplier, table_of, times
 from .reader import Reader, four, is_map, reads, wanted, whole
-from .step import Step, Value, View
+from .step import LARGEST, Step, Value, View
 
 __all__: list[str] = []
 
@@ -67,8 +68,8 @@ def _bias(step, filters):
         return np.zeros(filters, np.int64)
     value = step.array(2)
     if value.shape != (filters,) or value.dtype.kind != "i":
-        step.refuse(f"has a bias of {value.size} numbers of type {step.tensors[2].kind}: whole numbers, one for each of "
-                    f"its {filters} filters, are supported")
+        step.refuse(f"has a bias of {value.size} numbers of type {step.tensors[2].kind}: whole numbers, one for each "
+                    f"of its {filters} filters, are supported")
     return value.astype(np.int64)
 
 
@@ -98,6 +99,8 @@ def _window(step, size, kernel, border=NOTHING):
         before, behind = ([b + part for b, part in zip(side, parts, strict=True)] for side, parts in (
             (border.before, [one // 2 for one in total]), (border.behind, [one - one // 2 for one in total])))
         window = replace(window, padding=pair(before), padding_end=pair(behind))
+    if prod(a + length + b for a, length, b in zip(window.padding, size, window.end, strict=True)) > LARGEST:
+        step.refuse(f"has a kernel of {window.reach} pixels for a map of {size}: use smaller kernels")
     if min(window.size(size)) < 1:
         step.refuse(f"has a kernel of {window.reach} pixels for a map of {size}: use larger images")
     return window
@@ -326,8 +329,8 @@ def _with_constant(reader, step, function, index):
         return reader.table(view, np.clip(found, *limits), grid, step)
     channels = view.index.shape[-1]
     if value.size != channels or value.shape[-1:] != (channels,) or value.ndim > view.index.ndim:
-        step.refuse(f"has a constant of {'x'.join(map(str, value.shape))} values beside {channels} channels: one, or one "
-                    "for each channel, is supported")
+        step.refuse(f"has a constant of {'x'.join(map(str, value.shape))} values beside {channels} channels: one, or "
+                    "one for each channel, is supported")
     codes, value = reader.settle(view, step.where), value.ravel()
     weight, factor, bias = _line(step, value, index)
 
@@ -343,12 +346,10 @@ def _line(step, value, index):
     """(weight, factor, bias), (C,), of a sum or product with constants as a line of the other operand."""
     constants, other = step.grid_in(index), step.grid_in(1 - index)
     real = constants.scale * (value - constants.zero)
-    ones = np.ones(len(value), np.int64)
-    if step.kind == "MUL":      # a constant of 0 makes the bound alone
-        sign = np.where(value < constants.zero, -1, 1)
-        return sign, other.scale * np.maximum(np.abs(real), 1e-30), np.zeros(len(value))
-    sign = -1 if step.kind == "SUB" and index == 0 else 1
-    return ones * sign, ones * other.scale, real * (-1 if step.kind == "SUB" and index == 1 else 1)
+    if step.kind == "MUL":      # a product with 0 is one code, at any factor
+        return np.where(real < 0, -1, 1), other.scale * np.where(real == 0, 1, np.abs(real)), np.zeros(len(value))
+    ones, minus = np.ones(len(value), np.int64), step.kind == "SUB"
+    return ones * (-1 if minus and index == 0 else 1), ones * other.scale, real * (-1 if minus and index == 1 else 1)
 
 
 @reads("ADD", "SUB")
@@ -433,8 +434,8 @@ def _on_grid(reader, step, view, source, grid):
     if np.isclose(source.scale, grid.scale, 1e-6) and source.zero == grid.zero:
         return view
     if source.low < 0:
-        step.refuse("joins tensors of several scales, which TFLite does with codes without sign only: convert the model "
-                    "again")
+        step.refuse("joins tensors of several scales, which TFLite does with codes without sign only: convert the "
+                    "model again")
     ratio = np.float32(source.scale) * (np.float32(1) / np.float32(grid.scale))
     q = np.arange(source.low, source.high + 1).astype(np.float32)
     made = away(q * ratio + np.float32(-source.zero) * ratio) + grid.zero
@@ -472,14 +473,12 @@ def _ratio(step, grid, gain=1.0):
     return multiplier(float(scale * np.float32(gain) / np.float32(grid.scale)))
 
 
-@reads("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
+@reads("RELU", "RELU6", "RELU_N1_TO_1")
 def _relu(reader: Reader, step: Step) -> View:
     view, grid = step.view(0), step.grid()
-    low, high = bounds({"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3, "RELU_0_TO_1": 1}[step.kind], grid)
-    if step.kind == "RELU_0_TO_1":
-        high = bounds(2, grid)[1]
-    made = times(_offsets(view), *_ratio(step, grid)) + grid.zero
-    return reader.table(view, np.clip(made, low, high), grid, step)
+    low, high = bounds({"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}[step.kind], grid)
+    scaled = times(_offsets(view), *_ratio(step, grid)) + grid.zero
+    return reader.table(view, np.clip(scaled, low, high), grid, step)
 
 
 @reads("LEAKY_RELU", "PRELU")
@@ -487,12 +486,12 @@ def _leaky_relu(reader: Reader, step: Step) -> View:
     view, grid, x = step.view(0), step.grid(), _offsets(step.view(0))
     positive = times(x, *_ratio(step, grid))
     if step.kind == "LEAKY_RELU":
-        mult, shift = _ratio(step, grid, abs(float(step.option("alpha", 0.0))))
-        negative = times(x, mult, shift) * (1 if step.option("alpha", 0.0) >= 0 else -1)
+        alpha = float(step.option("alpha", 0.0))
+        negative = times(x, *_ratio(step, grid, abs(alpha))) * (1 if alpha >= 0 else -1)
+    elif step.array(1).size != 1:
+        step.refuse(f"has {step.array(1).size} slopes, which no table of codes can hold: use one")
     else:
         slopes = step.grid_in(1)
-        if step.array(1).size != 1:
-            step.refuse(f"has {step.array(1).size} slopes, which no table of codes can hold: use one")
         negative = times(x * (int(step.array(1).flat[0]) - slopes.zero), *_ratio(step, grid, slopes.scale))
     made = np.where(x >= 0, positive, negative) + grid.zero
     return reader.table(view, np.clip(made, grid.low, grid.high), grid, step)

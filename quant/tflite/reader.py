@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from spec.errors import AlloyError, Unsupported
-from spec.network import Network, Tensor
+from spec.network import Network, Parts, Tensor
 from spec.operators.lookup import CODES, Lookup
 from spec.operators.operator import Operator
 from spec.operators.select import Select
@@ -16,7 +16,7 @@ from spec.operators.spread import Spread
 from ..onnx.emit import Finding, codes_tensor, convolution, finding_of
 from ..onnx.values import Codes, Grid, Sum
 from . import place
-from .files import File, Node
+from .files import File
 from .moves import MOVES
 from .step import LARGEST, Step, Value, View, grid_of, in_order
 
@@ -40,7 +40,7 @@ def reads(*kinds: str) -> Callable:
 class Reader:
     """Takes operator by operator and appends nodes of the integer network.
 
-    ``refused`` is everything that is not supported; there is a network if it is empty.
+    ``refused`` is everything that is not supported.
     """
 
     def __init__(self, name: str, file: File, size: tuple[int, int] | None):
@@ -57,8 +57,8 @@ class Reader:
         self.shape = self.input.codes.shape
 
     # -- the graph ---------------------------------------------------------------------------------------------------
-    def read(self) -> Network | None:
-        """The network; None if anything is refused."""
+    def read(self) -> Network:
+        """The network; :class:`spec.network.Parts` of it if anything is :attr:`refused`."""
         file = self.file
         values: dict[int, Value] = {-1: None, file.inputs[0]: self.input}
         unknown: set[int] = set()       # what refused operators make
@@ -84,7 +84,9 @@ class Reader:
             except (ValueError, IndexError, TypeError, OverflowError) as error:      # of NumPy, for what does not fit
                 self._refuse(node, AlloyError(f"{where} does not fit what it reads ({error}): convert the model "
                                               "again"), where, unknown)
-        return None if self.refused else self._network(values.get(file.outputs[0]))
+        if self.refused:
+            return Parts(name=self.name, input="", output="", tensors=self.tensors, nodes=self.nodes)
+        return self._network(values.get(file.outputs[0]))
 
     def _refuse(self, node, error, where, unknown):
         self.refused.append(Unsupported.of(error, where))
@@ -152,8 +154,9 @@ class Reader:
             raise AlloyError("the model returns its input: there is nothing to compute")
         codes, index = out.codes, out.index
         if not is_map(out) and np.array_equal(np.sort(index, None), np.arange(int(np.prod(codes.shape)))):
-            self.findings.append(Finding("the output", 0.0, 0, f"the output of {'x'.join(map(str, index.shape))} values "
-                                         f"stays a map of {'x'.join(map(str, codes.shape))} (channels, rows, columns)"))
+            self.findings.append(Finding("the output", 0.0, 0, f"the output of {'x'.join(map(str, index.shape))} "
+                                         f"values stays a map of {'x'.join(map(str, codes.shape))} (channels, rows, "
+                                         "columns)"))
         else:
             codes = self.settle(out, "the output")
         needed, nodes = {codes.name}, []
@@ -198,8 +201,8 @@ class Reader:
             old = self.tensors[self.input_name]
             assert old.scale is not None
             if (old.scale, old.zero, old.bits) != (grid.scale, grid.origin, grid.bits):
-                raise AlloyError(f"the input is quantized with the scale {old.scale:g} and with {grid.scale:g}: convert "
-                                 "a model that does it once")
+                raise AlloyError(f"the input is quantized with the scale {old.scale:g} and with {grid.scale:g}: "
+                                 "convert a model that does it once")
         self.tensors[self.input_name] = codes_tensor(self.input_name, view.codes.shape, grid)
         return View(replace(view.codes, grid=grid), view.index)
 
@@ -217,8 +220,8 @@ class Reader:
         """The shape of one image in the file's order."""
         shape, text = list(tensor.shape), "x".join("?" if one < 0 else str(one) for one in tensor.shape)
         if not 2 <= len(shape) <= 4:
-            raise AlloyError(f"{self.name} reads {tensor.name} of {len(shape)} dimensions ({text}): convert a model that "
-                             "reads images (1, rows, columns, channels)")
+            raise AlloyError(f"{self.name} reads {tensor.name} of {len(shape)} dimensions ({text}): convert a model "
+                             "that reads images (1, rows, columns, channels)")
         if shape[0] not in (-1, 1):
             raise AlloyError(f"{self.name} reads {shape[0]} images at once: convert it for one")
         if len(shape) == 4 and size is not None:
@@ -251,7 +254,8 @@ class Reader:
         name = self.unique(f"{codes.name}_placed")
         tensor = replace(self.tensors[codes.name], name=name, channels=places.shape[0], height=places.shape[1],
                          width=places.shape[2])
-        made, node = place.chosen(places, codes.shape), None
+        made = place.chosen(places, codes.shape)
+        node: Operator | None = None
         if made is not None:
             node = Select(name=name, input=codes.name, output=name, **made._asdict())
         for find, far in ((lambda: place.repeated(places), False), (lambda: place.apart(places, codes.shape), True)):
@@ -337,8 +341,8 @@ def four(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
     """(rows, columns, channels) of a shape of the file, the last dimensions of which these are."""
     rows, cols, channels = ((1, 1, 1) + tuple(shape))[-3:]
     if np.prod(shape) != rows * cols * channels:
-        raise AlloyError(f"{where} works on {'x'.join(map(str, shape))} values: images (1, rows, columns, channels) are "
-                         "supported")
+        raise AlloyError(f"{where} works on {'x'.join(map(str, shape))} values: images (1, rows, columns, channels) "
+                         "are supported")
     return rows, cols, channels
 
 

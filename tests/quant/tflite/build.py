@@ -28,23 +28,20 @@ class Builder:
 
     def tensor(self, shape, kind=np.int8, scale=None, zero=0, *, axis=0, data=None, signature=None, name=None):
         """A tensor; ``scale`` is a number or one for each element along ``axis``."""
-        made, buffer = schema.TensorT(), 0
+        buffer = 0
         if data is not None:
-            held = schema.BufferT()
-            held.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-            self.buffers.append(held)
+            content = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+            self.buffers.append(_filled(schema.BufferT(), data=content))
             buffer = len(self.buffers) - 1
-        made.shape, made.type, made.buffer = list(shape), TYPES[np.dtype(kind)], buffer
-        made.shapeSignature = None if signature is None else list(signature)
-        made.name = (name or f"t/{len(self.tensors)};more").encode()
+        quantization = None
         if scale is not None:
-            quantization = schema.QuantizationParametersT()
-            quantization.scale = np.atleast_1d(np.float32(scale))
-            quantization.zeroPoint = np.broadcast_to(np.int64(zero), quantization.scale.shape).copy()
-            quantization.quantizedDimension = axis
-            made.quantization = quantization
-        made.hasRank = True
-        self.tensors.append(made)
+            scales = np.atleast_1d(np.float32(scale))
+            quantization = _filled(schema.QuantizationParametersT(), scale=scales, quantizedDimension=axis,
+                                   zeroPoint=np.broadcast_to(np.int64(zero), scales.shape).copy())
+        self.tensors.append(_filled(
+            schema.TensorT(), shape=list(shape), type=TYPES[np.dtype(kind)], buffer=buffer, quantization=quantization,
+            shapeSignature=None if signature is None else list(signature), hasRank=True,
+            name=(name or f"t/{len(self.tensors)};more").encode()))
         return len(self.tensors) - 1
 
     def input(self, shape, kind=np.int8, scale=None, zero=0, **more):
@@ -60,26 +57,21 @@ class Builder:
         shapes = shape if isinstance(shape, list) else [shape]
         outputs = [self.tensor(one, dtype, scale, zero) for one in shapes]
         number = getattr(schema.BuiltinOperator, kind)
-        code, node = schema.OperatorCodeT(), schema.OperatorT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), 1
-        self.codes.append(code)
-        node.opcodeIndex, node.inputs, node.outputs = len(self.codes) - 1, list(inputs), outputs
+        self.codes.append(_filled(schema.OperatorCodeT(), builtinCode=number, deprecatedBuiltinCode=min(number, 127),
+                                  version=1))
+        node = _filled(schema.OperatorT(), opcodeIndex=len(self.codes) - 1, inputs=list(inputs), outputs=outputs)
         if kind in OPTIONS:
             name = f"{OPTIONS[kind]}Options"
-            made = getattr(schema, f"{name}T")()
-            for key, value in options.items():
-                assert hasattr(made, key), key
-                setattr(made, key, value)
-            node.builtinOptionsType, node.builtinOptions = getattr(schema.BuiltinOptions, name), made
+            _filled(node, builtinOptionsType=getattr(schema.BuiltinOptions, name),
+                    builtinOptions=_filled(getattr(schema, f"{name}T")(), **options))
         self.operators.append(node)
         return outputs if isinstance(shape, list) else outputs[0]
 
     def content(self, *outputs):
         """The bytes of the file."""
-        graph, model = schema.SubGraphT(), schema.ModelT()
-        graph.tensors, graph.operators = self.tensors, self.operators
-        graph.inputs, graph.outputs, graph.name = self.inputs, list(outputs), b"main"
-        model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [graph], self.buffers, self.codes
+        graph = _filled(schema.SubGraphT(), tensors=self.tensors, operators=self.operators, inputs=self.inputs,
+                        outputs=list(outputs), name=b"main")
+        model = _filled(schema.ModelT(), version=3, subgraphs=[graph], buffers=self.buffers, operatorCodes=self.codes)
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
@@ -87,6 +79,14 @@ class Builder:
     def save(self, path, *outputs):
         path.write_bytes(self.content(*outputs))
         return str(path)
+
+
+def _filled(thing, **fields):
+    """An object of the schema with these fields."""
+    for key, value in fields.items():
+        assert hasattr(thing, key), key
+        setattr(thing, key, value)
+    return thing
 
 
 def reference(path, images):
