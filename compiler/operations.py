@@ -228,16 +228,35 @@ class Convolution(Filters):
                                for part in range(max(1, -(-int(largest.max()) // WEIGHT_MAX)))])
 
     def filters(self, indices: np.ndarray) -> np.ndarray:
-        """Weights of some filters for all channels of the input: (filters, channels, taps)."""
+        """Weights of some filters for all channels of the input: int8 (filters, channels, taps)."""
         share, taps = self.weight.shape[1], self.taps
-        dense = np.zeros((len(indices), self.input.channels, len(taps)), np.int64)
-        first = indices // (len(self.weight) * share // self.input.channels) * share
+        dense = np.zeros((len(indices), self.input.channels, len(taps)), np.int8)
         part = np.array([np.count_nonzero(taps[:at] == tap) for at, tap in enumerate(taps)])
         whole = self.weight[indices].reshape(len(indices), share, -1)[:, :, taps]
-        left = np.maximum(np.abs(whole) - part * WEIGHT_MAX, 0)
-        dense[np.arange(len(indices))[:, None], first[:, None] + np.arange(share)] = (
-            np.sign(whole) * np.minimum(left, WEIGHT_MAX))
+        if part.any():
+            left = np.maximum(np.abs(whole) - part * WEIGHT_MAX, 0)
+            whole = np.sign(whole) * np.minimum(left, WEIGHT_MAX)
+        else:
+            whole = np.clip(whole, -WEIGHT_MAX, WEIGHT_MAX)
+        dense[np.arange(len(indices))[:, None], self._channels(indices)] = whole
         return dense
+
+    def reading(self, indices: np.ndarray) -> np.ndarray:
+        """Whether any of these filters has a weight for each channel of the input, (channels,)."""
+        used = np.zeros(self.input.channels, bool)
+        used[self._channels(indices)[self._live[indices]]] = True
+        return used
+
+    @cached_property
+    def _live(self) -> np.ndarray:
+        """Whether each filter has a weight for each channel of its group, (filters, channels / g)."""
+        return (self.weight != 0).any(axis=(2, 3))
+
+    def _channels(self, indices):
+        """Channels of the input that filters read, (filters, channels / g)."""
+        share = self.weight.shape[1]
+        first = indices // (len(self.weight) * share // self.input.channels) * share
+        return first[:, None] + np.arange(share)
 
     def faults(self) -> Iterator[str]:
         filters, share = self.weight.shape[:2]

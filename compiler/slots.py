@@ -38,14 +38,15 @@ def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
     if config.lut_filters == 0:
         return kind
 
-    def tiles(k):
-        return max(-(-(k == 0).sum() / config.lut_filters), -(-k.sum() / config.dsp_filters))
+    def tiles(luts, dsps):
+        return max(luts / config.lut_filters, dsps / config.dsp_filters)
+    luts, dsps = int((kind == 0).sum()), int(kind.sum())
     for target in (0, 1):       # move to LUT columns, then to DSP columns, as long as that helps
-        for index in np.flatnonzero(pot):
-            trial = kind.copy()
-            trial[index] = 0 if target == 0 else cost[index]
-            if tiles(trial) < tiles(kind):
-                kind = trial
+        for index in np.flatnonzero(pot).tolist():
+            old, new = int(kind[index]), 0 if target == 0 else int(cost[index])
+            moved = luts + (new == 0) - (old == 0), dsps + new - old
+            if tiles(*moved) < tiles(luts, dsps):
+                kind[index], (luts, dsps) = new, moved
     return kind
 
 

@@ -316,8 +316,11 @@ class QuantNet(nn.Module):
         scheme, book = self.schemes[layer.name], self.codebooks.get(layer.name)
         book = book if (scheme == Scheme.CODEBOOK).any() else None
         weight = self.weights[layer.name].detach().double().cpu().numpy()
-        return np.stack([SYSTEMS[int(k)].nearest(w / s, book)
-                         for w, s, k in zip(weight, self.requantizer(layer)[1], scheme, strict=True)])
+        ratio, out = weight / self.requantizer(layer)[1][:, None, None, None], np.zeros(weight.shape, np.int64)
+        for kind in np.unique(scheme):
+            rows = scheme == kind
+            out[rows] = SYSTEMS[int(kind)].nearest(ratio[rows], book)
+        return out
 
     def overflow(self, layer: ConvLayer, integers: np.ndarray) -> np.ndarray:
         """How many times the sums of filters of whole weights ``integers`` (F, ...) reach what the engine's

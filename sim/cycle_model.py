@@ -175,9 +175,10 @@ class _Engine:
         the last visit.
         """
         c, rows = self.c, self.c.pixels // 2
-        pixel = cmd["start_y"] * cmd["pitch"] + cmd["start_x"]
         count = rows if cmd["wide"] else c.pixels
-        for _ in range(cmd["tiles"]):
+        pixel = cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + np.arange(cmd["tiles"] * count)
+        visited = (pixel % cmd["pitch"] < cmd["cols"]) & (pixel // cmd["pitch"] < cmd["rows"])
+        for twice in (cmd["straddle"] * visited.reshape(-1, count).sum(1)).tolist():
             last = at + steps
             left = self.popped[-pipeline.TILES] + pipeline.ROOM if len(self.popped) >= pipeline.TILES else 0
             room = max(self.last[-1] + c.pixels, left)
@@ -187,9 +188,6 @@ class _Engine:
                 last = room
             self.last.append(last)
             arrive = last - 1 + pipeline.first_row(c)
-            twice = cmd["straddle"] and sum((p % cmd["pitch"]) < cmd["cols"] and p // cmd["pitch"] < cmd["rows"]
-                                            for p in range(pixel, pixel + count))
-            pixel += count
             work = max(max(work, arrive) + count + twice, arrive + 2 * rows)
             self.popped.append(work)
             at = last

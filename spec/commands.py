@@ -9,6 +9,7 @@ The page ``docs/commands.md`` is generated from this table.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 from .errors import AlloyError
@@ -72,6 +73,16 @@ class Field:
     text: str
     opcodes: tuple[Opcode, ...] = ()
     signed: bool = False
+
+    @cached_property
+    def limits(self) -> tuple[int, int]:
+        """Least and largest value."""
+        return (-(1 << self.width - 1), (1 << self.width - 1) - 1) if self.signed else (0, self.mask)
+
+    @cached_property
+    def mask(self) -> int:
+        """As many ones as it has bits."""
+        return (1 << self.width) - 1
 
 
 def _lay(start, rows, opcodes=()):
@@ -198,11 +209,11 @@ def pack_record(fields: Mapping[str, Field], values: Mapping[str, int], size: in
     word = 0
     for name, value in values.items():
         f, value = fields[name], int(value)
-        low, high = (-(1 << f.width - 1), (1 << f.width - 1) - 1) if f.signed else (0, (1 << f.width) - 1)
+        low, high = f.limits
         if not low <= value <= high:
             raise AlloyError(f"command field {name} is {value}, outside {low}..{high}: the tensor or buffer is too "
                              "large")
-        word |= (value & ((1 << f.width) - 1)) << f.lo
+        word |= (value & f.mask) << f.lo
     return word.to_bytes(size, "little")
 
 

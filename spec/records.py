@@ -1,6 +1,8 @@
 """Frozen dataclasses whose fields have the types that their annotations say, also when the values come from a file."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, fields
+from functools import cache
 from numbers import Integral
 from types import NoneType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -19,7 +21,7 @@ def check_types(record: Any, what: str) -> None:
 
     A bool is no integer and a float never is. ``what`` the record is starts the sentence.
     """
-    for name, kind in get_type_hints(type(record)).items():
+    for name, kind in _hints(type(record)).items():
         value = getattr(record, name)
         if not _fits(value, kind):
             raise AlloyError(f"{what} {name} is {_shown(value)}: it must be {_words(kind)}")
@@ -40,8 +42,11 @@ def from_values(cls: type[T], values: Any, what: str) -> T:
     missing = [name for name in needed if name not in values]
     if missing:
         raise AlloyError(f"{what} is not complete: it has no {', '.join(missing)}")
-    kinds = get_type_hints(cls)
+    kinds = _hints(cls)
     return cls(**{name: _tuples(value, kinds[name]) for name, value in values.items()})
+
+
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def _tuples(value, kind):
@@ -65,7 +70,7 @@ def _fits(value, kind):
     if parts:
         return any(_fits(value, part) for part in parts)
     if kind is int:
-        return isinstance(value, Integral) and not isinstance(value, bool)
+        return type(value) is int or isinstance(value, Integral) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 

@@ -14,10 +14,11 @@ _SMOOTH = "use nearest-neighbour upsampling by 2 followed by a convolution, and 
 PARTLY = {
     **dict.fromkeys(("matmul", "bmm", "einsum"), _ATTENTION),
     **dict.fromkeys(("softmax", "log_softmax", "argmax"), _HOST),
+    "batch_norm": _NORM,
 }
 REWRITES = {
     **PARTLY,
-    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "rms_norm", "linalg_vector_norm", "batch_norm",
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "rms_norm", "linalg_vector_norm",
                      "native_group_norm", "native_layer_norm", "_native_batch_norm_legit", "LRN", "LayerNormalization",
                      "InstanceNormalization", "GroupNormalization", "RMSNormalization", "SkipLayerNormalization",
                      "MeanVarianceNormalization", "LpNormalization"), _NORM),

@@ -1,5 +1,6 @@
 """Proof that no accumulator and no requantizer of a layer can overflow, from the weights and the range of the codes."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,29 +17,36 @@ if TYPE_CHECKING:
 __all__ = ["prove"]
 
 
-def prove(op: "Convolution", channel: int, digits: list[np.ndarray], ones: int, mult: int, bias: int,
-          config: EngineConfig) -> None:
-    """Check one filter; ``digits`` are its slots' weights (low digit first), ``ones`` its one's-complement terms.
+def prove(op: "Convolution", channels: list[int], digits: list[np.ndarray], ones: np.ndarray, mults: list[int],
+          biases: list[int], config: EngineConfig) -> None:
+    """Check filters of one kind of slots.
+
+    Parameters
+    ----------
+    digits : weights (filters, ...) in each of their slots, the low digit first. ones : their one's-complement terms,
+        (filters,). mults, biases : of each filter.
 
     Raises :class:`AlloyError` naming layer and filter, with the width that would do.
     """
-    where = f"layer {op.name} filter {channel}"
-    sums, joined = ([(int(low), int(high)) for low, high in ranges]
-                    for ranges in reaches([digit.ravel() for digit in digits], ones, op.input.bits, config))
-    worst, fits = _reach(sums, config.acc_width)
-    if not fits:
-        raise AlloyError(f"{where} can reach {worst}, more than the {config.acc_width}-bit accumulator holds: raise "
-                         f"acc_width to {worst.bit_length() + 1} or use smaller weights")
-    worst, fits = _reach(joined, config.joined_width)
-    if not fits:
-        raise AlloyError(f"{where} can reach {worst} after its pixel digits are joined, more than the requantizer of "
-                         f"{config.dsp_device} takes: use smaller weights or fewer activation bits")
-    low, high = (sum(side << DIGIT_BITS * i for i, side in enumerate(sides)) for sides in zip(*joined, strict=True))
-    if not _reach([(low * mult + bias, high * mult + bias + op.res_mult * CODE_MAX)], SUM_BITS)[1]:
-        raise AlloyError(f"{where} overflows the {SUM_BITS}-bit requantizer: use a smaller multiplier")
+    flat = [digit.reshape(len(digit), -1) for digit in digits]
+    sums, joined = (np.array(ranges).transpose(2, 0, 1).tolist()        # filter, slot, (least, largest)
+                    for ranges in reaches(flat, ones, op.input.bits, config))
+    for channel, one, two, mult, bias in zip(channels, sums, joined, mults, biases, strict=True):
+        where = f"layer {op.name} filter {channel}"
+        worst, fits = _reach(one, config.acc_width)
+        if not fits:
+            raise AlloyError(f"{where} can reach {worst}, more than the {config.acc_width}-bit accumulator holds: "
+                             f"raise acc_width to {worst.bit_length() + 1} or use smaller weights")
+        worst, fits = _reach(two, config.joined_width)
+        if not fits:
+            raise AlloyError(f"{where} can reach {worst} after its pixel digits are joined, more than the requantizer "
+                             f"of {config.dsp_device} takes: use smaller weights or fewer activation bits")
+        low, high = (sum(side << DIGIT_BITS * i for i, side in enumerate(sides)) for sides in zip(*two, strict=True))
+        if not _reach([(low * mult + bias, high * mult + bias + op.res_mult * CODE_MAX)], SUM_BITS)[1]:
+            raise AlloyError(f"{where} overflows the {SUM_BITS}-bit requantizer: use a smaller multiplier")
 
 
-def _reach(ranges: list[tuple[int, int]], bits: int) -> tuple[int, bool]:
-    """The largest magnitude of these ranges, and whether they all fit ``bits`` bits, signed."""
+def _reach(ranges: Sequence[Sequence[int]], bits: int) -> tuple[int, bool]:
+    """The largest magnitude of these ranges (least, largest), and whether they all fit ``bits`` bits, signed."""
     low, high, limit = min(low for low, _ in ranges), max(high for _, high in ranges), 1 << bits - 1
     return max(-low, high), -limit <= low and high < limit

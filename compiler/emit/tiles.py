@@ -45,7 +45,7 @@ def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[Fil
     order, reach = op.input.ordered(), []
     tiles = make_tiles(op, op.columns, config)
     for tile in tiles:
-        used = np.asarray(op.filters(_column(tile, 0)).any((0, 2)))[order]
+        used = op.reading(_column(tile, 0))[order]
         at = np.flatnonzero(used) // config.ic if used.any() else np.zeros(1, int)
         reach.append((int(at[0]), int(at[-1]) + 1))
     depth, groups = max(hi - lo for lo, hi in reach), op.input.groups(config.ic)
@@ -70,13 +70,16 @@ def _image(op, tile, low, count, position, config):
         which = np.flatnonzero((joined == (width == 2)) & ((slots < config.dsp_filters) == (column is DSP)))
         if not which.size:
             continue
-        digits, ones = column.digits(weights[which], width), column.ones(weights[which]).sum((1, 2))
+        chosen = weights[which]
+        digits, ones = column.digits(chosen, width), column.ones(chosen).sum((1, 2))
         for at, digit in enumerate(digits):
             words[:, :len(order), slots[which] + at] = column.encode(digit).transpose(2, 1, 0)
-        for n, (index, terms) in enumerate(zip(which.tolist(), ones.tolist(), strict=True)):
-            channel, slot = tile.members[index][:2]
-            mult, constant = int(op.mult[channel]), bias(op, channel, weights[index], terms, config)
-            prove(op, channel, [digit[n] for digit in digits], terms, mult, constant, config)
+        members = [tile.members[index][:2] for index in which.tolist()]
+        mults = [int(op.mult[channel]) for channel, _ in members]
+        constants = [bias(op, channel, total, terms, config) for (channel, _), total, terms in zip(
+            members, chosen.sum((1, 2), np.int64).tolist(), ones.tolist(), strict=True)]
+        prove(op, [channel for channel, _ in members], digits, ones, mults, constants, config)
+        for (channel, slot), mult, constant in zip(members, mults, constants, strict=True):
             group, lane = divmod(int(position[channel]), config.ic)
             made = records(mult, constant, lane, group != tile.group, width == 2)
             params[slot:slot + len(made)] = made

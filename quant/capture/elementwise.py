@@ -72,8 +72,11 @@ def _number(value, node):
                      "for all values is supported")
 
 
-@reads(NORM)
+@reads(NORM, "batch_norm")
 def _norm(node: Node) -> Found:
+    if node.arguments.get("training"):
+        raise AlloyError(f"{node.where} is batch_norm, which is not supported with the statistics of its images: use "
+                         "running ones")
     given, view = node.arguments, node.views[0]
     mean, var, weight, bias = (given[name] for name in ("running_mean", "running_var", "weight", "bias"))
     gain = torch.ones_like(mean) if weight is None else weight

@@ -5,6 +5,7 @@ depends on weights alone is computed, and what only moves values (views, permuta
 element of which value stands where. Convolutions and linear layers take such an index into their weights.
 """
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 import logging
@@ -21,6 +22,7 @@ from torch import fx, nn
 from spec.errors import AlloyError, Unsupported
 from spec.operators import LAYERS
 
+from .changes import without_changes
 from .layers import read_layer, widened
 from .moves import JOINS, LIKE, MOVES, REAL, joined, moved
 from .nodes import BATCH, READERS, Named, Node, View, flat, supported, views, whole
@@ -59,25 +61,43 @@ def capture(model: nn.Module, shape: tuple[int, ...]
 
     A :class:`Missing` operation stands for each thing that is not supported.
     """
+    with _traced():
+        # Fake tensors: nothing is computed.
+        program = torch.export.export(_Once(model), (torch.zeros(BATCH, *shape),), strict=False)
+    titles = without_changes(program.graph)
+    found = None if titles is None else _read(program, model, shape, titles)
+    if found is None or found.refused:      # an empty table of decompositions still resolves changes in place
+        with _traced():
+            program = program.run_decompositions({})
+        found = _read(program, model, shape, {})
+    return *found.made, found.refused
+
+
+@contextmanager
+def _traced():
+    """Inside, PyTorch traces a model, and what goes wrong is the model's fault."""
     log = logging.getLogger("torch.export")
     level = log.level
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             log.setLevel(logging.ERROR)
-            # Fake tensors: nothing is computed. An empty table of decompositions still resolves changes in place.
-            program = torch.export.export(_Once(model), (torch.zeros(BATCH, *shape),), strict=False)
-            program = program.run_decompositions({})
+            yield
     except Exception as error:  # forward is the user's: it may raise anything when it is given no real tensor
         raise AlloyError(f"the model's forward cannot be traced ({first_line(error)}): avoid control flow, .item(), "
                          "NumPy and other Python functions that depend on data") from None
     finally:
         log.setLevel(level)
-    reader = _Reader(program, model, shape)
+
+
+def _read(program, model, shape, titles):
+    """What reads all nodes of an exported program; ``titles`` are names of nodes."""
+    reader = _Reader(program, model, shape, titles)
     for node in program.graph.nodes:
         if node.op == "call_function":
             reader.read(node)
-    return *reader.result(), reader.refused
+    reader.made = reader.result()
+    return reader
 
 
 def is_read(function: str) -> bool:
@@ -97,8 +117,9 @@ def _map(shape):
 class _Reader:
     """Reads the nodes of an exported program one by one."""
 
-    def __init__(self, program, model, shape):
-        self._model = model
+    def __init__(self, program, model, shape, titles):
+        self._model, self._titles = model, titles
+        self.made: tuple = ()
         self._signature = program.graph_signature
         self._ops: list[Op] = []
         self._shapes, self._free = {INPUT: _map(tuple(shape))}, len(shape) < 3
@@ -372,7 +393,7 @@ class _Reader:
         trace = re.findall(r'File "(.*)", line (\d+)', node.meta.get("stack_trace") or "")
         own = [(file, line) for file, line in trace if file != __file__ and f"{os.sep}torch{os.sep}" not in file]
         at = f" ({os.path.basename(own[-1][0])}, line {own[-1][1]})" if own else ""
-        return path or None, f"layer {path or node.name}{at}"
+        return path or None, f"layer {path or self._titles.get(node, node.name)}{at}"
 
     def _module(self, node):
         """(the module that calls a node, its path, name of its class)."""
@@ -382,7 +403,7 @@ class _Reader:
 
     def _name(self, node, path):
         """A name for the value of a node that no other has."""
-        return self._unused((path or node.name).replace(".", "_"))
+        return self._unused((path or self._titles.get(node, node.name)).replace(".", "_"))
 
     def _unused(self, wanted):
         name = wanted = f"_{wanted}" if wanted[0].isdigit() else wanted

@@ -21,7 +21,7 @@ class Column:
 
     def digits(self, weights: np.ndarray, slots: int) -> list[np.ndarray]:
         """The weights in each of so many slots, the one that counts 16**0 first."""
-        return [np.asarray(weights, np.int64)]
+        return [np.asarray(weights)]
 
     def encode(self, digit: np.ndarray) -> np.ndarray:
         """Nibbles of the weights in one slot."""
@@ -45,7 +45,7 @@ class _Dsp(Column):
 
     def digits(self, weights, slots):
         """Two digits are ``16 * hi + lo``, hi in -7..7, lo in -8..7."""
-        weights = np.asarray(weights, np.int64)
+        weights = np.asarray(weights)
         if slots == 1:
             return [weights]
         low = ((weights + 8) & 15) - 8
@@ -65,12 +65,10 @@ class _Lut(Column):
 
     def slots(self, weights):
         flat = np.abs(weights).reshape(len(weights), -1)
-        return np.isin(flat, [0, *(1 << np.arange(EXPONENT_MAX + 1))]).all(1).astype(int)
+        return (_POWERS[np.minimum(flat, len(_POWERS) - 1)] < self.zero + (flat == 0)).all(1).astype(int)
 
     def encode(self, digit):
-        size = np.abs(digit)
-        exponent = np.where(size == 0, self.zero, np.log2(np.maximum(size, 1)).astype(np.int64))
-        return np.where(digit < 0, 1 << SIGN, 0) | exponent
+        return np.where(digit < 0, 1 << SIGN, 0) | _POWERS[np.abs(digit)]
 
     def decode(self, nibbles):
         nibbles = np.asarray(nibbles, np.int64)
@@ -82,4 +80,7 @@ class _Lut(Column):
         return weights < 0
 
 
+# The exponent of each size of a weight, EXPONENT_MAX + 1 for those that are no power of two, and for 0.
+_POWERS = np.full((1 << EXPONENT_MAX) + 2, EXPONENT_MAX + 1)
+_POWERS[1 << np.arange(EXPONENT_MAX + 1)] = np.arange(EXPONENT_MAX + 1)
 DSP, LUT = _Dsp(), _Lut()

@@ -32,12 +32,22 @@ class System:
 
     def nearest(self, values: np.ndarray, codebook: Book = None) -> np.ndarray:
         """The nearest level of real ``values``; a tie goes to the larger level."""
-        table = self.levels(codebook)
-        return table[np.searchsorted((table[1:] + table[:-1]) / 2, np.asarray(values, np.float64), side="right")]
+        table, values = self.levels(codebook), np.asarray(values, np.float64)
+        if len(table) == table[-1] - table[0] + 1:      # all whole numbers
+            whole = np.rint(values)
+            whole += values - whole == 0.5      # rint takes ties to even ones
+            return np.clip(whole, table[0], table[-1]).astype(np.int64)
+        return table[np.searchsorted((table[1:] + table[:-1]) / 2, values, side="right")]
 
     def holds(self, weights: np.ndarray, codebook: Book = None) -> bool:
         """Whether every one of the integer ``weights`` is a level."""
-        return bool(np.isin(np.asarray(weights, np.int64), self.levels(codebook)).all())
+        table, weights = self.levels(codebook), np.asarray(weights)
+        low, high = int(table[0]), int(table[-1])
+        if not weights.size or int(weights.min()) < low or int(weights.max()) > high:
+            return not weights.size
+        known = np.zeros(high - low + 1, bool)
+        known[table - low] = True
+        return bool(known.all() or known[weights.astype(np.int64) - low].all())
 
     def bits(self, codebook: Book = None) -> int:
         """Of one weight's code."""

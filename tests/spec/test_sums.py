@@ -19,7 +19,7 @@ def refused(weights, bits, config):
         slots = int(column.slots(weights[None])[0])
         if filters and slots:
             try:
-                prove(op, 0, column.digits(weights, slots), int(column.ones(weights).sum()), 0, 0, config)
+                prove(op, [0], column.digits(weights[None], slots), column.ones(weights[None]).sum(1), [0], [0], config)
             except AlloyError:
                 return True
     return False

@@ -17,7 +17,7 @@ LIMIT = 1 << SUM_BITS - 1
 
 def proved(weights, *, bits=4, mult=1, bias=0, res_mult=0, ones=0, **values):
     op = SimpleNamespace(name="layer", input=SimpleNamespace(bits=bits), res_mult=res_mult)
-    prove(op, 5, [np.array(digit) for digit in weights], ones, mult, bias, engine(**values))
+    prove(op, [5], [np.array([digit]) for digit in weights], np.array([ones]), [mult], [bias], engine(**values))
 
 
 # Each case just fits; what is added then overflows.
