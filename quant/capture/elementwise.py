@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from spec.errors import AlloyError
@@ -84,8 +85,11 @@ def _norm(node: Node) -> Found:
     if not view.by_channel:
         raise AlloyError(f"{node.where} works on channels in another order, or only on some of them: do it where the "
                          "tensor is made")
+    # NumPy's root is rounded right on every machine, PyTorch's is not: an ONNX file whose exporter has folded the norm
+    # holds the very same weights.
+    scale = gain / torch.from_numpy(np.sqrt((var + given["eps"]).numpy(force=True)))
     return Norm(name=node.name, inputs=(view.value,), mean=mean.clone(), bias=offset.clone(), gain=gain.clone(),
-                scale=gain / torch.sqrt(var + given["eps"])), view.index
+                scale=scale), view.index
 
 
 @reads("add", "sub", "rsub", "mul", "div", "neg")

@@ -109,3 +109,17 @@ def test_layers_of_their_own(name):
     truth = network.codes(codes[:1])
     for tensor, values in command_model.run(program, config, codes[0]).items():
         assert np.array_equal(values, truth[tensor][0]), tensor
+
+
+def test_batch_norms_are_folded_as_exporters_fold_them():
+    """With 32-bit numbers whose root is rounded right, bit for bit: files and models are the same network."""
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(3, 200, 1), nn.BatchNorm2d(200, eps=1e-3)
+    for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        nn.init.uniform_(value, 0.1, 2)
+    layer, = trace(nn.Sequential(conv, norm).eval(), (3, 4, 4)).layers
+    weight, bias, gain, offset, mean, var = (value.detach().numpy() for value in (
+        conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var))
+    scale = gain / np.sqrt(var + np.float32(1e-3))
+    assert np.array_equal(layer.weight.numpy(), weight * scale[:, None, None, None])
+    assert np.array_equal(layer.bias.numpy(), (bias - mean) * scale + offset)
