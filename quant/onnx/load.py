@@ -87,12 +87,12 @@ def load(path: str | Path, size: tuple[int, int] | None = None, *, partly: bool 
 
 def _loaded(path, size):
     model = read(path)
-    _put_channels_first(model.graph)
-    batch, shape = _input(path, model.graph, size)
     if len(model.graph.output) != 1:
         raise AlloyError(f"{path} has {len(model.graph.output)} outputs "
                          f"({', '.join(one.name for one in model.graph.output)}): export a model that returns one "
                          "tensor")
+    _put_channels_first(model.graph)
+    batch, shape = _input(path, model.graph, size)
     name = Path(path).stem
     if any(node.op_type in QUANTIZED or node.op_type.startswith("QLinear") for node in model.graph.node):
         reader = Reader(name, shape)

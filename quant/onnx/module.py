@@ -243,12 +243,13 @@ class _Builder:
 
     def _place(self, node, name, given):
         """A step of the module, or constants."""
-        alone = all(one in self.known for one in node.input if one)
+        read = node.input[:1] if node.op_type == "CastLike" else node.input     # of what it is like, the type alone
+        alone = all(one in self.known for one in read if one)
         metas = [self.shown[one] if one in self.shown else self.known[one].to("meta") if one else None
                  for one in node.input]
         outs = compute(given, metas, "meta")
         if alone:
-            known = compute(given, [self.known[one] if one else None for one in node.input], "cpu")
+            known = compute(given, [self.known.get(one, self.shown.get(one)) for one in node.input], "cpu")
             self.known.update(zip(node.output, known, strict=False))
             return
         self.shown.update(zip(node.output, outs, strict=False))

@@ -7,7 +7,8 @@ from typing import Any
 
 __all__ = ["name_nodes"]
 
-BESIDE = ("Constant", "Identity", "Quant", "IntQuant", "QuantizeLinear", "DequantizeLinear")       # no layers
+BESIDE = ("Identity", "Quant", "IntQuant", "QuantizeLinear", "DequantizeLinear")       # no layers
+SHAPES = ("Shape", "Size")      # of images of one size: constants
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "BatchNormalization")
 SCOPES = "pkg.torch.onnx.name_scopes"       # of the exporter that is built on torch.export
 
@@ -16,13 +17,14 @@ def name_nodes(nodes: Any, weights: set[str]) -> list[str]:
     """A name for each of the ``nodes`` of a graph; ``weights`` are the names of its initializers.
 
     That of its scope if no other node has that scope or one inside it, else of its weights, else its own. Names are
-    paths with dots.
+    paths with dots. What makes constants is no layer, whatever scope and weights it has.
     """
-    scopes = [_scope(node) for node in nodes]
+    beside = _beside(nodes, weights)
+    scopes = [() if alone else _scope(node) for node, alone in zip(nodes, beside, strict=True)]
     inside = Counter(scope[:end] for scope in scopes for end in range(1, len(scope) + 1))
     names, taken = [], Counter[str]()
-    for index, (node, scope) in enumerate(zip(nodes, scopes, strict=True)):
-        name = _of_weights(node, weights)
+    for index, (node, scope, alone) in enumerate(zip(nodes, scopes, beside, strict=True)):
+        name = "" if alone else _of_weights(node, weights)
         if not name or node.name.startswith("/"):
             kind = [] if scope and inside[scope] == 1 or node.op_type in LAYERS else [node.op_type]
             own = name or node.name.strip("/") or f"{node.op_type}_{index}"
@@ -33,10 +35,19 @@ def name_nodes(nodes: Any, weights: set[str]) -> list[str]:
     return names
 
 
+def _beside(nodes, weights):
+    """For each node whether it makes a constant, or is one of :data:`BESIDE`."""
+    known, found = {"", *weights}, []
+    for node in nodes:
+        needed = () if node.op_type in SHAPES else node.input[:1] if node.op_type == "CastLike" else node.input
+        constant = all(name in known for name in needed)
+        known.update(node.output if constant else ())
+        found.append(constant or node.op_type in BESIDE)
+    return found
+
+
 def _scope(node):
     """Paths of the modules that a node lies in, the outermost first: ("layer1", "layer1.0", "layer1.0.conv1")."""
-    if node.op_type in BESIDE:
-        return ()
     for entry in node.metadata_props:
         if entry.key == SCOPES:
             try:
@@ -57,8 +68,6 @@ def _scope(node):
 
 def _of_weights(node, weights):
     """The module whose parameter a node reads first: ``layer1.0.conv1`` of ``layer1.0.conv1.weight``."""
-    if node.op_type in BESIDE:
-        return ""
     for name in node.input:
         path, _, last = name.rpartition(".")
         if name in weights and path and "::" not in name and last in ("weight", "bias", "running_mean", "kernel"):
