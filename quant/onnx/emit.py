@@ -1,22 +1,24 @@
 """Sums and curves of a quantized ONNX graph as nodes of the integer network, and how far these are the same."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from spec.errors import AlloyError
 from spec.network import Tensor
-from spec.numerics import Scheme
+from spec.numerics import Scheme, round_shift
+from spec.operators.average_pool import AveragePool
 from spec.operators.convolution import Conv, worst_case
 from spec.operators.lookup import CODES, Lookup
 from spec.operators.windows import Window
 
-from .rounding import fit, thresholds
+from ..requantizer import largest_shift
+from .rounding import NEAR as TRIED, fit, thresholds
 from .values import Codes, Curve, Grid, Sum
 
-__all__ = ["EQUAL", "Finding", "codes_tensor", "convolution", "curve_of", "finding_of", "identity_sum", "scheme_of",
-           "table"]
+__all__ = ["EQUAL", "Finding", "average", "codes_tensor", "convolution", "curve_of", "finding_of", "identity_sum",
+           "scheme_of", "table"]
 
 NEAR = 5e-4             # codes: so near to the border of two of them, sums of 32-bit numbers may fall to either side
 CELLS = 1 << 23         # thresholds times residual codes that are compared
@@ -62,7 +64,8 @@ def identity_sum(where: str, name: str, codes: Codes) -> Sum:
 
 def curve_of(made: Any) -> Curve | None:
     """A sum that is one function of each code of one tensor, as that; None for everything else."""
-    if not isinstance(made, Sum) or made.residual or made.pools or made.shape != made.source.shape:
+    if not isinstance(made, Sum) or made.residual or made.pools or made.shape != made.source.shape or (
+            made.divisors is not None):
         return None
     if (made.weight != 1).any() or made.weight[0].size > 1 or not _alike(made):
         return None
@@ -75,8 +78,7 @@ def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding
     """(node, its output, finding) of a sum that is rounded to ``grid``."""
     grid.check(made.where)
     low, high = _reachable(made)
-    bounds = np.clip(grid.numbers(np.array([made.least, made.most])), grid.low, grid.high).astype(np.int64) - grid.low
-    lo, hi = int(bounds[0]), int(bounds[1])
+    lo, hi = _clip(made, grid)
     steps = np.arange(lo + 1, hi + 1) - grid.origin
     factor, shape = made.factor / grid.scale, made.shape
     res, res_factor = np.zeros(1, np.int64), 0.0
@@ -121,6 +123,54 @@ def table(source: Codes, real: np.ndarray, grid: Grid, where: str, name: str) ->
     codes[:len(real)] = grid.codes(real)
     tensor = codes_tensor(name, source.shape, grid)
     return Lookup(name=name, input=source.name, output=name, table=codes), tensor, finding_of(where, 0.0, 0)
+
+
+def average(made: Sum, grid: Grid, name: str) -> tuple[AveragePool, Tensor, Finding]:
+    """(node, its output, finding) of an average with ``divisors`` that is rounded to ``grid``."""
+    assert made.divisors is not None
+    grid.check(made.where)
+    if made.residual is not None or not _alike(made) or made.bias.any() or (made.weight != 1).any():
+        raise AlloyError(f"{made.where} averages over fewer values at the border, and is followed by a sum, or by a "
+                         "product with a number below 0 or with one for each channel: quantize in between")
+    lo, hi = _clip(made, grid)
+    found, factor = np.unique(made.divisors), made.factor[0] / grid.scale
+    source, size = made.source.grid, int(np.prod(made.window.kernel))
+    shift = largest_shift(float(factor / found[0]), float(factor * (source.high - source.low)))
+    mults, count, off, most = [], 0, 0, 0
+    for divisor in found:
+        least, greatest = (min(divisor, size) * (end - source.zero) for end in (source.low, source.high))
+        sums = np.arange(least, greatest + 1)
+        near = NEAR if _loose(made, grid, made.factor[:1] / grid.scale / divisor) else 0.0
+        mult, wrong, apart = _averaged(sums, factor / divisor, grid, (lo, hi), shift, near)
+        mults.append(mult)
+        count, off, most = count + len(sums), off + wrong, max(most, apart)
+    node = AveragePool(
+        name=name, input=made.source.name, output=name, mult=max(mults), shift=shift, lo=lo, hi=hi,
+        mults=np.array(mults, np.int32)[np.searchsorted(found, made.divisors)], **asdict(made.window))
+    return node, codes_tensor(name, made.shape, grid), finding_of(made.where, off / count, most)
+
+
+def _averaged(sums, factor, grid, ends, shift, near):
+    """(multiplier, sums whose code it makes different from the source's, the largest difference) of ``sums`` times
+    ``factor``."""
+    def codes(change):
+        return np.clip(grid.numbers((sums * factor + change) * grid.scale) - grid.low, *ends).astype(np.int64)
+    wanted, unsure = codes(0.0), codes(near) != codes(-near)
+    nearest, best = round(factor * 2.0 ** shift), (0, len(sums) + 1, 0)
+    for mult in sorted(range(max(1, nearest - TRIED), nearest + TRIED + 1), key=lambda one: abs(one - nearest)):
+        apart = np.abs(np.clip(round_shift(sums * mult, shift) + grid.origin, *ends) - wanted)
+        off = int(((apart > 0) | unsure).sum())
+        if off < best[1]:
+            best = mult, off, max(int(apart.max()), int(off > 0))
+        if best[1] == 0:
+            break
+    return best
+
+
+def _clip(made, grid):
+    """Least and largest code."""
+    bounds = np.clip(grid.numbers(np.array([made.least, made.most])), grid.low, grid.high).astype(np.int64) - grid.low
+    return int(bounds[0]), int(bounds[1])
 
 
 def codes_tensor(name: str, shape: tuple[int, int, int], grid: Grid) -> Tensor:

@@ -1,10 +1,11 @@
 """The operators of quantized networks, one short function each."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 
+from spec.operators.average_pool import AveragePoolLayer
 from spec.operators.windows import Window, pair
 
 from .emit import curve_of
@@ -198,40 +199,69 @@ def _max_pool(reader: Reader, step: Step) -> Value:
     value, kernel = step.inputs[0], list(step.attributes["kernel_shape"])
     source = value if isinstance(value, Sum) else reader.codes(value, step.where)
     shape = reader.shape_of(replace(source, flat=False))[1:]
-    window = _conv_window(step, shape, kernel)
-    if step.attributes.get("ceil_mode", 0):
-        counts = FUNCTIONS["MaxPool"](step.given(), torch.empty(1, *shape, device="meta")).shape[2:]
-        more = [max(end, (n - 1) * s + r - size - start) for end, n, s, r, size, start in zip(
-            window.end, counts, window.stride, window.reach, shape[1:], window.padding, strict=True)]
-        window = replace(window, padding_end=pair(more))
+    window = _pool_window(step, shape, _conv_window(step, shape, kernel))
     if isinstance(source, Sum):
         return replace(source, pools=(*source.pools, window))
     return reader.pool(source, window, step.name)
 
 
-@reads_quantized("AveragePool", "GlobalAveragePool", "QLinearAveragePool", "QLinearGlobalAveragePool", "ReduceMean")
+def _pool_window(step, shape, window):
+    """``window`` with so much padding at the end that the last one of ``ceil_mode`` is whole."""
+    if not step.attributes.get("ceil_mode", 0):
+        return window
+    counts = FUNCTIONS["MaxPool"](step.given(), torch.empty(1, *shape, device="meta")).shape[2:]
+    more = [max(end, (n - 1) * s + r - size - start) for end, n, s, r, size, start in zip(
+        window.end, counts, window.stride, window.reach, shape[1:], window.padding, strict=True)]
+    return replace(window, padding_end=pair(more))
+
+
+def _divisors(step, shape, plain, window):
+    """(rows, cols) of the values that each ``window`` counts; ``plain`` is that without ``ceil_mode``."""
+    counted = (plain.padding, plain.end) if step.attributes.get("count_include_pad", 0) else ((0, 0), (0, 0))
+    layer = AveragePoolLayer(name=step.name, sources=("x",), output="y", counted=counted, **asdict(window))
+    divisors = layer.divisors(shape[1:])
+    if not divisors.all():
+        step.refuse("averages over windows of nothing but padding: pad less")
+    return divisors
+
+
+@reads_quantized("AveragePool", "GlobalAveragePool", "QLinearAveragePool", "QLinearGlobalAveragePool")
 def _average(reader: Reader, step: Step) -> Value:
     linear = step.kind.startswith("QLinear")
     if step.attributes.get("channels_last", 0):
         step.refuse("has channels last: export it with channels first")
     codes = reader.taken(step, 0) if linear else reader.codes(step.inputs[0], step.where)
-    flat = False
+    if codes.flat:
+        step.refuse("averages over vectors: average over rows and columns of images (N, C, H, W)")
     if step.kind in ("GlobalAveragePool", "QLinearGlobalAveragePool"):
-        window = Window(pair(codes.shape[1:]))
-    elif step.kind == "ReduceMean":
-        axes = step.given().ints(1, "axes") or []
-        if sorted(axis % 4 for axis in axes) != [2, 3] or codes.flat:
-            step.refuse(f"averages over the dimensions {axes}: only rows and columns, [2, 3], are supported")
-        window, flat = Window(pair(codes.shape[1:])), not step.attributes.get("keepdims", 1)
+        window, divisors = Window(pair(codes.shape[1:])), np.array(codes.shape[1] * codes.shape[2])
     else:
-        window = _conv_window(step, codes.shape, list(step.attributes["kernel_shape"]))
-        if any((*window.padding, *window.end)) and not step.attributes.get("count_include_pad", 0) or (
-                step.attributes.get("ceil_mode", 0)):
-            step.refuse("averages over padding that is not counted, or has ceil_mode: use neither")
-    count = codes.shape[0]
+        plain = _conv_window(step, codes.shape, list(step.attributes["kernel_shape"]))
+        window = _pool_window(step, codes.shape, plain)
+        divisors = _divisors(step, codes.shape, plain, window)
+    count, alike = codes.shape[0], (divisors == divisors.flat[0]).all()
     made = Sum(step.where, step.name, codes, np.ones((count, 1, *window.kernel), np.int64), window,
-               np.full(count, codes.grid.scale / np.prod(window.kernel)), np.zeros(count), flat=flat)
+               np.full(count, codes.grid.scale / (divisors.flat[0] if alike else 1)), np.zeros(count),
+               divisors=None if alike else divisors)
     return _rounded(step, made, 3) if linear else made
+
+
+@reads_quantized("ReduceMean", "ReduceSum")
+def _reduced(reader: Reader, step: Step) -> Value:
+    """Over rows, columns, channels or several of them: one window of ones."""
+    codes, given = reader.codes(step.inputs[0], step.where), step.given()
+    axes = sorted(axis % (2 if codes.flat else 4) for axis in given.ints(1, "axes") or [])
+    kept = step.attributes.get("keepdims", 1)
+    if not axes or axes[0] == 0 or codes.flat or not kept and axes != [2, 3]:
+        step.refuse(f"reduces the dimensions {axes or 'all'}{'' if kept else ' and leaves them out'}: only channels, "
+                    "rows and columns of images, [1, 2, 3], that stay, or rows and columns, [2, 3], are supported")
+    channels, rows, cols = codes.shape
+    window = Window((rows if 2 in axes else 1, cols if 3 in axes else 1))
+    count, depth = (1, channels) if 1 in axes else (channels, 1)
+    weight = np.ones((count, depth, *window.kernel), np.int64)
+    return Sum(step.where, step.name, codes, weight, window,
+               np.full(count, codes.grid.scale / (weight[0].size if step.kind == "ReduceMean" else 1)), np.zeros(count),
+               flat=not kept)
 
 
 # -- of each value ---------------------------------------------------------------------------------------------------

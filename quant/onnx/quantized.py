@@ -21,7 +21,7 @@ from spec.operators.windows import Window
 
 from ..capture import BATCH
 from ..normalize import SCALE
-from .emit import EQUAL, Finding, convolution, curve_of, identity_sum, table
+from .emit import EQUAL, Finding, average, convolution, curve_of, identity_sum, table
 from .files import OWN
 from .given import FUNCTIONS, Given
 from .module import attributes_of, check_flow, compute, constant, labelled, tensor_of
@@ -204,8 +204,11 @@ class Reader:
             middle = flat.sum(1) * (low + high) / 2
             spread = SPREAD * np.sqrt((flat ** 2).sum(1) / 12) * (high - low)
             reach = np.abs(flat).sum(1) * (high - low) / 2
-            spread = np.minimum(spread, reach) * out.factor
-            centre = middle * out.factor + out.bias
+            factor = out.factor
+            if out.divisors is not None:        # as far as the values that are averaged
+                factor, spread = factor / flat.shape[1], reach
+            spread = np.minimum(spread, reach) * factor
+            centre = middle * factor + out.bias
             least = max(float((centre - spread).min()), out.least)
             most = min(float((centre + spread).max()), out.most)
         least, most = min(least, 0.0), max(most, 0.0)
@@ -284,7 +287,7 @@ class Reader:
         if not isinstance(value, Sum):
             raise AlloyError(f"{where} quantizes constants that nothing reads as weights: export the model again")
         name = self._unique(value.name)
-        node, tensor, finding = convolution(value, grid, name)
+        node, tensor, finding = (convolution if value.divisors is None else average)(value, grid, name)
         self._append(node, tensor, finding)
         codes = Codes(name, grid, value.shape, value.flat)
         for window in value.pools:

@@ -15,7 +15,7 @@ from spec.operators.windows import BIAS_BITS, MULT_BITS
 
 from ..requantizer import largest_shift
 
-__all__ = ["Fit", "MODES", "thresholds", "fit"]
+__all__ = ["Fit", "MODES", "NEAR", "thresholds", "fit"]
 
 NEAR = 12           # multipliers on either side of the nearest one that are tried
 # How QONNX rounds (qonnx.custom_op.general.quant.resolve_rounding_mode).

@@ -113,6 +113,8 @@ class Sum:
     pools : windows of maxima that follow.
     exact : how the source computes q of accumulators (F, n) beside residual codes (n,), less their zero point, for the
         filters that a slice picks, if it does so with whole numbers alone; it grows with the accumulator.
+    divisors : int (rows, cols), what the sum of each pixel is divided by as well, where windows of an average that
+        reach over the border count fewer values; None: by nothing.
     """
     where: str
     name: str
@@ -128,6 +130,7 @@ class Sum:
     pools: tuple[Window, ...] = field(default=())
     flat: bool = False
     exact: Callable[[np.ndarray, np.ndarray, slice], np.ndarray] | None = None
+    divisors: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -131,11 +131,11 @@ def test_on_pixels(tmp_path):
 
 
 # -- operators on whole numbers, one by one: codes in, codes out ------------------------------------------------------
-def one_node(tmp_path, nodes, weights, shape, kind=np.uint8, seed=0, made_kind=None, domains=MS):
+def one_node(tmp_path, nodes, weights, shape, kind=np.uint8, seed=0, made_kind=None, domains=MS, **other):
     """Compare a graph of codes with onnxruntime for random codes. Returns the finding of its last node."""
     types = {np.uint8: TensorProto.UINT8, np.int8: TensorProto.INT8}
     path = save(tmp_path / "m.onnx", nodes, weights, shape, kind=types[kind], made_kind=types[made_kind or kind],
-                domains=domains)
+                domains=domains, **other)
     info = np.iinfo(kind)
     codes = np.random.default_rng(seed).integers(info.min, info.max + 1, (6, *shape)).astype(kind)
     # onnxruntime adds up 8-bit products in 16 bits, clipped, unless it is told not to; not so signed codes.
@@ -211,6 +211,45 @@ def test_averages(tmp_path, kind, seed):
     other = {"channels_last": 0} if "Global" in kind else {"kernel_shape": [2, 3], "strides": [2, 1]}
     made_node = node(kind, ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft", **other)
     one_node(tmp_path, [made_node], weights, (4, 6, 5), seed=seed)
+
+
+@pytest.mark.parametrize("attributes", [
+    {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, {"kernel_shape": [3, 2], "pads": [0, 1, 2, 0], "strides": [2, 1]},
+    {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}, {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
+    {"kernel_shape": [3, 4], "pads": [1, 1, 1, 1], "strides": [2, 3], "ceil_mode": 1, "count_include_pad": 1},
+    {"kernel_shape": [5, 5], "pads": [2, 2, 2, 2], "strides": [3, 3], "ceil_mode": 1}])
+@pytest.mark.parametrize("then", [[], [node("Mul", ["a", "c"], ["m"]), node("Clip", ["m", "lo", "hi"], ["r"])]],
+                         ids=["alone", "clipped"])
+def test_averages_of_what_is_there(tmp_path, attributes, then):
+    """Windows at the border divide by what they count; products and bounds may follow, and the engine does the same."""
+    if then and "auto_pad" not in attributes:       # onnxruntime has dilation between real numbers alone
+        attributes = attributes | {"dilations": [1, 2]}
+    more = {"lo": np.float32(-0.5), "hi": np.float32(1.5), "c": np.float32(1.7)} if then else {}
+    weights = scalars(np.uint8, x=(0.03, 110), y=(0.0183, 90)) | more
+    average = node("AveragePool", ["d"], ["a" if then else "r"], **attributes)
+    model = one_node(tmp_path, rounded([average, *then]), weights, (5, 9, 8), domains=(), opset=19)
+    assert max(found.share for found in model.findings) < 0.05
+    codes = np.random.default_rng(1).integers(0, 256, (1, 5, 9, 8))
+    program = compile(model.network, CONFIG, keep="all")
+    got = command_model.run(program, CONFIG, codes[0])
+    assert np.array_equal(got[model.network.output], golden.run(model.network, codes)[model.network.output][0])
+
+
+@pytest.mark.parametrize("attributes", [{"pads": [1, 1, 1, 1]}, {"ceil_mode": 1, "strides": [2, 2]},
+                                        {"pads": [1, 1, 1, 1], "count_include_pad": 1}])
+def test_averages_on_whole_numbers(tmp_path, attributes):
+    weights = scalars(np.uint8, x=(0.03, 77), y=(0.02, 30))
+    made_node = node("QLinearAveragePool", ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft",
+                     kernel_shape=[3, 3], **attributes)
+    one_node(tmp_path, [made_node], weights, (4, 8, 6))
+
+
+@pytest.mark.parametrize("kind, scale", [("ReduceMean", 0.025), ("ReduceSum", 0.9)])
+@pytest.mark.parametrize("axes", [[1], [2], [-1], [1, 3], [1, 2, 3]])
+def test_reductions(tmp_path, kind, scale, axes):
+    weights = scalars(np.uint8, x=(0.03, 110), y=(scale, 90)) | {"axes": np.array(axes)}
+    reduced = node(kind, ["d", "axes"], ["r"]) if kind == "ReduceSum" else node(kind, ["d"], ["r"], axes=axes)
+    one_node(tmp_path, rounded([reduced]), weights, (3, 6, 5), domains=())
 
 
 @pytest.mark.parametrize("kind, attributes", [("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": 0.1})])
@@ -323,8 +362,12 @@ BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
     ([node("Div", ["d", "d"], ["r"])], {}, "divides by a tensor"),
     ([node("Mul", ["d", "c"], ["r"])], {"c": np.ones((4, 1), np.float32)}, r"constant of shape \(4, 1\)"),
     ([node("Reshape", ["d", "c"], ["r"])], {"c": np.array([0, 12, 4])}, "makes 12x4 of 3x4x4: only flattening"),
-    ([node("ReduceMean", ["d"], ["r"], axes=[1])], {}, r"averages over the dimensions \[1\]"),
-    ([node("AveragePool", ["d"], ["r"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])], {}, "padding that is not counted"),
+    ([node("ReduceMean", ["d"], ["r"], axes=[0, 2])], {}, r"reduces the dimensions \[0, 2\]: only channels"),
+    ([node("ReduceMean", ["d"], ["r"], axes=[3], keepdims=0)], {}, r"dimensions \[3\] and leaves them out"),
+    ([node("Flatten", ["d"], ["f"]), node("GlobalAveragePool", ["f"], ["r"])], {}, "averages over vectors"),
+    ([node("AveragePool", ["d"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]), node("Add", ["a", "d"], ["r"])], {},
+     "averages over fewer values at the border, and is followed by a sum"),
+    ([node("AveragePool", ["d"], ["r"], kernel_shape=[2, 2], pads=[2, 2, 2, 2])], {}, "nothing but padding: pad less"),
     ([node("PRelu", ["d", "c"], ["r"])], {"c": np.ones((3, 1, 1), np.float32)}, "has several slopes"),
     ([node("Softmax", ["d"], ["s"]), node("Relu", ["s"], ["r"])], {}, "comes behind .*Softmax.*, which is left out"),
     ([node("Gemm", ["d", "w"], ["r"])], {"w": np.ones((3, 3), np.float32)}, "float weights"),
