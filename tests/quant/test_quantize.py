@@ -29,6 +29,11 @@ def task():
     return answered()
 
 
+@pytest.fixture(scope="module")
+def network(task):
+    return quick(task[0], task[1], mean=MEAN, std=STD)
+
+
 # -- what it gives
 # ---------------------------------------------------------------------------------------------------------
 
@@ -84,15 +89,14 @@ def test_a_file_keeps_it_all(task, tmp_path):
         (lambda images: 5, "are of shape"),
     ],
 )
-def test_images_to_run_on(task, wrong, words):
-    network = quick(task[0], task[1], mean=MEAN, std=STD)
+def test_images_to_run_on(task, network, wrong, words):
     with pytest.raises(AlloyError, match=words):
         network.run(wrong(task[1]))
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan"), 1, "1"])
-def test_scales(task, scale):
-    out = quick(task[0], task[1], mean=MEAN, std=STD).tensors["input"]
+def test_scales(network, scale):
+    out = network.tensors["input"]
     with pytest.raises(
         AlloyError, match="must be finite and above 0|scale is .*: it must be a number with a point or nothing"
     ):
