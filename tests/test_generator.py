@@ -70,7 +70,7 @@ def test_some_have_every_operator():
         pytest.skip("the networks have not been drawn")
     assert seen >= {"strips", *(layer.__name__ for layer in LAYERS)}
     drawn = {kind for seed in FAST for kind in draw(seed)[0].kinds}
-    assert drawn == {kind for kind in KINDS if known(kind)}
+    assert drawn >= {"dense of sequences", "dense of vectors", *(kind for kind in KINDS if known(kind))}
 
 
 @pytest.mark.slow
