@@ -5,9 +5,10 @@ depends on weights alone is computed, and what only moves values (views, permuta
 element of which value stands where. Convolutions and linear layers take such an index into their weights.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice, product
 import logging
 import math
 import operator
@@ -305,27 +306,36 @@ class _Reader:
         try:
             return reader(node)
         except AlloyError:
-            settled = self._moved(node, strict=False)
-            if settled is None:
-                raise
-            return reader(settled)
+            for moved_node in self._others(node):
+                with suppress(AlloyError):
+                    return reader(moved_node)
+            raise
 
-    def _moved(self, node, strict=True):
-        """The node with plain views, None if they are those that it has, or if there are none and it is not
-        ``strict``."""
-        new = {}
-        for view in node.views:
-            found = self._placed(view, node.where) if strict else self._settled(view, node.where)
-            if found is None:
-                return None
-            new[view] = found
+    def _others(self, node):
+        """The node with other views: layers have moved the values of one or several."""
+        ways = [dict.fromkeys([view, *self._ways(view, node.where)]) for view in node.views]
+        for chosen in islice(product(*ways), 1, None):
+            yield self._with(node, dict(zip(node.views, chosen, strict=True)))
 
+    def _ways(self, view, where):
+        """Views of the same of which layers have moved the values, the channels first or last."""
+        yield from filter(None, [self._settled(view, where)])
+        if view.index.dim() == 4:
+            found = self._settled(replace(view, index=view.index.movedim(-1, 1).contiguous()), where)
+            if found is not None:
+                yield replace(found, index=found.index.movedim(1, -1))
+
+    def _moved(self, node):
+        """The node with plain views."""
+        return self._with(node, {view: self._placed(view, node.where) for view in node.views})
+
+    @staticmethod
+    def _with(node, new):
         def change(one):
             if isinstance(one, list | tuple):
                 return [change(each) for each in one]
             return new[one] if isinstance(one, View) else one
-        same = all(new[view] is view for view in new)
-        return None if same else replace(node, arguments={key: change(one) for key, one in node.arguments.items()})
+        return replace(node, arguments={key: change(one) for key, one in node.arguments.items()})
 
     def _placed(self, view, where):
         """:meth:`_settled`, which there must be."""

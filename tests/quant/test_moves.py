@@ -283,3 +283,26 @@ def test_normalized_images(name):
 def test_what_cannot_be_moved(forward, words):
     with pytest.raises(AlloyError, match=words):
         trace(Moved(forward), SHAPE)
+
+
+WAYS = {
+    "upsampled": lambda self, x: F.interpolate(self.d(self.c(torch.cat(self.pair(x), 1))[:, [0] * 9]), scale_factor=2),
+    "shuffled": lambda self, x: F.pixel_shuffle(F.conv2d(x, self.d.weight.repeat(4, 3, 1, 1), padding=1), 2),
+    "cut": lambda self, x: self.d(F.conv2d(x, self.l.weight.t().repeat(1, 1)[:, :3, None, None]))[:, :, 1:, :-1],
+    "turned": lambda self, x: self.d(F.conv2d(x, self.l.weight.t()[:, :3, None, None])).flip(1),
+    "shuffled, then a function": lambda self, x: WAYS["shuffled"](self, x).relu(),
+    "upsampled, then a function": lambda self, x: torch.tanh(WAYS["upsampled"](self, x)),
+}
+READ = {
+    "linear, permuted": lambda self, y: self.l(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+    "linear, moved": lambda self, y: self.l(y.movedim(1, -1)).movedim(-1, 1),
+    "scaled": lambda self, y: y * torch.sigmoid(y.mean((2, 3), keepdim=True)),
+    "scaled, expanded": lambda self, y: y * torch.sigmoid(y.mean((2, 3), keepdim=True)).expand_as(y),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("read", READ)
+def test_what_was_moved_is_read_by_any_layer(way, read):
+    """Kind: a reader that needs a whole map and gets one whose values only a layer can move."""
+    check(lambda self, x: READ[read](self, WAYS[way](self, x)))
