@@ -325,7 +325,8 @@ def _folded(step):
     """Constants of constants, such as the shape that a RESHAPE makes."""
     value = step.array(0)
     if step.kind in MOVES:
-        return MOVES[step.kind](step, step.array(1 if step.kind == "SPLIT" else 0))
+        found = MOVES[step.kind](step, step.array(1 if step.kind == "SPLIT" else 0))
+        return tuple(np.asarray(one) for one in found) if isinstance(found, tuple) else np.asarray(found)
     if step.kind == "PACK":
         return np.stack([step.array(index) for index in range(len(step.inputs))], int(step.option("axis", 0)))
     if step.kind == "CONCATENATION":

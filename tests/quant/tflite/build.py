@@ -16,7 +16,7 @@ OPTIONS = {"CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "FULLY_C
            "RESHAPE": "Reshape", "SQUEEZE": "Squeeze", "SPLIT": "Split", "STRIDED_SLICE": "StridedSlice",
            "LEAKY_RELU": "LeakyRelu", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor", "SOFTMAX": "Softmax",
            "PACK": "Pack", "GATHER": "Gather", "UNPACK": "Unpack", "SPACE_TO_DEPTH": "SpaceToDepth",
-           "DEPTH_TO_SPACE": "DepthToSpace", "GELU": "Gelu", "SPLIT_V": "SplitV"}
+           "DEPTH_TO_SPACE": "DepthToSpace", "GELU": "Gelu", "SPLIT_V": "SplitV", "SHAPE": "Shape"}
 
 
 class Builder:

@@ -99,7 +99,7 @@ def test_float_in_the_middle(tmp_path):
     real = builder.op("DEQUANTIZE", [x], (1, 4, 4, 3), dtype=np.float32)
     y = builder.op("RELU", [real], (1, 4, 4, 3), dtype=np.float32)
     z = builder.op("QUANTIZE", [y], (1, 4, 4, 3), 0.1)
-    with pytest.raises(AlloyError, match=r"layer t_2_more|layer t_2 \(RELU operator 1\) computes with real numbers"):
+    with pytest.raises(AlloyError, match=r"layer t_2 \(RELU operator 1\) computes with real numbers"):
         load(builder.save(tmp_path / "m.tflite", z))
 
 
