@@ -20,6 +20,8 @@ PROGRAMS = {
               "Say whether a model can run on a board, and everything that keeps it from that."),
     "flow": ("alloy.flow.__main__", "main",
              "Take a trained model and pictures to a simulated engine: check, quantize, compile, build, run, report."),
+    "diff": ("alloy.diff.__main__", "main",
+             "Say where float network, fake quantization, integer network and RTL part: layer by layer, bit by bit."),
     "doctor": ("alloy.doctor", "main",
                "Say which tools are on this machine, what each unlocks, and how to get the others."),
     "compile": ("compiler.__main__", "compile_program", "Compile a network for a configuration to a program file."),

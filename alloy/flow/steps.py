@@ -15,6 +15,7 @@ from boards import Board
 from compiler import compile
 from quant.example import mix
 from quant.job import Job, open_job
+from quant.kept import save_net
 from quant.quantize import Report
 from quant.recipes import variant
 from rtl.build import build
@@ -117,7 +118,9 @@ def _quantize_inputs(flow, record):
 
 def _quantize(flow, record):
     job = flow.job
-    network = job.model if isinstance(job.model, Network) else job.quantize(flow.config, flow.say)
+    state = flow.folder / "state.pt"
+    network = job.model if isinstance(job.model, Network) else job.quantize(
+        flow.config, flow.say, keep=lambda net: save_net(net, state))
     network.save(flow.folder / "network.npz")
     few = job.test.some(range(flow.options.simulate))
     arrays = {"images": few.codes()}
@@ -190,7 +193,7 @@ def _report(flow, record):
 
 
 STEPS = (Step("check", _check_inputs, _check, ("check.json",)),
-         Step("quantize", _quantize_inputs, _quantize, ("network.npz", "images.npz")),
+         Step("quantize", _quantize_inputs, _quantize, ("network.npz", "images.npz", "state.pt")),
          Step("compile", _compile_inputs, _compile, ("program.alloy",)),
          Step("build", _build_inputs, _build, ("engine",)),
          Step("run", _run_inputs, _run, ("run.json",)),

@@ -124,7 +124,7 @@ def test_from_and_to(here, whole, capsys):
     assert flow("--to", "quantize", out="part") == 0
     assert done(capsys.readouterr().out) == ["check", "quantize"]
     assert sorted(p.name for p in (here / "part").iterdir()) == ["check.json", "flow.json", "flow.yaml", "images.npz",
-                                                                 "network.npz"]
+                                                                 "network.npz", "state.pt"]
     assert flow("--from", "run", out="part") == 2
     assert "the result of compile in part is not there: begin --from compile" in capsys.readouterr().err
 

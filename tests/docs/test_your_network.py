@@ -92,10 +92,11 @@ def test_links_and_options():
     text = PAGE.read_text()
     for target in re.findall(r"\]\(([^)#]+)", text):
         assert (PAGE.parent / target).exists(), target
+    from alloy.diff.options import DiffOptions
     from alloy.flow import FlowOptions
-    known = {f"--{name.replace('_', '-')}" for name in FlowOptions.model_fields} | {
+    known = {f"--{name.replace('_', '-')}" for name in FlowOptions.model_fields | DiffOptions.model_fields} | {
         "--out", "--options", "--from", "--to", "--help", "--json", "--quiet", "--batch", "--no-synth",
-        "--install-completion", "--network", "--part"}
+        "--install-completion", "--part", "--picture", "--trace"}
     assert set(re.findall(r"--[a-z][a-z-]*", text)) <= known
 
 

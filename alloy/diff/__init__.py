@@ -1,0 +1,1 @@
+"""``alloy diff``: where float network, fake quantization, integer network and RTL part."""
