@@ -1,18 +1,22 @@
 """Networks as users write them: those of torchvision, and others in their own spellings. Weights are random.
 
-``python -m tests.zoo`` takes each through ``alloy check`` at its own size, and keeps what it says in
-docs/results/zoo.json and the table docs/results/zoo.md; names of networks update those alone.
+``python -m tests.zoo`` takes each through ``alloy check`` at its own size, in a process of its own, and keeps what it
+says in docs/results/zoo.json and the table docs/results/zoo.md, row by row. ``--resume`` goes on where it was cut off,
+with the networks that have no row; names of networks update those alone.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 import json
+from multiprocessing import get_context
 from pathlib import Path
 import sys
 import time
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,12 +25,13 @@ from torch.nn import functional as F
 import boards
 from alloy.check import Report, Request, look
 from quant.recipes import variant
+from spec.errors import AlloyError
 from spec.files import write_text
 from spec.progress import say
 
-__all__ = ["ZOO", "Entry", "ask", "main", "torchvision_models"]
+__all__ = ["RESULTS", "ZOO", "Entry", "ask", "main", "measured", "torchvision_models"]
 
-ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 PLATFORM, RECIPE = "zcu102", "alloy"
 SHOWN = 3           # refusals of a network in the table
 
@@ -365,18 +370,30 @@ def _table(rows):
         yield f"| {name} | {row['shape']} | {told} | {row['seconds']:.0f} |"
 
 
-def main(names: list[str]) -> int:
-    """Check networks, all or those of these names, and write the table."""
-    file, page = ROOT / "docs" / "results" / "zoo.json", ROOT / "docs" / "results" / "zoo.md"
+def main(words: list[str], folder: Path = RESULTS) -> int:
+    """Check networks, and write the table into ``folder``."""
+    file = folder / "zoo.json"
+    names = [word for word in words if word != "--resume"]
+    if unknown := [name for name in names if name not in ZOO]:
+        raise AlloyError(f"there is no network {unknown[0]} in the zoo: choose {', '.join(ZOO)}")
+    if not words:       # everything anew
+        file.unlink(missing_ok=True)
     rows = json.loads(file.read_text()) if file.exists() else {}
-    for number, name in enumerate(names or ZOO, 1):
-        say(f"{name}, {number} of {len(names or ZOO)}")
-        began = time.process_time()
-        rows[name] = _row(ask(name), time.process_time() - began)
+    names = names or [name for name in ZOO if name not in rows]
+    for number, name in enumerate(names, 1):
+        say(f"{name}, {number} of {len(names)}")
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:      # its memory is gone afterwards
+            rows[name] = pool.submit(measured, name).result()
         rows = {known: rows[known] for known in ZOO if known in rows}
         write_text(file, json.dumps(rows, indent=1) + "\n")
-        write_text(page, "\n".join(_table(rows)) + "\n")
+        write_text(folder / "zoo.md", "\n".join(_table(rows)) + "\n")
     return 0
+
+
+def measured(name: str) -> dict[str, Any]:
+    """The row of a network."""
+    began = time.process_time()
+    return _row(ask(name), time.process_time() - began)
 
 
 if __name__ == "__main__":
