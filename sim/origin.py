@@ -3,7 +3,7 @@ the bytes in DRAM."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record
 from spec.config import EngineConfig
@@ -58,6 +58,7 @@ class Origins:
 
     def __init__(self, program: Program, config: EngineConfig):
         self._program, self._config = program, config
+        self._record = cache(self._look_up)
 
     @cached_property
     def _commands(self) -> list[dict]:
@@ -154,14 +155,27 @@ class Origins:
             if record["valid"]:
                 yield slot, record
 
-    def _record(self, end: int, opcode: Opcode, number: int, size: int) -> bytes:
-        """What the last load before command ``end`` has brought to record ``number``; empty if none has."""
+    def _look_up(self, end: int, opcode: Opcode, number: int, size: int) -> bytes:
+        """What the last load before command ``end`` has brought to record ``number``; empty if none has. Bytes that the
+        engine has computed are 0: which filter a record is of they do not say."""
         for index in range(end - 1, -1, -1):
             c = self._commands[index]
             if c["opcode"] == opcode and 0 <= number - c["dst"] < c["count"]:
                 at = c["dram"] + (number - c["dst"]) * size
-                return self._program.image[at:at + size]
+                found = self._program.image[at:at + size]
+                return found if len(found) == size else bytes(self._given(index, at + i) for i in range(size))
         return b""
+
+    def _given(self, end: int, at: int) -> int:
+        """The byte ``at`` of the window, which is behind the image, when command ``end`` reads it: that of the image
+        which has been copied there, or 0."""
+        found: list[tuple[int, Opcode]] = []
+        place = self._stored(end, at, found)
+        made = None if place is None or place[3] >= self._config.ic else self._made(found[-1][0], place)
+        if place is None or made is None or self._commands[made[0]]["opcode"] != Opcode.LOAD_ACT:
+            return 0
+        source = self._loaded(self._commands[made[0]], made[1], place)
+        return self._program.image[source] if source < len(self._program.image) else 0
 
     def _copied(self, index: int, ordinal: int, place: Place) -> Place | None:
         """Where a POOL of one tap, a copy, takes a code from; None of what is no copy, and where the tap is outside."""

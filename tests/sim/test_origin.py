@@ -12,7 +12,7 @@ from sim.origin import Origins
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, Opcode, pack_record, unpack, unpack_record
 from spec.errors import AlloyError
 from spec.network import Network
-from tests.networks import random_config, random_network
+from tests.networks import random_config, random_network, scaled_network
 from tests.sim.test_compare import CASES, pool, prepare, shortened
 
 
@@ -93,6 +93,21 @@ def test_random_networks(seed):
     for where in some(program, rng, 4):
         check(program, config, codes, where, seen)
     assert any(opcode == Opcode.CONV for opcode, _ in seen)
+
+
+def test_parameters_that_the_engine_has_written():
+    """Channels scaled by what the network computes: which filter a record is of stands in the image, and is copied."""
+    rng = np.random.default_rng(5)
+    network, config = scaled_network(rng), random_config(rng)
+    program = compile(network, config, keep="all")
+    codes = rng.integers(0, 1 << network.tensors[network.input].bits, network.tensors[network.input].shape)
+    for name, *at in some(program, rng, 6):
+        origin, at = Origins(program, config).of(name, *at), tuple(at)
+        for low in (0, 1) if not unpack(program.commands[origin.index])["table"] else ():
+            got = command_model.run(shortened(program, origin.index, lo=low, hi=low), config, codes)
+            assert got[name][at] == low
+    found = Origins(program, config)
+    assert all(found.of("y", channel, 0, 0) for channel in range(program.outputs["y"].channels))
 
 
 def test_a_pool():
