@@ -58,8 +58,9 @@ def _weights(step, filters, axis):
         step.refuse(f"has {tensor.scale.size} scales along dimension {tensor.axis} of its weights: one for each of "
                     f"its {filters} filters is supported")
     zero = tensor.zero if tensor.zero.size else np.zeros(1, np.int64)
-    if (zero != zero[0]).any():
-        step.refuse("has weights with several zero points: one is supported")
+    if (zero != zero[0]).any() or zero[0] and tensor.kind == "INT8" and step.kind != "FULLY_CONNECTED":
+        step.refuse(f"has weights with the zero point {int(zero[-1])}, which LiteRT takes for 0 or refuses: convert "
+                    "the model again")
     return value.astype(np.int64) - int(zero[0])
 
 

@@ -211,8 +211,8 @@ class Reader:
         readers = [node for node in self.file.nodes if tensor in node.inputs]
         if len(readers) == 1 and readers[0].kind == "QUANTIZE" and readers[0].outputs:
             return self._seen(readers[0].outputs[0])
-        if len(readers) == 1 and readers[0].kind in ("TRANSPOSE", "RESHAPE", "EXPAND_DIMS") and readers[0].outputs and (
-                len(readers[0].inputs) > 1):
+        if len(readers) == 1 and readers[0].outputs and (readers[0].kind in ("RESHAPE", "EXPAND_DIMS") or (
+                readers[0].kind == "TRANSPOSE" and len(readers[0].inputs) > 1)):
             return readers[0]
         return None
 

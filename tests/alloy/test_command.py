@@ -67,7 +67,8 @@ def test_help_imports_no_program(tmp_path):
 
 
 @pytest.mark.parametrize("command, library", [
-    ("-m alloy quantize --out n.npz", "torch"), ("-m quant --out n.npz", "torch"), ("-m alloy bench --help", "torch")])
+    ("-m alloy quantize --out n.npz", "torch"), ("-m quant --out n.npz", "torch"), ("-m alloy bench --help", "torch"),
+    ("-m alloy check net.tflite --platform zcu102", "ai_edge_litert")])
 def test_library_that_is_not_there(tmp_path, command, library):
     """One sentence with the way out, not the traceback of an import."""
     (tmp_path / f"{library}.py").write_text(f"raise ModuleNotFoundError('No module named x', name={library!r})")

@@ -1,5 +1,6 @@
 """Every operator of TFLite files beside LiteRT's reference kernels: random sizes, scales and zero points."""
 
+from ai_edge_litert import schema_py_generated as schema
 import numpy as np
 import pytest
 
@@ -59,6 +60,21 @@ def test_conv_in_groups(tmp_path, monkeypatch):
     y = builder.op("CONV_2D", [x, w, b], (1, 3, 4, 4), 0.05, 3, strideH=1, strideW=1, padding=1, dilationHFactor=1,
                    dilationWFactor=1)
     compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder))
+
+
+@pytest.mark.parametrize("what", ["CONV_2D", "FULLY_CONNECTED"])
+def test_weights_of_four_bits(tmp_path, monkeypatch, what):
+    """Two in a byte; an odd number of them."""
+    draw, builder, scale, zero = draws(4)
+    shape = (3, 1, 1, 9) if what == "CONV_2D" else (3, 9)
+    x = builder.input((1, 5, 4, 9) if what == "CONV_2D" else (1, 9), np.int8, scale, zero)
+    values, scales = np.append(draw.integers(-7, 8, shape), 0), draw.uniform(0.01, 0.03, 3)
+    w = builder.tensor(shape, np.int8, scales, data=(values[::2] & 15 | values[1::2] << 4).astype(np.uint8))
+    builder.tensors[w].type = schema.TensorType.INT4
+    b = builder.const(draw.integers(-30, 30, 3).astype(np.int32), scale * scales)
+    y = builder.op(what, [x, w, b], (1, 5, 4, 3) if what == "CONV_2D" else (1, 3), scale / 4, 3, **(
+        {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1} if what == "CONV_2D" else {}))
+    compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder), 0.1)
 
 
 @pytest.mark.parametrize("seed", range(5))
