@@ -211,9 +211,20 @@ def _channels_last(d: _Drawing, at: int) -> int:
                                 lambda x: layer(x.movedim(1, -1)).movedim(-1, 1)]), at)
 
 
+def _decoder(d: _Drawing, at: int) -> int:
+    """A linear layer whose values are the pixels of a map."""
+    rng, (c, h, w) = d.rng, d.shapes[at]
+    shape = rng.randint(1, 6), rng.randint(1, 5), rng.randint(1, 5)
+    layer = d.part(nn.Linear(c * h * w, int(np.prod(shape))))
+    at = d.step(lambda x: layer(x.flatten(1)), at)
+    at = d.step(rng.choice(RELUS), at) if rng.random() < 0.5 else at
+    return _conv(d, d.step(rng.choice([lambda x: x.view(-1, *shape), lambda x: x.reshape(len(x), *shape),
+                                       nn.Unflatten(1, shape)]), at), rng.randint(1, 6), same=True)
+
+
 KINDS = {kind.__name__.strip("_"): kind for kind in (
     _conv, _norm, _again, _max_pool, _average_pool, _add, _constant, _activation, _relu, _concatenation, _slices,
-    _upsampling, _scaling, _transposed, _shuffle, _pad, _channels_last)}
+    _upsampling, _scaling, _transposed, _shuffle, _pad, _channels_last, _decoder)}
 LARGER = "upsampling", "transposed", "shuffle"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from spec.operators import Layer
 from spec.operators.select import SelectLayer
 from spec.operators.spread import SpreadLayer
+from spec.operators.unflatten import UnflattenLayer
 
 __all__ = ["bordered", "moves"]
 
@@ -32,6 +33,8 @@ def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -
         before = moves(np.concatenate(planes), size, levels - 1)
         if before is not None:
             return [*before, SpreadLayer(name="", sources=(), output="", up=up, apart=True)]
+    if size[1:] == (1, 1) and index.size * size[0] <= LARGEST:
+        return [UnflattenLayer(name="", sources=(), output="", channels=size[0], index=index)]
     return None
 
 
