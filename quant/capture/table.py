@@ -17,7 +17,7 @@ def supported_table() -> list[str]:
     named = {name for calls in rows.values() for name in calls}
     rows["fused into them, or layers of each value"] = {*READERS} - named - JOINS - MOVES
     rows["moves of values"] = {*MOVES, *JOINS} - named
-    lines = [f"| {what} | {', '.join(f'`{name}`' for name in sorted(map(_known, calls)))} |"
+    lines = [f"| {what} | {', '.join(f'`{name}`' for name in sorted({*map(_known, calls)}))} |"
              for what, calls in rows.items() if calls]
     return ["| what | functions |", "|---|---|", *lines]
 
