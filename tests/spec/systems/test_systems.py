@@ -46,3 +46,20 @@ def test_nearest_level(scheme):
 def test_code_books_that_are_none(book, words):
     with pytest.raises(AlloyError, match=words):
         levels(Scheme.CODEBOOK, book)
+
+
+@pytest.mark.parametrize("scheme", [Scheme.FIXED4, Scheme.FIXED8, Scheme.POT4])
+def test_ties_and_their_neighbours(scheme):
+    """The numbers next to a tie fall to either side of it, however near."""
+    table = levels(scheme)
+    middle = (table[1:] + table[:-1]) / 2
+    assert np.array_equal(nearest_level(middle, scheme), table[1:])
+    assert np.array_equal(nearest_level(np.nextafter(middle, -np.inf), scheme), table[:-1])
+    assert np.array_equal(nearest_level(np.nextafter(middle, np.inf), scheme), table[1:])
+
+
+@pytest.mark.parametrize("scheme", [Scheme.FIXED4, Scheme.FIXED8, Scheme.POT4])
+def test_only_levels_are_held(scheme):
+    table = levels(scheme)
+    for value in range(int(table[0]) - 2, int(table[-1]) + 3):
+        assert check_weights(np.array([table[0], value, 0]), scheme) == (value in table), value
