@@ -15,7 +15,8 @@ class Placement:
     """A region of ``height`` x ``width`` pixels of a value at word ``base`` of memory ``mem``, in ``phases`` (rows,
     columns) planes.
 
-    ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups; ``pixels`` the banks.
+    ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups; ``pixels`` the banks. Planes of
+    odd columns begin half of the banks further, so that up to so many neighbours of a row lie in banks of their own.
     """
     mem: int
     base: int
@@ -27,23 +28,23 @@ class Placement:
     pixels: int
 
     @property
-    def plane_words(self) -> int:
-        """Words of one plane in each bank."""
-        rows = -(-self.height // self.phases[0])
-        return -(-rows * self.pitch // self.pixels) * self.groups
-
-    @property
     def words(self) -> int:
         """Words of all planes in each bank."""
-        return self.phases[0] * self.phases[1] * self.plane_words
+        return self.plane(self.phases[0], 0)
 
     def plane(self, py: int, px: int) -> int:
         """Word offset of a plane from ``base``."""
-        return (py * self.phases[1] + px) * self.plane_words
+        pixels = -(-self.height // self.phases[0]) * self.pitch
+        sizes = [-(-(pixels + self.shift(p)) // self.pixels) * self.groups for p in range(self.phases[1])]
+        return py * sum(sizes) + sum(sizes[:px])
+
+    def shift(self, px: int) -> int:
+        """Banks from the first one to the first pixel of a plane."""
+        return px % 2 * (self.pixels // 2)
 
     def spot(self, py: int, px: int, row: int, col: int, group: int = 0) -> tuple[int, int]:
         """(address, bank) of pixel (row, col) of a plane."""
-        q = row * self.pitch + col
+        q = row * self.pitch + col + self.shift(px)
         return self.base + self.plane(py, px) + q // self.pixels * self.groups + group, q % self.pixels
 
     def view(self, prefix: str, *, y: int = 0, x: int = 0, start_x: int = 0, group: int = 0) -> dict[str, int]:
@@ -96,7 +97,7 @@ class Placement:
                 ty, tx = offset[0] + ky * dilation[0], offset[1] + kx * dilation[1]
                 py, dy, rows = self._axis(ty, self.phases[0], self.height)
                 px, dx, cols = self._axis(tx, self.phases[1], self.width)
-                q = dy * self.pitch + dx
+                q = dy * self.pitch + dx + self.shift(px)
                 out.append({"addr": self.plane(py, px) + q // self.pixels * self.groups, "rot": q % self.pixels,
                             "dy": dy, "dx": dx, "rows": rows, "cols": cols})
         return out
@@ -125,3 +126,6 @@ class _Spread(Placement):
 
     def plane(self, py: int, px: int) -> int:
         return (py * self.phases[1] + px) * self.apart
+
+    def shift(self, px: int) -> int:
+        return 0

@@ -33,7 +33,7 @@ def duration(item: Item, config: EngineConfig) -> int:
             return f["rows"] * f["cols"] * f["out_groups"] * config.act_group_bytes // config.port_bytes
         case Opcode.CONV:
             return f["tiles"] * f["taps"] * f["depth"]
-    return f["rows"] * f["cols"] * f["taps"] * f["groups"]
+    return f["rows"] * -(-f["cols"] // config.out_pixels) * f["taps"] * f["groups"]
 
 
 class _Queue:

@@ -29,7 +29,8 @@ class Compute(Block):
     Parameters
     ----------
     ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, dsp_device, portable_dsp, lut_form, joined_width,
-    act_depth, weight_depth, param_depth, tap_depth, tables, queue_depth : as in :class:`spec.config.EngineConfig`.
+    act_depth, weight_depth, param_depth, tap_depth, out_pixels, tables, queue_depth : as in
+        :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -56,6 +57,7 @@ class Compute(Block):
     weight_depth = Parameter()
     param_depth = Parameter()
     tap_depth = Parameter()
+    out_pixels = Parameter()
     tables = Parameter(0, high=15)
     queue_depth = Parameter()
 
@@ -89,7 +91,7 @@ class Compute(Block):
         busy = Signal()
         m.d.comb += [busy.eq(head.valid | ~free | ~feeder.idle), self.idle.eq(~busy),
                      self.accumulates.eq(feeder.step.valid),
-                     self.progress.eq(feeder.step.valid | self.activations.write.en | done)]
+                     self.progress.eq(feeder.step.valid | self.activations.write.en.any() | done)]
         m.d.comb += [
             self.trace_valid.eq(done | feeder.started | feeder.finished),
             self.trace_event.eq(Mux(done, Trace.DONE.value, Mux(feeder.finished, Trace.FED.value, Trace.BEGUN.value))),
@@ -161,7 +163,7 @@ class Compute(Block):
         connect(m, feeder.bank, flipped(self.activations.feed))
         m.d.comb += [
             gather.en.eq(post.gather.en | pool.gather.en),
-            gather.place.eq(Mux(pool.gather.en, pool.gather.place, post.gather.place)),
+            gather.place.eq(Mux(pool.gather.en.any(), pool.gather.place, post.gather.place)),
             post.gather.codes.eq(gather.codes), pool.gather.codes.eq(gather.codes),
             write.en.eq(post.write.en | pool.write.en),
-            write.word.eq(Mux(pool.write.en, pool.write.word, post.write.word))]
+            write.word.eq(Mux(pool.write.en.any(), pool.write.word, post.write.word))]

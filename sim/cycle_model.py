@@ -143,7 +143,8 @@ class _Engine:
         if cmd["opcode"] == Opcode.POOL:
             start = max(taken + pipeline.BUFFERED, self.post_free + 1)
             self.post_taken.append(start)
-            visits = cmd["rows"] * cmd["cols"] * cmd["groups"] * cmd["taps"]
+            at_once = 1 if cmd["res_phase_x"] else self.c.out_pixels
+            visits = cmd["rows"] * -(-cmd["cols"] // at_once) * cmd["groups"] * cmd["taps"]
             self.post_free = start + visits + pipeline.pool_done()
         else:
             self._conv(cmd, taken, cause)

@@ -38,6 +38,8 @@ class EngineConfig:
     portable_dsp : use the portable body (plain operators) whatever the device; the packing stays the device's.
     lut_form : form of the LUT column, ``shift_add`` or ``product_lookup``.
     act_depth : words per bank of each of the two activation memories.
+    out_pixels : pixels of a row that the pool unit reads and writes in each cycle: 1, or an even number whose square
+        divides ``pixels``.
     weight_depth : k-words of the weight buffer (the compiler splits it into regions).
     param_depth : parameter records per filter slot that fit on chip (regions as well).
     tap_depth : entries of the tap table.
@@ -61,6 +63,7 @@ class EngineConfig:
     portable_dsp: bool = False
     lut_form: str = "shift_add"
     act_depth: int = 1024
+    out_pixels: int = 1
     weight_depth: int = 512
     param_depth: int = 16
     tap_depth: int = 128
@@ -85,6 +88,9 @@ class EngineConfig:
         for name in ("pixels", "dsp_filters"):
             if getattr(self, name) % 2:
                 raise AlloyError(f"configuration {name} is {getattr(self, name)}: it must be even")
+        if self.out_pixels > 1 and (self.out_pixels % 2 or self.pixels % self.out_pixels ** 2):
+            raise AlloyError(f"configuration out_pixels is {self.out_pixels} of {self.pixels} pixels: it must be 1 or "
+                             "an even number whose square divides pixels")
         if self.slots == 0:
             raise AlloyError("the configuration has no filter slots: give dsp_filters or lut_filters")
         if self.dsp_device not in DSP_DEVICES:
@@ -230,6 +236,7 @@ class EngineConfig:
 
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),
-           ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("weight_depth", 4, 65536),
+           ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("out_pixels", 1, 8),
+           ("weight_depth", 4, 65536),
            ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("tables", 0, 15), ("decode_lanes", 0, 1024),
            ("ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256), ("outstanding", 1, 64), ("queue_depth", 1, 16))

@@ -30,6 +30,7 @@ def random_config(rng, **values):
         ports=int(rng.integers(1, 4)), port_bits=int(rng.choice([32, 64, 128])), burst=int(rng.choice([1, 4, 16])),
         outstanding=int(rng.integers(1, 5)), queue_depth=int(rng.integers(1, 4)))
     base |= {"tables": int(base["param_depth"] % 3 + 1), **values}
+    base.setdefault("out_pixels", 2 if base["pixels"] % 4 == 0 and base["param_depth"] % 2 else 1)
     base.setdefault("decode_lanes",
                     int(base["ports"] * base["port_bits"] // rng.choice([2, 4, 8, 16]) * rng.integers(2)))
     return EngineConfig(**base)

@@ -1,6 +1,6 @@
-"""The two activation memories: ``pixels`` banks each, read by the feeder (every bank) or by a gather (one bank)."""
+"""The two activation memories: ``pixels`` banks each, read by the feeder (every bank) or by gathers (a bank each)."""
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
@@ -54,14 +54,13 @@ class Bank(Block):
 class Banks(Block):
     """Both memories.
 
-    One read by the feeder, one gather and one write each cycle. What is written can be read in the next cycle.
-    The feeder always wins its memory. ``compute.gather`` (residual and pool reads) must never ask for the memory that
-    the feeder reads; ``store`` waits for both. Writes of the compute side always win over those of the load unit to
-    the same memory.
+    One read by the feeder, gathers and writes of ``out_pixels`` pixels each cycle. What is written can be read in the
+    next cycle. The feeder always wins its memory. ``compute.gather`` (residual and pool reads) must never ask for the
+    memory that the feeder reads; ``store`` waits for both, and ``load`` for writes of the compute side to its memory.
 
     Parameters
     ----------
-    ic, pixels, act_depth : as in :class:`spec.config.EngineConfig`.
+    ic, pixels, act_depth, out_pixels : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -72,6 +71,7 @@ class Banks(Block):
     ic = Parameter()
     pixels = Parameter(2)
     act_depth = Parameter()
+    out_pixels = Parameter()
 
     @property
     def latency(self) -> int:
@@ -88,47 +88,56 @@ class Banks(Block):
 
     def elaborate(self, platform):
         m = Module()
-        feed, post, write, store = self.compute.feed, self.compute.gather, self.compute.write, self.store.place
+        feed, gather, store = self.compute.feed, self.compute.gather, self.store.place
+        m.d.comb += store.ready.eq(~gather.en.any() & ~(feed.en & (feed.mem == store.payload.mem)))
+        gathers = _lanes(m, gather.en, gather.place, store.ready, store.valid, store.payload)
+        outputs = [self._memory(m, mem, gathers, platform) for mem in range(2)]
 
-        # One gather per cycle; the post unit first, the store unit where the feeder leaves its memory alone.
-        gather = Signal(place_layout(self))
-        gather_en = Signal()
-        m.d.comb += [
-            store.ready.eq(~post.en & ~(feed.en & (feed.mem == store.payload.mem))),
-            gather.eq(Mux(post.en, post.place, store.payload)),
-            gather_en.eq(post.en | (store.valid & store.ready))]
-
-        m.d.comb += self.load.ready.eq(~(write.en & (write.word.place.mem == self.load.payload.place.mem)))
-
-        outputs = [self._memory(m, mem, gather, gather_en, platform) for mem in range(2)]
         feed_mem = delay(m, feed.mem, READ)
         for index in range(self.pixels):
             m.d.comb += feed.data[index].eq(Mux(feed_mem, outputs[1][index], outputs[0][index]))
-
-        late = delay(m, gather.as_value(), READ)
-        late = data.View(place_layout(self), late)
-        picked = [Signal(8 * self.ic, name=f"picked{mem}") for mem in range(2)]
-        m.d.sync += [picked[mem].eq(Array(outputs[mem])[late.bank]) for mem in range(2)]
-        late_mem = delay(m, late.mem, GATHER - READ)
-        m.d.comb += [*(port.codes.eq(Mux(late_mem, picked[1], picked[0])) for port in (post, self.store)),
+        for lane, (_, place) in enumerate(gathers):
+            late = data.View(place_layout(self), delay(m, place.as_value(), READ))
+            picked = [Signal(8 * self.ic, name=f"picked{lane}_{mem}") for mem in range(2)]
+            m.d.sync += [picked[mem].eq(Array(outputs[mem])[late.bank]) for mem in range(2)]
+            m.d.comb += gather.codes[lane].eq(Mux(delay(m, late.mem, GATHER - READ), picked[1], picked[0]))
+        m.d.comb += [self.store.codes.eq(gather.codes[0]),
                      self.store.valid.eq(delay(m, store.valid & store.ready, GATHER))]
         return m
 
-    def _memory(self, m, mem, gather, gather_en, platform):
-        """The banks of one memory, one write each cycle; returns what they read."""
-        feed, post, outputs, posts = self.compute.feed, self.compute.write, [], Signal(name=f"posts{mem}")
-        write, write_en = Signal(write_layout(self), name=f"write{mem}"), Signal(name=f"write_en{mem}")
-        m.d.comb += [posts.eq(post.en & (post.word.place.mem == mem)),
-                     write_en.eq(posts | (self.load.valid & (self.load.payload.place.mem == mem))),
-                     write.eq(Mux(posts, post.word, self.load.payload))]
+    def _memory(self, m, mem, gathers, platform):
+        """The banks of one memory; what they read."""
+        feed, write, load, outputs = self.compute.feed, self.compute.write, self.load.payload, []
+        feeds, loads = feed.en & (feed.mem == mem), load.place.mem == mem
+        posts = Cat(enable & (word.place.mem == mem) for enable, word in zip(write.en, write.word, strict=True))
+        with m.If(loads):
+            m.d.comb += self.load.ready.eq(~posts.any())
+        words = _lanes(m, posts, write.word, ~posts.any(), self.load.valid & loads, load)
         for index in range(self.pixels):
             bank = Bank(depth=self.act_depth, width=self.ic)
-            feeds = feed.en & (feed.mem == mem)
             add_shared(m, f"bank{mem}_{index}", bank, platform)
+            reads, read = _chosen((enable & (place.bank == index), place) for enable, place in gathers)
+            writes, word = _chosen((enable & (word.place.bank == index), word) for enable, word in words)
             m.d.comb += [
-                bank.r_en.eq(feeds | (gather_en & (gather.mem == mem) & (gather.bank == index))),
-                bank.r_addr.eq(Mux(feeds, feed.addr[index], gather.addr)),
-                bank.w_en.eq(Mux(write_en & (write.place.bank == index), write.en, 0)),
-                bank.w_addr.eq(write.place.addr), bank.w_data.eq(write.data)]
+                bank.r_en.eq(feeds | (reads & (read.mem == mem))),
+                bank.r_addr.eq(Mux(feeds, feed.addr[index], read.addr)),
+                bank.w_en.eq(Mux(writes, word.en, 0)), bank.w_addr.eq(word.place.addr), bank.w_data.eq(word.data)]
             outputs.append(bank.r_data)
         return outputs
+
+
+def _lanes(m, enables, values, turn, valid, value):
+    """(enable, value) of each pixel; what waits for its ``turn`` takes the place of the first one."""
+    enable, chosen = Signal(len(enables)), Signal.like(values)
+    m.d.comb += [enable.eq(enables), chosen.eq(values)]
+    with m.If(turn):
+        m.d.comb += [enable.eq(valid), chosen[0].eq(value)]
+    return list(zip(enable, chosen, strict=True))
+
+
+def _chosen(choices):
+    """Whether one of the flags of (flag, value) is set, and its value."""
+    flags, values = zip(*choices, strict=True)
+    number = Cat(Cat(flag for at, flag in enumerate(flags) if at >> bit & 1).any()
+                 for bit in range((len(flags) - 1).bit_length()))
+    return Cat(flags).any(), data.View(values[0].shape(), Array(value.as_value() for value in values)[number])

@@ -51,7 +51,7 @@ class RowReader(GroupBlock):
 
     def elaborate(self, platform):
         m, out = Module(), self.out
-        m.submodules.locator = locator = Locator.of(self)
+        m.submodules.locator = locator = Locator.of(self, count=1)
         beats = self.group_beats
         row, left, group, beat = Signal(17), Signal(16), Signal(8), Signal(range(beats))
         active, taken, codes = Signal(), Signal(), Signal(beats * self.port_bits, reset_less=True)
@@ -75,8 +75,8 @@ class RowReader(GroupBlock):
                     m.d.sync += codes[n * self.port_bits:(n + 1) * self.port_bits].eq(self.data.payload)
             with m.If(beat == beats - 1):
                 m.d.sync += [out.valid.eq(1), out.payload.place.mem.eq(self.mem),
-                             out.payload.place.bank.eq(locator.bank),
-                             out.payload.place.addr.eq(locator.addr + group), group.eq(group + 1)]
+                             out.payload.place.bank.eq(locator.place[0].bank),
+                             out.payload.place.addr.eq(locator.place[0].addr + group), group.eq(group + 1)]
                 with m.If(group == self.view.groups - 1):
                     m.d.sync += [group.eq(0), left.eq(left - 1)]
                     with m.If(left != 1):

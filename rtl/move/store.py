@@ -56,7 +56,7 @@ class Store(GroupBlock):
         m = Module()
         cmd = self.cmd.payload
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
-        m.submodules.locator = locator = Locator.of(self)
+        m.submodules.locator = locator = Locator.of(self, count=1)
         begin, run = Signal(), Signal()
         room = Signal(range(DEPTH + 1), init=DEPTH)
         gathered, requested = self._gather(m, locator, room, begin, run), self._request(m, multiply, begin, run)
@@ -96,7 +96,7 @@ class Store(GroupBlock):
         place = ask.payload
         cols, rows, group, finished = Signal(16), Signal(16), Signal(8), Signal()
         m.d.comb += [ask.valid.eq(run & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
-                     place.bank.eq(locator.bank), place.addr.eq(locator.addr + group)]
+                     place.bank.eq(locator.place[0].bank), place.addr.eq(locator.place[0].addr + group)]
         with m.If(begin):
             m.d.sync += [cols.eq(cmd.cols), rows.eq(cmd.rows), group.eq(0), finished.eq(0)]
         with m.Elif(ask.valid & ask.ready):

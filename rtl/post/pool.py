@@ -1,9 +1,10 @@
-"""Max-pool unit: one tap of one pixel and channel group per cycle. A 1x1 pool copies a tensor into another layout."""
+"""Max-pool unit: one tap of one channel group of a few pixels per cycle. A 1x1 pool copies a tensor into another
+layout."""
 
 from types import SimpleNamespace
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, stream
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
@@ -20,12 +21,13 @@ BEFORE = latency.RECORD + 1         # cycles from a visit to its gather
 class Pool(Block):
     """Executes POOL commands, one at a time.
 
-    One tap of one pixel and channel group is visited in each cycle; the write of a group comes ``latency`` cycles after
-    the visit of its last tap, ``done`` ``done_latency`` cycles after the last of all.
+    One tap of one channel group of up to ``out_pixels`` pixels of a row is visited in each cycle, of one pixel if the
+    input is walked over in planes; the write of a group comes ``latency`` cycles after the visit of its last tap,
+    ``done`` ``done_latency`` cycles after the last of all.
 
     Parameters
     ----------
-    ic, pixels, act_depth, tap_depth : as in :class:`spec.config.EngineConfig`.
+    ic, pixels, act_depth, out_pixels, tap_depth : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -43,6 +45,7 @@ class Pool(Block):
     ic = Parameter()
     pixels = Parameter(2)
     act_depth = Parameter()
+    out_pixels = Parameter()
     tap_depth = Parameter()
 
     @property
@@ -61,25 +64,29 @@ class Pool(Block):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.out = out = Locator.of(self)
-        m.submodules.source = source = Locator.of(self)
+        m.submodules.out = out = Locator.of(self, count=self.out_pixels)
+        m.submodules.source = source = Locator.of(self, count=self.out_pixels)
         run = Signal(COMMAND)
         walk = self._walk(m, run, out, source)
-        live, inside = self._gather(m, run, walk, source)
-        self._maximum(m, run, walk, out, live, inside)
+        inside = self._gather(m, run, walk, source)
+        self._maximum(m, run, walk, out, inside)
         return ResetInserter(self.clear)(m)
 
     def _walk(self, m, run, out, source):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
         visit, last_tap, last_group, last_x, last_y = (Signal() for _ in range(5))
+        # Of several planes, some pixels that follow each other could lie in one bank.
+        most, left_in_row = Mux(run.res_phase_x, 1, self.out_pixels), Signal(16)
+        count = Signal(range(self.out_pixels + 1))
         flight = self.done_latency - 1      # the first of these cycles ends the visits
         left = Signal(range(flight + 1))
         new = self.cmd.payload
 
         m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(run.tag),
                      last_tap.eq(tap_index + 1 == run.taps), last_group.eq(group + 1 == run.groups),
-                     last_x.eq(x + 1 == run.cols), last_y.eq(y + 1 == run.rows),
+                     left_in_row.eq(run.cols - x), last_x.eq(left_in_row <= most),
+                     count.eq(Mux(last_x, left_in_row, most)), last_y.eq(y + 1 == run.rows),
                      self.tap.en.eq(1), self.tap.addr.eq(run.tap_base + tap_index)]
         with m.FSM(name="pool"):
             with m.State("IDLE"):
@@ -93,9 +100,9 @@ class Pool(Block):
                 with m.If(last_tap):
                     m.d.sync += group.eq(Mux(last_group, 0, group + 1))
                 with m.If(last_tap & last_group):
-                    m.d.sync += [x.eq(Mux(last_x, 0, x + 1)), y.eq(y + last_x)]
+                    m.d.sync += [x.eq(Mux(last_x, 0, x + count)), y.eq(y + last_x)]
                     for locator in (out, source):
-                        m.d.comb += [locator.step.eq(1), locator.next_row.eq(last_x)]
+                        m.d.comb += [locator.step.eq(count), locator.next_row.eq(last_x)]
                     with m.If(last_x & last_y):
                         m.next = "DRAIN"
             with m.State("DRAIN"):
@@ -103,35 +110,42 @@ class Pool(Block):
                 with m.If(left == 0):
                     m.d.comb += [self.done.eq(1), self.give.eq(run.give)]
                     m.next = "IDLE"
-        return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=last_tap)
+        return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=last_tap,
+                               taken=Cat(visit & ~self.clear & (lane < count) for lane in range(self.out_pixels)))
+
+    def _places(self, walk, locator):
+        """Of the pixels of a visit, in its channel group."""
+        return [(place.bank, (place.addr + walk.group)[:len(place.addr)]) for place in locator.place]
 
     def _gather(self, m, run, walk, source):
-        """The tap arrives one cycle after its address; then one cycle for the place."""
+        """The tap arrives one cycle after its address; then one cycle for the places. Returns the pixels of the tap
+        that are inside of the input."""
         tap = self.tap.data
-        address = (source.addr + walk.group)[:len(source.addr)]
-        s1 = data.View(data.StructLayout({"y": 16, "x": 16, "bank": range(self.pixels), "addr": range(self.act_depth)}),
-                       delay(m, Cat(walk.y, walk.x, source.bank, address), latency.RECORD))
-        live = delay(m, walk.visit & ~self.clear, latency.RECORD)
+        y, x, taken = (delay(m, value, latency.RECORD) for value in (walk.y, walk.x, walk.taken))
         tap_y, tap_x = Signal(signed(18)), Signal(signed(18))
-        bank, addr = advance(m, self.pixels, s1.bank, s1.addr, tap.rot, tap.addr, run.res_groups)
-        inside = Signal()
-        m.d.comb += [tap_y.eq(s1.y + tap.dy), tap_x.eq(s1.x + tap.dx),
-                     inside.eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]
-        m.d.sync += [self.gather.en.eq(live & inside), self.gather.place.mem.eq(run.mem_in),
-                     self.gather.place.bank.eq(bank), self.gather.place.addr.eq(addr)]
-        return live, inside
+        inside = Signal(self.out_pixels)
+        m.d.comb += [tap_y.eq(y + tap.dy), tap_x.eq(x + tap.dx)]
+        for lane, (bank, addr) in enumerate(self._places(walk, source)):
+            at = tap_x + lane
+            m.d.comb += inside[lane].eq(taken[lane] & (tap_y >= 0) & (tap_y < tap.rows) & (at >= 0) & (at < tap.cols))
+            before = delay(m, bank, latency.RECORD), delay(m, addr, latency.RECORD)
+            bank, addr = advance(m, self.pixels, *before, tap.rot, tap.addr, run.res_groups)
+            place = self.gather.place[lane]
+            m.d.sync += [self.gather.en[lane].eq(inside[lane]), place.mem.eq(run.mem_in), place.bank.eq(bank),
+                         place.addr.eq(addr)]
+        return inside
 
-    def _maximum(self, m, run, walk, out, live, inside):
-        """Running maximum; codes are unsigned, so it starts from 0."""
-        taken = delay(m, live & inside, 1 + latency.GATHER)
+    def _maximum(self, m, run, walk, out, inside):
+        """Running maxima; codes are unsigned, so they start from 0."""
+        inside = delay(m, inside, 1 + latency.GATHER)
         first = delay(m, walk.tap_index == 0, BEFORE + latency.GATHER)
-        last = delay(m, walk.visit & walk.last_tap & ~self.clear, BEFORE + latency.GATHER)
-        where = delay(m, Cat(out.bank, (out.addr + walk.group)[:len(out.addr)]), BEFORE + latency.GATHER)
-        best = Signal(codes_layout(self))
-        for i in range(self.ic):
-            before, got, after = Signal(8, name=f"before{i}"), Signal(8, name=f"got{i}"), Signal(8, name=f"after{i}")
-            m.d.comb += [before.eq(Mux(first, 0, best[i])), got.eq(Mux(taken, self.gather.codes[i], 0)),
-                         after.eq(Mux(got > before, got, before))]
-            m.d.sync += [best[i].eq(after), self.write.word.data[i].eq(after)]
-        m.d.sync += [self.write.en.eq(last), self.write.word.en.eq(~0), self.write.word.place.mem.eq(run.mem_out),
-                     Cat(self.write.word.place.bank, self.write.word.place.addr).eq(where)]
+        last = delay(m, Mux(walk.last_tap, walk.taken, 0), BEFORE + latency.GATHER)
+        for lane, place in enumerate(self._places(walk, out)):
+            best, word = Signal(codes_layout(self), name=f"best{lane}"), self.write.word[lane]
+            for i in range(self.ic):
+                before, got, after = (Signal(8, name=f"{name}{lane}_{i}") for name in ("before", "got", "after"))
+                m.d.comb += [before.eq(Mux(first, 0, best[i])), after.eq(Mux(got > before, got, before)),
+                             got.eq(Mux(inside[lane], self.gather.codes[lane][i], 0))]
+                m.d.sync += [best[i].eq(after), word.data[i].eq(after)]
+            m.d.sync += [self.write.en[lane].eq(last[lane]), word.en.eq(~0), word.place.mem.eq(run.mem_out),
+                         Cat(word.place.bank, word.place.addr).eq(delay(m, Cat(*place), BEFORE + latency.GATHER))]

@@ -31,8 +31,8 @@ class Post(Block):
 
     Parameters
     ----------
-    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, joined_width, act_depth, param_depth, tables : as
-        in :class:`spec.config.EngineConfig`.
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, joined_width, act_depth, param_depth, out_pixels,
+    tables : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -59,6 +59,7 @@ class Post(Block):
     joined_width = Parameter(2)
     act_depth = Parameter()
     param_depth = Parameter()
+    out_pixels = Parameter()
     tables = Parameter(0, high=15)
 
     def check(self) -> None:
@@ -86,8 +87,8 @@ class Post(Block):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.out = out = Locator.of(self)
-        m.submodules.res = res = Locator.of(self)
+        m.submodules.out = out = Locator.of(self, count=1)
+        m.submodules.res = res = Locator.of(self, count=1)
         run = Signal(COMMAND)
         walk = self._walk(m, run, out, res)
         self._visit(m, run, walk, out, res)
@@ -193,8 +194,9 @@ class Post(Block):
             m.d.sync += acc.eq(Mux(run.wide, low + (high << self.act_digit_bits), Mux(walk.second_pixel, high, low)))
             accs.append(acc)
         beat = walk.visit & walk.inside & ~self.clear
-        m.d.comb += [self.gather.en.eq(beat & run.residual), self.gather.place.mem.eq(run.mem_res),
-                     self.gather.place.bank.eq(res.bank), self.gather.place.addr.eq(res.addr + walk.second_group)]
+        place = self.gather.place[0]
+        m.d.comb += [self.gather.en.eq(beat & run.residual), place.mem.eq(run.mem_res),
+                     place.bank.eq(res.place[0].bank), place.addr.eq(res.place[0].addr + walk.second_group)]
         return beat, accs
 
     def _requantize(self, m, run, params, accs, platform):
@@ -207,7 +209,7 @@ class Post(Block):
             if unit.joins:
                 m.d.comb += [unit.join.eq(params[s].join), unit.high.eq(units[s + 1].product)]
             code = Signal(8, name=f"res_code{s}")
-            m.d.sync += code.eq(Mux(run.residual, Array(self.gather.codes)[params[s].lane[:lane_bits]], 0))
+            m.d.sync += code.eq(Mux(run.residual, Array(self.gather.codes[0])[params[s].lane[:lane_bits]], 0))
             m.d.comb += [unit.acc.eq(delay(m, accs[s], latency.RESIDUAL - 1)), unit.res.eq(code),
                          unit.mult.eq(params[s].mult), unit.res_mult.eq(run.res_mult), unit.bias.eq(params[s].bias),
                          unit.shift.eq(run.shift), unit.lo.eq(run.lo), unit.hi.eq(run.hi)]
@@ -222,8 +224,8 @@ class Post(Block):
 
     def _write(self, m, run, walk, out, beat, codes, source, filled):
         """Crossbar from slots to lanes, then the write."""
-        second, word = walk.second_group, self.write.word
-        late = delay(m, Cat(beat, second, out.bank, out.addr + second), self.latency - 1)
+        second, word, place = walk.second_group, self.write.word[0], out.place[0]
+        late = delay(m, Cat(beat, second, place.bank, place.addr + second), self.latency - 1)
         group = late[1]
         m.d.sync += [self.write.en.eq(late[0]), word.place.mem.eq(run.mem_out),
                      Cat(word.place.bank, word.place.addr).eq(late[2:]),

@@ -1,7 +1,10 @@
 """Visits the pixels of a view (docs/architecture.md) with adders only."""
 
 from amaranth.hdl import Module, Mux, Signal, Value, ValueLike
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Member, Out
+
+from spec.errors import AlloyError
 
 from .block import Block, Parameter
 from .layouts import VIEW
@@ -22,27 +25,34 @@ def advance(m: Module, pixels: int, bank: Value, addr: Value, step_bank: ValueLi
 
 
 class Locator(Block):
-    """Place (bank, address of group 0) of one pixel after the other.
+    """Places (bank, address of group 0) of one pixel after the other, and of those that follow it in its row.
 
-    Latency 1: a place is valid in the cycle after ``load``, ``step`` or ``next_row``. One place each cycle.
+    Latency 1: places are valid in the cycle after ``load``, ``step`` or ``next_row``.
 
     Parameters
     ----------
     pixels : banks of a memory.
-    act_depth : words of a bank.
+    act_depth : words of a bank. count : pixels at once.
 
     Members
     -------
     view, start_x : the view, and the parity of the first pixel's column relative to the region; taken by ``load``.
-    load, next_row, step : to the first pixel, to the first of the next row, to the next one; the first of these counts.
-    bank, addr : the place.
+    load, next_row : to the first pixel, to the first of the next row; the first of these counts.
+    step : so many pixels further in the row.
+    place : where they lie.
     """
     pixels = Parameter(2)
     act_depth = Parameter()
+    count = Parameter()
+
+    def check(self) -> None:
+        if self.count > self.pixels:
+            raise AlloyError(f"no Locator of {self.pixels} pixels has count {self.count}: give {self.pixels} or less")
 
     def members(self) -> dict[str, Member]:
-        return {"view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(1), "next_row": In(1),
-                "bank": Out(range(self.pixels)), "addr": Out(range(self.act_depth))}
+        place = data.StructLayout({"bank": range(self.pixels), "addr": range(self.act_depth)})
+        return {"view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(range(self.count + 1)), "next_row": In(1),
+                "place": Out(data.ArrayLayout(place, self.count))}
 
     def elaborate(self, platform):
         m = Module()
@@ -53,7 +63,12 @@ class Locator(Block):
         phase_x, phase_y, par_x, px, py = Signal(), Signal(), Signal(), Signal(), Signal()
         v = self.view
 
-        m.d.comb += [self.bank.eq(Mux(px, cur[1][0], cur[0][0])), self.addr.eq(Mux(px, cur[1][1], cur[0][1]))]
+        for ahead in range(self.count):
+            # Of two planes, every other pixel.
+            odd, steps = px ^ (phase_x & ahead % 2), Mux(phase_x, ahead // 2, ahead)
+            first = [Mux(odd, of_odd, of_even) for of_even, of_odd in zip(*cur, strict=True)]
+            bank, addr = advance(m, self.pixels, *first, steps, 0, groups)
+            m.d.comb += [self.place[ahead].bank.eq(bank), self.place[ahead].addr.eq(addr)]
         with m.If(self.load):
             for p in range(4):
                 m.d.sync += [row[p][0].eq(v[f"row_bank{p}"]), row[p][1].eq(v[f"row_addr{p}"])]
@@ -75,10 +90,10 @@ class Locator(Block):
                 for part in range(2):
                     after = Mux(flipped, row[2 + p][part], row[p][part])
                     m.d.sync += cur[p][part].eq(Mux(phase_y, after, moved[p][part]))
-        with m.Elif(self.step):
-            m.d.sync += px.eq(px ^ phase_x)
+        with m.Elif(self.step != 0):
+            m.d.sync += px.eq(px ^ (phase_x & self.step[0]))
             for p in range(2):
-                with m.If(px == p):
-                    bank, addr = advance(m, self.pixels, *cur[p], 1, 0, groups)
-                    m.d.sync += [cur[p][0].eq(bank), cur[p][1].eq(addr)]
+                steps = Mux(phase_x, (self.step + (px == p)) >> 1, self.step)
+                bank, addr = advance(m, self.pixels, *cur[p], steps, 0, groups)
+                m.d.sync += [cur[p][0].eq(bank), cur[p][1].eq(addr)]
         return m

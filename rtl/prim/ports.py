@@ -1,7 +1,7 @@
 """Ports of the on-chip memories, as signatures of the unit that asks; the memory has the flipped one."""
 
 from amaranth.hdl import Module
-from amaranth.lib import stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import FlippedInterface, In, Out, Signature
 
 from spec.commands import TABLE_RECORDS
@@ -56,8 +56,11 @@ def feed_port(config: EngineConfig | Block) -> Signature:
 
 
 def gather_port(config: EngineConfig | Block) -> Signature:
-    """Activation memories: the codes of one channel group, :data:`spec.latency.GATHER` cycles later."""
-    return Signature({"en": Out(1), "place": Out(place_layout(config)), "codes": In(codes_layout(config))})
+    """Activation memories: the codes of one channel group of ``out_pixels`` pixels, :data:`spec.latency.GATHER` cycles
+    later. Different places lie in banks of their own."""
+    count = config.out_pixels
+    return Signature({"en": Out(count), "place": Out(data.ArrayLayout(place_layout(config), count)),
+                      "codes": In(data.ArrayLayout(codes_layout(config), count))})
 
 
 def store_port(config: EngineConfig | Block) -> Signature:
@@ -67,8 +70,10 @@ def store_port(config: EngineConfig | Block) -> Signature:
 
 
 def act_write_port(config: EngineConfig | Block) -> Signature:
-    """Activation memories: codes of one channel group; readable in the next cycle."""
-    return Signature({"en": Out(1), "word": Out(write_layout(config))})
+    """Activation memories: codes of one channel group of ``out_pixels`` pixels, each in a bank of its own; readable in
+    the next cycle."""
+    count = config.out_pixels
+    return Signature({"en": Out(count), "word": Out(data.ArrayLayout(write_layout(config), count))})
 
 
 def activations(config: EngineConfig | Block) -> Signature:

@@ -54,7 +54,7 @@ def test_tiny_buffers_spill_and_split(seed):
 def test_spilling_and_splitting_happen():
     """The property above is not vacuous: strips and split accumulations occur among few seeds."""
     strips = splits = 0
-    for seed in range(40):
+    for seed in range(60):
         try:
             commands = [unpack(c) for c in check(seed, **TINY).commands]
         except AlloyError:

@@ -155,12 +155,14 @@ class Bench:
 
         async def record(ctx):
             while True:
-                valid, event, given, released, progress, feeds, fed, gathers, gather = (await ctx.tick().sample(
+                valid, event, given, released, progress, feeds, fed, gathers, asked = (await ctx.tick().sample(
                     part.trace_valid, part.trace_event, part.give, part.release, part.progress, to.feed.en,
                     to.feed.mem, to.gather.en, to.gather.place))[2:]
+                gather = gathers and next(place for n, place in enumerate(asked) if gathers >> n & 1)
                 assert not (feeds and gathers and gather.mem == fed), "feeder and post unit read one memory at once"
                 self.reads["feed", fed] += feeds
-                self.reads["gather", gather.mem] += gathers
+                if gathers:
+                    self.reads["gather", gather.mem] += 1
                 self.events += [Trace(event)] * valid
                 assert progress or not given
                 for name, mask in (("give", given), ("release", released)):
@@ -171,7 +173,8 @@ class Bench:
 
 
 CASES = [(0, {}), (1, {}), (2, dict(queue_depth=1)), (3, dict(pixels=2, ic=3, queue_depth=4)),
-         (4, dict(dsp_filters=0, lut_filters=3)), (5, dict(dsp_filters=4, lut_filters=0, act_digit_bits=4))]
+         (4, dict(dsp_filters=0, lut_filters=3)), (5, dict(dsp_filters=4, lut_filters=0, act_digit_bits=4)),
+         (6, dict(out_pixels=2)), (7, dict(out_pixels=2, pixels=8))]
 
 
 @pytest.mark.parametrize("seed, values", CASES)
@@ -215,7 +218,7 @@ def test_order(order):
 
 def test_parameters():
     good = {name: getattr(CONFIG, name) for name in Compute.parameters()}
-    whole = ("ic", "act_depth", "weight_depth", "param_depth", "tap_depth", "queue_depth")
+    whole = ("ic", "act_depth", "weight_depth", "param_depth", "tap_depth", "out_pixels", "queue_depth")
     check_parameters(Compute, good, [
         *((name, 0, "1 or more") for name in whole), ("pixels", 3, "an even number, 2 or more"),
         ("dsp_filters", 1, "an even number, 0 or more"), ("lut_filters", -1, "0 or more"),

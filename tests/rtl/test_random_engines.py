@@ -43,6 +43,9 @@ CASES = [
     dict(addr_bits=64, port_bits=32),
     dict(decode_lanes=True, burst=1),
     dict(tables=0, act_digit_bits=8),
+    dict(pixels=4, out_pixels=2),
+    dict(pixels=8, out_pixels=2, ic=1),
+    dict(pixels=16, out_pixels=4, ic=1, dsp_filters=0, lut_filters=1),
 ]
 
 

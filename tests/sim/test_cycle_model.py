@@ -7,17 +7,18 @@ import pytest
 
 from compiler import compile
 from rtl.generate import generate
-from sim import verilator
+from sim import golden, verilator
 from sim.cycle_model import CAUSES, ERROR, model
 from sim.run import layer_network, rtl_layer_cycles
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
+from spec.operators.max_pool import MaxPool
 from tests.networks import random_config, random_network
 from tests.verilated import shared_cache
 
-CONFIG = EngineConfig(name="cycles", ic=8, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=128,
-                      ports=2, port_bits=64, portable_dsp=True)
+CONFIG = EngineConfig(name="cycles", ic=8, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, out_pixels=2,
+                      weight_depth=128, ports=2, port_bits=64, portable_dsp=True)
 
 
 def test_every_cycle_is_accounted_for():
@@ -62,6 +63,32 @@ def test_layers_on_rtl(engine, text, rate):
 def test_linear_and_small_layers_on_rtl(engine, text, most):
     """Kind: a claim that holds for the example only. These were 12 to 26 % optimistic: commands came too fast."""
     assert abs(errors(engine, layer_network(text, CONFIG))[1]) < most
+
+
+@pytest.mark.parametrize("kernel, stride, channels, size", [
+    (3, 2, 20, (11, 14)), (2, 2, 8, (8, 9)), (3, 1, 24, (7, 7)), (5, 3, 5, (13, 12))])
+def test_pools_on_rtl(engine, kernel, stride, channels, size):
+    """A maximum behind a convolution, and one behind it that reads its output in planes: cycles, and every code."""
+    first, rng = layer_network(f"3x3,6,{channels},{max(size)}", CONFIG).nodes[0], np.random.default_rng(channels)
+    names, shapes, nodes = ["image", "t0", "t1", "t2"], [(6, *size), (channels, *size)], []
+    for name, kernel_, stride_ in (("one", kernel, stride), ("two", 2, 2)):
+        pad, (_, *before) = kernel_ // 2, shapes[-1]
+        shapes.append((channels, *((n + 2 * pad - kernel_) // stride_ + 1 for n in before)))
+        nodes.append(MaxPool(name=name, input=names[len(shapes) - 2], output=names[len(shapes) - 1], lo=0, hi=31,
+                             kernel=(kernel_, kernel_), stride=(stride_, stride_), padding=(pad, pad)))
+    tensors = {n: Tensor(name=n, channels=c, height=h, width=w, bits=5)
+               for n, (c, h, w) in zip(names, shapes, strict=True)}
+    network = Network(name="pools", input="image", output="t2", tensors=tensors,
+                      nodes=[replace(first, input="image", output="t0"), *nodes])
+    found, whole = errors(engine, network)
+    assert abs(found[1]) < 0.02 and abs(whole) < 0.05
+    codes, program = rng.integers(0, 32, (2, *shapes[0])), compile(network, CONFIG, keep="all")
+    for stall in (0, 0.4):
+        result, expected = engine.run(program, codes, stall=stall, seed=channels), golden.run(network, codes)
+        for number, run in enumerate(result.runs):
+            assert run.done and result.violation == ""
+            for name, data in zip(program.outputs, run.regions, strict=True):
+                assert (program.unpack(name, data) == expected[name][number]).all(), (stall, number, name)
 
 
 def random_layers(engine, seed, count):

@@ -8,7 +8,7 @@ import pytest
 from spec.config import _RANGES, DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.errors import AlloyError
 
-GOOD = EngineConfig(name="good", ic=5, pixels=6, dsp_filters=4, lut_filters=3, ports=3, port_bits=64, burst=8,
+GOOD = EngineConfig(name="good", ic=5, pixels=4, dsp_filters=4, lut_filters=3, ports=3, port_bits=64, burst=8,
                     outstanding=4)
 
 
@@ -19,8 +19,8 @@ def test_ranges(name, low, high):
         with pytest.raises(AlloyError, match=f"^configuration {name} is {value}: it must be {low} to {high}$"):
             replace(GOOD, **{name: value})
     for value in (low, high):
-        if name == "decode_lanes" and value:
-            continue    # depends on the ports
+        if name in ("decode_lanes", "out_pixels") and value == high:
+            continue    # depends on the ports, and on the pixels
         assert getattr(replace(GOOD, **{name: value}), name) == value
 
 
@@ -42,6 +42,10 @@ def test_every_number_has_a_range():
                            "2 to 32 bits of a beat, or 0$"),
     (dict(decode_lanes=192), "configuration decode_lanes is 192: give a divisor of 192 from 6 to 96"),
     (dict(decode_lanes=3), "configuration decode_lanes is 3: give a divisor of 192 from 6 to 96"),
+    (dict(out_pixels=3), "configuration out_pixels is 3 of 4 pixels: it must be 1 or an even number whose square "
+                         "divides pixels"),
+    (dict(out_pixels=4), "configuration out_pixels is 4 of 4 pixels"),
+    (dict(out_pixels=2, pixels=6), "configuration out_pixels is 2 of 6 pixels"),
     (dict(name="a/b"), "configuration name is 'a/b': give a name of printable characters that is no path"),
     (dict(name=" . "), "configuration name is ' . ': give a name"),
     (dict(name="a\n"), r"configuration name is 'a\\n': give a name"),
@@ -68,7 +72,7 @@ def test_bursts():
 
 def test_derived_values():
     assert (GOOD.slots, GOOD.port_bytes, GOOD.wide_bytes) == (7, 8, 24)
-    assert (GOOD.macs_dsp, GOOD.macs_lut) == (120, 90)
+    assert (GOOD.macs_dsp, GOOD.macs_lut) == (80, 60)
     assert GOOD.weight_beats == 1 and replace(GOOD, ic=7, dsp_filters=6).weight_beats == 2  # of 48 nibbles
     groups = {ic: replace(GOOD, ic=ic) for ic in (1, 8, 9, 40)}
     assert [c.act_group_bytes for c in groups.values()] == [8, 8, 16, 40]
@@ -80,7 +84,7 @@ def test_digest():
     assert len(GOOD.digest) == 8 and int(GOOD.digest, 16) >= 0
     assert replace(GOOD, name="other").digest == GOOD.digest
     others = dict(dsp_device=DSP_DEVICES[1], lut_form=LUT_FORMS[1], portable_dsp=True, port_bits=128, burst=16,
-                  pixels=8, dsp_filters=6, decode_lanes=12)
+                  pixels=8, dsp_filters=6, decode_lanes=12, out_pixels=2)
     for f in fields(EngineConfig):
         if f.name != "name":
             value = others.get(f.name, getattr(GOOD, f.name) + 1 if f.name not in others else None)

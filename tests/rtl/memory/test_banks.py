@@ -11,7 +11,7 @@ from spec.latency import GATHER, READ
 from ..axi_models import simulate
 from ..parameters import check_parameters
 
-SIZES = [(1, 2, 1), (3, 6, 5), (2, 4, 8), (5, 3, 4)]        # ic, pixels, act_depth
+SIZES = [(1, 2, 1, 1), (3, 6, 5, 3), (2, 4, 8, 2), (5, 3, 4, 1), (1, 8, 3, 4)]      # ic, pixels, act_depth, out_pixels
 
 
 @pytest.mark.parametrize("depth, width", [(1, 1), (5, 3), (8, 2)])
@@ -44,9 +44,9 @@ def test_bank(depth, width):
 class Traffic:
     """Random requests of all users at the limits of what they may do, and a model of both memories."""
 
-    def __init__(self, ic, pixels, act_depth):
-        self.ic, self.pixels, self.depth = ic, pixels, act_depth
-        self.banks, self.dice = Banks(ic=ic, pixels=pixels, act_depth=act_depth), Random(ic)
+    def __init__(self, ic, pixels, act_depth, out_pixels):
+        self.ic, self.pixels, self.depth, self.count = ic, pixels, act_depth, out_pixels
+        self.banks, self.dice = Banks(ic=ic, pixels=pixels, act_depth=act_depth, out_pixels=out_pixels), Random(ic)
         self.words = {(m, b, a): [0] * ic for m in range(2) for b in range(pixels) for a in range(act_depth)}
 
     def place(self, mem=None):
@@ -54,9 +54,14 @@ class Traffic:
         return {"mem": dice.randrange(2) if mem is None else mem, "bank": dice.randrange(self.pixels),
                 "addr": dice.randrange(self.depth)}
 
-    def write(self):
+    def places(self, mem=None):
+        """Of pixels in banks of their own of one memory."""
+        dice, mem = self.dice, self.dice.randrange(2) if mem is None else mem
+        return [self.place(mem) | {"bank": bank} for bank in dice.sample(range(self.pixels), self.count)]
+
+    def write(self, place=None):
         codes = [self.dice.randrange(256) for _ in range(self.ic)]
-        return {"place": self.place(), "data": codes, "en": self.dice.getrandbits(self.ic)}
+        return {"place": place or self.place(), "data": codes, "en": self.dice.getrandbits(self.ic)}
 
     def read(self, place):
         return list(self.words[place["mem"], place["bank"], place["addr"]])
@@ -68,10 +73,10 @@ class Traffic:
                 word[i] = code
 
 
-@pytest.mark.parametrize("ic, pixels, act_depth", SIZES)
-def test_traffic(ic, pixels, act_depth):
+@pytest.mark.parametrize("ic, pixels, act_depth, out_pixels", SIZES)
+def test_traffic(ic, pixels, act_depth, out_pixels):
     """``store`` and ``load`` are held until they are taken; they wait exactly for those that must not."""
-    t = Traffic(ic, pixels, act_depth)
+    t = Traffic(ic, pixels, act_depth, out_pixels)
     banks, dice = t.banks, t.dice
     feeds, gathers, stores = [], [], []     # (cycle, words)
     counts = dict.fromkeys(("feed", "post", "store", "load", "write", "store waits", "load waits"), 0)
@@ -81,17 +86,17 @@ def test_traffic(ic, pixels, act_depth):
         for cycle in range(400):
             feed, feed_mem = dice.random() < 0.5, dice.randrange(2)
             addresses = [dice.randrange(act_depth) for _ in range(pixels)]
-            post = dice.random() < 0.3
-            place = t.place(1 - feed_mem if feed else None)
-            write = t.write() if dice.random() < 0.4 else None
+            # Some of the pixels, or none; what is not asked for may lie anywhere.
+            post, write = (dice.getrandbits(out_pixels) * (dice.random() < 0.5) for _ in range(2))
+            asked, written = t.places(1 - feed_mem if feed else None), [t.write(place) for place in t.places()]
+            places = [place if post >> n & 1 else t.place() for n, place in enumerate(asked)]
+            words = [word if write >> n & 1 else t.write() for n, word in enumerate(written)]
             store = store or (t.place() if dice.random() < 0.6 else None)
             load = load or (t.write() if dice.random() < 0.6 else None)
-            for signal, value in ((banks.compute.feed.en, feed), (banks.compute.feed.mem, feed_mem)):
-                ctx.set(signal, value)
-            ctx.set(banks.compute.feed.addr, addresses)
-            for signal, value in ((banks.compute.gather.en, post), (banks.compute.gather.place, place),
-                                  (banks.compute.write.en, write is not None),
-                                  (banks.compute.write.word, write or t.write()),
+            for signal, value in ((banks.compute.feed.en, feed), (banks.compute.feed.mem, feed_mem),
+                                  (banks.compute.feed.addr, addresses), (banks.compute.gather.en, post),
+                                  (banks.compute.gather.place, places),
+                                  (banks.compute.write.en, write), (banks.compute.write.word, words),
                                   (banks.store.place.valid, store is not None),
                                   (banks.store.place.payload, store or t.place()),
                                   (banks.load.valid, load is not None), (banks.load.payload, load or t.write())):
@@ -102,29 +107,28 @@ def test_traffic(ic, pixels, act_depth):
             while feeds and feeds[0][0] == cycle:
                 assert [list(word) for word in data] == feeds.pop(0)[1]
             while gathers and gathers[0][0] == cycle:
-                assert list(gathered) == list(codes) == gathers.pop(0)[1]
+                for lane, word in gathers.pop(0)[1]:
+                    assert list(gathered[lane]) == word and (lane or list(codes) == word)
             assert valid == bool(stores and stores[0] == cycle)
             if valid:
                 stores.pop(0)
             # A read in the cycle of a write gives what was there before.
             if feed:
-                words = [t.read(dict(mem=feed_mem, bank=b, addr=a)) for b, a in enumerate(addresses)]
-                feeds.append((cycle + READ, words))
+                read = [t.read(dict(mem=feed_mem, bank=b, addr=a)) for b, a in enumerate(addresses)]
+                feeds.append((cycle + READ, read))
             if post:
-                gathers.append((cycle + GATHER, t.read(place)))
+                gathers.append((cycle + GATHER, [(n, t.read(p)) for n, p in enumerate(places) if post >> n & 1]))
             assert not store or stored == (not post and not (feed and feed_mem == store["mem"]))
-            assert not load or loaded == (write is None or write["place"]["mem"] != load["place"]["mem"])
+            assert not load or loaded == (not write or written[0]["place"]["mem"] != load["place"]["mem"])
             if store and stored:
-                gathers.append((cycle + GATHER, t.read(store)))
+                gathers.append((cycle + GATHER, [(0, t.read(store))]))
                 stores.append(cycle + GATHER)
             for name, happens in (("feed", feed), ("post", post), ("store", store and stored),
                                   ("load", load and loaded), ("write", write), ("store waits", store and not stored),
                                   ("load waits", load and not loaded)):
                 counts[name] += bool(happens)
-            if write:
-                t.land(write)
-            if load and loaded:
-                t.land(load)
+            for word in [word for n, word in enumerate(words) if write >> n & 1] + [load] * bool(load and loaded):
+                t.land(word)
             store, load = (None if stored else store), (None if loaded else load)
 
     simulate({"banks": banks}, drive)
@@ -133,13 +137,13 @@ def test_traffic(ic, pixels, act_depth):
 
 @pytest.mark.parametrize("kind, good, refusals", [
     (Bank, dict(depth=2, width=1), [("depth", 0, "1 or more"), ("width", 0, "1 or more")]),
-    (Banks, dict(ic=1, pixels=2, act_depth=1), [("ic", 0, "1 or more"), ("pixels", 1, "2 or more"),
-                                                ("act_depth", 0, "1 or more")])])
+    (Banks, dict(ic=1, pixels=2, act_depth=1, out_pixels=1), [("ic", 0, "1 or more"), ("pixels", 1, "2 or more"),
+                                                ("act_depth", 0, "1 or more"), ("out_pixels", 0, "1 or more")])])
 def test_parameters(kind, good, refusals):
     check_parameters(kind, good, refusals)
 
 
 def test_latencies():
-    banks = Banks(ic=1, pixels=2, act_depth=1)
+    banks = Banks(ic=1, pixels=2, act_depth=1, out_pixels=1)
     banks._MustUse__silence = True
     assert (banks.latency, banks.gather_latency) == (READ, GATHER)

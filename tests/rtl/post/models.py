@@ -2,10 +2,10 @@
 
 from random import Random
 
+from compiler.layout import Placement
 from spec import views
 from spec.latency import GATHER
-
-from ..command_models import tensor_view
+from spec.views import view_of
 
 
 class Memories:
@@ -21,29 +21,50 @@ class Memories:
         return [self.written.get((mem, bank, addr, lane), code) for lane, code in enumerate(codes)]
 
     async def serve(self, ctx):
-        unit, line = self.unit, [None] * (GATHER - 1)
+        unit = self.unit
+        line = [[[0] * unit.ic] * unit.out_pixels] * (GATHER - 1)
         while True:
-            asks, place, writes, write = (await ctx.tick().sample(
+            asks, asked, writes, written = (await ctx.tick().sample(
                 unit.gather.en, unit.gather.place, unit.write.en, unit.write.word))[2:]
-            self.gathers += asks
-            line.append(self.read(place.mem, place.bank, place.addr) if asks else [170] * unit.ic)
+            reads = [self.read(place.mem, place.bank, place.addr) if asks >> n & 1 else [170] * unit.ic
+                     for n, place in enumerate(asked)]
+            self.gathers += asks.bit_count()
+            apart(place for n, place in enumerate(asked) if asks >> n & 1)
+            apart(write.place for n, write in enumerate(written) if writes >> n & 1)
+            line.append(reads)
             ctx.set(unit.gather.codes, line.pop(0))
-            if writes:
-                place = write.place.mem, write.place.bank, write.place.addr
-                codes = {lane: code for lane, code in enumerate(write.data) if write.en >> lane & 1}
-                self.writes.append((self.cycle, place, codes))
-                self.written |= {(*place, lane): code for lane, code in codes.items()}
+            for n, write in enumerate(written):
+                if writes >> n & 1:
+                    place = write.place.mem, write.place.bank, write.place.addr
+                    codes = {lane: code for lane, code in enumerate(write.data) if write.en >> lane & 1}
+                    self.writes.append((self.cycle, place, codes))
+                    self.written |= {(*place, lane): code for lane, code in codes.items()}
             self.cycle += 1
 
 
+def apart(places):
+    """Different places of one cycle lie in banks of their own of one memory."""
+    found = {(place.mem, place.bank, place.addr) for place in places}
+    assert len({bank for _, bank, _ in found}) == len(found) and len({mem for mem, _, _ in found}) < 2, found
+
+
 def tensor(dice, pixels, rows, cols, groups, start=(0, 0)):
-    """A view of the left part of a plane with ``groups`` groups from pixel ``start`` on, at a random base."""
-    base, pitch = dice.randrange(6), cols + dice.randrange(3)
-    view, _ = tensor_view(pixels, rows, pitch, groups, base)
-    for name, column in (("row", 0), ("cur", start[1])):
-        pixel = start[0] * pitch + column
-        view |= {f"{name}_bank0": pixel % pixels, f"{name}_addr0": base + pixel // pixels * groups}
-    return view
+    """A view of ``rows`` x ``cols`` pixels of ``groups`` groups from pixel ``start`` on, somewhere in a tensor in one,
+    two or four planes."""
+    (y, x), phases = (dice.randrange(3) for _ in range(2)), (dice.randrange(1, 3), dice.randrange(1, 3))
+    height, width = y + rows + dice.randrange(2), x + cols + dice.randrange(2)
+    place = Placement(0, dice.randrange(6), height, width, phases, -(-width // phases[1]) + dice.randrange(3), groups,
+                      pixels)
+    return view_of({"v_reserved": 0} | place.view("v", y=y + start[0], x=x, start_x=start[1]), "v")
+
+
+def plane(dice, pixels, rows, cols, groups):
+    """The view of a region in one plane, or of pixels that are copies, or groups apart, of those of a plane."""
+    up, apart, base = dice.choice(((1, 1), (1, 1), (1, 2), (2, 1), (2, 2))), dice.randrange(2), dice.randrange(6)
+    y, x = (dice.randrange(2 * n) for n in up)
+    place = Placement(0, base, -(-(y + rows) // up[0]), -(-(x + cols) // up[1]), (1, 1), x + cols + dice.randrange(3),
+                      groups * up[0] * up[1] if apart else groups, pixels)
+    return view_of({"v_reserved": 0} | place.spread("v", up, groups * apart, y=y, x=x), "v")
 
 
 def places(view, rows, cols, pixels, start=(0, 0)):

@@ -1,5 +1,6 @@
 """The pool unit against the text of docs/architecture.md: maxima over taps, padding, layouts, and how long it takes."""
 
+from itertools import product
 from random import Random
 
 import pytest
@@ -13,10 +14,11 @@ from spec.views import fields_of
 from ..axi_models import put, simulate
 from ..command_models import command, out_fields
 from ..parameters import check_parameters
-from .models import Memories, places, tensor
+from .models import Memories, places, plane, tensor
 
-SIZES = [dict(ic=1, pixels=2), dict(ic=3, pixels=6), dict(ic=4, pixels=5)]
-REST = dict(act_depth=128, tap_depth=20)
+SIZES = [dict(ic=1, pixels=2, out_pixels=1), dict(ic=3, pixels=6, out_pixels=3), dict(ic=4, pixels=5, out_pixels=1),
+         dict(ic=2, pixels=4, out_pixels=2), dict(ic=1, pixels=8, out_pixels=4)]
+REST = dict(act_depth=512, tap_depth=20)
 
 
 class Bench:
@@ -29,30 +31,30 @@ class Bench:
         self.done = []
 
     def command(self):
-        """Fields of a command, and the writes that it means: the memories are not the same one."""
+        """Fields of a command, the writes that it means, and its visits: the memories are not the same one."""
         dice, pool = self.dice, self.pool
-        rows, cols, groups, taps = (dice.randrange(1, n) for n in (5, 6, 4, 5))
+        rows, cols, groups, taps = (dice.randrange(1, n) for n in (5, 10, 4, 5))
         mem, base = dice.randrange(2), dice.randrange(REST["tap_depth"] - taps + 1)
-        out, source = (tensor(dice, pool.pixels, rows, cols, groups) for _ in range(2))
+        out, source = (kind(dice, pool.pixels, rows, cols, groups) for kind in (tensor, plane))
+        at_once = 1 if source["phase_x"] else pool.out_pixels
         fields = dict(
             **out_fields(out), **fields_of(source, "res"), rows=rows, cols=cols, groups=groups, taps=taps,
             tap_base=base, pitch=cols, mem_in=mem, mem_out=1 - mem, give=dice.randrange(1, 256),
             tag=dice.randrange(1 << 16))
         target, origin = (places(view, rows, cols, pool.pixels) for view in (out, source))
         writes = []
-        for y in range(rows):
-            for x in range(cols):
-                for group in range(groups):
-                    codes = [0] * pool.ic
-                    for tap in self.taps[base:base + taps]:
-                        if 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]:
-                            bank, addr = origin[y, x][0] + tap["rot"], origin[y, x][1] + tap["addr"] + group
-                            if bank >= pool.pixels:
-                                bank, addr = bank - pool.pixels, addr + groups
-                            codes = list(map(max, codes, self.memories.read(mem, bank, addr)))
-                    bank, addr = target[y, x]
-                    writes.append(((1 - mem, bank, addr + group), dict(enumerate(codes))))
-        return fields, writes
+        for y, first, group in product(range(rows), range(0, cols, at_once), range(groups)):
+            for x in range(first, min(first + at_once, cols)):
+                codes = [0] * pool.ic
+                for tap in self.taps[base:base + taps]:
+                    if 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]:
+                        bank, addr = origin[y, x][0] + tap["rot"], origin[y, x][1] + tap["addr"] + group
+                        if bank >= pool.pixels:
+                            bank, addr = bank - pool.pixels, addr + source["groups"]
+                        codes = list(map(max, codes, self.memories.read(mem, bank, addr)))
+                bank, addr = target[y, x]
+                writes.append(((1 - mem, bank, addr + group), dict(enumerate(codes))))
+        return fields, writes, rows * -(-cols // at_once) * groups * taps
 
     def run(self, drive):
         pool = self.pool
@@ -76,7 +78,7 @@ def test_commands(seed, size):
 
     async def drive(ctx):
         for _ in range(4):
-            fields, writes = bench.command()
+            fields, writes, count = bench.command()
             all_fields.append(fields)
             bench.memories.writes.clear()
             before = len(bench.done)
@@ -85,7 +87,7 @@ def test_commands(seed, size):
             while len(bench.done) == before:
                 await ctx.tick()
             assert [write[1:] for write in bench.memories.writes] == writes
-            visits = taken[-1] + len(writes) * fields["taps"]
+            visits = taken[-1] + count
             assert bench.memories.writes[-1][0] == visits + pool.latency == visits + latency.pool()
             assert bench.done[-1][0] == visits + pool.done_latency > bench.memories.writes[-1][0]
 
@@ -111,7 +113,7 @@ def test_clear(moment):
         bench.done.clear()
         await ctx.tick().repeat(30)
         assert not bench.memories.writes and not bench.done and ctx.get(pool.cmd.ready)
-        fields, writes = bench.command()
+        fields, writes, _ = bench.command()
         await put(ctx, pool.cmd, command(Opcode.POOL, **fields))
         while not bench.done:
             await ctx.tick()
@@ -123,4 +125,4 @@ def test_clear(moment):
 def test_parameters():
     more = "1 or more"
     check_parameters(Pool, SIZES[0] | REST, [("ic", 0, more), ("pixels", 1, "2 or more"), ("act_depth", 0, more),
-                                             ("tap_depth", 0, more)])
+                                             ("out_pixels", 0, more), ("tap_depth", 0, more)])

@@ -19,7 +19,7 @@ from .models import Memories, places, tensor
 SIZES = [dict(ic=1, pixels=2, dsp_filters=2, lut_filters=0, tables=0),
          dict(ic=3, pixels=6, dsp_filters=4, lut_filters=1, tables=2),
          dict(ic=5, pixels=4, dsp_filters=0, lut_filters=3, tables=1)]
-REST = dict(act_digit_bits=5, acc_width=14, joined_width=25, act_depth=64, param_depth=3)
+REST = dict(act_digit_bits=5, acc_width=14, joined_width=25, act_depth=512, param_depth=3, out_pixels=2)
 
 
 class Bench:
@@ -252,6 +252,6 @@ def test_parameters():
         ("ic", 0, more), ("pixels", 3, even + "2 or more"), ("dsp_filters", 3, even + "0 or more"),
         ("lut_filters", -1, "0 or more"), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"),
         ("joined_width", 1, "2 or more"), ("act_depth", 0, more),
-        ("param_depth", 0, more), ("tables", -1, "0 to 15"), ("tables", 16, "0 to 15")])
+        ("param_depth", 0, more), ("out_pixels", 0, more), ("tables", -1, "0 to 15"), ("tables", 16, "0 to 15")])
     assert refusal(Post, **SIZES[1] | REST | dict(dsp_filters=0, lut_filters=0)) == (
         "no Post has no filter slots: give dsp_filters or lut_filters")
