@@ -24,7 +24,7 @@ from .capture import first_line
 from .exported import as_module, exported_shape, load_exported
 from .weights import load_weights
 
-__all__ = ["Loaded", "load_model", "find"]
+__all__ = ["Loaded", "load_model", "find", "without_kernels"]
 
 WAY = "give MODULE:NAME, such as models:Net, whose NAME is a class or a function without arguments, or a model"
 
@@ -154,21 +154,16 @@ def _here(*folders: str):
 
 
 def _imported(module) -> ModuleType:
-    here, path, word = os.getcwd(), Path(module), module.partition(".")[0]
+    here, word = os.getcwd(), module.partition(".")[0]
     own = word in (*PACKAGES, "boards", "spec")
     try:
-        if path.suffix != ".py":
-            with _here(here):
-                return importlib.import_module(module)
-        if not path.is_file():
-            raise AlloyError(f"there is no file {module}: {WAY}")
-        with _here(str(path.resolve().parent), here):
-            name = f"_{path.stem}_of_the_user"
-            place = importlib.util.spec_from_file_location(name, path)
-            assert place is not None and place.loader is not None
-            sys.modules[name] = found = importlib.util.module_from_spec(place)
-            place.loader.exec_module(found)
-            return found
+        try:
+            return _import(module, here)
+        except RuntimeError as error:
+            if "torchvision::" not in str(error):
+                raise
+            without_kernels()
+            return _import(module, here)
     except AlloyError:
         raise
     except ModuleNotFoundError as error:
@@ -180,6 +175,31 @@ def _imported(module) -> ModuleType:
     except (Exception, SystemExit) as error:        # the user's own code
         raise AlloyError(f"{module} cannot be imported ({type(error).__name__}: {first_line(error)}): see whether it "
                          "works in Python") from None
+
+
+def _import(module, here):
+    path = Path(module)
+    if path.suffix != ".py":
+        with _here(here):
+            return importlib.import_module(module)
+    if not path.is_file():
+        raise AlloyError(f"there is no file {module}: {WAY}")
+    with _here(str(path.resolve().parent), here):
+        name = f"_{path.stem}_of_the_user"
+        place = importlib.util.spec_from_file_location(name, path)
+        assert place is not None and place.loader is not None
+        sys.modules[name] = found = importlib.util.module_from_spec(place)
+        place.loader.exec_module(found)
+        return found
+
+
+def without_kernels() -> None:
+    """Let torchvision be imported without its kernels (non-maximum suppression and others), which no network for Alloy
+    needs: the wheels of the registry have them for PyTorch with CUDA alone, and beside another one fail."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    left_out = "torchvision._meta_registrations"        # of the kernels
+    sys.modules[left_out] = ModuleType(left_out)
 
 
 def _built(found, name) -> nn.Module:

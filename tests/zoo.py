@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 import boards
 from alloy.check import Report, Request, look
+from quant.models import without_kernels
 from quant.recipes import variant
 from spec.errors import AlloyError
 from spec.files import write_text
@@ -46,11 +47,12 @@ class Entry:
 
 
 def torchvision_models() -> ModuleType:
-    """torchvision.models. The wheels of the registry have kernels for PyTorch with CUDA alone; networks need none, so
-    what registers them is left out."""
-    name = "torchvision._meta_registrations"
-    sys.modules.setdefault(name, ModuleType(name))
-    return import_module("torchvision.models")
+    """torchvision.models, with kernels or without."""
+    try:
+        return import_module("torchvision.models")
+    except RuntimeError:
+        without_kernels()
+        return import_module("torchvision.models")
 
 
 def _seen(name, **options):

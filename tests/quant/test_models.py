@@ -183,6 +183,23 @@ def get_model_weights(name):
     same(load_model("torchvision.models:net", "DEFAULT"), model)
 
 
+def test_torchvision_whose_kernels_are_for_another_pytorch(here, monkeypatch, model):
+    """As the wheels of the registry are beside a PyTorch without CUDA: networks need no kernels."""
+    (here / "torchvision").mkdir()
+    (here / "torchvision" / "__init__.py").write_text("from torchvision import _meta_registrations, models")
+    (here / "torchvision" / "_meta_registrations.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')")
+    (here / "torchvision" / "models.py").write_text(SOURCE)
+    (here / "users.py").write_text("from torchvision.models import Net")
+    (here / "broken.py").write_text("raise RuntimeError('operator mine::nms does not exist')")
+    torch.save(model.state_dict(), here / "w.pth")
+    for name in ("torchvision.models:Net", "users.py:Net", "users:Net"):
+        for known in [one for one in sys.modules if one.partition(".")[0] in ("torchvision", "users")]:
+            monkeypatch.delitem(sys.modules, known)
+        same(load_model(name, "w.pth"), model)
+    refused("broken cannot be imported (RuntimeError: operator mine::nms does not exist)", "broken:Net")
+
+
 # -- exported programs -------------------------------------------------------------------------------------------------
 class Viewed(Net):
     """Names the number of images in its views."""
