@@ -104,6 +104,11 @@ def open_job(options: QuantizeOptions, report: Report, *, quantized: bool = Fals
                          "them" if options.model else "no model is given: give MODULE:NAME or a file")
     if options.test_labels is not None and options.test is None:
         raise AlloyError("--test-labels are those of --test, which is not given: use --labels")
+    with telling(report, f"loading {options.model}"):
+        return _opened(options, report, quantized)
+
+
+def _opened(options, report, quantized):
     loaded = load_model(options.model, options.weights, parse_size(options.size) if options.size else None)
     model = loaded.model
     if isinstance(model, Network):

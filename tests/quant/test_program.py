@@ -1,5 +1,6 @@
 """``alloy quantize`` of what a user brings, from the command line."""
 
+from contextlib import contextmanager
 import json
 from pathlib import Path
 import re
@@ -12,10 +13,12 @@ from PIL import Image
 import pytest
 import torch
 
+from quant import job
 from quant.__main__ import main
 from quant.job import network_name, open_job
 from quant.options import QuantizeOptions
 from spec.config import EngineConfig
+from spec.errors import AlloyError
 from spec.network import Network
 from tests.user import CLASSES, SOURCE, photographs, pixels, trained
 
@@ -169,3 +172,17 @@ def test_quantized_onnx_reads_pixels(here):
     assert isinstance(job.model, Network) and right > 0.9
     assert wrong.measure(wrong.model, lambda text: None).accuracy["integer"].value < right
     assert main(["q.onnx", "--images", "photos", "--out", "x.npz"]) == 2
+
+
+def test_loading_is_told(monkeypatch):
+    """A model may take as long to load as anything else: within a block that tells how long it takes."""
+    texts = []
+
+    @contextmanager
+    def telling(report, text="", **other):
+        texts.append(text)
+        yield lambda text: None
+    monkeypatch.setattr(job, "telling", telling)
+    with pytest.raises(AlloyError, match="there is no module nothing"):
+        open_job(QuantizeOptions(model="nothing:Net", images="photos"), lambda text: None)
+    assert texts == ["loading nothing:Net"]
