@@ -16,7 +16,7 @@ from . import integer
 from .emit import Finding, convolution, identity_sum
 from .files import read
 from .given import LARGEST
-from .module import OnnxModule, attributes_of, build
+from .module import OnnxModule, attributes_of, build, tensor_of
 from .quantized import QUANTIZED, Reader
 from .values import Codes, Grid
 
@@ -93,6 +93,8 @@ def _loaded(path, size):
                          "tensor")
     _put_channels_first(model.graph)
     batch, shape = _input(path, model.graph, size)
+    if batch == 1:
+        _keep_images(model.graph)
     name = Path(path).stem
     if any(node.op_type in QUANTIZED or node.op_type.startswith("QLinear") for node in model.graph.node):
         reader = Reader(name, shape)
@@ -121,6 +123,32 @@ def _put_channels_first(graph):
     del graph.node[:], inputs[0].type.tensor_type.shape.dim[:]
     graph.node.extend(kept)
     inputs[0].type.tensor_type.shape.dim.extend(copies)
+
+
+def _keep_images(graph):
+    """All values of one image in a row, and those at some places of it (an exporter's word for a view whose strides are
+    not those of its shape), become the same with the image as a dimension of its own."""
+    known = {one.name: tensor_of(one) for one in graph.initializer}
+    known |= {node.output[0]: tensor_of(one.t) for node in graph.node if node.op_type == "Constant"
+              for one in node.attribute if one.name == "value"}
+    for rows in [node for node in graph.node if node.op_type == "Reshape"]:
+        readers = [node for node in graph.node if rows.output[0] in node.input]
+        target = known.get(rows.input[1])
+        if target is None or target.shape != (1,) or graph.output[0].name == rows.output[0] or not all(
+                node.op_type == "Gather" and node.input[0] == rows.output[0] and not attributes_of(node).get("axis")
+                and known.get(node.input[1], np.zeros(0)).shape[:1] == (1,) for node in readers):
+            continue
+        rows.input[1] = _constant(graph, f"{rows.output[0]}.shape", np.array([1, *target]))
+        for node in readers:
+            node.input[1] = _constant(graph, f"{node.output[0]}.places", known[node.input[1]][0])
+            del node.attribute[:]
+            node.attribute.append(onnx.helper.make_attribute("axis", 1))
+
+
+def _constant(graph, name, value):
+    """The name of a constant that is put into the graph."""
+    graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return name
 
 
 def _input(path, graph: onnx.GraphProto, size):

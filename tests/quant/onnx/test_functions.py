@@ -9,6 +9,7 @@ from onnx import numpy_helper
 import pytest
 import torch
 
+from quant import trace
 from quant.onnx import load
 from quant.onnx.given import FUNCTIONS
 from quant.onnx.module import build
@@ -304,3 +305,29 @@ def test_examples_of_the_standard(examples, kind):
         np.testing.assert_allclose(got.numpy(), outputs[0], rtol=1e-3, atol=1e-5, err_msg=name)
         met += 1
     assert met or kind in ("Cast", "ConstantOfShape", "Equal", "Pad", "PRelu")      # of other types and shapes
+
+
+@pytest.mark.parametrize("literal", [False, True])
+@pytest.mark.parametrize("places", [np.arange(60)[None], np.arange(59, -1, -2)[None], np.arange(60).reshape(1, 5, 12)])
+def test_values_of_one_image_in_a_row(tmp_path, places, literal):
+    """PyTorch's word for a view whose strides are not those of its shape; the file is for one image."""
+    nodes, weights = [node("Reshape", ["x", "row"], ["r"]), node("Gather", ["r", "places"], axis=0)], {
+        "row": np.array([-1]), "places": places}
+    if literal:
+        nodes = [onnx.helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+                 for name, value in weights.items()] + nodes
+    same(tmp_path, nodes, {} if literal else weights, (3, 4, 5), batch=1)
+
+
+def test_places_in_a_row_that_two_dimensions_hold(tmp_path):
+    """A whole network behind it, as the exporter of PyTorch writes CIFAR ResNets."""
+    rng = np.random.default_rng(0)
+    weights = {"c": rng.normal(size=(6, 3, 3, 3)).astype(np.float32), "axes": np.array([-1, -2]),
+               "row": np.array([-1]), "places": np.arange(6)[None], "flat": np.array([1, 6]),
+               "w": rng.normal(size=(4, 6)).astype(np.float32)}
+    model = same(tmp_path, [
+        node("Conv", ["x", "c"], ["a"]), node("ReduceMean", ["a", "axes"], ["m"], keepdims=1),
+        node("Reshape", ["m", "row"], ["r"]), node("Gather", ["r", "places"], ["g"]),
+        node("Reshape", ["g", "flat"], ["f"]), node("Gemm", ["f", "w"], transB=1)], weights, (3, 6, 6), batch=1,
+        opset=18)
+    assert len(trace(model.module, (3, 6, 6)).layers) == 3
