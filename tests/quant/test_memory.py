@@ -65,6 +65,7 @@ def images(count):
     return np.random.default_rng(0).integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_calibration_keeps_real_tensors_only_while_they_are_read(small):
     """Input, residual and output of a layer are real values, and its quantized output until it is coded; the quantized
     ones are codes, a quarter as large: 4.75 in all, and what is picked of them."""

@@ -186,6 +186,7 @@ def test_data_parallel(tmp_path):
     assert np.abs(one - first).max() < 0.02 * np.abs(one).max() and np.mean(np.abs(one - first)) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_scale_of_a_tensor_does_not_matter(task):
     """A tensor that is made 64 times smaller and read by weights 64 times larger trains alike."""
     model, images, tests, labels = task

@@ -296,6 +296,7 @@ def test_shipped_example(tmp_path, capsys):
     assert (tmp_path / "n.npz").exists()
 
 
+@pytest.mark.slow
 def test_shipped_network_without_training_code():
     loaded = example.load("fashion_mnist")
     network, images, labels = loaded.quantized(report=None), loaded.images, loaded.labels

@@ -127,6 +127,7 @@ def test_a_grey_network_of_one_value():
     assert (one.run(images) == three.run(images)).all()
 
 
+@pytest.mark.slow
 def test_many_images_are_drawn_by_seed(task):
     """Whatever order they are in; the same seed gives the same network."""
     model, images, *_ = task
@@ -320,6 +321,7 @@ def test_images_are_mirrored_only_if_they_may_be(task, monkeypatch, mirror, trai
     assert seen == [mirror, expected]
 
 
+@pytest.mark.slow
 def test_recipes_of_ones_own_and_engines(task):
     """A variant that is in no table; a board, its name, its configuration: the same network."""
     model, images, *_ = task

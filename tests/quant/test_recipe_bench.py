@@ -57,6 +57,7 @@ def test_embedded_example_is_complete(small):
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
 
 
+@pytest.mark.slow
 def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "results"
     arguments = ["--only", "film_qnn:resnet8:ptq", "--out", str(out)]
@@ -207,6 +208,7 @@ def test_differences_are_paired():
     assert compare(one, one) == (0.0, 0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_many_comparisons_find_something():
     """Holm's correction, against the definition; of 400 families of recipes that are all alike about one in twenty has
     a false result."""

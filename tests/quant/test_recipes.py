@@ -145,6 +145,7 @@ def test_predicted_loss_is_that_of_the_network(shipped):
     assert max(ratios) < 40 * min(ratios) and 0.03 < np.median(ratios) < 3
 
 
+@pytest.mark.slow
 def test_hbp_meets_its_budget(shipped):
     graph = shipped[0]
     for average in (3, 4, 5.5):
@@ -203,6 +204,7 @@ def test_alloy_fills_the_slots_and_no_more(shipped):
     assert sum((s == Scheme.FIXED8).sum() for s in plan.schemes.values()) > 0 and not plan.wide
 
 
+@pytest.mark.slow
 def test_alloy_spends_cycles(shipped):
     """More cycles, never beyond what was allowed, buy 8-bit filters and tensors; bits that the array joins anyway are
     left alone."""

@@ -103,7 +103,9 @@ def small(seed, schemes, config=CONFIG):
     return Bench(network, compile(network, config, keep="all"), codes, config, seed=seed, stall=0.2)
 
 
-@pytest.mark.parametrize("seed, schemes", [(1, [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]), (2, [Scheme.FIXED8])])
+@pytest.mark.parametrize("seed, schemes", [
+    (1, [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]),
+    pytest.param(2, [Scheme.FIXED8], marks=pytest.mark.slow)])
 def test_network(seed, schemes):
     bench, status = small(seed, schemes), []
 

@@ -48,6 +48,8 @@ CASES = [
     dict(pixels=16, out_pixels=4, ic=1, dsp_filters=0, lut_filters=1),
 ]
 
+LONG = (1, 5, 13)       # of them: many cycles in Amaranth's simulator
+
 
 def draw(seed, **fixed):
     """A legal configuration that is small enough for Amaranth's simulator."""
@@ -131,7 +133,8 @@ def check(config, seed):
     assert bench.right()
 
 
-@pytest.mark.parametrize("seed", range(len(CASES)))
+@pytest.mark.parametrize("seed", [
+    pytest.param(seed, marks=pytest.mark.slow) if seed in LONG else seed for seed in range(len(CASES))])
 def test_engine(seed):
     check(draw(seed, **CASES[seed]), seed)
 

@@ -36,8 +36,8 @@ def same(tmp_path, nodes, weights, shape, *, opset=17, images=None, **other):
 
 
 def some(count):
-    """Seeds, of which all but the first six are for long runs."""
-    return [seed if seed < 6 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)]
+    """Seeds, of which all but the first four are for long runs."""
+    return [seed if seed < 4 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)]
 
 
 @pytest.mark.parametrize("kind", ACTIVATIONS)

@@ -115,16 +115,19 @@ def differ(tmp_path_factory):
     return int(call("./run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(CHAINS)), ids=[f"{device}-{bits}" for device, bits in CHAINS])
 def test_chain(differ, index):
     assert not differ >> index & 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(WIDTHS)), ids=map(str, WIDTHS))
 def test_adder(differ, index):
     assert not differ >> len(CHAINS) + index & 1
 
 
+@pytest.mark.slow
 def test_bench_notices(differ):
     """A wrong weight bit shows, so the equality above is not empty."""
     assert differ >> len(CHAINS) + len(WIDTHS) & 1

@@ -163,6 +163,7 @@ def test_ports_count():
     assert one == again and len({one, wide, set_}) == 3
 
 
+@pytest.mark.slow
 def test_verilog_resets_as_the_simulation(tmp_path):
     """Kind: simulation and Verilog differ, because a transformer passes by the instance of a shared module."""
     inputs = np.random.default_rng(3).random((CYCLES, 2)) < 0.1

@@ -148,7 +148,7 @@ def synthesize(text, top, folder):
     assert done.returncode == 0, (done.stdout + done.stderr)[-300:]
 
 
-@pytest.mark.parametrize("module", ["alloy_dsppe", "alloy_banks"])
+@pytest.mark.parametrize("module", ["alloy_dsppe", pytest.param("alloy_banks", marks=pytest.mark.slow)])
 def test_plain_synthesis(texts, module, tmp_path):
     """Kind: names. The modules with arrays among their ports and signals, where abc9 met two of one name."""
     synthesize(texts("smallest"), module, tmp_path)
