@@ -133,16 +133,15 @@ class Control(Limits):
         Returns what the registers said when the program started, whether a START passes the check, and whether any
         command does.
         """
-        out, beginning, ending, passed = check.out, Signal(), Signal(), Signal()
+        out, beginning, passed = check.out, Signal(), Signal()
         run = {name: Signal(32, name=f"run_{name}") for name in ("size", "cmd_offset", "cmd_count", "watchdog")}
         run["base"] = self.window
         m.d.comb += [
             *(u.clear.eq(self.clear) for u in (fetch, check, queues)),
             fetch.at.eq(run["base"] + run["cmd_offset"]), fetch.count.eq(run["cmd_count"]), check.size.eq(run["size"]),
             beginning.eq(out.valid & (out.payload.opcode == Opcode.START)),
-            ending.eq(out.valid & (out.payload.opcode == Opcode.END)), passed.eq(out.valid & out.ready),
-            queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid & ~beginning & ~ending),
-            out.ready.eq(beginning | (queues.cmd.ready & ~ending)), queues.wait.eq(out.payload.wait),
+            passed.eq(out.valid & out.ready), queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid),
+            out.ready.eq(beginning | queues.cmd.ready), queues.wait.eq(out.payload.wait),
             *(queues.give[n].eq(getattr(self, name)) for n, name in enumerate(GIVEN))]
         join_streams(m, fetch.req, self.req)
         join_streams(m, self.data, fetch.data)

@@ -18,7 +18,7 @@ GIVERS = 4
 
 def _used_bits(opcodes):
     """Ranges ``(first, end)`` of the bits of a command that mean something to these opcodes, in order and apart."""
-    out = []
+    out: list[list[int]] = []
     for lo, width in sorted({(f.lo, f.width) for f in FIELDS.values() if set(f.opcodes) & set(opcodes)}):
         if out and lo <= out[-1][1]:
             out[-1][1] = max(out[-1][1], lo + width)
@@ -49,7 +49,7 @@ class Queues(Block):
 
     Members
     -------
-    cmd : commands of any opcode but END.
+    cmd : commands; those of no queue (START, END) are never taken.
     load, compute, store : to the units.
     give : masks of semaphores to give, from up to four units in the same cycle; all count.
     wait, met : whether every semaphore of ``wait`` is above 0.

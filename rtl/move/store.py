@@ -59,7 +59,8 @@ class Store(GroupBlock):
         m.submodules.locator = locator = Locator.of(self, count=1)
         begin, run = Signal(), Signal()
         room = Signal(range(DEPTH + 1), init=DEPTH)
-        gathered, requested = self._gather(m, locator, room, begin, run), self._request(m, multiply, begin, run)
+        self._gather(m, locator, room, begin, run)
+        answered = self._request(m, multiply, begin, run)
         self._send(m, room)
         m.d.comb += [multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols), multiply.start.eq(begin),
                      locator.view.eq(view_of(cmd, "out")), locator.load.eq(begin)]
@@ -78,7 +79,7 @@ class Store(GroupBlock):
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += run.eq(1)
-                with m.If(gathered & requested):
+                with m.If(answered):        # so all has been sent, and gathered before
                     m.d.comb += self.cmd.ready.eq(1)
                     m.d.sync += self.give.eq(cmd.give)
                     m.next = "IDLE"
@@ -91,7 +92,7 @@ class Store(GroupBlock):
         return ResetInserter(self.clear)(m)
 
     def _gather(self, m, locator, room, begin, run):
-        """Asks for every group of every pixel while there is room; returns whether all are asked for."""
+        """Asks for every group of every pixel while there is room."""
         cmd, ask = self.cmd.payload, self.gather.place
         place = ask.payload
         cols, rows, group, finished = Signal(16), Signal(16), Signal(8), Signal()
@@ -108,7 +109,6 @@ class Store(GroupBlock):
                     m.d.sync += [cols.eq(cmd.cols), rows.eq(rows - 1), finished.eq(rows == 1)]
                 with m.Else():
                     m.d.comb += locator.step.eq(1)
-        return finished
 
     def _request(self, m, multiply, begin, run):
         """One request for each row; returns whether all have been answered."""

@@ -35,6 +35,21 @@ def test_commands_arrive_whole():
     assert {n: [g.as_bits() for g in items] for n, items in got.items()} == sent
 
 
+@pytest.mark.parametrize("opcode", [o for o in Opcode if not any(o in queue for queue in QUEUES.values())])
+def test_what_no_queue_takes(opcode):
+    """START and END: never ready, and no queue has them."""
+    queues = Queues(queue_depth=2)
+
+    async def body(ctx):
+        ctx.set(queues.cmd.payload, command(opcode, tag=3))
+        ctx.set(queues.cmd.valid, 1)
+        for _ in range(10):
+            await ctx.tick()
+            assert not ctx.get(queues.cmd.ready) and ctx.get(queues.empty)
+
+    simulate({"queues": queues}, body)
+
+
 def test_posts_in_one_cycle_all_count():
     queues, got = Queues.of(small_config()), []
 
