@@ -1,5 +1,7 @@
 """Verilog of the engine, with the names of its ports."""
 
+from typing import Any
+
 from amaranth.back import rtlil
 
 from spec.config import EngineConfig
@@ -13,9 +15,9 @@ __all__ = ["generate", "port_names", "TOP"]
 TOP = "alloy"
 
 
-def port_names(pins: Pins) -> dict:
+def port_names(pins: Pins) -> dict[str, Any]:
     """Verilog port name -> signal, in AXI's names."""
-    out = {}
+    out: dict[str, Any] = {}
     for i, bus in enumerate(pins.r_axi):
         out |= _members(f"m{i}_axi", bus)
     out |= _members("m0_axi", pins.w_axi) | _members("s_axi", pins.s_axi)

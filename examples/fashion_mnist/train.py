@@ -29,7 +29,7 @@ __all__ = ["load_data", "accuracy", "main"]
 BATCH, TRAINING = 128, 8192
 
 
-def load_data(path):
+def load_data(path: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """(images uint8 (N, 1, 28, 28), labels int64) of the training set, and the same of the test set."""
     packed = read_bytes(path, "data file")
     needed = tuple(f"{name}_{part}" for part in ("train", "test") for name in "xy")

@@ -1,6 +1,6 @@
 """Processing element on packed multipliers: 2 filter slots x 2 pixels x ``ic`` channels per cycle."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Value
 
 from spec import latency
 from spec.packing import solve
@@ -29,7 +29,7 @@ class DspPE(Element):
         self.hop(m)
         digit = [[self.digits(slot, i).as_signed() for i in range(self.ic)] for slot in range(2)]
         act = [[self.acts_out[pixel][i] for i in range(self.ic)] for pixel in range(2)]
-        sums = [[] for _ in range(4)]       # chain sums of each result
+        sums: list[list[Value]] = [[] for _ in range(4)]       # chain sums of each result
         for start in range(0, self.ic, packing.chain):
             channels = range(start, min(start + packing.chain, self.ic))
             if packing.products == 4:

@@ -156,7 +156,7 @@ class Load(GroupBlock):
     def _job(self, m, job, multiply):
         """What the data side needs of the command, and the factors of an activation row's groups."""
         cmd = self.cmd.payload
-        same = ("opcode", "give", "dst", "count", "rows", "cols")
+        same: tuple[str, ...] = ("opcode", "give", "dst", "count", "rows", "cols")
         same += ("beats", "codes") if self.decode_lanes else ()
         m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
         m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups),

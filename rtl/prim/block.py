@@ -55,7 +55,7 @@ class Block(wiring.Component):
             raise TypeError(f"a {cls.__name__} takes {', '.join(parameters)}; given: {', '.join(values) or 'nothing'}")
         for name, parameter in parameters.items():
             parameter.check(cls.__name__, values[name])
-            vars(self)[f"_{name}"] = values[name]
+            setattr(self, f"_{name}", values[name])
         self.check()
         super().__init__(self.members())
 

@@ -20,6 +20,7 @@ __all__ = ["Library", "ResetInserter", "add_shared"]
 PLAIN = (bool, int, str, bytes, type(None))
 AMARANTH = ("_MustUse__", "_Component__")      # prefixes of what Amaranth keeps in a component
 RESET = "rst"
+ASKED = "__dataclass_params__"    # what a dataclass was asked to be
 
 
 class Library:
@@ -33,7 +34,7 @@ class Library:
     def __init__(self):
         self._modules = {}      # key -> (name, has clock, has reset)
         self._texts = {}        # name -> RTLIL
-        self._stems = Counter()
+        self._stems: Counter[str] = Counter()
         self.counts = {}        # name -> instances placed (each parent module counts once)
 
     def module(self, component: Component) -> tuple[str, bool, bool]:
@@ -108,7 +109,7 @@ def _frozen(value, where):
         return float, repr(value)       # 0.0 and -0.0 are equal and not alike
     if type(value) is tuple:
         return tuple, tuple(_frozen(v, f"{where}[{n}]") for n, v in enumerate(value))
-    if is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:
+    if is_dataclass(value) and not isinstance(value, type) and getattr(value, ASKED).frozen:
         return type(value), tuple(_frozen(getattr(value, f.name), f"{where}.{f.name}") for f in fields(value))
     raise AlloyError(f"{where} is of type {type(value).__name__}, which does not tell alike modules from others: "
                      "make it a number, a text, None, a tuple or a frozen dataclass of these")

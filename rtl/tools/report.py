@@ -1,6 +1,7 @@
 """What a build reports: resources against the board's budget, by module and by MAC."""
 
 from hashlib import sha256
+from typing import Any
 
 from boards import Board
 from spec.config import EngineConfig
@@ -15,10 +16,11 @@ LARGEST = 10            # modules in the text
 
 def report_of(board: Board, config: EngineConfig, files: dict[str, str], synthesis: dict | None) -> dict:
     """The content of ``report.json``; ``synthesis`` is :func:`synthesize`'s result or None."""
-    report = {"platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "part": board.part,
-              "verilog_sha256": sha256("".join(files[n] for n in sorted(files)).encode()).hexdigest(),
-              "resources": None, "budget": dict(board.budget), "fits": None,
-              "macs_per_cycle": {"dsp": config.macs_dsp, "lut": config.macs_lut}, "lut_per_mac": None, "pe": None}
+    report: dict[str, Any] = {
+        "platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "part": board.part,
+        "verilog_sha256": sha256("".join(files[n] for n in sorted(files)).encode()).hexdigest(),
+        "resources": None, "budget": dict(board.budget), "fits": None,
+        "macs_per_cycle": {"dsp": config.macs_dsp, "lut": config.macs_lut}, "lut_per_mac": None, "pe": None}
     if synthesis is None:
         return report
     elements = {"dsp_pe": ("alloy_dsppe", 4 * config.ic), "lut_pe": ("alloy_lutpe", 2 * config.ic)}

@@ -5,7 +5,7 @@ as ``pyosys``, the native library (the WebAssembly build runs out of memory on t
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
@@ -187,8 +187,9 @@ def synthesize(text: str, top: str, family: str, *, report: Callable[[str], obje
     same with what is below (``all``), ``cells`` of its netlist with what is below, ``depth`` (cells on its longest path
     between registers or ports, carry chains included, without what is below) and ``count`` (instances in the design).
     """
-    kind = family_of(family)
-    yosys, results, jobs = find_yosys(), {}, {}
+    known = family_of(family)
+    yosys, results = find_yosys(), {}
+    jobs: dict[str, Future] = {}
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(os.cpu_count()) as pool, Children() as children:
         folder = Path(place)
         parts = _read(children, text, folder)
@@ -203,14 +204,14 @@ def synthesize(text: str, top: str, family: str, *, report: Callable[[str], obje
             if source not in jobs:      # modules with the same body are synthesized once
                 path = folder / f"{len(jobs)}.v"
                 path.write_text(source)
-                jobs[source] = pool.submit(_synthesize, children, path, parts[name].children, kind)
+                jobs[source] = pool.submit(_synthesize, children, path, parts[name].children, known)
         for index, name in enumerate(order):
-            with going(report, lambda index=index: f"synthesis {index} of {len(order)} done", 20):
+            with going(report, f"synthesis {index} of {len(order)} done", 20):
                 result = jobs[parts[name].alone(parts)].result()
             if isinstance(result, str):
                 raise AlloyError(f"synthesis of module {name} failed: {result}")
             cells, depth = result
-            results[name] = {"own": _count(cells, kind), "cells": sum(cells.values()), "depth": depth}
+            results[name] = {"own": _count(cells, known), "cells": sum(cells.values()), "depth": depth}
             report(f"synthesis {index + 1} of {len(order)}: {name} {results[name]['own']['lut']} LUT")
     totals, counts = _total(top, parts, results)
     every = {n: {r: totals[n][r] for r in RESOURCES} for n in parts}

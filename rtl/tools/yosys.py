@@ -3,6 +3,7 @@
 An error of Yosys ends the process. Nothing of Alloy is imported here, so a process starts at once.
 """
 
+from collections.abc import Callable
 import json
 from pathlib import Path
 import sys
@@ -40,4 +41,5 @@ def netlist(out: str, ends: str, *steps: str) -> None:
 
 
 if __name__ == "__main__":
-    {"modules": modules, "netlist": netlist}[sys.argv[1]](*sys.argv[2:])
+    tasks: dict[str, Callable[..., None]] = {"modules": modules, "netlist": netlist}
+    tasks[sys.argv[1]](*sys.argv[2:])
