@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
-import warnings
 
 import numpy as np
 import torch
@@ -13,14 +12,16 @@ from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.operators import Layer
 from spec.operators.average_pool import AveragePoolLayer
-from spec.operators.convolution import Conv, ConvLayer
+from spec.operators.convolution import ConvLayer
 from spec.operators.lookup import CODES, LookupLayer
 from spec.numerics import Scheme
 from spec.sums import overflow
-from spec.systems import DIGIT_MAX, SYSTEMS
+from spec.systems import SYSTEMS
 
 from .assign import Ratio, assign
+from .fake import Coded, calm
 from .graph import Graph, compute
+from .integers import check, integer_network
 from .ranges import encode_
 from .requantizer import Requantizer, largest_shift, requantizer
 from .rounding import level_ends, level_tables, nearest, search_scales
@@ -28,44 +29,6 @@ from .rounding import level_ends, level_tables, nearest, search_scales
 __all__ = ["QuantNet"]
 
 ARRAYS = "schemes", "codebooks", "tables"       # of the state, by layer or tensor
-STEP = 1.02             # by which the scale of a filter that overflows grows at least
-# By which the outputs of a layer's filters may differ from what finer multipliers make of the same levels, before there
-# is a warning; levels of 4 bits alone differ by about 8 %.
-UNEVEN = 0.02
-
-
-class _Coded(torch.autograd.Function):
-    """``(codes - zero) * step`` with the codes ``clamp(floor(x / step + 1/2) + zero, 0, top)``, replaced by
-    ``table[code]`` if there is a table.
-
-    The gradients are straight-through (Esser et al., LSQ, equations 3 and 5); one function, for training spends much of
-    its time here.
-    """
-
-    @staticmethod
-    def forward(ctx, x, step, zero, top, table):
-        ratio = x / step
-        codes = encode_(ratio.clone(), zero)
-        inside = (codes >= 0) & (codes <= top)
-        codes.clamp_(0, top)
-        if table is not None:
-            codes = table[codes.long()]
-        codes.sub_(zero)
-        ctx.save_for_backward(ratio, codes, inside)
-        return codes * step
-
-    @staticmethod
-    def backward(ctx, gradient):
-        ratio, codes, inside = ctx.saved_tensors
-        passed = gradient * inside
-        return passed, (gradient * codes).sub_(passed * ratio).sum(), None, None, None
-
-
-def _calm(scale, count):
-    """``scale`` with its gradient divided by sqrt(count): it sums over ``count`` values (Esser et al., LSQ, ICLR 2020,
-    section 2.2)."""
-    factor = count ** -0.5
-    return scale * factor + (scale * (1 - factor)).detach()
 
 
 class _ByName(nn.Module):
@@ -82,14 +45,6 @@ class _ByName(nn.Module):
 
     def __setitem__(self, name, parameter):
         self.register_parameter(self.key(name), parameter)
-
-
-def _uneven(node):
-    """How far whole multipliers take the outputs of a convolution's filters, all together, from those of any real
-    scales: half of the last place, evenly distributed, of each filter that its ``mult`` lets have a say."""
-    sizes = np.sqrt(np.square(node.weight.reshape(len(node.weight), -1).astype(float)).sum(1)) * (node.mult > 0)
-    whole = np.linalg.norm(sizes * node.mult)
-    return float(np.linalg.norm(sizes) / 12 ** 0.5 / whole) if whole else 0.0
 
 
 class QuantNet(nn.Module):
@@ -109,7 +64,7 @@ class QuantNet(nn.Module):
     single_scale : all scales are powers of two (but for the input's), so that the engine only shifts (average pools
         apart); they are not learned.
     input_scale, input_zero : real value of one input code (8 bits) and the code of 0.
-    config : of an engine whose accumulators must hold all sums (:meth:`confine`); None: of any.
+    config : of an engine whose accumulators must hold all sums (:func:`quant.confine.confine`); None: of any.
 
     ``state_dict`` is complete: a network made from the same graph, whatever its other parameters, that loads it
     computes the same codes.
@@ -250,7 +205,7 @@ class QuantNet(nn.Module):
         if self.training:
             out = self.tensors(x)[self.graph.output]
         else:
-            self.check()
+            check(self)
             name = self.graph.output
             given = encode_(x / self.input_scale, self.zeros[self.graph.input]).long()
             codes = self.export().codes(given.numpy())[name]
@@ -301,7 +256,7 @@ class QuantNet(nn.Module):
         low, high = low.to(weight.device), high.to(weight.device)
         learned = self.scales[layer.name].abs()
         whole = torch.from_numpy(self.requantizer(layer)[1]).to(learned)
-        scale = _calm(learned, weight[0].numel() * torch.maximum(high, -low))
+        scale = calm(learned, weight[0].numel() * torch.maximum(high, -low))
         scale = (scale + (whole - learned).detach())[:, None, None, None]
         ratio = weight / scale
         bounded = torch.minimum(torch.maximum(ratio, low[:, None, None, None]), high[:, None, None, None])
@@ -321,57 +276,6 @@ class QuantNet(nn.Module):
             rows = scheme == kind
             out[rows] = SYSTEMS[int(kind)].nearest(ratio[rows], book)
         return out
-
-    def overflow(self, layer: ConvLayer, integers: np.ndarray) -> np.ndarray:
-        """How many times the sums of filters of whole weights ``integers`` (F, ...) reach what the engine's
-        accumulators hold: (F,)."""
-        if self.config is None:
-            return np.zeros(len(integers))
-        return overflow(integers.reshape(len(integers), -1), self.bits[layer.input], self.config)
-
-    def coarsen(self, layer: ConvLayer, share: np.ndarray) -> torch.Tensor:
-        """Scales (F,) of a convolution, larger for filters whose :meth:`overflow` is a ``share`` above 1: smaller whole
-        weights. Filters of a number system without 0, whose weights cannot become small, get FIXED4."""
-        scale, over, name = self.scales[layer.name].detach().abs(), share > 1, layer.name
-        factor = np.where(over, np.maximum(share, STEP), 1.0)
-        if self.single_scale:
-            factor = 2.0 ** np.ceil(np.log2(factor))
-        scale = scale * torch.from_numpy(factor).to(scale)
-        for index in np.flatnonzero(over):
-            if 0 not in SYSTEMS[int(self.schemes[name][index])].levels(self.codebooks.get(name)):
-                self.assign({name: np.where(np.arange(len(share)) == index, Scheme.FIXED4, self.schemes[name])})
-                peak = self.weights[name][index].detach().abs().max() / DIGIT_MAX
-                scale[index] = torch.exp2(torch.ceil(torch.log2(peak))) if self.single_scale else peak
-        return scale
-
-    @torch.no_grad()
-    def confine(self) -> None:
-        """Make the levels of filters so coarse that the engine's accumulators hold every sum that any codes can cause;
-        a warning tells which and what it costs. Weights stay."""
-        for layer in self.graph.weighted if self.config is not None else ():
-            before = integers = self.integers(layer)
-            scales = self.requantizer(layer)[1]
-            share = first = self.overflow(layer, integers)
-            while (share > 1).any():
-                self.scales[layer.name].copy_(self.coarsen(layer, share))
-                integers = self.integers(layer)
-                share = self.overflow(layer, integers)
-            if (first > 1).any():
-                weight, now = self.weights[layer.name].detach().double().cpu().numpy(), self.requantizer(layer)[1]
-                was, then = (float(np.linalg.norm((weight - whole * scale[:, None, None, None])[first > 1])
-                                   / np.linalg.norm(weight[first > 1]))
-                             for whole, scale in ((before, scales), (integers, now)))
-                self.warn_coarse(layer, first, was, then)
-
-    def warn_coarse(self, layer: ConvLayer, share: np.ndarray, before: float, after: float) -> None:
-        """Warn of filters that are coarser because their :meth:`overflow` was a ``share`` above 1, and of the relative
-        error ``before`` and ``after``."""
-        count, config = int((share > 1).sum()), self.config
-        assert config is not None
-        warnings.warn(f"{count} of the {len(share)} filters of layer {layer.name} could overflow the "
-                      f"{config.acc_width}-bit accumulators of {config.name} (by {share.max():.2g} times, filter "
-                      f"{int(share.argmax())}): their weights are coarser now, with a relative error of {after:.2g} "
-                      f"instead of {before:.2g}; raise acc_width if that is too much", stacklevel=2)
 
     def float_graph(self) -> Graph:
         """The graph with the weights and biases as they are now, not rounded."""
@@ -403,9 +307,9 @@ class QuantNet(nn.Module):
         if layer.keeps:
             return out
         zero, top = self.zeros[layer.output], self.top(layer)
-        step = _calm(self.step(layer.output), out[0].numel() * top)
+        step = calm(self.step(layer.output), out[0].numel() * top)
         table = torch.from_numpy(self.tables[layer.output]).to(out) if layer.output in self.tables else None
-        return _Coded.apply(out, step, zero, top, table)
+        return Coded.apply(out, step, zero, top, table)
 
     def filters(self, layer: Layer, quantized: bool = True) -> dict[str, torch.Tensor]:
         """Weight and bias as they are learned, for :func:`quant.graph.compute`; the weight is ``quantized`` or not."""
@@ -415,31 +319,6 @@ class QuantNet(nn.Module):
         return {"weight": weight, "bias": self.biases[layer.name]}
 
     # -- integers ------------------------------------------------------------------------------------------------------
-    def check(self) -> None:
-        """Raise :class:`AlloyError` unless the network is calibrated and holds numbers."""
-        for layer in self.graph.layers:
-            name = layer.name
-            if layer.learned:
-                if not (torch.isfinite(self.weights[name]).all() and torch.isfinite(self.biases[name]).all()):
-                    raise AlloyError(f"layer {name} has weights or biases that are NaN or infinite: train with a "
-                                     "smaller rate")
-                for index in np.flatnonzero(~self._positive(self.scales[name])) if layer.weighted else ():
-                    raise AlloyError(f"layer {name} filter {index} has the scale {float(self.scales[name][index]):g}: "
-                                     "train with a smaller rate")
-            if self.homes[layer.output] == self.graph.input:
-                continue
-            if torch.isnan(self.step(layer.output)):
-                raise AlloyError(f"tensor {layer.output} has no scale: calibrate the network first, with "
-                                 "quant.ptq.reconstruct(net, images)")
-            if not self._positive(self.step(layer.output)).all():
-                raise AlloyError(f"layer {name} has an activation scale of {float(self.step(layer.output)):g}: train "
-                                 "with a smaller rate")
-
-    @staticmethod
-    def _positive(scale):
-        scale = scale.detach().abs()
-        return (torch.isfinite(scale) & (scale > 0)).cpu().numpy()
-
     def tensor(self, name: str) -> Tensor:
         """The :class:`spec.network.Tensor` of this name."""
         channels, height, width = self.graph.shapes[name]
@@ -460,40 +339,7 @@ class QuantNet(nn.Module):
         shift = largest_shift(factor)
         return round(factor * 2 ** shift), shift
 
-    def _integers(self, name):
-        return Network(name=name, input=self.graph.input, output=self.graph.output,
-                       tensors={tensor: self.tensor(tensor) for tensor in self.bits},
-                       nodes=[layer.export(self) for layer in self.graph.layers])
-
-    @torch.no_grad()
     def export(self, name: str = "network") -> Network:
         """The integer network (:class:`spec.network.Network`). Raises :class:`AlloyError` if the network is not
         calibrated."""
-        self.check()
-        network = self._integers(name)
-        for node in network.nodes if not self.single_scale else ():
-            uneven = _uneven(node) if isinstance(node, Conv) else 0.0
-            if uneven > UNEVEN:
-                warnings.warn(f"the multipliers of layer {node.name} have so few bits (the largest is "
-                              f"{node.mult.max()}) that its outputs are off by {100 * uneven:.2g} %; look for a "
-                              "channel or a residual of much larger values", stacklevel=3)
-        return network
-
-    @torch.no_grad()
-    def sketch(self, name: str = "sketch") -> Network:
-        """An integer network of the same shapes and number systems, calibrated or not: what it takes, not what it
-        computes."""
-        kept, schemes = {p: p.clone() for p in (*self.steps.parameters(), *self.scales.parameters())}, self.schemes
-        try:
-            self.schemes = dict(schemes)
-            for step in self.steps.parameters():
-                step.fill_(0.0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")     # of what will be rounded otherwise
-                self.confine()
-            return self._integers(name)
-        finally:
-            self.schemes = schemes
-            self._levels.clear()
-            for parameter, value in kept.items():
-                parameter.copy_(value)
+        return integer_network(self, name)

@@ -25,6 +25,7 @@ from spec.errors import AlloyError
 from spec.operators.convolution import ConvLayer
 from spec.operators.windows import Window
 
+from .confine import coarsen, overflow, warn_coarse
 from .graph import check_values
 from .images import check_pixels, look_at
 from .levels import fit_table
@@ -419,7 +420,7 @@ def _confined(net, layer, real, best, hessian, compensate):
     overflow are rounded again to coarser levels; the others stay."""
     def share(rounded):
         scale = net.scales[layer.name][:, None]
-        return net.overflow(layer, (rounded.reshape(scale.shape[0], -1) / scale).round().numpy())
+        return overflow(net, layer, (rounded.reshape(scale.shape[0], -1) / scale).round().numpy())
 
     def error(change):
         return float((((change @ hessian) * change).sum(2).flatten()[torch.from_numpy(first > 1)]).clamp_min(0).sum())
@@ -427,7 +428,7 @@ def _confined(net, layer, real, best, hessian, compensate):
     spread, before, book = None, best, net.codebooks.get(layer.name)
     while (now > 1).any():
         spread = spread or Spread.of(hessian)
-        over, given = torch.from_numpy(now > 1), net.coarsen(layer, now)
+        over, given = torch.from_numpy(now > 1), coarsen(net, layer, now)
         scale = torch.from_numpy(net.requantizer(layer, given)[1]).float()
         scale = torch.where(over, torch.maximum(scale, given), net.scales[layer.name])
         schemes = net.schemes[layer.name]
@@ -443,7 +444,7 @@ def _confined(net, layer, real, best, hessian, compensate):
         now = share(best)
     if before is not best:
         whole = max(error(real), 1e-30)
-        net.warn_coarse(layer, first, *((error(rounded - real) / whole) ** 0.5 for rounded in (before, best)))
+        warn_coarse(net, layer, first, *((error(rounded - real) / whole) ** 0.5 for rounded in (before, best)))
     return best
 
 

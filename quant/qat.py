@@ -25,6 +25,7 @@ from spec.errors import AlloyError
 from spec.files import read_bytes, replacing
 from spec.looks import looks_like
 
+from .integers import check
 from .net import QuantNet
 from .ptq import IMAGES, reassign
 
@@ -269,7 +270,7 @@ def fine_tune(net: QuantNet, teacher: nn.Module, images: np.ndarray, labels: np.
         :class:`AlloyError` if it is of another network or of other settings.
     report : called with (epoch, epochs, mean loss) after each epoch.
     """
-    net.check()
+    check(net)
     if not net.graph.logits:
         raise AlloyError("training needs the logits of a classifier: say trace(model, shape, logits=True) if the "
                          "outputs are")

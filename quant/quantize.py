@@ -16,6 +16,7 @@ from spec.network import Network
 from spec.operators.lookup import LookupLayer
 from spec.progress import Course, say, telling
 
+from .confine import confine
 from .equalize import equalize
 from .graph import FloatNet, Graph
 from .images import check_pixels, look_at
@@ -190,7 +191,7 @@ class Source:
         reconstruct(net, self.images, seed=self.seed, mirror=self.mirror, known=True,
                     report=lambda index, name: self._done("layers")(f"layer {index} of {len(graph.layers)} ({name})"))
         self.course.finish("layers")
-        net.confine()
+        confine(net)
         return plan, net
 
     def train(self, net: QuantNet, plan: Plan, data: tuple, settings: Training, chosen: Variant, board: Place, *,
@@ -204,7 +205,7 @@ class Source:
         images, labels = data
         fine_tune(net, FloatNet(self.graph), images, labels, settings, assignment=assignment, penalty=plan.penalty,
                   checkpoint=checkpoint, report=report)
-        net.confine()
+        confine(net)
 
 
 def float_graph(model: nn.Module, shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None,

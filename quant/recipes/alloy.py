@@ -22,6 +22,7 @@ from spec.errors import AlloyError
 from spec.numerics import Scheme
 from spec.systems import DSP, LUT
 
+from ..integers import uncalibrated
 from ..sensitivity import compensated, divergences, filter_errors
 from .plan import Plan, Request
 from .programs import choose
@@ -61,7 +62,7 @@ def _takes(request, fewest, most):
     c, layers, ends = request.config, {layer.name: layer for layer in request.convolutions}, []
     for number, (plan, wide) in enumerate(product((fewest, most), ((), tuple(request.graph.bounded)))):
         request.report(f"cycles, program {number + 1} of 4")
-        ends.append(request.cycles(replace(plan, wide=wide).net(request.graph, config=request.config).sketch()))
+        ends.append(request.cycles(uncalibrated(replace(plan, wide=wide).net(request.graph, config=request.config))))
     return lambda name, tiles, wide: np.interp(tiles, [_tiles(layers[name], c, share) for share in (0, MORE)],
                                                [end[name] for end in ends[wide::2]])
 

@@ -14,6 +14,7 @@ from spec.errors import AlloyError
 from spec.numerics import Scheme
 from spec.systems import DSP, SYSTEMS
 
+from ..integers import uncalibrated
 from ..rounding import rounded
 from ..sensitivity import compensated, divergences
 from .plan import Plan, Request, uniform
@@ -61,7 +62,7 @@ def _prices(request):
         if not request.cycles:
             raise AlloyError("a budget of cycles needs to know the cycles of a network: give the request a cycle model")
         plans = (Plan(uniform(request, bits), _act_bits(request)) for bits in (Scheme.FIXED4, Scheme.FIXED8))
-        one, two = (request.cycles(plan.net(graph, config=request.config).sketch()) for plan in plans)
+        one, two = (request.cycles(uncalibrated(plan.net(graph, config=request.config))) for plan in plans)
         wide = [SYSTEMS[int(bits)].slots(DSP) > 1 for bits in BITS]
         return [np.where(wide, two[la.name], one[la.name]) / sum(one[la.name] for la in layers) for la in layers]
     pixels = {"size": lambda layer: 1, "bitops": lambda layer: np.prod(graph.shapes[layer.output][1:])}

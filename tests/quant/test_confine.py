@@ -13,6 +13,7 @@ from torch import nn
 
 from compiler import compile
 from quant import QuantNet, Training, quantize, trace
+from quant.confine import confine
 from quant.ptq import reconstruct
 from quant.recipes import Variant
 from quant.requantizer import requantizer
@@ -105,7 +106,7 @@ def test_rounding_to_nearest_too():
     net = QuantNet(trace(wide(4), (3, 4, 4)), bits=4, config=config)
     with pytest.warns(UserWarning, match="could overflow"):
         reconstruct(net, images, weights=False)
-    net.confine()
+    confine(net)
     compile(net.export(), config)
 
 

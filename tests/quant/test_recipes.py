@@ -13,6 +13,7 @@ from compiler import compile
 from quant import example, trace
 from quant.assign import Ratio
 from quant.graph import compute
+from quant.integers import uncalibrated
 from quant.ptq import reconstruct
 from quant.ranges import search_range
 from quant.recipes import RECIPES, Request, make_plan
@@ -166,7 +167,7 @@ def test_hbp_budgets(shipped):
     assert used <= 5.0001 * sum(m * len(layer.weight) for m, layer in zip(macs, layers, strict=True))
 
     def taken(plan):
-        found = layer_cycles(plan.net(graph).sketch(), board)
+        found = layer_cycles(uncalibrated(plan.net(graph)), board)
         return sum(found[layer.name] for layer in layers)
     plan = planned(shipped, "hbp", budget="cycles", average=1.2)
     assert {int(s) for scheme in plan.schemes.values() for s in scheme} == {4, 8}, "3 bits cost what 4 do, 5 what 8 do"
@@ -211,7 +212,7 @@ def test_alloy_spends_cycles(shipped):
     graph, board = shipped[0], boards.get("zcu102")
 
     def taken(plan):
-        layers = layer_cycles(plan.net(graph).sketch(), board)
+        layers = layer_cycles(uncalibrated(plan.net(graph)), board)
         return sum(layers[layer.name] for layer in graph.weighted)
     fewest, more = (planned(shipped, "alloy", slack=slack) for slack in (0, 0.25))
     assert 1.1 * taken(fewest) < taken(more) < 1.28 * taken(fewest) and not fewest.wide and more.wide
