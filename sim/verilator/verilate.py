@@ -1,4 +1,14 @@
-"""Verilog and C++ to a program that simulates the engine."""
+"""Verilog and C++ to a program that simulates the engine.
+
+Rules of our own (``Makefile.j2``) compile it, not ``verilator --build``, for four reasons:
+
+* What an array has many of is translated and compiled once, as a library (:func:`_verilate`), and linked in from the
+  folder beside the engine's: one set of rules for all of them, with one level of optimization for each kind of file.
+* A build that is cut off goes on: an object has its name only when it is whole.
+* The cache may lie anywhere: make takes no path with a space, Verilator none with a quote, so that tools work in the
+  folder and name only what lies there.
+* Waveforms need no zlib and no LZ4, whose headers a machine may lack: ``fst/`` stands in for them.
+"""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -88,8 +98,7 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
 
 
 def _compile(target, binary, root, files, pins, optimize, flags, report):
-    """Make the program in ``target``. All that a tool names lies in the folder it works in: make takes no path with a
-    space, Verilator none with a quote."""
+    """Make the program in ``target``, the folder that every tool works in."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     environment["VERILATOR_ROOT"] = "."
     models = {p.name: p.read_text() for p in MODELS.glob("*.v")}
