@@ -1,18 +1,20 @@
 """``python -m tests.mutants``: code that is changed on purpose, and whether a test sees it.
 
-A sample of the changes that cosmic-ray's operators can make in ``spec``, ``compiler``, ``sim`` and ``quant``, and those
-of ``tests/mutants.json`` in ``rtl``; each runs against the tests of its room. What is done is kept in
-``build/mutants``, so that a run that was cut off goes on. Exit status 1 if fewer than four of five are caught.
+A sample of the changes that cosmic-ray's operators can make in ``spec``, ``compiler``, ``sim`` and ``quant``, each
+against the tests of its room that run the changed statement; and those of ``tests/mutants.json`` in ``rtl``, against
+the tests named there. What is done is kept in ``build/mutants``, so that a run that was cut off goes on. Exit status 1
+if fewer than four of five are caught.
 """
 
+from compileall import compile_dir
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 import json
 import os
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from random import Random
 import shutil
-import subprocess
 import sys
 from typing import Annotated
 
@@ -22,7 +24,11 @@ from cosmic_ray.plugins import get_operator, operator_names
 from typer import Option
 
 from spec.entry import entry
+from spec.errors import AlloyError
 from spec.progress import say
+
+from .forked import load_libraries, run_tests
+from .touched import Touched, statement
 
 __all__ = ["Mutant", "sample", "by_hand", "main"]
 
@@ -30,15 +36,18 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("spec", "compiler", "sim", "quant")
 HAND = Path(__file__).with_name("mutants.json")
 ENOUGH = 0.8
+PATIENCE = 3, 120.0     # times what tests take, and seconds, after which they hang
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed file; ``change`` says how, ``tests`` are tried one after the other until one fails."""
+    """A changed file; ``change`` says how, ``line`` is the first that differs. ``tests`` are what may see it; none: the
+    tests of the file's room that run the line."""
     file: str
     change: str
+    line: int
     text: str
-    tests: tuple[str, ...]
+    tests: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -54,13 +63,6 @@ def _positions(text, operator):
         count += len(list(operator.mutation_positions(node)))
         nodes += getattr(node, "children", [])
     return count
-
-
-def _tests_of(path):
-    """The file of the same name first, then the room."""
-    room = path.parts[0]
-    near = [p for p in (ROOT / "tests" / room).rglob("test_*.py") if p.stem == f"test_{path.stem}"]
-    return *(str(p.relative_to(ROOT)) for p in near), f"tests/{room}"
 
 
 def sample(count: int, seed: int) -> list[Mutant]:
@@ -79,17 +81,16 @@ def sample(count: int, seed: int) -> list[Mutant]:
             place = dice.randrange(places)
             changed = mutate_code(text, operator, place)
             if changed not in (None, text):
-                mutant = Mutant(str(path), f"{name} {place}: {_line(text, changed)}", changed, _tests_of(path))
+                mutant = _mutant(str(path), f"{name} {place}", text, changed)
                 found[mutant.key] = mutant
     return list(found.values())
 
 
-def _line(text, changed):
-    """The first line that differs, with its number."""
-    for number, (old, new) in enumerate(zip(text.splitlines(), changed.splitlines(), strict=False), 1):
-        if old != new:
-            return f"line {number}: {new.strip()}"
-    return "the end"
+def _mutant(file, change, text, changed, tests=()):
+    """With the number and the text of the first line that differs."""
+    lines = enumerate(zip(text.splitlines(), changed.splitlines(), strict=False), 1)
+    number, new = next(((number, new.strip()) for number, (old, new) in lines if old != new), (1, "the end"))
+    return Mutant(file, f"{change}: line {number}: {new}", number, changed, tuple(tests))
 
 
 def by_hand() -> list[Mutant]:
@@ -98,52 +99,119 @@ def by_hand() -> list[Mutant]:
     for one in json.loads(HAND.read_text()):
         text = (ROOT / one["file"]).read_text()
         assert text.count(one["old"]) == 1, one
-        changed = text.replace(one["old"], one["new"])
-        found.append(Mutant(one["file"], f"by hand: {_line(text, changed)}", changed, tuple(one["tests"])))
+        found.append(_mutant(one["file"], "by hand", text, text.replace(one["old"], one["new"]), one["tests"]))
     return found
 
 
-def caught(mutant: Mutant, tree: Path, limit: float) -> str | None:
-    """The tests in the copy ``tree`` of the repository that fail, or take longer than ``limit`` seconds; None: none."""
-    original = (ROOT / mutant.file).read_text()
-    (tree / mutant.file).write_text(mutant.text)
-    try:
-        for tests in mutant.tests:
-            try:
-                done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p",
-                                       "no:cacheprovider", tests], cwd=tree, stdin=subprocess.DEVNULL,
-                                      capture_output=True, timeout=limit, env=os.environ | {"OMP_NUM_THREADS": "1"})
-            except subprocess.TimeoutExpired:
-                return f"{tests}: time"
-            if done.returncode not in (0, 5):       # 5: no test is there
-                return tests
-    finally:
-        (tree / mutant.file).write_text(original)
-    return None
+class _Chosen:
+    """A plugin that keeps some tests, in their order."""
+
+    def __init__(self, order):
+        self.order = {test: place for place, test in enumerate(order)}
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = sorted((i for i in items if i.nodeid in self.order), key=lambda i: self.order[i.nodeid])
 
 
-def _copy(tree):
-    """A copy of the repository to change."""
-    shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache"))
+class Judge:
+    """Tries mutants in a copy of the repository; ``folder`` keeps it, the simulators that tests build from the code as
+    it is, and which lines tests run."""
+
+    def __init__(self, folder: Path):
+        self.tree, self.built, self.lent = folder / "tree", folder / "simulators", folder / "lent"
+        self.log, self._sound = folder / "log", {}
+        shutil.rmtree(self.tree, ignore_errors=True)
+        shutil.copytree(ROOT, self.tree,
+                        ignore=shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache"))
+        # By their text, not by its date: changes come within a second.
+        compile_dir(self.tree, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+        self.built.mkdir(parents=True, exist_ok=True)
+        load_libraries()
+        self.touched: Touched | None = None
+
+    def caught(self, mutant: Mutant) -> str | None:
+        """What fails, or takes too long; None: nothing."""
+        if mutant.tests:
+            return next(filter(None, (self._fails(mutant, tests) for tests in mutant.tests)), None)
+        if self.touched is None:
+            self.touched = Touched(self.tree, self.tree.parent / "touched", ROOMS,
+                                   {"ALLOY_TEST_CACHE": str(self.built)}, say)
+        tests = self._tests(mutant)
+        files = list(dict.fromkeys(test.split("::")[0] for test in tests))
+        times, more = PATIENCE
+        limit = times * sum(self.touched.seconds[test] for test in tests) + more
+        return self._tried(mutant, files, limit, lambda run: run(_Chosen(tests))) if tests else None
+
+    def _fails(self, mutant, tests):
+        """``tests`` if they see the mutant; they pass without it."""
+        if tests not in self._sound:
+            self._sound[tests] = self._run([tests], 3600.0)
+        if self._sound[tests]:
+            raise AlloyError(f"{tests} fail as the code is ({self.log}): no change can be tried against them")
+        return self._tried(mutant, [tests], 3600.0)
+
+    def _tests(self, mutant):
+        """Tests of the room that run the changed statement, or all of the room if it runs when the file is loaded:
+        those of the file of the same name first, then those that run more of the file, then the quickest."""
+        file, touched = Path(mutant.file), self.touched
+        first, last, inside = statement((ROOT / file).read_text(), mutant.line)
+        some = touched.tests(mutant.file, first, last)
+        tests = some if some or inside else touched.seconds.keys()
+        tests = {test for test in tests if test.startswith(f"tests/{file.parts[0]}/")}
+        users = {test.split("::")[0] for test in touched.tests_of(mutant.file)}
+        seconds = {}
+        for test in tests:
+            of_file = test.split("::")[0]
+            seconds[of_file] = seconds.get(of_file, 0.0) + touched.seconds[test]
+
+        def rank(test):
+            of_file = test.split("::")[0]
+            near = Path(of_file).stem == f"test_{file.stem}"
+            return not near, of_file not in users, seconds[of_file], of_file, touched.seconds[test], test
+        return sorted(tests, key=rank)
+
+    def _tried(self, mutant, tests, limit, inside=lambda run: run()):
+        """The test that fails with the mutant in place."""
+        original = (ROOT / mutant.file).read_text()
+        (self.tree / mutant.file).write_text(mutant.text)
+        try:
+            status = self._run(["-x", *tests], limit, inside)
+        finally:
+            (self.tree / mutant.file).write_text(original)
+        if status is None:
+            return "time"
+        if status in (0, 5):        # 5: no test is there
+            return None
+        lines = self.log.read_text(errors="replace").splitlines()
+        return next((line for line in lines if line.startswith(("FAILED", "ERROR "))), f"status {status}")
+
+    def _run(self, arguments, limit, inside=lambda run: run()):
+        """pytest, with simulators that what it builds does not stay with."""
+        shutil.rmtree(self.lent, ignore_errors=True)
+        shutil.copytree(self.built, self.lent, copy_function=os.link)
+        return run_tests(self.tree, arguments, limit, environment={"ALLOY_TEST_CACHE": str(self.lent)}, log=self.log,
+                         inside=inside)
 
 
 @entry("python -m tests.mutants", "--count 20 --seed 1")
 def main(
     count: Annotated[int, Option(min=0, help="mutants of the sample")] = 200,
     seed: Annotated[int, Option(help="of the sample")] = 0,
-    limit: Annotated[float, Option(help="seconds that the tests of a room may take")] = 600,
     hand: Annotated[bool, Option(help="also those of tests/mutants.json")] = True,
+    again: Annotated[bool, Option("--again", help="try those that survived once more: there are other tests now")] =
+    False,
 ) -> int:
     """Change the code on purpose and see whether a test notices."""
     folder = ROOT / "build" / "mutants"
-    record, tree = folder / "results.json", folder / "tree"
+    record = folder / "results.json"
     results = json.loads(record.read_text()) if record.exists() else {}
-    mutants = [*sample(count, seed), *(by_hand() if hand else [])]
-    _copy(tree)
+    if again:
+        results = {key: result for key, result in results.items() if result["caught"] is not None}
+    mutants, judge = [*sample(count, seed), *(by_hand() if hand else [])], None
     for number, mutant in enumerate(mutants, 1):
         if mutant.key not in results:
-            results[mutant.key] = asdict(mutant) | {"text": "", "caught": caught(mutant, tree, limit)}
+            judge = judge or Judge(folder)
+            results[mutant.key] = asdict(mutant) | {"text": "", "caught": judge.caught(mutant)}
             record.write_text(json.dumps(results, indent=1) + "\n")
         found = results[mutant.key]["caught"]
         say(f"{number} of {len(mutants)}: {mutant.file}, {mutant.change}: {found or 'SURVIVED'}")

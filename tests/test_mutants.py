@@ -1,11 +1,13 @@
 """The changes on purpose: the list fits the code, the sample is one by its seed, and a survivor is told."""
 
 import ast
+import json
 
 import pytest
 
-from tests import mutants
+from tests import forked, mutants
 from tests.mutants import Mutant
+from tests.touched import statement
 
 
 def test_list_fits_the_code():
@@ -30,27 +32,105 @@ def test_operators_that_need_arguments_are_left_out(monkeypatch):
     assert all(mutant.change.startswith("core/NumberReplacer") for mutant in mutants.sample(3, 0))
 
 
+def test_selection_by_statement():
+    """The lines of the whole statement, of the head of one that has a body, and whether it runs when the file is
+    loaded."""
+    text = "\n".join(("A = (1 +", "     2)", "@f", "def g(x=3,", "      y=4):", "    if x:", "        return (y,",
+                      "                x)", "    return 5"))
+    assert [statement(text, line) for line in (1, 2)] == 2 * [(1, 2, False)]
+    assert [statement(text, line) for line in (3, 4, 5)] == 3 * [(3, 5, False)]
+    assert [statement(text, line) for line in (6, 7, 8, 9)] == [(6, 6, True), (7, 8, True), (7, 8, True), (9, 9, True)]
+
+
+FILES = {
+    "spec/__init__.py": "",
+    "spec/small.py": """ONE = 1
+def two():
+    return 2
+def three(n):
+    while n < 3:
+        n += 1
+    return n
+def four():
+    return 4
+""",
+    "tests/__init__.py": "", "tests/spec/__init__.py": "",
+    "tests/spec/test_small.py": """import pytest
+from spec.small import ONE, two, three
+@pytest.fixture(scope="module")
+def made(): return two()
+def test_first(made): pass
+def test_made(made): assert made == 2
+def test_three(): assert three(0) == 3
+def test_one(): assert ONE == 1
+def test_wrong(): two(); assert False
+""",
+    "tests/spec/test_other.py": """from spec.small import three
+def test_slow_and_blind(): three(1)
+""",
+}
+CHANGES = {     # and what is to see them
+    "one": ("ONE = 1", "ONE = 7", "FAILED tests/spec/test_small.py::test_one"),
+    "two": ("return 2", "return 7", "FAILED tests/spec/test_small.py::test_made"),
+    "three": ("n += 1", "n += 2", "FAILED tests/spec/test_small.py::test_three"),
+    "for ever": ("n += 1", "n += 0", "time"),
+    "four": ("return 4", "return 7", None),
+}
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A file with a test for one of its two lines."""
-    for name, text in {"spec/small.py": "ONE = 1\nTWO = 2\n", "tests/spec/test_small.py":
-                       "def test():\n    assert 'ONE = 1' in open('spec/small.py').read()\n"}.items():
-        (tmp_path / name).parent.mkdir(parents=True)
+    """A file with tests for most of its lines; the last of them fails whatever it reads."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = [Mutant("spec/small.py", "one", "ONE = 7\nTWO = 2\n", ("tests/spec",)),
-             Mutant("spec/small.py", "two", "ONE = 1\nTWO = 7\n", ("tests/spec",))]
+    text = FILES["spec/small.py"]
+    found = [mutants._mutant("spec/small.py", name, text, text.replace(old, new))
+             for name, (old, new, _) in CHANGES.items()]
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    monkeypatch.setattr(mutants, "ROOMS", ("spec",))
+    monkeypatch.setattr(forked, "LIBRARIES", ())
+    monkeypatch.setattr(mutants, "PATIENCE", (3, 5.0))
     monkeypatch.setattr(mutants, "sample", lambda count, seed: found[:count])
     return tmp_path
 
 
+def results(project):
+    """What has seen each change."""
+    kept = json.loads((project / "build" / "mutants" / "results.json").read_text())
+    return {one["change"].split(":")[0]: one["caught"] for one in kept.values()}
+
+
+def test_what_sees_a_change(project, capsys):
+    """A test that runs the statement, itself or in a fixture that it shares; what hangs; never what fails anyway."""
+    assert mutants.main(["--count", "5", "--no-hand"]) == 0
+    found = results(project)
+    assert {name: seen and seen.split(" - ")[0] for name, seen in found.items()} == {
+        name: seen for name, (*_, seen) in CHANGES.items()}
+    assert "survived: spec/small.py, four" in capsys.readouterr().out
+    assert (project / "spec" / "small.py").read_text() == FILES["spec/small.py"]
+
+
 def test_survivors_and_status(project, capsys, monkeypatch):
+    """Goes on where it was; with --again, with the tests that there are now."""
     assert mutants.main(["--count", "1", "--no-hand"]) == 0
     assert "caught: 1 of 1" in capsys.readouterr().out
     tried = []
-    right = mutants.caught
-    monkeypatch.setattr(mutants, "caught", lambda mutant, *rest: tried.append(mutant.change) or right(mutant, *rest))
-    assert mutants.main(["--count", "2", "--no-hand"]) == 1 and tried == ["two"]        # the first is known
-    text = capsys.readouterr().out
-    assert "survived: spec/small.py, two" in text and "caught: 1 of 2 (50%, wanted 80%)" in text
-    assert (project / "spec" / "small.py").read_text() == "ONE = 1\nTWO = 2\n"
+    tests_of = mutants.Judge._tests
+    monkeypatch.setattr(mutants.Judge, "_tests", lambda self, one: tried.append(one.change) or tests_of(self, one))
+    monkeypatch.setattr(mutants, "ENOUGH", 0.9)
+    assert mutants.main(["--count", "5", "--no-hand"]) == 1
+    assert len(tried) == 4        # the first is known
+    assert "caught: 4 of 5 (80%, wanted 90%)" in capsys.readouterr().out
+    tests = project / "tests" / "spec" / "test_other.py"
+    tests.write_text(FILES["tests/spec/test_other.py"] + "def test_four():\n    import spec.small\n"
+                     "    assert spec.small.four() == 4\n")
+    assert mutants.main(["--count", "5", "--no-hand", "--again"]) == 0 and len(tried) == 5
+    assert results(project)["four"].startswith("FAILED tests/spec/test_other.py::test_four")
+
+
+def test_tests_that_fail_anyway(project, capsys, monkeypatch):
+    """Those that a change by hand names have to pass without it."""
+    monkeypatch.setattr(mutants, "by_hand", lambda: [Mutant("spec/small.py", "x", 1, "ONE = 2\n", ("tests/spec",))])
+    assert mutants.main(["--count", "0"]) == 2
+    assert "tests/spec fail as the code is" in capsys.readouterr().err

@@ -1,0 +1,86 @@
+"""pytest in children of this process, which has the libraries loaded: that alone takes seconds each time."""
+
+from collections.abc import Callable
+from importlib import import_module
+import os
+from pathlib import Path
+import signal
+import sys
+import time
+
+from hypothesis import settings
+import pytest
+
+__all__ = ["load_libraries", "run_tests"]
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("numpy", "scipy.optimize", "torch", "torch.export", "torch.onnx", "torchvision", "onnx", "onnxruntime",
+             "amaranth.sim", "amaranth.back.rtlil", "hypothesis", "PIL.Image", "matplotlib.figure", "typer.testing",
+             "pydantic", "jinja2", "filelock", "xml.dom.minidom", "coverage")
+TICK = 0.01             # seconds between two looks at a child
+
+
+def load_libraries() -> None:
+    """What children need not load."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in LIBRARIES:
+        import_module(name)
+
+
+def run_tests(tree: Path, arguments: list[str], limit: float, *, environment: dict | None = None,
+              log: Path | None = None, inside: Callable[[Callable[..., int]], int] = lambda run: run()) -> int | None:
+    """Exit status of pytest in the copy ``tree`` of the repository; None: stopped after ``limit`` seconds.
+
+    ``inside`` is called in the child, before anything of the repository is loaded, with a function that takes plugins
+    and runs pytest. What is printed goes to the file ``log``.
+    """
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _enter(tree, log, environment or {})
+
+            def run(*plugins):
+                return int(pytest.main([*arguments, "-q", "-m", "not slow", "-p", "no:cacheprovider", "--assert=plain"],
+                                       plugins=plugins))
+            status = inside(run)
+        finally:
+            os._exit(status)
+    began = time.monotonic()
+    while time.monotonic() - began < limit:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            _stop(child)        # what it has left running
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(TICK)
+    _stop(child)
+    os.waitpid(child, 0)
+    return None
+
+
+def _stop(group):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _enter(tree, log, environment):
+    """Become a process in ``tree`` that has loaded nothing of any copy of the repository."""
+    os.setsid()
+    null, out = os.open(os.devnull, os.O_RDONLY), os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for number, file in enumerate((null, out, out)):
+        os.dup2(file, number)
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))
+    os.chdir(tree)
+    # A module is as its text says: what is compiled from a changed one, in the same second, must never be kept.
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", **environment}
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(tree), *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
+    own = {path.name for path in tree.iterdir() if (path / "__init__.py").exists()}
+    for name in [name for name in sys.modules if name.split(".")[0] in own]:
+        del sys.modules[name]
+    # The same examples each time, however busy the machine is.
+    settings.register_profile("forked", deadline=None, derandomize=True, database=None)
+    settings.load_profile("forked")
