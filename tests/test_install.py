@@ -11,11 +11,10 @@ import numpy as np
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 import pytest
-import torch
 
 from sim.run import layer_network
 from spec.config import EngineConfig
-from tests.user import SOURCE, photographs, trained
+from tests.user import write_user
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -62,10 +61,8 @@ def test_commands_from_another_folder(installed, tmp_path):
 
 def test_a_users_network(installed, tmp_path):
     """Model, weights and pictures of a folder that knows nothing of the checkout."""
-    photographs(tmp_path / "photos", 6)
-    (tmp_path / "nets.py").write_text(SOURCE)
+    write_user(tmp_path, "nets", 6)
     (tmp_path / "tiny.json").write_text(json.dumps(TINY.to_dict()))
-    torch.save(trained().state_dict(), tmp_path / "net.pth")
     shown = call(tmp_path, installed / "alloy", "flow", "nets:Net", "--weights", "net.pth", "--images", "photos",
                  "--size", "8", "--mean", "0.5", "--std", "0.25", "--recipe", "fixed8", "--platform", "pynq-z2",
                  "--config", "tiny.json", "--to", "compile", "--out", "o", "--json")

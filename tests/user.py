@@ -81,6 +81,14 @@ def photographs(folder, count=12):
             Image.fromarray(pixels(label, index)).save(place / name)
 
 
+def write_user(folder, module, count=12):
+    """A user's folder: the model in the file ``module``, its weights in ``net.pth``, pictures in ``photos``."""
+    photographs(folder / "photos", count)
+    (folder / f"{module}.py").write_text(SOURCE)
+    torch.save(trained().state_dict(), folder / "net.pth")
+    return folder
+
+
 def trained():
     """A model that tells the classes apart, reading ``(pixel / 255 - 0.5) / 0.25``."""
     torch.manual_seed(0)

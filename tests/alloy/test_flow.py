@@ -1,6 +1,7 @@
 """``alloy flow``: every step in a folder, resumed, refused where a result is not what it seems, nothing of the user's
 lost."""
 
+from contextlib import chdir
 import json
 import os
 from pathlib import Path
@@ -27,36 +28,17 @@ from quant.pictures import open_pictures
 from quant.prepare import Preparation
 from spec.config import EngineConfig
 from spec.errors import AlloyError, Failed
-from tests.networks import random_config
-from tests.sim.verilator.test_engines import CONFIGS
-from tests.user import SOURCE, Net, photographs, trained
+from tests.alloy.folder import CONFIG, folder_with_options
+from tests.user import Net, photographs
 from tests.verilated import shared_cache
 
-CONFIG = random_config(np.random.default_rng(1), **CONFIGS["portable"])     # built for another test, too
 ROOT = Path(__file__).resolve().parents[2]
-YAML = """
-model: mine_to_flow:Net
-weights: net.pth
-images: photos
-size: 8
-mean: 0.5
-std: 0.25
-recipe: fixed8
-platform: zcu102
-config: small.json
-simulate: 1
-"""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("user")
-    photographs(folder / "photos")
-    (folder / "mine_to_flow.py").write_text(SOURCE)
-    torch.save(trained().state_dict(), folder / "net.pth")
-    (folder / "small.json").write_text(json.dumps(CONFIG.to_dict()))
-    (folder / "flow.yaml").write_text(YAML + f"cache: {shared_cache(tmp_path_factory)}\n")
-    return folder
+    return folder_with_options(tmp_path_factory.mktemp("user"), "mine_to_flow", simulate=1,
+                               cache=shared_cache(tmp_path_factory))
 
 
 @pytest.fixture
@@ -69,12 +51,8 @@ def here(files, monkeypatch):
 @pytest.fixture(scope="module")
 def whole(files):
     """Everything, once."""
-    before = os.getcwd()
-    os.chdir(files)
-    try:
+    with chdir(files):
         assert main(["--options", "flow.yaml", "--out", "whole", "--batch", "--json", "whole.json"]) == 0
-    finally:
-        os.chdir(before)
     return files / "whole"
 
 

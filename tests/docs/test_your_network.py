@@ -11,13 +11,12 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from alloy.command import main
 from quant.capture.table import supported_table
 from tests.networks import random_config
 from tests.sim.verilator.test_engines import CONFIGS
-from tests.user import SOURCE, photographs, trained
+from tests.user import write_user
 from tests.verilated import shared_cache
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "your-network.md"
@@ -41,10 +40,7 @@ def smaller(text):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    photographs(folder / "photos", 6)
-    (folder / "models.py").write_text(SOURCE)
-    torch.save(trained().state_dict(), folder / "net.pth")
+    folder = write_user(tmp_path_factory.mktemp("page"), "models", 6)
     (folder / "small.json").write_text(json.dumps(CONFIG.to_dict()))
     (folder / "build").mkdir()
     (folder / "build" / "cache").symlink_to(shared_cache(tmp_path_factory))

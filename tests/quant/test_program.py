@@ -20,7 +20,7 @@ from quant.options import QuantizeOptions
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network
-from tests.user import CLASSES, SOURCE, photographs, pixels, trained
+from tests.user import CLASSES, photographs, pixels, trained, write_user
 
 CONFIG = EngineConfig(name="small", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=256, weight_depth=64,
                       ports=1, port_bits=64)
@@ -29,10 +29,7 @@ NORMAL = ["--mean", "0.5", "--std", "0.25"]
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("user")
-    photographs(folder / "photos")
-    (folder / "mine_to_quantize.py").write_text(SOURCE)
-    torch.save(trained().state_dict(), folder / "net.pth")
+    folder = write_user(tmp_path_factory.mktemp("user"), "mine_to_quantize")
     (folder / "small.json").write_text(json.dumps(CONFIG.to_dict()))
     (folder / "one.csv").write_text("file,label\nclass0/000.jpg,7\n")
     (folder / "six.csv").write_text("file,label\n" + "".join(

@@ -115,69 +115,23 @@ def test_damaged_data(monkeypatch, tmp_path, content):
             data.load(name)
 
 
+ROW = dict(network="n", data="d", calibration=1, stderr=0.1, bits_per_weight=4.0, weight_bytes=1, compressed_bytes=1,
+           entropy_bytes=1, act_bits=5, board=["zcu102"], note="x", date="2026-11-28")
+
+
 def test_a_network_that_does_not_compile_is_shown():
-    row = dict(
-        recipe="r",
-        network="n",
-        data="d",
-        mode="ptq",
-        images=1,
-        calibration=1,
-        float_top1=1.0,
-        fake_top1=1.0,
-        int_top1=1.0,
-        stderr=0.1,
-        agree=1.0,
-        bits_per_weight=4.0,
-        weight_bytes=1,
-        compressed_bytes=1,
-        entropy_bytes=1,
-        act_bits=5,
-        board=["zcu102"],
-        cycles={"zcu102": "too big"},
-        fps={"zcu102": None},
-        note="x",
-        shares={"POT4": 0.6, "FIXED8": 0.4},
-        date="2026-11-26",
-    )
+    row = ROW | dict(recipe="r", mode="ptq", images=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, agree=1.0,
+                     cycles={"zcu102": "too big"}, fps={"zcu102": None}, shares={"POT4": 0.6, "FIXED8": 0.4})
     page = markdown([row])
-    assert "does not compile" in page and "| P4 60 F8 40 |" in page and "| x | 2026-11-26 |" in page
+    assert "does not compile" in page and "| P4 60 F8 40 |" in page and "| x | 2026-11-28 |" in page
 
 
-# -- kind: a difference that chance makes, printed as a result
-# -----------------------------------------------------------
-
-
+# -- kind: a difference that chance makes, printed as a result ---------------------------------------------------------
 def _row(recipe, agreed, cycles, mode="ptq", **more):
-    return dict(
-        recipe=recipe,
-        network="n",
-        data="d",
-        mode=mode,
-        images=len(agreed),
-        calibration=1,
-        float_top1=90.0,
-        fake_top1=80.0,
-        int_top1=80.0,
-        stderr=0.1,
-        agree=round(100 * float(np.mean(agreed)), 2),
-        divergence=0.1,
-        divergence_error=0.01,
-        agreed=pack(agreed),
-        right=pack(agreed),
-        bits_per_weight=4.0,
-        weight_bytes=1,
-        compressed_bytes=1,
-        entropy_bytes=1,
-        act_bits=5,
-        board=["zcu102"],
-        cycles={"zcu102": cycles},
-        fps={"zcu102": 1.0},
-        note="x",
-        shares={"POT4": 1.0},
-        date="2026-11-28",
-        **more,
-    )
+    return ROW | dict(
+        recipe=recipe, mode=mode, images=len(agreed), float_top1=90.0, fake_top1=80.0, int_top1=80.0,
+        agree=round(100 * float(np.mean(agreed)), 2), divergence=0.1, divergence_error=0.01, agreed=pack(agreed),
+        right=pack(agreed), cycles={"zcu102": cycles}, fps={"zcu102": 1.0}, shares={"POT4": 1.0}, **more)
 
 
 def _flags(count, wrong, seed=0):

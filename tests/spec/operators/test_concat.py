@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
-from compiler import compile
 from compiler.build import lowered, planned
-from sim import command_model
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.numerics import Scheme
 from spec.operators.concat import Concat
 from spec.operators.max_pool import MaxPool
-from tests.networks import random_config, random_conv
+from tests.networks import random_conv
+from tests.spec.operators.programs import case, check_programs
 
 SCHEMES = [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8]
 
@@ -103,12 +102,8 @@ def random_network(rng, size):
                    tensors={name: t for name, t in net["tensors"].items() if name in made})
 
 
-def case(seed):
-    """A network, an engine (every third with a memory that is too small), and codes of an image."""
-    rng = np.random.default_rng(seed)
-    net = random_network(rng, (3, 8, 11)[seed % 3])
-    config = random_config(rng, dsp_filters=4, lut_filters=int(rng.integers(3)), act_depth=(256, 128, 24)[seed % 3])
-    return net, config, rng.integers(0, 256, (1, *net.tensors["image"].shape))
+def network_of(seed):
+    return case(random_network, (3, 8, 11), seed)
 
 
 SEEDS = range(21)
@@ -116,20 +111,14 @@ SEEDS = range(21)
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_programs(seed):
-    net, config, images = case(seed)
-    expected = net.codes(images)
-    for keep in ("all", ()):
-        program = compile(net, config, keep=keep)
-        found = command_model.run(program, config, images[0], seed)
-        assert set(found) == ({*expected} - {"image"} if keep else {net.output})
-        assert all((found[name] == expected[name][0]).all() for name in found)
+    check_programs(*network_of(seed), seed)
 
 
 def test_what_the_programs_above_are():
     """Some make parts in place, some of those with a table, some parts are stored and loaded again."""
     joined, tables, strips = 0, 0, 0
     for seed in SEEDS:
-        net, config, _ = case(seed)
+        net, config, _ = network_of(seed)
         graph = lowered(net, config)
         parts = [op for op in graph.ops if op.at is not None and op.macs]
         joined, tables = joined + len(parts), tables + sum(op.table is not None for op in parts)

@@ -1,0 +1,63 @@
+"""Float against fake quantization: the layer and the channel that err, and by how much."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from alloy.diff.layers import compare_layers, values_of
+from alloy.diff.words import float_lines, worst_of
+from tests.alloy.diff.faults import diff
+from tests.user import trained
+
+
+@pytest.mark.parametrize("layer, channel", [("conv", 4), ("fc", 1)])
+def test_a_wrong_bias_or_weight_in_fake_quantization(subject, layer, channel):
+    """The layer and the channel are named; the layers behind it have errors of their own as before."""
+    net, codes = subject.net, subject.codes(4)
+    before = {one.name: one for one in compare_layers(net, codes)[0]}
+    with torch.no_grad():
+        net.biases[layer][channel] += 8 * net.step(layer)
+    errors, outputs = compare_layers(net, codes)
+    worst = worst_of(errors)
+    assert (worst.name, worst.channel) == (layer, channel)
+    assert worst.own.relative > 3 * before[layer].own.relative and worst.own.sqnr < before[layer].own.sqnr - 6
+    assert all(one.own == before[one.name].own for one in errors if one.name != layer)
+    assert np.allclose(outputs, subject.outputs(4), atol=1e-5)
+    real, fake, step, zero, top = values_of(net, layer, codes)
+    assert abs(fake - real)[:, channel].mean() > step and real.shape == fake.shape and 0 <= zero < top
+
+
+def test_errors_are_what_they_say(subject):
+    """Against plain sums over the values, whatever the batches."""
+    codes = subject.codes(4)
+    errors, _ = compare_layers(subject.net, codes)
+    for one in errors:
+        real, fake = (value.astype(float) for value in values_of(subject.net, one.name, codes)[:2])
+        noise = np.square(fake - real)
+        assert one.own.sqnr == pytest.approx(10 * np.log10(np.square(real).sum() / noise.sum()), abs=1e-4)
+        assert one.own.relative == pytest.approx(np.sqrt(noise.mean()) / real.std(), rel=1e-5)
+        assert one.channels == pytest.approx(np.sqrt(noise.mean((0, 2, 3))) / real.std(), rel=1e-5)
+
+
+def test_a_float_network_that_is_not_the_model(here, capsys):
+    """Other weights in the file than those that were quantized."""
+    model = trained()
+    with torch.no_grad():
+        model.fc.weight[2, 3] += 0.5
+    torch.save(model.state_dict(), here / "other.pth")
+    text = (here / "flow" / "flow.yaml").read_text()
+    (here / "moved").mkdir()
+    for name in ("network.npz", "state.pt", "program.alloy"):
+        (here / "moved" / name).write_bytes((here / "flow" / name).read_bytes())
+    (here / "moved" / "flow.yaml").write_text(text.replace("net.pth", "other.pth"))
+    assert diff("moved", "--to", "float") == 1
+    assert "the float network is not the model: their outputs are up to" in capsys.readouterr().out
+
+
+def test_the_worst_of_none(subject):
+    errors, _ = compare_layers(subject.net, subject.codes(1))
+    exact = [replace(one, own=replace(one.own, sqnr=None, relative=None)) for one in errors]
+    assert worst_of(exact) is None
+    assert any(line.split()[1:3] == ["-", "-"] for line in float_lines(exact, None, None, 1.0))
