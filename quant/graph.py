@@ -110,7 +110,7 @@ class Graph:
         else (N, features)."""
         return out.movedim(1, 3).reshape(-1, out.shape[1]) if self.logits else out.flatten(1)
 
-    def run(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def tensors(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Every tensor for real inputs (N, C, H, W), or such as the model reads."""
         tensors = {self.input: x.reshape(-1, *self.shapes[self.input])}
         for layer in self.layers:

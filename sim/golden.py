@@ -1,18 +1,13 @@
-"""The golden model: an integer network on NumPy."""
+"""Outputs and answers for any number of images, of the golden model (:meth:`spec.network.Network.codes`) or another."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from spec.network import BATCH, Network
+from spec.network import BATCH
 
-__all__ = ["run", "answers", "outputs"]
-
-
-def run(network: Network, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Codes of every tensor: :meth:`spec.network.Network.codes`."""
-    return network.codes(images)
+__all__ = ["answers", "outputs"]
 
 
 def outputs(function: Callable[[np.ndarray], Any], images: np.ndarray) -> np.ndarray:

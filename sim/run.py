@@ -125,7 +125,7 @@ def run_network(board: boards.Board, config: EngineConfig, network: Network, ima
     verilator.build(files, config, cache, report=say)
     say("golden model")
     with going(say, "golden model"):
-        expected = golden.run(network, images)
+        expected = network.codes(images)
     say(f"RTL, every tensor, {len(images)} images of about {guess:,} cycles")
     found = check_program(whole, config, expected, images, files=files, options=options, cache=cache, stalls=stalls,
                           trace=trace, say=say)
@@ -258,7 +258,7 @@ def _network(board, config, path, images_file, count, **how):
     result = run_network(board, config, network, images[:count], **how)
     _table(result, board)
     with going(_say, f"golden model, {len(images)} images", 10):
-        right = golden.answers(lambda codes: golden.run(network, codes)[network.output], images) == labels
+        right = golden.answers(lambda codes: network.codes(codes)[network.output], images) == labels
     hits = result["outputs"].reshape(count, -1).argmax(1) == labels[:count]
     print(f"accuracy integer (golden) {right.mean():.2%} of {len(images)} images, RTL {hits.mean():.2%} of "
           f"{count} images (golden on the same: {right[:count].mean():.2%})")

@@ -111,7 +111,7 @@ def main(
             continue
         if prepared is None or prepared.task.name != network:
             prepared = runs.prepare(data.load(network), seed=seed, say=say)
-        row = runs.run(recipe, prepared, mode, say=say)
+        row = runs.measure(recipe, prepared, mode, say=say)
         _show(row, f"{row['seconds']} s, at most {row['peak_gib']} GiB")
         _add(folder, row)
     _add(folder)        # the page of rows that were there already, too

@@ -25,7 +25,7 @@ from ..recipes import VARIANTS
 from .data import Task
 from .paired import pack
 
-__all__ = ["Prepared", "prepare", "run", "BOARDS"]
+__all__ = ["Prepared", "prepare", "measure", "BOARDS"]
 
 BOARDS = ("zcu102", "pynq-z2")
 TABLE_BITS = 48
@@ -119,7 +119,7 @@ def _trained(variant, prepared, plan, net, board, folder):
     return path
 
 
-def run(variant: str, prepared: Prepared, mode: str = "ptq", *, board: str = "zcu102",
+def measure(variant: str, prepared: Prepared, mode: str = "ptq", *, board: str = "zcu102",
         folder: str | Path = "build/bench", say: Report = print) -> dict:
     """Measure one row: a dict with the keys of docs/results/quant.md. Trainings (``mode`` "qat") keep their checkpoints
     in ``folder``."""

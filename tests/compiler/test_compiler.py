@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from compiler import compile
-from sim import command_model, golden
+from sim import command_model
 from sim.compare import first_difference
 from spec.commands import Opcode, unpack
 from spec.config import EngineConfig
@@ -29,7 +29,7 @@ def check(seed, **values):
     codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
     program = compile(network, config, keep="all")
     got = command_model.run(program, config, codes[0], seed)
-    expected = {n: t[0] for n, t in golden.run(network, codes).items()}
+    expected = {n: t[0] for n, t in network.codes(codes).items()}
     assert set(got) == {node.output for node in network.nodes}
     assert first_difference(program, expected, got) is None
     return program
@@ -103,7 +103,7 @@ def test_joined_pixel_digits_are_refused_where_they_overflow(device, channels, r
     program = compile(network, config)
     for codes in (np.full((channels, 1, 1), 255), np.random.default_rng(4).integers(0, 256, (channels, 1, 1))):
         found = command_model.run(program, config, codes, seed=1)["out"]
-        assert (found == golden.run(network, codes[None])["out"][0]).all()
+        assert (found == network.codes(codes[None])["out"][0]).all()
 
 
 def test_scheme_without_columns():
@@ -116,7 +116,7 @@ def test_flipped_weight_bit_is_seen():
     network = small(rng.integers(-119, 120, (3, 8)))
     program = compile(network, CONFIG)
     codes = rng.integers(1, 32, (8, 4, 4))
-    expected = golden.run(network, codes[None])["out"][0]
+    expected = network.codes(codes[None])["out"][0]
     load = next(c for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_WEIGHTS)
     image = bytearray(program.image)
     image[load["dram"]] ^= 4
@@ -143,5 +143,5 @@ def test_coded_weights_are_smaller_and_the_same(scheme, share):
         program = compile(network, c)
         loads = [f for f in map(unpack, program.commands) if f["opcode"] == Opcode.LOAD_WEIGHTS]
         sizes.append(sum(beats_of(f, c) for f in loads))
-        assert (command_model.run(program, c, codes[0])["out"] == golden.run(network, codes)["out"][0]).all()
+        assert (command_model.run(program, c, codes[0])["out"] == network.codes(codes)["out"][0]).all()
     assert sizes[1] <= share * sizes[0], sizes

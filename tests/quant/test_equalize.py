@@ -20,7 +20,7 @@ def test_the_function_stays_the_same(model):
     graph, x = trace(model, (2, 9, 8)), torch.rand(6, 2, 9, 8)
     equal = equalize(graph, x)
     assert torch.allclose(
-        equal.run(x)[graph.output], model.eval()(x).reshape(graph.run(x)[graph.output].shape), atol=1e-4
+        equal.tensors(x)[graph.output], model.eval()(x).reshape(graph.tensors(x)[graph.output].shape), atol=1e-4
     )
     assert equal is not graph and all(a is not b for a, b in zip(equal.layers, graph.layers, strict=True))
 
@@ -34,7 +34,7 @@ def test_channels_read_by_depthwise_filters_get_the_same_range():
     name = graph.layers[0].output
 
     def spread(graph):
-        peak = graph.run(x)[name].amax((0, 2, 3))
+        peak = graph.tensors(x)[name].amax((0, 2, 3))
         return float(peak.max() / peak.min())
 
     assert spread(graph) > 2 and spread(equalize(graph, x)) < 1.01
@@ -54,7 +54,7 @@ def test_linear_channels_are_turned_to_their_larger_side():
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 6, 3), torch.nn.Conv2d(6, 4, 1), torch.nn.ReLU())
     x, graph = torch.rand(6, 2, 9, 8), trace(model, (2, 9, 8))
     name = graph.layers[0].output
-    before, after = (g.run(x) for g in (graph, equalize(graph, x)))
+    before, after = (g.tensors(x) for g in (graph, equalize(graph, x)))
     assert (-before[name].amin((0, 2, 3)) > before[name].amax((0, 2, 3))).any()
     assert (-after[name].amin((0, 2, 3)) <= after[name].amax((0, 2, 3)) * 1.001).all()
     assert torch.allclose(after[graph.output], before[graph.output], atol=1e-4)
@@ -76,7 +76,7 @@ def uneven():
 
 def ranges(graph, x, name):
     """The largest range of a channel, over that of each."""
-    peak = graph.run(x)[name].amax((0, 2, 3))
+    peak = graph.tensors(x)[name].amax((0, 2, 3))
     return peak.max() / peak
 
 
@@ -102,7 +102,7 @@ def test_errors_are_those_of_rounding():
     too."""
     graph, x, name = uneven()
     layer = graph.layers[1]
-    seen, even = columns(graph.run(x)[name], layer, torch.arange(24 * 5 * 4)), torch.ones(8)
+    seen, even = columns(graph.tensors(x)[name], layer, torch.arange(24 * 5 * 4)), torch.ones(8)
     errors = [float(equalization._errors(layer, seen, [even], False, bits, bits)[0]) for bits in (8, 4, 2)]
     assert errors[0] < 1e-3 < errors[1] < errors[2] < 1
     spread = torch.logspace(0, 6, 8, base=2)
@@ -117,4 +117,4 @@ def test_one_window_is_enough():
         torch.rand(1, 2, 3, 3),
     )
     graph = trace(model, (2, 3, 3))
-    assert torch.allclose(equalize(graph, x).run(x)[graph.output], graph.run(x)[graph.output], atol=1e-5)
+    assert torch.allclose(equalize(graph, x).tensors(x)[graph.output], graph.tensors(x)[graph.output], atol=1e-5)

@@ -202,7 +202,7 @@ def test_moved_channels(forward):
     graph, x = trace(model, SHAPE), torch.randn(3, *SHAPE)
     with torch.no_grad():
         expected = model(x)
-    assert torch.allclose(graph.run(x)[graph.output].flatten(1), expected.flatten(1), atol=1e-4)
+    assert torch.allclose(graph.tensors(x)[graph.output].flatten(1), expected.flatten(1), atol=1e-4)
 
 
 @pytest.mark.parametrize("forward, words", [

@@ -39,7 +39,7 @@ def same(net, shape=SHAPE, size=1.0):
     modes = [m.training for m in net.modules()]
     with torch.no_grad():
         expected = net.eval()(x.clone())
-        got = graph.run(x)[graph.output]
+        got = graph.tensors(x)[graph.output]
     for module, mode in zip(net.modules(), modes, strict=True):
         module.training = mode
     return torch.allclose(got.flatten(1), expected.flatten(1), rtol=1e-4, atol=1e-4 * float(expected.abs().max()))

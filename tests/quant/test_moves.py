@@ -48,7 +48,7 @@ def integers(graph, **values):
     net = QuantNet(graph, **values)
     reconstruct(net, codes)
     x = torch.from_numpy(codes).float() / 255
-    exact, found = graph.run(x)[graph.output].flatten(1), net.eval()(x)
+    exact, found = graph.tensors(x)[graph.output].flatten(1), net.eval()(x)
     net.train()
     with torch.no_grad():       # training sees the same codes, but for sums that end between two
         assert (net(x) - found).abs().max() <= 2.1 * float(net.step(graph.output))
@@ -62,7 +62,7 @@ def check(forward, layers=None):
     with torch.no_grad():
         expected = model(x).flatten(1)
     for one in (graph, equalize(graph, x)):
-        assert torch.allclose(one.run(x)[graph.output].flatten(1), expected, atol=1e-4)
+        assert torch.allclose(one.tensors(x)[graph.output].flatten(1), expected, atol=1e-4)
     if layers is not None:
         assert [type(layer).__name__.removesuffix("Layer") for layer in graph.layers] == layers.split()
     return graph
@@ -242,7 +242,7 @@ def test_shapes(name):
     if layers is not None:
         assert [type(layer).__name__.removesuffix("Layer") for layer in graph.layers[1:]] == layers.split()
     with torch.no_grad():
-        assert torch.allclose(equalize(graph, x).run(x)[graph.output].flatten(1), model(x).flatten(1), atol=1e-4)
+        assert torch.allclose(equalize(graph, x).tensors(x)[graph.output].flatten(1), model(x).flatten(1), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["blocks of ShuffleNet-V2", "the focus of YOLOv5", "option A",
@@ -266,7 +266,7 @@ def test_normalized_images(name):
     codes = torch.from_numpy(images())
     real = (codes.float() / 255 - 0.5) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
     new = norm.folded(graph).run((codes.float() - norm.zero) / 255)[graph.output]
-    old = graph.run(real)[graph.output]
+    old = graph.tensors(real)[graph.output]
     assert torch.allclose(new[..., 1:-1, 1:-1], old[..., 1:-1, 1:-1], atol=0.05)
 
 

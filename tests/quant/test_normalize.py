@@ -38,7 +38,7 @@ def test_normalization_is_folded_exactly(pool):
     model, images = Stem(), colours(20)[0]
     model.pool = pool
     source = Source(model, images, MEAN, STD)
-    found = source.graph.run(source.real)[source.graph.output]
+    found = source.graph.tensors(source.real)[source.graph.output]
     assert torch.allclose(found, model(source.normalization.real(images)), atol=1e-4)
 
 

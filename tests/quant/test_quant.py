@@ -12,10 +12,10 @@ from examples import paths
 from quant import QuantNet, Ratio, assign, example, fit_codebook, trace
 from quant.__main__ import main
 from quant.assign import relative_variance
+from quant.integers import uncalibrated
 from quant.levels import best_levels
 from quant.ptq import reconstruct
 from quant.rounding import rounded
-from sim import golden
 from spec.errors import AlloyError
 from spec.network import Network
 from spec.numerics import Scheme, check_weights, nearest_level
@@ -222,11 +222,11 @@ def test_best_scale_is_no_worse_than_the_full_range():
 
 
 def test_network_file(tmp_path):
-    network = QuantNet(trace(Small(6), (2, 9, 8))).sketch()
+    network = uncalibrated(QuantNet(trace(Small(6), (2, 9, 8))))
     network.save(tmp_path / "n.npz")
     again = Network.load(tmp_path / "n.npz")
     codes = np.random.default_rng(0).integers(0, 256, (2, 2, 9, 8))
-    assert all((a == b).all() for a, b in zip(golden.run(network, codes).values(), golden.run(again, codes).values(),
+    assert all((a == b).all() for a, b in zip(network.codes(codes).values(), again.codes(codes).values(),
                                               strict=True))
     assert all(check_weights(w, Scheme(int(s))) for node in again.nodes if node.kind == "conv"
                for w, s in zip(node.weight, node.scheme, strict=True))
@@ -284,7 +284,7 @@ def test_what_no_convolution_takes(model):
     model.eval()
     graph = trace(model, (2, 9, 8))
     assert len(graph.layers) > len(graph.weighted)
-    torch.testing.assert_close(graph.run(images)[graph.output], model(images), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(graph.tensors(images)[graph.output], model(images), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -13,12 +13,12 @@ from torch import nn
 
 from quant import QuantNet, Ratio, trace
 from quant.equalize import equalize
+from quant.integers import uncalibrated
 from quant.ptq import reconstruct
 from quant.ranges import search_logits
 from quant.requantizer import requantizer
 from quant.rounding import search_scales
 from quant.sensitivity import collect, divergences
-from sim import golden
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 
@@ -41,7 +41,7 @@ def quantized(model, images, *, logits=False, even=True, ratio=None, bits=5, **o
     with torch.no_grad():
         real = model.eval()(x).flatten(1)
     network, got = net.export(), net.eval()(x)
-    codes = golden.run(network, images)[network.output].reshape(len(images), -1)
+    codes = network.codes(images)[network.output].reshape(len(images), -1)
     assert np.allclose(
         (codes - net.zeros[net.graph.output]) * float(net.step(net.graph.output).detach()), got.numpy(), atol=1e-4
     )
@@ -336,7 +336,7 @@ def test_a_network_that_is_not_calibrated():
     for call in (net.export, lambda: net.eval()(torch.rand(2, 3, 6, 6))):
         with pytest.raises(AlloyError, match="has no scale: calibrate the network first, with quant.ptq.reconstruct"):
             call()
-    sketch = net.sketch()
+    sketch = uncalibrated(net)
     assert [node.weight.shape for node in sketch.nodes] == [layer.weight.shape for layer in net.graph.layers]
     with pytest.raises(AlloyError, match="has no scale"):
         net.export()

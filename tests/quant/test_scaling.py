@@ -12,7 +12,7 @@ from quant import quantize, trace
 from quant.equalize import equalize
 from quant.net import QuantNet
 from quant.ptq import reconstruct
-from sim import command_model, golden
+from sim import command_model
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 from spec.operators.scaling import Scaling, ScalingLayer
@@ -85,7 +85,7 @@ def test_spellings(name):
     layer, = (layer for layer in graph.layers if isinstance(layer, ScalingLayer))
     plain = trace(Excite(SPELLINGS["mul"]), SHAPE)
     x = torch.randn(2, *SHAPE)
-    assert torch.equal(graph.run(x)[graph.output], plain.run(x)[plain.output])
+    assert torch.equal(graph.tensors(x)[graph.output], plain.tensors(x)[plain.output])
     assert [graph.shapes[source] for source in layer.sources] == [(7, 6, 5), (7, 1, 1)]
 
 
@@ -108,7 +108,7 @@ def test_integer_networks(cls, bound):
     assert (network.tensors[node.factor].zero > 0) == isinstance(bound, nn.Identity)
     assert (node.residual is not None) == (cls is Added) and error(model, network) < 0.03
     program, codes = compile(network, engine(act_depth=512), keep="all"), images(2).astype(np.int64)
-    expected = golden.run(network, codes)
+    expected = network.codes(codes)
     got = command_model.run(program, engine(act_depth=512), codes[1], 1)
     assert all((got[name] == expected[name][1]).all() for name in got)
 
@@ -130,7 +130,7 @@ def test_equalization_changes_nothing():
         model.n.weight.copy_(torch.logspace(-2, 1, 7))
     graph, x = trace(model, SHAPE), torch.rand(20, *SHAPE)
     equal = equalize(graph, x)
-    one, two = graph.run(x), equal.run(x)
+    one, two = graph.tensors(x), equal.tensors(x)
     at = next(layer for layer in graph.layers if isinstance(layer, ScalingLayer))
     assert torch.allclose(one[graph.output], two[graph.output], rtol=1e-3, atol=1e-4)
     assert torch.allclose(one[at.sources[1]], two[at.sources[1]], rtol=1e-3, atol=1e-5)

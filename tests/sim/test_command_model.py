@@ -9,7 +9,7 @@ import pytest
 
 from compiler import compile
 from compiler.hazards import SEMAPHORE
-from sim import command_model, golden
+from sim import command_model
 from spec.commands import (
     COMMAND_BYTES, PARAM_BYTES, PARAM_FIELDS, QUEUES, TAP_FIELDS, Opcode, pack, pack_record, unpack, unpack_record)
 from spec.config import EngineConfig
@@ -29,7 +29,7 @@ def case(seed, **values):
     rng = np.random.default_rng(seed)
     network, config = random_network(rng), random_config(rng, **values)
     codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
-    expected = {n: t[0] for n, t in golden.run(network, codes).items()}
+    expected = {n: t[0] for n, t in network.codes(codes).items()}
     return config, codes[0], compile(network, config, keep="all"), expected
 
 
@@ -112,7 +112,7 @@ def test_what_the_post_unit_reads_is_not_free_at_release(values, network):
         return fields
     program = compile(network, config, keep="all")
     codes = np.random.default_rng(2).integers(0, 16, network.tensors["image"].shape)
-    expected = {n: t[0] for n, t in golden.run(network, codes[None]).items()}
+    expected = {n: t[0] for n, t in network.codes(codes[None]).items()}
     assert not seen(config, codes, program, expected)
     assert seen(config, codes, edit(program, early), expected)
 

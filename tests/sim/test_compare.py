@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiler import compile
-from sim import command_model, golden
+from sim import command_model
 from sim.compare import first_difference
 from spec.commands import COMMAND_BYTES, FIELDS, Opcode, pack_record, unpack
 from spec.config import EngineConfig
@@ -86,7 +86,7 @@ def test_slots(name):
     """Kind: a place that is computed anew instead of asked from what the compiler did. Damage in one slot shows in its
     channels alone."""
     network, config, codes, program = prepare(name)
-    layer, expected, seen = program.layers[0], golden.run(network, codes[None])["out"][0], set()
+    layer, expected, seen = program.layers[0], network.codes(codes[None])["out"][0], set()
     loads = {c["dram"]: c for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_WEIGHTS}
     for tile, load in enumerate(loads.values()):
         for slot in range(config.slots):
@@ -162,7 +162,7 @@ def test_pool_places():
 def test_first_difference():
     """The example of 12 filters of 8 bits on 4 + 2 slots: two pairs of slots in each of six tiles."""
     network, config, codes, program = prepare("fixed8")
-    expected = golden.run(network, codes[None])["out"][0]
+    expected = network.codes(codes[None])["out"][0]
     got = expected.copy()
     got[11, 2, 3] ^= 1
     difference = first_difference(program, {"out": expected}, {"out": got})

@@ -16,7 +16,6 @@ import pytest
 
 from compiler import compile
 from rtl.generate import generate
-from sim import golden
 from sim.verilator.verilate import MODELS
 from spec.config import EngineConfig
 from spec.numerics import Scheme
@@ -98,4 +97,4 @@ def test_program(generation, tmp_path):
     result = b"".join(bytes.fromhex(line)[::-1] for line in lines)
     for name, region in program.outputs.items():
         got = program.unpack(name, result[region.offset : region.offset + region.size])
-        assert (got == golden.run(network, codes)[name][0]).all(), name
+        assert (got == network.codes(codes)[name][0]).all(), name

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import boards
-from sim import golden
 from sim import run as simulation
 from sim.run import layer_network, run_network
 from spec.config import EngineConfig
 from spec.errors import AlloyError
+from spec.network import Network
 from tests.sim.verilator.test_waveform import changes
 
 TINY = EngineConfig(name="trace", ic=2, pixels=2, dsp_filters=2, lut_filters=0, act_depth=64, weight_depth=32,
@@ -36,13 +36,13 @@ def run(case, path, **options):
 
 def test_difference(case, tmp_path, monkeypatch):
     """The golden model is made to be wrong in one value of the second image."""
-    right = golden.run
+    right = Network.codes
 
     def wrong(network, images):
         found = right(network, images)
         found["out"][1, 2, 3, 1] ^= 1
         return found
-    monkeypatch.setattr(simulation.golden, "run", wrong)
+    monkeypatch.setattr(Network, "codes", wrong)
     result, lines = run(case, tmp_path / "w.fst", stalls=3)
     assert "image 1: layer layer: tensor out" in result["difference"] and result["tensors_equal"] == 1
     found = changes(tmp_path / "w.fst")

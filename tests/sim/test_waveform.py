@@ -2,7 +2,6 @@
 
 import pytest
 
-from sim import golden
 from sim.compare import first_difference
 from sim.verilator import Result, Run
 from sim.waveform import AFTER, BEFORE, around, at_the_end
@@ -19,7 +18,7 @@ def test_window_around_a_difference():
     """Between the end of the command before and its own, as far as its tiles of pixels are done."""
     network, config, codes, program = prepare("strips")
     commands = [c for c in map(unpack, program.commands) if c["opcode"] == Opcode.CONV]
-    expected = golden.run(network, codes[None])["out"][0]
+    expected = network.codes(codes[None])["out"][0]
     got = expected.copy()
     got[3, 2, 2] ^= 1
     origin = first_difference(program, {"out": expected}, {"out": got}, config).origin

@@ -5,7 +5,6 @@ import pytest
 
 from compiler.build import lowered
 from compiler.emit.tiles import filter_tiles
-from sim import golden
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, unpack_record
 from spec.kwords import spread
 from spec.numerics import Scheme, levels
@@ -39,7 +38,7 @@ def values_of(words, config):
 def test_codes(seed, bits):
     config = engine()
     net, codes = case(seed, bits)
-    expected = golden.run(net, codes)
+    expected = net.codes(codes)
     graph = lowered(net, config)
     op = next(op for op in graph.ops if op.name == "to_out")
     depth, tiles = filter_tiles(op, config)

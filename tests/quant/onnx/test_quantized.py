@@ -12,7 +12,7 @@ import torch
 
 from compiler import compile
 from quant.onnx import load
-from sim import command_model, golden
+from sim import command_model
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
@@ -88,7 +88,7 @@ def test_networks_of_onnxruntime(tmp_path, floating, form, channels, weights, ac
     codes = input_codes(network, images[:1])
     program = compile(network, CONFIG, keep="all")
     got = command_model.run(program, CONFIG, codes[0])
-    assert np.array_equal(got[network.output], golden.run(network, codes)[network.output][0])
+    assert np.array_equal(got[network.output], network.codes(codes)[network.output][0])
 
 
 def test_symmetric_codes_of_onnxruntime(tmp_path, floating):
@@ -232,7 +232,7 @@ def test_averages_of_what_is_there(tmp_path, attributes, then):
     codes = np.random.default_rng(1).integers(0, 256, (1, 5, 9, 8))
     program = compile(model.network, CONFIG, keep="all")
     got = command_model.run(program, CONFIG, codes[0])
-    assert np.array_equal(got[model.network.output], golden.run(model.network, codes)[model.network.output][0])
+    assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
 
 
 @pytest.mark.parametrize("attributes", [{"pads": [1, 1, 1, 1]}, {"ceil_mode": 1, "strides": [2, 2]},
@@ -330,7 +330,7 @@ def test_concatenation(tmp_path, seed):
     codes = rng.integers(0, 256, (1, 4, 5, 6))
     program = compile(model.network, CONFIG, keep="all")
     got = command_model.run(program, CONFIG, codes[0])
-    assert np.array_equal(got[model.network.output], golden.run(model.network, codes)[model.network.output][0])
+    assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
 
 
 def test_concatenation_of_one_grid(tmp_path):

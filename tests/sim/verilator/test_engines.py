@@ -5,7 +5,7 @@ import pytest
 
 from compiler import Program, compile
 from rtl.generate import generate
-from sim import golden, verilator
+from sim import verilator
 from sim.compare import first_difference
 from spec.commands import Error, Opcode, unpack
 from spec.errors import AlloyError
@@ -63,7 +63,7 @@ def check(engine, seed, **options):
         assert "not power-of-two" in str(error) or "raise" in str(error)
         return 0
     assert result.violation == "" and len(result.runs) == len(codes)
-    expected = golden.run(network, codes)
+    expected = network.codes(codes)
     for index, one in enumerate(result.runs):
         assert one.done and not one.hung and one.code == 0
         got = {name: program.unpack(name, data) for name, data in zip(program.outputs, one.regions, strict=True)}
@@ -92,7 +92,7 @@ def test_sums_that_fit_no_multiplier(engines):
                                    Tensor(name="out", channels=4, height=1, width=1, bits=8))}
     network = Network(name="long", input="image", output="out", tensors=tensors, nodes=[layer])
     program = compile(network, config)
-    expected = golden.run(network, codes)["out"]
+    expected = network.codes(codes)["out"]
     assert len(np.unique(expected)) > 5
     result = model.run(program, codes, watchdog=5000, limit=3_000_000)
     for run_, codes_ in zip(result.runs, expected, strict=True):
@@ -118,7 +118,7 @@ def test_bus_error_stops_and_the_next_run_is_right(engines, kind, beat, code):
     assert first.code == code and not first.done and not first.hung
     assert second.done and result.violation == ""
     last = program.unpack(network.output, second.regions[list(program.outputs).index(network.output)])
-    assert (last == golden.run(network, codes)[network.output][1]).all()
+    assert (last == network.codes(codes)[network.output][1]).all()
 
 
 @pytest.mark.parametrize("event", ["abort_at", "reset_at"])
@@ -129,7 +129,7 @@ def test_abort_and_reset_in_mid_flight(engines, event, cycle):
     second = result.runs[1]
     assert second.done and result.violation == ""
     last = program.unpack(network.output, second.regions[list(program.outputs).index(network.output)])
-    assert (last == golden.run(network, codes)[network.output][1]).all()
+    assert (last == network.codes(codes)[network.output][1]).all()
 
 
 def test_flipped_weight_bit_is_seen(engines):
@@ -139,7 +139,7 @@ def test_flipped_weight_bit_is_seen(engines):
     network = random_network(rng)
     codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
     program = compile(network, config, keep="all")
-    expected = golden.run(network, codes)
+    expected = network.codes(codes)
     load = next(c for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_WEIGHTS)
     for bit in range(4):
         image = bytearray(program.image)

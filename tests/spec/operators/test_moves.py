@@ -5,15 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler import compile
 from compiler.build import lowered, planned
-from sim import command_model
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.numerics import Scheme
 from spec.operators.select import Select
 from spec.operators.spread import Spread
-from tests.networks import random_config, random_conv
+from tests.networks import random_conv
+from tests.spec.operators.programs import case, check_programs
 
 SOURCE = Tensor(name="a", channels=4, height=5, width=6, bits=5, zero=3)
 SELECT = Select(name="s", input="a", output="o", channel=np.array([2, -1, 0, 2, 3]), row=np.array([0, 0, -1, 1, 5]),
@@ -109,12 +108,8 @@ def random_network(rng, size):
     return Network(name="random", input="image", output=last, **net)
 
 
-def case(seed):
-    """A network, an engine (every third with a memory that is too small), and codes of an image."""
-    rng = np.random.default_rng(seed)
-    net = random_network(rng, (4, 6, 8)[seed % 3])
-    config = random_config(rng, dsp_filters=4, lut_filters=int(rng.integers(3)), act_depth=(256, 128, 24)[seed % 3])
-    return net, config, rng.integers(0, 256, (1, *net.tensors["image"].shape))
+def network_of(seed):
+    return case(random_network, (4, 6, 8), seed)
 
 
 SEEDS = range(30)
@@ -122,19 +117,14 @@ SEEDS = range(30)
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_programs(seed):
-    net, config, images = case(seed)
-    expected = net.codes(images)
-    for keep in ("all", ()):
-        found = command_model.run(compile(net, config, keep=keep), config, images[0], seed)
-        assert set(found) == ({*expected} - {"image"} if keep else {net.output})
-        assert all((found[name] == expected[name][0]).all() for name in found)
+    check_programs(*network_of(seed), seed)
 
 
 def test_what_the_programs_above_are():
     """Spreads in strips, and some whose channels fill no groups."""
     strips, padded = 0, 0
     for seed in SEEDS:
-        net, config, _ = case(seed)
+        net, config, _ = network_of(seed)
         graph = lowered(net, config)
         steps = [step for step in planned(graph, config).steps if type(step.op).__name__ == "Spread"]
         strips += any(len(step.strips) > 1 for step in steps)

@@ -130,8 +130,8 @@ def exported(seed):
 def test_from_the_model_to_the_commands(tmp_path):
     model, graph, net, images = exported(0)
     x = torch.from_numpy(images).float() / 255
-    assert torch.allclose(graph.run(x)[graph.output], model(x), atol=1e-5)
-    equal = equalize(graph, x).run(x)[graph.output]         # channels that are mixed are not scaled
+    assert torch.allclose(graph.tensors(x)[graph.output], model(x), atol=1e-5)
+    equal = equalize(graph, x).tensors(x)[graph.output]         # channels that are mixed are not scaled
     assert torch.allclose(equal, model(x), atol=1e-4)
     kinds = [type(layer).__name__ for layer in graph.layers]
     assert kinds == ["ConvLayer", "UnshuffleLayer", "ConvLayer", "UnshuffleLayer", "MaxPoolLayer", "ConvLayer"]

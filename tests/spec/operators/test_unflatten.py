@@ -84,7 +84,7 @@ def test_models(view):
     with torch.no_grad():
         expected = model(x)
     for one in (graph, even := equalize(graph, x)):
-        assert torch.allclose(one.run(x)[graph.output], expected, atol=1e-5)
+        assert torch.allclose(one.tensors(x)[graph.output], expected, atol=1e-5)
     net = QuantNet(even, bits=8)
     reconstruct(net, pixels)
     with torch.no_grad():
