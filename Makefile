@@ -54,7 +54,7 @@ refusals: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" -p tests.refusals tests
 	$(BIN)/python -m tests.refusals build/refusals
 
-# Changes on purpose, and whether a test sees them: hours, goes on where it was cut off.
+# Changes on purpose, and whether a test sees them; goes on where it was cut off.
 mutants: $(VENV)/ready
 	$(BIN)/python -u -m tests.mutants --count $(MUTANTS)
 

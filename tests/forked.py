@@ -1,12 +1,14 @@
 """pytest in children of this process, which has the libraries loaded: that alone takes seconds each time."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 import os
 from pathlib import Path
 import signal
 import sys
 import time
+import traceback
 
 from hypothesis import settings
 import pytest
@@ -18,6 +20,7 @@ LIBRARIES = ("numpy", "scipy.optimize", "torch", "torch.export", "torch.onnx", "
              "amaranth.sim", "amaranth.back.rtlil", "hypothesis", "PIL.Image", "matplotlib.figure", "typer.testing",
              "pydantic", "jinja2", "filelock", "xml.dom.minidom", "coverage")
 TICK = 0.01             # seconds between two looks at a child
+BROKEN = 99             # status of a child that has not come to the end of pytest
 
 
 def load_libraries() -> None:
@@ -37,7 +40,7 @@ def run_tests(tree: Path, arguments: list[str], limit: float, *, environment: di
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        status = 1
+        status = BROKEN
         try:
             _enter(tree, log, environment or {})
 
@@ -45,30 +48,31 @@ def run_tests(tree: Path, arguments: list[str], limit: float, *, environment: di
                 return int(pytest.main([*arguments, "-q", "-m", "not slow", "-p", "no:cacheprovider", "--assert=plain"],
                                        plugins=plugins))
             status = inside(run)
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     began = time.monotonic()
-    while time.monotonic() - began < limit:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            _stop(child)        # what it has left running
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(TICK)
-    _stop(child)
+    try:
+        while time.monotonic() - began < limit:
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:
+                code = os.waitstatus_to_exitcode(status)
+                assert code != BROKEN, f"pytest has not run: {log}"
+                return code
+            time.sleep(TICK)
+    finally:        # also what it has left running
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
 
 
-def _stop(group):
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
 def _enter(tree, log, environment):
     """Become a process in ``tree`` that has loaded nothing of any copy of the repository."""
-    os.setsid()
+    os.setpgid(0, 0)
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number, file in enumerate((null, out, out)):
         os.dup2(file, number)
