@@ -127,19 +127,21 @@ class Judge:
         compile_dir(self.tree, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
         self.built.mkdir(parents=True, exist_ok=True)
         load_libraries()
-        self.touched: Touched | None = None
+        self.touched: dict[str, Touched] = {}
 
     def caught(self, mutant: Mutant) -> str | None:
         """What fails, or takes too long; None: nothing."""
         if mutant.tests:
             return next(filter(None, (self._fails(mutant, tests) for tests in mutant.tests)), None)
-        if self.touched is None:
-            self.touched = Touched(self.tree, self.tree.parent / "touched", ROOMS,
-                                   {"ALLOY_TEST_CACHE": str(self.built)}, say)
-        tests = self._tests(mutant)
+        room = Path(mutant.file).parts[0]
+        if room not in self.touched:
+            self.touched[room] = Touched(self.tree, self.tree.parent / "touched", room,
+                                         {"ALLOY_TEST_CACHE": str(self.built)}, say)
+        touched = self.touched[room]
+        tests = self._tests(mutant, touched)
         files = list(dict.fromkeys(test.split("::")[0] for test in tests))
         times, more = PATIENCE
-        limit = times * sum(self.touched.seconds[test] for test in tests) + more
+        limit = times * sum(touched.seconds[test] for test in tests) + more
         return self._tried(mutant, files, limit, lambda run: run(_Chosen(tests))) if tests else None
 
     def _fails(self, mutant, tests):
@@ -150,14 +152,13 @@ class Judge:
             raise AlloyError(f"{tests} fail as the code is ({self.log}): no change can be tried against them")
         return self._tried(mutant, [tests], 3600.0)
 
-    def _tests(self, mutant):
+    def _tests(self, mutant, touched):
         """Tests of the room that run the changed statement, or all of the room if it runs when the file is loaded:
         those of the file of the same name first, then those that run more of the file, then the quickest."""
-        file, touched = Path(mutant.file), self.touched
+        file = Path(mutant.file)
         first, last, inside = statement((ROOT / file).read_text(), mutant.line)
         some = touched.tests(mutant.file, first, last)
-        tests = some if some or inside else touched.seconds.keys()
-        tests = {test for test in tests if test.startswith(f"tests/{file.parts[0]}/")}
+        tests = some if some or inside else set(touched.seconds)
         users = {test.split("::")[0] for test in touched.tests_of(mutant.file)}
         seconds = {}
         for test in tests:

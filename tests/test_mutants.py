@@ -117,7 +117,8 @@ def test_survivors_and_status(project, capsys, monkeypatch):
     assert "caught: 1 of 1" in capsys.readouterr().out
     tried = []
     tests_of = mutants.Judge._tests
-    monkeypatch.setattr(mutants.Judge, "_tests", lambda self, one: tried.append(one.change) or tests_of(self, one))
+    monkeypatch.setattr(mutants.Judge, "_tests", lambda self, one, *rest: tried.append(one.change) or tests_of(
+        self, one, *rest))
     monkeypatch.setattr(mutants, "ENOUGH", 0.9)
     assert mutants.main(["--count", "5", "--no-hand"]) == 1
     assert len(tried) == 4        # the first is known

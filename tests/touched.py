@@ -64,14 +64,15 @@ class _Recorder:
 
 
 class Touched:
-    """The records of all tests of some rooms of ``tree``, made where they are missing and kept in ``folder``."""
+    """The records of all tests of a room of ``tree``, of the files of that room, made where they are missing and kept
+    in ``folder``."""
 
-    def __init__(self, tree: Path, folder: Path, rooms: tuple[str, ...], environment: dict, report=print):
+    def __init__(self, tree: Path, folder: Path, room: str, environment: dict, report=print):
         self.seconds: dict[str, float] = {}
         self._lines: dict[str, list] = defaultdict(list)
         folder.mkdir(parents=True, exist_ok=True)
-        sources = sha256("".join(p.read_text() for room in rooms for p in sorted((tree / room).rglob("*.py"))).encode())
-        files = [path for room in rooms for path in sorted((tree / "tests" / room).rglob("test_*.py"))]
+        sources = sha256("".join(path.read_text() for path in sorted((tree / room).rglob("*.py"))).encode())
+        files = sorted((tree / "tests" / room).rglob("test_*.py"))
         for number, path in enumerate(files, 1):
             name = str(path.relative_to(tree))
             key = sources.copy()
@@ -79,7 +80,7 @@ class Touched:
             record = folder / f"{key.hexdigest()[:16]}.json"
             if not record.exists():
                 report(f"which lines the tests run: {number} of {len(files)}, {name}")
-                _measure(tree, name, rooms, record, environment)
+                _measure(tree, name, room, record, environment)
             if record.exists():
                 found = json.loads(record.read_text())
                 self.seconds |= found["seconds"]
@@ -96,10 +97,10 @@ class Touched:
         return {test for record in self._lines[file] for tests in record.values() for test in tests}
 
 
-def _measure(tree, name, rooms, record, environment):
+def _measure(tree, name, room, record, environment):
     """Write the ``record`` of a file of tests."""
     def inside(run):
-        measured = coverage.Coverage(data_file=None, config_file=False, source=[str(tree / room) for room in rooms])
+        measured = coverage.Coverage(data_file=None, config_file=False, source=[str(tree / room)])
         recorder = _Recorder(measured)
         measured.start()
         status = run(recorder)

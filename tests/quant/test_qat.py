@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from quant import QuantNet, Ratio, example, trace
-from quant.fake import Coded
+from quant.fake import coded
 from quant.ptq import reassign, reconstruct
 from quant.rounding import rounded
 from quant.qat import SLOW, Training, _augment, _loss, _Run, fine_tune
@@ -221,7 +221,7 @@ def test_gradients_of_coded_activations(zero, top, table):
         return (codes - zero) * step
 
     results = []
-    for function in (composed, lambda x, step: Coded.apply(x, step, zero, top, table)):
+    for function in (composed, lambda x, step: coded(x, step, zero, top, table)):
         torch.manual_seed(2)
         x, step = (
             torch.randn(300, dtype=torch.float64).mul_(4).requires_grad_(),
