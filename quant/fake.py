@@ -4,16 +4,11 @@ import torch
 
 from .ranges import encode_
 
-__all__ = ["Coded", "calm"]
+__all__ = ["coded", "calm"]
 
 
-class Coded(torch.autograd.Function):
-    """``(codes - zero) * step`` with the codes ``clamp(floor(x / step + 1/2) + zero, 0, top)``, replaced by
-    ``table[code]`` if there is a table.
-
-    The gradients are straight-through (Esser et al., LSQ, equations 3 and 5); one function, for training spends much of
-    its time here.
-    """
+class _Coded(torch.autograd.Function):
+    """One function, for training spends much of its time here."""
 
     @staticmethod
     def forward(ctx, x, step, zero, top, table):
@@ -32,6 +27,15 @@ class Coded(torch.autograd.Function):
         ratio, codes, inside = ctx.saved_tensors
         passed = gradient * inside
         return passed, (gradient * codes).sub_(passed * ratio).sum(), None, None, None
+
+
+def coded(x: torch.Tensor, step: torch.Tensor, zero: int, top: int, table: torch.Tensor | None) -> torch.Tensor:
+    """``(codes - zero) * step`` with the codes ``clamp(floor(x / step + 1/2) + zero, 0, top)``, replaced by
+    ``table[code]`` if there is a table.
+
+    The gradients are straight-through (Esser et al., LSQ, equations 3 and 5).
+    """
+    return _Coded.apply(x, step, zero, top, table)
 
 
 def calm(scale: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:

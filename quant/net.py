@@ -19,7 +19,7 @@ from spec.sums import overflow
 from spec.systems import SYSTEMS
 
 from .assign import Ratio, assign
-from .fake import Coded, calm
+from .fake import calm, coded
 from .graph import Graph, compute
 from .integers import check, integer_network
 from .ranges import encode_
@@ -309,7 +309,7 @@ class QuantNet(nn.Module):
         zero, top = self.zeros[layer.output], self.top(layer)
         step = calm(self.step(layer.output), out[0].numel() * top)
         table = torch.from_numpy(self.tables[layer.output]).to(out) if layer.output in self.tables else None
-        return Coded.apply(out, step, zero, top, table)
+        return coded(out, step, zero, top, table)
 
     def filters(self, layer: Layer, quantized: bool = True) -> dict[str, torch.Tensor]:
         """Weight and bias as they are learned, for :func:`quant.graph.compute`; the weight is ``quantized`` or not."""
