@@ -8,6 +8,7 @@ if fewer than four of five are caught.
 
 from compileall import compile_dir
 from dataclasses import asdict, dataclass
+from functools import cache
 from hashlib import sha256
 import json
 import os
@@ -55,9 +56,12 @@ class Mutant:
         return sha256((self.file + self.text).encode()).hexdigest()[:16]
 
 
+_tree = cache(get_ast)      # of a text: a second or so
+
+
 def _positions(text, operator):
     """Number of places that an operator can change."""
-    count, nodes = 0, [get_ast(text)]
+    count, nodes = 0, [_tree(text)]
     while nodes:
         node = nodes.pop()
         count += len(list(operator.mutation_positions(node)))
