@@ -16,7 +16,7 @@ import pytest
 __all__ = ["load_libraries", "run_tests"]
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = ("numpy", "scipy.optimize", "torch", "torch.export", "torch.onnx", "torchvision", "onnx", "onnxruntime",
+LIBRARIES = ("numpy", "scipy.optimize", "torch", "torch.export", "torch.onnx", "onnx", "onnxruntime",
              "amaranth.sim", "amaranth.back.rtlil", "hypothesis", "PIL.Image", "matplotlib.figure", "typer.testing",
              "pydantic", "jinja2", "filelock", "xml.dom.minidom", "coverage")
 TICK = 0.01             # seconds between two looks at a child
