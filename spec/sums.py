@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .config import EngineConfig
-from .systems import DSP, LUT
+from .systems import columns_of
 
 __all__ = ["CODE_MAX", "reaches", "overflow"]
 
@@ -38,9 +38,9 @@ def overflow(weights: np.ndarray, bits: int, config: EngineConfig) -> np.ndarray
     they come to: (F,), above 1 where they overflow. ``bits`` are those of the input's codes."""
     weights = np.asarray(weights, np.int64)
     found = np.zeros(len(weights))
-    for column, filters in ((DSP, config.dsp_filters), (LUT, config.lut_filters)):
+    for column, there in columns_of(config):
         slots = column.slots(weights)
-        for count in set(slots[slots > 0].tolist()) if filters else ():
+        for count in set(slots[slots > 0].tolist()) if there.start < there.stop else ():
             rows = slots == count
             sums = reaches(column.digits(weights[rows], count), column.ones(weights[rows]).sum(-1), bits, config)
             for ranges, width in zip(sums, (config.acc_width, config.joined_width), strict=True):

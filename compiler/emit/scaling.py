@@ -8,7 +8,7 @@ import numpy as np
 from spec.commands import Opcode
 from spec.config import EngineConfig
 from spec.kwords import gather
-from spec.systems import DSP, LUT
+from spec.systems import DSP, empty_word
 
 from ..hazards import Access
 from ..layout import Placement
@@ -89,8 +89,7 @@ class ProductWork(ArrayWork):
 def _words(weights, config):
     """k-words (taps, slots * ic) of (tap, channel of the group, slot, weight)."""
     taps = 1 + max(tap for tap, *_ in weights)
-    words = np.zeros((taps, config.ic, config.slots), np.uint8)
-    words[..., config.dsp_filters:] = LUT.zero
+    words = np.tile(empty_word(config), (taps, config.ic, 1))
     for tap, channel, slot, weight in weights:
         words[tap, channel, slot] = DSP.encode(np.int64(weight))
     return gather(words.transpose(0, 2, 1))

@@ -1,13 +1,14 @@
 """Filter tiles as the array takes them: the k-words of their weights and the records of their parameters."""
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spec.config import EngineConfig
 from spec.kwords import gather, pack_words
-from spec.systems import DSP, LUT
+from spec.systems import columns_of, empty_word
 
 from ..slots import Tile, make_tiles
 from .listing import Listing
@@ -63,11 +64,10 @@ def _image(op, tile, low, count, position, config):
     """k-words of one tile for ``count`` channels from position ``low`` on, and its parameter records."""
     order, params = op.input.ordered()[low:low + count], [UNUSED] * config.slots
     weights = op.filters(_column(tile, 0))[:, order]        # (filters, positions, taps)
-    words = np.zeros((weights.shape[2], count, config.slots), np.uint8)
-    words[..., config.dsp_filters:] = LUT.zero
+    words = np.tile(empty_word(config), (weights.shape[2], count, 1))
     slots, joined = _column(tile, 1), _column(tile, 2)
-    for column, width in ((DSP, 1), (DSP, 2), (LUT, 1)):
-        which = np.flatnonzero((joined == (width == 2)) & ((slots < config.dsp_filters) == (column is DSP)))
+    for (column, there), width in product(columns_of(config), (1, 2)):
+        which = np.flatnonzero((joined == (width == 2)) & (slots >= there.start) & (slots < there.stop))
         if not which.size:
             continue
         chosen = weights[which]

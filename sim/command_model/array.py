@@ -6,7 +6,7 @@ import numpy as np
 
 from spec.commands import FIELDS
 from spec.errors import AlloyError
-from spec.systems import DSP, LUT, SIGN
+from spec.systems import columns_of
 
 from .memories import EMPTY, Command, Memories, inside
 
@@ -104,8 +104,9 @@ class Array:
         nibbles = self._memories.weights[address]
         if (nibbles == EMPTY).any():
             raise AlloyError(f"layer {cmd['tag']} uses weights that are not loaded")
-        dsp, lut = nibbles[:c.dsp_filters].astype(np.int64), nibbles[c.dsp_filters:].astype(np.int64)
-        if (dsp[1::2] == 8).any() or (lut == 1 << SIGN | LUT.zero).any():
+        parts = [(column, nibbles[slots]) for column, slots in columns_of(c)]
+        if any(column.unknown(part) for column, part in parts):
             raise AlloyError(f"layer {cmd['tag']} has weights that no scheme has: -8 in an odd slot or a negative zero")
-        one, two = DSP.decode(dsp), LUT.decode(lut)
-        return np.concatenate([one, two]).astype(np.float64), np.concatenate([DSP.ones(one), LUT.ones(two)]).sum(1)
+        values = [column.decode(part) for column, part in parts]
+        ones = [column.ones(value) for (column, _), value in zip(parts, values, strict=True)]
+        return np.concatenate(values).astype(np.float64), np.concatenate(ones).sum(1)

@@ -1,8 +1,10 @@
 """How the columns of the array hold weights: one nibble for each weight in each filter slot that a filter takes."""
 
+from typing import Any
+
 import numpy as np
 
-__all__ = ["Column", "DSP", "LUT", "DIGIT_BITS", "WEIGHT_MAX", "EXPONENT_MAX", "SIGN"]
+__all__ = ["Column", "DSP", "LUT", "columns_of", "empty_word", "DIGIT_BITS", "WEIGHT_MAX", "EXPONENT_MAX", "SIGN"]
 
 DIGIT_BITS = 4          # of one nibble
 DIGIT_MAX = 7           # largest weight of one digit, and largest digit of a filter's last slot
@@ -29,6 +31,10 @@ class Column:
 
     def decode(self, nibbles: np.ndarray) -> np.ndarray:
         """Inverse of :meth:`encode`."""
+        raise NotImplementedError
+
+    def unknown(self, nibbles: np.ndarray) -> bool:
+        """Whether any of the nibbles (slots of these columns, ...) is one that no weight has."""
         raise NotImplementedError
 
     def ones(self, weights: np.ndarray) -> np.ndarray:
@@ -58,6 +64,10 @@ class _Dsp(Column):
         nibbles = np.asarray(nibbles, np.int64)
         return nibbles - 16 * (nibbles > DIGIT_MAX)
 
+    def unknown(self, nibbles):
+        """-8 in the second slot of a pair."""
+        return bool((nibbles[1::2] == 8).any())
+
 
 class _Lut(Column):
     """Shifts: sign (bit 3) and exponent (bits 2..0, 7 is zero). Negative products enter a sum in one's complement."""
@@ -76,6 +86,10 @@ class _Lut(Column):
         size = np.where(exponent == self.zero, 0, 1 << exponent)
         return np.where(nibbles >> SIGN & 1, -size, size)
 
+    def unknown(self, nibbles):
+        """A negative zero."""
+        return bool((nibbles == 1 << SIGN | self.zero).any())
+
     def ones(self, weights):
         return weights < 0
 
@@ -84,3 +98,16 @@ class _Lut(Column):
 _POWERS = np.full((1 << EXPONENT_MAX) + 2, EXPONENT_MAX + 1)
 _POWERS[1 << np.arange(EXPONENT_MAX + 1)] = np.arange(EXPONENT_MAX + 1)
 DSP, LUT = _Dsp(), _Lut()
+
+
+def columns_of(config: Any) -> tuple[tuple[Column, slice], ...]:
+    """The kinds of columns of an engine with the filter slots that each has, all of them together in order."""
+    return (DSP, slice(0, config.dsp_filters)), (LUT, slice(config.dsp_filters, config.slots))
+
+
+def empty_word(config: Any) -> np.ndarray:
+    """Nibbles of the weight 0 in every filter slot: uint8 (slots,)."""
+    word = np.zeros(config.slots, np.uint8)
+    for column, slots in columns_of(config):
+        word[slots] = column.zero
+    return word

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from spec.numerics import Scheme, levels
-from spec.systems import DSP, LUT, SYSTEMS
+from spec.systems import DSP, LUT, SYSTEMS, columns_of, empty_word
+from tests.compiler.graphs import engine
 
 BOTH = [DSP, LUT]
 
@@ -41,3 +42,18 @@ def test_ones():
 
 def test_home_holds_every_system():
     assert all(system.slots(system.home, [1, 2]) for system in SYSTEMS.values())
+
+
+@pytest.mark.parametrize("dsp, lut", [(4, 3), (2, 0), (0, 1), (6, 1)])
+def test_slots_of_an_engine(dsp, lut):
+    """Every slot belongs to one kind of column, in order, and holds its nibble of 0."""
+    config = engine(dsp_filters=dsp, lut_filters=lut)
+    kinds = [column for column, slots in columns_of(config) for _ in range(config.slots)[slots]]
+    assert kinds == [DSP] * dsp + [LUT] * lut
+    assert empty_word(config).tolist() == [column.zero for column in kinds] and empty_word(config).dtype == np.uint8
+
+
+def test_nibbles_that_no_weight_has():
+    """A zero of power-of-two columns has no sign; the second digit of a pair is never -8."""
+    assert [n for n in range(16) if LUT.unknown(np.array([[7], [n]]))] == [15]
+    assert [n for n in range(16) if DSP.unknown(np.array([[8], [n]]))] == [8] and not DSP.unknown(np.array([[8]]))
