@@ -111,11 +111,8 @@ class AveragePoolLayer(PoolLayer):
 
     def apply(self, torch: Any, *sources: Any) -> Any:
         x, padding = Window.of(self).padded(torch, sources[0])
-        divisors, pool = self.divisors(sources[0].shape[2:]), torch.nn.functional.avg_pool2d
-        if (divisors == divisors.flat[0]).all():
-            return pool(x, self.kernel, self.stride, padding, divisor_override=int(divisors.flat[0]))
-        total = pool(x, self.kernel, self.stride, padding, divisor_override=1)
-        return total / torch.from_numpy(divisors).to(total)
+        total = torch.nn.functional.avg_pool2d(x, self.kernel, self.stride, padding, divisor_override=1)
+        return total / torch.from_numpy(self.divisors(sources[0].shape[2:])).to(total)
 
     def export(self, net: Any) -> AveragePool:
         one, two = (float(net.step(name).double()) for name in (self.input, self.output))

@@ -53,6 +53,8 @@ def test_what_is_left():
     assert rest.words("layer 1 of 5 (a)", 10.0) == "" and rest.words("no number", 11.0) == ""
     assert rest.words("layer 2 of 5 (b)", 12.0) == ", about 6 s left"
     assert rest.words("layer 4 of 5 (c)", 13.0) == ", about 1 s left"
+    assert [rest.words("step 2 of 4", now) for now in (0.0, 6.0)] == ["", ""]       # waits, and goes on
+    assert rest.words("step 3 of 4", 8.0) == ", about 8 s left"
     assert rest.words("image 4 of 1,005", 14.0) == ""                    # another count
     assert rest.words("image 5 of 1,005", 15.0) == ", about 1000 s left"
     assert rest.words("image 1 of 1,005", 16.0) == ""                    # from the beginning

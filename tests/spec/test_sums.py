@@ -1,5 +1,6 @@
 """What the quantizer keeps to is what the compiler proves."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from compiler.emit.prove import prove
 from spec.errors import AlloyError
-from spec.sums import overflow
+from spec.sums import overflow, reaches
 from spec.systems import DSP, LUT
 from tests.compiler.graphs import engine
 
@@ -42,6 +43,22 @@ def test_a_filter_overflows_where_the_compiler_refuses_it(seed):
         found.append(bool(overflow(weights[None], bits, config)[0] > 1))
         assert found[-1] == refused(weights, bits, config)
     assert overflow(np.zeros((1, 5), int), bits, config)[0] <= 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_reaches_are_reached(seed):
+    """Least and largest sums over all codes that count: in a lane, and of the two lanes that have a wide code."""
+    rng, config = np.random.default_rng(seed), engine()
+    bits, low = int(rng.integers(1, 2 * config.act_digit_bits + 1)), config.act_digit_bits
+    digits, ones = [rng.integers(-8, 8, 3) for _ in range(1 + seed % 2)], int(rng.integers(0, 4))
+    codes = np.array(list(product((0, (1 << min(bits, low)) - 1, (1 << bits) - 1), repeat=3)))
+    lanes = codes & (1 << low) - 1
+    for digit, inside, joined in zip(digits, *reaches(digits, ones, bits, config), strict=True):
+        sums = lanes @ digit
+        assert inside[0] == sums.min() - ones and inside[1] == sums.max()
+        whole = codes @ digit
+        terms = ones * (1 + (1 << low)) if bits > low else ones
+        assert joined[0] == whole.min() - terms and joined[1] == whole.max()
 
 
 def test_filters_are_looked_at_one_by_one():

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from spec.errors import AlloyError
 from spec.operators import convolution
-from spec.operators.convolution import Conv, accumulate, worst_case
+from spec.operators.convolution import Conv, ConvLayer, accumulate, worst_case
 from spec.operators.windows import Window
 from tests.networks import random_network
 
@@ -27,6 +28,18 @@ def test_sums_are_exact(peak, channels, monkeypatch):
     for chunk in (1, 1 << 22):
         monkeypatch.setattr(convolution, "CHUNK", chunk)
         assert (accumulate(node, codes, 1) == expected).all()
+
+
+@pytest.mark.parametrize("filters, groups, share", [(3, 1, 5), (6, 3, 2), (6, 2, 4), (5, 5, 1)])
+def test_values_of_input_channels(filters, groups, share):
+    """Each weight gets the value of the channel that it reads."""
+    layer = ConvLayer(name="c", sources=("a",), output="b", weight=torch.zeros(filters, share, 2, 1),
+                      bias=torch.zeros(filters), groups=groups)
+    values = np.arange(10, 10 + groups * share)
+    found = layer.by_input_channel(values)
+    assert found.shape == (filters, share, 1, 1)
+    for f, c in np.ndindex(filters, share):
+        assert found[f, c, 0, 0] == values[f // (filters // groups) * share + c]
 
 
 @pytest.mark.parametrize("seed", range(5))
