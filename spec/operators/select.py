@@ -64,7 +64,7 @@ class Select(Operator):
     def lower(self, builder: Any) -> None:
         """A convolution, each of whose filters reads one pixel of one channel."""
         used = np.flatnonzero(self.channel >= 0)
-        first = [int(at[used].min(initial=1 << 30)) if len(used) else 0 for at in (self.row, self.col)]
+        first = [int(at[used].min()) if len(used) else 0 for at in (self.row, self.col)]
         kernel = [int(at[used].max()) - low + 1 if len(used) else 1 for at, low in zip((self.row, self.col), first,
                                                                                          strict=True)]
         weight = np.zeros((len(self.channel), builder.channels(self.input), *kernel), np.int64)

@@ -6,6 +6,7 @@ import pytest
 from compiler.lower import lower
 from compiler.operations import Convolution, Maximum
 from spec.operators.average_pool import AveragePool
+from spec.operators.select import Select
 from spec.program import Fold
 from tests.compiler.graphs import layer, network, pool
 
@@ -25,6 +26,17 @@ def test_nodes_become_operations():
     assert added.residual is maximum.output and added.res_mult == 7 and len(added.table) == 256
     assert mean.by_channel and mean.kernel == (4, 4) and (mean.weight == 1).all() and set(mean.mult) == {256}
     assert graph.input.name == "image" and graph.output is mean.output and graph.fold == Fold(zero=3)
+
+
+def test_a_selection_passes_every_code():
+    net = network({"image": (2, 4, 5), "a": (3, 3, 2)}, Select(
+        name="s", input="image", output="a", channel=np.array([1, 0, -1]), row=np.array([2, 1, 0]),
+        col=np.array([3, 4, 0]), size=(3, 2), stride=(1, 1)))
+    op, = lower(net).ops
+    assert (op.mult == 1 << op.shift).all() and (op.bias == 0).all() and op.lo == 0
+    assert op.hi == (1 << net.tensors["a"].bits) - 1
+    assert op.kernel == (2, 2) and op.padding == (-1, -3) and op.windows.size((4, 5)) == (3, 2)
+    assert [np.argwhere(weight).tolist() for weight in op.weight] == [[[1, 1, 0]], [[0, 0, 1]], []]
 
 
 def test_filters_of_groups_read_their_own_channels():

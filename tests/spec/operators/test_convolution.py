@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from spec.errors import AlloyError
 from spec.operators import convolution
 from spec.operators.convolution import Conv, ConvLayer, accumulate, worst_case
+from spec.operators.operator import Call
 from spec.operators.windows import Window
 from tests.networks import random_network
 
@@ -28,6 +30,26 @@ def test_sums_are_exact(peak, channels, monkeypatch):
     for chunk in (1, 1 << 22):
         monkeypatch.setattr(convolution, "CHUNK", chunk)
         assert (accumulate(node, codes, 1) == expected).all()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_calls_of_pytorch(seed):
+    """Kernels, strides, dilation, groups and every form of padding, against PyTorch's own function."""
+    rng = np.random.default_rng(seed)
+    groups, share = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    kernel, stride, dilation, padding = (rng.integers(low, 4, 2).tolist() for low in (1, 1, 1, 0))
+    form = ("same", "valid", padding)[seed % 3]
+    filters = groups * int(rng.integers(1, 4))
+    torch.manual_seed(seed)
+    weight = torch.randn(filters, share, *kernel, dtype=torch.float64)
+    given = {"weight": weight, "dilation": dilation, "groups": groups,
+             "bias": torch.randn(filters, dtype=torch.float64) if rng.random() < 0.5 else None,
+             "stride": [1, 1] if form == "same" else stride, "padding": form}
+    x = torch.randn(2, groups * share, 11, 12, dtype=torch.float64)
+    layer = ConvLayer.read(Call("c", "layer c", "conv2d", ("x",), (tuple(x.shape[1:]),), given))
+    expected = functional.conv2d(x, **given)
+    assert layer.shape(tuple(x.shape[1:])) == expected.shape[1:]
+    assert torch.allclose(layer.apply(torch, x), expected)
 
 
 @pytest.mark.parametrize("filters, groups, share", [(3, 1, 5), (6, 3, 2), (6, 2, 4), (5, 5, 1)])
