@@ -1,6 +1,7 @@
 """ONNX files: :func:`load` gives a model that Alloy takes like one of PyTorch."""
 
-from .emit import Finding
-from .load import Model, load
+from ..grids.emit import Finding
+from ..grids.model import Model
+from .load import load
 
 __all__ = ["Finding", "Model", "load"]

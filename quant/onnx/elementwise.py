@@ -1,8 +1,8 @@
 """Functions of each value alone, sums and products."""
 
+import math
 from collections.abc import Callable
 from functools import reduce
-import math
 
 import torch
 from torch import Tensor

@@ -3,17 +3,18 @@
 import os
 from pathlib import Path
 
-import onnx     # before its own dependencies: the extra is named after it
+import onnx  # before its own dependencies: the extra is named after it
 import onnx.inliner
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper as external
 
 from spec.errors import AlloyError
 
-__all__ = ["OLDEST", "WEIGHTS", "read"]
+from ..grids.files import WEIGHTS, content
+
+__all__ = ["OLDEST", "read"]
 
 OLDEST = 7              # opset: elementwise operators broadcast as NumPy does from there on
-WEIGHTS = 1 << 31       # bytes of a file, and of all its weights
 OWN = ("", "ai.onnx")   # domain of ONNX itself
 
 
@@ -37,14 +38,9 @@ def read(path: str | Path) -> onnx.ModelProto:
 
 
 def _parse(path):
-    if not path.is_file():
-        raise AlloyError(f"{path} is no file: give the path of an ONNX model")
-    if path.stat().st_size > WEIGHTS:
-        raise AlloyError(f"{path} has {path.stat().st_size >> 20} MiB, more than the {WEIGHTS >> 20} MiB of an ONNX "
-                         "file: keep the weights in a file beside it")
-    model = onnx.ModelProto()
+    model, data = onnx.ModelProto(), content(path, "an ONNX", "keep the weights in a file beside it")
     try:
-        model.ParseFromString(path.read_bytes())
+        model.ParseFromString(data)
     except DecodeError:
         raise AlloyError(f"{path} is no whole ONNX file (it is damaged, cut off or something else): export it "
                          "again with torch.onnx.export") from None

@@ -8,13 +8,13 @@ import torch
 from spec.operators.average_pool import AveragePoolLayer
 from spec.operators.windows import Window, pair
 
-from .emit import curve_of
+from ..grids.emit import curve_of
+from ..grids.rounding import MODES
+from ..grids.values import Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
 from .given import FUNCTIONS
 from .layers import window_of
 from .module import compute, constant
 from .quantized import Reader, Step, grid_of, reads_quantized
-from .rounding import MODES
-from .values import Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
 
 __all__: list[str] = []
 

@@ -1,8 +1,8 @@
 """Convolutions, products of matrices, pools and normalization."""
 
+import operator
 from collections.abc import Sequence
 from itertools import chain
-import operator
 
 import torch
 from torch import Tensor

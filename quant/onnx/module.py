@@ -1,13 +1,13 @@
 """An ONNX graph as a module of PyTorch, read by the same road as every other model."""
 
-from collections.abc import Iterator, Mapping, Sequence
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from spec.errors import AlloyError, Unsupported

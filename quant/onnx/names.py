@@ -1,8 +1,8 @@
 """Names of layers: those of the modules that the network was written with, as far as the file tells them."""
 
 import ast
-from collections import Counter
 import re
+from collections import Counter
 from typing import Any
 
 __all__ = ["name_nodes"]

@@ -12,20 +12,20 @@ import numpy as np
 import onnx
 import torch
 
-from spec.errors import AlloyError, Unsupported
-from spec.network import Network, Parts, Tensor
+from spec.errors import AlloyError
+from spec.network import Network, Tensor
 from spec.operators.concat import Concat
 from spec.operators.max_pool import MaxPool
-from spec.operators.operator import Operator
 from spec.operators.windows import Window
 
 from ..capture import BATCH
+from ..grids.draft import Draft
+from ..grids.emit import EQUAL, Finding, average, convolution, curve_of, identity_sum, table
+from ..grids.values import Codes, Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
 from ..normalize import SCALE
-from .emit import EQUAL, Finding, average, convolution, curve_of, identity_sum, table
 from .files import OWN
 from .given import FUNCTIONS, Given
 from .module import attributes_of, check_flow, compute, constant, labelled, tensor_of
-from .values import Codes, Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
 
 __all__ = ["QUANTIZED", "READERS", "Reader", "Step", "reads_quantized"]
 
@@ -85,19 +85,14 @@ class Step:
         return float(value.flat[0])
 
 
-class Reader:
+class Reader(Draft[str]):
     """Takes node by node and appends nodes of the integer network."""
 
     def __init__(self, name: str, shape: tuple[int, int, int]):
-        self.name, self.shape = name, shape
-        self.tensors: dict[str, Tensor] = {}
-        self.nodes: list[Operator] = []
-        self.findings: list[Finding] = []
-        self.refused: list[Unsupported] = []
+        super().__init__(name)
+        self.shape = shape
         self.input: Codes | None = None
         self._made: dict[tuple[int, Grid], tuple[Rounded, Codes]] = {}
-        self._names: set[str] = set()
-        self._end = ""
 
     # -- the graph ---------------------------------------------------------------------------------------------------
     def read(self, model: onnx.ModelProto) -> Network:
@@ -106,26 +101,19 @@ class Reader:
         opset = max(entry.version for entry in model.opset_import if entry.domain in OWN)
         values: dict[str, Value] = {proto.name: np.asarray(tensor_of(proto)) for proto in graph.initializer}
         values.update({one.name: Real() for one in graph.input if one.name not in values})
-        unknown: set[str] = set()       # values that what is not supported makes
         for node, name, where in labelled(graph):
-            try:
+            with self.refusing(where, node.output):
                 self._check_kind(node, where)
-                if unknown.intersection(node.input):
-                    unknown.update(node.output)
+                if self.skips(node.input, node.output):
                     continue
                 lost = [one for one in node.input if one and one not in values]
                 if lost:
                     raise AlloyError(f"{where} reads {lost[0]}, which nothing before it makes: export the model again")
-                if self._end:
-                    raise AlloyError(f"{where} comes behind {self._end}, which is left out: end the model there")
+                if self.ended:
+                    raise AlloyError(f"{where} comes behind {self.ended}, which is left out: end the model there")
                 out = self._take(Step(node, name, where, opset, [values[one] if one else None for one in node.input]))
                 values.update(zip(node.output, out if isinstance(out, tuple) else (out,), strict=False))
-            except AlloyError as error:
-                self.refused.append(Unsupported.of(error, where))
-                unknown.update(node.output)
-        if self.refused:
-            return Parts(name=self.name, input="", output="", tensors=self.tensors, nodes=self.nodes)
-        return self._network(values[graph.output[0].name])
+        return self.parts() if self.refused else self._network(values[graph.output[0].name])
 
     @staticmethod
     def _check_kind(node, where):
@@ -254,7 +242,7 @@ class Reader:
 
     def _enter(self, grid):
         grid.check("the input")
-        name = self._unique("input")
+        name = self.unique("input")
         self.tensors[name] = Tensor(name=name, channels=self.shape[0], height=self.shape[1], width=self.shape[2],
                                     bits=grid.bits, zero=grid.origin, scale=float(grid.scale))
         self.input = Codes(name, grid, self.shape)
@@ -281,14 +269,14 @@ class Reader:
             return self._join([self.quantize(part, grid, f"{value.name}_{at}", value.where)
                                for at, part in enumerate(value.parts)], value)
         if isinstance(value, Curve):
-            name = self._unique(name)
-            self._append(*table(value.source, value.values, grid, value.where, name))
+            name = self.unique(name)
+            self.append(*table(value.source, value.values, grid, value.where, name))
             return Codes(name, grid, value.source.shape, value.source.flat)
         if not isinstance(value, Sum):
             raise AlloyError(f"{where} quantizes constants that nothing reads as weights: export the model again")
-        name = self._unique(value.name)
+        name = self.unique(value.name)
         node, tensor, finding = (convolution if value.divisors is None else average)(value, grid, name)
-        self._append(node, tensor, finding)
+        self.append(node, tensor, finding)
         codes = Codes(name, grid, value.shape, value.flat)
         for window in value.pools:
             codes = self.pool(codes, window, f"{name}_pool")
@@ -296,22 +284,22 @@ class Reader:
 
     def _join(self, parts, joined):
         """One tensor of the channels of several on one grid."""
-        name, sizes = self._unique(joined.name), {part.shape[1:] for part in parts}
+        name, sizes = self.unique(joined.name), {part.shape[1:] for part in parts}
         if len(sizes) > 1 or any(part.flat for part in parts):
             raise AlloyError(f"{joined.where} joins tensors of several sizes or vectors: only maps of one size, by "
                              "channels, are supported")
         shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
         tensor = replace(self.tensors[parts[0].name], name=name, channels=shape[0])
-        self._append(Concat(name=name, input=parts[0].name, others=tuple(part.name for part in parts[1:]), output=name,
+        self.append(Concat(name=name, input=parts[0].name, others=tuple(part.name for part in parts[1:]), output=name,
                             mult=np.full(len(parts), 1 << EQUAL, np.int32), shift=EQUAL), tensor, None)
         return Codes(name, parts[0].grid, shape)
 
     def pool(self, codes: Codes, window: Window, name: str) -> Codes:
         """The maxima of windows."""
-        name = self._unique(name)
+        name = self.unique(name)
         shape = (codes.shape[0], *window.size(codes.shape[1:]))
         tensor = replace(self.tensors[codes.name], name=name, height=shape[1], width=shape[2])
-        self._append(MaxPool(name=name, input=codes.name, output=name, kernel=window.kernel, stride=window.stride,
+        self.append(MaxPool(name=name, input=codes.name, output=name, kernel=window.kernel, stride=window.stride,
                              padding=window.padding, padding_end=window.padding_end, dilation=window.dilation,
                              hi=(1 << tensor.bits) - 1),
                      tensor, None)
@@ -319,24 +307,8 @@ class Reader:
 
     def end(self, step: Step) -> Value:
         """Leave out the last node, which changes no answer."""
-        self._end = step.where
-        self.findings.append(Finding(step.where, 0.0, 0, f"{step.where} is left out: the largest output stays the "
-                                     "largest"))
+        self.leave_out(step.where)
         return step.inputs[0]
-
-    def _append(self, node, tensor, finding):
-        self.tensors[tensor.name] = tensor
-        self.nodes.append(node)
-        if finding is not None:
-            self.findings.append(finding)
-
-    def _unique(self, wanted):
-        name, count = wanted, 0
-        while name in self._names:
-            count += 1
-            name = f"{wanted}_{count}"
-        self._names.add(name)
-        return name
 
 
 def grid_of(scale: float, zero: np.ndarray, step: Step) -> Grid:

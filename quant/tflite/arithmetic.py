@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..onnx.values import Grid
+from ..grids.values import Grid
 
 __all__ = ["away", "bounds", "hard_swish", "multiplier", "table_of", "times"]
 

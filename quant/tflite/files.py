@@ -6,15 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from spec.errors import AlloyError
 from spec.looks import looks_like
 
+from ..grids.files import WEIGHTS, content
+
 __all__ = ["File", "Node", "Tensor", "read"]
 
-WEIGHTS = 1 << 31       # bytes of a file
 MOST = 20_000           # tensors, operators and buffers
 RANK = 8                # dimensions of a tensor
 FAN = 1_000             # tensors that one operator reads or makes
@@ -94,17 +95,12 @@ def read(path: str | Path) -> File:
     Raises :class:`AlloyError`, one sentence for each kind of damage.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AlloyError(f"{path} is no file: give the path of a TFLite model")
-    if path.stat().st_size > WEIGHTS:
-        raise AlloyError(f"{path} has {path.stat().st_size >> 20} MiB, more than the {WEIGHTS >> 20} MiB of a TFLite "
-                         "file: take a smaller model")
-    content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        kind = looks_like(content)
+    data = content(path, "a TFLite", "take a smaller model")
+    if data[4:8] != b"TFL3":
+        kind = looks_like(data)
         raise AlloyError(f"{path} is no TFLite file, it looks like {kind}: give a model that ends in .tflite")
     try:
-        return _file(content)
+        return _file(data)
     except AlloyError as error:
         raise AlloyError(f"{path} cannot be read ({error})") from None
     except Exception as error:      # of the library, which trusts what it reads
@@ -112,13 +108,13 @@ def read(path: str | Path) -> File:
                          f"cut off): {AGAIN}") from None
 
 
-def _file(content):
-    model = schema.Model.GetRootAs(content, 0)
+def _file(data):
+    model = schema.Model.GetRootAs(data, 0)
     if not model.SubgraphsLength():
         raise AlloyError(f"it has no graph: {AGAIN}")
     graph = model.Subgraphs(0)
     codes = [_kind(model.OperatorCodes(at)) for at in _range(model.OperatorCodesLength(), "operator codes")]
-    buffers = [_buffer(content, model.Buffers(at)) for at in _range(model.BuffersLength(), "buffers")]
+    buffers = [_buffer(data, model.Buffers(at)) for at in _range(model.BuffersLength(), "buffers")]
     tensors = [_tensor(graph.Tensors(at), buffers, f"tensor_{at}") for at in _range(graph.TensorsLength(), "tensors")]
     nodes = [_node(graph.Operators(at), codes, at, len(tensors))
              for at in _range(graph.OperatorsLength(), "operators")]
@@ -155,12 +151,12 @@ def _kind(code):
     return (code.CustomCode() or b"CUSTOM").decode(errors="replace")[:NAME] if name == "CUSTOM" else name
 
 
-def _buffer(content, buffer):
+def _buffer(data, buffer):
     if buffer.Offset() > 1:         # beside the tables, in files of more than 2 GiB
-        if buffer.Offset() + buffer.Size() > len(content):
+        if buffer.Offset() + buffer.Size() > len(data):
             raise AlloyError(f"it takes weights from behind its end: it is cut off, {AGAIN}")
-        return np.frombuffer(content, np.uint8, buffer.Size(), buffer.Offset())
-    return _array(buffer.DataAsNumpy(), len(content)).view(np.uint8)
+        return np.frombuffer(data, np.uint8, buffer.Size(), buffer.Offset())
+    return _array(buffer.DataAsNumpy(), len(data)).view(np.uint8)
 
 
 def _tensor(tensor, buffers, name):

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from spec.errors import AlloyError
 
-from ..onnx.load import Model
-from . import operators
+from ..grids.model import Model
+from . import layers, pairs, pools, tables
 from .files import File, read
 from .reader import Reader
 
 __all__ = ["load"]
 
-assert operators       # it enters its readers
+assert all((layers, pairs, pools, tables))      # they enter their readers
 
 
 def load(path: str | Path, size: tuple[int, int] | None = None, *, partly: bool = False) -> Model:
@@ -28,10 +28,9 @@ def load(path: str | Path, size: tuple[int, int] | None = None, *, partly: bool 
     _check_codes(path, file)
     reader = Reader(Path(path).stem, file, size)
     network = reader.read()
-    if reader.refused and not partly:
-        raise reader.refused[0].among(len(reader.refused) - 1)
-    return Model(reader.name, reader.shape, network=network, findings=tuple(reader.findings),
-                 refused=tuple(reader.refused))
+    found = Model(reader.name, reader.shape, network=network, findings=tuple(reader.findings),
+                  refused=tuple(reader.refused))
+    return found if partly else found.whole()
 
 
 def _check_codes(path, file: File):

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .step import LARGEST, Step
+from ..grids.draft import LARGEST
+from .step import Step
 
 __all__ = ["MOVES"]
 

@@ -1,26 +1,27 @@
 """TFLite graphs of 8-bit codes to integer networks: weights, scales and zero points are taken as they are."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
-import re
 
 import numpy as np
 
-from spec.errors import AlloyError, Unsupported
-from spec.network import Network, Parts, Tensor
+from spec.errors import AlloyError
+from spec.network import Network
 from spec.operators.lookup import CODES, Lookup
 from spec.operators.operator import Operator
 from spec.operators.select import Select
 from spec.operators.spread import Spread
 
-from ..onnx.emit import Finding, codes_tensor, convolution, finding_of
-from ..onnx.values import Codes, Grid, Sum
+from ..grids.draft import LARGEST, Draft
+from ..grids.emit import Finding, codes_tensor, convolution, finding_of
+from ..grids.values import Codes, Grid, Sum
 from . import place
 from .files import File
 from .moves import MOVES
-from .step import LARGEST, Step, Value, View, grid_of, in_order
+from .step import Step, Value, View, grid_of, in_order
 
-__all__ = ["READERS", "Reader", "reads"]
+__all__ = ["READERS", "Reader", "four", "is_map", "mapped", "reads", "wanted", "whole"]
 
 CLOSE = 1e-6            # relative difference of two scales that are the same
 ENDS = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX")
@@ -37,22 +38,14 @@ def reads(*kinds: str) -> Callable:
     return enter
 
 
-class Reader:
-    """Takes operator by operator and appends nodes of the integer network.
-
-    ``refused`` is everything that is not supported.
-    """
+class Reader(Draft[int]):
+    """Takes operator by operator and appends nodes of the integer network."""
 
     def __init__(self, name: str, file: File, size: tuple[int, int] | None):
-        self.name, self.file = name, file
-        self.tensors: dict[str, Tensor] = {}
-        self.nodes: list[Operator] = []
-        self.findings: list[Finding] = []
-        self.refused: list[Unsupported] = []
+        super().__init__(name)
+        self.file = file
         self.tables: dict[str, tuple[Codes, np.ndarray]] = {}   # of what tables make: their source, q of each code
         self._placed: dict[tuple[str, tuple[int, ...], bytes], Codes] = {}
-        self._names: set[str] = set()
-        self._end = ""
         self.input = self._input(size)
         self.shape = self.input.codes.shape
 
@@ -61,36 +54,32 @@ class Reader:
         """The network; :class:`spec.network.Parts` of it if anything is :attr:`refused`."""
         file = self.file
         values: dict[int, Value] = {-1: None, file.inputs[0]: self.input}
-        unknown: set[int] = set()       # what refused operators make
         made = {one for node in file.nodes for one in node.outputs}
         for node in file.nodes:
             name, where = self._label(node)
-            try:
+            with self.refusing(where, node.outputs):
                 self._check_kind(node.kind, where)
-                if unknown.intersection(node.inputs):
-                    unknown.update(node.outputs)
-                    continue
-                for one in set(node.inputs) - values.keys():
-                    if one in made:
-                        raise AlloyError(f"{where} reads {file.tensors[one].name}, which nothing before it makes: "
-                                         "convert the model again")
-                    values[one] = file.tensors[one].value
-                step = Step(node, name, where, [file.tensors[one] if one >= 0 else None for one in node.inputs],
-                            [file.tensors[one] for one in node.outputs], [values[one] for one in node.inputs])
-                out = self._take(step)
-                values.update(zip(node.outputs, out if isinstance(out, tuple) else (out,), strict=True))
-            except AlloyError as error:
-                self._refuse(node, error, where, unknown)
-            except (ValueError, IndexError, TypeError, OverflowError) as error:      # of NumPy, for what does not fit
-                self._refuse(node, AlloyError(f"{where} does not fit what it reads ({error}): convert the model "
-                                              "again"), where, unknown)
-        if self.refused:
-            return Parts(name=self.name, input="", output="", tensors=self.tensors, nodes=self.nodes)
-        return self._network(values.get(file.outputs[0]))
+                if not self.skips(node.inputs, node.outputs):
+                    self._read(node, name, where, values, made)
+        return self.parts() if self.refused else self._network(values.get(file.outputs[0]))
 
-    def _refuse(self, node, error, where, unknown):
-        self.refused.append(Unsupported.of(error, where))
-        unknown.update(node.outputs)
+    def _read(self, node, name, where, values, made):
+        """Enter into the ``values`` what an operator makes of them; ``made`` are those that some operator makes."""
+        tensors = self.file.tensors
+        for one in set(node.inputs) - values.keys():
+            if one in made:
+                raise AlloyError(f"{where} reads {tensors[one].name}, which nothing before it makes: convert the model "
+                                 "again")
+            values[one] = tensors[one].value
+        step = Step(node, name, where, [tensors[one] if one >= 0 else None for one in node.inputs],
+                    [tensors[one] for one in node.outputs], [values[one] for one in node.inputs])
+        try:
+            out = self._take(step)
+            values.update(zip(node.outputs, out if isinstance(out, tuple) else (out,), strict=True))
+        except AlloyError:
+            raise
+        except (ValueError, IndexError, TypeError, OverflowError) as error:      # of NumPy, for what does not fit
+            raise AlloyError(f"{where} does not fit what it reads ({error}): convert the model again") from None
 
     def _label(self, node):
         """(name of the layer, how messages call it)."""
@@ -108,16 +97,14 @@ class Reader:
         views = [one for one in step.inputs if isinstance(one, View)]
         if any(view.ended for view in views):
             if step.kind not in BEHIND:
-                step.refuse(f"comes behind {self._end}, which is left out: end the model there")
+                step.refuse(f"comes behind {self.ended}, which is left out: end the model there")
             return tuple(step.inputs[:1]) * len(step.made)
         if step.kind == "SHAPE" and views:
             return np.array(views[0].index.shape)
         if not views:
             return _folded(step)
         if step.kind in ENDS:
-            self._end = step.where
-            self.findings.append(Finding(step.where, 0.0, 0, f"{step.where} is left out: the largest output stays the "
-                                         "largest"))
+            self.leave_out(step.where)
             return replace(views[0], ended=True)
         if step.kind in MOVES:
             return self._moved(step, views)
@@ -301,25 +288,6 @@ class Reader:
         self.append(node, tensor, finding)
         return Codes(name, grid, made.shape)
 
-    def append(self, node: Operator, tensor: Tensor, finding: Finding | None) -> None:
-        """One node and what it makes."""
-        if tensor.channels * tensor.height * tensor.width > LARGEST:
-            raise AlloyError(f"layer {node.name} makes {tensor.channels}x{tensor.height}x{tensor.width} values, more "
-                             f"than {LARGEST}: use smaller images")
-        self.tensors[tensor.name] = tensor
-        self.nodes.append(node)
-        if finding is not None:
-            self.findings.append(finding)
-
-    def unique(self, name: str) -> str:
-        """A name of a layer and its tensor that no other has."""
-        found, count = name, 0
-        while found in self._names:
-            count += 1
-            found = f"{name}_{count}"
-        self._names.add(found)
-        return found
-
 
 def _folded(step):
     """Constants of constants, such as the shape that a RESHAPE makes."""
@@ -355,6 +323,11 @@ def wanted(view: View, where: str) -> np.ndarray:
 def whole(codes: Codes, shape: tuple[int, ...]) -> View:
     """All of a tensor, in the file's shape."""
     return View(codes, in_order(codes.shape).reshape(shape))
+
+
+def mapped(codes: Codes) -> View:
+    """All of a tensor as images (1, rows, columns, channels)."""
+    return whole(codes, (1, *codes.shape[1:], codes.shape[0]))
 
 
 def is_map(view: View) -> bool:

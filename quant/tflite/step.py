@@ -7,12 +7,12 @@ import numpy as np
 
 from spec.errors import AlloyError
 
-from ..onnx.values import Codes, Grid
+from ..grids.values import Codes, Grid
+from .arithmetic import bounds
 from .files import Node, Tensor
 
-__all__ = ["LARGEST", "Step", "Value", "View", "grid_of", "in_order"]
+__all__ = ["Step", "Value", "View", "grid_of", "in_order"]
 
-LARGEST = 1 << 26       # values of one tensor
 WAY = ("convert the model with full integer quantization (representative_dataset, supported_ops "
        "TFLITE_BUILTINS_INT8)")
 
@@ -84,6 +84,13 @@ class Step:
     def grid(self, index: int = 0) -> Grid:
         """That of an output."""
         return grid_of(self.made[index], self.where)
+
+    def limits(self) -> tuple[int, int]:
+        """Least and largest code of its output behind the fused activation."""
+        kind = int(self.option("fusedActivationFunction", 0))
+        if kind not in range(4):
+            self.refuse("has the activation TANH or SIGN_BIT inside, which is not supported: use RELU, RELU6 or none")
+        return bounds(kind, self.grid())
 
     def grid_in(self, index: int) -> Grid:
         """That of an input."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quant.onnx.rounding import MODES, fit, thresholds
+from quant.grids.rounding import MODES, fit, thresholds
 
 
 def engine(found, acc, res=0):

@@ -17,7 +17,7 @@ __all__ = ["Grid", "Weights", "Real", "Codes", "Rounded", "Curve", "Sum", "Joine
 @dataclass(frozen=True)
 class Grid:
     """Numbers ``scale * (q - zero)`` for whole q from ``low`` to ``high``; ``mode`` is how others become these: as
-    QuantizeLinear rounds, or one of QONNX (:data:`quant.onnx.rounding.MODES`), which adds the zero point before.
+    QuantizeLinear rounds, or one of QONNX (:data:`quant.grids.rounding.MODES`), which adds the zero point before.
 
     The engine's codes are ``q - low``.
     """

@@ -14,7 +14,8 @@ from spec.operators.lookup import CODES, Lookup
 from spec.operators.windows import Window
 
 from ..requantizer import largest_shift
-from .rounding import NEAR as TRIED, fit, thresholds
+from .rounding import NEAR as TRIED
+from .rounding import fit, thresholds
 from .values import Codes, Curve, Grid, Sum
 
 __all__ = ["EQUAL", "Finding", "average", "codes_tensor", "convolution", "curve_of", "finding_of", "identity_sum",
