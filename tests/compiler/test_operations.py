@@ -1,11 +1,13 @@
-"""Operations: weights that two digits do not hold are read in parts."""
+"""Operations: weights that two digits do not hold are read in parts, and what is read of an input."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
 
 from compiler import compile
 from compiler.graph import Value
-from compiler.operations import Convolution
+from compiler.operations import Convolution, Spread
 from sim import command_model
 from spec.network import Network, Tensor
 from spec.numerics import Scheme
@@ -39,6 +41,17 @@ def test_large_weights_are_the_sum_of_their_taps(groups):
         assert np.abs(found).max() <= 119
         assert np.array_equal(total[first:first + 3], weight[index].reshape(3, 4)) and not np.delete(
             total, range(first, first + 3), 0).any()
+
+
+@pytest.mark.parametrize("up", [(1, 1), (2, 2), (1, 2), (3, 1), (2, 5)])
+def test_what_a_spread_reads(up):
+    """Of any region the pixels that are copied there, and no others."""
+    op = Spread("s", 0, Value("x", 4, 5, 4, 8, 0), Value("y", 4, 5 * up[0], 4 * up[1], 8, 0), up=up)
+    assert op.size == (op.output.height, op.output.width)
+    for y0, y1 in combinations(range(op.size[0] + 1), 2):
+        for x0, x1 in combinations(range(op.size[1] + 1), 2):
+            rows, cols = ({at // n for at in range(lo, hi)} for n, lo, hi in zip(up, (y0, x0), (y1, x1), strict=True))
+            assert op.region(y0, y1, x0, x1) == (min(rows), max(rows) + 1, min(cols), max(cols) + 1)
 
 
 @pytest.mark.parametrize("seed", range(12))
