@@ -29,6 +29,7 @@ from .confine import coarsen, overflow, warn_coarse
 from .graph import check_values
 from .images import check_pixels, look_at
 from .levels import fit_table
+from .quiet import quiet
 from .ranges import RULES, encode_, search_input, search_logits, search_range, zero_point
 from .rounding import Spread, level_ends, level_tables, round_nearest, round_weights, search_scales
 
@@ -156,6 +157,10 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
         check_values(layer, exact)
         mean = exact.mean((0, 2, 3))
         _finished(layer, exact, real)
+        if quiet(net, index, real, exact):
+            exact = _applied(layer, real)
+            mean = exact.mean((0, 2, 3))
+            _finished(layer, exact, real)
         if layer.output not in chosen:
             _choose_codes(net, layer, exact, ranges, generator)
         if layer.weighted:
@@ -227,6 +232,9 @@ def _choose_joined(net, images, ranges, generator):
             break
         exact = _applied(layer, tensors)
         _finished(layer, exact, tensors)
+        if quiet(net, index, tensors, exact):
+            exact = _applied(layer, tensors)
+            _finished(layer, exact, tensors)
         if layer.output in left:
             _choose_codes(net, layer, exact, ranges, generator)
             left.discard(layer.output)

@@ -66,11 +66,14 @@ def search_scales(weight: torch.Tensor, schemes: np.ndarray, importance: torch.T
     unit : if given, scales are this times a power of two.
     """
     scales, importance = torch.ones(len(weight)), torch.ones_like(weight) if importance is None else importance
+    sizes = weight.abs().amax(1)
+    least = float(sizes[sizes > 0].min()) if sizes.any() else 1.0
     for rows, table in level_tables(schemes, codebook):
         part, share = weight[rows], importance.expand_as(weight)[rows]
         matters = share > IDLE * share.mean(1, keepdim=True)
         full = (part.abs() * matters).amax(1) / table.abs().max()
-        dead = 1.0 if (table == 0).any() else DEAD * float(full.max()) or 1.0
+        # A filter of zeros has any scale: none that takes bits of the others' multipliers.
+        dead = least / float(table.abs().max()) if (table == 0).any() else DEAD * float(full.max()) or 1.0
         full = torch.where(full > 0, full, dead)
         # Squares of any weights are normal numbers then.
         best, part = torch.full_like(full, float("inf")), part / full[:, None]

@@ -12,6 +12,7 @@ Rules of our own (``Makefile.j2``) compile it, not ``verilator --build``, for fo
 
 from collections.abc import Callable
 from hashlib import sha256
+from importlib.metadata import version
 import json
 import os
 from pathlib import Path
@@ -82,35 +83,66 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
     sources = {p.name: p.read_text() for p in [*sorted(MODELS.glob("*.v")), *sorted((HERE / "fst").glob("*.h"))]}
     pins, bench = _pins(config), (HERE / "bench.cpp").read_text()
     flags = ["-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if waveform else ["-DVM_TRACE=0", "-DVM_TRACE_FST=0"]
-    makefile = (HERE / "Makefile.j2").read_text()
-    inputs = [files, sources, pins, bench, makefile, FLAGS, CXXFLAGS, flags, PARTS, optimize]
-    target = Path(cache).resolve() / sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    rules = [(HERE / name).read_text() for name in ("Makefile.j2", "runtime.mk.j2")]
+    inputs = [files, sources, pins, bench, rules, version("verilator"), FLAGS, CXXFLAGS, flags, PARTS, optimize]
+    target = Path(cache).resolve() / _digest(inputs)
     program = target / "bench"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target / "lock").acquire()
-    except OSError as error:
-        raise AlloyError(f"{target} cannot be written ({error.strerror}): choose another cache") from None
-    with lock:
+    with _locked(target):
         if not program.exists():
-            _compile(target, binary, root, files, pins, optimize, flags, report)
+            runtime = _runtime(target.parent, root, flags, optimize, report)
+            _compile(target, runtime, binary, files, pins, optimize, flags, report)
     return Model(program, config, waveform=waveform)
 
 
-def _compile(target, binary, root, files, pins, optimize, flags, report):
+def _digest(inputs):
+    return sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _locked(target):
+    """The lock of a folder, which is made if need be, as a context."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        return FileLock(target / "lock").acquire()
+    except OSError as error:
+        raise AlloyError(f"{target} cannot be written ({error.strerror}): choose another cache") from None
+
+
+def _runtime(cache, root, flags, optimize, report):
+    """The folder under ``cache`` of what all models share, compiled once: Verilator's own C++ and, for each level of
+    optimization, its header, which takes a compiler longer than most files that a model has."""
+    trace, fst = "-DVM_TRACE=1" in flags, HERE / "fst"
+    rules = (HERE / "runtime.mk.j2").read_text()
+    texts = [path.read_text() for path in sorted(fst.glob("*.h"))]
+    target = cache / f"runtime-{_digest([version('verilator'), rules, texts, CXXFLAGS, flags])}"
+    stems = [*SUPPORT, *(["verilated_fst_c"] if trace else [])]
+    wanted = [*(f"{stem}.o" for stem in stems), *(f"include/verilated.h.gch/{level}" for level in {"-O0", optimize})]
+    with _locked(target):
+        if not (target / "Makefile").exists():
+            for name, folder in (("include", root / "include"), ("fst", fst)):
+                shutil.copytree(folder, target / name, dirs_exist_ok=True)
+            (target / "include" / "verilated.h.gch").mkdir(exist_ok=True)
+            _write(target, "runtime.mk.j2", stems=stems, flags=" ".join([*CXXFLAGS, *flags]))
+        if any(not (target / name).exists() for name in wanted):
+            report("compiling what all simulators share")
+            with going(report, "compiling what all simulators share", EVERY):
+                _call(["make", "-s", "-j2", *wanted], target, _environment())
+    return target
+
+
+def _environment(**more):
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))} | more
+
+
+def _compile(target, runtime, binary, files, pins, optimize, flags, report):
     """Make the program in ``target``, the folder that every tool works in."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    environment["VERILATOR_ROOT"] = "."
+    environment = _environment(VERILATOR_ROOT=f"../{runtime.name}")
     models = {p.name: p.read_text() for p in MODELS.glob("*.v")}
-    trace = "-DVM_TRACE=1" in flags
     if not (target / "Makefile").exists():
         report("verilating")
         with going(report, "verilating", EVERY):
-            shutil.copytree(root / "include", target / "include", dirs_exist_ok=True)
-            shutil.copytree(HERE / "fst", target / "fst", dirs_exist_ok=True)
             shutil.copyfile(HERE / "bench.cpp", target / "bench.cpp")
-            _verilate(binary, {**files, **models}, pins, target, environment, trace)
-            _makefile(target, optimize, flags, trace)
+            _verilate(binary, {**files, **models}, pins, target, environment, "-DVM_TRACE=1" in flags)
+            _makefile(target, runtime, optimize, flags)
     count = (target / "Makefile").read_text().count(".o: ")
     report(f"compiling {count - _objects(target)} of {count} files")
     with going(report, lambda: f"compiled {_objects(target)} of {count} files", EVERY):
@@ -143,16 +175,20 @@ def _verilate(binary, files, pins, target, environment, trace):
            *wrappers], target, environment)
 
 
-def _makefile(target, optimize, flags, trace):
+def _makefile(target, runtime, optimize, flags):
     """The rules that compile ``target``."""
     sources = [{"path": p.relative_to(target), "stem": p.stem, "level": "-O0" if "__Slow" in p.name else optimize}
-               for p in sorted(target.glob("*/*.cpp")) if p.parent.name != "include"]
-    sources += [{"path": f"include/{name}.cpp", "stem": name, "level": "-O1"}
-                for name in (*SUPPORT, *(["verilated_fst_c"] if trace else []))]
-    sources.append({"path": "bench.cpp", "stem": "bench_cpp", "level": "-O2"})
-    includes = ["-I include", "-I include/vltstd", "-I fst", "-I alloy", "-I ."]
+               for p in sorted(target.glob("*/*.cpp"))]
+    sources.append({"path": "bench.cpp", "stem": "bench_cpp", "level": optimize})
+    includes = [f"-I ../{runtime.name}/{path}" for path in ("include", "include/vltstd", "fst")]
+    _write(target, "Makefile.j2", sources=sources, runtime=f"../{runtime.name}",
+           flags=" ".join([*CXXFLAGS, *flags, *includes, "-I alloy", "-I .", "-include verilated.h"]))
+
+
+def _write(target, template, **values):
+    """The Makefile of ``target``, which appears whole."""
     partial = target / "Makefile.part"
-    partial.write_text(_template("Makefile.j2").render(sources=sources, flags=" ".join([*CXXFLAGS, *flags, *includes])))
+    partial.write_text(_template(template).render(**values))
     os.replace(partial, target / "Makefile")
 
 
