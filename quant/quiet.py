@@ -10,7 +10,7 @@ import warnings
 
 import torch
 
-from spec.operators import Layer
+from spec.operators.convolution import ConvLayer
 
 from .graph import compute
 
@@ -118,7 +118,7 @@ def _answers(net, index, tensors, out, some):
     return values[net.graph.output].flatten(1)
 
 
-def _change(net, layer: Layer, channels, how):
+def _change(net, layer: ConvLayer, channels, how):
     """Change the filters that make ``channels``."""
     if not len(channels):
         return

@@ -137,22 +137,22 @@ BENT = {
 @pytest.mark.parametrize("kind", [kind if number < 4 else pytest.param(kind, marks=pytest.mark.slow)
                                   for number, kind in enumerate(BENT)])
 def test_a_channel_whose_values_cannot_matter(kind):
-    """Whatever stands between it and what bends, and however large its bias and its weights are: as good as if the bias
-    was -10. That weights are left out is said."""
+    """Whatever stands between it and what bends, and however large its bias and its weights are: it takes no codes of the
+    others, which would be off by as much as they differ. That weights are left out is said."""
     images, found, said = photographs(40), [], []
     for bias, factor in ((-10, 1), (-1e8, 1), (-1e9, 1e4)):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found.append(error(*quantized(Bent(*BENT[kind], factor, bias), images, even=False)[2:]))
         said.append(any("channel 3 of layer b is many times as large" in str(one.message) for one in caught))
-    assert max(found) < 1.15 * found[0] + 0.02 and found[0] < 0.4 and said == [False, False, True]
+    assert max(found) < 0.55 and said == [False, False, True]
 
 
 def test_a_channel_that_matters_stays():
     """LeakyReLU lets it through: its values are those of the model."""
     model, images = Bent(lambda net, y, x: y, lambda y: F.leaky_relu(y, 0.5), 100.0, -100.0), photographs(40)
     net, network, real, got = quantized(model, images, even=False, ratio=Ratio(0, 0, 1), bits=8)
-    assert torch.equal(net.graph.layers[1].weight, model.b.weight) and error(real, got) < 0.1
+    assert torch.equal(net.graph.layers[1].weight, model.b.weight) and error(real, got) < 0.4
 
 
 @pytest.mark.parametrize("shown", [0, 63])
@@ -182,7 +182,7 @@ def test_a_filter_of_zeros_takes_no_bits_of_the_others(ratio, bits):
                 value.data *= 1e-3
             model[index].weight.data[5] *= not pruned
         *_, network, real, got = quantized(model, images, even=False, ratio=ratio, bits=bits)
-        found.append([int(np.median(node.mult).item()).bit_length() for node in network.nodes])
+        found.append([max(node.mult[:5]).item().bit_length() for node in network.nodes])
     assert all(after >= before - 1 for before, after in zip(*found, strict=True)), found
 
 
