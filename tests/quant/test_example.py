@@ -18,6 +18,7 @@ def test_weights_of_another_model():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_it_is_quantized_as_its_page_says():
     """The quickest mix: one ratio in every layer, counted filter by filter."""
     loaded = example.load("fashion_mnist")

@@ -78,8 +78,9 @@ class Residual(nn.Module):
         return self.last(torch.flatten(torch.relu(self.b(x) + self.d(x)), 1))
 
 
-@pytest.mark.parametrize("even", [True, False])
-@pytest.mark.parametrize("made", [plain, Residual])
+@pytest.mark.parametrize("made, even", [
+    (plain, True), (Residual, False), *(pytest.param(*case, marks=pytest.mark.slow)
+                                        for case in ((plain, False), (Residual, True)))])
 def test_the_bias_of_a_dead_channel(made, even):
     """-1e8 where ReLU makes 0 of it: as good as if the channel had -10."""
     images = photographs(64)
@@ -137,8 +138,8 @@ BENT = {
 @pytest.mark.parametrize("kind", [kind if number < 4 else pytest.param(kind, marks=pytest.mark.slow)
                                   for number, kind in enumerate(BENT)])
 def test_a_channel_whose_values_cannot_matter(kind):
-    """Whatever stands between it and what bends, and however large its bias and its weights are: it takes no codes of the
-    others, which would be off by as much as they differ. That weights are left out is said."""
+    """Whatever stands between it and what bends, and however large its bias and its weights are: it takes no codes of
+    the others, which would be off by as much as they differ. That weights are left out is said."""
     images, found, said = photographs(40), [], []
     for bias, factor in ((-10, 1), (-1e8, 1), (-1e9, 1e4)):
         with warnings.catch_warnings(record=True) as caught:

@@ -73,7 +73,7 @@ def paths(module):
     return out
 
 
-@pytest.fixture(scope="module", params=["all options", pytest.param("one port", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["one port", pytest.param("all options", marks=pytest.mark.slow)])
 def netlist(request, tmp_path_factory):
     return flat(generate(CONFIGS[request.param])["alloy.v"], tmp_path_factory.mktemp("pins"))
 

@@ -10,8 +10,8 @@ from tests.windows import window_network
 from .test_engine import CONFIG, Bench
 
 
-@pytest.mark.parametrize("seed, depth", [
-    (16, 24), *(pytest.param(seed, 128, marks=pytest.mark.slow) for seed in (6, 22))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed, depth", [(16, 24), (6, 128), (22, 128)])
 def test_windows(seed, depth):
     rng, status = np.random.default_rng(seed), []
     network = window_network(rng, stride=4, size=9, layers=2, channels=3, most=3)

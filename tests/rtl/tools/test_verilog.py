@@ -53,6 +53,7 @@ CONFIGS = {
         queue_depth=16,
     ),
 }
+NAMES = [name if name in ("small", "smallest") else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS]
 # Kinds of warnings of ``verilator -Wall`` that the Verilog may give, and why.
 ALLOWED = {
     "WIDTHEXPAND": "operands are as wide as Amaranth has inferred them: narrower ones are extended as it defines",
@@ -116,7 +117,7 @@ def lint(text, folder):
     return Counter(WARNING.findall(done.stderr))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_text(texts, name):
     """Kind: a process that never starts, and a name that is taken for something else.
 
@@ -126,7 +127,7 @@ def test_text(texts, name):
     check_text(texts(name))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_lint(texts, name, tmp_path):
     """Kind: lint. Wires without bits, comparisons that are always false, initial values beside processes, and more."""
     found = lint(texts(name), tmp_path)
