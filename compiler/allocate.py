@@ -1,7 +1,13 @@
-"""Places values in the two activation memories; what does not fit lives in DRAM and is worked on in strips."""
+"""Places values in the two activation memories; what does not fit lives in DRAM and is worked on in strips.
+
+Values are placed one after the other. Where small ones that live for long come to lie decides whether a large one finds
+its place in one piece: if something is left over, other places are tried, by chance but always the same.
+"""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from spec.config import EngineConfig
@@ -14,6 +20,7 @@ from .plan import Plan, Step, Strip
 __all__ = ["allocate"]
 
 PLAIN = (1, 1)
+TRIES = 20
 
 
 class _NoRoom(Exception):
@@ -21,24 +28,28 @@ class _NoRoom(Exception):
 
 
 class _Memories:
-    """What is taken of the activation memories: intervals (lo, hi, owner)."""
+    """What is taken of the activation memories: intervals (lo, hi, owner); ``dice`` may choose among the places."""
 
-    def __init__(self, depth: int):
-        self._depth = depth
+    def __init__(self, depth: int, dice: Random | None):
+        self._depth, self._dice = depth, dice
         self._used: tuple[list, list] = ([], [])
 
     def fit(self, words: int, mems: Iterable[int], owner: object) -> tuple[int, int] | None:
         """First fit in the emptier of ``mems``: (memory, base), or None."""
-        for mem in sorted(mems, key=lambda m: sum(hi - lo for lo, hi, _ in self._used[m])):
-            at = 0
-            for lo, hi, _ in sorted(self._used[mem], key=lambda u: u[0]):
-                if at + words <= lo:
-                    break
-                at = max(at, hi)
-            if at + words <= self._depth:
-                self._used[mem].append((at, at + words, owner))
-                return mem, at
-        return None
+        places = [(mem, at) for mem in sorted(mems, key=lambda m: sum(hi - lo for lo, hi, _ in self._used[m]))
+                  for lo, hi in self._gaps(mem) if hi - lo >= words for at in (lo, hi - words)]
+        if not places:
+            return None
+        mem, at = self._dice.choice(places) if self._dice else places[0]
+        self._used[mem].append((at, at + words, owner))
+        return mem, at
+
+    def _gaps(self, mem):
+        """What is free, from the first word on."""
+        at = 0
+        for lo, hi, _ in sorted([*self._used[mem], (self._depth, self._depth, None)], key=lambda u: u[0]):
+            yield at, lo
+            at = max(at, hi)
 
     def free(self, owner: object) -> None:
         for used in self._used:
@@ -53,20 +64,38 @@ def allocate(graph: Graph, config: EngineConfig) -> Plan:
 
     Raises :class:`AlloyError` naming the layer if not even one pixel's operands fit.
     """
-    spilled = {value for op in graph.ops for value in op.from_dram}
+    fixed = {value for op in graph.ops for value in op.from_dram}
+    best, moved = _plan(graph, config, fixed, None)
+    for seed in range(TRIES):
+        if not moved:
+            break
+        with suppress(AlloyError):      # other places may leave no room for a single pixel
+            other, less = _plan(graph, config, fixed, seed)
+            if less < moved:
+                best, moved = other, less
+    return best
+
+
+def _plan(graph, config, fixed, seed):
+    """A plan, and the words that it moves to DRAM and back besides those of the values that are ``fixed`` there."""
+    spilled = set(fixed)
     while True:
         try:
-            return _Attempt(graph, config, spilled).plan()
+            plan = _Attempt(graph, config, spilled, seed).plan()
         except _NoRoom as full:
             spilled.add(full.args[0])
+        else:
+            return plan, sum(value.height * value.width * value.groups(config.ic) for step in plan.steps
+                             for value in step.dram - fixed)
 
 
 class _Attempt:
-    """One try with ``spilled`` values in DRAM; raises :class:`_NoRoom` with one more that is to live there."""
+    """One try with ``spilled`` values in DRAM; raises :class:`_NoRoom` with one more that is to live there. ``seed`` of
+    the places, None for the first that fits."""
 
-    def __init__(self, graph, config, spilled):
+    def __init__(self, graph, config, spilled, seed):
         self._graph, self._config, self._spilled = graph, config, spilled
-        self._memories = _Memories(config.act_depth)
+        self._memories = _Memories(config.act_depth, None if seed is None else Random(seed))
         self._where: dict[Value, Placement] = {}
         self._last = {v: i for i, op in enumerate(graph.ops) for v in (*op.reads, op.output)}
         self._rivals: dict[Value, set[Value]] = {}      # those that cannot be in a value's memory

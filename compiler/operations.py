@@ -16,7 +16,7 @@ from .emit import ArrayWork, ConvolutionWork, PoolWork, SpreadWork, Work
 from .graph import Value
 from .slots import assign
 
-__all__ = ["Operation", "Filters", "Convolution", "Maximum", "Regions", "Spread"]
+__all__ = ["Operation", "Filters", "Convolution", "Maximum", "Regions", "Sample", "Spread"]
 
 Regions: TypeAlias = tuple[tuple[tuple[int, int, int, int], int], ...]
 
@@ -305,6 +305,15 @@ class Maximum(Operation):
 
     def work(self, config: EngineConfig) -> PoolWork:
         return PoolWork(self, config)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample(Maximum):
+    """A copy of the pixels that are ``stride`` apart, of a value in one plane."""
+
+    @property
+    def phases(self) -> tuple[int, int]:
+        return 1, 1
 
 
 @dataclass(frozen=True, eq=False)

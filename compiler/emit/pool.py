@@ -21,7 +21,7 @@ __all__ = ["PoolWork", "SpreadWork"]
 
 class PoolWork:
     """The commands of a maximum or a copy (:class:`.work.Work`): one POOL for each strip, or for each of its rows."""
-    depth, pixels = 1, 1
+    depth, shared, pixels = 1, False, 1
 
     def __init__(self, op: "Operation", config: EngineConfig):
         self._op, self._config = op, config
@@ -38,7 +38,7 @@ class PoolWork:
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
         op, out = self._op, strip.output
         read = [] if source is None else [source.read(source.stop, None)]
-        if max(*op.stride, *out.phases) > 2:
+        if op.phases != op.stride or max(out.phases) > 2:
             self._lines(strip, read, buffers, listing)
             return
         taps = strip.input.taps(op.kernel, strip.first_read(op), op.dilation)

@@ -1,11 +1,12 @@
 """Tensors are split into planes, as the strides of their readers want them."""
 
 from dataclasses import replace
+from typing import Any
 
 from spec.config import EngineConfig
 
 from ..graph import Graph, Value
-from ..operations import Maximum, Operation
+from ..operations import Maximum, Operation, Sample
 
 __all__ = ["planes", "split_phases"]
 
@@ -21,11 +22,12 @@ def planes(phases: tuple[int, int]) -> str:
 def split_phases(graph: Graph, config: EngineConfig) -> Graph:
     """Each tensor is laid out for the stride of most of its readers; readers that want another layout get a copy.
 
-    A copy can only be made of a tensor in one plane, and more than two planes in a direction only by a copy.
+    A copy can only be made of a tensor in one plane, and more than two planes in a direction only by a copy. It has
+    only the pixels that are read, if windows are single pixels.
     """
     laid: dict[Value, Value] = {}
     copies: dict[Operation, list[Operation]] = {}       # before the operation that reads the first of them
-    inputs: dict[Operation, Value] = {}                 # what reads a copy
+    changed: dict[Operation, dict[str, Any]] = {}       # what reads a copy
     for value in graph.values:
         wanted: dict[tuple[int, int], list[Operation]] = {}
         for op in graph.ops:
@@ -37,8 +39,14 @@ def split_phases(graph: Graph, config: EngineConfig) -> Graph:
         laid[value] = replace(value, phases=layouts[0] if layouts else PLAIN)
         for phases in layouts[1:]:
             name, first = f"{value.name}.{planes(phases)}", wanted[phases][0]
-            copy = replace(value, name=name, phases=phases)
-            copies.setdefault(first, []).append(Maximum(name, first.tag, value, copy))
-            inputs |= dict.fromkeys(wanted[phases], copy)
-    ops = [new for op in graph.ops for new in (*copies.get(op, ()), replace(op, input=inputs.get(op, op.input)))]
+            if all(op.kernel == (1, 1) and op.padding == op.windows.end == (0, 0) for op in wanted[phases]):
+                copy = replace(value, name=name, height=first.output.height, width=first.output.width, phases=PLAIN)
+                made: Maximum = Sample(name, first.tag, value, copy, stride=phases)
+                changed |= dict.fromkeys(wanted[phases], {"input": copy, "stride": (1, 1)})
+            else:
+                copy = replace(value, name=name, phases=phases)
+                made = Maximum(name, first.tag, value, copy)
+                changed |= dict.fromkeys(wanted[phases], {"input": copy})
+            copies.setdefault(first, []).append(made)
+    ops = [new for op in graph.ops for new in (*copies.get(op, ()), replace(op, **changed.get(op, {})))]
     return replace(graph, ops=tuple(ops)).mapped(lambda value: laid.get(value, value))

@@ -2,6 +2,7 @@
 
 import pytest
 
+import compiler.allocate as places
 from compiler.allocate import allocate
 from compiler.build import lowered
 from spec.errors import AlloyError
@@ -83,6 +84,18 @@ def test_strips_happen():
         except AlloyError:
             continue
     assert strips > 5
+
+
+def test_other_places_are_tried_before_a_value_leaves_the_chip(monkeypatch):
+    """Kind: small values in the middle of the space that a large one needs. Block with a residual: first fit leaves
+    no 16 words in one piece, although 20 are enough for all that lives at once."""
+    net = network({"image": (4, 4, 4), "x": (16, 4, 4), "a": (4, 4, 4), "b": (4, 4, 4), "y": (16, 4, 4)},
+                  layer("image", "x", 16, 4), layer("x", "a", 4, 16), layer("a", "b", 4, 4),
+                  layer("b", "y", 16, 4, residual="x", res_mult=7))
+    graph, config = lowered(net, engine(act_depth=20)), engine(act_depth=20)
+    assert paint(allocate(graph, config), config) == 0
+    monkeypatch.setattr(places, "TRIES", 0)
+    assert paint(allocate(graph, config), config) > 0
 
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 1), (1, 2), (2, 2)])

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from compiler.lower import lower
-from compiler.operations import Maximum
+from compiler.operations import Maximum, Sample
 from compiler.passes import split_phases
 from tests.compiler.graphs import CONFIG, layer, network
 
@@ -15,7 +15,7 @@ def graph_of(strides):
     tensors, nodes = {"image": (3, 8, 8), "a": (3, 8, 8)}, [layer("image", "a", 3, 3)]
     for number, stride in enumerate(strides):
         tensors[f"out{number}"] = (3, 8 // stride[0], 8 // stride[1])
-        nodes.append(layer("a", f"out{number}", 3, 3, stride=stride))
+        nodes.append(layer("a", f"out{number}", 3, 3, (3, 3), stride=stride, padding=(1, 1)))
     return split_phases(lower(network(tensors, *nodes)), CONFIG)
 
 
@@ -39,6 +39,20 @@ def test_each_reader_has_its_layout(strides):
         readers = [i for i, op in enumerate(graph.ops) if op.input is copy.output]
         assert graph.ops.index(copy) == min(readers) - 1 or graph.ops[min(readers) - 1] in copies
         assert copy.tag == graph.ops[min(readers)].tag
+
+
+@pytest.mark.parametrize("stride", [(2, 2), (2, 1), (1, 2)])
+def test_single_pixels_are_copied_alone(stride):
+    """Two readers of one stride want every pixel in one plane; the third reads single ones, from a copy of them."""
+    size = tuple(8 // count for count in stride)
+    tensors = {"image": (3, 8, 8), "a": (3, 8, 8), "b": (3, 8, 8), "c": (3, 8, 8), "out": (3, *size)}
+    graph = split_phases(lower(network(tensors, layer("image", "a", 3, 3), layer("a", "b", 3, 3),
+                                       layer("a", "c", 3, 3), layer("a", "out", 3, 3, stride=stride))), CONFIG)
+    copy, = (op for op in graph.ops if isinstance(op, Sample))
+    last = graph.ops[-1]
+    assert copy.stride == stride and copy.phases == (1, 1) == copy.input.phases and not list(copy.faults())
+    assert last.input is copy.output and last.stride == (1, 1) and not list(last.faults())
+    assert (copy.output.height, copy.output.width) == size and copy.output.phases == (1, 1)
 
 
 def test_names_of_copies_are_their_own():
