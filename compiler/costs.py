@@ -10,6 +10,7 @@ from .hazards import Item
 from .schedule import FLUSH, LATENCY, duration
 
 if TYPE_CHECKING:
+    from .emit.work import Work
     from .operations import Operation
 
 __all__ = ["Costs"]
@@ -30,14 +31,14 @@ class Costs:
         self._cycles: Counter[tuple[Operation, str]] = Counter()
         self._needed: dict[tuple[Operation, str], int] = {}     # a value of the field that would do
 
-    def layer(self, op: "Operation", taps: int, depth: int, strips: int) -> None:
-        """The layer whose loads are counted from here on: ``depth`` channel groups for each of its ``taps``, in
-        ``strips`` strips."""
-        c, words = self._config, taps * depth
+    def layer(self, op: "Operation", taps: int, work: "Work", strips: int) -> None:
+        """The layer whose loads are counted from here on, of so many ``taps``, in ``strips`` strips."""
+        c, alike = self._config, taps if work.shared else 1
+        words = taps // alike * work.depth
         self._seen.clear()
         self._op = op
         self._cause: str | None = "act_depth" if strips > 1 else None
-        if c.tap_depth < min(taps, c.weight_depth // depth):
+        if c.tap_depth < min(taps, c.weight_depth // work.depth * alike):
             self._cause, self._needed[op, "tap_depth"] = "tap_depth", taps
         elif words > c.weight_depth:
             self._cause, self._needed[op, "weight_depth"] = "weight_depth", words

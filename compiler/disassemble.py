@@ -7,7 +7,7 @@ __all__ = ["disassemble"]
 
 SHOWN = ("version", "dram", "stride", "dst", "count", "rows", "cols", "tap_base", "taps", "groups", "depth", "tiles",
          "in_base", "weight_base", "param_base", "pitch", "start_y", "start_x", "shift", "lo", "hi", "res_mult", "zero")
-FLAGS = ("wide", "half", "acc_first", "acc_last", "residual", "straddle")
+FLAGS = ("wide", "half", "acc_first", "acc_last", "residual", "straddle", "shared")
 
 
 def disassemble(program: Program) -> list[str]:

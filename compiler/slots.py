@@ -50,8 +50,9 @@ def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
     return kind
 
 
-def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig) -> list[Tile]:
-    """Greedy tiles in channel order: each takes what fits its slots from two adjacent groups."""
+def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig, *, straddle: bool) -> list[Tile]:
+    """Greedy tiles in channel order: each takes what fits its slots from one group, or from two if they may
+    ``straddle``."""
     assert op.output.order is not None
     order, makes, tiles = op.output.order, op.makes, []
     waiting = [p for p, channel in enumerate(order) if makes.start <= channel < makes.stop]
@@ -61,7 +62,7 @@ def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig) -> lis
         singles: list[int] = []
         luts: list[int] = []
         for position in waiting:
-            if position // config.ic > group + 1:
+            if position // config.ic > group + straddle:
                 break
             k = kind[order[position] - makes.start]
             if k == 0 and len(luts) < config.lut_filters:

@@ -64,7 +64,7 @@ class _Emitter:
     def step(self, step: Step, kept: bool) -> None:
         """All commands of one operation."""
         op, work = step.op, step.op.work(self.config)
-        self.listing.costs.layer(op, op.kernel[0] * op.kernel[1], work.depth, len(step.strips))
+        self.listing.costs.layer(op, op.kernel[0] * op.kernel[1], work, len(step.strips))
         for strip in step.strips:
             self._strip(step, strip, work)
         self.layers.setdefault(op.output, []).append((op, {

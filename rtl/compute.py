@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out, connect, flipped
 
+from spec import latency
 from spec.commands import Opcode
 from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.registers import Trace
@@ -79,17 +80,17 @@ class Compute(Block):
             add_shared(m, name, unit, platform)
             m.d.comb += unit.clear.eq(self.clear)
         self._memories(m, feeder, post, pool)
-        take, head, free, leaves = self._queue(m, feeder, post, pool)
+        take, head = self._queue(m, feeder, post, pool)
         done = Signal()
         m.d.comb += [done.eq(post.done | pool.done), self.give.eq(post.give | pool.give),
                      self.release.eq(feeder.release)]
-        self._order(m, feeder, post, take, head, leaves, done)
+        self._order(m, feeder, post, pool, take)
         self._array(m, feeder, core, post)
         self._activations(m, feeder, post, pool)
 
         # What the host and the watchdog see.
         busy = Signal()
-        m.d.comb += [busy.eq(head.valid | ~free | ~feeder.idle), self.idle.eq(~busy),
+        m.d.comb += [busy.eq(head.valid | ~post.idle | ~pool.cmd.ready | ~feeder.idle), self.idle.eq(~busy),
                      self.accumulates.eq(feeder.step.valid),
                      self.progress.eq(feeder.step.valid | self.activations.write.en.any() | done)]
         m.d.comb += [
@@ -108,7 +109,8 @@ class Compute(Block):
         read_records(m, taps, pool.tap)
 
     def _queue(self, m, feeder, post, pool):
-        """A command goes to the post queue, a CONV to the feeder as well; post and pool work in turn."""
+        """A command goes to the post queue, a CONV to the feeder as well; post and pool work in turn, while the post
+        unit has a command before it is through with the one before."""
         queue = Queue(COMMAND, self.queue_depth, buffered=True)
         m.submodules.queue = ResetInserter(self.clear)(queue)
         is_conv, take = Signal(), Signal()
@@ -117,35 +119,33 @@ class Compute(Block):
                      take.eq(self.cmd.valid & self.cmd.ready),
                      queue.i.valid.eq(take), queue.i.payload.eq(self.cmd.payload),
                      feeder.cmd.valid.eq(take & is_conv), feeder.cmd.payload.eq(self.cmd.payload)]
-        head, free, leaves = queue.o.payload, Signal(), Signal()
-        m.d.comb += [free.eq(post.cmd.ready & pool.cmd.ready), queue.o.ready.eq(free), leaves.eq(free & queue.o.valid),
+        head, pools, free = queue.o.payload, Signal(), Signal()
+        m.d.comb += [pools.eq(head.opcode == Opcode.POOL),
+                     free.eq(pool.cmd.ready & Mux(pools, post.idle, post.cmd.ready)), queue.o.ready.eq(free),
                      post.cmd.payload.eq(head), pool.cmd.payload.eq(head),
-                     post.cmd.valid.eq(queue.o.valid & free & (head.opcode == Opcode.CONV)),
-                     pool.cmd.valid.eq(queue.o.valid & free & (head.opcode == Opcode.POOL))]
-        return take, queue.o, free, leaves
+                     post.cmd.valid.eq(queue.o.valid & free & ~pools),
+                     pool.cmd.valid.eq(queue.o.valid & free & pools)]
+        return take, queue.o
 
-    def _order(self, m, feeder, post, take, head, leaves, done):
+    def _order(self, m, feeder, post, pool, take):
         """What the units have to wait for: ``fed`` of the post unit, ``blocked`` of the feeder."""
-        most = self.queue_depth + 4
+        # In the queue, next in the post unit, in work there, and on their way out.
+        most = self.queue_depth + 3 + latency.post_done(self)
         # Convolutions that are fed, and that the post unit is not yet through with.
         fed = Signal(range(most))
-        m.d.sync += fed.eq(fed + feeder.finished - post.done)
+        m.d.sync += fed.eq(fed + feeder.finished - post.through)
         with m.If(self.clear):
             m.d.sync += fed.eq(0)
         m.d.comb += post.fed.eq(fed != 0)
 
         # Commands in the post queue or unit that gather from each memory.
-        gathers = Signal(2)
-        gathers_head = Signal(2)
-        running = Signal(2)
+        command, gathers = self.cmd.payload, Signal(2)
         for mem in range(2):
-            for flag, command in ((gathers, self.cmd.payload), (gathers_head, head.payload)):
-                m.d.comb += flag[mem].eq(Mux(command.opcode == Opcode.CONV, command.residual & (command.mem_res == mem),
-                                             command.mem_in == mem))
-            pending = Signal(range(most), name=f"pending{mem}")
-            m.d.sync += pending.eq(pending + (take & gathers[mem]) - (done & running[mem]))
-            with m.If(leaves):
-                m.d.sync += running[mem].eq(gathers_head[mem])
+            m.d.comb += gathers[mem].eq(Mux(command.opcode == Opcode.CONV, command.residual & (command.mem_res == mem),
+                                            command.mem_in == mem))
+            pending, ends = Signal(range(most), name=f"pending{mem}"), Signal(name=f"ends{mem}")
+            m.d.comb += ends.eq((post.done & post.gathered[mem]) | (pool.done & pool.gathered[mem]))
+            m.d.sync += pending.eq(pending + (take & gathers[mem]) - ends)
             with m.If(self.clear):
                 m.d.sync += pending.eq(0)
             m.d.comb += feeder.blocked[mem].eq(pending != 0)

@@ -19,7 +19,7 @@ __all__ = ["Timing", "LayerCycles", "model", "CAUSES", "ERROR", "error_text"]
 
 # Measured against the RTL on random layers (tests/sim/test_cycle_model.py): lowest and highest relative error, and what
 # nine of ten keep.
-ERROR = (-0.15, 0.09, 0.05)
+ERROR = (-0.15, 0.09, 0.06)
 
 # Where the cycles of a layer go: full use, lanes and slots without work, and what the array waited for.
 CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
@@ -56,7 +56,9 @@ class _Engine:
         self.entered: dict[str, list[float]] = {"load": [], "compute": [], "store": []}
         self.load_issue, self.load_done, self.codes = 0.0, [0.0], None
         self.feeder_end, self.shadow_free = 0.0, 0.0
-        self.post_free, self.post_taken = 0.0, []
+        # Post and pool unit: until when nothing is done there, when each command was taken, when the post unit may take
+        # the next one, and until when it visits pixels.
+        self.post_free, self.post_taken, self.post_open, self.visiting = 0.0, [], 0.0, 0.0
         self.store_free = 0.0
         self.feeder_log = []            # (from, to, cause)
         self.completed = []             # (time, tag)
@@ -120,6 +122,8 @@ class _Engine:
             done = max(done, self.port[port], begin + max(number, (number - self.depth) * cost))
         for port in beats:
             self.port[port] = max(self.port[port], done - self.depth * cost)
+        if cmd["opcode"] == Opcode.LOAD_TABLES:
+            done = max(done, begin + beats[0] + cmd["count"] * pipeline.PARTS)
         if cmd.get("beats"):        # one step of the decoder in each cycle, after the table
             same, self.codes = cmd["codes"] == self.codes, cmd["codes"]
             table = 0 if same else pipeline.CODE_TABLE
@@ -146,6 +150,7 @@ class _Engine:
             at_once = 1 if cmd["res_phase_x"] else self.c.out_pixels
             visits = cmd["rows"] * -(-cmd["cols"] // at_once) * cmd["groups"] * cmd["taps"]
             self.post_free = start + visits + pipeline.pool_done()
+            self.post_open = self.post_free + 1
         else:
             self._conv(cmd, taken, cause)
         self._give(cmd["give"], self.post_free)
@@ -159,15 +164,18 @@ class _Engine:
             cause = "commands"
         self.shadow_free = start
         self.feeder_log.append((self.feeder_end, start, cause))
-        begin = max(self.post_free + 1, taken + pipeline.BUFFERED)
+        begin = max(self.post_open, taken + pipeline.BUFFERED)
         self.post_taken.append(begin)
         steps = cmd["taps"] * cmd["depth"]
         if cmd["acc_last"]:
-            self.feeder_end, end = self._tiles(cmd, start, steps, begin + pipeline.parameters(c))
+            first = max(begin + pipeline.parameters(c), self.visiting + 1)
+            self.feeder_end, end = self._tiles(cmd, start, steps, first)
         else:
+            first = max(begin + 2, self.visiting + 1)
             self.feeder_end = start + cmd["tiles"] * steps
             self.feeder_log.append((start, self.feeder_end, "busy"))
-            end = max(begin, self.feeder_end + 1)
+            end = max(first, self.feeder_end + 1)
+        self.visiting, self.post_open = end, first + pipeline.post(c) - 1
         self._give(cmd["release"], self.feeder_end - 1 + pipeline.fed(c))
         self.post_free = end + pipeline.post_done(c)
 
@@ -175,21 +183,26 @@ class _Engine:
         """Tiles from cycle ``at`` on, the first visit not before ``work``: the cycle after the last k-step, and that of
         the last visit.
         """
-        c, rows = self.c, self.c.pixels // 2
-        count = rows if cmd["wide"] else c.pixels
-        pixel = cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + np.arange(cmd["tiles"] * count)
-        visited = (pixel % cmd["pitch"] < cmd["cols"]) & (pixel // cmd["pitch"] < cmd["rows"])
-        for twice in (cmd["straddle"] * visited.reshape(-1, count).sum(1)).tolist():
+        c, pitch = self.c, cmd["pitch"]
+        count = c.pixels // 2 if cmd["wide"] else c.pixels
+        # Pixels that are visited together, tiles that the FIFO holds, and when the last lanes of one are visited.
+        together, held = c.out_pixels // 2 if cmd["wide"] and c.out_pixels > 1 else c.out_pixels, pipeline.tiles(c)
+        last_lanes = pipeline.last_row(c) + pipeline.lanes(c) // (2 if cmd["wide"] else 1) // together
+        number = np.arange(cmd["tiles"] * count)
+        pixel = cmd["start_y"] * pitch + cmd["start_x"] + number
+        begins = (number % together == 0) | (pixel % pitch == 0)
+        inside = (pixel % pitch < cmd["cols"]) & (pixel // pitch < cmd["rows"])
+        for visits in (begins * (1 + cmd["straddle"] * inside)).reshape(-1, count).sum(1).tolist():
             last = at + steps
-            left = self.popped[-pipeline.TILES] + pipeline.ROOM if len(self.popped) >= pipeline.TILES else 0
-            room = max(self.last[-1] + c.pixels, left)
+            left = self.popped[-held] + pipeline.ROOM if len(self.popped) >= held else 0
+            room = max(self.last[-1] + c.pixels // c.out_pixels, left)
             self.feeder_log.append((at, last, "busy"))
             if room > last:
                 self.feeder_log.append((last, room, "post"))
                 last = room
             self.last.append(last)
             arrive = last - 1 + pipeline.first_row(c)
-            work = max(max(work, arrive) + count + twice, arrive + 2 * rows)
+            work = max(max(work, arrive) + visits, arrive + last_lanes)
             self.popped.append(work)
             at = last
         return at, work - 1

@@ -70,7 +70,7 @@ def _fields(opcode, f, c):
         yield "range", f["tap_base"] + f["taps"] > c.tap_depth
     if conv:
         yield "count", f["depth"] == 0 or f["tiles"] == 0 or f["pitch"] == 0
-        yield "range", f["weight_base"] + f["taps"] * f["depth"] > c.weight_depth
+        yield "range", f["weight_base"] + (1 if f["shared"] else f["taps"]) * f["depth"] > c.weight_depth
         yield "residual", f["residual"] and f["mem_res"] == f["mem_in"]
         yield "part", not (f["acc_first"] and f["acc_last"]) and f["tiles"] != 1
         yield "start", f["start_x"] >= f["pitch"]

@@ -172,7 +172,8 @@ _conv, _last = _lay(_stop, [
     ("mem_res", 1, "activation memory of the residual"),
     ("mem_out", 1, "activation memory of the output; LOAD_ACT, STORE_ACT: of the tensor", _ACTS + _C + _P),
     ("table", 4, "table that the clipped code goes through, from 1; 0: none"),
-    ("reserved1", 3, "zero"),
+    ("shared", 1, "all taps have the k-words of the first"),
+    ("reserved1", 2, "zero"),
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last
 

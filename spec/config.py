@@ -13,7 +13,7 @@ from .files import read_json
 from .records import check_types, from_values
 from .tables import html
 
-__all__ = ["EngineConfig", "BOUNDARY", "DSP_DEVICES", "LUT_FORMS", "PORT_BITS"]
+__all__ = ["EngineConfig", "BOUNDARY", "DSP_DEVICES", "LUT_FORMS", "PORT_BITS", "leaves"]
 
 DSP_DEVICES = tuple(MULTIPLIERS)
 LUT_FORMS = ("shift_add", "product_lookup")
@@ -38,8 +38,8 @@ class EngineConfig:
     portable_dsp : use the portable body (plain operators) whatever the device; the packing stays the device's.
     lut_form : form of the LUT column, ``shift_add`` or ``product_lookup``.
     act_depth : words per bank of each of the two activation memories.
-    out_pixels : pixels of a row that the pool unit reads and writes in each cycle: 1, or an even number whose square
-        divides ``pixels``.
+    out_pixels : pixels of a row that leave the array, and that post and pool unit read and write, in each cycle: 1, or
+        an even number whose square divides ``pixels``.
     weight_depth : k-words of the weight buffer (the compiler splits it into regions).
     param_depth : parameter records per filter slot that fit on chip (regions as well).
     tap_depth : entries of the tap table.
@@ -88,7 +88,7 @@ class EngineConfig:
         for name in ("pixels", "dsp_filters"):
             if getattr(self, name) % 2:
                 raise AlloyError(f"configuration {name} is {getattr(self, name)}: it must be even")
-        if self.out_pixels > 1 and (self.out_pixels % 2 or self.pixels % self.out_pixels ** 2):
+        if not leaves(self.out_pixels, self.pixels):
             raise AlloyError(f"configuration out_pixels is {self.out_pixels} of {self.pixels} pixels: it must be 1 or "
                              "an even number whose square divides pixels")
         if self.slots == 0:
@@ -233,6 +233,12 @@ class EngineConfig:
     def load(cls, path: str | os.PathLike) -> "EngineConfig":
         """Read a JSON file."""
         return cls.from_dict(read_json(path, "configuration"))
+
+
+def leaves(out_pixels: int, pixels: int) -> bool:
+    """Whether ``out_pixels`` pixels can leave an array of ``pixels`` together: so many chains of its rows, each with so
+    many pixels, or a multiple of it."""
+    return out_pixels == 1 or out_pixels % 2 == 0 and pixels % out_pixels ** 2 == 0
 
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),

@@ -8,24 +8,26 @@ from typing import Any
 
 from .packing import columns, solve
 
-__all__ = ["READ", "GATHER", "RECORD", "TABLE", "CHAIN", "REQUANT", "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "START",
-           "ROOM", "TILES", "CHECK", "TOKEN", "CODE_TABLE", "DECODER", "tree_levels", "rotator", "feed", "fed",
-           "dsp_totals", "lut_totals", "totals", "element", "array", "rows", "first_row", "parameters", "post",
-           "post_done", "pool", "pool_done"]
+__all__ = ["READ", "GATHER", "RECORD", "PARTS", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT", "RESIDUAL", "QUEUE",
+           "BUFFERED", "DONE", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER", "tree_levels", "rotator",
+           "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "lanes", "tiles", "rows",
+           "first_row", "last_row", "parameters", "post", "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
 GATHER = READ + 1   # activation memories: from the place of one channel group to its codes
 RECORD = 1          # parameters and taps: a memory alone
+PARTS = 4           # in which a record of a table is written, one in each cycle
 TABLE = 2           # from a code to its entry in a table
 CHAIN = 3           # packed multipliers: operands, products, sum
-REQUANT = 7         # from an accumulator to its code
+ADDED = 2           # from an accumulator to its product, which a bias is added to
+SCALE = 4           # from an accumulator to its sum with bias and residual: operands, product, bias, residual
+REQUANT = SCALE + 3         # from an accumulator to its code: bytes, bits, clip
 RESIDUAL = GATHER + 1       # from the place of a residual to its code, beside the accumulator that waits for it
 QUEUE = 1           # from an entry that goes into an empty queue to its leaving
 BUFFERED = 2        # of a queue that entries leave from a register
 DONE = 3            # from the last write of post and pool unit to ``done``: it can be read by then
 START = 2           # feeder: from a command to its first k-step, besides one cycle for each lane
 ROOM = 1            # from the last row of a tile that leaves the FIFO to the k-step that takes its place
-TILES = 3           # whose rows the FIFO behind the array holds: two, and a third on its way
 CHECK = 5           # from a command to its passing, besides one cycle for each bit of what is multiplied
 TOKEN = 2           # from a semaphore's post to a command that waits for it, or from its passing if it waits for none
 CODE_TABLE = 140    # decoder: at most, for the table of new codes
@@ -84,18 +86,36 @@ def array(config: Any) -> int:
     return element(totals(config)) + len(columns(config)) - 1
 
 
+def lanes(config: Any) -> int:
+    """Lanes that leave the array together: those of a row, or of neighbours that wait for the last of them."""
+    return max(2, config.out_pixels)
+
+
+def tiles(config: Any) -> int:
+    """Tiles whose rows the FIFOs behind the array hold: as many as the post unit takes while a tile is on its way."""
+    return 3 if config.out_pixels == 1 else 4 * config.out_pixels
+
+
 def rows(config: Any) -> int:
-    """From a tile's last ``step`` to its first row behind the FIFO, through the weight buffer and the grid."""
-    return READ + array(config) + BUFFERED
+    """From a tile's last ``step`` to its first lanes behind the FIFO, through the weight buffer and the grid."""
+    return READ + array(config) + lanes(config) - 2 + BUFFERED
 
 
 def first_row(config: Any) -> int:
-    """From the k-step that ends a tile to its first row."""
+    """From the k-step that ends a tile to its first lanes."""
     return feed(config) - READ + rows(config)
 
 
+def last_row(config: Any) -> int:
+    """From a tile's first lanes to its last ones: the rows of a chain are two cycles apart, and a chain comes as many
+    cycles after the one above as that has rows.
+    """
+    rows_of_chain = config.pixels // 2 // config.out_pixels
+    return (config.out_pixels - 1) * rows_of_chain + 2 * rows_of_chain - lanes(config)
+
+
 def parameters(config: Any) -> int:
-    """Post unit: from a command to its first visit."""
+    """Post unit: from a command to its first visit, if none is before it."""
     return config.dsp_filters + config.lut_filters + RECORD + 1
 
 

@@ -28,14 +28,16 @@ __all__ = ["ArrayWork", "ConvolutionWork"]
 class ArrayWork:
     """The commands of filters (:class:`.work.Work`): CONVs over filter tiles, pixel tiles and, where the k-words
     of a filter tile do not fit the weight buffer, chunks of its taps. ``depth`` are the channel groups that each of the
-    ``tiles`` reads."""
+    ``tiles`` reads; k-words that are the same for all taps (an average) are loaded once."""
 
     def __init__(self, op: "Filters", config: EngineConfig, depth: int, tiles: list[FilterTile]):
         self._op, self._config, self.depth, self._tiles = op, config, depth, tiles
         self._wide = op.input.bits > config.act_digit_bits
         self.pixels = config.pixels // 2 if self._wide else config.pixels   # a code of two digits takes two lanes
         taps = self._count()
-        per = min(taps, config.weight_depth // self.depth, config.tap_depth)
+        self.shared = taps > 1 and all(
+            (tile.words.reshape(taps, -1) == tile.words[:depth].reshape(-1)).all() for tile in tiles)
+        per = min(taps, config.weight_depth // self.depth * (taps if self.shared else 1), config.tap_depth)
         if per == 0:
             raise AlloyError(f"layer {op.name} reads {self.depth} channel groups, more than the weight buffer's "
                              f"{config.weight_depth} words: raise weight_depth")
@@ -104,13 +106,14 @@ class ArrayWork:
         if len(self._chunks) > 1:
             yield from in_parts(tiles, count)
             return
-        words = self._chunks[0][1] * self.depth
-        parts = cut(count, count * words) if loaded else [(0, count)]
+        steps = self._chunks[0][1] * self.depth
+        words = self.depth if self.shared else steps
+        parts = cut(count, count * steps) if loaded else [(0, count)]
         first = min(buffers.weight_room(words), c.param_depth, tiles) if len(parts) > 1 else 0
         place = strip.input
         beats = place.height * place.width * place.groups * c.act_group_bytes // c.port_bytes
         for tile, part in growing(first, len(parts), words * c.weight_beats, beats // len(parts),
-                                  words * count // len(parts)):
+                                  steps * count // len(parts)):
             yield Task(tile, *parts[part])
         yield from (Task(tile, 0, count) for tile in range(first, tiles))
 
@@ -125,14 +128,16 @@ class ArrayWork:
         if last:
             values, more = self._outputs(strip, filters, start, buffers)
             accesses += more
-        base, access = buffers.weights(filters, low * self.depth, (high - low) * self.depth, op.tag)
+        at, words = (0, self.depth) if self.shared else (low * self.depth, (high - low) * self.depth)
+        base, access = buffers.weights(filters, at, words, op.tag)
         listing.costs.compute(listing.add(
             Opcode.CONV, [*accesses, access], tag=op.tag, rows=strip.y1 - strip.y0, cols=strip.x1 - strip.x0,
             tap_base=tap_base, taps=high - low, groups=place.groups, depth=self.depth, tiles=task.count,
             in_base=place.base + start // c.pixels * place.groups + filters.first, half=int(start % c.pixels != 0),
             weight_base=base, pitch=place.pitch, step_y=self.pixels // place.pitch, step_x=self.pixels % place.pitch,
             start_y=start // place.pitch, start_x=start % place.pitch, zero=op.input.zero, wide=int(self._wide),
-            acc_first=int(low == 0), acc_last=int(last), mem_in=place.mem, **values))
+            acc_first=int(low == 0), acc_last=int(last), mem_in=place.mem, shared=int(self.shared),
+            **values))
 
     def _outputs(self, strip: Strip, filters: FilterTile, start: int,
                  buffers: Buffers) -> tuple[dict[str, int], list[Access]]:

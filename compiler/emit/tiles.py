@@ -41,19 +41,32 @@ class FilterTile:
 
 
 def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[FilterTile]]:
-    """Channel groups that each tile reads, and the tiles."""
+    """Channel groups that each tile reads, and the tiles: of one or two groups, whichever takes fewer cycles."""
+    depth, tiles, firsts = min((_tiles(op, config, straddle) for straddle in (True, False)), key=lambda found: _cycles(
+        op, config, *found[:2]))
+    position = op.output.positions()[op.makes]
+    return depth, [FilterTile(tile, first, *_image(op, tile, first * config.ic, depth * config.ic, position, config))
+                   for tile, first in zip(tiles, firsts, strict=True)]
+
+
+def _tiles(op, config, straddle):
+    """Channel groups that each tile reads, the tiles, and the first group of each."""
     assert op.columns is not None
     order, reach = op.input.ordered(), []
-    tiles = make_tiles(op, op.columns, config)
+    tiles = make_tiles(op, op.columns, config, straddle=straddle)
     for tile in tiles:
         used = op.reading(_column(tile, 0))[order]
         at = np.flatnonzero(used) // config.ic if used.any() else np.zeros(1, int)
         reach.append((int(at[0]), int(at[-1]) + 1))
     depth, groups = max(hi - lo for lo, hi in reach), op.input.groups(config.ic)
-    firsts = [min(lo, groups - depth) for lo, _ in reach]
-    position = op.output.positions()[op.makes]
-    return depth, [FilterTile(tile, first, *_image(op, tile, first * config.ic, depth * config.ic, position, config))
-                   for tile, first in zip(tiles, firsts, strict=True)]
+    return depth, tiles, [min(lo, groups - depth) for lo, _ in reach]
+
+
+def _cycles(op, config, depth, tiles):
+    """For a tile of pixels: k-steps of the array, or visits of the post unit, which sees both groups one after the
+    other."""
+    steps, visits = len(op.taps) * depth, config.pixels // config.out_pixels
+    return sum(max(steps, visits * (1 + tile.straddle)) for tile in tiles)
 
 
 def _column(tile: Tile, index: int) -> np.ndarray:

@@ -14,9 +14,11 @@ class Work(Protocol):
     """The commands of one operation.
 
     ``depth`` : channel groups that each filter tile reads, 1 for a unit that takes one after the other.
+    ``shared`` : whether all taps have the same k-words, which are loaded once.
     ``pixels`` : that are computed together.
     """
     depth: int
+    shared: bool
     pixels: int
 
     def slots(self) -> list[tuple[int, int]]:

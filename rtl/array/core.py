@@ -1,6 +1,8 @@
 """The systolic grid; the grid with its weight buffer and the FIFO of finished rows."""
 
-from amaranth.hdl import Module, Signal, signed
+from itertools import product
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -12,7 +14,8 @@ from spec.packing import columns
 from spec.systems import DIGIT_BITS
 
 from ..memory import WeightColumn
-from ..prim import STEP, Block, Parameter, Queue, ResetInserter, add_shared, delay, write_port
+from ..prim import (
+    STEP, Block, Parameter, Queue, ResetInserter, add_shared, check_out_pixels, delay, lanes_layout, write_port)
 from .pe import act_layout
 from .pe_dsp import DspPE
 from .pe_lut import LutPE
@@ -24,6 +27,7 @@ class Grid(Block):
     """Sizes of the array, under their names in :class:`spec.config.EngineConfig`."""
     ic = Parameter()
     pixels = Parameter(2, even=True)
+    out_pixels = Parameter()
     dsp_filters = Parameter(0, even=True)
     lut_filters = Parameter(0)
     act_digit_bits = Parameter(high=8)
@@ -35,6 +39,7 @@ class Grid(Block):
     def check(self) -> None:
         if not self.slots:
             raise AlloyError(f"no {type(self).__name__} has no filter slots: give dsp_filters or lut_filters")
+        check_out_pixels(type(self).__name__, self)
 
     @property
     def slots(self) -> int:
@@ -43,25 +48,27 @@ class Grid(Block):
     @property
     def row_layout(self) -> data.ArrayLayout:
         """Results of a row: ``[pixel][slot]``."""
-        return data.ArrayLayout(data.ArrayLayout(signed(self.acc_width), self.slots), 2)
+        return lanes_layout(self, 2)
 
 
 class PEArray(Grid):
     """``pixels/2`` rows of elements; columns are DSP elements (two filter slots), then LUT elements (one).
 
-    One k-step each cycle. Row 0 of a tile comes ``latency`` cycles after its last step, all columns aligned, and each
-    row two cycles after the one above; tiles must be at least ``pixels`` cycles apart.
+    One k-step each cycle. The rows leave in ``out_pixels`` chains of as many neighbours. Row 0 of a tile comes
+    ``latency`` cycles after its last step, all columns aligned; in its chain each row comes two cycles after the one
+    above, and the first row of a chain as many cycles later as there are rows above it. Tiles must be at least
+    ``pixels / out_pixels`` cycles apart.
 
     Parameters
     ----------
-    ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, dsp_device, portable_dsp, lut_form : as in
-        :class:`spec.config.EngineConfig`.
+    ic, pixels, out_pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, dsp_device, portable_dsp, lut_form : as
+        in :class:`spec.config.EngineConfig`.
 
     Members
     -------
     step, acts : a k-step and the activations of all lanes; row ``r`` is delayed by ``r`` cycles in here.
     weights : nibbles of all slots, slot-major; those of column ``c`` come ``c`` cycles after ``step``.
-    row, row_valid : the rows.
+    row, row_valid : the rows of each chain.
 
     Raises
     ------
@@ -74,7 +81,8 @@ class PEArray(Grid):
 
     def members(self) -> dict[str, Member]:
         return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)),
-                "weights": In(word_bits(self.slots, self.ic)), "row": Out(self.row_layout), "row_valid": Out(1)}
+                "weights": In(word_bits(self.slots, self.ic)),
+                "row": Out(data.ArrayLayout(self.row_layout, self.out_pixels)), "row_valid": Out(self.out_pixels)}
 
     def elaborate(self, platform):
         m = Module()
@@ -87,12 +95,12 @@ class PEArray(Grid):
                 pe = grid[row][column]
                 add_shared(m, f"pe{row}_{column}", pe, platform)
                 self._join(m, grid, row, column, slot, slots)
-            top, wait = grid[0][column], len(widths) - 1 - column
-            for s in range(slots):
-                for pixel in range(2):
-                    m.d.comb += self.row[pixel][slot + s].eq(delay(m, top.drain[2 * s + pixel], wait, plain=True))
+            tops, wait = grid[::rows // self.out_pixels], len(widths) - 1 - column
+            for chain, s, pixel in product(range(self.out_pixels), range(slots), range(2)):
+                drain = tops[chain][column].drain[2 * s + pixel]
+                m.d.comb += self.row[chain][pixel][slot + s].eq(delay(m, drain, wait, plain=True))
             slot += slots
-        m.d.comb += self.row_valid.eq(grid[0][-1].drain_valid)
+        m.d.comb += self.row_valid.eq(Cat(top[-1].drain_valid for top in tops))
         return m
 
     def _join(self, m, grid, row, column, slot, slots):
@@ -108,7 +116,7 @@ class PEArray(Grid):
         else:
             width = DIGIT_BITS * self.ic
             m.d.comb += pe.weights.eq(self.weights[width * slot:width * (slot + slots)])
-        if row + 1 < len(grid):
+        if (row + 1) % (len(grid) // self.out_pixels):
             lower = grid[row + 1][column]
             m.d.comb += [pe.below.eq(lower.drain), pe.below_valid.eq(lower.drain_valid)]
 
@@ -116,8 +124,8 @@ class PEArray(Grid):
 class Core(Grid):
     """Weight buffer, array and rows FIFO.
 
-    One k-step each cycle. The first row of a tile is there ``latency`` cycles after its last step, if no other waits
-    before it.
+    One k-step each cycle. The first ``lanes`` of a tile are there ``latency`` cycles after its last step, if no other
+    waits before them.
 
     Parameters
     ----------
@@ -131,7 +139,7 @@ class Core(Grid):
     room, reserve : ``reserve`` claims room for the rows of one tile, only while ``room`` is high; the tile's last step
         follows by any fixed number of cycles. ``room`` is low while the FIFO could overflow or tiles would end closer
         than the drain allows.
-    row : ``payload[pixel][slot]`` is the accumulator of lane ``2*row + pixel``; rows come in order.
+    row : ``payload[lane][slot]`` are the accumulators of the next ``lanes`` lanes.
     idle : no row is here or on its way.
     clear : forget what is under way; until it is gone there is no room.
 
@@ -145,12 +153,17 @@ class Core(Grid):
     def latency(self) -> int:
         return latency.rows(self)
 
+    @property
+    def lanes(self) -> int:
+        """That leave the FIFO together."""
+        return latency.lanes(self)
+
     def members(self) -> dict[str, Member]:
         return {"write": In(write_port(self.weight_depth, word_bits(self.slots, self.ic))),
                 "step": In(STEP), "r_addr": In(range(self.weight_depth)),
                 "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),
-                "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(self.row_layout)), "idle": Out(1),
-                "clear": In(1)}
+                "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(lanes_layout(self, self.lanes))),
+                "idle": Out(1), "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
@@ -181,29 +194,64 @@ class Core(Grid):
             r_addr, low = column.r_addr_out, low + width
 
     def _rows(self, m, array):
-        """The FIFO, and the room in it."""
-        rows = self.pixels // 2
-        depth = latency.TILES * rows
-        fifo = Queue(self.row.payload.shape(), depth, buffered=True, reserved=True)
-        m.submodules.fifo = ResetInserter(self.clear)(fifo)
+        """A FIFO for each chain of rows, and the room in them."""
+        tile = self.pixels // self.lanes        # entries of a tile
+        depth = latency.tiles(self) * tile
         # After a clear the array may still deliver rows of the work thrown away: nothing is taken until it is empty.
-        flight = array.latency + 1 + latency.TILES * self.pixels + latency.READ + 16
-        flush, gap, used = Signal(range(flight + 1)), Signal(range(self.pixels + 1)), Signal(range(depth + 1))
+        flight = array.latency + 1 + 3 * self.pixels + latency.READ + 16
+        apart = self.pixels // self.out_pixels
+        flush, gap, used = Signal(range(flight + 1)), Signal(range(apart + 1)), Signal(range(depth + 1))
         pop = Signal()
+        outputs = [self._chain(m, array, chain, flush != 0) for chain in range(self.out_pixels)]
+        turn = self._turns(m, tile // self.out_pixels, pop)
+        for chain, out in enumerate(outputs):
+            m.d.comb += out.ready.eq(self.row.ready & (turn == chain))
         m.d.comb += [
-            fifo.i.valid.eq(array.row_valid & (flush == 0)), fifo.i.payload.eq(array.row),
-            self.row.valid.eq(fifo.o.valid), self.row.payload.eq(fifo.o.payload), fifo.o.ready.eq(self.row.ready),
+            self.row.valid.eq(Array(out.valid for out in outputs)[turn]),
+            self.row.payload.eq(Array(out.payload.as_value() for out in outputs)[turn]),
             pop.eq(self.row.valid & self.row.ready),
-            self.room.eq((used <= depth - rows) & (gap == 0) & (flush == 0)), self.idle.eq((used == 0) & (flush == 0))]
+            self.room.eq((used <= depth - tile) & (gap == 0) & (flush == 0)),
+            self.idle.eq((used == 0) & (flush == 0))]
         with m.If(self.reserve):
-            m.d.sync += gap.eq(self.pixels - 1)
+            m.d.sync += gap.eq(apart - 1)
         with m.Elif(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(self.reserve):
-            m.d.sync += used.eq(used + rows - pop)
+            m.d.sync += used.eq(used + tile - pop)
         with m.Elif(pop):
             m.d.sync += used.eq(used - 1)
         with m.If(self.clear):
             m.d.sync += [flush.eq(flight), used.eq(0), gap.eq(0)]
         with m.Elif(flush != 0):
             m.d.sync += flush.eq(flush - 1)
+
+    def _turns(self, m, entries, pop):
+        """Number of the chain whose turn it is: each has so many ``entries`` of a tile."""
+        entry, turn = Signal(range(entries)), Signal(range(self.out_pixels))
+        with m.If(self.clear):
+            m.d.sync += [entry.eq(0), turn.eq(0)]
+        with m.Elif(pop):
+            m.d.sync += entry.eq(entry + 1)
+            with m.If(entry == entries - 1):
+                m.d.sync += [entry.eq(0), turn.eq(Mux(turn == self.out_pixels - 1, 0, turn + 1))]
+        return turn
+
+    def _chain(self, m, array, chain, flushes):
+        """The rows of a chain, ``lanes`` lanes together; its end of the FIFO."""
+        rows, row = self.lanes // 2, array.row[chain]
+        fifo = Queue(self.row.payload.shape(), latency.tiles(self) * self.pixels // self.lanes // self.out_pixels,
+                     buffered=True, reserved=True, block=self.out_pixels > 1)
+        m.submodules[f"fifo{chain}"] = ResetInserter(self.clear)(fifo)
+        valid, number = Signal(name=f"valid{chain}"), Signal(range(rows), name=f"number{chain}")
+        m.d.comb += valid.eq(array.row_valid[chain] & ~flushes)
+        together = [row.as_value()]
+        with m.If(valid):
+            m.d.sync += number.eq(Mux(number == rows - 1, 0, number + 1))
+            for n in range(rows - 1):
+                before = Signal(len(together[0]), name=f"row{chain}_{n}", reset_less=True)
+                m.d.sync += before.eq(together[0])
+                together.insert(0, before)
+        with m.If(flushes):
+            m.d.sync += number.eq(0)
+        m.d.comb += [fifo.i.valid.eq(valid & (number == rows - 1)), fifo.i.payload.eq(Cat(together))]
+        return fifo.o

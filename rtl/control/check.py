@@ -105,7 +105,7 @@ class Check(Limits):
             region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)),
             region.y.eq(Mux(summing, inner.product, cmd.stride)),
             inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
-            inner.y.eq(Mux(conv, cmd.taps, cmd.cols))]
+            inner.y.eq(Mux(conv, Mux(cmd.shared, 1, cmd.taps), cmd.cols))]
         return area
 
     def _moves(self):

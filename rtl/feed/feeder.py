@@ -127,6 +127,8 @@ class Feeder(Block):
             m.d.sync += [group.eq(group + 1), weight.eq(weight + 1)]
             with m.If(last_group):
                 m.d.sync += [group.eq(0), tap_index.eq(tap_index + 1)]
+                with m.If(run.shared):
+                    m.d.sync += weight.eq(run.weight_base)
             with m.If(last_k):
                 m.d.sync += [tap_index.eq(0), weight.eq(run.weight_base), tile.eq(tile + 1), in_half.eq(~in_half)]
                 with m.If(~run.wide | in_half):

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Member, Out
 from spec.latency import GATHER, READ
 
 from ..prim import (
-    Block, Parameter, activations, add_shared, delay, place_layout, store_port, write_layout)
+    Block, Parameter, activations, add_shared, delay, store_port, write_layout)
 
 __all__ = ["Bank", "Banks"]
 
@@ -96,11 +96,14 @@ class Banks(Block):
         feed_mem = delay(m, feed.mem, READ)
         for index in range(self.pixels):
             m.d.comb += feed.data[index].eq(Mux(feed_mem, outputs[1][index], outputs[0][index]))
+        # All gathers of a cycle are from one memory: of many, the memory is chosen first.
+        mem = delay(m, Cat(enable & place.mem for enable, place in gathers).any(), READ)
+        words = [Signal(8 * self.ic, name=f"word{index}") for index in range(self.pixels)]
+        m.d.comb += [word.eq(Mux(mem, two, one)) for word, one, two in zip(words, *outputs, strict=True)]
         for lane, (_, place) in enumerate(gathers):
-            late = data.View(place_layout(self), delay(m, place.as_value(), READ))
-            picked = [Signal(8 * self.ic, name=f"picked{lane}_{mem}") for mem in range(2)]
-            m.d.sync += [picked[mem].eq(Array(outputs[mem])[late.bank]) for mem in range(2)]
-            m.d.comb += gather.codes[lane].eq(Mux(delay(m, late.mem, GATHER - READ), picked[1], picked[0]))
+            bank = delay(m, place.bank, READ)
+            picked = Array(words)[bank] if len(gathers) > 2 else Mux(mem, *(Array(outputs[n])[bank] for n in (1, 0)))
+            m.d.sync += gather.codes[lane].eq(picked)
         m.d.comb += [self.store.codes.eq(gather.codes[0]),
                      self.store.valid.eq(delay(m, store.valid & store.ready, GATHER))]
         return m

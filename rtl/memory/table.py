@@ -4,10 +4,9 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
 
-from spec.commands import TABLE_RECORDS
 from spec.latency import TABLE
 
-from ..prim import RECORD_BITS, Block, Parameter, table_port
+from ..prim import TABLE_CODES, TABLE_WORDS, Block, Parameter, table_port
 
 __all__ = ["CodeTable"]
 
@@ -23,8 +22,8 @@ class CodeTable(Block):
 
     Members
     -------
-    code, choice, out : as above; ``choice`` is steady while codes are in flight.
-    write : 16 codes, readable in the next cycle.
+    code, choice, out : as above.
+    write : some codes, readable in the next cycle.
     """
     tables = Parameter()
 
@@ -37,10 +36,12 @@ class CodeTable(Block):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=RECORD_BITS, depth=self.tables * TABLE_RECORDS, init=[])
+        m.submodules.memory = memory = Memory(shape=8 * TABLE_CODES, depth=self.tables * TABLE_WORDS, init=[],
+                                              attrs={"ram_style": "block"})
         write, read, late = memory.write_port(), memory.read_port(), Signal(8)
+        at, part, none = self.code[TABLE_CODES.bit_length() - 1:], late[:TABLE_CODES.bit_length() - 1], Signal()
         m.d.comb += [write.en.eq(self.write.en), write.addr.eq(self.write.addr), write.data.eq(self.write.data),
-                     read.addr.eq((self.choice - 1) * TABLE_RECORDS + self.code[4:]), read.en.eq(1)]
-        m.d.sync += [late.eq(self.code),
-                     self.out.eq(Mux(self.choice == 0, late, read.data.word_select(late[:4], 8)))]
+                     read.addr.eq((self.choice - 1) * TABLE_WORDS + at), read.en.eq(1)]
+        m.d.sync += [late.eq(self.code), none.eq(self.choice == 0),
+                     self.out.eq(Mux(none, late, read.data.word_select(part, 8)))]
         return m

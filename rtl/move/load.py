@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
 from spec.kwords import word_bits
+from spec.latency import PARTS
 
 from ..prim import (
-    COMMAND, RECORD_BITS, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, loaded,
+    COMMAND, RECORD_BITS, TABLE_CODES, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, loaded,
     request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .group import GroupBlock
@@ -30,8 +31,8 @@ class Load(GroupBlock):
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
     before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the
     rows of activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands). Throughput: one
-    wide beat, one record, or one beat of each lane each cycle; one to three cycles between commands. All write outputs
-    come from registers.
+    wide beat, one record, or one beat of each lane each cycle, a few cycles for a record of a table, which is written
+    in parts; one to three cycles between commands. All write outputs come from registers.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ class Load(GroupBlock):
         to = self.memories
         m.d.sync += [self.give.eq(0), *(port.en.eq(0) for port in (to.weights, to.params, to.taps, to.tables))]
         k_word, record = Signal(word_bits(self.slots, self.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
-        m.d.comb += [to.weights.data.eq(k_word), *(port.data.eq(record) for port in (to.params, to.taps, to.tables))]
+        m.d.comb += [to.weights.data.eq(k_word), *(port.data.eq(record) for port in (to.params, to.taps))]
         begin, coming, beats_left = Signal(), Signal(), Signal(32)
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
@@ -196,7 +197,7 @@ class Load(GroupBlock):
                     with m.If((left == 0) & (beats_left == 0)):
                         m.next = "FINISH"
             with m.State("RECORDS"):
-                with m.If(self._records(m, job, left, record) & (left == 1)):
+                with m.If(self._records(m, job, left, record)):
                     m.next = "FINISH"
             with m.State("ACTIVATIONS"):
                 with m.If(~coming):
@@ -253,25 +254,33 @@ class Load(GroupBlock):
             self._word(m, job, left)
 
     def _records(self, m, job, left, record):
-        port = self.data[0]
+        """Returns whether the last one is here."""
+        port, to, address = self.data[0], self.memories, job.dst + job.count - left
+        # A record of a table leaves in parts: until then the next one waits.
+        parts, first = Signal(range(PARTS + 1)), Signal.like(to.tables.addr)
+        tables = job.opcode == Opcode.LOAD_TABLES
         if self.port_bits <= RECORD_BITS:
-            m.d.comb += port.ready.eq(1)
+            m.d.comb += port.ready.eq(parts == 0)
             whole = self._collect(m, "record", [port], RECORD_BITS // self.port_bits, record)
         else:
             # Several records in a beat: the beat is taken with its last record, or with the last of the command.
             per = self.port_bits // RECORD_BITS
-            part, whole = Signal(range(per)), port.valid
-            m.d.comb += port.ready.eq((part == per - 1) | (left == 1))
+            part, whole = Signal(range(per)), port.valid & (parts == 0)
+            m.d.comb += port.ready.eq(((part == per - 1) | (left == 1)) & (parts == 0))
             with m.If(whole):
                 m.d.sync += [part.eq(Mux(port.ready, 0, part + 1)),
                              record.eq(port.payload.word_select(part, RECORD_BITS))]
         with m.If(whole):
-            to, address = self.memories, job.dst + job.count - left
             m.d.sync += left.eq(left - 1)
-            for port, opcode in ((to.taps, Opcode.LOAD_TAPS), (to.params, Opcode.LOAD_PARAMS),
-                                 (to.tables, Opcode.LOAD_TABLES)):
+            for port, opcode in ((to.taps, Opcode.LOAD_TAPS), (to.params, Opcode.LOAD_PARAMS)):
                 m.d.sync += [port.en.eq(job.opcode == opcode), port.addr.eq(address)]
-        return whole
+            with m.If(tables):
+                m.d.sync += [parts.eq(PARTS), first.eq(address * PARTS)]
+        with m.If(parts != 0):
+            done = (PARTS - parts)[:PARTS.bit_length() - 1]
+            m.d.sync += [parts.eq(parts - 1), to.tables.en.eq(1), to.tables.addr.eq(first + done),
+                         to.tables.data.eq(record.word_select(done, 8 * TABLE_CODES))]
+        return Mux(tables, (parts == 1) & (left == 0), whole & (left == 1))
 
     def _activations(self, m, job, begin, run):
         """Takes rows over all lanes while ``run``, a cycle after ``begin``; returns whether some are still to come."""

@@ -36,7 +36,8 @@ class Pool(Block):
     tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
     gather : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
     write : codes.
-    done, give, tag : a command is complete, its last write can be read; its semaphores.
+    done, give, tag, gathered : a command is complete, its last write can be read; its semaphores, its tag, and whether
+        it has gathered from each memory.
 
     Raises
     ------
@@ -60,7 +61,7 @@ class Pool(Block):
         return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
             "tap": Out(tap_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
-            "done": Out(1), "give": Out(8), "tag": Out(16)}
+            "done": Out(1), "give": Out(8), "tag": Out(16), "gathered": Out(2)}
 
     def elaborate(self, platform):
         m = Module()
@@ -84,6 +85,7 @@ class Pool(Block):
         new = self.cmd.payload
 
         m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(run.tag),
+                     self.gathered.eq(Mux(run.mem_in, 0b10, 0b01)),
                      last_tap.eq(tap_index + 1 == run.taps), last_group.eq(group + 1 == run.groups),
                      left_in_row.eq(run.cols - x), last_x.eq(left_in_row <= most),
                      count.eq(Mux(last_x, left_in_row, most)), last_y.eq(y + 1 == run.rows),

@@ -4,22 +4,23 @@ Of the rooms it alone may be used by all others; vendor primitives are nowhere e
 """
 
 from .adders import add_tree
-from .block import Block, Parameter
+from .block import Block, Parameter, check_out_pixels
 from .delays import delay
-from .dsp import packed_chain
+from .dsp import Scaled, packed_chain, scaled_sum
 from .fifo import Queue
 from .layouts import (
     COMMAND, PARAM, RECORD_BITS, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, codes_layout,
-    error_layout, place_layout, request_layout, view_of, write_layout)
+    error_layout, lanes_layout, place_layout, request_layout, view_of, write_layout)
 from .locate import Locator, advance
 from .multiply import SerialMultiplier
 from .ports import (
-    act_write_port, activations, feed_port, gather_port, join_streams, loaded, param_port, store_port, table_port,
-    tap_port, write_port)
+    TABLE_CODES, TABLE_WORDS, act_write_port, activations, feed_port, gather_port, join_streams, loaded, param_port,
+    store_port, table_port, tap_port, write_port)
 from .share import Library, ResetInserter, add_shared
 
-__all__ = ["COMMAND", "PARAM", "RECORD_BITS", "STEP", "TAP", "VIEW", "Block", "Library", "Locator", "Parameter",
-           "Queue", "ResetInserter", "SerialMultiplier", "act_write_port", "activations", "add_shared", "add_tree",
-           "advance", "bank_addrs_layout", "bank_data_layout", "codes_layout", "delay", "error_layout", "feed_port",
-           "gather_port", "join_streams", "loaded", "packed_chain", "param_port", "place_layout", "request_layout",
+__all__ = ["COMMAND", "PARAM", "RECORD_BITS", "STEP", "TABLE_CODES", "TABLE_WORDS", "TAP", "VIEW", "Block", "Library",
+           "Locator", "Parameter", "Queue", "ResetInserter", "Scaled", "SerialMultiplier", "act_write_port",
+           "activations", "add_shared", "add_tree", "advance", "bank_addrs_layout", "bank_data_layout",
+           "check_out_pixels", "codes_layout", "delay", "error_layout", "feed_port", "gather_port", "join_streams",
+           "lanes_layout", "loaded", "packed_chain", "param_port", "place_layout", "request_layout", "scaled_sum",
            "store_port", "table_port", "tap_port", "view_of", "write_layout", "write_port"]

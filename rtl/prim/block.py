@@ -5,10 +5,10 @@ from typing import Any, Self
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Member
 
-from spec.config import EngineConfig
+from spec.config import EngineConfig, leaves
 from spec.errors import AlloyError
 
-__all__ = ["Block", "Parameter"]
+__all__ = ["Block", "Parameter", "check_out_pixels"]
 
 
 class Parameter:
@@ -76,3 +76,10 @@ class Block(wiring.Component):
     def members(self) -> dict[str, Member]:
         """The ports."""
         raise NotImplementedError
+
+
+def check_out_pixels(kind: str, block: Any) -> None:
+    """Raise :class:`AlloyError` unless ``out_pixels`` of ``pixels`` pixels can leave a ``kind`` of block together."""
+    if not leaves(block.out_pixels, block.pixels):
+        raise AlloyError(f"no {kind} of {block.pixels} pixels has out_pixels {block.out_pixels}: give 1, or an even "
+                         "number whose square divides pixels")

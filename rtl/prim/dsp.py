@@ -1,26 +1,43 @@
-"""Packed multipliers and their chains: DSP48E2, DSP48E1 and portable bodies behind one function.
+"""Chains of packed multipliers, and the scaled sums of requantizers: vendor and portable bodies behind one function.
 
-Latency of all bodies: :data:`spec.latency.CHAIN` (operands, product, sum).
+Latency of all bodies: :data:`spec.latency.CHAIN` (operands, product, sum), :data:`spec.latency.SCALE`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value, signed
 
 from spec.config import EngineConfig
 from spec.devices import MULTIPLIERS
 from spec.packing import Packing
+from spec.systems import DIGIT_BITS
 
 from .block import Block
 from .share import Library
 
-__all__ = ["packed_chain", "explicit"]
+__all__ = ["Scaled", "explicit", "packed_chain", "scaled_sum"]
 
 # Signals have the bits of the widest ports, whatever the device; the packing keeps the values within its own.
 PORTS = MULTIPLIERS["dsp48e2"]
 A_BITS = 30         # port A of both slices, of which the multiplier takes the lower ones
 ENABLES = ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "CARRYIN", "CTRL", "D", "INMODE", "M", "P")
 RESETS = ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")
+PRODUCT, Z_CASCADE, Z_C, W_C = 0b0101, 0b001 << 4, 0b011 << 4, 0b11 << 7      # of OPMODE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """What goes into a :func:`scaled_sum`; ``acc``, ``bias`` and ``high`` are signed, the others are not. ``bias``,
+    ``takes`` and ``gives`` are those of what came in :data:`spec.latency.ADDED` cycles ago."""
+    acc: Value
+    mult: Value
+    bias: Value
+    res: Value
+    res_mult: Value
+    high: Value
+    takes: Value
+    gives: Value
 
 
 def explicit(config: EngineConfig | Block, platform: Library | None) -> bool:
@@ -75,26 +92,70 @@ def _dsp48(m, config, packing, operands):
     for index, operand in enumerate(operands):
         d, a, b, wires = _ports(packing, *operand)
         m.d.comb += wires
-        last = index == len(operands) - 1
-        p, pcout = Signal(PORTS.total), Signal(PORTS.total)
         # Z multiplexer: C (the bias) at the head of the chain, PCIN behind it; X and Y are the product.
-        opmode = 0b0110101 if index == 0 else 0b0010101
-        common = dict(
-            p_ACASCREG=0, p_ADREG=1, p_ALUMODEREG=0, p_AREG=0, p_BCASCREG=1, p_BREG=1, p_CARRYINREG=0,
-            p_CARRYINSELREG=0, p_CREG=0, p_DREG=0, p_INMODEREG=0, p_MREG=1, p_OPMODEREG=0, p_PREG=1 if last else 0,
-            p_A_INPUT="DIRECT", p_B_INPUT="DIRECT", p_USE_MULT="MULTIPLY", p_USE_SIMD="ONE48",
-            i_CLK=ClockSignal(), i_A=Cat(a, a[-1].replicate(A_BITS - PORTS.wide)), i_B=b,
-            i_C=Const(packing.bias, PORTS.total),
-            i_ALUMODE=Const(0, 4), i_CARRYIN=Const(0, 1), i_CARRYINSEL=Const(0, 3), i_INMODE=Const(0b00100, 5),
-            i_PCIN=cascade, i_ACIN=Const(0, A_BITS), i_BCIN=Const(0, PORTS.narrow), i_CARRYCASCIN=Const(0, 1),
-            i_MULTSIGNIN=Const(0, 1), **{f"i_CE{n}": Const(1, 1) for n in ENABLES},
-            **{f"i_RST{n}": Const(0, 1) for n in RESETS},
-            o_P=p, o_PCOUT=pcout)
+        opmode = PRODUCT | (Z_C if index == 0 else Z_CASCADE)
+        common = dict(a=a, b=b, c=Const(packing.bias, PORTS.total), cascade=cascade, inmode=0b00100, a_registers=0,
+                      b_registers=1, last=index == len(operands) - 1)
         if e2:
-            m.submodules += Instance("DSP48E2", p_AMULTSEL="AD", p_BMULTSEL="B", p_PREADDINSEL="A", i_D=d,
-                                     i_OPMODE=Const(opmode, 9), **common)
+            total, cascade = _slice(m, "DSP48E2", **common, p_AMULTSEL="AD", p_BMULTSEL="B", p_PREADDINSEL="A", i_D=d,
+                                    i_OPMODE=Const(opmode, 9))
         else:
-            m.submodules += Instance("DSP48E1", p_USE_DPORT="TRUE", i_D=d[:MULTIPLIERS["dsp48e1"].wide],
-                                     i_OPMODE=Const(opmode, 7), **common)
-        cascade, total = pcout, p
+            total, cascade = _slice(m, "DSP48E1", **common, p_USE_DPORT="TRUE", i_D=d[:MULTIPLIERS["dsp48e1"].wide],
+                                    i_OPMODE=Const(opmode, 7))
     return total
+
+
+def _slice(m, cell, a, b, c, cascade, inmode, a_registers, b_registers, last, **more):
+    """P and PCOUT of a slice whose product goes into its adder; the ``last`` of a chain has an output register."""
+    p, pcout = Signal(PORTS.total), Signal(PORTS.total)
+    m.submodules += Instance(
+        cell, **more, p_ACASCREG=a_registers, p_ADREG=1, p_ALUMODEREG=0, p_AREG=a_registers, p_BCASCREG=b_registers,
+        p_BREG=b_registers, p_CARRYINREG=0, p_CARRYINSELREG=0, p_CREG=0, p_DREG=0, p_INMODEREG=0, p_MREG=1,
+        p_OPMODEREG=0, p_PREG=1 if last else 0, p_A_INPUT="DIRECT", p_B_INPUT="DIRECT", p_USE_MULT="MULTIPLY",
+        p_USE_SIMD="ONE48", i_CLK=ClockSignal(), i_A=Cat(a, a[-1].replicate(A_BITS - len(a))), i_B=b, i_C=c,
+        i_ALUMODE=Const(0, 4), i_CARRYIN=Const(0, 1), i_CARRYINSEL=Const(0, 3), i_INMODE=Const(inmode, 5),
+        i_PCIN=cascade, i_ACIN=Const(0, A_BITS), i_BCIN=Const(0, PORTS.narrow), i_CARRYCASCIN=Const(0, 1),
+        i_MULTSIGNIN=Const(0, 1), **{f"i_CE{n}": Const(1, 1) for n in ENABLES},
+        **{f"i_RST{n}": Const(0, 1) for n in RESETS}, o_P=p, o_PCOUT=pcout)
+    return p, pcout
+
+
+def scaled_sum(m: Module, config: EngineConfig | Block, terms: Scaled, platform: Library | None) -> tuple[Value, Value]:
+    """``(total, product)``: ``acc*mult + bias + res*res_mult`` and, if it ``takes`` it, ``2**DIGIT_BITS * high``: the
+    ``product`` of a sum that ``gives`` it, of an ``acc`` of the same cycle; the ``total`` of that one means nothing.
+
+    ``total`` comes :data:`spec.latency.SCALE` cycles after ``acc`` and ``res``, ``product`` when it is taken, whatever
+    the body. ``config`` as in :func:`explicit`.
+    """
+    whole = explicit(config, platform) and MULTIPLIERS[config.dsp_device].cell == "DSP48E2"
+    return (_scaled_dsp48e2 if whole else _scaled)(m, terms)
+
+
+def _scaled(m, terms):
+    acc, mult, res, res_mult = (Signal.like(value) for value in (terms.acc, terms.mult, terms.res, terms.res_mult))
+    product, res_product = Signal(signed(len(acc) + len(mult))), Signal(len(res) + len(res_mult))
+    biased, more, total = (Signal(signed(PORTS.total), name=name) for name in ("biased", "more", "total"))
+    m.d.sync += [
+        acc.eq(terms.acc), mult.eq(terms.mult), product.eq(acc * mult), biased.eq(product + terms.bias),
+        res.eq(terms.res), res_mult.eq(terms.res_mult), res_product.eq(res * res_mult),
+        more.eq(res_product + Mux(terms.takes, terms.high << DIGIT_BITS, 0)), total.eq(biased + more)]
+    return total, product
+
+
+def _scaled_dsp48e2(m, terms):
+    """Two slices. The first adds the bias, unless its product goes to another sum; the second adds the residual to
+    that, and what it takes from another one through the W multiplexer."""
+    common = dict(cell="DSP48E2", inmode=0, last=True, p_AMULTSEL="A", p_BMULTSEL="B", p_PREADDINSEL="A",
+                  i_D=Const(0, PORTS.wide))
+    mult, res_mult = (Cat(value, Const(0, PORTS.narrow - len(value))) for value in (terms.mult, terms.res_mult))
+    bias, high = (Signal(signed(PORTS.total), name=name) for name in ("bias", "high"))
+    takes = Signal()
+    m.d.comb += [bias.eq(terms.bias), high.eq(terms.high << DIGIT_BITS)]
+    m.d.sync += takes.eq(terms.takes)
+    product, cascade = _slice(
+        m, **common, a=terms.acc, b=mult, c=bias, cascade=Const(0, PORTS.total), a_registers=1, b_registers=1,
+        i_OPMODE=Mux(terms.gives, Const(PRODUCT, 9), Const(PRODUCT | Z_C, 9)))
+    total, _ = _slice(
+        m, **common, a=Cat(terms.res, Const(0, 1)), b=res_mult, c=high, cascade=cascade, a_registers=2, b_registers=2,
+        i_OPMODE=Mux(takes, Const(PRODUCT | Z_CASCADE | W_C, 9), Const(PRODUCT | Z_CASCADE, 9)))
+    return total.as_signed(), product.as_signed()

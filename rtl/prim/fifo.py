@@ -1,7 +1,8 @@
 """The only place where FIFOs are made: as streams, so that an entry without room waits and is not lost."""
 
-from amaranth.hdl import Assert, Module, ShapeLike, Value
+from amaranth.hdl import Assert, Elaboratable, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from spec.errors import AlloyError
@@ -20,6 +21,7 @@ class Queue(wiring.Component):
     shape : of an entry.
     depth : entries that it holds at least, at any time and at any pace.
     buffered : entries leave from a register, as block RAM needs.
+    block : and they are in block RAM, however few they are: wide entries would take many LUTs.
     reserved : who writes has reserved a place before and never waits: ``i`` has no ``ready`` to look at. In Amaranth's
         simulator an entry without a place is an error; synthesis has nothing of that.
 
@@ -33,10 +35,11 @@ class Queue(wiring.Component):
     AlloyError : a depth below 1.
     """
 
-    def __init__(self, shape, depth, *, buffered=False, reserved=False):
+    def __init__(self, shape, depth, *, buffered=False, reserved=False, block=False):
         if depth < 1:
             raise AlloyError(f"no queue holds {depth} entries: give 1 or more")
-        self._shape, self._depth, self._buffered, self._reserved = shape, depth, buffered, reserved
+        self._shape, self._depth, self._buffered, self._reserved = shape, depth, buffered or block, reserved
+        self._block = block
         super().__init__({"i": In(stream.Signature(shape, always_ready=reserved)), "o": Out(stream.Signature(shape)),
                           "level": Out(range(depth + 2))})
 
@@ -64,7 +67,9 @@ class Queue(wiring.Component):
         m = Module()
         width = len(Value.cast(self.i.payload))
         # The last register of a buffered FIFO fills a cycle late: until then there is one place less than its depth.
-        if self._buffered:
+        if self._block:
+            entries = _BlockFIFO(width=width, depth=self._depth + 1)
+        elif self._buffered:
             entries = fifo.SyncFIFOBuffered(width=width, depth=self._depth + 1)
         else:
             entries = fifo.SyncFIFO(width=width, depth=self._depth)
@@ -76,4 +81,31 @@ class Queue(wiring.Component):
             m.d.comb += self.i.ready.eq(entries.w_rdy)
         elif platform is None:
             m.d.sync += Assert(~self.i.valid | entries.w_rdy, "an entry came for which no place was reserved")
+        return m
+
+
+class _BlockFIFO(Elaboratable, fifo.FIFOInterface):
+    """As ``SyncFIFOBuffered``, with its memory, which is all but one of its ``depth`` entries, in block RAM."""
+
+    def __init__(self, *, width, depth):
+        super().__init__(width=width, depth=depth)
+        self.level = Signal(range(depth + 1))
+
+    def elaborate(self, platform):
+        m = Module()
+        last, count = self.depth - 2, Signal(range(self.depth))
+        m.submodules.storage = storage = Memory(shape=self.width, depth=last + 1, init=[], attrs={"ram_style": "block"})
+        write, read = storage.write_port(), storage.read_port()
+        m.d.comb += [
+            self.w_rdy.eq(count != self.depth - 1), write.en.eq(self.w_en & self.w_rdy), write.data.eq(self.w_data),
+            read.en.eq((count != 0) & (~self.r_rdy | self.r_en)), self.r_data.eq(read.data),
+            self.level.eq(count + self.r_rdy)]
+        m.d.sync += count.eq(count + write.en - read.en)
+        for port in (write, read):
+            at = Signal.like(port.addr)
+            m.d.comb += port.addr.eq(at)
+            with m.If(port.en):
+                m.d.sync += at.eq(Mux(at == last, 0, at + 1))
+        with m.If(read.en | self.r_en):
+            m.d.sync += self.r_rdy.eq(read.en)
         return m

@@ -10,7 +10,7 @@ from spec.config import EngineConfig
 from .block import Block
 
 __all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "RECORD_BITS", "view_of", "error_layout", "request_layout",
-           "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
+           "lanes_layout", "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
 
 
 def _layout(fields, size):
@@ -39,6 +39,11 @@ def error_layout() -> data.StructLayout:
 def request_layout(config: EngineConfig | Block) -> data.StructLayout:
     """One request to a port: byte address, a multiple of its width, and the number of beats, at least 1."""
     return data.StructLayout({"addr": config.addr_bits, "beats": config.beat_bits})
+
+
+def lanes_layout(config: EngineConfig | Block, lanes: int) -> data.ArrayLayout:
+    """Accumulators ``[lane][slot]`` of some lanes."""
+    return data.ArrayLayout(data.ArrayLayout(signed(config.acc_width), config.slots), lanes)
 
 
 def place_layout(config: EngineConfig | Block) -> data.StructLayout:

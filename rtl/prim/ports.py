@@ -4,16 +4,20 @@ from amaranth.hdl import Module
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import FlippedInterface, In, Out, Signature
 
-from spec.commands import TABLE_RECORDS
+from spec.commands import PARAM_BYTES, TABLE_RECORDS
 from spec.config import EngineConfig
 from spec.kwords import word_bits
+from spec.latency import PARTS
 
 from .block import Block
 from .layouts import (
     PARAM, RECORD_BITS, TAP, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout)
 
-__all__ = ["activations", "act_write_port", "feed_port", "gather_port", "join_streams", "loaded", "param_port",
-           "store_port", "table_port", "tap_port", "write_port"]
+__all__ = ["TABLE_CODES", "TABLE_WORDS", "activations", "act_write_port", "feed_port", "gather_port", "join_streams",
+           "loaded", "param_port", "store_port", "table_port", "tap_port", "write_port"]
+
+TABLE_CODES = PARAM_BYTES // PARTS      # of a table that are written at once: as wide as a block RAM of 18 kbit is
+TABLE_WORDS = TABLE_RECORDS * PARAM_BYTES // TABLE_CODES        # so many of a table
 
 
 def write_port(depth: int, width: int) -> Signature:
@@ -22,12 +26,13 @@ def write_port(depth: int, width: int) -> Signature:
 
 
 def table_port(tables: int) -> Signature:
-    """A :func:`write_port` of ``tables`` tables, 16 codes at once; without a table there are the ports alone."""
-    return write_port(max(tables, 1) * TABLE_RECORDS, RECORD_BITS)
+    """A :func:`write_port` of ``tables`` tables, :data:`TABLE_CODES` codes at once; without a table there are the ports
+    alone."""
+    return write_port(max(tables, 1) * TABLE_WORDS, 8 * TABLE_CODES)
 
 
 def loaded(config: EngineConfig | Block) -> Signature:
-    """Weights (one k-word), parameters, taps and tables of codes (one record), as the load unit writes them."""
+    """Weights (one k-word), parameters and taps (one record), and tables of codes, as the load unit writes them."""
     return Signature({"weights": Out(write_port(config.weight_depth, word_bits(config.slots, config.ic))),
                       "params": Out(write_port(config.param_depth * config.slots, RECORD_BITS)),
                       "taps": Out(write_port(config.tap_depth, RECORD_BITS)),

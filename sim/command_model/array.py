@@ -52,7 +52,8 @@ class Array:
         else:
             acc = self._acc
         for number, tap in enumerate(self._memories.tap_records(cmd)):
-            self._tap(cmd, tap, cmd["weight_base"] + number * cmd["depth"], pixels, read, acc)
+            first = cmd["weight_base"] + (0 if cmd["shared"] else number * cmd["depth"])
+            self._tap(cmd, tap, first, pixels, read, acc)
         fits(cmd, "accumulator", acc[:, pixels.live], c.acc_width)
         sums = acc[0] + (acc[1] << c.act_digit_bits if cmd["wide"] else 0)
         fits(cmd, "sum of two pixel digits", sums[pixels.live], c.joined_width)

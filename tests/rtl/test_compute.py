@@ -76,7 +76,8 @@ class Bench:
         }[cmd["opcode"]]
         port = getattr(self.side.compute.memories, name)
         ctx.set(port.en, 1)
-        for at in range(cmd["dst"], cmd["dst"] + cmd["count"]):
+        each = 4 if name == "tables" else 1
+        for at in range(cmd["dst"] * each, (cmd["dst"] + cmd["count"]) * each):
             ctx.set(port.addr, at)
             ctx.set(port.data, word(at))
             await ctx.tick()
@@ -87,7 +88,7 @@ class Bench:
         return number(self.memories.weights[at])
 
     def codes(self, at):
-        return int.from_bytes(bytes(self.memories.tables[at].tolist()), "little")
+        return int.from_bytes(bytes(self.memories.tables.reshape(-1, 4)[at].tolist()), "little")
 
     def record(self, fields, size, table):
         return lambda at: int.from_bytes(pack_record(fields, getattr(self.memories, table)[at], size), "little")

@@ -10,11 +10,12 @@ from spec.packing import columns
 from ..axi_models import simulate
 from .test_pe import word
 
-SHAPES = [(2, 2, 0), (2, 0, 1), (4, 2, 1), (6, 4, 3), (8, 0, 3), (10, 6, 0)]
+SHAPES = [(2, 2, 0, 1), (2, 0, 1, 1), (4, 2, 1, 2), (6, 4, 3, 1), (8, 0, 3, 2), (10, 6, 0, 1), (16, 2, 1, 4)]
 
 
-def configuration(pixels, dsp_filters, lut_filters):
-    return EngineConfig(name="array", ic=2, pixels=pixels, dsp_filters=dsp_filters, lut_filters=lut_filters)
+def configuration(pixels, dsp_filters, lut_filters, out_pixels):
+    return EngineConfig(name="array", ic=2, pixels=pixels, dsp_filters=dsp_filters, lut_filters=lut_filters,
+                        out_pixels=out_pixels)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -23,7 +24,8 @@ def test_rows(shape):
     config = configuration(*shape)
     rng, count, widths = np.random.default_rng(sum(shape)), config.pixels // 2, columns(config)
     starts = np.cumsum([0, *widths])
-    array, steps, expected, got = PEArray.of(config), [], [], []
+    array, steps = PEArray.of(config), []
+    expected, got = ([[] for _ in range(config.out_pixels)] for _ in range(2))
     for length in (1, 3, 1, 2):
         total = np.zeros((config.pixels, config.slots), int)
         for k in range(length):
@@ -32,9 +34,11 @@ def test_rows(shape):
             steps.append(({"valid": 1, "first": k == 0, "last": k == length - 1}, nibbles, acts))
             values = np.concatenate([nibbles[:config.dsp_filters], LUT.decode(nibbles[config.dsp_filters:])])
             total += acts @ values.T
-        leaves = len(steps) - 1 + array.latency      # of row 0; each row below comes two cycles later
-        expected += [(leaves + 2 * r, total[2 * r:2 * r + 2].tolist()) for r in range(count)]
-        steps += [None] * (config.pixels - 1)
+        leaves = len(steps) - 1 + array.latency      # of row 0; each row of its chain two cycles later
+        for r in range(count):
+            chain, below = divmod(r, count // config.out_pixels)
+            expected[chain].append((leaves + r + below, total[2 * r:2 * r + 2].tolist()))
+        steps += [None] * (config.pixels // config.out_pixels - 1)
 
     async def drive(ctx):
         for cycle in range(len(steps) + array.latency + config.pixels + 5):
@@ -48,8 +52,9 @@ def test_rows(shape):
                     nibbles[starts[c]:starts[c + 1]] = item[1][starts[c]:starts[c + 1]]
             ctx.set(array.weights, word(nibbles))
             valid, row = (await ctx.tick().sample(array.row_valid, array.row))[2:]
-            if valid:
-                got.append((cycle, [list(pixel) for pixel in row]))
+            for chain, pixels in enumerate(row):
+                if valid >> chain & 1:
+                    got[chain].append((cycle, [list(pixel) for pixel in pixels]))
 
     simulate({"array": array}, drive)
     assert got == expected

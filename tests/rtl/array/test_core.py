@@ -1,5 +1,6 @@
 """The array core against NumPy: every device, both LUT forms, odd sizes, pauses between steps, slow readers."""
 
+from itertools import accumulate
 from random import Random
 
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -10,7 +11,7 @@ from rtl.array import Core, DspPE, LutPE
 from rtl.array.core import PEArray
 from spec.config import EngineConfig
 from spec.kwords import number
-from spec.latency import READ
+from spec.latency import READ, last_row, tiles
 from spec.systems import LUT
 from ..axi_models import refusal, simulate
 from ..parameters import check_parameters
@@ -50,7 +51,7 @@ def check_core(config, seed, steps=3, tiles=4, pauses=0.3, reader=0.5):
         for k in range(steps):
             weights, offset = slot_weights(config, nibbles[k])
             total += acts[tile, k] @ weights.T - offset
-        expected += [total[2 * r:2 * r + 2].tolist() for r in range(config.pixels // 2)]
+        expected += total.tolist()
     core, got = Core.of(config), []
 
     async def feed(ctx):
@@ -91,7 +92,7 @@ def check_core(config, seed, steps=3, tiles=4, pauses=0.3, reader=0.5):
             ctx.set(core.row.ready, dice.random() < reader)
             _, _, valid, ready, payload = await ctx.tick().sample(core.row.valid, core.row.ready, core.row.payload)
             if valid and ready:
-                got.append([list(pixel) for pixel in payload])
+                got.extend(list(pixel) for pixel in payload)
 
     simulate({"core": core}, feed, background=[read], limit=4000)
     assert got == expected
@@ -110,13 +111,15 @@ def test_devices(device):
 @pytest.mark.parametrize("values", [
     dict(ic=1, pixels=2, dsp_filters=2, lut_filters=0), dict(ic=1, pixels=2, dsp_filters=0, lut_filters=1),
     dict(ic=3, pixels=6, dsp_filters=0, lut_filters=3), dict(lut_form="product_lookup", lut_filters=2),
-    dict(act_digit_bits=4, ic=9, dsp_device="dsp48e1"), dict(act_digit_bits=8, acc_width=24)])
+    dict(act_digit_bits=4, ic=9, dsp_device="dsp48e1"), dict(act_digit_bits=8, acc_width=24), dict(out_pixels=2),
+    dict(out_pixels=2, pixels=8, ic=1), dict(out_pixels=4, pixels=16, ic=1, lut_filters=0)])
 def test_shapes(values):
     check_core(small(**values), 2)
 
 
-def test_back_to_back():
-    check_core(small(pixels=6), 3, steps=1, tiles=8, pauses=0, reader=1)
+@pytest.mark.parametrize("values", [dict(pixels=6), dict(out_pixels=2), dict(out_pixels=4, pixels=16, ic=1)], ids=str)
+def test_back_to_back(values):
+    check_core(small(**values), 3, steps=1, tiles=8, pauses=0, reader=1)
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
@@ -170,9 +173,10 @@ def test_clear(moment):
     simulate({"core": core}, drive)
 
 
-def test_room():
+@pytest.mark.parametrize("out_pixels", [1, 2])
+def test_room(out_pixels):
     """Nobody takes rows: tiles are accepted until their rows fill the FIFO, none is lost, and ``idle`` stays low."""
-    config = small(pixels=4, ic=1)
+    config = small(pixels=4, ic=1, out_pixels=out_pixels)
     core, taken = Core.of(config), []
 
     async def drive(ctx):
@@ -183,11 +187,11 @@ def test_room():
             ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), room))
             accepted += room
             await ctx.tick()
-        assert accepted == 3 and not ctx.get(core.room) and not ctx.get(core.idle)
+        assert accepted == tiles(config) and not ctx.get(core.room) and not ctx.get(core.idle)
         ctx.set(core.reserve, 0)
         ctx.set(core.step, {"valid": 0})
         ctx.set(core.row.ready, 1)
-        for _ in range(20):
+        for _ in range(10 + accepted * config.pixels // 2):
             valid, = (await ctx.tick().sample(core.row.valid))[2:]
             taken.append(valid)
         assert sum(taken) == accepted * config.pixels // 2 and ctx.get(core.idle) and ctx.get(core.room)
@@ -196,9 +200,11 @@ def test_room():
 
 
 @pytest.mark.parametrize("values", [
-    dict(), dict(ic=9, pixels=6), dict(dsp_filters=0, lut_filters=3), dict(ic=1, lut_filters=0)], ids=str)
+    dict(), dict(ic=9, pixels=6), dict(dsp_filters=0, lut_filters=3), dict(ic=1, lut_filters=0), dict(out_pixels=2),
+    dict(out_pixels=2, pixels=8), dict(out_pixels=4, pixels=16, ic=1)], ids=str)
 def test_latency(values):
-    """From the last step of a tile to its first row; the others follow two cycles apart."""
+    """From the last step of a tile to its first lanes; those of a chain follow two cycles apart for each row, and one
+    after the other."""
     core, seen = Core.of(small(**values)), []
 
     async def drive(ctx):
@@ -213,12 +219,16 @@ def test_latency(values):
             seen.extend([cycle] * valid)
 
     simulate({"core": core}, drive)
-    assert seen == [core.latency + 2 * row for row in range(core.pixels // 2)]
+    rows, chain = core.lanes // 2, core.pixels // 2 // core.out_pixels
+    come = [core.latency + first * chain + 2 * row for first in range(core.out_pixels) for row in range(0, chain, rows)]
+    assert seen == list(accumulate(come, lambda before, now: max(before + 1, now)))
+    assert seen[-1] == core.latency + last_row(core)
 
 
 GOOD = {name: getattr(small(), name) for name in Core.parameters()}
 ZERO, MORE, EVEN = "0 or more", "1 or more", "an even number, "
-REFUSALS = [("ic", 0, MORE), ("pixels", 3, EVEN + "2 or more"), ("dsp_filters", 1, EVEN + ZERO),
+REFUSALS = [("ic", 0, MORE), ("pixels", 3, EVEN + "2 or more"), ("out_pixels", 0, MORE),
+            ("dsp_filters", 1, EVEN + ZERO),
             ("lut_filters", -1, ZERO), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"),
             ("dsp_device", "dsp58", "one of dsp48e2, dsp48e1, mult18"), ("portable_dsp", 2, "one of False, True"),
             ("lut_form", "table", "one of shift_add, product_lookup")]
@@ -230,6 +240,8 @@ def test_parameters(kind, more):
     check_parameters(kind, good, REFUSALS + more)
     assert refusal(kind, **good | dict(dsp_filters=0, lut_filters=0)) == (
         f"no {kind.__name__} has no filter slots: give dsp_filters or lut_filters")
+    assert refusal(kind, **good | dict(out_pixels=4)) == (
+        f"no {kind.__name__} of 4 pixels has out_pixels 4: give 1, or an even number whose square divides pixels")
 
 
 @pytest.mark.parametrize("kind", [DspPE, LutPE])

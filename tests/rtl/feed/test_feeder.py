@@ -38,12 +38,15 @@ class Bench:
         dice, f, wide = self.dice, self.feeder, self.dice.random() < 0.5
         groups, pitch, taps = dice.randrange(1, 4), dice.randrange(1, 8), dice.randrange(1, 5)
         depth, count = dice.randrange(1, groups + 1), self.lanes // 2 if wide else self.lanes
+        shared = dice.randrange(2)
+        words = depth if shared else taps * depth
         whole = dice.random() < 0.7
         tiles = dice.randrange(1, 6) if whole else 1
         return dict(
             tag=dice.randrange(1 << 16), release=dice.randrange(1, 256), taps=taps, groups=groups, depth=depth,
             tiles=tiles, tap_base=dice.randrange(f.tap_depth - taps + 1), in_base=dice.randrange(8), pitch=pitch,
-            weight_base=dice.randrange(f.weight_depth - taps * depth + 1), step_y=count // pitch, step_x=count % pitch,
+            shared=shared, weight_base=dice.randrange(f.weight_depth - words + 1), step_y=count // pitch,
+            step_x=count % pitch,
             start_y=dice.randrange(3), start_x=dice.randrange(pitch), zero=dice.randrange(256), wide=wide,
             half=wide and dice.randrange(2), acc_first=whole or dice.randrange(2), acc_last=whole or dice.randrange(2),
             mem_in=dice.randrange(2)) | values
@@ -59,7 +62,7 @@ class Bench:
                     acts = [self.digits(c, tile, tap, group, lane, count) for lane in range(lanes)]
                     k = t * c["depth"] + group
                     out.append((int(c["acc_first"] and k == 0), int(c["acc_last"] and k == c["taps"] * c["depth"] - 1),
-                                c["weight_base"] + k, acts))
+                                c["weight_base"] + (group if c["shared"] else k), acts))
         return out
 
     def digits(self, c, tile, tap, group, lane, count):

@@ -32,7 +32,7 @@ class Bench:
         self.dram = AxiMemory(seed=seed, stall=stall, latency=latency)
         self.dram.fill(seed + 1)
         self.ports = [ReadPort.of(config) for _ in range(config.ports)]
-        self.log = {"w": [], "p": [], "t": [], "act": [], "post": []}
+        self.log = {"w": [], "p": [], "t": [], "c": [], "act": [], "post": []}
         self.act_stall, self.events = act_stall, []
 
     def run(self, testbench, *background):
@@ -45,9 +45,10 @@ class Bench:
         async def order(ctx):
             """Posts and writes in the order in which they happen."""
             while True:
-                _, _, w, p, t, valid, ready, post = await ctx.tick().sample(
-                    d.memories.weights.en, d.memories.params.en, d.memories.taps.en, d.act.valid, d.act.ready, d.give)
-                self.events += ["write"] * bool(w or p or t or valid and ready) + ([post] if post else [])
+                _, _, w, p, t, c, valid, ready, post = await ctx.tick().sample(
+                    d.memories.weights.en, d.memories.params.en, d.memories.taps.en, d.memories.tables.en, d.act.valid,
+                    d.act.ready, d.give)
+                self.events += ["write"] * bool(w or p or t or c or valid and ready) + ([post] if post else [])
 
         join = [pair for n, port in enumerate(self.ports) for pair in ((d.req[n], port.req), (port.data, d.data[n]))]
         simulate({"load": d, **{f"port{n}": p for n, p in enumerate(self.ports)}}, body, join=join, background=[
@@ -55,6 +56,7 @@ class Bench:
             watch([d.memories.weights.addr, d.memories.weights.data], self.log["w"], d.memories.weights.en),
             watch([d.memories.params.addr, d.memories.params.data], self.log["p"], d.memories.params.en),
             watch([d.memories.taps.addr, d.memories.taps.data], self.log["t"], d.memories.taps.en),
+            watch([d.memories.tables.addr, d.memories.tables.data], self.log["c"], d.memories.tables.en),
             sink(d.act, self.log["act"], Random(9), self.act_stall)])
 
     def word(self, addr, count):
@@ -86,10 +88,11 @@ class Bench:
 
 def program(bench, seed):
     """Random load commands and what they write."""
-    c, rng, commands, expected = bench.config, Random(seed), [], {"w": [], "p": [], "t": [], "act": []}
+    c, rng, commands = bench.config, Random(seed), []
+    expected = {"w": [], "p": [], "t": [], "c": [], "act": []}
     align = c.port_bytes
     for number in range(10):
-        kind, post = rng.choice(["w", "p", "t", "act"]), 1 << number % 8
+        kind, post = rng.choice(["w", "p", "t", "c", "act"]), 1 << number % 8
         dram = rng.randrange(0, 0x4000, align)
         if kind == "w":
             count = rng.randint(1, 9)
@@ -107,6 +110,11 @@ def program(bench, seed):
                                     count=count,
                                     give=post))
             expected[kind] += [(dst + n, bench.word(dram + 16 * n, 16)) for n in range(count)]
+        elif kind == "c":       # four codes are written at once
+            count = rng.randint(1, 7)
+            dst = rng.randint(0, c.tables * 16 - count)
+            commands.append(command(Opcode.LOAD_TABLES, dram=dram, dst=dst, count=count, give=post))
+            expected[kind] += [(4 * dst + n, bench.word(dram + 4 * n, 4)) for n in range(4 * count)]
         else:
             rows, cols, groups = rng.randint(1, 4), rng.randint(1, 7), rng.randint(1, 3)
             view, words = tensor_view(c.pixels, rows, cols, groups, 0, rng.randrange(2), rng.randrange(2))
@@ -128,7 +136,7 @@ def program(bench, seed):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("seed", range(2))
 def test_load(case, seed):
-    bench = Bench(small_config(**case), seed, stall=0.4 * seed)
+    bench = Bench(small_config(tables=2, **case), seed, stall=0.4 * seed)
     commands, expected = program(bench, seed)
 
     async def body(ctx):
@@ -139,7 +147,7 @@ def test_load(case, seed):
 
     bench.run(body, steady(bench.dut.act), *map(steady, bench.dut.req))
     log = bench.log
-    assert log["w"] == expected["w"] and log["p"] == expected["p"] and log["t"] == expected["t"]
+    assert all(log[kind] == expected[kind] for kind in "wptc")
     acts = [(a.place.mem, a.place.bank, a.place.addr,
              a.as_bits() >> bench.dut.act.payload.shape()["data"].offset) for a in log["act"]]
     mask = (1 << 8 * bench.config.ic) - 1
@@ -183,11 +191,12 @@ def test_damaged_codes_hold_nothing(kind):
 
 
 def test_post_follows_last_write():
-    bench = Bench(small_config(), act_stall=0.8)
+    bench = Bench(small_config(tables=1), act_stall=0.8)
     view, _ = tensor_view(4, 2, 3, 2)
     order = [(Opcode.LOAD_WEIGHTS, 3, dict(count=3, stride=64)),
              (Opcode.LOAD_ACT, 12, dict(rows=2, cols=3, **out_fields(view))),
-             (Opcode.LOAD_TAPS, 5, dict(count=5)), (Opcode.LOAD_PARAMS, 2, dict(count=2))]
+             (Opcode.LOAD_TAPS, 5, dict(count=5)), (Opcode.LOAD_TABLES, 8, dict(count=2)),
+             (Opcode.LOAD_PARAMS, 2, dict(count=2))]
 
     async def body(ctx):
         for n, (opcode, _, values) in enumerate(order):

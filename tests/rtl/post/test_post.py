@@ -1,5 +1,6 @@
 """The post unit against the text of docs/architecture.md: codes, places, residuals, parts, and how long it takes."""
 
+from itertools import product
 from random import Random
 
 import pytest
@@ -16,10 +17,12 @@ from ..command_models import command, out_fields
 from ..parameters import check_parameters
 from .models import Memories, places, tensor
 
-SIZES = [dict(ic=1, pixels=2, dsp_filters=2, lut_filters=0, tables=0),
-         dict(ic=3, pixels=6, dsp_filters=4, lut_filters=1, tables=2),
-         dict(ic=5, pixels=4, dsp_filters=0, lut_filters=3, tables=1)]
-REST = dict(act_digit_bits=5, acc_width=14, joined_width=25, act_depth=512, param_depth=3, out_pixels=2)
+SIZES = [dict(ic=1, pixels=2, out_pixels=1, dsp_filters=2, lut_filters=0, tables=0),
+         dict(ic=3, pixels=6, out_pixels=1, dsp_filters=4, lut_filters=1, tables=2),
+         dict(ic=5, pixels=4, out_pixels=2, dsp_filters=0, lut_filters=3, tables=1),
+         dict(ic=2, pixels=16, out_pixels=4, dsp_filters=2, lut_filters=1, tables=0)]
+REST = dict(act_digit_bits=5, acc_width=14, dsp_device="dsp48e2", portable_dsp=False, joined_width=25, act_depth=512,
+            param_depth=3)
 
 
 class Bench:
@@ -28,7 +31,7 @@ class Bench:
         self.memories, dice, post = Memories(self.post, seed), self.dice, self.post
         self.records = [self.record() for _ in range(post.param_depth * post.slots)]
         self.tables = [[dice.randrange(256) for _ in range(256)] for _ in range(post.tables)]
-        self.rows, self.done, self.visits = [], [], []
+        self.rows, self.done, self.visits, self.through, self.gathered = [], [], [], 0, []
 
     def record(self):
         bias, mult = self.dice.randrange(-1 << 22, 1 << 22), self.dice.randrange(1 << 9)
@@ -48,16 +51,19 @@ class Bench:
         self.records[base:base + post.slots] = records
         return records
 
-    def command(self, **fixed):
-        """Fields of a command, its rows and the writes that it means."""
+    def command(self, *, params=None, mem=None, **fixed):
+        """Fields of a command, its lanes and the writes that it means; ``count`` are its visits. ``params`` is the
+        number of its first parameter records, ``mem`` the memory that it writes to.
+        """
         dice, post = self.dice, self.post
-        rows, cols, straddle, wide = dice.randrange(1, 5), dice.randrange(1, 6), dice.randrange(2), dice.randrange(2)
+        rows, cols, straddle, wide = dice.randrange(1, 5), dice.randrange(1, 9), dice.randrange(2), dice.randrange(2)
         pitch, groups = cols + dice.randrange(3), 1 + straddle + dice.randrange(2)
         start = dice.randrange(rows), dice.randrange(cols)
         first = start[0] * pitch + start[1]
         count, last = post.pixels // 2 if wide else post.pixels, dice.randrange(first + 1, rows * pitch + 3)
-        residual, mem = dice.randrange(2), dice.randrange(2)
+        residual, mem = dice.randrange(2), dice.randrange(2) if mem is None else mem
         base, lo = dice.randrange((post.param_depth - 1) * post.slots + 1), dice.randrange(100)
+        base = base if params is None else params
         out, res = (tensor(dice, post.pixels, rows, cols, groups, start) for _ in range(2))
         fields = dict(
             **out_fields(out), **fields_of(res, "res"), rows=rows, cols=cols, pitch=pitch, start_y=start[0],
@@ -68,20 +74,23 @@ class Bench:
             acc_last=1, give=dice.randrange(1, 256), tag=dice.randrange(1 << 16)) | fixed
         records = self.parameters(base, straddle)
         target, origin = (places(view, rows, cols, post.pixels, start) for view in (out, res))
-        top, sent, writes = 1 << post.acc_width - 1, [], []
-        for n in range(fields["tiles"] * post.pixels // 2):
+        top, sent, writes, number, self.count = 1 << post.acc_width - 1, [], [], first, 0
+        for _ in range(fields["tiles"] * post.entries):
             row = [[dice.choice((-top, top - 1, dice.randrange(-top, top))) for _ in range(post.slots)]
-                   for _ in range(2)]
+                   for _ in range(post.lanes)]
             sent.append(row)
-            sums = [[low + (high << post.act_digit_bits) for low, high in zip(*row, strict=True)]] if wide else row
-            for index, accs in enumerate(sums):
-                pixel = divmod(first + n * len(sums) + index, pitch)
-                if pixel in target:
-                    for second in range(1 + straddle):
-                        bank, addr = target[pixel]
-                        at, old = origin[pixel]
-                        codes = self.memories.read(1 - mem, at, old + second) if residual else None
-                        writes.append(((mem, bank, addr + second), self.codes(fields, records, accs, codes, second)))
+            sums = [[low + (high << post.act_digit_bits) for low, high in zip(*pair, strict=True)]
+                    for pair in zip(row[::2], row[1::2], strict=True)] if wide else row
+            while sums:     # a visit: what is left of the row
+                y, x = divmod(number, pitch)
+                count = min(pitch - x, post.out_pixels, len(sums))
+                inside = [(y, x + n) for n in range(count) if (y, x + n) in target]
+                for second, (n, pixel) in product(range(1 + straddle), enumerate(inside)):
+                    (bank, addr), (at, old) = target[pixel], origin[pixel]
+                    codes = self.memories.read(1 - mem, at, old + second) if residual else None
+                    writes.append(((mem, bank, addr + second), self.codes(fields, records, sums[n], codes, second)))
+                self.count += 1 + (straddle and inside != [])
+                sums, number = sums[count:], number + count
         return fields, sent, writes
 
     def codes(self, fields, records, accs, residual, second):
@@ -103,8 +112,10 @@ class Bench:
 
         async def parameters(ctx):
             while True:
-                enable, at, done, given, tag = (await ctx.tick().sample(
-                    post.param.en, post.param.addr, post.done, post.give, post.tag))[2:]
+                enable, at, done, given, tag, through, gathered = (await ctx.tick().sample(
+                    post.param.en, post.param.addr, post.done, post.give, post.tag, post.through, post.gathered))[2:]
+                self.through += through
+                self.gathered += [gathered] * done
                 if enable and at < len(self.records):
                     word = pack_record(PARAM_FIELDS, self.records[at], PARAM_BYTES)
                     ctx.set(post.param.data, PARAM.from_bits(int.from_bytes(word, "little")))
@@ -128,10 +139,10 @@ class Bench:
 
         async def body(ctx):
             for n, table in enumerate(self.tables):
-                for record in range(16):
+                for word in range(64):
                     ctx.set(post.tables_write.en, 1)
-                    ctx.set(post.tables_write.addr, 16 * n + record)
-                    codes = bytes(table[16 * record:16 * record + 16])
+                    ctx.set(post.tables_write.addr, 64 * n + word)
+                    codes = bytes(table[4 * word:4 * word + 4])
                     ctx.set(post.tables_write.data, int.from_bytes(codes, "little"))
                     await ctx.tick()
             ctx.set(post.tables_write.en, 0)
@@ -167,6 +178,63 @@ def test_commands(seed, size):
     assert [event[1:] for event in bench.done] == post
 
 
+@pytest.mark.parametrize("seed, pauses", [(0, 0), (1, 0.3), (2, 0)])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_commands_overlap(size, seed, pauses):
+    """The next command comes before the one before is complete, or is a part; ``through``, ``idle``, what was
+    gathered."""
+    bench = Bench(seed, size)
+    post, expected, kinds = bench.post, [], []
+
+    async def drive(ctx):
+        assert ctx.get(post.idle)
+        ctx.set(post.fed, 1)
+        for n in range(9):
+            part = n % 4 == 2
+            fields, rows, writes = bench.command(params=n % 3 * post.slots, mem=0, acc_last=not part)
+            if not part:
+                bench.rows += rows
+                expected.extend(writes)
+            kinds.append((fields["give"], fields["tag"], fields["residual"] << 1))
+            await put(ctx, post.cmd, command(Opcode.CONV, **fields))
+            assert not ctx.get(post.idle)
+            while not ctx.get(post.cmd.ready):      # its parameters are here, those after it may be written
+                await ctx.tick()
+        while not ctx.get(post.done) or len(bench.done) < 8:
+            assert not ctx.get(post.idle)
+            await ctx.tick()
+        await ctx.tick()
+        assert ctx.get(post.idle)
+
+    bench.run(drive, pauses)
+    assert [write[1:] for write in bench.memories.writes] == expected and not bench.rows
+    assert [(*event[1:], mask) for event, mask in zip(bench.done, bench.gathered, strict=True)] == kinds
+    assert bench.through == 9
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_no_cycle_between_commands(size):
+    """The parameters of the second command are fetched while the first, which is long enough, is worked on."""
+    bench = Bench(5, size)
+    post, counts = bench.post, []
+
+    async def drive(ctx):
+        for n in range(2):
+            while True:
+                fields, rows, _ = bench.command(params=n * post.slots, mem=0)
+                if bench.count > post.slots + post.latency:
+                    break
+            counts.append(bench.count)
+            bench.rows += rows
+            await put(ctx, post.cmd, command(Opcode.CONV, **fields))
+            while not ctx.get(post.cmd.ready):
+                await ctx.tick()
+        await bench.finish(ctx, 2)
+
+    bench.run(drive, pauses=0)
+    assert bench.done[1][0] - bench.done[0][0] == counts[1]
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_latency(size):
     """Parameters, then a pixel and group each cycle; from the last visit to its write and to ``done``."""
@@ -182,11 +250,9 @@ def test_latency(size):
             await put(ctx, post.cmd, command(Opcode.CONV, **fields))
             taken = bench.memories.cycle
             await bench.finish(ctx, n + 1)
-            pixels = len(rows) * (1 if fields["wide"] else 2)
             first = taken + latency.parameters(post)
-            extra = len(writes) // 2 if fields["straddle"] else 0
             # The rows' testbench offers the next one in the cycle after it saw one go.
-            assert bench.visits[-1] == first + pixels + extra - 1
+            assert bench.visits[-1] == first + bench.count - 1
             assert bench.done[-1][0] == bench.visits[-1] + post.done_latency
             assert all(cycle - post.latency >= first for cycle, *_ in bench.memories.writes)
             if writes:
@@ -251,7 +317,10 @@ def test_parameters():
     check_parameters(Post, SIZES[1] | REST, [
         ("ic", 0, more), ("pixels", 3, even + "2 or more"), ("dsp_filters", 3, even + "0 or more"),
         ("lut_filters", -1, "0 or more"), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"),
+        ("dsp_device", "dsp58", "one of dsp48e2, dsp48e1, mult18"), ("portable_dsp", 2, "one of False, True"),
         ("joined_width", 1, "2 or more"), ("act_depth", 0, more),
         ("param_depth", 0, more), ("out_pixels", 0, more), ("tables", -1, "0 to 15"), ("tables", 16, "0 to 15")])
     assert refusal(Post, **SIZES[1] | REST | dict(dsp_filters=0, lut_filters=0)) == (
         "no Post has no filter slots: give dsp_filters or lut_filters")
+    assert refusal(Post, **SIZES[2] | REST | dict(out_pixels=4)) == (
+        "no Post of 4 pixels has out_pixels 4: give 1, or an even number whose square divides pixels")

@@ -20,11 +20,11 @@ def test_write_port():
     assert dict(write_port(5, 7).members.items()) == {"en": Out(1), "addr": Out(range(5)), "data": Out(7)}
 
 
-@pytest.mark.parametrize("tables, records", [(0, 16), (1, 16), (3, 48)])
-def test_table_port(tables, records):
-    """Sixteen codes of 256 in a record; without a table the ports are there for the load unit."""
-    assert table_port(tables) == write_port(16 * (records // 16), 128)
-    assert table_port(tables).members["addr"] == Out(range(records))
+@pytest.mark.parametrize("tables, words", [(0, 64), (1, 64), (3, 192)])
+def test_table_port(tables, words):
+    """Four codes of 256 in a word; without a table the ports are there for the load unit."""
+    assert table_port(tables) == write_port(words, 32)
+    assert table_port(tables).members["addr"] == Out(range(words))
 
 
 def test_what_is_loaded():

@@ -5,12 +5,12 @@ from pathlib import Path
 import subprocess
 
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module, Mux
+from amaranth.hdl import Cat, Const, Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 import pytest
 
-from rtl.prim import Library, add_shared, packed_chain
+from rtl.prim import Library, Scaled, add_shared, packed_chain, scaled_sum
 from rtl.prim.adders import Adder3
 from rtl.tools import to_verilog
 from sim.verilator.verilate import CXXFLAGS, MODELS
@@ -20,6 +20,7 @@ from spec.packing import CHAIN_MAX, solve
 
 CHAINS = [(device, bits) for device in ("dsp48e2", "dsp48e1") for bits in (1, 4, 5, 6, 8)]
 WIDTHS = (1, 3, 10, 16)
+JOINS = (0, 1)
 SLICE_BITS = 24         # two weight digits, two 8-bit activations
 CYCLES = 4000
 DRIVER = """
@@ -54,10 +55,13 @@ int main() {
 
 
 class Bench(wiring.Component):
-    """``differ`` bit by bit: each chain, each adder, and last a chain whose portable twin gets one wrong weight bit."""
+    """``differ`` bit by bit: each chain, each adder, scaled sums, and last a chain whose portable twin gets one wrong
+    weight bit.
+    """
 
     def __init__(self):
-        super().__init__({"word": In(SLICE_BITS * CHAIN_MAX), "differ": Out(len(CHAINS) + len(WIDTHS) + 1)})
+        count = len(CHAINS) + len(WIDTHS) + len(JOINS) + 1
+        super().__init__({"word": In(SLICE_BITS * CHAIN_MAX), "differ": Out(count)})
 
     def elaborate(self, platform):
         m = Module()
@@ -77,8 +81,23 @@ class Bench(wiring.Component):
                 add_shared(m, f"{body}{width}", adder, platform)
                 m.d.comb += [value.eq(self.word[i * width:]) for i, value in enumerate((adder.a, adder.b, adder.c))]
             differ.insert(-1, pair[0].total != pair[1].total)
+        for join in JOINS:
+            vendor, portable = (self._scaled(m, join, portable, platform) for portable in (False, True))
+            differ.insert(-1, vendor != portable)
         m.d.comb += self.differ.eq(Cat(differ))
         return m
+
+    def _scaled(self, m, join, portable, platform):
+        """Totals of two sums, of which the first takes the product of the second if they ``join``."""
+        config = EngineConfig(name="bench", ic=1, pixels=2, dsp_filters=2, lut_filters=0, portable_dsp=portable)
+        word, high, totals = self.word, Const(0, 1), []
+        for at, takes, gives in ((100, 0, join), (0, join, 0)):
+            total, high = scaled_sum(m, config, Scaled(
+                acc=word[at:at + 27].as_signed(), mult=word[at + 27:at + 43], bias=word[at + 43:at + 89].as_signed(),
+                res=word[at + 5:at + 13], res_mult=word[at + 40:at + 56], high=high, takes=Const(takes, 1),
+                gives=Const(gives, 1)), platform)
+            totals.append(total)
+        return Cat(totals[join:])
 
     def _operands(self, packing, index, wrong):
         word = self.word[SLICE_BITS * index:SLICE_BITS * (index + 1)]
@@ -128,6 +147,12 @@ def test_adder(differ, index):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("index", range(len(JOINS)), ids=["single", "joined"])
+def test_scaled_sum(differ, index):
+    assert not differ >> len(CHAINS) + len(WIDTHS) + index & 1
+
+
+@pytest.mark.slow
 def test_bench_notices(differ):
     """A wrong weight bit shows, so the equality above is not empty."""
-    assert differ >> len(CHAINS) + len(WIDTHS) & 1
+    assert differ >> len(CHAINS) + len(WIDTHS) + len(JOINS) & 1
