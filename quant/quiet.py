@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["quiet"]
 
-LOUD = 4                    # times the spread of most channels: what reaches further is looked at
+LOUD = 4                    # times the spread of most channels: what lies further from 0 as a whole is looked at
+WILD = 32                   # times that spread: what reaches further is, too; a few times as much is usual
 PLACES = 1, 2, 4, 8, 16, 64     # of the same unit: where to, the nearest at which the answers stay
 SAME = 1e-3                 # of the answers' deviation: they are the same
 FEW = 8                     # images that most answers differ on, if they differ
@@ -43,7 +44,7 @@ def quiet(net: "QuantNet", index: int, tensors: Mapping, exact: torch.Tensor) ->
     if not layer.learned or layer.output == net.graph.output or not spread.any():
         return False
     unit = spread[spread > 0].median()
-    if not (torch.maximum(high, -low) > LOUD * unit).any():
+    if not (torch.maximum(high, -low) > (WILD if layer.relu else LOUD) * unit).any():
         return False
     bias = torch.zeros_like(low)
     if not layer.relu:      # beside a bias of 1e8 values have no digits left
@@ -51,8 +52,9 @@ def quiet(net: "QuantNet", index: int, tensors: Mapping, exact: torch.Tensor) ->
         low, high = exact.amin((0, 2, 3)), exact.amax((0, 2, 3))
         spread = high - low
     edges, low, high = (low, high), low + bias, high + bias
-    loud = torch.maximum(high, -low) > LOUD * unit
-    level = loud & ((spread > LOUD * unit) | (low <= 0) & (high >= 0) | layer.relu)
+    wild = torch.maximum(high, -low) > WILD * unit
+    level = wild & ((spread > LOUD * unit) | (low <= 0) & (high >= 0) | layer.relu)
+    loud = level | ((low > LOUD * unit) | (high < -LOUD * unit)) & (not layer.relu)
     if layer.residual or not layer.weighted:        # their filters do not make all of it
         loud = loud & ~level
     wrong = loud.nonzero()[:, 0]
