@@ -17,9 +17,9 @@ from .graph import Graph
 
 __all__ = ["examine", "trace"]
 
-SIZES = (1.0, 50.0)  # of the random images, so that bounds such as that of a ReLU6 are met
-IMAGES = 2  # more than one: images must not mix
-RELATIVE, ABSOLUTE = 1e-3, 1e-6  # difference allowed of a channel's largest value, and of the tensor's
+# Of the random images, so that bounds such as that of a ReLU6 are met; more than one, for images must not mix.
+SIZES = (1.0, 50.0)
+RELATIVE, ABSOLUTE = 1e-3, 1e-6  # difference allowed of a channel's largest value, and of the image's
 
 
 def trace(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -> Graph:
@@ -50,14 +50,11 @@ def examine(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -
     if not any(True for _ in model.children()):
         model = nn.Sequential(model)
     with _evaluating(model), torch.no_grad():
-        truths = [_Truth(model, shape, size) for size in SIZES]  # runs hooks, too, that make weights from parameters
+        truth = _Truth(model, shape)  # runs hooks, too, that make weights from parameters
         ops, output, size, refused = capture(model, shape)
         if not ops and not refused:
             raise AlloyError("the model returns its input: there is nothing to compute")
         if not refused:
-            truths[0].check_sound()
-            truths = [truth for truth in truths if truth.finite]  # an exponential may be beyond all numbers
-        for truth in truths if not refused else ():
             truth.check(ops, size)
         end = next((op.end for op in ops if op.name == output), None)
         ops, more = compose(ops, output, size)
@@ -67,8 +64,7 @@ def examine(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -
             return graph, refused
         if logits and graph.shapes[graph.output][0] < 2:
             raise AlloyError("the model has one output, which tells no classes apart: leave out logits=True")
-        for truth in truths:
-            truth.check_output(graph)
+        truth.check_output(graph)
     return graph, []
 
 
@@ -132,12 +128,12 @@ def _evaluating(model):
 
 
 class _Truth:
-    """What a model itself makes of random images of one ``size``: its output, and that of every call of each of its
+    """What a model itself makes of random images of :data:`SIZES`: its output, and that of every call of each of its
     modules."""
 
-    def __init__(self, model, shape, size):
-        self.images = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0)) * size
-        self.size = size
+    def __init__(self, model, shape):
+        images = torch.randn(len(SIZES), *shape, generator=torch.Generator().manual_seed(0))
+        self.images = torch.stack([image * size for image, size in zip(images, SIZES, strict=True)])
         self.calls: dict[str, list] = defaultdict(list)
 
         def keep(name):
@@ -158,22 +154,22 @@ class _Truth:
             for hook in hooks:
                 hook.remove()
 
-    def check_sound(self):
-        """One tensor of numbers came out."""
+    def _sound(self):
+        """Which images count, bool (images,): of a large one, an exponential may be beyond all numbers. One tensor of
+        numbers must have come out."""
         if not isinstance(self.output, torch.Tensor):
             raise AlloyError("the model returns several values or none: return one tensor")
-        if not self.finite:
+        finite = torch.isfinite(self.output)
+        sound = finite.reshape(len(SIZES), -1).all(1) if len(finite) == len(SIZES) else finite.all().expand(len(SIZES))
+        if not sound[0]:
             raise AlloyError(
-                f"the model makes NaN or infinite values of random images of size {self.size:g}: look at its weights"
+                f"the model makes NaN or infinite values of random images of size {SIZES[0]:g}: look at its weights"
             )
-
-    @property
-    def finite(self):
-        """Whether numbers hold what came out."""
-        return isinstance(self.output, torch.Tensor) and bool(torch.isfinite(self.output).all())
+        return sound
 
     def check(self, ops, size):
         """Compare operation by operation; the input is a map of ``size``."""
+        self.kept = self._sound()
         values = {INPUT: self.images.reshape(-1, *size)}
         for op in ops:
             value = values[op.name] = op.apply(*(values[name] for name in op.inputs))
@@ -194,12 +190,15 @@ class _Truth:
             raise AlloyError(
                 f"{what} is {'x'.join(map(str, got.shape))} as imported, but the model makes {shape} of it: {REWRITE}"
             )
-        got, expected = got.flatten(2), expected.reshape(*got.shape[:2], -1)
-        off = (got - expected).abs().amax((0, 2)) - RELATIVE * expected.abs().amax((0, 2))
-        if not (off <= ABSOLUTE * expected.abs().max()).all():
+        expected = expected.reshape(got.shape).flatten(2)[self.kept]
+        largest = expected.flatten(1).abs().amax(1).clamp_min(1e-30)[:, None, None]     # images count alike
+        got, expected = got.flatten(2)[self.kept] / largest, expected / largest
+        off = (got - expected).abs().amax(2)
+        if not (off.amax(0) <= RELATIVE * expected.abs().amax((0, 2)) + ABSOLUTE).all():
+            image, channel = divmod(int((off - RELATIVE * expected.abs().amax(2)).argmax()), off.shape[1])
             raise AlloyError(
-                f"{what} computes something else as imported than the model does (channel {int(off.argmax())}, random "
-                f"images of size {self.size:g}): {REWRITE}"
+                f"{what} computes something else as imported than the model does (channel {channel}, random "
+                f"images of size {SIZES[image]:g}): {REWRITE}"
             )
 
 

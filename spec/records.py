@@ -61,16 +61,24 @@ def _tuples(value, kind):
     return tuple(_tuples(v, k) for v, k in zip(value, kinds, strict=True)) if len(kinds) == len(value) else tuple(value)
 
 
+@cache
+def _kind(kind):
+    """(origin, arguments) of an annotation: typing takes its time for them."""
+    return get_origin(kind), get_args(kind)
+
+
 def _fits(value, kind):
-    parts = get_args(kind)
-    if get_origin(kind) is tuple:
+    if kind is int and type(value) is int:
+        return True
+    origin, parts = _kind(kind)
+    if origin is tuple:
         if parts[1:] == (...,):
             parts = parts[:1] * len(value) if isinstance(value, tuple) else ()
         return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
     if parts:
         return any(_fits(value, part) for part in parts)
     if kind is int:
-        return type(value) is int or isinstance(value, Integral) and not isinstance(value, bool)
+        return isinstance(value, Integral) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 

@@ -4,6 +4,8 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -134,3 +136,11 @@ def test_diagram_stays_small():
     for block in TopologicalSorter(known).static_order():
         floors[block] = 1 + max((floors[other] for other in known[block]), default=0)
     assert sum(map(len, known.values())) <= 40 and max(floors.values()) <= 7, (known, floors)
+
+
+@pytest.mark.parametrize("module, without", [("alloy.check.__main__", "scipy onnx"), ("quant.tflite", "onnx")])
+def test_what_takes_long_comes_when_it_is_needed(module, without):
+    """``alloy check`` answers at once, and TFLite files need nothing of ONNX."""
+    code = f"import sys, {module}; print(*sorted({{*{without.split()}}} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["prove"]
 
+NEAR = 0.999        # of what fits: below that, 64-bit numbers with a point tell
+
 
 def prove(op: "Convolution", channels: list[int], digits: list[np.ndarray], ones: np.ndarray, mults: list[int],
           biases: list[int], config: EngineConfig) -> None:
@@ -29,8 +31,11 @@ def prove(op: "Convolution", channels: list[int], digits: list[np.ndarray], ones
     Raises :class:`AlloyError` naming layer and filter, with the width that would do.
     """
     flat = [digit.reshape(len(digit), -1) for digit in digits]
+    found = reaches(flat, ones, op.input.bits, config)
+    if _all_fit(op, found, np.array(mults), np.array(biases), config):
+        return
     sums, joined = (np.array(ranges).transpose(2, 0, 1).tolist()        # filter, slot, (least, largest)
-                    for ranges in reaches(flat, ones, op.input.bits, config))
+                    for ranges in found)
     for channel, one, two, mult, bias in zip(channels, sums, joined, mults, biases, strict=True):
         where = f"layer {op.name} filter {channel}"
         worst, fits = _reach(one, config.acc_width)
@@ -44,6 +49,16 @@ def prove(op: "Convolution", channels: list[int], digits: list[np.ndarray], ones
         low, high = (sum(side << DIGIT_BITS * i for i, side in enumerate(sides)) for sides in zip(*two, strict=True))
         if not _reach([(low * mult + bias, high * mult + bias + op.res_mult * CODE_MAX)], SUM_BITS)[1]:
             raise AlloyError(f"{where} overflows the {SUM_BITS}-bit requantizer: use a smaller multiplier")
+
+
+def _all_fit(op, found, mults, biases, config):
+    """Whether there is nothing to refuse, all filters at once, in floating point: whatever is near the edge does not
+    count as fitting."""
+    sums, joined = (np.array(ranges, float) for ranges in found)        # slot, (least, largest), filter
+    bounds = np.tensordot(2.0 ** (DIGIT_BITS * np.arange(len(joined))), joined, 1) * mults + biases
+    bounds[1] += op.res_mult * CODE_MAX
+    return all(np.abs(values).max(initial=0) < NEAR * 2.0 ** (bits - 1) for values, bits in (
+        (sums, config.acc_width), (joined, config.joined_width), (bounds, SUM_BITS)))
 
 
 def _reach(ranges: Sequence[Sequence[int]], bits: int) -> tuple[int, bool]:

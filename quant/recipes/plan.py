@@ -63,8 +63,9 @@ class Plan:
 
     def weight_bits(self, graph: Graph) -> tuple[int, int]:
         """(bits of all weights as packed codes, number of weights)."""
-        bits = sum(SYSTEMS[int(s)].bits(self.codebooks.get(layer.name)) * layer.weight[0].numel()
-                   for layer in graph.weighted for s in self.schemes[layer.name])
+        bits = sum(SYSTEMS[int(scheme)].bits(self.codebooks.get(layer.name)) * int(count) * layer.weight[0].numel()
+                   for layer in graph.weighted
+                   for scheme, count in zip(*np.unique(self.schemes[layer.name], return_counts=True), strict=True))
         return bits, sum(layer.weight.numel() for layer in graph.weighted)
 
 

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
-
 from spec.errors import AlloyError
 
 __all__ = ["choose"]
@@ -25,6 +22,8 @@ def choose(costs: Sequence[np.ndarray], uses: Sequence[np.ndarray], limits: np.n
     -------
     int array, the option of each item.
     """
+    from scipy.optimize import Bounds, LinearConstraint, milp       # not before: alloy check imports this file, too
+    from scipy.sparse import coo_array
     sizes = [len(c) for c in costs]
     start = np.concatenate([[0], np.cumsum(sizes)])
     every = np.arange(start[-1])

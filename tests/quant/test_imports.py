@@ -358,6 +358,33 @@ def test_values_that_no_number_holds():
         trace(net, SHAPE)
 
 
+@pytest.mark.parametrize("image, size", [(0, 1), (1, 50)])
+def test_each_image_counts(monkeypatch, image, size):
+    """A small image beside a large one, too."""
+    right = ConvLayer.apply
+
+    def wrong(layer, *given):
+        out = right(layer, *given)
+        out[image] *= 1.01
+        return out
+    monkeypatch.setattr(ConvLayer, "apply", wrong)
+    with pytest.raises(AlloyError, match=rf"something else as imported .*random images of size {size}\)"):
+        trace(nn.Sequential(nn.Identity(), conv()), SHAPE)
+
+
+def test_large_images_beyond_all_numbers():
+    """An exponential of them: what the small ones make is compared alone."""
+    class Sharp(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = conv()
+
+        def forward(self, x):
+            return torch.exp(self.conv(x) * 9)
+    assert not torch.isfinite(Sharp()(torch.randn(1, *SHAPE) * 50)).all()
+    trace(Sharp(), SHAPE)
+
+
 def test_layers_of_another_shape(monkeypatch):
     """The model's shape has the last word, too."""
     right = ConvLayer.apply
