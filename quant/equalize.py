@@ -14,14 +14,12 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 import torch
 
 from .graph import Graph, check_images, check_values, compute
 from .ptq import columns
 from .ranges import encode_, search_range, zero_point
-from .rounding import Spread, round_weights, rounded
+from .rounding import Spread, gram, round_weights, rounded
 
 __all__ = ["equalize", "classes", "readers"]
 
@@ -66,7 +64,8 @@ def _survey(graph, images, bits, generator, report):
             if layer.weighted:
                 windows.setdefault(layer.name, []).append(columns(tensors[layer.input], layer, picks))
             if layer.relu and bits < 8:
-                values.setdefault(layer.output, []).append(out.transpose(0, 1).flatten(1)[:, picks])
+                at_pick = picks // out.shape[2:].numel(), picks % out.shape[2:].numel()
+                values.setdefault(layer.output, []).append(out.flatten(2)[at_pick[0], :, at_pick[1]].T)
             for name in set(layer.inputs):
                 if last[name] <= index:
                     del tensors[name]
@@ -115,6 +114,8 @@ def classes(graph: Graph) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
 
 def _connected(pairs, count):
     """Of each of ``count`` numbers the least that ``pairs`` (2, N) connect it with: (count,)."""
+    from scipy.sparse import coo_array      # not before: alloy check imports this file, and waits for it
+    from scipy.sparse.csgraph import connected_components
     links = coo_array((np.ones(pairs.shape[1], bool), pairs), (count, count))
     label = connected_components(links, directed=False)[1]
     return np.unique(label, return_index=True)[1][label]
@@ -134,29 +135,35 @@ def _errors(layer, seen, scales, signed, bits, weight_bits):
     """
     if layer.groups == 1 and len(layer.weight) > FILTERS:
         layer = replace(layer, weight=layer.weight[::-(-len(layer.weight) // FILTERS)])
-    (groups, count, size), top, errors = seen.shape, (1 << bits) - 1, []
+    (groups, count, size), top = seen.shape, (1 << bits) - 1
     per = [scale.repeat_interleave(layer.kernel[0] * layer.kernel[1]).reshape(groups, 1, size) for scale in scales]
     held = torch.arange(count) % 4 == 0
-    fitted, tested = seen[:, ~held if count > 1 else held] / per[0], seen[:, held]
-    goal = tested @ layer.weight.reshape(groups, -1, size).transpose(1, 2)
+    fitted, tested, real = seen[:, ~held if count > 1 else held] / per[0], seen[:, held], layer.weight.reshape(
+        groups, -1, size)
+    goal = tested @ real.transpose(1, 2)
     # The bias makes up for means.
     fitted, goal = (part.sub_(part.mean(1, keepdim=True)) for part in (fitted, goal))
-    even = fitted.transpose(1, 2) @ fitted / fitted.shape[1]
-    spread, importance = Spread.of(even), even.diagonal(dim1=1, dim2=2)
-    for scale, mine in zip(scales, per, strict=True):
-        weight = (layer.weight * layer.by_input_channel(scale)).reshape(groups, -1, size)
-        given, ratio = tested / mine, (per[0] / mine)[:, 0]
+    even = gram(fitted)
+    schemes, plain, steps = np.full(real.shape[0] * real.shape[1], weight_bits, np.uint8), [], []
+    for mine in per:
+        ratio = per[0] / mine
+        share = (even.diagonal(dim1=1, dim2=2)[:, None] * ratio.square()).expand_as(real).reshape(-1, size)
+        scale, nearest = rounded((real * mine).reshape(-1, size), schemes, share + 1e-12, steps=12)
+        plain.append(nearest.reshape(real.shape))
+        steps.append(scale.reshape(groups, -1, 1) * ratio)
+    # With even ranges all have the same weights and the same Hessian, and only the steps of the weights differ.
+    better = round_weights((real * per[0]).repeat(1, len(per), 1), torch.cat(steps, 1), np.tile(schemes, len(per)),
+                           Spread.of(even))[0].chunk(len(per), 1)
+    errors = []
+    for mine, *both in zip(per, plain, better, strict=True):
+        given = tested / mine
         flat = given.flatten()[::max(1, given.numel() // 50_000)]
         zero = zero_point(flat.min(), flat.max(), top) if signed else 0
         step = search_range(flat, flat, zero, top, 16)
         coded = encode_(given.div_(step), zero, top).sub_(zero).mul_(step)
         coded -= coded.mean(1, keepdim=True)
-        schemes = np.full(weight.shape[0] * weight.shape[1], weight_bits, np.uint8)
-        share = (importance * ratio.square())[:, None].expand_as(weight).reshape(-1, size)
-        scale, plain = rounded(weight.reshape(-1, size), schemes, share + 1e-12, steps=12)
-        better = round_weights(weight, scale.reshape(groups, -1), schemes, spread.scaled(ratio))[0]
         errors.append(min(float((coded @ w.transpose(1, 2) - goal).square().sum())
-                          for w in (plain.reshape(weight.shape), better)))
+                          for w in (both[0], both[1] * (mine / per[0]))))
     return np.array(errors) / max(float(goal.square().sum()), 1e-30)
 
 

@@ -31,7 +31,8 @@ from .images import check_pixels, look_at
 from .levels import fit_table
 from .quiet import quiet
 from .ranges import RULES, encode_, search_input, search_logits, search_range, zero_point
-from .rounding import Spread, level_ends, level_tables, round_nearest, round_weights, search_scales
+from .rounding import (Spread, cholesky, gram, level_ends, level_tables, round_nearest, round_weights,
+                       search_scales)
 
 if TYPE_CHECKING:
     from .net import QuantNet
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["reconstruct", "reassign", "columns", "positions"]
 
 POSITIONS = 16384, 65536        # columns of one layer, at least (if there are as many) and at most
-COLUMNS = 32            # for each weight of a filter: layers of many weights need many columns
+COLUMNS = 16            # for each weight of a filter: layers of many weights need many columns
 # Of the Hessian's mean diagonal; small ones follow the images closely.
 RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)
 # Of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over.
@@ -308,7 +309,7 @@ def reassign(net: "QuantNet", schemes: Mapping[str, np.ndarray], x: torch.Tensor
         total = len(given) * int(np.prod(net.graph.shapes[layer.output][1:]))
         seen = columns(given, layer, torch.randperm(total, generator=generator)[:positions(layer)])
         real = net.quantized_weight(layer).reshape(seen.shape[0], -1, seen.shape[2])
-        scale, best, before = _quantize(net, layer, real, new, _hessian(seen))
+        scale, best, before = _quantize(net, layer, real, new, gram(seen))
         before = _within(best, before, scale, new, net.codebooks.get(layer.name)).reshape(layer.weight.shape)
         net.scales[layer.name][changed], net.weights[layer.name][changed] = scale[changed], before[changed]
         net.assign({layer.name: new})
@@ -318,11 +319,6 @@ def reassign(net: "QuantNet", schemes: Mapping[str, np.ndarray], x: torch.Tensor
 def positions(layer: ConvLayer) -> int:
     """How many columns a convolution is quantized with, if there are as many."""
     return min(max(POSITIONS[0], COLUMNS * layer.weight[0].numel()), POSITIONS[1])
-
-
-def _hessian(seen):
-    """Mean product of columns (G, N, K) with themselves: (G, K, K)."""
-    return seen.transpose(1, 2) @ seen / seen.shape[1]
 
 
 def _centred(columns):
@@ -350,14 +346,18 @@ def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
         return scale, round_nearest(flat, scale, schemes, book).reshape(real.shape), real
     spread, before, least = Spread.of(hessian), real, torch.full_like(start, float("inf"))
     best, scale = torch.zeros_like(real), start
-    for factor in FACTORS if search and unit is None else (1.0,):
-        trial = whole(factor * start)
-        tried, kept = round_weights(real, trial.reshape(len(real), -1), schemes, spread, book)
-        error = ((tried - real) @ hessian * (tried - real)).sum(2).flatten()
-        better = error < least
-        rows = better.reshape(len(real), -1, 1)
-        scale, least = torch.where(better, trial, scale), torch.where(better, error, least)
-        best, before = torch.where(rows, tried, best), torch.where(rows, kept, before)
+    trials = [whole(factor * start) for factor in (FACTORS if search and unit is None else (1.0,))]
+    count = max(1, VALUES // real.numel())      # together, for the steps are many and small
+    for some in (trials[at:at + count] for at in range(0, len(trials), count)):
+        many, given = real.repeat(1, len(some), 1), torch.cat([trial.reshape(len(real), -1) for trial in some], 1)
+        kinds = np.tile(schemes.reshape(len(real), -1), len(some)).ravel()
+        tried, kept = round_weights(many, given, kinds, spread, book)
+        parts = (part.chunk(len(some), 1) for part in (tried, kept, spread.error(many, tried, kept)))
+        for trial, levels, near, error in zip(some, *parts, strict=True):
+            better = error.flatten() < least
+            rows = better.reshape(len(real), -1, 1)
+            scale, least = torch.where(better, trial, scale), torch.where(better, error.flatten(), least)
+            best, before = torch.where(rows, levels, best), torch.where(rows, near, before)
     return scale, best, before
 
 
@@ -400,7 +400,7 @@ def _quantize_layer(net, layer, exact, given, residual, count, generator, weight
     def moments(part):
         """Means over columns of ``X' X'^T`` and of ``(W X + R - W X' - R') X'^T``."""
         some = seen[:, part]
-        return _hessian(some), drift[:, part].transpose(1, 2) @ some / some.shape[1]
+        return gram(some), drift[:, part].transpose(1, 2) @ some / some.shape[1]
 
     ridge, compensate, (hessian, drifts) = None, weights, moments(~held)
     if weights and held.any():
@@ -461,4 +461,4 @@ def _minimum(weight, hessian, drift, ridge):
     ``W``."""
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     damped = hessian + torch.diag_embed((ridge * diagonal.mean(1, keepdim=True) + 1e-12).expand_as(diagonal))
-    return weight + torch.cholesky_solve(drift.transpose(1, 2), torch.linalg.cholesky(damped)).transpose(1, 2)
+    return weight + torch.cholesky_solve(drift.transpose(1, 2), cholesky(damped)).transpose(1, 2)

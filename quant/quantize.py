@@ -33,6 +33,9 @@ __all__ = ["Source", "quantize", "float_graph", "CALIBRATION"]
 
 DARK = 30  # standard deviations of pixels / 255 that are none
 CALIBRATION = 256  # images; more take longer and change little
+# Values of the images, and images at least, that show ranges of channels and slopes of the loss: large ones have so
+# many positions that fewer of them tell as much.
+SHOWN, FEWEST = 1 << 24, 128
 
 Report = Callable[[str], None]
 
@@ -135,7 +138,19 @@ class Source:
     @property
     def real(self) -> torch.Tensor:
         """The images as the graph reads them."""
-        return (torch.from_numpy(self.images).float() - self.zero) / 255
+        return self._read(self.images)
+
+    @property
+    def some(self) -> torch.Tensor:
+        """Those of the :attr:`real` images that show ranges and slopes, evenly among them."""
+        return self._read(self._some)
+
+    @property
+    def _some(self):
+        return self.images[::-(-len(self.images) // max(FEWEST, SHOWN // self.images[0].size))]
+
+    def _read(self, codes):
+        return (torch.from_numpy(codes).float() - self.zero) / 255
 
     def assumptions(self) -> Iterator[str]:
         """What was not said and cannot be seen, in lines of text."""
@@ -151,7 +166,8 @@ class Source:
 
     def expect(self, chosen: Variant) -> None:
         """The course of :meth:`net` begins now."""
-        self.course.begin(stages(self.graph, len(self.images), self.mirror, chosen.recipe not in ("fixed", "ratio")))
+        self.course.begin(stages(self.graph, len(self.images), len(self._some), self.mirror,
+                                 chosen.recipe not in ("fixed", "ratio")))
 
     def _done(self, stage):
         """Reports the text of a step of ``stage``, which is done."""
@@ -165,7 +181,7 @@ class Source:
         if bits in self._kept:
             return self._kept[bits]
         self._kept.clear()
-        graph = equalize(self.graph, self.real, weight_bits=bits[0], act_bits=bits[1], seed=self.seed,
+        graph = equalize(self.graph, self.some, weight_bits=bits[0], act_bits=bits[1], seed=self.seed,
                          report=self._done("equalize"))
         self.course.finish("equalize")
         found = graph, self._statistics(graph)
@@ -174,7 +190,7 @@ class Source:
         return found
 
     def _statistics(self, graph):
-        return _Later(lambda: collect(graph, self.real, seed=self.seed, report=self._done("statistics")))
+        return _Later(lambda: collect(graph, self.some, seed=self.seed, report=self._done("statistics")))
 
     def _plan(self, chosen, board, graph, statistics):
         return make_plan(chosen.recipe, Request(graph, statistics, engine(board), chosen.options, self.real,

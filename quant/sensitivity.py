@@ -12,7 +12,7 @@ from spec.operators.convolution import ConvLayer
 from .graph import Graph, check_images, check_values, compute
 from .ptq import columns
 from .ranges import encode_, search_range
-from .rounding import Spread, round_weights, rounded
+from .rounding import Spread, gram, round_weights, rounded
 
 __all__ = ["Statistics", "collect", "compensated", "divergences", "filter_errors"]
 
@@ -119,7 +119,7 @@ def collect(graph: Graph, images: torch.Tensor, *, seed: int = 0,
         windows, slopes = (torch.cat(pieces, 1) for pieces in zip(*parts.pop(name), strict=True))
         if len(images) < SHOWN * classes.get(name, 0):
             slopes = slopes.square().mean((0, 2), keepdim=True).sqrt().expand_as(slopes).contiguous()
-        hessian = windows.transpose(1, 2) @ windows / windows.shape[1]
+        hessian = gram(windows)
         out[name] = Statistics(hessian, slopes.square().mean(1).reshape(-1), windows, slopes, len(images))
     return out
 
@@ -194,7 +194,7 @@ def compensated(layer: ConvLayer, statistics: Statistics, schemes: Sequence[np.n
     others = (images - _measured(images)) // BATCH * BATCH or images
     seen = statistics.windows[:, :count * others // images]
     held = statistics.windows[:, -(count * _measured(images) // images):]
-    hessian, out = seen.transpose(1, 2) @ seen / max(seen.shape[1], 1), []
+    hessian, out = gram(seen), []
     importance = hessian.diagonal(dim1=1, dim2=2)[:, None].expand_as(weight).reshape(-1, size)
     spread = Spread.of(hessian)
     for scheme in schemes:

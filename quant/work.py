@@ -4,22 +4,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import equalize, ptq, sensitivity
+from . import equalize, ptq, rounding, sensitivity
 from .graph import Graph
 
 __all__ = ["stages"]
 
 # Seconds of one core for a multiply-accumulate, which matter only in proportion: of a convolution, of one that is
-# depthwise, of a product of matrices, of a Cholesky factor, and of weights that are rounded column after column; for a
-# weight that a scale is searched for, and for a value that is picked from a tensor.
-CONVOLVE, DEPTHWISE, MULTIPLY, FACTOR, ROUND, SEARCH, PICK = 6e-11, 4e-10, 8e-11, 2e-10, 2.5e-10, 1.2e-6, 5e-9
+# depthwise, of a symmetric product of matrices, of a Cholesky factor, and of weights that are rounded column after
+# column; for each such column, for a weight that a scale is searched for, and for a value that is picked from a tensor.
+CONVOLVE, DEPTHWISE, MULTIPLY, FACTOR, ROUND, COLUMN, SEARCH, PICK = (
+    6e-11, 4e-10, 4e-11, 1e-10, 8e-11, 2e-4, 1e-6, 5e-9)
 
 
-def stages(graph: Graph, images: int, mirror: bool, plan: bool) -> dict[str, Sequence[float]]:
+def stages(graph: Graph, images: int, shown: int, mirror: bool, plan: bool) -> dict[str, Sequence[float]]:
     """Work of each step of each stage (:class:`spec.progress.Course`), about seconds of one core: of equalization,
-    batches and groups; of the statistics, batches; of the ``plan`` from them, if there is one; of the layers."""
+    batches and groups; of the statistics, batches; of the ``plan`` from them, if there is one; of the layers.
+    ``shown`` of the ``images`` show ranges and slopes."""
     pass_ = sum(_convolved(graph, layer) for layer in graph.layers)
-    surveyed, measured = (_batches(images, module.BATCH) for module in (equalize, sensitivity))
+    surveyed, measured = (_batches(shown, module.BATCH) for module in (equalize, sensitivity))
     found: dict[str, Sequence[float]] = {
         "equalize": [pass_ * count for count in surveyed]
         + [sum(_shares(layer) for layer in equalize.readers(graph, names)) for names, _ in equalize.classes(graph)],
@@ -27,7 +29,7 @@ def stages(graph: Graph, images: int, mirror: bool, plan: bool) -> dict[str, Seq
     if plan:
         hessians = sum(_product(layer, sensitivity.POSITIONS) for layer in graph.weighted)
         found["statistics"] = [3 * pass_ * count for count in measured]
-        found["plan"] = [hessians + sum(3 * SEARCH * layer.weight.numel() for layer in graph.weighted)]
+        found["plan"] = [hessians + sum(3 * _searched(layer, len(layer.weight)) for layer in graph.weighted)]
     return found
 
 
@@ -54,14 +56,22 @@ def _spread(layer):
 
 
 def _rounded(layer, filters):
-    return ROUND * filters * layer.weight[0].numel() ** 2 / 2 + SEARCH * filters * layer.weight[0].numel()
+    """So many filters like those of a layer, with compensation."""
+    size = layer.weight[0].numel()
+    return COLUMN * size + ROUND * filters * size ** 2 / 2
+
+
+def _searched(layer, filters):
+    """Their scales."""
+    return SEARCH * filters * min(layer.weight[0].numel(), rounding.SEEN)
 
 
 def _shares(layer):
     """A layer in the choice of how its input's channels are scaled."""
     filters = min(len(layer.weight), equalize.FILTERS) if layer.groups == 1 else len(layer.weight)
-    return (_product(layer, equalize.POSITIONS) + _spread(layer)
-            + len(equalize.SHARES) * _rounded(layer, filters) / 2)
+    shares = len(equalize.SHARES)
+    return (_product(layer, equalize.POSITIONS) + _spread(layer) + _rounded(layer, shares * filters)
+            + shares * _searched(layer, filters) / 3)
 
 
 def _layer(graph, layer, images):
@@ -69,5 +79,7 @@ def _layer(graph, layer, images):
     work = 2 * images * _convolved(graph, layer)
     if layer.weighted:
         count = min(ptq.positions(layer), images * int(np.prod(graph.shapes[layer.output][1:])))
-        work += _product(layer, count) + 3 * _spread(layer) + 6 * _rounded(layer, len(layer.weight))
+        filters, scales = len(layer.weight), len(ptq.FACTORS)
+        work += (_product(layer, count) + 3 * _spread(layer) + 3 * _searched(layer, filters)
+                 + _rounded(layer, filters) + _rounded(layer, scales * filters))
     return work

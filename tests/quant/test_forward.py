@@ -1,4 +1,6 @@
-"""What models do before the first layer and behind the last: normalization, dropout, softmax."""
+"""What models do before the first layer and behind the last: normalization, dropout, softmax; which images look."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from torch.nn import functional as F
 
 from quant import trace
 from quant.quantize import Source
+from quant.recipes import variant
 from spec.errors import AlloyError
 from spec.operators.affine import AffineLayer
 
@@ -109,3 +112,23 @@ def test_dropout_is_nothing(dropout):
     graph = trace(Classifier(lambda self, x: dropout(x)).eval() if not isinstance(dropout, nn.Module)
                   else nn.Sequential(dropout, Classifier(), dropout), SHAPE)
     assert len(graph.layers) == 3
+
+
+@pytest.mark.parametrize("shown, fewest, step", [(1, 30, 4), (1, 100, 1), (50 * 3 * 8 * 7, 10, 2), (1 << 24, 1, 1)])
+def test_fewer_of_large_images_show_ranges_and_slopes(monkeypatch, shown, fewest, step):
+    """As many as have so many values, but not too few, evenly among all; reconstruction sees all of them."""
+    module, seen = sys.modules["quant.quantize"], {}
+    monkeypatch.setattr(module, "SHOWN", shown)
+    monkeypatch.setattr(module, "FEWEST", fewest)
+
+    def kept(name, right):
+        def keep(*given, **options):
+            seen[name] = np.asarray(given[1])
+            return right(*given, **options)
+        return keep
+    for name in ("equalize", "collect", "reconstruct"):
+        monkeypatch.setattr(module, name, kept(name, getattr(module, name)))
+    found = source(lambda self, x: (x - self.mean) / self.std)
+    found.net(variant("alloy"), "zcu102")
+    assert all(np.array_equal(seen[name], found.real[::step]) for name in ("equalize", "collect"))
+    assert len(seen["reconstruct"]) == 100

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from quant import QuantNet, Ratio, ptq, rounding, trace
+from quant import QuantNet, Ratio, ptq, trace
 from quant.ptq import columns, reconstruct
 from quant.ranges import RULES, search_logits, search_range
 from quant.rounding import Spread, round_weights, search_scales
@@ -139,8 +139,8 @@ def test_mirrored_images_are_images_once_more():
 def test_mirrored_images_are_held_out_together(monkeypatch):
     # 46 are no fives: a pair could be torn.
     images, seen = np.random.default_rng(0).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8), []
-    right = ptq._hessian
-    monkeypatch.setattr(ptq, "_hessian", lambda columns: seen.append(columns) or right(columns))
+    right = ptq.gram
+    monkeypatch.setattr(ptq, "gram", lambda columns: seen.append(columns) or right(columns))
     for some in (images, images[..., ::-1].copy()):
         reconstruct(QuantNet(trace(Strange(), (2, 6, 6))), some, mirror=True)
     fitted, turned = (seen[at].square().sum((0, 2)).sort()[0] for at in (0, len(seen) // 2))
@@ -160,16 +160,6 @@ def test_batches_change_nothing(monkeypatch):
         reconstruct(net, images)
         nets.append(net.export().codes(images)[net.graph.output])
     assert all(np.abs(nets[0] - other).max() <= 1 for other in nets[1:])        # sums of products in another order
-
-
-def test_spread_of_scaled_columns(monkeypatch):
-    monkeypatch.setattr(rounding, "DAMPING", 0.0)
-    x, factor = problem(0, groups=2)[3].double(), torch.linspace(0.5, 2.0, 20, dtype=torch.float64)
-    spread, scaled = Spread.of(x.transpose(1, 2) @ x).scaled(factor), x * factor
-    ordered = (scaled.transpose(1, 2) @ scaled)[:, spread.order][:, :, spread.order]
-    assert torch.allclose(spread.inverse.transpose(1, 2) @ spread.inverse @ ordered,
-                          torch.eye(20, dtype=torch.float64).expand(2, -1, -1), atol=1e-6)
-    assert torch.equal(spread.inverse, spread.inverse.triu())
 
 
 def divergence(logits, step, zero, target):
