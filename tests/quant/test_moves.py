@@ -265,7 +265,7 @@ def test_normalized_images(name):
     graph, norm = trace(Moved(SHAPED[name][0]), SHAPE), Normalization((0.5,) * 3, (0.2, 0.3, 0.4))
     codes = torch.from_numpy(images())
     real = (codes.float() / 255 - 0.5) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
-    new = norm.folded(graph).run((codes.float() - norm.zero) / 255)[graph.output]
+    new = norm.folded(graph).tensors((codes.float() - norm.zero) / 255)[graph.output]
     old = graph.tensors(real)[graph.output]
     assert torch.allclose(new[..., 1:-1, 1:-1], old[..., 1:-1, 1:-1], atol=0.05)
 
