@@ -48,7 +48,7 @@ def quiet(net: "QuantNet", index: int, tensors: Mapping, exact: torch.Tensor) ->
         return False
     bias = torch.zeros_like(low)
     if not layer.relu:      # beside a bias of 1e8 values have no digits left
-        exact, bias = _without_bias(layer, tensors), layer.bias
+        exact, bias = _without_bias(layer, tensors), layer.bias.to(low)
         low, high = exact.amin((0, 2, 3)), exact.amax((0, 2, 3))
         spread = high - low
     edges, low, high = (low, high), low + bias, high + bias
@@ -126,7 +126,7 @@ def _change(net, layer: ConvLayer, channels, how):
         return
     layer.bias, layer.weight, gone = layer.bias.clone(), layer.weight.clone(), channels[how.level[channels]]
     for bias in (layer.bias, net.biases[layer.name]):
-        bias[channels] = how.bias[channels]
+        bias[channels] = how.bias[channels].to(bias)
     for weight in (layer.weight, net.weights[layer.name]) if len(gone) else ():
         weight[gone] = 0
     if len(gone):

@@ -157,8 +157,8 @@ def test_sums_of_a_normalized_image_are_refused():
     normalization = Normalization.of(0.4, 0.2, 3)
     pixels = torch.from_numpy(images(SHAPE, 2))
     folded = normalization.folded(means)
-    found = folded.run((pixels.float() - normalization.zero) / 255)[folded.output]
-    assert torch.allclose(found, means.run(normalization.real(pixels))[means.output], atol=1e-4)
+    found = folded.tensors((pixels.float() - normalization.zero) / 255)[folded.output]
+    assert torch.allclose(found, means.tensors(normalization.real(pixels))[means.output], atol=1e-4)
     with pytest.raises(AlloyError, match="reads the normalized image and is no convolution"):
         normalization.folded(sums)
 
