@@ -153,7 +153,7 @@ def test_sizes_are_said_before_the_work(capsys):
         run(["--platform", "zcu102", "--layer", "3x3,64,64,28"])
     lines = capsys.readouterr().out.splitlines()
     assert "compiling 28,901,376 multiply-accumulates for zcu102" in lines[0]
-    assert re.search(r"KiB of image, about [45],\d{3} cycles", lines[1])
+    assert re.search(r"KiB of image, about [3-5],\d{3} cycles", lines[1])
 
 
 def test_small_fields_are_said(capsys, tmp_path):
