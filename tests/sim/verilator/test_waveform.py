@@ -9,11 +9,12 @@ from sim import verilator
 from sim.verilator import Window
 from spec.errors import AlloyError
 from tests.sim.verilator.test_bench import CONFIG, ENGINE, images, program
+from tests.verilated import shared_cache
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, tmp_path_factory.mktemp("cache"), waveform=True,
+    return verilator.build({"alloy.v": ENGINE.read_text()}, CONFIG, shared_cache(tmp_path_factory), waveform=True,
                            report=lambda line: None)
 
 
