@@ -14,7 +14,6 @@ divergence of the
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +32,7 @@ from .quiet import quiet
 from .ranges import RULES, encode_, search_input, search_logits, search_range, zero_point
 from .rounding import (Spread, cholesky, gram, level_ends, level_tables, round_nearest, round_weights,
                        search_scales)
+from .tensors import VALUES, Coded, applied, batches, each, finished
 
 if TYPE_CHECKING:
     from .net import QuantNet
@@ -45,7 +45,6 @@ COLUMNS = 16            # for each weight of a filter: layers of many weights ne
 RIDGES = (20.0, 5.0, 2.0, 0.5, 0.2, 0.05, 0.01)
 # Of the way from a level to the border of what is rounded to it: no weight is kept so near that it might fall over.
 INSIDE = 0.9
-VALUES = 1 << 24        # of the images that a layer reads at once
 IMAGES = 256            # at most, to round weights anew
 LOOKED = 1 << 14        # values that the range of what a table reads is searched with
 ROWS = 1 << 12          # of logits that their range is searched with
@@ -53,62 +52,7 @@ ROWS = 1 << 12          # of logits that their range is searched with
 FACTORS = (1.0, 0.93, 1.07, 1.14)
 
 
-@dataclass(frozen=True, eq=False)
-class _Coded:
-    """A quantized tensor of all images as its codes, uint8 (N, C, H, W): real values would take four times the memory.
-
-    Slices of it, and what is picked of it, are real: ``(code - zero) * step``.
-    """
-    codes: torch.Tensor
-    zero: int
-    step: float
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.codes.shape
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def __getitem__(self, images: slice) -> torch.Tensor:
-        return self._real(self.codes[images])
-
-    def _real(self, codes):
-        return codes.float().sub_(self.zero).mul_(self.step)
-
-    def at(self, images: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Real values of all channels at ``positions`` (M,) of the map of ``images`` (M,): (M, C)."""
-        return self._real(self.codes.flatten(2)[images, :, positions])
-
-    def mean(self) -> torch.Tensor:
-        """Of each channel: (C,). Image after image, as PyTorch adds them up."""
-        if self.codes.numel() <= VALUES:
-            return self[:].mean((0, 2, 3))
-        total = torch.zeros(self.shape[1])
-        for some in _batches(self):
-            for image in self[some]:
-                total += image.sum((1, 2))
-        return total / (len(self) * self.shape[2:].numel())
-
-
-def _batches(x):
-    """Slices of the images ``x`` (N, C, H, W): temporary tensors of so many are small, where those of all might take
-    gigabytes."""
-    count = max(1, VALUES // x.shape[1:].numel())
-    return [slice(at, at + count) for at in range(0, len(x), count)]
-
-
-def _each(function, *tensors, out=None):
-    """``function`` of the images of ``tensors`` (or None), batch after batch; into ``out`` if given."""
-    for some in _batches(tensors[0]):
-        part = function(*(t if t is None else t[some] for t in tensors))
-        if out is None:     # in the order of memory of the parts
-            out = part.new_empty_strided((len(tensors[0]), *part.shape[1:]), (part[0].numel(), *part.stride()[1:]))
-        out[some] = part
-    return out
-
-
-def columns(x: "torch.Tensor | _Coded", layer: ConvLayer, picks: torch.Tensor) -> torch.Tensor:
+def columns(x: "torch.Tensor | Coded", layer: ConvLayer, picks: torch.Tensor) -> torch.Tensor:
     """Kernel windows of (N, C, H, W) at output positions ``picks``: (groups, len(picks), K)."""
     window = Window.of(layer)
     (kh, kw), (sy, sx), (dy, dx) = window.kernel, window.stride, window.dilation
@@ -116,7 +60,7 @@ def columns(x: "torch.Tensor | _Coded", layer: ConvLayer, picks: torch.Tensor) -
     image, at = picks // (rows * cols), picks % (rows * cols)
     y, x0 = at // cols * sy, at % cols * sx
     out = torch.empty(len(picks), x.shape[1], kh * kw, device=picks.device)
-    for some in _batches(x):
+    for some in batches(x):
         padded = F.pad(x[some], (left, right, top, bottom))
         mine = ((image >= some.start) & (image < some.stop)).nonzero()[:, 0]
         for tap in range(kh * kw):
@@ -148,27 +92,28 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
         raise AlloyError(f"there is no rule {ranges!r} for ranges: choose {', '.join(RULES)}")
     generator, count = torch.Generator().manual_seed(seed), len(images)
     images = np.concatenate([images, images[..., ::-1]]) if mirror else images
-    start = _Coded(torch.from_numpy(images), net.zeros[net.graph.input], net.input_scale)
+    start = Coded(torch.from_numpy(images), net.zeros[net.graph.input], net.input_scale)
     chosen = _choose_joined(net, start, ranges, generator)
-    real, fake, last = {net.graph.input: start}, {net.graph.input: start}, net.graph.last_reads()
+    real: dict[str, torch.Tensor | Coded] = {net.graph.input: start}
+    fake, last = dict(real), net.graph.last_reads()
     for index, layer in enumerate(net.graph.layers):
         if layer.weighted:
             _centre(net, layer, real)
-        exact = _applied(layer, real)
+        exact = applied(layer, real)
         check_values(layer, exact)
         mean = exact.mean((0, 2, 3))
-        _finished(layer, exact, real)
+        finished(layer, exact, real)
         if quiet(net, index, real, exact):
-            exact = _applied(layer, real)
+            exact = applied(layer, real)
             mean = exact.mean((0, 2, 3))
-            _finished(layer, exact, real)
+            finished(layer, exact, real)
         if layer.output not in chosen:
             _choose_codes(net, layer, exact, ranges, generator)
         if layer.weighted:
             out = _rounded_layer(net, layer, real, fake, mean, count, generator, weights)
         else:
-            out = _applied(layer, fake, **net.filters(layer))
-        _finished(layer, out, fake)
+            out = applied(layer, fake, **net.filters(layer))
+        finished(layer, out, fake)
         real[layer.output], fake[layer.output] = exact, _code(net, layer, out, generator)
         for name in set(layer.inputs):
             if last[name] <= index:
@@ -177,22 +122,12 @@ def reconstruct(net: "QuantNet", images: np.ndarray, *, seed: int = 0, weights: 
             report(index + 1, layer.name)
 
 
-def _applied(layer, tensors, **other):
-    """A layer on the ``tensors`` that it reads, before addition and ReLU; ``other`` weight and bias."""
-    return _each(lambda *x: layer.apply(torch, *x, **other), *(tensors[name] for name in layer.sources))
-
-
-def _finished(layer, out, tensors):
-    """Addition and ReLU of a layer on ``out``, in place."""
-    _each(layer.finish, out, tensors.get(layer.residual), out=out)
-
-
 def _rounded_layer(net, layer, real, fake, mean, count, generator, weights):
     """Quantize the weights and the bias of one layer; its quantized output, whose means are those (F,) of the float one
     before addition."""
     residual = layer.residual and (real[layer.residual], fake[layer.residual])
     weight = _quantize_layer(net, layer, real[layer.input], fake[layer.input], residual, count, generator, weights)
-    out = _applied(layer, fake, weight=weight, bias=net.biases[layer.name])
+    out = applied(layer, fake, weight=weight, bias=net.biases[layer.name])
     shift = mean - out.mean((0, 2, 3))
     if layer.residual:
         shift += _mean(real[layer.residual]) - _mean(fake[layer.residual])
@@ -202,7 +137,7 @@ def _rounded_layer(net, layer, real, fake, mean, count, generator, weights):
 
 
 def _mean(x):
-    return x.mean() if isinstance(x, _Coded) else x.mean((0, 2, 3))
+    return x.mean() if isinstance(x, Coded) else x.mean((0, 2, 3))
 
 
 def _centre(net, layer, real):
@@ -212,10 +147,10 @@ def _centre(net, layer, real):
     A dead channel's huge bias decides no range then. ``real`` are the float tensors.
     """
     readers = [other for other in net.graph.layers if layer.output in other.inputs]
-    applied = any(layer.output in other.sources for other in readers)
-    if layer.relu or layer.residual or layer.output == net.graph.output or not readers or applied:
+    convolved = any(layer.output in other.sources for other in readers)
+    if layer.relu or layer.residual or layer.output == net.graph.output or not readers or convolved:
         return
-    plain = _applied(layer, real, bias=torch.zeros_like(layer.bias))
+    plain = applied(layer, real, bias=torch.zeros_like(layer.bias))
     moved = layer.bias + (plain.amin((0, 2, 3)) + plain.amax((0, 2, 3))) / 2
     for one, change in ((layer, -moved), *((other, moved) for other in readers)):
         one.bias = one.bias + change
@@ -231,11 +166,11 @@ def _choose_joined(net, images, ranges, generator):
     for index, layer in enumerate(net.graph.layers):
         if not left:
             break
-        exact = _applied(layer, tensors)
-        _finished(layer, exact, tensors)
+        exact = applied(layer, tensors)
+        finished(layer, exact, tensors)
         if quiet(net, index, tensors, exact):
-            exact = _applied(layer, tensors)
-            _finished(layer, exact, tensors)
+            exact = applied(layer, tensors)
+            finished(layer, exact, tensors)
         if layer.output in left:
             _choose_codes(net, layer, exact, ranges, generator)
             left.discard(layer.output)
@@ -276,15 +211,15 @@ def _choose_codes(net, layer, exact, ranges, generator):
 
 
 def _code(net, layer, out, generator):
-    """A layer's output ``out``, which is lost, as its codes (:class:`_Coded`); chooses their table, if it has one."""
+    """A layer's output ``out``, which is lost, as its codes (:class:`Coded`); chooses their table, if it has one."""
     name = layer.output
     step, zero = float(net.step(name)), net.zeros[name]
     encode_(out.div_(step), zero, net.top(layer))       # in place, for it may be a gigabyte
     if name in net.tables and not layer.keeps:
         pick = torch.unravel_index(torch.randint(out.numel(), (200_000,), generator=generator), out.shape)
         net.tables[name] = table = fit_table(out[pick].numpy(), len(np.unique(net.tables[name])))
-        return _Coded(_each(lambda codes: torch.from_numpy(table)[codes.long()], out), zero, step)
-    return _Coded(out.to(torch.uint8), zero, step)
+        return Coded(each(lambda codes: torch.from_numpy(table)[codes.long()], out), zero, step)
+    return Coded(out.to(torch.uint8), zero, step)
 
 
 @torch.no_grad()
@@ -389,7 +324,7 @@ def _quantize_layer(net, layer, exact, given, residual, count, generator, weight
     weight, schemes = layer.weight.reshape(layer.groups, -1, layer.weight[0].numel()), net.schemes[layer.name]
     goal = _centred(columns(exact, layer, picks)) @ weight.transpose(1, 2)
     if residual:
-        real, fake = (x.at(image, at) if isinstance(x, _Coded) else x.flatten(2)[image, :, at] for x in residual)
+        real, fake = (x.at(image, at) if isinstance(x, Coded) else x.flatten(2)[image, :, at] for x in residual)
         goal += _centred((real - fake).reshape(len(picks), layer.groups, -1).transpose(0, 1))
     seen = _centred(columns(given, layer, picks))
     drift = goal - seen @ weight.transpose(1, 2)

@@ -13,6 +13,7 @@ import torch
 from spec.operators.convolution import ConvLayer
 
 from .graph import compute
+from .tensors import applied, each
 
 if TYPE_CHECKING:
     from .net import QuantNet
@@ -76,13 +77,10 @@ class _Changed(NamedTuple):
 
 def _without_bias(layer, tensors):
     """The layer's output (N, F, H, W) of a bias of 0, before ReLU."""
-    sources = [tensors[name] for name in layer.sources]
-    parts = []
-    for at in range(0, len(sources[0]), BATCH):
-        some = slice(at, at + BATCH)
-        out = layer.apply(torch, *(x[some] for x in sources), bias=torch.zeros_like(layer.bias))
-        parts.append(out + tensors[layer.residual][some] if layer.residual else out)
-    return torch.cat(parts)
+    out = applied(layer, tensors, bias=torch.zeros_like(layer.bias))
+    if layer.residual:
+        each(torch.add, out, tensors[layer.residual], out=out)
+    return out
 
 
 def _same(net, index, tensors, exact, bias, channels, how):
