@@ -32,13 +32,15 @@ def planned(graph: Graph, config: EngineConfig) -> Plan:
 
 
 def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | str = (),
-            warn: Callable[[str], object] | None = None) -> Program:
+            warn: Callable[[str], object] | None = None, weights: bool = True) -> Program:
     """Compile an integer network for one configuration.
 
     Parameters
     ----------
     keep : names of tensors that are also written to DRAM, or "all"; the network's output always is.
     warn : called with one sentence for each field of the configuration that is so small that it costs many cycles.
+
+    weights : whether they are put into the image. Without them a program tells no more than sizes and cycles, sooner.
 
     Raises :class:`spec.errors.AlloyError` naming the layer that the configuration cannot run.
     """
@@ -47,4 +49,4 @@ def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | s
     if warn is not None:
         for sentence in emission.costs.sentences():
             warn(f"warning: {sentence}")
-    return place_program(emission, graph, network, config)
+    return place_program(emission, graph, network, config, weights)

@@ -28,10 +28,12 @@ class _Given(Operation):
 
 
 def check(network: Network, config: EngineConfig) -> tuple[Program | None, list[Unsupported], list[str]]:
-    """(program, what is not supported, warnings) of a network for an engine: a program or refusals, one of them."""
+    """(program, what is not supported, warnings) of a network for an engine: a program without weights or refusals, one
+    of them."""
     warnings: list[str] = []
     try:
-        return compile(network, config, warn=lambda text: warnings.append(text.removeprefix("warning: "))), [], warnings
+        return compile(network, config, warn=lambda text: warnings.append(text.removeprefix("warning: ")),
+                       weights=False), [], warnings
     except AlloyError as error:
         whole = Unsupported.of(error, f"network {network.name}")
     return None, list(refusals(network, config)) or [whole], []

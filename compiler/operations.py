@@ -229,8 +229,13 @@ class Convolution(Filters):
 
     def filters(self, indices: np.ndarray) -> np.ndarray:
         """Weights of some filters for all channels of the input: int8 (filters, channels, taps)."""
+        dense = np.zeros((len(indices), self.input.channels, len(self.taps)), np.int8)
+        dense[np.arange(len(indices))[:, None], self._channels(indices)] = self.split(indices)
+        return dense
+
+    def split(self, indices: np.ndarray) -> np.ndarray:
+        """Weights of some filters for the channels of their groups: int8 (filters, channels / g, taps)."""
         share, taps = self.weight.shape[1], self.taps
-        dense = np.zeros((len(indices), self.input.channels, len(taps)), np.int8)
         part = np.array([np.count_nonzero(taps[:at] == tap) for at, tap in enumerate(taps)])
         whole = self.weight[indices].reshape(len(indices), share, -1)[:, :, taps]
         if part.any():
@@ -238,11 +243,12 @@ class Convolution(Filters):
             whole = np.sign(whole) * np.minimum(left, WEIGHT_MAX)
         else:
             whole = np.clip(whole, -WEIGHT_MAX, WEIGHT_MAX)
-        dense[np.arange(len(indices))[:, None], self._channels(indices)] = whole
-        return dense
+        return whole.astype(np.int8)
 
     def reading(self, indices: np.ndarray) -> np.ndarray:
         """Whether any of these filters has a weight for each channel of the input, (channels,)."""
+        if self.weight.shape[1] == self.input.channels:
+            return self._live[indices].any(0)
         used = np.zeros(self.input.channels, bool)
         used[self._channels(indices)[self._live[indices]]] = True
         return used

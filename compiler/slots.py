@@ -12,7 +12,9 @@ from spec.systems import DSP, LUT, SYSTEMS
 if TYPE_CHECKING:
     from .operations import Convolution
 
-__all__ = ["Tile", "assign", "make_tiles"]
+__all__ = ["HELD", "Tile", "assign", "make_tiles"]
+
+HELD = (LUT, 1), (DSP, 1), (DSP, 2)     # by the kind of a filter: its columns, and how many slots it takes
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,7 @@ class Tile:
 
 
 def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
-    """Kind of each filter: 0 LUT, 1 one DSP slot, 2 a DSP pair. Power-of-two filters balance both sides of the
-    array."""
+    """Kind of each filter, see :data:`HELD`. Power-of-two filters balance both sides of the array."""
     cost, pot = DSP.slots(op.weight), LUT.slots(op.weight) > 0
     if config.dsp_filters == 0:
         if not pot.all():

@@ -21,8 +21,9 @@ __all__ = ["place_program"]
 PAGE = 4096
 
 
-def place_program(emission: Emission, graph: Graph, network: Network, config: EngineConfig) -> Program:
-    """The program of an emission."""
+def place_program(emission: Emission, graph: Graph, network: Network, config: EngineConfig,
+                  weights: bool = True) -> Program:
+    """The program of an emission; without ``weights``, their bytes are 0."""
     commands = [(Opcode.START, {"digest": config.digest_word, "version": VERSION}), *emission.commands,
                 (Opcode.END, {})]
     start = _pages(len(commands) * COMMAND_BYTES)       # of the image
@@ -31,7 +32,7 @@ def place_program(emission: Emission, graph: Graph, network: Network, config: En
         regions[value] = replace(region, offset=at)
         at += _pages(region.size)
     records = [_packed(opcode, fields, start, regions) for opcode, fields in commands]
-    return Program(image=b"".join(records).ljust(start, b"\0") + bytes(emission.image), command_offset=0,
+    return Program(image=b"".join(records).ljust(start, b"\0") + emission.image.data(later=weights), command_offset=0,
                    command_count=len(records), window_size=at, input=regions[graph.input], fold=graph.fold,
                    output=graph.output.name, outputs={v.name: r for v, r in regions.items() if v in graph.kept},
                    layers=_layers(emission, network), scale=network.tensors[network.output].scale,

@@ -137,8 +137,8 @@ def _silence(graph):
     live[graph.output][:] = True
     for layer in reversed(graph.layers):
         out = live[layer.output]
-        if layer.learned:
-            layer.weight[~out], layer.bias[~out] = 0.0, 0.0
+        if layer.learned and not out.all():
+            layer.weight, layer.bias = layer.weight * out[:, None, None, None], layer.bias * out
         for name, needed in zip(layer.sources, layer.needs(out), strict=True):
             live[name] |= torch.ones_like(live[name]) if needed is None else needed
         if layer.residual:

@@ -2,6 +2,7 @@
 it says so."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import contextmanager
 import inspect
 
@@ -37,15 +38,18 @@ def trace(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -> 
     Raises :class:`AlloyError` naming the first layer that is not supported and the layers that are, or the first one
     that computes something else than the model does.
     """
-    graph, refused = examine(model, shape, logits=logits)
+    graph, refused, compare = examine(model, shape, logits=logits)
     if refused:
         raise refused[0].among(len(refused) - 1)
+    compare()
     return graph
 
 
-def examine(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -> tuple[Graph, list[Unsupported]]:
-    """As :func:`trace`, but with all that is not supported: (graph, refusals). If there are any,
-    :class:`quant.graph.Hole` layers stand for them in the graph, and nothing has been run beside the model."""
+def examine(model: nn.Module, shape: tuple[int, ...], *,
+            logits: bool = False) -> tuple[Graph, list[Unsupported], Callable[[], None]]:
+    """As :func:`trace`, but with all that is not supported: (graph, refusals, comparison). If there are any refusals,
+    :class:`quant.graph.Hole` layers stand for them in the graph, and there is nothing to be compared; otherwise the
+    graph is what it should be if the comparison, which may be made in another thread, does not raise."""
     shape = _checked(model, shape)
     if not any(True for _ in model.children()):
         model = nn.Sequential(model)
@@ -54,18 +58,25 @@ def examine(model: nn.Module, shape: tuple[int, ...], *, logits: bool = False) -
         ops, output, size, refused = capture(model, shape)
         if not ops and not refused:
             raise AlloyError("the model returns its input: there is nothing to compute")
-        if not refused:
-            truth.check(ops, size)
         end = next((op.end for op in ops if op.name == output), None)
-        ops, more = compose(ops, output, size)
-        graph, refused = fuse(ops, output, size, logits=logits), refused + more
-        graph.end = end
-        if refused:
-            return graph, refused
-        if logits and graph.shapes[graph.output][0] < 2:
-            raise AlloyError("the model has one output, which tells no classes apart: leave out logits=True")
+        try:
+            composed, more = compose(ops, output, size)
+            graph = fuse(composed, output, size, logits=logits)
+        except AlloyError:
+            if not refused:
+                truth.check(ops, size)      # of what is not what the model computes, nothing else is to be said
+            raise
+    graph.end = end
+    if refused or more:
+        return graph, refused + more, lambda: None
+    if logits and graph.shapes[graph.output][0] < 2:
+        raise AlloyError("the model has one output, which tells no classes apart: leave out logits=True")
+
+    @torch.no_grad()
+    def compare() -> None:
+        truth.check(ops, size)
         truth.check_output(graph)
-    return graph, []
+    return graph, [], compare
 
 
 def _checked(model, shape):

@@ -188,6 +188,7 @@ class _Engine:
         # Pixels that are visited together, tiles that the FIFO holds, and when the last lanes of one are visited.
         together, held = c.out_pixels // 2 if cmd["wide"] and c.out_pixels > 1 else c.out_pixels, pipeline.tiles(c)
         last_lanes = pipeline.last_row(c) + pipeline.lanes(c) // (2 if cmd["wide"] else 1) // together
+        first_row = pipeline.first_row(c) - 1
         number = np.arange(cmd["tiles"] * count)
         pixel = cmd["start_y"] * pitch + cmd["start_x"] + number
         begins = (number % together == 0) | (pixel % pitch == 0)
@@ -201,7 +202,7 @@ class _Engine:
                 self.feeder_log.append((last, room, "post"))
                 last = room
             self.last.append(last)
-            arrive = last - 1 + pipeline.first_row(c)
+            arrive = last + first_row
             work = max(max(work, arrive) + visits, arrive + last_lanes)
             self.popped.append(work)
             at = last

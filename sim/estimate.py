@@ -44,7 +44,7 @@ def layer_cycles(network: Network, board: Place) -> dict[str, float]:
     board = boards.get(board) if isinstance(board, str) else board
     if any(np.size(getattr(node, "table", ())) for node in network.nodes):
         config = replace(config, tables=max(config.tables, 2))
-    layers = modelled(compile(network, config), config, board if isinstance(board, Board) else None)
+    layers = modelled(compile(network, config, weights=False), config, board if isinstance(board, Board) else None)
     return {layer.name: layer.cycles for layer in layers}
 
 

@@ -12,11 +12,14 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
            "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD", "LOADS_AHEAD", "LAYOUT",
-           "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack", "unpack", "pack_record", "unpack_record"]
+           "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack", "unpack", "pack_record", "pack_records",
+           "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -216,6 +219,21 @@ def pack_record(fields: Mapping[str, Field], values: Mapping[str, int], size: in
                              "large")
         word |= (value & f.mask) << f.lo
     return word.to_bytes(size, "little")
+
+
+def pack_records(fields: Mapping[str, Field], values: Mapping[str, np.ndarray], size: int) -> np.ndarray:
+    """As :func:`pack_record` for many: arrays of integers (N,) of any size to bytes, uint8 (N, ``size``)."""
+    count = len(next(iter(values.values())))
+    words = np.zeros((count, size // 8), "<u8")
+    for name, value in values.items():
+        f = fields[name]
+        low, high = f.limits
+        if count and not low <= value.min() <= value.max() <= high:
+            pack_record(fields, {name: value.min() if value.min() < low else value.max()}, size)     # refuses it
+        at, shift = divmod(f.lo, 64)
+        assert shift + f.width <= 64
+        words[:, at] |= (value.astype(np.int64).astype(np.uint64) & np.uint64(f.mask)) << np.uint64(shift)
+    return words.view(np.uint8)
 
 
 def unpack_record(fields: Mapping[str, Field], data: bytes) -> dict[str, int]:

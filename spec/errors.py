@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+import gc
 import os
 from pathlib import Path
 import re
@@ -90,6 +91,8 @@ def command_line(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
                     return main(arguments)
                 finally:
                     sys.stdout.flush()
+                    if alone:
+                        gc.freeze()     # the process ends: nobody needs to look for garbage among what is left
         except (Exception, KeyboardInterrupt) as error:
             text, status = _verdict(error)
         if alone:

@@ -25,6 +25,11 @@ class Stored:
     beats: int
     codes: int = 0
 
+    @classmethod
+    def plain(cls, count: int, config: EngineConfig) -> "Stored":
+        """Of so many words, without their data."""
+        return cls(b"", count * config.weight_beats)
+
     def fields(self, config: EngineConfig) -> dict[str, int]:
         """Of the command that loads them."""
         coded = {"beats": self.beats, "codes": self.codes} if self.codes else {}

@@ -1,5 +1,8 @@
 """``alloy check``: the program."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+import gc
 import sys
 import time
 from typing import Annotated
@@ -41,10 +44,22 @@ def main(
     engine = EngineConfig.load(config) if config else board.config if board else None
     assert engine is not None
     chosen, began = variant(recipe), time.monotonic()
-    loaded, found, refused = load(model, weights, size, shape)
-    report = look(Request(model, loaded, found, board, engine, recipe, chosen, images, began, refused))
+    with _uncollected():
+        loaded, found, refused = load(model, weights, size, shape)
+        report = look(Request(model, loaded, found, board, engine, recipe, chosen, images, began, refused))
     print(*lines(report), sep="\n")
     return 0 if report.accepted else 1, report.form()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for garbage: the imports and traces of libraries leave little, and looking takes half a
+    second."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":

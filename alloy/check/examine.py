@@ -1,6 +1,8 @@
 """From a model to a report: every part of the flow is asked what it would refuse, and the cycle model what it takes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 import time
 from typing import Any
@@ -51,32 +53,50 @@ def look(request: Request) -> Report:
     config, network = request.config, request.model
     parts: dict[str, Any] = {"layers": 0, "fit": None, "performance": None, "risks": []}
     places: Mapping[str, str] = {}
-    bits: tuple[int, int] | None = None
     try:
         if isinstance(network, nn.Module):
-            graph, refused = examine(network, request.shape)
+            graph, refused, compare = examine(network, request.shape)
             graph.logits = graph.shapes[graph.output][1:] == (1, 1)
             places, found = graph.places, [("model", one) for one in _merged(request.refused, refused)]
-            network, plan, refused = sketch(graph, request.variant, config)
-            found += [("quantization", one) for one in refused]
-            parts["risks"], bits = list(risks(graph, plan, request.images)), plan.weight_bits(graph)
+            with _beside(compare):
+                network, plan, refused = sketch(graph, request.variant, config)
+                more = _compiled(network, request, plan.weight_bits(graph), parts)
+                parts["risks"] = list(risks(graph, plan, request.images))
+            found += [*(("quantization", one) for one in refused), *more]
         else:
             found = [("model", one) for one in request.refused]
-        parts["layers"] = len(network.nodes)
-        if isinstance(network, Parts):
-            found += [("compiler", one) for one in refusals(network, config)]
-        else:
-            program, refused, warnings = check(network, config)
-            found += [("compiler", one) for one in refused]
-            if program is not None:
-                parts |= {"fit": _fit(program, network, bits, warnings), "performance": _performance(program, request)}
+            found += _compiled(network, request, None, parts)
     except AlloyError as error:         # of the model as a whole
+        parts |= {"fit": None, "performance": None}
         found = found or [("model", one) for one in request.refused]
         found.append(("model", Unsupported.of(error, "the model")))
     return Report(model=request.name, platform=request.board.name if request.board else config.name,
                   recipe=request.recipe, shape=request.shape,
                   refused=[Finding.of(one, stage, config, places) for stage, one in found],
                   seconds=round(time.monotonic() - request.began, 1), **parts)
+
+
+@contextmanager
+def _beside(work: Callable[[], None]) -> Iterator[None]:
+    """Another thread does ``work`` meanwhile; what it raises goes before what the block raises."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        try:
+            yield
+        finally:
+            done.result()
+
+
+def _compiled(network, request, bits, parts):
+    """What the compiler refuses; ``parts`` of the report are filled in as far as they can be said."""
+    config = request.config
+    parts["layers"] = len(network.nodes)
+    if isinstance(network, Parts):
+        return [("compiler", one) for one in refusals(network, config)]
+    program, refused, warnings = check(network, config)
+    if program is not None:
+        parts |= {"fit": _fit(program, network, bits, warnings), "performance": _performance(program, request)}
+    return [("compiler", one) for one in refused]
 
 
 def _merged(loaded, read):

@@ -29,6 +29,8 @@ class Ring:
         if self._head + count > self.size or self._round == ENTRIES:
             self._head = self._round = 0
         lo, hi = self._head, self._head + count
-        self._held = {k: r for k, r in self._held.items() if r[1] <= lo or hi <= r[0]} | {key: (lo, hi)}
+        for old in [k for k, (low, high) in self._held.items() if low < hi and lo < high]:
+            del self._held[old]
+        self._held[key] = lo, hi
         self._head, self._round = hi, self._round + 1
         return lo, False

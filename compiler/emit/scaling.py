@@ -1,6 +1,7 @@
 """Scaling of channels by numbers of the network: records of parameters that the engine writes, and what uses them."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,7 +107,7 @@ def _copies(layout, channels, config):
         params = [UNUSED] * c.slots
         for slot, (_, at, lane) in enumerate(taken):
             params[slot], = records(2, 1, lane, at != group, False)     # half of twice the code
-        words = _words([(0, channel, slot, 1) for slot, (channel, _, _) in enumerate(taken)], c)
+        words = partial(_words, [(0, channel, slot, 1) for slot, (channel, _, _) in enumerate(taken)], c)
         tile = Tile(group, tuple((at * c.ic + lane, slot, False) for slot, (_, at, lane) in enumerate(taken)),
                     any(at != group for _, at, _ in taken))
         tiles.append(FilterTile(tile, 0, words, b"".join(params)))
@@ -127,9 +128,9 @@ def _passing(op, layout, config):
             mine = tuple((channel, slot) for channel, (at, slot, _) in enumerate(places) if at == part)
             if mine not in known:
                 # The first slot of a pair takes off what the second adds.
-                words = _words([(tap, channel, slot + at, op.weight * (-1) ** (tap + layout.joined + at))
-                                for tap in range(_positions(op)) for channel, slot in mine
-                                for at in range(1 + layout.joined)], config)
+                words = partial(_words, [(tap, channel, slot + at, op.weight * (-1) ** (tap + layout.joined + at))
+                                         for tap in range(_positions(op)) for channel, slot in mine
+                                         for at in range(1 + layout.joined)], config)
                 known[mine] = FilterTile(Tile(0, ()), 0, words, b"")
             members = tuple((int(order[low + channel]), slot, layout.joined) for channel, slot in mine)
             tiles.append(replace(known[mine], tile=Tile(low // config.ic, members), first=low // config.ic))

@@ -146,8 +146,8 @@ def worst_case(weight: np.ndarray, tensor: "Tensor") -> np.ndarray:
 
     Padding contributes 0, which lies between them.
     """
-    flat = weight.reshape(len(weight), -1).astype(np.int64)
-    plus, minus = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
+    flat = weight.reshape(len(weight), -1)
+    plus, minus = (side(flat, 0).sum(1, dtype=np.int64) for side in (np.maximum, np.minimum))
     low, high = -tensor.zero, (1 << tensor.bits) - 1 - tensor.zero
     return np.stack([plus * low + minus * high, plus * high + minus * low], 1)
 

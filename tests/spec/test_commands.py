@@ -1,10 +1,11 @@
 """Records: each field is where the table says, and what does not fit is refused with its words."""
 
+import numpy as np
 import pytest
 
 from spec.commands import (
-    COMMAND_BYTES, FIELDS, MAGIC, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack, pack_record, unpack,
-    unpack_record)
+    COMMAND_BYTES, FIELDS, MAGIC, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, pack, pack_record,
+    pack_records, unpack, unpack_record)
 from spec.errors import AlloyError
 
 TABLES = [(TAP_FIELDS, TAP_BYTES), (PARAM_FIELDS, PARAM_BYTES)]
@@ -38,6 +39,23 @@ def test_commands_are_read_back(opcode):
 def test_what_does_not_fit_is_refused(fields, name, value, words):
     with pytest.raises(AlloyError, match=words):
         pack_record(fields, {name: value}, 16)
+    with pytest.raises(AlloyError, match=words):
+        pack_records(fields, {name: np.array([0, value, 1])}, 16)
+
+
+@pytest.mark.parametrize("fields, size", TABLES)
+def test_many_records_at_once(fields, size):
+    """Numbers of any size, those that just fit among them, flags, and none at all."""
+    rng = np.random.default_rng(3)
+    values = {name: np.array([*f.limits, *map(int, rng.integers(*f.limits, 5))], object) for name, f in fields.items()}
+    expected = [pack_record(fields, {name: value[i] for name, value in values.items()}, size) for i in range(7)]
+    assert [one.tobytes() for one in pack_records(fields, values, size)] == expected
+    name = next(name for name, f in fields.items() if f.width == 1 or not f.signed)
+    flags = pack_records(fields, {name: np.array([True, False])}, size)
+    assert [one.tobytes() for one in flags] == [pack_record(fields, {name: bit}, size) for bit in (1, 0)]
+    assert pack_records(fields, {name: np.zeros(0, int)}, size).shape == (0, size)
+    with pytest.raises(AlloyError, match="outside"):
+        pack_records(fields, {name: np.array([0, 1 << 70], object)}, size)
 
 
 def test_fields_of_other_opcodes_are_refused():

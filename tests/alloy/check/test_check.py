@@ -17,6 +17,7 @@ from alloy.check.__main__ import main
 from alloy.check.report import Finding, Fit, Layer, Performance, Report, Risk
 from compiler import compile
 from quant import trace
+from quant.capture import Apply
 from quant.imports import examine
 from quant.recipes import RECIPES, Request as Wish, VARIANTS, outline, variant
 from quant.sensitivity import collect
@@ -127,6 +128,18 @@ def test_accepted_networks_have_been_compiled():
     program = compile(network, boards.get("zcu102").config)
     assert (report.fit.image_bytes, report.fit.window_bytes) == (len(program.image), program.window_size)
     assert report.performance.macs == sum(node.macs(network) for node in network.nodes)
+
+
+@pytest.mark.parametrize("config", [TINY, replace(TINY, act_depth=8, ic=1)])
+def test_what_is_not_the_model_is_not_reported(monkeypatch, config):
+    """The layers run beside the model while they are compiled: whatever the compiler says of them, nothing else than
+    the difference counts."""
+    right = Apply.apply
+    monkeypatch.setattr(Apply, "apply", lambda op, *x: 1.01 * right(op, *x))
+    report = ask(Clean(), config=config)
+    one, = report.refused
+    assert one.stage == "model" and one.layer == "a" and "computes something else" in one.reason
+    assert report.fit is None and report.performance is None
 
 
 @pytest.mark.parametrize("change, words, limit", [
