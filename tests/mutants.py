@@ -10,6 +10,7 @@ from compileall import compile_dir
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import accumulate
 import json
 import os
 from pathlib import Path
@@ -119,9 +120,10 @@ class _Chosen:
 
 class Judge:
     """Tries mutants in a copy of the repository; ``folder`` keeps it, the simulators that tests build from the code as
-    it is, and which lines tests run."""
+    it is, and which lines tests run. Tests of the sample take up to about ``seconds`` each, 0: as long as all take."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, seconds: float = 0):
+        self.seconds = seconds
         self.tree, self.built, self.lent = folder / "tree", folder / "simulators", folder / "lent"
         self.log, self._sound = folder / "log", {}
         shutil.rmtree(self.tree, ignore_errors=True)
@@ -173,7 +175,9 @@ class Judge:
             of_file = test.split("::")[0]
             near = Path(of_file).stem == f"test_{file.stem}"
             return not near, of_file not in users, seconds[of_file], of_file, touched.seconds[test], test
-        return sorted(tests, key=rank)
+        ranked = sorted(tests, key=rank)
+        taken = [0.0, *accumulate(touched.seconds[test] for test in ranked)]
+        return [test for test, before in zip(ranked, taken, strict=False) if not self.seconds or before < self.seconds]
 
     def _tried(self, mutant, tests, limit, inside=lambda run: run()):
         """The test that fails with the mutant in place."""
@@ -203,6 +207,8 @@ def main(
     count: Annotated[int, Option(min=0, help="mutants of the sample")] = 200,
     seed: Annotated[int, Option(help="of the sample")] = 0,
     hand: Annotated[bool, Option(help="also those of tests/mutants.json")] = True,
+    seconds: Annotated[float, Option(min=0, help="of tests that each of the sample is tried against, the nearest "
+                                     "first; 0: all")] = 0,
     again: Annotated[bool, Option("--again", help="try those that survived once more: there are other tests now")] =
     False,
 ) -> int:
@@ -215,7 +221,7 @@ def main(
     mutants, judge = [*sample(count, seed), *(by_hand() if hand else [])], None
     for number, mutant in enumerate(mutants, 1):
         if mutant.key not in results:
-            judge = judge or Judge(folder)
+            judge = judge or Judge(folder, seconds)
             results[mutant.key] = asdict(mutant) | {"text": "", "caught": judge.caught(mutant)}
             record.write_text(json.dumps(results, indent=1) + "\n")
         found = results[mutant.key]["caught"]

@@ -308,6 +308,7 @@ def test_what_is_no_model_that_can_run(made, words):
         (3, "cannot run on images of 3 "),
         ((3, 6.0, 5), "not channels"),
         ((3, 0, 5), "not channels"),
+        ((3, -6, 5), "not channels"),
         ((5, 6, 3), "cannot run on images of 5x6x3"),
     ],
 )

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from quant.bench import data, runs
 from quant.bench.__main__ import _add, main
@@ -78,13 +80,34 @@ def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     )
     assert unpack(row["right"], 60).mean() == pytest.approx(row["int_top1"] / 100, abs=1e-4)
     assert unpack(row["float_right"], 60).mean() == pytest.approx(row["float_top1"] / 100, abs=1e-4)
-    monkeypatch.setattr(runs, "run", None)  # a row that is there is not measured again, but shown
+    monkeypatch.setattr(runs, "measure", None)  # a row that is there is not measured again, but shown
     capsys.readouterr()
     assert main(arguments) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert f"film_qnn resnet8 ptq: float {row['float_top1']} %, integer {row['int_top1']} +- {row['stderr']} %" in line
     assert f"{row['cycles']['zcu102']:,} cycles on zcu102" in line
     assert f"(measured {row['date']}, --again does it again)" in line
+
+
+def test_what_is_measured():
+    """Logits are codes from the output's zero point on, times its scale."""
+    rng, labels = np.random.default_rng(0), np.array([0, 1, 2, 2, 1])
+    codes, exact = rng.integers(0, 32, (5, 3, 1, 1)), rng.normal(size=(5, 3))
+    network = SimpleNamespace(output="out", tensors={"out": SimpleNamespace(zero=11, scale=0.25)},
+                              run=lambda images: codes)
+    found = runs._measured(None, network, SimpleNamespace(
+        task=SimpleNamespace(test=(np.zeros((5, 1, 2, 2)), labels)), logits=exact))
+    one = torch.log_softmax(torch.from_numpy(exact), 1)
+    two = torch.log_softmax(torch.from_numpy((codes[:, :, 0, 0] - 11) * 0.25), 1)
+    apart = (one.exp() * (one - two)).sum(1).numpy()
+    right, answers = codes[:, :, 0, 0].argmax(1) == labels, exact.argmax(1)
+    assert found["divergence"] == pytest.approx(apart.mean(), abs=1e-5)
+    assert found["divergence_error"] == pytest.approx(apart.std() / 5 ** 0.5, abs=1e-5)
+    assert found["int_top1"] == found["fake_top1"] == 100 * right.mean()
+    assert found["agree"] == 100 * (answers == codes[:, :, 0, 0].argmax(1)).mean()
+    assert found["float_top1"] == 100 * (answers == labels).mean()
+    assert found["stderr"] == round(100 * right.std() / 5 ** 0.5, 2)
+    assert (unpack(found["right"], 5) == right).all()
 
 
 def test_bad_names(tmp_path, capsys):

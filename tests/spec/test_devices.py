@@ -36,6 +36,9 @@ def test_families(name):
     assert {"lut", "ff", "dsp"} <= {resource for resource, _ in family.cells.values()} <= {*RESOURCES, None}
     text = "\n".join(family.steps)
     assert text.startswith("read_verilog {source}\n") and "times.v" in text and "adders.v" in text
+    # The vendor's flow goes on where it was left, and once through.
+    runs = [step.split()[-1].split(":") for step in family.steps if " -run " in step]
+    assert [start for start, _ in runs[1:]] == [end for _, end in runs[:-1]] and runs[0][0] == "begin"
     # Paths end at what keeps a value, so nothing that costs nothing, and no plain LUT, is among it.
     for cell, (resource, _) in family.cells.items():
         ends = any(fnmatchcase(cell, pattern) or fnmatchcase(pattern, cell) for pattern in family.state)

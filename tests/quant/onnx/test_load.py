@@ -126,6 +126,8 @@ def test_sizes(tmp_path):
     assert load(relu(tmp_path), (8, 8)).shape == (3, 8, 8)
     with pytest.raises(AlloyError, match="nx0x6x4|of a size that exists"):
         load(relu(tmp_path, (0, 6, 4)))
+    with pytest.raises(AlloyError, match="65536x4096x4096: export it for images of a size that exists"):
+        load(relu(tmp_path, (1 << 16, 4096, 4096)))
     with pytest.raises(AlloyError, match="whose channels are open"):
         load(relu(tmp_path, ("c", 6, 4)))
     with pytest.raises(AlloyError, match="of 3 dimensions"):

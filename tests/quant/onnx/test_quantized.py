@@ -301,6 +301,18 @@ def test_between_roundings(tmp_path, nodes, extra):
     one_node(tmp_path, rounded(nodes), weights, (3, 6, 5), domains=())
 
 
+@pytest.mark.parametrize("axis, turned", [(1, 0), (-1, 0), (0, 1), (-2, 1)])
+def test_scales_along_either_axis(tmp_path, axis, turned):
+    """Of a matrix as Gemm multiplies with it, or turned."""
+    rng = np.random.default_rng(2)
+    weights = scalars(np.uint8, x=(0.03, 110), y=(0.2, 90)) | {
+        "w": rng.integers(-128, 128, (5, 12) if turned else (12, 5)).astype(np.int8),
+        "w_s": rng.uniform(0.002, 0.02, 5).astype(np.float32), "w_z": np.zeros(5, np.int8)}
+    nodes = [node("DequantizeLinear", ["w", "w_s", "w_z"], ["v"], axis=axis), node("Flatten", ["d"], ["f"]),
+             node("Gemm", ["f", "v"], ["r"], transB=turned)]
+    one_node(tmp_path, rounded(nodes), weights, (3, 2, 2), domains=())
+
+
 @pytest.mark.parametrize("kind", ["int4", "uint4"])
 def test_four_bit_weights(tmp_path, kind):
     rng = np.random.default_rng(0)
@@ -358,6 +370,10 @@ BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
     ([node("Concat", ["d", "d"], ["r"], axis=2)], {}, "joins tensors along dimension 2"),
     ([node("Flatten", ["d"], ["f"]), node("Concat", ["f", "f"], ["r"], axis=1)], {}, "of several sizes or vectors"),
     ([node("Sum", ["d", "d", "d"], ["r"])], {}, "adds 3 tensors"),
+    ([node("MaxPool", ["d"], ["p"], kernel_shape=[4, 4]), node("Add", ["d", "p"], ["r"])], {},
+     "adds tensors of 3x4x4 and 3x1x1"),
+    ([node("MaxPool", ["d"], ["p"], kernel_shape=[4, 4]), node("Add", ["p", "d"], ["r"])], {},
+     "adds tensors of 3x1x1 and 3x4x4"),
     ([node("Sub", ["d", "d"], ["r"])], {}, "subtracts two tensors"),
     ([node("Div", ["d", "d"], ["r"])], {}, "divides by a tensor"),
     ([node("Mul", ["d", "c"], ["r"])], {"c": np.ones((4, 1), np.float32)}, r"constant of shape \(4, 1\)"),

@@ -72,6 +72,7 @@ def test_averages():
                               multiplier=lambda factor: (round(factor * 2.0 ** 14), 14))
         node = layer.export(net)
         several += node.mults.size > 0
+        assert (node.mults.size > 0) == (len(np.unique(layer.divisors(tuple(x.shape[2:])))) > 1), given
         network = Network(name="n", input="x", output="p", nodes=[node], tensors={
             name: Tensor(name=name, channels=2, height=value.shape[2], width=value.shape[3], bits=8)
             for name, value in (("x", x), ("p", expected))})
