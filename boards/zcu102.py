@@ -1,4 +1,4 @@
-"""AMD ZCU102: Zynq UltraScale+ ZU9EG, four 128-bit HP ports."""
+"""AMD ZCU102: Zynq UltraScale+ ZU9EG, four 128-bit HP ports and two coherent ones (HPC)."""
 
 from spec.config import EngineConfig
 
@@ -11,5 +11,5 @@ ZCU102 = Board(
     budget={"lut": 274_080, "ff": 548_160, "dsp": 2520, "bram36": 912, "uram": 0},
     clock_mhz=150, dram_gbs=19.2,
     config=EngineConfig(name="zcu102", ic=32, pixels=16, dsp_filters=16, lut_filters=8, dsp_device="dsp48e2",
-                        act_depth=2048, out_pixels=2, tables=2, weight_depth=512, ports=4,
+                        act_depth=2048, out_pixels=4, tables=2, weight_depth=512, ports=6,
                         port_bits=128))

@@ -140,7 +140,8 @@ class _Attempt:
     def _placement(self, value, height, width, phases, reach):
         """A placement still without memory; ``reach`` is the widest output row that is enumerated over it."""
         pitch = max(-(-width // phases[1]), reach)
-        return Placement(0, 0, height, width, phases, pitch, value.groups(self._config.ic), self._config.pixels)
+        return Placement(0, 0, height, width, phases, pitch, value.groups(self._config.ic), self._config.pixels,
+                         self._config.out_pixels)
 
     def _strips(self, op, dram):
         """Strips as large as the free space allows: fewer rows first, then fewer columns."""

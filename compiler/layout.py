@@ -15,8 +15,9 @@ class Placement:
     """A region of ``height`` x ``width`` pixels of a value at word ``base`` of memory ``mem``, in ``phases`` (rows,
     columns) planes.
 
-    ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups; ``pixels`` the banks. Planes of
-    odd columns begin half of the banks further, so that up to so many neighbours of a row lie in banks of their own.
+    ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups; ``pixels`` the banks. So many
+    neighbours of a row as are visited ``at_once`` lie in banks of different remainders of a division by that number,
+    for planes of odd columns begin half of it further; of those from an odd column on, that is not true of the last.
     """
     mem: int
     base: int
@@ -26,6 +27,7 @@ class Placement:
     pitch: int
     groups: int
     pixels: int
+    at_once: int
 
     @property
     def words(self) -> int:
@@ -40,7 +42,7 @@ class Placement:
 
     def shift(self, px: int) -> int:
         """Banks from the first one to the first pixel of a plane."""
-        return px % 2 * (self.pixels // 2)
+        return px % 2 * (self.at_once // 2)
 
     def spot(self, py: int, px: int, row: int, col: int, group: int = 0) -> tuple[int, int]:
         """(address, bank) of pixel (row, col) of a plane."""
@@ -75,7 +77,7 @@ class Placement:
         """View fields of the region from row ``y``, column ``x`` on of the map in which each pixel of this one, which
         is in one plane, has become ``up`` pixels: those of each parity are ``apart`` channel groups."""
         return _Spread(self.mem, self.base, self.height, self.width, up, self.pitch, self.groups, self.pixels,
-                       apart).view(prefix, y=y, x=x)
+                       self.at_once, apart).view(prefix, y=y, x=x)
 
     def line(self, prefix: str, *, y: int, x: int, step: int = 1) -> dict[str, int]:
         """View fields of single pixels, each a row of its own: (y, x), then always ``step`` pixels of its plane further

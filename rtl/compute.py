@@ -14,12 +14,12 @@ from .feed import Feeder
 from .memory import read_records, record_table
 from .post import Pool, Post
 from .prim import (
-    COMMAND, Block, Parameter, Queue, ResetInserter, activations, add_shared, loaded)
+    COMMAND, Parameter, Queue, ResetInserter, WithFilters, activations, add_shared, loaded)
 
 __all__ = ["Compute"]
 
 
-class Compute(Block):
+class Compute(WithFilters):
     """Takes CONV and POOL commands whose semaphores have been taken.
 
     A CONV goes to the feeder and to the post queue, a POOL to the post queue alone. The feeder may run ahead, but does
@@ -46,8 +46,6 @@ class Compute(Block):
 
     ic = Parameter()
     pixels = Parameter(2, even=True)
-    dsp_filters = Parameter(0, even=True)
-    lut_filters = Parameter(0)
     act_digit_bits = Parameter(high=8)
     acc_width = Parameter(2)
     dsp_device = Parameter(choices=DSP_DEVICES)
@@ -61,10 +59,6 @@ class Compute(Block):
     out_pixels = Parameter()
     tables = Parameter(0, high=15)
     queue_depth = Parameter()
-
-    @property
-    def slots(self) -> int:
-        return self.dsp_filters + self.lut_filters
 
     def members(self) -> dict[str, Member]:
         return {

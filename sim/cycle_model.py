@@ -147,8 +147,10 @@ class _Engine:
         if cmd["opcode"] == Opcode.POOL:
             start = max(taken + pipeline.BUFFERED, self.post_free + 1)
             self.post_taken.append(start)
-            at_once = 1 if cmd["res_phase_x"] else self.c.out_pixels
-            visits = cmd["rows"] * -(-cmd["cols"] // at_once) * cmd["groups"] * cmd["taps"]
+            at_once, cols = 1 if cmd["res_phase_x"] else self.c.out_pixels, cmd["cols"]
+            # From the odd one of two planes on, one pixel less: then the next visit begins in the other one.
+            less = at_once > 1 and cols >= at_once and cmd["out_phase_x"] and cmd["out_par_x"]
+            visits = cmd["rows"] * (less + -(-(cols - less * (at_once - 1)) // at_once)) * cmd["groups"] * cmd["taps"]
             self.post_free = start + visits + pipeline.pool_done()
             self.post_open = self.post_free + 1
         else:
@@ -192,6 +194,13 @@ class _Engine:
         number = np.arange(cmd["tiles"] * count)
         pixel = cmd["start_y"] * pitch + cmd["start_x"] + number
         begins = (number % together == 0) | (pixel % pitch == 0)
+        if together == c.out_pixels > 1:
+            # So many pixels of a row, from the odd one of two planes on, are visited one by one more.
+            apart = np.zeros(len(pixel), bool)
+            from_x = pixel % pitch - (together - 1)
+            for prefix in ("out", "res") if cmd["residual"] else ("out",):
+                apart |= bool(cmd[f"{prefix}_phase_x"]) & (from_x + cmd[f"{prefix}_par_x"] & 1 > 0)
+            begins |= (number % together == together - 1) & (from_x >= 0) & apart
         inside = (pixel % pitch < cmd["cols"]) & (pixel // pitch < cmd["rows"])
         for visits in (begins * (1 + cmd["straddle"] * inside)).reshape(-1, count).sum(1).tolist():
             last = at + steps

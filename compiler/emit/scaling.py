@@ -37,7 +37,7 @@ class GroupsWork(PoolWork):
 
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
         one = strip.input
-        rows = Placement(one.mem, one.base, one.groups, 1, (1, 1), one.pixels, 1, one.pixels)
+        rows = Placement(one.mem, one.base, one.groups, 1, (1, 1), one.pixels, 1, one.pixels, one.at_once)
         super().commands(replace(strip, input=rows), source, buffers, listing)
 
 

@@ -15,7 +15,7 @@ from spec.systems import DIGIT_BITS
 
 from ..memory import WeightColumn
 from ..prim import (
-    STEP, Block, Parameter, Queue, ResetInserter, add_shared, check_out_pixels, delay, lanes_layout, write_port)
+    STEP, Parameter, Queue, ResetInserter, WithFilters, add_shared, check_out_pixels, delay, lanes_layout, write_port)
 from .pe import act_layout
 from .pe_dsp import DspPE
 from .pe_lut import LutPE
@@ -23,13 +23,11 @@ from .pe_lut import LutPE
 __all__ = ["Core", "PEArray"]
 
 
-class Grid(Block):
+class Grid(WithFilters):
     """Sizes of the array, under their names in :class:`spec.config.EngineConfig`."""
     ic = Parameter()
     pixels = Parameter(2, even=True)
     out_pixels = Parameter()
-    dsp_filters = Parameter(0, even=True)
-    lut_filters = Parameter(0)
     act_digit_bits = Parameter(high=8)
     acc_width = Parameter(2)
     dsp_device = Parameter(choices=DSP_DEVICES)
@@ -40,10 +38,6 @@ class Grid(Block):
         if not self.slots:
             raise AlloyError(f"no {type(self).__name__} has no filter slots: give dsp_filters or lut_filters")
         check_out_pixels(type(self).__name__, self)
-
-    @property
-    def slots(self) -> int:
-        return self.dsp_filters + self.lut_filters
 
     @property
     def row_layout(self) -> data.ArrayLayout:

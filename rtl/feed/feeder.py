@@ -12,14 +12,14 @@ from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 
-from ..prim import COMMAND, STEP, Block, Parameter, delay, feed_port, tap_port
+from ..prim import COMMAND, STEP, Parameter, WithFilters, delay, feed_port, tap_port
 
 __all__ = ["Feeder"]
 
 S2 = 2          # cycles from a k-step to its addresses
 
 
-class Feeder(Block):
+class Feeder(WithFilters):
     """Executes the array's side of CONV commands.
 
     ``cmd`` is taken as soon as the shadow registers are free; the command starts when the one before has issued its
@@ -52,8 +52,6 @@ class Feeder(Block):
     """
     ic = Parameter()
     pixels = Parameter(2, even=True)
-    dsp_filters = Parameter(0, even=True)
-    lut_filters = Parameter(0)
     act_digit_bits = Parameter(high=8)
     act_depth = Parameter()
     weight_depth = Parameter()

@@ -4,7 +4,9 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
+from amaranth.utils import exact_log2
 
+from spec.errors import AlloyError
 from spec.latency import GATHER, READ
 
 from ..prim import (
@@ -54,9 +56,11 @@ class Bank(Block):
 class Banks(Block):
     """Both memories.
 
-    One read by the feeder, gathers and writes of ``out_pixels`` pixels each cycle. What is written can be read in the
-    next cycle. The feeder always wins its memory. ``compute.gather`` (residual and pool reads) must never ask for the
-    memory that the feeder reads; ``store`` waits for both, and ``load`` for writes of the compute side to its memory.
+    One read by the feeder, gathers and writes of ``out_pixels`` pixels each cycle. The banks of the pixels have
+    different remainders of a division by ``out_pixels``, so that each of so many words goes to banks of one remainder
+    alone, or comes from them. What is written can be read in the next cycle. The feeder always wins its memory.
+    ``compute.gather`` (residual and pool reads) must never ask for the memory that the feeder reads; ``store`` waits
+    for both, and ``load`` for writes of the compute side to its memory.
 
     Parameters
     ----------
@@ -72,6 +76,11 @@ class Banks(Block):
     pixels = Parameter(2)
     act_depth = Parameter()
     out_pixels = Parameter()
+
+    def check(self) -> None:
+        if self.pixels % self.out_pixels:
+            raise AlloyError(f"no Banks of {self.pixels} pixels has out_pixels {self.out_pixels}: give a number that "
+                             "divides pixels")
 
     @property
     def latency(self) -> int:
@@ -91,22 +100,40 @@ class Banks(Block):
         feed, gather, store = self.compute.feed, self.compute.gather, self.store.place
         m.d.comb += store.ready.eq(~gather.en.any() & ~(feed.en & (feed.mem == store.payload.mem)))
         gathers = _lanes(m, gather.en, gather.place, store.ready, store.valid, store.payload)
-        outputs = [self._memory(m, mem, gathers, platform) for mem in range(2)]
+        reads = self._turned(m, "read", gathers, lambda place: place.bank)
+        outputs = [self._memory(m, mem, reads, platform) for mem in range(2)]
 
         feed_mem = delay(m, feed.mem, READ)
         for index in range(self.pixels):
             m.d.comb += feed.data[index].eq(Mux(feed_mem, outputs[1][index], outputs[0][index]))
-        # All gathers of a cycle are from one memory: of many, the memory is chosen first.
-        mem = delay(m, Cat(enable & place.mem for enable, place in gathers).any(), READ)
-        words = [Signal(8 * self.ic, name=f"word{index}") for index in range(self.pixels)]
-        m.d.comb += [word.eq(Mux(mem, two, one)) for word, one, two in zip(words, *outputs, strict=True)]
+        words = [Signal(8 * self.ic, name=f"word{rest}") for rest in range(self.out_pixels)]
+        for rest, (word, (_, place)) in enumerate(zip(words, reads, strict=True)):
+            mem, row = delay(m, place.mem, READ), delay(m, self._divided(place.bank)[0], READ)
+            m.d.comb += word.eq(Mux(mem, *(Array(outputs[n][rest::self.out_pixels])[row] for n in (1, 0))))
         for lane, (_, place) in enumerate(gathers):
-            bank = delay(m, place.bank, READ)
-            picked = Array(words)[bank] if len(gathers) > 2 else Mux(mem, *(Array(outputs[n])[bank] for n in (1, 0)))
-            m.d.sync += gather.codes[lane].eq(picked)
+            m.d.sync += gather.codes[lane].eq(Array(words)[delay(m, self._divided(place.bank)[1], READ)])
         m.d.comb += [self.store.codes.eq(gather.codes[0]),
                      self.store.valid.eq(delay(m, store.valid & store.ready, GATHER))]
         return m
+
+    def _divided(self, bank):
+        """Quotient and remainder of a bank and ``out_pixels``."""
+        bits = exact_log2(self.out_pixels) if self.out_pixels & self.out_pixels - 1 == 0 else None
+        if bits is not None:
+            return bank[bits:], bank[:bits]
+        return tuple(Array(number)[bank] for number in zip(*(divmod(at, self.out_pixels) for at in range(self.pixels)),
+                                                           strict=True))
+
+    def _turned(self, m, name, lanes, bank_of):
+        """(enable, value) of the pixel whose bank has each remainder."""
+        out = []
+        for rest in range(self.out_pixels):
+            flag, value = _chosen((enable & (self._divided(bank_of(value))[1] == rest), value)
+                                  for enable, value in lanes)
+            enable, chosen = Signal(name=f"{name}_en{rest}"), Signal.like(lanes[0][1], name=f"{name}{rest}")
+            m.d.comb += [enable.eq(flag), chosen.eq(value)]
+            out.append((enable, chosen))
+        return out
 
     def _memory(self, m, mem, gathers, platform):
         """The banks of one memory; what they read."""
@@ -115,16 +142,17 @@ class Banks(Block):
         posts = Cat(enable & (word.place.mem == mem) for enable, word in zip(write.en, write.word, strict=True))
         with m.If(loads):
             m.d.comb += self.load.ready.eq(~posts.any())
-        words = _lanes(m, posts, write.word, ~posts.any(), self.load.valid & loads, load)
+        lanes = _lanes(m, posts, write.word, ~posts.any(), self.load.valid & loads, load)
+        words = self._turned(m, f"write{mem}_", lanes, lambda word: word.place.bank)
         for index in range(self.pixels):
             bank = Bank(depth=self.act_depth, width=self.ic)
             add_shared(m, f"bank{mem}_{index}", bank, platform)
-            reads, read = _chosen((enable & (place.bank == index), place) for enable, place in gathers)
-            writes, word = _chosen((enable & (word.place.bank == index), word) for enable, word in words)
+            (reads, read), (writes, word) = gathers[index % self.out_pixels], words[index % self.out_pixels]
             m.d.comb += [
-                bank.r_en.eq(feeds | (reads & (read.mem == mem))),
+                bank.r_en.eq(feeds | (reads & (read.bank == index) & (read.mem == mem))),
                 bank.r_addr.eq(Mux(feeds, feed.addr[index], read.addr)),
-                bank.w_en.eq(Mux(writes, word.en, 0)), bank.w_addr.eq(word.place.addr), bank.w_data.eq(word.data)]
+                bank.w_en.eq(Mux(writes & (word.place.bank == index), word.en, 0)),
+                bank.w_addr.eq(word.place.addr), bank.w_data.eq(word.data)]
             outputs.append(bank.r_data)
         return outputs
 

@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Member, Out
 from spec import latency
 
 from ..prim import (
-    COMMAND, Block, Locator, Parameter, ResetInserter, act_write_port, advance, codes_layout, delay, gather_port,
-    tap_port, view_of)
+    COMMAND, Block, Locator, Parameter, ResetInserter, act_write_port, advance, at_once, check_out_pixels,
+    codes_layout, delay, gather_port, tap_port, view_of, visited_apart)
 
 __all__ = ["Pool"]
 
@@ -49,6 +49,9 @@ class Pool(Block):
     out_pixels = Parameter()
     tap_depth = Parameter()
 
+    def check(self) -> None:
+        check_out_pixels("Pool", self)
+
     @property
     def latency(self) -> int:
         return latency.pool()
@@ -77,18 +80,19 @@ class Pool(Block):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
         visit, last_tap, last_group, last_x, last_y = (Signal() for _ in range(5))
-        # Of several planes, some pixels that follow each other could lie in one bank.
+        # Of several planes, some pixels that follow each other could lie in banks that meet.
         most, left_in_row = Mux(run.res_phase_x, 1, self.out_pixels), Signal(16)
         count = Signal(range(self.out_pixels + 1))
         flight = self.done_latency - 1      # the first of these cycles ends the visits
         left = Signal(range(flight + 1))
-        new = self.cmd.payload
+        new, apart = self.cmd.payload, visited_apart(run, "out", x)
 
         m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(run.tag),
                      self.gathered.eq(Mux(run.mem_in, 0b10, 0b01)),
                      last_tap.eq(tap_index + 1 == run.taps), last_group.eq(group + 1 == run.groups),
-                     left_in_row.eq(run.cols - x), last_x.eq(left_in_row <= most),
-                     count.eq(Mux(last_x, left_in_row, most)), last_y.eq(y + 1 == run.rows),
+                     left_in_row.eq(run.cols - x), last_x.eq(left_in_row == count),
+                     count.eq(at_once(Mux(left_in_row < most, left_in_row, most), apart, self.out_pixels)),
+                     last_y.eq(y + 1 == run.rows),
                      self.tap.en.eq(1), self.tap.addr.eq(run.tap_base + tap_index)]
         with m.FSM(name="pool"):
             with m.State("IDLE"):

@@ -16,8 +16,8 @@ from spec.errors import AlloyError
 
 from ..memory import CodeTable
 from ..prim import (
-    COMMAND, PARAM, Block, Locator, Parameter, ResetInserter, act_write_port, add_shared, check_out_pixels, delay,
-    gather_port, lanes_layout, param_port, table_port, view_of)
+    COMMAND, PARAM, Locator, Parameter, ResetInserter, WithFilters, act_write_port, add_shared, at_once,
+    check_out_pixels, delay, gather_port, lanes_layout, param_port, table_port, view_of, visited_apart)
 from .requant import Requant
 
 __all__ = ["Post"]
@@ -25,7 +25,7 @@ __all__ = ["Post"]
 PAIR = ("low", "high")      # DSP slots
 
 
-class Post(Block):
+class Post(WithFilters):
     """Executes the post side of CONV commands, one at a time.
 
     Parameters are fetched in ``slots + 1`` cycles, while the command before is still worked on; then one channel group
@@ -60,8 +60,6 @@ class Post(Block):
     """
     ic = Parameter()
     pixels = Parameter(2, even=True)
-    dsp_filters = Parameter(0, even=True)
-    lut_filters = Parameter(0)
     act_digit_bits = Parameter(high=8)
     acc_width = Parameter(2)
     dsp_device = Parameter(choices=DSP_DEVICES)
@@ -76,10 +74,6 @@ class Post(Block):
         if not self.slots:
             raise AlloyError("no Post has no filter slots: give dsp_filters or lut_filters")
         check_out_pixels("Post", self)
-
-    @property
-    def slots(self) -> int:
-        return self.dsp_filters + self.lut_filters
 
     @property
     def entries(self) -> int:
@@ -186,9 +180,11 @@ class Post(Block):
         w, visit, inside, row_end, count = walk, walk.visit, walk.inside, walk.row_end, walk.count
         pixel_done, leave, last_entry = walk.pixel_done, walk.leave, walk.last_entry
         left_in_row, left = Signal(16), Signal(range(self.lanes + 1))
+        apart = visited_apart(run, "out", w.x) | run.residual & visited_apart(run, "res", w.x)
         m.d.comb += [
             left_in_row.eq(run.pitch - w.x), left.eq(Mux(run.wide, self.lanes // 2, self.lanes) - w.pixel),
-            count.eq(Mux(left_in_row < left, left_in_row, left) if self.out_pixels > 1 else 1),
+            count.eq(at_once(Mux(left_in_row < left, left_in_row, left), apart, self.out_pixels)
+                     if self.out_pixels > 1 else 1),
             inside.eq((w.x < run.cols) & (w.y < run.rows)), row_end.eq(left_in_row == count),
             pixel_done.eq(w.second_group | ~run.straddle | ~inside),
             leave.eq(left == count), last_entry.eq(w.entry == self.entries - 1),

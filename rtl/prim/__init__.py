@@ -4,14 +4,14 @@ Of the rooms it alone may be used by all others; vendor primitives are nowhere e
 """
 
 from .adders import add_tree
-from .block import Block, Parameter, check_out_pixels
+from .block import Block, Parameter, WithFilters, check_out_pixels
 from .delays import delay
 from .dsp import Scaled, packed_chain, scaled_sum
 from .fifo import Queue
 from .layouts import (
     COMMAND, PARAM, RECORD_BITS, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, codes_layout,
     error_layout, lanes_layout, place_layout, request_layout, view_of, write_layout)
-from .locate import Locator, advance
+from .locate import Locator, advance, at_once, visited_apart
 from .multiply import SerialMultiplier
 from .ports import (
     TABLE_CODES, TABLE_WORDS, act_write_port, activations, feed_port, gather_port, join_streams, loaded, param_port,
@@ -19,8 +19,9 @@ from .ports import (
 from .share import Library, ResetInserter, add_shared
 
 __all__ = ["COMMAND", "PARAM", "RECORD_BITS", "STEP", "TABLE_CODES", "TABLE_WORDS", "TAP", "VIEW", "Block", "Library",
-           "Locator", "Parameter", "Queue", "ResetInserter", "Scaled", "SerialMultiplier", "act_write_port",
-           "activations", "add_shared", "add_tree", "advance", "bank_addrs_layout", "bank_data_layout",
-           "check_out_pixels", "codes_layout", "delay", "error_layout", "feed_port", "gather_port", "join_streams",
-           "lanes_layout", "loaded", "packed_chain", "param_port", "place_layout", "request_layout", "scaled_sum",
-           "store_port", "table_port", "tap_port", "view_of", "write_layout", "write_port"]
+           "Locator", "Parameter", "Queue", "ResetInserter", "Scaled", "SerialMultiplier", "WithFilters",
+           "act_write_port", "activations", "add_shared", "add_tree", "advance", "at_once", "bank_addrs_layout",
+           "bank_data_layout", "check_out_pixels", "codes_layout", "delay", "error_layout", "feed_port", "gather_port",
+           "join_streams", "lanes_layout", "loaded", "packed_chain", "param_port", "place_layout", "request_layout",
+           "scaled_sum", "store_port", "table_port", "tap_port", "view_of", "visited_apart", "write_layout",
+           "write_port"]

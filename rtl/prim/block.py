@@ -8,7 +8,7 @@ from amaranth.lib.wiring import Member
 from spec.config import EngineConfig, leaves
 from spec.errors import AlloyError
 
-__all__ = ["Block", "Parameter", "check_out_pixels"]
+__all__ = ["Block", "Parameter", "WithFilters", "check_out_pixels"]
 
 
 class Parameter:
@@ -76,6 +76,17 @@ class Block(wiring.Component):
     def members(self) -> dict[str, Member]:
         """The ports."""
         raise NotImplementedError
+
+
+class WithFilters(Block):
+    """A block that knows the filter slots of the array: first those of DSP columns, then those of LUT columns."""
+    dsp_filters = Parameter(0, even=True)
+    lut_filters = Parameter(0)
+
+    @property
+    def slots(self) -> int:
+        """Filters that the array works on at once."""
+        return self.dsp_filters + self.lut_filters
 
 
 def check_out_pixels(kind: str, block: Any) -> None:

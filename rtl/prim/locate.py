@@ -9,7 +9,7 @@ from spec.errors import AlloyError
 from .block import Block, Parameter
 from .layouts import VIEW
 
-__all__ = ["Locator", "advance"]
+__all__ = ["Locator", "advance", "at_once", "visited_apart"]
 
 
 def advance(m: Module, pixels: int, bank: Value, addr: Value, step_bank: ValueLike, step_addr: ValueLike,
@@ -22,6 +22,18 @@ def advance(m: Module, pixels: int, bank: Value, addr: Value, step_bank: ValueLi
     wrap = Signal()
     m.d.comb += [total.eq(bank + step_bank), wrap.eq(total >= pixels)]
     return Mux(wrap, total - pixels, total), (addr + step_addr + Mux(wrap, groups, 0))
+
+
+def visited_apart(command: data.View, prefix: str, x: Value) -> Value:
+    """Whether column ``x`` of the view ``prefix`` of a command lies in the odd one of two planes: of so many pixels as
+    there are at once, from there on, the last would lie in a bank that goes with that of the first
+    (:meth:`compiler.layout.Placement.shift`)."""
+    return command[f"{prefix}_phase_x"] & (x[0] ^ command[f"{prefix}_par_x"])
+
+
+def at_once(count: Value, apart: Value, most: int) -> Value:
+    """How many of ``count`` pixels of a row, at most ``most``, are visited at once."""
+    return Mux(apart & (count == most), most - 1, count) if most > 1 else count
 
 
 class Locator(Block):

@@ -62,7 +62,7 @@ def feed_port(config: EngineConfig | Block) -> Signature:
 
 def gather_port(config: EngineConfig | Block) -> Signature:
     """Activation memories: the codes of one channel group of ``out_pixels`` pixels, :data:`spec.latency.GATHER` cycles
-    later. Different places lie in banks of their own."""
+    later. Their banks have different remainders of a division by ``out_pixels``."""
     count = config.out_pixels
     return Signature({"en": Out(count), "place": Out(data.ArrayLayout(place_layout(config), count)),
                       "codes": In(data.ArrayLayout(codes_layout(config), count))})
@@ -75,8 +75,8 @@ def store_port(config: EngineConfig | Block) -> Signature:
 
 
 def act_write_port(config: EngineConfig | Block) -> Signature:
-    """Activation memories: codes of one channel group of ``out_pixels`` pixels, each in a bank of its own; readable in
-    the next cycle."""
+    """Activation memories: codes of one channel group of ``out_pixels`` pixels, whose banks have different remainders
+    of a division by that; readable in the next cycle."""
     count = config.out_pixels
     return Signature({"en": Out(count), "word": Out(data.ArrayLayout(write_layout(config), count))})
 

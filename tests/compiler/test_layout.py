@@ -14,7 +14,8 @@ def made(seed, most=2):
     height, width, groups = (int(n) for n in rng.integers(1, 9, 3))
     phases = tuple(int(n) for n in rng.integers(1, most + 1, 2))
     pitch = -(-width // phases[1]) + int(rng.integers(0, 3))
-    return Placement(1, 5, height, width, phases, pitch, groups, 2 * int(rng.integers(1, 4))), rng
+    return Placement(1, 5, height, width, phases, pitch, groups, 4 * int(rng.integers(1, 4)),
+                     int(rng.choice([1, 2, 4]))), rng
 
 
 def spot(place, y, x, group=0):
@@ -84,3 +85,27 @@ def test_taps_of_a_line_lead_to_the_pixels_of_its_windows(seed):
             if inside:
                 carry, at = divmod(bank + tap["rot"], place.pixels)
                 assert (at, addr + tap["addr"] + carry * place.groups) == spot(place, y, x)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_neighbours_lie_in_banks_of_different_remainders(seed):
+    """As many as are visited at once; from an odd column on, in two planes, one less."""
+    place, _ = made(seed)
+    for y in range(place.height):
+        for x in range(place.width):
+            count = place.at_once - (place.phases[1] == 2 and x % 2 and place.at_once > 1)
+            banks = [spot(place, y, at)[0] for at in range(x, min(x + count, place.width))]
+            assert len({bank % place.at_once for bank in banks}) == len(banks)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_spread_view_shows_pixels_of_one_plane_several_times(seed):
+    """Each as often as ``up`` says, those of each parity some channel groups apart."""
+    place, rng = made(seed, most=1)
+    up, apart = tuple(int(n) for n in rng.integers(1, 3, 2)), int(rng.integers(0, 3))
+    y0, x0 = (int(rng.integers(0, size * n)) for size, n in zip((place.height, place.width), up, strict=True))
+    rows, cols = place.height * up[0] - y0, place.width * up[1] - x0
+    view = {"out_reserved": 0, **place.spread("out", up, apart, y=y0, x=x0)}
+    for y, x, bank, addr in walk(view_of(view, "out"), rows, cols, place.pixels):
+        at, first = spot(place, (y0 + y) // up[0], (x0 + x) // up[1])
+        assert (bank, addr) == (at, first + ((y0 + y) % up[0] * up[1] + (x0 + x) % up[1]) * apart)

@@ -59,6 +59,15 @@ def shares(plan, scheme):
     return {name: float((s == scheme).mean()) for name, s in plan.schemes.items()}
 
 
+def test_shares_are_of_weights(shipped):
+    """Not of filters, which have more or fewer of them; bits count them alike."""
+    graph, plan = shipped[0], planned(shipped, "film_qnn")
+    each = np.concatenate([np.repeat(plan.schemes[layer.name], layer.weight[0].numel()) for layer in graph.weighted])
+    found = plan.shares(graph)
+    assert found == {s.name: pytest.approx((each == s).mean()) for s in (Scheme.FIXED4, Scheme.FIXED8)}
+    assert plan.weight_bits(graph) == (sum(4 + 4 * (each == Scheme.FIXED8)), len(each))
+
+
 def test_film_qnn_takes_the_worst_filters(shipped):
     plan = planned(shipped, "film_qnn")
     for scheme in plan.schemes.values():

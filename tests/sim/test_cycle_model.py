@@ -14,6 +14,7 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.operators.max_pool import MaxPool
+from tests.compiler import graphs
 from tests.networks import random_config, random_network
 from tests.verilated import shared_cache
 
@@ -36,6 +37,14 @@ def test_bandwidth_matters():
     program = compile(layer_network("3x3,32,24,6", CONFIG), CONFIG)
     fast, slow = (model(program, CONFIG, bytes_per_cycle=rate)[0] for rate in (8, 0.5))
     assert slow.cycles > 2 * fast.cycles and slow.losses["weights"] > fast.losses["weights"]
+
+
+def test_spilled_tensors_take_as_long_as_their_bytes():
+    """On the way out, and in again."""
+    spilled = graphs.network({"image": (8, 24, 24), "mid": (64, 24, 24), "out": (8, 24, 24)},
+                             graphs.layer("image", "mid", 64, 8), graphs.layer("mid", "out", 8, 64))
+    out, back = model(compile(spilled, CONFIG), CONFIG, bytes_per_cycle=0.5)
+    assert out.cycles > 64 * 24 * 24 / 0.5 and back.cycles > 64 * 24 * 24 / 0.5
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ from rtl.memory import Banks
 from rtl.memory.banks import Bank
 from spec.latency import GATHER, READ
 
-from ..axi_models import simulate
+from ..axi_models import refusal, simulate
 from ..parameters import check_parameters
 
-SIZES = [(1, 2, 1, 1), (3, 6, 5, 3), (2, 4, 8, 2), (5, 3, 4, 1), (1, 8, 3, 4)]      # ic, pixels, act_depth, out_pixels
+# ic, pixels, act_depth, out_pixels
+SIZES = [(1, 2, 1, 1), (3, 6, 5, 3), (2, 4, 8, 2), (5, 3, 4, 1), (1, 8, 3, 4), (2, 16, 2, 4)]
 
 
 @pytest.mark.parametrize("depth, width", [(1, 1), (5, 3), (8, 2)])
@@ -55,9 +56,10 @@ class Traffic:
                 "addr": dice.randrange(self.depth)}
 
     def places(self, mem=None):
-        """Of pixels in banks of their own of one memory."""
+        """Of pixels of one memory in banks of different remainders."""
         dice, mem = self.dice, self.dice.randrange(2) if mem is None else mem
-        return [self.place(mem) | {"bank": bank} for bank in dice.sample(range(self.pixels), self.count)]
+        return [self.place(mem) | {"bank": dice.randrange(rest, self.pixels, self.count)}
+                for rest in dice.sample(range(self.count), self.count)]
 
     def write(self, place=None):
         codes = [self.dice.randrange(256) for _ in range(self.ic)]
@@ -141,6 +143,11 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
                                                 ("act_depth", 0, "1 or more"), ("out_pixels", 0, "1 or more")])])
 def test_parameters(kind, good, refusals):
     check_parameters(kind, good, refusals)
+
+
+def test_words_that_do_not_divide_the_banks():
+    assert refusal(Banks, ic=1, pixels=6, act_depth=1, out_pixels=4) == (
+        "no Banks of 6 pixels has out_pixels 4: give a number that divides pixels")
 
 
 def test_latencies():

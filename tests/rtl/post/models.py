@@ -29,8 +29,8 @@ class Memories:
             reads = [self.read(place.mem, place.bank, place.addr) if asks >> n & 1 else [170] * unit.ic
                      for n, place in enumerate(asked)]
             self.gathers += asks.bit_count()
-            apart(place for n, place in enumerate(asked) if asks >> n & 1)
-            apart(write.place for n, write in enumerate(written) if writes >> n & 1)
+            apart([place for n, place in enumerate(asked) if asks >> n & 1], unit.out_pixels)
+            apart([write.place for n, write in enumerate(written) if writes >> n & 1], unit.out_pixels)
             line.append(reads)
             ctx.set(unit.gather.codes, line.pop(0))
             for n, write in enumerate(written):
@@ -42,28 +42,29 @@ class Memories:
             self.cycle += 1
 
 
-def apart(places):
-    """Different places of one cycle lie in banks of their own of one memory."""
-    found = {(place.mem, place.bank, place.addr) for place in places}
-    assert len({bank for _, bank, _ in found}) == len(found) and len({mem for mem, _, _ in found}) < 2, found
+def apart(places, together):
+    """The places of one cycle lie in one memory, in banks of different remainders."""
+    found = [(place.mem, place.bank, place.addr) for place in places]
+    assert len({bank % together for _, bank, _ in found}) == len(found), found
+    assert len({mem for mem, _, _ in found}) < 2, found
 
 
-def tensor(dice, pixels, rows, cols, groups, start=(0, 0)):
+def tensor(dice, unit, rows, cols, groups, start=(0, 0)):
     """A view of ``rows`` x ``cols`` pixels of ``groups`` groups from pixel ``start`` on, somewhere in a tensor in one,
     two or four planes."""
     (y, x), phases = (dice.randrange(3) for _ in range(2)), (dice.randrange(1, 3), dice.randrange(1, 3))
     height, width = y + rows + dice.randrange(2), x + cols + dice.randrange(2)
     place = Placement(0, dice.randrange(6), height, width, phases, -(-width // phases[1]) + dice.randrange(3), groups,
-                      pixels)
+                      unit.pixels, unit.out_pixels)
     return view_of({"v_reserved": 0} | place.view("v", y=y + start[0], x=x, start_x=start[1]), "v")
 
 
-def plane(dice, pixels, rows, cols, groups):
+def plane(dice, unit, rows, cols, groups):
     """The view of a region in one plane, or of pixels that are copies, or groups apart, of those of a plane."""
     up, apart, base = dice.choice(((1, 1), (1, 1), (1, 2), (2, 1), (2, 2))), dice.randrange(2), dice.randrange(6)
     y, x = (dice.randrange(2 * n) for n in up)
     place = Placement(0, base, -(-(y + rows) // up[0]), -(-(x + cols) // up[1]), (1, 1), x + cols + dice.randrange(3),
-                      groups * up[0] * up[1] if apart else groups, pixels)
+                      groups * up[0] * up[1] if apart else groups, unit.pixels, unit.out_pixels)
     return view_of({"v_reserved": 0} | place.spread("v", up, groups * apart, y=y, x=x), "v")
 
 

@@ -16,8 +16,8 @@ from ..command_models import command, out_fields
 from ..parameters import check_parameters
 from .models import Memories, places, plane, tensor
 
-SIZES = [dict(ic=1, pixels=2, out_pixels=1), dict(ic=3, pixels=6, out_pixels=3), dict(ic=4, pixels=5, out_pixels=1),
-         dict(ic=2, pixels=4, out_pixels=2), dict(ic=1, pixels=8, out_pixels=4)]
+SIZES = [dict(ic=1, pixels=2, out_pixels=1), dict(ic=3, pixels=8, out_pixels=2), dict(ic=4, pixels=5, out_pixels=1),
+         dict(ic=2, pixels=4, out_pixels=2), dict(ic=1, pixels=16, out_pixels=4)]
 REST = dict(act_depth=512, tap_depth=20)
 
 
@@ -35,16 +35,21 @@ class Bench:
         dice, pool = self.dice, self.pool
         rows, cols, groups, taps = (dice.randrange(1, n) for n in (5, 10, 4, 5))
         mem, base = dice.randrange(2), dice.randrange(REST["tap_depth"] - taps + 1)
-        out, source = (kind(dice, pool.pixels, rows, cols, groups) for kind in (tensor, plane))
+        out, source = (kind(dice, pool, rows, cols, groups) for kind in (tensor, plane))
         at_once = 1 if source["phase_x"] else pool.out_pixels
         fields = dict(
             **out_fields(out), **fields_of(source, "res"), rows=rows, cols=cols, groups=groups, taps=taps,
             tap_base=base, pitch=cols, mem_in=mem, mem_out=1 - mem, give=dice.randrange(1, 256),
             tag=dice.randrange(1 << 16))
         target, origin = (places(view, rows, cols, pool.pixels) for view in (out, source))
-        writes = []
-        for y, first, group in product(range(rows), range(0, cols, at_once), range(groups)):
-            for x in range(first, min(first + at_once, cols)):
+        writes, visits, x = [], [], 0
+        while x < cols:
+            count = min(at_once, cols - x)
+            odd = out["phase_x"] and (x + out["par_x"]) % 2     # from the odd one of two planes on
+            visits.append(range(x, x + count - (count == pool.out_pixels > 1 and odd)))
+            x = visits[-1].stop
+        for y, visit, group in product(range(rows), visits, range(groups)):
+            for x in visit:
                 codes = [0] * pool.ic
                 for tap in self.taps[base:base + taps]:
                     if 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]:
@@ -54,7 +59,7 @@ class Bench:
                         codes = list(map(max, codes, self.memories.read(mem, bank, addr)))
                 bank, addr = target[y, x]
                 writes.append(((1 - mem, bank, addr + group), dict(enumerate(codes))))
-        return fields, writes, rows * -(-cols // at_once) * groups * taps
+        return fields, writes, rows * len(visits) * groups * taps
 
     def run(self, drive):
         pool = self.pool

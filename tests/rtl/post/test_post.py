@@ -64,7 +64,7 @@ class Bench:
         residual, mem = dice.randrange(2), dice.randrange(2) if mem is None else mem
         base, lo = dice.randrange((post.param_depth - 1) * post.slots + 1), dice.randrange(100)
         base = base if params is None else params
-        out, res = (tensor(dice, post.pixels, rows, cols, groups, start) for _ in range(2))
+        out, res = (tensor(dice, post, rows, cols, groups, start) for _ in range(2))
         fields = dict(
             **out_fields(out), **fields_of(res, "res"), rows=rows, cols=cols, pitch=pitch, start_y=start[0],
             start_x=start[1], tiles=-(-(last - first) // count), wide=wide, straddle=straddle, residual=residual,
@@ -84,6 +84,9 @@ class Bench:
             while sums:     # a visit: what is left of the row
                 y, x = divmod(number, pitch)
                 count = min(pitch - x, post.out_pixels, len(sums))
+                if count == post.out_pixels > 1 and any(view["phase_x"] and (x + view["par_x"]) % 2
+                                                        for view in ([out, res] if residual else [out])):
+                    count -= 1      # from the odd one of two planes on
                 inside = [(y, x + n) for n in range(count) if (y, x + n) in target]
                 for second, (n, pixel) in product(range(1 + straddle), enumerate(inside)):
                     (bank, addr), (at, old) = target[pixel], origin[pixel]
