@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from quant.prepare import IMAGENET, Preparation, from_transform, parse_numbers, parse_size
+from quant.prepare import IMAGENET, Preparation, _coloured, from_transform, parse_numbers, parse_size
 from spec.errors import AlloyError
 
 GRAY = np.random.default_rng(0).integers(0, 256, (7, 10), np.uint8)
@@ -39,6 +39,15 @@ def test_sixteen_bits(tmp_path):
     path = saved(tmp_path, GRAY.astype(np.uint16) * 256 + 77)
     assert (Preparation(channels=1).decode(path)[0] == GRAY).all()
     assert (Preparation(channels=3).decode(path) == GRAY).all()
+
+
+def test_dark_pictures_of_sixteen_bits():
+    """What is no more than 255 there is as good as black; in Pillow's 32-bit mode it may be a picture of 8 bits."""
+    dark = np.full((4, 5), 200)
+    assert not np.asarray(_coloured(Image.fromarray(dark.astype(np.uint16)), "L")).any()
+    assert (np.asarray(_coloured(Image.fromarray(dark.astype(np.int32)), "L")) == 200).all()
+    dark[0, 0] = 256
+    assert np.asarray(_coloured(Image.fromarray(dark.astype(np.int32)), "L")).sum() == 1
 
 
 def test_transparent_palette(tmp_path):

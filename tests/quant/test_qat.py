@@ -334,6 +334,14 @@ def test_when_number_systems_are_chosen_anew():
     assert not any(Training(epochs=12).reassigns(epoch) for epoch in range(12))
 
 
+@pytest.mark.parametrize("wrong", [dict(epochs=0), dict(batch=0), dict(shift=-1), dict(reassign=-1), dict(rate=0.0),
+                                   dict(temperature=0.0), dict(distillation=1.1), dict(average=1.0)])
+def test_settings_that_make_no_sense(wrong):
+    Training(epochs=1, batch=1, shift=0, reassign=0, distillation=1.0, average=0.0)
+    with pytest.raises(AlloyError, match="^training "):
+        Training(**wrong)
+
+
 def test_damaged_checkpoints(task, fresh, tmp_path):
     model, images, tests, labels = task
     for content in (b"", b"junk", b"PK\x03\x04"):
