@@ -27,6 +27,7 @@ from .ptq import reconstruct
 from .qat import Training, fine_tune
 from .recipes import Plan, Request, Variant, make_plan, variant
 from .sensitivity import collect
+from .tensors import give_back
 from .work import stages
 
 __all__ = ["Source", "quantize", "float_graph", "CALIBRATION"]
@@ -201,6 +202,7 @@ class Source:
         graph, statistics = self.equalized(chosen.bits)
         plan = self._plan(chosen, board, graph, statistics)
         del statistics      # unless they are shared
+        give_back()
         for stage in ("statistics", "plan"):
             self.course.finish(stage)
         net = plan.net(graph, input_scale=SCALE, input_zero=self.zero, config=engine(board))

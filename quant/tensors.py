@@ -1,6 +1,8 @@
 """Tensors of all images, in little memory, and layers on them, batch after batch."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 
 from spec.operators import Layer
 
-__all__ = ["Coded", "VALUES", "applied", "batches", "each", "finished"]
+__all__ = ["Coded", "VALUES", "applied", "batches", "each", "finished", "give_back"]
 
 VALUES = 1 << 24        # of the images that a layer reads at once
 
@@ -49,6 +51,13 @@ class Coded:
             for image in self[some]:
                 total += image.sum((1, 2))
         return total / (len(self) * self.shape[2:].numel())
+
+
+def give_back() -> None:
+    """Leave free memory to the operating system: glibc keeps what lies between allocations, gigabytes after large
+    statistics."""
+    with suppress(OSError, AttributeError):     # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def batches(x: torch.Tensor | Coded) -> list[slice]:
