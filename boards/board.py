@@ -11,7 +11,7 @@ from spec.tables import html, short
 __all__ = ["Board", "LIMITS"]
 
 # Largest share of the budget at which a design counts as fitting.
-LIMITS = {"lut": 0.80, "ff": 0.90, "dsp": 0.97, "bram36": 0.90, "uram": 0.90}
+LIMITS = {"lut": 0.80, "ff": 0.90, "dsp": 0.97, "bram36": 0.90, "uram": 1.00}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -72,8 +72,12 @@ class Board:
                              f"set dsp_device to {device}")
         packing = solve(config.dsp_device, config.act_digit_bits)
         slices = config.macs_dsp // packing.products
-        bits = (2 * config.pixels * config.act_depth * config.ic * 8
-                + config.weight_depth * config.slots * config.ic * 4)
+        if config.act_ram == "ultra" and not self.budget["uram"]:
+            raise AlloyError(f"the configuration has activation memories of ultra RAM and {self.name} has none: set "
+                             "act_ram to block")
+        bits = config.weight_depth * config.slots * config.ic * 4
+        if config.act_ram == "block":
+            bits += 2 * config.pixels * config.act_depth * config.ic * 8
         self.refuse({"dsp": slices, "bram36": bits // family.bram_bits})
 
     def project(self, files: list[str], top: str) -> str:

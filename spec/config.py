@@ -13,10 +13,11 @@ from .files import read_json
 from .records import check_types, from_values
 from .tables import html
 
-__all__ = ["EngineConfig", "BOUNDARY", "DSP_DEVICES", "LUT_FORMS", "PORT_BITS", "leaves"]
+__all__ = ["EngineConfig", "ACT_RAMS", "BOUNDARY", "DSP_DEVICES", "LUT_FORMS", "PORT_BITS", "leaves"]
 
 DSP_DEVICES = tuple(MULTIPLIERS)
 LUT_FORMS = ("shift_add", "product_lookup")
+ACT_RAMS = ("block", "ultra")
 PORT_BITS = (32, 64, 128, 256)
 BOUNDARY = 4096         # bytes: no burst crosses a multiple of it (IHI 0022, A3.4.1)
 READ_BEATS = 512        # that a read port holds: one column of 36-kbit block RAMs
@@ -38,6 +39,7 @@ class EngineConfig:
     portable_dsp : use the portable body (plain operators) whatever the device; the packing stays the device's.
     lut_form : form of the LUT column, ``shift_add`` or ``product_lookup``.
     act_depth : words per bank of each of the two activation memories.
+    act_ram : what these are made of: ``block`` RAM, or ``ultra`` RAM where the device has it (UltraScale+).
     out_pixels : pixels of a row that leave the array, and that post and pool unit read and write, in each cycle: 1, or
         an even number whose square divides ``pixels``.
     weight_depth : k-words of the weight buffer (the compiler splits it into regions).
@@ -63,6 +65,7 @@ class EngineConfig:
     portable_dsp: bool = False
     lut_form: str = "shift_add"
     act_depth: int = 1024
+    act_ram: str = "block"
     out_pixels: int = 1
     weight_depth: int = 512
     param_depth: int = 16
@@ -97,6 +100,8 @@ class EngineConfig:
             raise AlloyError(f"configuration dsp_device is {self.dsp_device!r}: choose {', '.join(DSP_DEVICES)}")
         if self.lut_form not in LUT_FORMS:
             raise AlloyError(f"configuration lut_form is {self.lut_form!r}: choose {', '.join(LUT_FORMS)}")
+        if self.act_ram not in ACT_RAMS:
+            raise AlloyError(f"configuration act_ram is {self.act_ram!r}: choose {', '.join(ACT_RAMS)}")
         if self.port_bits not in PORT_BITS:
             raise AlloyError(f"configuration port_bits is {self.port_bits}: choose 32, 64, 128 or 256")
         if self.burst & (self.burst - 1):

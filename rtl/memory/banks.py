@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import exact_log2
 
+from spec.config import ACT_RAMS
 from spec.errors import AlloyError
 from spec.latency import GATHER, READ
 
@@ -23,7 +24,7 @@ class Bank(Block):
 
     Parameters
     ----------
-    depth, width : words, and bytes of a word.
+    depth, width : words, and bytes of a word. ram : what it is made of, "block" or "ultra" RAM.
 
     Members
     -------
@@ -32,6 +33,7 @@ class Bank(Block):
     """
     depth = Parameter()
     width = Parameter()
+    ram = Parameter(choices=ACT_RAMS)
 
     @property
     def latency(self) -> int:
@@ -44,7 +46,9 @@ class Bank(Block):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=8 * self.width, depth=self.depth, init=[])
+        # Tools choose block RAM by themselves, and never ultra RAM.
+        attributes = {} if self.ram == "block" else {"ram_style": self.ram}
+        m.submodules.memory = memory = Memory(shape=8 * self.width, depth=self.depth, init=[], attrs=attributes)
         read = memory.read_port()
         write = memory.write_port(granularity=8)
         m.d.comb += [read.en.eq(self.r_en), read.addr.eq(self.r_addr), write.en.eq(self.w_en),
@@ -64,7 +68,7 @@ class Banks(Block):
 
     Parameters
     ----------
-    ic, pixels, act_depth, out_pixels : as in :class:`spec.config.EngineConfig`.
+    ic, pixels, act_depth, act_ram, out_pixels : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -75,6 +79,7 @@ class Banks(Block):
     ic = Parameter()
     pixels = Parameter(2)
     act_depth = Parameter()
+    act_ram = Parameter(choices=ACT_RAMS)
     out_pixels = Parameter()
 
     def check(self) -> None:
@@ -145,7 +150,7 @@ class Banks(Block):
         lanes = _lanes(m, posts, write.word, ~posts.any(), self.load.valid & loads, load)
         words = self._turned(m, f"write{mem}_", lanes, lambda word: word.place.bank)
         for index in range(self.pixels):
-            bank = Bank(depth=self.act_depth, width=self.ic)
+            bank = Bank(depth=self.act_depth, width=self.ic, ram=self.act_ram)
             add_shared(m, f"bank{mem}_{index}", bank, platform)
             (reads, read), (writes, word) = gathers[index % self.out_pixels], words[index % self.out_pixels]
             m.d.comb += [

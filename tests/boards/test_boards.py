@@ -35,13 +35,14 @@ def test_default_configuration(name):
 
 def test_bytes_per_cycle():
     zcu102, pynq = boards.get("zcu102"), boards.get("pynq-z2")
-    assert zcu102.bytes_per_cycle(zcu102.config) == 16                  # the port's width; DRAM would give 32
+    assert zcu102.bytes_per_cycle(zcu102.config) == 16                  # the port's width; DRAM would give 21
     assert pynq.bytes_per_cycle(pynq.config) == pytest.approx(5.25)     # 2.1 GB/s at 100 MHz over four ports
 
 
 @pytest.mark.parametrize("change, text", [
     ({"dsp_filters": 32}, r"needs 4096 dsp and zcu102 gives at most 2444 \(97% of 2520\): reduce dsp_filters"),
     ({"act_depth": 16384}, r"bram36 and zcu102 gives at most 820 \(90% of 912\): reduce act_depth"),
+    ({"act_ram": "ultra"}, "of ultra RAM and zcu102 has none: set act_ram to block"),
     ({"dsp_device": "dsp48e1"}, "zcu102 has dsp48e2: set dsp_device to dsp48e2"),
 ])
 def test_arithmetic_check_names_the_way_out(change, text):
@@ -58,6 +59,13 @@ def test_limits(resource, share):
     assert board.over({resource: limit + 1}) == [(resource, limit + 1, limit)]
     with pytest.raises(AlloyError, match=f"needs {limit + 1} {resource}"):
         board.refuse({resource: limit + 1})
+
+
+def test_ultra_ram_is_no_block_ram():
+    board = boards.get("kv260")
+    board.check(board.config)
+    with pytest.raises(AlloyError, match="bram36 and kv260 gives at most 129"):
+        board.check(replace(board.config, act_ram="block"))
 
 
 def test_uram_of_a_board_without():

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from spec.config import _RANGES, DSP_DEVICES, LUT_FORMS, EngineConfig
+from spec.config import _RANGES, ACT_RAMS, DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.errors import AlloyError
 
 GOOD = EngineConfig(name="good", ic=5, pixels=4, dsp_filters=4, lut_filters=3, ports=3, port_bits=64, burst=8,
@@ -36,6 +36,7 @@ def test_every_number_has_a_range():
     (dict(dsp_filters=0, lut_filters=0), "the configuration has no filter slots: give dsp_filters or lut_filters"),
     (dict(dsp_device="dsp58"), "configuration dsp_device is 'dsp58': choose dsp48e2, dsp48e1, mult18"),
     (dict(lut_form="tree"), "configuration lut_form is 'tree': choose shift_add, product_lookup"),
+    (dict(act_ram="uram"), "configuration act_ram is 'uram': choose block, ultra"),
     (dict(port_bits=48), "configuration port_bits is 48: choose 32, 64, 128 or 256"),
     (dict(burst=12), "configuration burst is 12: it must be a power of two"),
     (dict(decode_lanes=7), "configuration decode_lanes is 7: give a divisor of 192 from 6 to 96, so that each lane has "
@@ -84,7 +85,7 @@ def test_digest():
     assert len(GOOD.digest) == 8 and int(GOOD.digest, 16) >= 0
     assert replace(GOOD, name="other").digest == GOOD.digest
     others = dict(dsp_device=DSP_DEVICES[1], lut_form=LUT_FORMS[1], portable_dsp=True, port_bits=128, burst=16,
-                  pixels=8, dsp_filters=6, decode_lanes=12, out_pixels=2)
+                  act_ram=ACT_RAMS[1], pixels=8, dsp_filters=6, decode_lanes=12, out_pixels=2)
     for f in fields(EngineConfig):
         if f.name != "name":
             value = others.get(f.name, getattr(GOOD, f.name) + 1 if f.name not in others else None)

@@ -18,7 +18,7 @@ SIZES = [(1, 2, 1, 1), (3, 6, 5, 3), (2, 4, 8, 2), (5, 3, 4, 1), (1, 8, 3, 4), (
 @pytest.mark.parametrize("depth, width", [(1, 1), (5, 3), (8, 2)])
 def test_bank(depth, width):
     """Byte enables; a read sees what was written in the cycles before, and stays while ``r_en`` is low."""
-    bank, dice, words = Bank(depth=depth, width=width), Random(depth), [0] * depth
+    bank, dice, words = Bank(depth=depth, width=width, ram="block"), Random(depth), [0] * depth
     due, found = [None] * (bank.latency - 1), []
 
     async def drive(ctx):
@@ -47,7 +47,8 @@ class Traffic:
 
     def __init__(self, ic, pixels, act_depth, out_pixels):
         self.ic, self.pixels, self.depth, self.count = ic, pixels, act_depth, out_pixels
-        self.banks, self.dice = Banks(ic=ic, pixels=pixels, act_depth=act_depth, out_pixels=out_pixels), Random(ic)
+        self.banks, self.dice = Banks(ic=ic, pixels=pixels, act_depth=act_depth, act_ram="block",
+                                      out_pixels=out_pixels), Random(ic)
         self.words = {(m, b, a): [0] * ic for m in range(2) for b in range(pixels) for a in range(act_depth)}
 
     def place(self, mem=None):
@@ -138,19 +139,21 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
 
 
 @pytest.mark.parametrize("kind, good, refusals", [
-    (Bank, dict(depth=2, width=1), [("depth", 0, "1 or more"), ("width", 0, "1 or more")]),
-    (Banks, dict(ic=1, pixels=2, act_depth=1, out_pixels=1), [("ic", 0, "1 or more"), ("pixels", 1, "2 or more"),
+    (Bank, dict(depth=2, width=1, ram="block"), [("depth", 0, "1 or more"), ("width", 0, "1 or more"),
+                                                  ("ram", "lut", "one of block, ultra")]),
+    (Banks, dict(ic=1, pixels=2, act_depth=1, act_ram="ultra", out_pixels=1), [
+        ("act_ram", "", "one of block, ultra"), ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"),
                                                 ("act_depth", 0, "1 or more"), ("out_pixels", 0, "1 or more")])])
 def test_parameters(kind, good, refusals):
     check_parameters(kind, good, refusals)
 
 
 def test_words_that_do_not_divide_the_banks():
-    assert refusal(Banks, ic=1, pixels=6, act_depth=1, out_pixels=4) == (
+    assert refusal(Banks, ic=1, pixels=6, act_depth=1, act_ram="block", out_pixels=4) == (
         "no Banks of 6 pixels has out_pixels 4: give a number that divides pixels")
 
 
 def test_latencies():
-    banks = Banks(ic=1, pixels=2, act_depth=1, out_pixels=1)
+    banks = Banks(ic=1, pixels=2, act_depth=1, act_ram="block", out_pixels=1)
     banks._MustUse__silence = True
     assert (banks.latency, banks.gather_latency) == (READ, GATHER)
