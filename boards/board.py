@@ -12,6 +12,7 @@ __all__ = ["Board", "LIMITS"]
 
 # Largest share of the budget at which a design counts as fitting.
 LIMITS = {"lut": 0.80, "ff": 0.90, "dsp": 0.97, "bram36": 0.90, "uram": 1.00}
+DRAM_SHARE = 0.75       # of the peak bandwidth: the rest goes into refreshes, turns of the bus and rows that are opened
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -22,8 +23,8 @@ class Board:
     ----------
     part : as its vendor's tools call it. family : one of :data:`spec.devices.FAMILIES`.
     budget : number of each of :data:`spec.devices.RESOURCES` in the part.
-    clock_mhz : clock for figures. dram_gbs : DRAM bandwidth, GB/s. latency : assumed read latency of the DRAM model,
-        cycles.
+    clock_mhz : clock for figures. dram_gbs : peak bandwidth of the DRAM, GB/s, of which :data:`DRAM_SHARE` is assumed
+        to come. latency : assumed read latency of the DRAM model, cycles.
     """
     name: str
     part: str
@@ -32,13 +33,13 @@ class Board:
     clock_mhz: int
     dram_gbs: float
     config: EngineConfig
-    latency: int = 40
+    latency: int = 60
 
     def facts(self) -> list[tuple[str, str]]:
         """What there is to know of it, as (name, value) for people."""
         budget = ", ".join(f"{count:,} {name}" for name, count in self.budget.items())
         return [("board", self.name), ("part", self.part), ("clock", f"{self.clock_mhz} MHz"),
-                ("DRAM", f"{self.dram_gbs:g} GB/s"), ("resources", budget), *self.config.facts()]
+                ("DRAM", f"{self.dram_gbs:g} GB/s at best"), ("resources", budget), *self.config.facts()]
 
     def __repr__(self) -> str:
         return short("Board", self.facts())
@@ -47,8 +48,8 @@ class Board:
         return html("Board", self.facts())
 
     def bytes_per_cycle(self, config: EngineConfig) -> float:
-        """Bytes per cycle and port: the DRAM's share, at most the port's width."""
-        return min(config.port_bytes, self.dram_gbs * 1e3 / self.clock_mhz / config.ports)
+        """Bytes per cycle and port: its part of what the DRAM gives, at most the port's width."""
+        return min(config.port_bytes, self.dram_gbs * (1e3 * DRAM_SHARE) / self.clock_mhz / config.ports)
 
     def over(self, resources: dict[str, float]) -> list[tuple[str, float, int]]:
         """(resource, used, limit) of everything beyond its share of the budget."""
