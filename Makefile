@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 BOARD ?= zcu102
 IMAGES ?= 20
 MUTANTS ?= 200
+EACH ?= 60
 
 .PHONY: venv run test test-all lint refusals mutants clean
 
@@ -54,9 +55,10 @@ refusals: $(VENV)/ready
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" -p tests.refusals tests
 	$(BIN)/python -m tests.refusals build/refusals
 
-# Changes on purpose, and whether a test sees them; goes on where it was cut off.
+# Changes on purpose, and whether a test sees them, among so many seconds of tests (0: all); goes on where it was cut
+# off.
 mutants: $(VENV)/ready
-	$(BIN)/python -u -m tests.mutants --count $(MUTANTS)
+	$(BIN)/python -u -m tests.mutants --count $(MUTANTS) --seconds $(EACH)
 
 clean:
 	rm -rf build
