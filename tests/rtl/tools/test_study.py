@@ -28,10 +28,10 @@ def test_page(monkeypatch):
     assert [kind for kind, *_ in asked] == 2 * [LutPE, LutPE, DspPE, *3 * [WeightDecoder], CodeTable]
     assert [family for _, family, *_ in asked] == 7 * ["xcup"] + 7 * ["xc7"]
     assert [form for *_, form, _ in asked[:2]] == ["shift_add", "product_lookup"]
-    assert [lanes for *_, lanes in asked[3:6]] == [128, 64, 32] and said[3] == "zcu102: decoder of 128 lanes"
+    assert [lanes for *_, lanes in asked[3:6]] == [192, 96, 48] and said[3] == "zcu102: decoder of 192 lanes"
     for row in ("| zcu102 | LUT, shift_add | 1001 | 7 | 3 | 5 | 64 | 15.64 |",
                 "| pynq-z2 | DSP | 1010 | 7 | 3 | 5 | 128 | 7.89 |",
-                "| zcu102 | 64 | 8 | 1005 | 7 | 16 | 0.4% |", "| pynq-z2 | 1014 | 7 | 9 | 9126 | 17.2% |"):
+                "| zcu102 | 96 | 8 | 1005 | 7 | 10 | 0.4% |", "| pynq-z2 | 1014 | 7 | 9 | 9126 | 17.2% |"):
         assert row in text.splitlines()
 
     def words(page):
