@@ -12,7 +12,7 @@ from ..axi_models import refusal, simulate
 from ..parameters import check_parameters
 
 # ic, pixels, act_depth, out_pixels
-SIZES = [(1, 2, 1, 1), (3, 6, 5, 3), (2, 4, 8, 2), (5, 3, 4, 1), (1, 8, 3, 4), (2, 16, 2, 4)]
+SIZES = [(1, 2, 1, 1), (3, 6, 5, 3), (2, 4, 8, 2), (5, 3, 4, 1), (1, 8, 3, 4), (2, 16, 2, 4), (1, 36, 2, 6)]
 
 
 @pytest.mark.parametrize("depth, width", [(1, 1), (5, 3), (8, 2)])
