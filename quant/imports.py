@@ -68,6 +68,8 @@ def examine(model: nn.Module, shape: tuple[int, ...], *,
             if not refused:
                 truth.check(ops, size)      # of what is not what the model computes, nothing else is to be said
             raise
+        if more and not refused:
+            truth.check(ops, size)
     graph.end = end
     if refused or more:
         return graph, refused + more, lambda: None

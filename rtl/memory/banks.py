@@ -123,8 +123,8 @@ class Banks(Block):
 
     def _divided(self, bank):
         """Quotient and remainder of a bank and ``out_pixels``."""
-        bits = exact_log2(self.out_pixels) if self.out_pixels & self.out_pixels - 1 == 0 else None
-        if bits is not None:
+        if not self.out_pixels & self.out_pixels - 1:       # bits
+            bits = exact_log2(self.out_pixels)
             return bank[bits:], bank[:bits]
         return tuple(Array(number)[bank] for number in zip(*(divmod(at, self.out_pixels) for at in range(self.pixels)),
                                                            strict=True))

@@ -2,6 +2,7 @@
 
 from random import Random
 
+from amaranth.back import rtlil
 import pytest
 
 from rtl.memory import Banks
@@ -40,6 +41,13 @@ def test_bank(depth, width):
 
     simulate({"bank": bank}, drive)
     assert found[bank.latency - 1:] == due[bank.latency - 1:][:len(found) - bank.latency + 1]
+
+
+@pytest.mark.parametrize("ram", ["block", "ultra"])
+def test_ultra_ram_is_asked_for(ram):
+    """Tools choose block RAM by themselves."""
+    text = rtlil.convert(Bank(depth=4, width=2, ram=ram), name="bank")
+    assert ('attribute \\ram_style "ultra"' in text) == (ram == "ultra")
 
 
 class Traffic:
