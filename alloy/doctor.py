@@ -135,10 +135,10 @@ def _gpu():
 
 
 def _nextpnr():
-    kinds = "ecp5", "himbaechel-xilinx", "ice40", "nexus"
-    wheel = next((found for kind in kinds if (found := _library(
-        f"yowasp_nextpnr_{kind.replace('-', '_')}", f"yowasp-nextpnr-{kind}")())), None)
-    return wheel or _program([f"nextpnr-{kind}" for kind in (*kinds, "xilinx")], "--version")()
+    families = "ecp5", "himbaechel-xilinx", "ice40", "nexus"
+    wheel = next((found for family in families if (found := _library(
+        f"yowasp_nextpnr_{family.replace('-', '_')}", f"yowasp-nextpnr-{family}")())), None)
+    return wheel or _program([f"nextpnr-{family}" for family in (*families, "xilinx")], "--version")()
 
 
 def _extra(name):

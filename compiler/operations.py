@@ -304,9 +304,9 @@ class Maximum(Operation):
         yield self.input, self.output
 
     def faults(self) -> Iterator[str]:
-        kinds = [(v.channels, v.bits, v.zero) for v in (self.input, self.output)]
-        if kinds[0] != kinds[1]:
-            yield f"makes {kinds[1]} of {kinds[0]}: channels, bits and zero point stay as they are"
+        both = [(v.channels, v.bits, v.zero) for v in (self.input, self.output)]
+        if both[0] != both[1]:
+            yield f"makes {both[1]} of {both[0]}: channels, bits and zero point stay as they are"
         yield from super().faults()
 
     def work(self, config: EngineConfig) -> PoolWork:
@@ -361,9 +361,9 @@ class Spread(Operation):
     def faults(self) -> Iterator[str]:
         if self.input.channels < self.parts * self.output.channels or self.input.channels % self.parts:
             yield f"makes {self.output.channels} channels of {self.input.channels} for {self.parts} pixels"
-        kinds = [(v.bits, v.zero) for v in (self.input, self.output)]
-        if kinds[0] != kinds[1]:
-            yield f"makes {kinds[1]} of {kinds[0]}: bits and zero point stay as they are"
+        both = [(v.bits, v.zero) for v in (self.input, self.output)]
+        if both[0] != both[1]:
+            yield f"makes {both[1]} of {both[0]}: bits and zero point stay as they are"
         yield from super().faults()
 
     def work(self, config: EngineConfig) -> SpreadWork:

@@ -30,10 +30,10 @@ def show_graph(graph: Graph) -> Iterator[str]:
         parts = [f"{op.tag:4} {op.name:16} {type(op).__name__:12} {_pair(op.kernel)} stride {_pair(op.stride)} "
                  f"padding {_around(op.windows)}", " + ".join(map(_value, op.reads)) + f" -> {_value(op.output)}"
                  + (f" channels {op.makes.start}..{op.makes.stop}" if op.at is not None else "")]
-        kinds = op.made_by()
-        if kinds is not None:
-            parts.append(", ".join(f"{int((kinds == kind).sum())} {name}" for kind, name in enumerate(
-                ("lut", "dsp", "dsp pairs")) if (kinds == kind).any()))
+        columns = op.made_by()
+        if columns is not None:
+            parts.append(", ".join(f"{int((columns == held).sum())} {name}" for held, name in enumerate(
+                ("lut", "dsp", "dsp pairs")) if (columns == held).any()))
         yield "  ".join(parts)
 
 

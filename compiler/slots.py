@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELD", "Tile", "assign", "make_tiles"]
 
-HELD = (LUT, 1), (DSP, 1), (DSP, 2)     # by the kind of a filter: its columns, and how many slots it takes
+HELD = (LUT, 1), (DSP, 1), (DSP, 2)     # how a filter is held: its columns, and how many slots it takes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Tile:
 
 
 def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
-    """Kind of each filter, see :data:`HELD`. Power-of-two filters balance both sides of the array."""
+    """How each filter is held, an index of :data:`HELD`. Power-of-two filters balance both sides of the array."""
     cost, pot = DSP.slots(op.weight), LUT.slots(op.weight) > 0
     if config.dsp_filters == 0:
         if not pot.all():
@@ -35,23 +35,23 @@ def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
                              "configuration has no DSP filters: give dsp_filters or quantize the layer to PoT-4")
         return np.zeros(len(cost), np.int64)
     made = np.array([SYSTEMS[int(scheme)].home is LUT for scheme in op.scheme])
-    kind = np.where(made & (config.lut_filters > 0), 0, cost)
+    held = np.where(made & (config.lut_filters > 0), 0, cost)
     if config.lut_filters == 0:
-        return kind
+        return held
 
     def tiles(luts, dsps):
         return max(luts / config.lut_filters, dsps / config.dsp_filters)
-    luts, dsps = int((kind == 0).sum()), int(kind.sum())
+    luts, dsps = int((held == 0).sum()), int(held.sum())
     for target in (0, 1):       # move to LUT columns, then to DSP columns, as long as that helps
         for index in np.flatnonzero(pot).tolist():
-            old, new = int(kind[index]), 0 if target == 0 else int(cost[index])
+            old, new = int(held[index]), 0 if target == 0 else int(cost[index])
             moved = luts + (new == 0) - (old == 0), dsps + new - old
             if tiles(*moved) < tiles(luts, dsps):
-                kind[index], (luts, dsps) = new, moved
-    return kind
+                held[index], (luts, dsps) = new, moved
+    return held
 
 
-def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig, *, straddle: bool) -> list[Tile]:
+def make_tiles(op: "Convolution", held: np.ndarray, config: EngineConfig, *, straddle: bool) -> list[Tile]:
     """Greedy tiles in channel order: each takes what fits its slots from one group, or from two if they may
     ``straddle``."""
     assert op.output.order is not None
@@ -65,7 +65,7 @@ def make_tiles(op: "Convolution", kind: np.ndarray, config: EngineConfig, *, str
         for position in waiting:
             if position // config.ic > group + straddle:
                 break
-            k = kind[order[position] - makes.start]
+            k = held[order[position] - makes.start]
             if k == 0 and len(luts) < config.lut_filters:
                 luts.append(position)
             elif k and 2 * len(pairs) + len(singles) + k <= config.dsp_filters:

@@ -67,8 +67,8 @@ def _example(name, out):
         print(f"{filters:5} filters {scheme}")
     with going(say, "measuring the accuracy", 10):
         accuracies = loaded.accuracies(network)
-    for kind, value in accuracies.items():
-        print(f"accuracy {kind} {100 * value:.2f} % of {len(loaded.images)} images")
+    for which, value in accuracies.items():
+        print(f"accuracy {which} {100 * value:.2f} % of {len(loaded.images)} images")
     print(f"written to {out}")
     return 0, {"file": out, "filters": example.mix(network), "accuracy": accuracies, "images": len(loaded.images)}
 

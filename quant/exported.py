@@ -21,7 +21,7 @@ SAME = 1e-4                                                 # of the largest out
 
 def load_exported(path: str | Path) -> fx.GraphModule:
     """The module of a file of ``torch.export.save``, see :func:`as_module`."""
-    kind = looks_like(read_bytes(path, "exported program"), path)
+    seen = looks_like(read_bytes(path, "exported program"), path)
     log = logging.getLogger("torch.export")
     level = log.level
     try:
@@ -30,7 +30,7 @@ def load_exported(path: str | Path) -> fx.GraphModule:
             warnings.simplefilter("ignore")
             program = torch.export.load(path)
     except Exception as error:      # PyTorch raises whatever the damage leads to
-        raise AlloyError(f"{path} is no exported program, or is damaged ({type(error).__name__}): it looks like {kind};"
+        raise AlloyError(f"{path} is no exported program, or is damaged ({type(error).__name__}): it looks like {seen};"
                          " give what torch.export.save wrote") from None
     finally:
         log.setLevel(level)

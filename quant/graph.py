@@ -164,8 +164,8 @@ def check_images(graph: Graph, images: torch.Tensor) -> None:
     one."""
     shape = graph.shapes[graph.input]
     if not isinstance(images, torch.Tensor) or images.dtype != torch.float32:
-        kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
-        raise AlloyError(f"the images are {kind}, not real inputs: give a float32 tensor of what the float model "
+        dtype = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
+        raise AlloyError(f"the images are {dtype}, not real inputs: give a float32 tensor of what the float model "
                          "reads, such as codes / 255")
     if images.shape[1:] != shape or not len(images):
         raise AlloyError(f"the images are {'x'.join(map(str, images.shape))}, but the network reads "

@@ -91,11 +91,11 @@ def _no_name(name):
         return f"the model {name!r} is neither a file nor MODULE:NAME: {WAY}"
     if path.suffix == ".py":
         return f"{name} is Python without a name in it: {WAY}"
-    kind = looks_like(path.read_bytes(), path)
-    if kind == "a TorchScript model":
+    found = looks_like(path.read_bytes(), path)
+    if found == "a TorchScript model":
         return (f"{name} is a TorchScript model, whose Python is not there: export the model with torch.export.save "
                 "(.pt2) or torch.onnx.export (.onnx) where it was made")
-    return (f"{name} is no model by itself, it looks like {kind}: name the model in its place, MODULE:NAME, and give "
+    return (f"{name} is no model by itself, it looks like {found}: name the model in its place, MODULE:NAME, and give "
             "the file as --weights if it holds them")
 
 

@@ -150,9 +150,10 @@ class QuantNet(nn.Module):
     def get_extra_state(self) -> dict:
         """What ``state_dict`` holds beside the parameters: all that decides the codes, in types that
         ``torch.load(weights_only=True)`` takes."""
-        arrays = {kind: {name: torch.from_numpy(np.array(value)) for name, value in getattr(self, kind).items()}
-                  for kind in ARRAYS}
-        whole = {kind: {name: int(value) for name, value in getattr(self, kind).items()} for kind in ("bits", "zeros")}
+        arrays = {field: {name: torch.from_numpy(np.array(value)) for name, value in getattr(self, field).items()}
+                  for field in ARRAYS}
+        whole = {field: {name: int(value) for name, value in getattr(self, field).items()}
+                 for field in ("bits", "zeros")}
         return {**arrays, **whole, "signed": sorted(self.signed), "input_scale": float(self.input_scale),
                 "single_scale": self.single_scale,
                 "caps": {layer.name: layer.cap.clone() for layer in self.graph.layers if layer.cap is not None}}
@@ -167,8 +168,8 @@ class QuantNet(nn.Module):
                              "make the QuantNet from the graph of that one")
         for layer in self.graph.layers:         # equalization scales them
             layer.cap = state["caps"][layer.name].clone() if layer.name in state["caps"] else None
-        for kind in ARRAYS:
-            setattr(self, kind, {name: value.cpu().numpy().copy() for name, value in state[kind].items()})
+        for field in ARRAYS:
+            setattr(self, field, {name: value.cpu().numpy().copy() for name, value in state[field].items()})
         self.bits, self.zeros, self.signed = dict(state["bits"]), dict(state["zeros"]), set(state["signed"])
         self.input_scale, self.single_scale = state["input_scale"], state["single_scale"]
         for parameter in (*self.scales.parameters(), *self.steps.parameters()):
@@ -272,9 +273,9 @@ class QuantNet(nn.Module):
         book = book if (scheme == Scheme.CODEBOOK).any() else None
         weight = self.weights[layer.name].detach().double().cpu().numpy()
         ratio, out = weight / self.requantizer(layer)[1][:, None, None, None], np.zeros(weight.shape, np.int64)
-        for kind in np.unique(scheme):
-            rows = scheme == kind
-            out[rows] = SYSTEMS[int(kind)].nearest(ratio[rows], book)
+        for number in np.unique(scheme):
+            rows = scheme == number
+            out[rows] = SYSTEMS[int(number)].nearest(ratio[rows], book)
         return out
 
     def float_graph(self) -> Graph:

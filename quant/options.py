@@ -81,8 +81,9 @@ def _parameters(options: type[Options], argument: str) -> list[inspect.Parameter
     """The fields as parameters for typer, all None unless they are given; the field ``argument`` is no option."""
     found = []
     for name, field in options.model_fields.items():
-        kind: Any = next((part for part in get_args(field.annotation) if part is not type(None)), field.annotation)
-        kind = getattr(kind, "__origin__", kind)
+        parts = get_args(field.annotation)
+        annotation: Any = next((part for part in parts if part is not type(None)), field.annotation)
+        annotation = getattr(annotation, "__origin__", annotation)
         if name == argument:
             info = typer.Argument(metavar=name.upper(), help=field.description)
         else:
@@ -91,7 +92,7 @@ def _parameters(options: type[Options], argument: str) -> list[inspect.Parameter
             panel = field.json_schema_extra["panel"] if isinstance(field.json_schema_extra, dict) else None
             info = typer.Option(help=text, show_default=False, rich_help_panel=str(panel))
         found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
-                                       annotation=Annotated[kind | None, info]))
+                                       annotation=Annotated[annotation | None, info]))
     return found
 
 

@@ -98,8 +98,8 @@ def open_pictures(place: str | Path, preparation: Preparation, labels: str | Pat
     if not path.exists():
         raise AlloyError(f"there are no images {path}: give a folder of JPEG or PNG files, or an .npz with the array "
                          "images")
-    kind = looks_like(read_bytes(path, "file of images"), path)
-    raise AlloyError(f"{path} is {kind}: give a folder of JPEG or PNG files, or an .npz with the array images")
+    found = looks_like(read_bytes(path, "file of images"), path)
+    raise AlloyError(f"{path} is {found}: give a folder of JPEG or PNG files, or an .npz with the array images")
 
 
 def split(pictures: Pictures, calibration: int, test: int, seed: int) -> tuple[Pictures, Pictures]:

@@ -82,8 +82,8 @@ def _damage(path):
         data = path.read_bytes()
     except OSError:
         return "cannot be opened"
-    kind = looks_like(data, path)
-    return f"truncated or damaged, {kind}" if kind in ("a JPEG image", "a PNG image") else f"it is {kind}"
+    found = looks_like(data, path)
+    return f"truncated or damaged, {found}" if found in ("a JPEG image", "a PNG image") else f"it is {found}"
 
 
 def _coloured(picture, mode):

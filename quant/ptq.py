@@ -285,8 +285,8 @@ def _quantize(net, layer, real, schemes, hessian, compensate=True, search=True):
     count = max(1, VALUES // real.numel())      # together, for the steps are many and small
     for some in (trials[at:at + count] for at in range(0, len(trials), count)):
         many, given = real.repeat(1, len(some), 1), torch.cat([trial.reshape(len(real), -1) for trial in some], 1)
-        kinds = np.tile(schemes.reshape(len(real), -1), len(some)).ravel()
-        tried, kept = round_weights(many, given, kinds, spread, book)
+        repeated = np.tile(schemes.reshape(len(real), -1), len(some)).ravel()
+        tried, kept = round_weights(many, given, repeated, spread, book)
         parts = (part.chunk(len(some), 1) for part in (tried, kept, spread.error(many, tried, kept)))
         for trial, levels, near, error in zip(some, *parts, strict=True):
             better = error.flatten() < least

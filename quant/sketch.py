@@ -57,5 +57,5 @@ def sketch(graph: Graph, variant: Variant, config: EngineConfig) -> tuple[Networ
             except AlloyError as error:
                 refused.append(Unsupported.of(error, f"layer {layer.name}"))
         tensors = {name: replace(net.tensor(name), scale=None) for name in net.bits}
-    kind = Network if len(nodes) == len(graph.layers) else Parts
-    return kind(name="sketch", input=graph.input, output=graph.output, tensors=tensors, nodes=nodes), plan, refused
+    cls = Network if len(nodes) == len(graph.layers) else Parts
+    return cls(name="sketch", input=graph.input, output=graph.output, tensors=tensors, nodes=nodes), plan, refused

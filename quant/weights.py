@@ -47,16 +47,16 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     """Tensors by name of a file of weights, on the CPU."""
     data = read_bytes(path, "file of weights")
-    kind = looks_like(data, path)
-    if kind == "a TorchScript model":
+    found = looks_like(data, path)
+    if found == "a TorchScript model":
         raise AlloyError(f"{path} is a TorchScript model, whose Python is not there: load it with torch.jit.load, save "
                          "its state_dict() with torch.save and give that as --weights of the model in Python")
-    if kind == "an ONNX model":
+    if found == "an ONNX model":
         raise AlloyError(f"{path} is an ONNX model, not a file of weights: give it in place of the model")
-    if kind == "a safetensors file":
+    if found == "a safetensors file":
         return _safetensors(path)
-    if not kind.startswith(("a PyTorch file", "a pickle", "a zip archive")):
-        raise _unreadable(path, kind)
+    if not found.startswith(("a PyTorch file", "a pickle", "a zip archive")):
+        raise _unreadable(path, found)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -64,12 +64,12 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
                          "executed to be read: save model.state_dict() and give that") from None
     except (RuntimeError, OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, IndexError,
             zipfile.BadZipFile):
-        raise _unreadable(path, kind) from None
+        raise _unreadable(path, found) from None
     return _tensors(found, path)
 
 
-def _unreadable(path, kind):
-    return AlloyError(f"{path} is no file of weights, or is damaged: it looks like {kind}; give what torch.save or "
+def _unreadable(path, found):
+    return AlloyError(f"{path} is no file of weights, or is damaged: it looks like {found}; give what torch.save or "
                       "safetensors wrote of a state_dict()")
 
 

@@ -45,8 +45,8 @@ class Origin:
         return (self.tile + 1) / self.tiles
 
     def __str__(self) -> str:
-        kind = "pixel" if self.opcode == Opcode.POOL else "tile"
-        where = [f"{kind} {self.tile} of {self.tiles}", *([] if self.slot is None else [f"slot {self.slot}"]),
+        unit = "pixel" if self.opcode == Opcode.POOL else "tile"
+        where = [f"{unit} {self.tile} of {self.tiles}", *([] if self.slot is None else [f"slot {self.slot}"]),
                  f"lane{'s' * (len(self.lanes) > 1)} {' and '.join(map(str, self.lanes))}"]
         moved = ", ".join(f"{index} {opcode.name}" for index, opcode in self.moved)
         return f"command {self.index} {self.opcode.name}, {', '.join(where)}" + (f", moved by {moved}" if moved else "")

@@ -188,11 +188,11 @@ def _while_importing(number, _frame):
     os._exit(_end("interrupted", 128 + number))
 
 
-def _before_the_program(kind, error, trace):
+def _before_the_program(cls, error, trace):
     """What goes wrong while a program is imported: a library that is not there is one sentence, too."""
-    text = _extra(error) if issubclass(kind, ModuleNotFoundError) else None
+    text = _extra(error) if issubclass(cls, ModuleNotFoundError) else None
     if text is None:
-        sys.__excepthook__(kind, error, trace)
+        sys.__excepthook__(cls, error, trace)
     else:
         os._exit(_end(f"error: {text}", 2))
 

@@ -173,19 +173,19 @@ def read_bytes(path: str | os.PathLike, what: str) -> bytes:
         raise AlloyError(f"the {what} {path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def read_json(path: str | os.PathLike, what: str, kind: type = dict) -> Any:
+def read_json(path: str | os.PathLike, what: str, wanted: type = dict) -> Any:
     """The value of a JSON file, see :func:`parse_json`; ``what`` it describes ("configuration") is for the
     :class:`AlloyError`."""
     data = read_bytes(path, f"{what} file")
     try:
-        return parse_json(data, kind)
+        return parse_json(data, wanted)
     except ValueError as error:
         raise AlloyError(f"{path} is not a JSON {what}: {error}; it looks like {looks_like(data, path)}") from None
 
 
-def parse_json(data: bytes, kind: type = dict) -> Any:
+def parse_json(data: bytes, wanted: type = dict) -> Any:
     """The value of JSON bytes. ``ValueError`` for anything else, for a key that is there twice, for NaN and if it is no
-    ``kind`` (dict, list)."""
+    ``wanted`` (dict, list)."""
     def once(pairs):
         values = dict(pairs)
         if len(values) < len(pairs):
@@ -201,9 +201,9 @@ def parse_json(data: bytes, kind: type = dict) -> Any:
         raise ValueError("it is no text") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not isinstance(value, kind):
-        wanted = "a list" if kind is list else "an object, one key for each field"
-        raise ValueError(f"it holds {_JSON_WORDS[type(value)]} and must hold {wanted}")
+    if not isinstance(value, wanted):
+        words = "a list" if wanted is list else "an object, one key for each field"
+        raise ValueError(f"it holds {_JSON_WORDS[type(value)]} and must hold {words}")
     return value
 
 

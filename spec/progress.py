@@ -54,16 +54,16 @@ class _Rest:
     """How long a step that counts ("layer 3 of 20") still takes, from when its count began."""
 
     def __init__(self):
-        self._kind, self._first = None, (0.0, 0)
+        self._counted, self._first = None, (0.0, 0)
 
     def words(self, text: str, now: float) -> str:
         """Of a text at a time, empty if that cannot be said."""
         found = COUNT.match(text)
         if found is None:
             return ""
-        kind, (done, total) = (found[1], found[3]), (int(found[number].replace(",", "")) for number in (2, 3))
-        if kind != self._kind or done < self._first[1]:
-            self._kind, self._first = kind, (now, done)
+        counted, (done, total) = (found[1], found[3]), (int(found[number].replace(",", "")) for number in (2, 3))
+        if counted != self._counted or done < self._first[1]:
+            self._counted, self._first = counted, (now, done)
         began, first = self._first
         if done <= first or done > total:
             return ""

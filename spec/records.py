@@ -21,11 +21,11 @@ def check_types(record: Any, what: str) -> None:
 
     A bool is no integer and a float never is. ``what`` the record is starts the sentence.
     """
-    for name, kind in _hints(type(record)).items():
+    for name, annotation in _hints(type(record)).items():
         value = getattr(record, name)
-        if not _fits(value, kind):
-            raise AlloyError(f"{what} {name} is {_shown(value)}: it must be {_words(kind)}")
-        if kind is int and type(value) is not int:
+        if not _fits(value, annotation):
+            raise AlloyError(f"{what} {name} is {_shown(value)}: it must be {_words(annotation)}")
+        if annotation is int and type(value) is not int:
             object.__setattr__(record, name, int(value))
 
 
@@ -42,55 +42,55 @@ def from_values(cls: type[T], values: Any, what: str) -> T:
     missing = [name for name in needed if name not in values]
     if missing:
         raise AlloyError(f"{what} is not complete: it has no {', '.join(missing)}")
-    kinds = _hints(cls)
-    return cls(**{name: _tuples(value, kinds[name]) for name, value in values.items()})
+    annotations = _hints(cls)
+    return cls(**{name: _tuples(value, annotations[name]) for name, value in values.items()})
 
 
 _hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
-def _tuples(value, kind):
-    """``value`` with tuples for the lists where its annotation ``kind`` says so."""
+def _tuples(value, annotation):
+    """``value`` with tuples for the lists where its ``annotation`` says so."""
     if not isinstance(value, list):
         return value
-    kind = next((part for part in (kind, *get_args(kind)) if get_origin(part) is tuple), None)
-    if kind is None:
+    annotation = next((part for part in (annotation, *get_args(annotation)) if get_origin(part) is tuple), None)
+    if annotation is None:
         return value
-    parts = get_args(kind)
-    kinds = parts[:1] * len(value) if parts[1:] == (...,) else parts
-    return tuple(_tuples(v, k) for v, k in zip(value, kinds, strict=True)) if len(kinds) == len(value) else tuple(value)
+    parts = get_args(annotation)
+    parts = parts[:1] * len(value) if parts[1:] == (...,) else parts
+    return tuple(map(_tuples, value, parts)) if len(parts) == len(value) else tuple(value)
 
 
 @cache
-def _kind(kind):
+def _parts(annotation):
     """(origin, arguments) of an annotation: typing takes its time for them."""
-    return get_origin(kind), get_args(kind)
+    return get_origin(annotation), get_args(annotation)
 
 
-def _fits(value, kind):
-    if kind is int and type(value) is int:
+def _fits(value, annotation):
+    if annotation is int and type(value) is int:
         return True
-    origin, parts = _kind(kind)
+    origin, parts = _parts(annotation)
     if origin is tuple:
         if parts[1:] == (...,):
             parts = parts[:1] * len(value) if isinstance(value, tuple) else ()
         return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
     if parts:
         return any(_fits(value, part) for part in parts)
-    if kind is int:
+    if annotation is int:
         return isinstance(value, Integral) and not isinstance(value, bool)
-    return isinstance(value, kind)
+    return isinstance(value, annotation)
 
 
-def _words(kind):
-    parts = get_args(kind)
-    if get_origin(kind) is tuple:
+def _words(annotation):
+    parts = get_args(annotation)
+    if get_origin(annotation) is tuple:
         many, inner = parts[1:] == (...,), get_origin(parts[0]) is tuple
         return ("a list of " + ("" if many else f"{len(parts)} ")
                 + ("lists, each " + _words(parts[0]) if inner else "integers"))
     if parts:
         return " or ".join(map(_words, parts))
-    return WORDS.get(kind, f"of type {kind.__name__}")
+    return WORDS.get(annotation, f"of type {annotation.__name__}")
 
 
 def _shown(value):

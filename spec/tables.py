@@ -6,9 +6,9 @@ from html import escape
 __all__ = ["html", "short"]
 
 
-def short(kind: str, facts: Iterable[tuple[str, str]]) -> str:
-    """``<Kind name: value, ..>``."""
-    return f"<{kind} " + ", ".join(f"{name} {value}" for name, value in facts) + ">"
+def short(name: str, facts: Iterable[tuple[str, str]]) -> str:
+    """``<Name fact value, ..>``."""
+    return f"<{name} " + ", ".join(f"{fact} {value}" for fact, value in facts) + ">"
 
 
 def html(title: str, facts: Iterable[tuple[str, str]], header: Sequence[str] = (),

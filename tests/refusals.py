@@ -18,7 +18,7 @@ __all__ = ["places", "missed", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("spec", "quant", "compiler", "rtl", "sim", "boards", "examples", "alloy")
-KINDS = ("AlloyError", "Unsupported")
+ERRORS = ("AlloyError", "Unsupported")
 FOLDER = "ALLOY_REFUSALS"       # in the environment: the folder in which every process of the tests writes a file
 
 
@@ -43,7 +43,7 @@ def places(path: Path) -> Iterator[tuple[int, int, str]]:
     """First line, last line and code of each ``AlloyError(...)`` or ``Unsupported(...)`` of a file."""
     text = path.read_text()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
             yield node.lineno, node.end_lineno or node.lineno, " ".join((ast.get_source_segment(text, node)
                                                                          or "").split())
 

@@ -12,9 +12,9 @@ from spec.files import replacing
 
 from .layers import LayerError
 
-__all__ = ["KINDS", "check_picture", "draw"]
+__all__ = ["SUFFIXES", "check_picture", "draw"]
 
-KINDS = (".png", ".svg", ".pdf")
+SUFFIXES = (".png", ".svg", ".pdf")
 DEEP, PALE = "#c2410c", "#4b5563"
 MOST = 40               # layers with names on the axis
 POINTS = 20_000         # of the scatter
@@ -23,8 +23,8 @@ POINTS = 20_000         # of the scatter
 def check_picture(path: str | Path) -> None:
     """Raise :class:`AlloyError` for a kind of file that is no picture's, and ModuleNotFoundError without Matplotlib:
     before the work."""
-    if Path(path).suffix.lower() not in KINDS:
-        raise AlloyError(f"{path} is no picture that can be written: name a file that ends with {', '.join(KINDS)}")
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise AlloyError(f"{path} is no picture that can be written: name a file that ends with {', '.join(SUFFIXES)}")
     import_module("matplotlib.figure")
 
 
@@ -51,9 +51,9 @@ def draw(path: str | Path, title: str, errors: Sequence[LayerError], worst: Laye
 def _layers(ax: Any, errors: Sequence[LayerError], worst: LayerError) -> None:
     """Bars of the relative errors, own and with all before it."""
     at = np.arange(len(errors))
-    for shift, kind, color, text in ((-0.2, "whole", PALE, "with all layers before it quantized"),
+    for shift, which, color, text in ((-0.2, "whole", PALE, "with all layers before it quantized"),
                                      (0.2, "own", DEEP, "this layer alone quantized")):
-        ax.bar(at + shift, [100 * (getattr(one, kind).relative or 0) for one in errors], 0.4, color=color, label=text)
+        ax.bar(at + shift, [100 * (getattr(one, which).relative or 0) for one in errors], 0.4, color=color, label=text)
     number = [one.name for one in errors].index(worst.name)
     ax.axvspan(number - 0.5, number + 0.5, color=DEEP, alpha=0.1, lw=0)
     few = at[::-(-len(at) // MOST)]

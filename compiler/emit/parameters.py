@@ -46,8 +46,8 @@ def _biases(op, config):
     rest = (1 << op.shift - 1) + (op.output.zero << op.shift) - (
         op.residual.zero * op.res_mult if op.residual is not None else 0)
     found = op.bias.astype(object) + rest
-    for kind, (column, width) in enumerate(HELD):
-        which = np.flatnonzero(op.columns == kind)
+    for held, (column, width) in enumerate(HELD):
+        which = np.flatnonzero(op.columns == held)
         if which.size:
             weights, mults = op.split(which), op.mult[which].astype(object)
             slots, ones = column.digits(weights, width), column.ones(weights).sum((1, 2))

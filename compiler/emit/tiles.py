@@ -90,8 +90,8 @@ def _words(op, tile, low, count, config):
     order, filters = op.input.ordered()[low:low + count], _filters(tile)
     weights, slots = op.filters(filters)[:, order], np.array([slot for _, slot, _ in tile.members])
     words = np.tile(empty_word(config), (weights.shape[2], count, 1))
-    for kind, (column, width) in enumerate(HELD):
-        which = np.flatnonzero(op.columns[filters] == kind)
+    for held, (column, width) in enumerate(HELD):
+        which = np.flatnonzero(op.columns[filters] == held)
         for at, digit in enumerate(column.digits(weights[which], width) if which.size else ()):
             words[:, :len(order), slots[which] + at] = column.encode(digit).transpose(2, 1, 0)
     return gather(words.reshape(-1, config.ic, config.slots).transpose(0, 2, 1))

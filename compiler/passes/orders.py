@@ -41,13 +41,13 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
 def _interleaved(channels, makers):
     """Channels so that those of each combination of columns, of all ``makers``, are spread evenly; where these make
     parts of a value, within each part."""
-    kinds: dict[Value, np.ndarray] = {}         # the column of each channel
+    columns: dict[Value, np.ndarray] = {}       # the column of each channel
     for op in makers:
-        kinds.setdefault(op.output, np.full(channels, -1))[op.makes] = op.made_by()
+        columns.setdefault(op.output, np.full(channels, -1))[op.makes] = op.made_by()
     edges = sorted({0, channels, *(edge for op in makers for edge in (op.makes.start, op.makes.stop))})
     place = np.arange(channels, dtype=float)
-    for low, high in pairwise(edges) if kinds else ():
-        stacked = np.stack([kind[low:high] for kind in kinds.values()], 1)
+    for low, high in pairwise(edges) if columns else ():
+        stacked = np.stack([column[low:high] for column in columns.values()], 1)
         for key in np.unique(stacked, axis=0):
             same = low + np.flatnonzero((stacked == key).all(1))
             place[same] = (np.arange(len(same)) + 0.5) / len(same)

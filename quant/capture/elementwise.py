@@ -106,15 +106,15 @@ def _arithmetic(node: Node) -> Found:
 
 def _affine(node):
     """What a function makes of a tensor and a constant: a factor and an offset."""
-    given, view, kind = node.arguments, node.views[0], node.function
+    given, view, function = node.arguments, node.views[0], node.function
     constant = given.get("self") if given.get("other") is view else given.get("other")
     constant = torch.as_tensor(0.0 if constant is None else constant).double()
     first, alpha = given["self"] is view, float(given.get("alpha", 1))
     one = torch.ones_like(constant)
-    if kind == "rsub":      # the other less alpha times this one
-        first, kind = not first, "sub"
-    sign = -1 if kind == "sub" else 1
-    match kind:
+    if function == "rsub":      # the other less alpha times this one
+        first, function = not first, "sub"
+    sign = -1 if function == "sub" else 1
+    match function:
         case "neg":
             scale, offset = -one, constant
         case "mul":

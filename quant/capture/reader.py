@@ -395,10 +395,10 @@ class _Reader:
     # -- places ------------------------------------------------------------------------------------------------------
     def _where(self, node):
         """(path of the module of ``torch.nn``, or :class:`Named` one, that calls it or None, "layer NAME (place)")."""
-        module, path, kind = self._module(node)
+        module, path, cls = self._module(node)
         if isinstance(module, Named):
             return path, module.where
-        if not str(kind).startswith("torch.nn.modules."):
+        if not str(cls).startswith("torch.nn.modules."):
             path = ""
         trace = re.findall(r'File "(.*)", line (\d+)', node.meta.get("stack_trace") or "")
         own = [(file, line) for file, line in trace if file != __file__ and f"{os.sep}torch{os.sep}" not in file]
@@ -407,9 +407,9 @@ class _Reader:
 
     def _module(self, node):
         """(the module that calls a node, its path, name of its class)."""
-        path, kind = [("", ""), *(node.meta.get("nn_module_stack") or {}).values()][-1]
+        path, cls = [("", ""), *(node.meta.get("nn_module_stack") or {}).values()][-1]
         path = path.partition("@")[0].removeprefix("model").removeprefix(".")
-        return self._model.get_submodule(path), path, kind
+        return self._model.get_submodule(path), path, cls
 
     def _name(self, node, path):
         """A name for the value of a node that no other has."""

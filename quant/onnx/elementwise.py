@@ -29,12 +29,12 @@ TYPES = {1: torch.float32, 10: torch.float32, 11: torch.float32, 16: torch.float
 
 @function(*PLAIN)
 def _plain(given: Given, x: Tensor) -> Tensor:
-    return PLAIN[given.kind](x)
+    return PLAIN[given.op_type](x)
 
 
 @function(*TWO)
 def _two(given: Given, x: Tensor, y: Tensor) -> Tensor:
-    return TWO[given.kind](x, y)
+    return TWO[given.op_type](x, y)
 
 
 @function("Div")
@@ -45,7 +45,7 @@ def _div(given: Given, x: Tensor, y: Tensor) -> Tensor:
 
 @function(*MANY)
 def _many(given: Given, *x: Tensor) -> Tensor:
-    return reduce(MANY[given.kind], x)
+    return reduce(MANY[given.op_type], x)
 
 
 @function("Where")
@@ -72,7 +72,7 @@ def _leaky_relu(given: Given, x: Tensor) -> Tensor:
 @function("Elu", "Celu")
 def _elu(given: Given, x: Tensor) -> Tensor:
     alpha = given.attributes.get("alpha", 1.0)
-    return F.elu(x, alpha) if given.kind == "Elu" else F.celu(x, alpha)
+    return F.elu(x, alpha) if given.op_type == "Elu" else F.celu(x, alpha)
 
 
 @function("Selu")
@@ -118,7 +118,7 @@ def _cast(given: Given, x: Tensor, like: Tensor | None = None) -> Tensor:
 
 @function("Softmax", "LogSoftmax")
 def _softmax(given: Given, x: Tensor) -> Tensor:
-    compute = F.softmax if given.kind == "Softmax" else F.log_softmax
+    compute = F.softmax if given.op_type == "Softmax" else F.log_softmax
     axis = given.attributes.get("axis", -1 if given.opset >= 13 else 1) % x.dim()
     if given.opset >= 13 or axis == x.dim() - 1:
         return compute(x, axis)

@@ -20,7 +20,7 @@ class Given:
 
     Attributes
     ----------
-    where : names it in messages. kind : its operator. opset : version of the operators that the file is written in.
+    where : names it in messages. op_type : its operator. opset : version of the operators that the file is written in.
     attributes : by name, those of the operator's schema with their defaults included.
     constants : for each input its value, if that depends on weights alone; else None.
     outputs : how many results are read. batch : the size of the first dimension that the file gives its image, None if
@@ -28,7 +28,7 @@ class Given:
     """
 
     where: str
-    kind: str
+    op_type: str
     opset: int
     attributes: Mapping[str, Any]
     constants: Sequence[np.ndarray | None]
@@ -68,10 +68,10 @@ Function: TypeAlias = Callable[..., Any]
 FUNCTIONS: dict[str, Function] = {}
 
 
-def function(*kinds: str) -> Callable[[Function], Function]:
+def function(*op_types: str) -> Callable[[Function], Function]:
     """Decorator: computes the operators of these names. It is called with the node (:class:`Given`) and its inputs,
     tensors or None, and returns a tensor, or a tuple of one for each output."""
     def enter(one):
-        FUNCTIONS.update(dict.fromkeys(kinds, one))
+        FUNCTIONS.update(dict.fromkeys(op_types, one))
         return one
     return enter

@@ -92,7 +92,7 @@ def _refused(reader: Reader, step: Step) -> Value:
              "Trunc": "cuts bits off a sum: replace it by an average pool and a Quant",
              "FloatQuant": "makes floating-point codes: quantize to whole numbers",
              "MultiThreshold": "is what FINN makes of a Quant: give the file before FINN's conversion"}
-    step.refuse(words.get(step.kind, "quantizes by what it sees in each image: quantize statically"))
+    step.refuse(words.get(step.op_type, "quantizes by what it sees in each image: quantize statically"))
 
 
 # -- layers ----------------------------------------------------------------------------------------------------------
@@ -104,8 +104,8 @@ def _weights(step, value, zero_index=None):
         step.refuse("has float weights: quantize them in the file")
     scale, zero = step.array(zero_index - 1), step.array(zero_index)
     zero = zero.astype(np.int64) if zero.size else np.zeros(1, np.int64)
-    column = [-1] + [1] * (value.ndim - 1) if step.kind == "QLinearConv" else [1] * (value.ndim - 1) + [-1]
-    if step.kind == "QGemm" and step.attributes.get("transB", 0):
+    column = [-1] + [1] * (value.ndim - 1) if step.op_type == "QLinearConv" else [1] * (value.ndim - 1) + [-1]
+    if step.op_type == "QGemm" and step.attributes.get("transB", 0):
         column = column[::-1]
     return Weights(value.astype(np.int64) - zero.reshape(column),
                    np.broadcast_to(scale.astype(np.float32).reshape(column), value.shape))
@@ -140,7 +140,7 @@ def _conv_window(step, shape, kernel):
 
 @reads_quantized("Conv", "QLinearConv")
 def _conv(reader: Reader, step: Step) -> Value:
-    linear = step.kind == "QLinearConv"
+    linear = step.op_type == "QLinearConv"
     codes = reader.taken(step, 0) if linear else reader.codes(step.inputs[0], step.where)
     weights = _weights(step, step.inputs[3], 5) if linear else _weights(step, step.inputs[1])
     shape, groups = weights.whole.shape, step.attributes.get("group", 1)
@@ -162,13 +162,13 @@ def _rounded(step, value, index):
 
 @reads_quantized("Gemm", "MatMul", "QLinearMatMul", "QGemm")
 def _gemm(reader: Reader, step: Step) -> Value:
-    linear = step.kind in ("QLinearMatMul", "QGemm")
+    linear = step.op_type in ("QLinearMatMul", "QGemm")
     codes = reader.taken(step, 0) if linear else reader.codes(step.inputs[0], step.where)
     weights = _weights(step, step.inputs[3], 5) if linear else _weights(step, step.inputs[1])
     given, bias = step.attributes, None
     if given.get("transA", 0) or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
         step.refuse("scales or turns its operands: export it with alpha=1, beta=1, transA=0")
-    turned = step.kind in ("Gemm", "QGemm") and given.get("transB", 0)
+    turned = step.op_type in ("Gemm", "QGemm") and given.get("transB", 0)
     size = int(np.prod(codes.shape))
     if weights.whole.ndim != 2 or weights.whole.shape[1 if turned else 0] != size or not (
             codes.flat or codes.shape[1:] == (1, 1)):
@@ -176,12 +176,12 @@ def _gemm(reader: Reader, step: Step) -> Value:
                     "the whole tensor before it")
     whole, scale = (one if turned else one.T for one in (weights.whole, weights.scale))
     weights = Weights(whole.reshape(-1, *codes.shape), scale.reshape(-1, *codes.shape))
-    if step.kind == "Gemm" and len(step.inputs) > 2:
+    if step.op_type == "Gemm" and len(step.inputs) > 2:
         bias = step.inputs[2]
-    if step.kind == "QGemm" and step.has(6):
+    if step.op_type == "QGemm" and step.has(6):
         bias = Weights(step.array(6).astype(np.int64), np.float32(codes.grid.scale) * weights.scale[:, 0, 0, 0])
     made = _linear_sum(step, codes, weights, bias, Window((codes.shape[1], codes.shape[2])), True)
-    if step.kind == "QGemm":
+    if step.op_type == "QGemm":
         return _rounded(step, made, 7) if step.has(7) else made
     return _rounded(step, made, 6) if linear else made
 
@@ -227,13 +227,13 @@ def _divisors(step, shape, plain, window):
 
 @reads_quantized("AveragePool", "GlobalAveragePool", "QLinearAveragePool", "QLinearGlobalAveragePool")
 def _average(reader: Reader, step: Step) -> Value:
-    linear = step.kind.startswith("QLinear")
+    linear = step.op_type.startswith("QLinear")
     if step.attributes.get("channels_last", 0):
         step.refuse("has channels last: export it with channels first")
     codes = reader.taken(step, 0) if linear else reader.codes(step.inputs[0], step.where)
     if codes.flat:
         step.refuse("averages over vectors: average over rows and columns of images (N, C, H, W)")
-    if step.kind in ("GlobalAveragePool", "QLinearGlobalAveragePool"):
+    if step.op_type in ("GlobalAveragePool", "QLinearGlobalAveragePool"):
         window, divisors = Window(pair(codes.shape[1:])), np.array(codes.shape[1] * codes.shape[2])
     else:
         plain = _conv_window(step, codes.shape, list(step.attributes["kernel_shape"]))
@@ -260,8 +260,8 @@ def _reduced(reader: Reader, step: Step) -> Value:
     count, depth = (1, channels) if 1 in axes else (channels, 1)
     weight = np.ones((count, depth, *window.kernel), np.int64)
     return Sum(step.where, step.name, codes, weight, window,
-               np.full(count, codes.grid.scale / (weight[0].size if step.kind == "ReduceMean" else 1)), np.zeros(count),
-               flat=not kept)
+               np.full(count, codes.grid.scale / (weight[0].size if step.op_type == "ReduceMean" else 1)),
+               np.zeros(count), flat=not kept)
 
 
 # -- of each value ---------------------------------------------------------------------------------------------------
@@ -304,10 +304,10 @@ def _curve(reader, step, value):
 
 @reads_quantized(*CURVES, "QLinearSigmoid", "QLinearLeakyRelu")
 def _function(reader: Reader, step: Step) -> Value:
-    linear = step.kind.startswith("QLinear")
+    linear = step.op_type.startswith("QLinear")
     curve = _curve(reader, step, reader.taken(step, 0) if linear else step.inputs[0])
-    given = step.given(step.kind.removeprefix("QLinear"))
-    values = FUNCTIONS[given.kind](given, torch.from_numpy(curve.values.astype(np.float32))).numpy()
+    given = step.given(step.op_type.removeprefix("QLinear"))
+    values = FUNCTIONS[given.op_type](given, torch.from_numpy(curve.values.astype(np.float32))).numpy()
     out = Curve(curve.source, values.astype(np.float64), step.where, step.name)
     return _rounded(step, out, 3) if linear else out
 
@@ -341,7 +341,7 @@ def _is_constant(value):
 
 @reads_quantized("Add", "Sub", "Sum", "QLinearAdd")
 def _add(reader: Reader, step: Step) -> Value:
-    linear = step.kind == "QLinearAdd"
+    linear = step.op_type == "QLinearAdd"
     if linear:
         made = _added(reader, step, reader.taken(step, 0), reader.taken(step, 3))
         return _rounded(step, made, 6)
@@ -350,11 +350,11 @@ def _add(reader: Reader, step: Step) -> Value:
     one, two = step.inputs
     if _is_constant(two) or _is_constant(one):
         constants, value = (two, one) if _is_constant(two) else (one, two)
-        sign = (1.0, -1.0) if step.kind == "Sub" and constants is two else (
-            (-1.0, 1.0) if step.kind == "Sub" else (1.0, 1.0))
+        sign = (1.0, -1.0) if step.op_type == "Sub" and constants is two else (
+            (-1.0, 1.0) if step.op_type == "Sub" else (1.0, 1.0))
         made = reader.sum_of(value, step)
         return made.affine(np.array(sign[0]), sign[1] * _by_channel(step, constants, made))
-    if step.kind == "Sub":
+    if step.op_type == "Sub":
         step.refuse("subtracts two tensors, which is not supported: add one with negative weights")
     return _added(reader, step, one, two)
 
@@ -382,7 +382,7 @@ def _added(reader, step, one, two):
 @reads_quantized("Mul", "Div")
 def _mul(reader: Reader, step: Step) -> Value:
     one, two = step.inputs
-    if step.kind == "Div" and not _is_constant(two):
+    if step.op_type == "Div" and not _is_constant(two):
         step.refuse("divides by a tensor, which is not supported: multiply by a constant")
     if not (_is_constant(one) or _is_constant(two)):
         curves = [_curve(reader, step, value) for value in (one, two)]
@@ -393,11 +393,11 @@ def _mul(reader: Reader, step: Step) -> Value:
     if isinstance(value, Curve):
         gain = _by_channel(step, constants, value.source)
         if gain.size == 1:
-            return Curve(value.source, value.values / gain if step.kind == "Div" else value.values * gain, step.where,
-                         step.name)
+            return Curve(value.source, value.values / gain if step.op_type == "Div" else value.values * gain,
+                         step.where, step.name)
     made = reader.sum_of(value, step)
     gain = _by_channel(step, constants, made)
-    return made.affine(1 / gain if step.kind == "Div" else gain, np.array(0.0))
+    return made.affine(1 / gain if step.op_type == "Div" else gain, np.array(0.0))
 
 
 @reads_quantized("Concat", "QLinearConcat")
@@ -405,7 +405,7 @@ def _concat(reader: Reader, step: Step) -> Value:
     """Parts that are rounded each for itself; those of one grid stay as they are."""
     if step.attributes.get("axis", 1) not in (1, -3):
         step.refuse(f"joins tensors along dimension {step.attributes.get('axis')}: only channels, 1, are supported")
-    if step.kind == "Concat":
+    if step.op_type == "Concat":
         for value in step.inputs:
             if not isinstance(value, Sum | Curve):
                 reader.codes(value, step.where)

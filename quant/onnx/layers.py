@@ -163,7 +163,7 @@ def _reduce(given: Given, x: Tensor, axes: Tensor | None = None) -> Tensor:
     dims, keep = _axes(given, x), bool(given.attributes.get("keepdims", 1))
     if not dims:
         return x
-    match given.kind:
+    match given.op_type:
         case "ReduceMean":
             return x.mean(dims, keepdim=keep)
         case "ReduceMax":

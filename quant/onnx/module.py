@@ -45,7 +45,7 @@ class Node(Named):
     def forward(self, *values: Tensor) -> Any:
         left = iter(values)
         given = [next(left) if name is None else getattr(self, name) if name else None for name in self.inputs]
-        return FUNCTIONS[self.given.kind](self.given, *given)
+        return FUNCTIONS[self.given.op_type](self.given, *given)
 
 
 class Refused(Named):
@@ -122,7 +122,7 @@ def compute(given: Given, values: Sequence[Tensor | None], device: str) -> tuple
     """The outputs of a node for its inputs, on the device "cpu", or "meta": without contents."""
     try:
         with torch.device(device), torch.no_grad():
-            out = FUNCTIONS[given.kind](given, *values)
+            out = FUNCTIONS[given.op_type](given, *values)
     except AlloyError:
         raise
     except Exception as error:      # of PyTorch, for attributes that do not fit the inputs
@@ -204,8 +204,8 @@ class _Builder:
                 return {}
             value = self.shown.get(one, self.known.get(one)) if one else None
             if value is not None:
-                kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(str(value.dtype).removeprefix("torch.")))
-                types[one] = onnx.helper.make_tensor_type_proto(kind, list(value.shape))
+                element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(str(value.dtype).removeprefix("torch.")))
+                types[one] = onnx.helper.make_tensor_type_proto(element, list(value.shape))
             if one in self.known:
                 data[one] = numpy_helper.from_array(self.known[one].numpy(), one)
         try:
@@ -215,8 +215,9 @@ class _Builder:
             return {}
         sizes = {name: ([dim.dim_value for dim in made.tensor_type.shape.dim], made.tensor_type.elem_type)
                  for name, made in found.items()}
-        return {name: (tuple(shape), constant(np.zeros(1, onnx.helper.tensor_dtype_to_np_dtype(kind))).dtype)
-                for name, (shape, kind) in sizes.items() if shape and kind and all(0 < one <= LARGEST for one in shape)}
+        return {name: (tuple(shape), constant(np.zeros(1, onnx.helper.tensor_dtype_to_np_dtype(element))).dtype)
+                for name, (shape, element) in sizes.items()
+                if shape and element and all(0 < one <= LARGEST for one in shape)}
 
     def _take(self, node, name, where):
         check_flow(node, where)

@@ -117,7 +117,7 @@ def _pad(given: Given, x: Tensor, *rest: Tensor | None) -> Tensor:
 @function("DepthToSpace", "SpaceToDepth")
 def _blocks(given: Given, x: Tensor) -> Tensor:
     block, (count, channels, rows, cols) = given.attributes["blocksize"], x.shape
-    if given.kind == "SpaceToDepth":
+    if given.op_type == "SpaceToDepth":
         x = x.reshape(count, channels, rows // block, block, cols // block, block).permute(
             *((0, 1, 3, 5, 2, 4) if given.attributes.get("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)))
         return x.reshape(count, -1, rows // block, cols // block)
@@ -151,7 +151,7 @@ def _resize(given: Given, x: Tensor, *rest: Tensor | None) -> Tensor:
 
 def _resized(given, x):
     """(sizes, scales) of all dimensions after a resize."""
-    if given.kind == "Upsample" or given.opset < 11:
+    if given.op_type == "Upsample" or given.opset < 11:
         scales, sizes = given.attributes.get("scales") or given.constant(1), None
     else:
         scales, sizes = given.constant(2), given.constant(3)

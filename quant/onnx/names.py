@@ -26,9 +26,9 @@ def name_nodes(nodes: Any, weights: set[str]) -> list[str]:
     for index, (node, scope, alone) in enumerate(zip(nodes, scopes, beside, strict=True)):
         name = "" if alone else _of_weights(node, weights)
         if not name or node.name.startswith("/"):
-            kind = [] if scope and inside[scope] == 1 or node.op_type in LAYERS else [node.op_type]
+            operator = [] if scope and inside[scope] == 1 or node.op_type in LAYERS else [node.op_type]
             own = name or node.name.strip("/") or f"{node.op_type}_{index}"
-            name = ".".join([scope[-1], *kind]) if scope else own
+            name = ".".join([scope[-1], *operator]) if scope else own
         name = re.sub(r"[^0-9A-Za-z_.]", "_", name).strip(".") or f"node_{index}"
         taken[name] += 1
         names.append(name if taken[name] == 1 else f"{name}_{taken[name] - 1}")

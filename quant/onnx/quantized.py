@@ -39,10 +39,10 @@ SPREAD = 8.0            # standard deviations of an output that is not quantized
 READERS: dict[str, Callable[["Reader", "Step"], Value]] = {}
 
 
-def reads_quantized(*kinds: str) -> Callable:
+def reads_quantized(*op_types: str) -> Callable:
     """Decorator: reads nodes of these operators."""
     def enter(one):
-        READERS.update(dict.fromkeys(kinds, one))
+        READERS.update(dict.fromkeys(op_types, one))
         return one
     return enter
 
@@ -51,15 +51,15 @@ class Step:
     """A node while it is read: ``inputs`` are values, None where they are left out."""
 
     def __init__(self, node: onnx.NodeProto, name: str, where: str, opset: int, inputs: list[Value]):
-        self.kind, self.name, self.where, self.opset, self.inputs = node.op_type, name, where, opset, inputs
+        self.op_type, self.name, self.where, self.opset, self.inputs = node.op_type, name, where, opset, inputs
         self.attributes = attributes_of(node)
         self.outputs = sum(bool(one) for one in node.output)
 
-    def given(self, kind: str | None = None) -> Given:
-        """The same for the functions of the float operators; ``kind``: another name of it."""
+    def given(self, op_type: str | None = None) -> Given:
+        """The same for the functions of the float operators; ``op_type``: another name of it."""
         known = [np.zeros(0, np.int64) if one is None else one if isinstance(one, np.ndarray) else None
                  for one in self.inputs]
-        return Given(self.where, kind or self.kind, self.opset, self.attributes, known, self.outputs, BATCH)
+        return Given(self.where, op_type or self.op_type, self.opset, self.attributes, known, self.outputs, BATCH)
 
     def refuse(self, what: str) -> NoReturn:
         """Raise :class:`AlloyError`: the node ``what``."""
@@ -103,7 +103,7 @@ class Reader(Draft[str]):
         values.update({one.name: Real() for one in graph.input if one.name not in values})
         for node, name, where in labelled(graph):
             with self.refusing(where, node.output):
-                self._check_kind(node, where)
+                self._check_op_type(node, where)
                 if self.skips(node.input, node.output):
                     continue
                 lost = [one for one in node.input if one and one not in values]
@@ -116,7 +116,7 @@ class Reader(Draft[str]):
         return self.parts() if self.refused else self._network(values[graph.output[0].name])
 
     @staticmethod
-    def _check_kind(node, where):
+    def _check_op_type(node, where):
         """Raise :class:`AlloyError` for operators that are not supported, whatever they are applied to."""
         check_flow(node, where)
         if node.domain not in DOMAINS:
@@ -127,7 +127,7 @@ class Reader(Draft[str]):
                              "model with the operators of docs/onnx.md")
 
     def _take(self, step):
-        if step.kind == "Constant":
+        if step.op_type == "Constant":
             value = step.attributes.get("value")
             if value is None:
                 found = (one for key, one in step.attributes.items() if key.startswith(("value_f", "value_i")))
@@ -135,23 +135,23 @@ class Reader(Draft[str]):
             if value is None:
                 step.refuse("is a constant of text, which is not supported: leave it out")
             return np.asarray(value)
-        if step.kind == "Shape" and not isinstance(step.inputs[0], np.ndarray):
+        if step.op_type == "Shape" and not isinstance(step.inputs[0], np.ndarray):
             return np.array(self.shape_of(step.inputs[0]))[step.attributes.get("start", 0):step.attributes.get("end")]
         constants = all(one is None or isinstance(one, np.ndarray) for one in step.inputs)
-        if constants and step.kind not in QUANTIZED and step.kind in FUNCTIONS:
+        if constants and step.op_type not in QUANTIZED and step.op_type in FUNCTIONS:
             return tuple(one.numpy() for one in compute(step.given(), [
                 None if one is None else constant(one) for one in step.inputs], "cpu"))
         if any(isinstance(one, Weights) for one in step.inputs[:1]):
             return self._moved_weights(step)
-        if step.kind not in READERS:
-            step.refuse(f"is {step.kind}, which is not supported in a quantized network: write the model with the "
+        if step.op_type not in READERS:
+            step.refuse(f"is {step.op_type}, which is not supported in a quantized network: write the model with the "
                         "operators of docs/onnx.md")
-        return READERS[step.kind](self, step)
+        return READERS[step.op_type](self, step)
 
     def _moved_weights(self, step):
         """Weights in another shape or order."""
         weights = step.inputs[0]
-        if step.kind not in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"):
+        if step.op_type not in ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"):
             step.refuse("computes with quantized weights, which is not supported: quantize its result")
         rest = [None if one is None else constant(one) for one in step.inputs[1:]]
         whole, scale = (compute(step.given(), [torch.from_numpy(np.array(one)), *rest], "cpu")[0].numpy()
@@ -317,11 +317,11 @@ def grid_of(scale: float, zero: np.ndarray, step: Step) -> Grid:
         return Grid(scale, 0, 0, 255)
     if zero.size != 1:
         step.refuse(f"has {zero.size} zero points: activations have one for the whole tensor")
-    kind = str(zero.dtype)
-    if not kind.removeprefix("u").startswith("int"):
-        step.refuse(f"has codes of {kind}: whole numbers of up to 8 bits are supported")
-    bits, whole = int(kind.removeprefix("u").removeprefix("int")), int(zero.flat[0])
-    grid = Grid(scale, whole, 0, (1 << bits) - 1) if kind[0] == "u" else Grid(
+    dtype = str(zero.dtype)
+    if not dtype.removeprefix("u").startswith("int"):
+        step.refuse(f"has codes of {dtype}: whole numbers of up to 8 bits are supported")
+    bits, whole = int(dtype.removeprefix("u").removeprefix("int")), int(zero.flat[0])
+    grid = Grid(scale, whole, 0, (1 << bits) - 1) if dtype[0] == "u" else Grid(
         scale, whole, -(1 << bits - 1), (1 << bits - 1) - 1)
     grid.check(step.where)
     return grid

@@ -29,25 +29,25 @@ from .programs import choose
 
 __all__ = ["outline", "plan"]
 
-KINDS = (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)
-# DSP and LUT slots of each kind.
-SLOTS = np.array([[(kind.system.home is column) * kind.system.slots(column) for kind in KINDS]
+CHOICES = (Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8)
+# DSP and LUT slots of each.
+SLOTS = np.array([[(scheme.system.home is column) * scheme.system.slots(column) for scheme in CHOICES]
                   for column in (DSP, LUT)])
 MORE = 0.5                                      # share of tiles beyond the fewest that is tried
 
 
 def _losses(layer, request):
-    """Second-order loss of each filter in each number system: (F, kinds)."""
+    """Second-order loss of each filter in each number system: (F, choices)."""
     stats = request.statistics[layer.name]
-    loss = np.stack([(filter_errors(layer, stats, kind) * stats.gain).numpy() for kind in KINDS], 1) / 2
+    loss = np.stack([(filter_errors(layer, stats, scheme) * stats.gain).numpy() for scheme in CHOICES], 1) / 2
     return loss * np.prod(request.graph.shapes[layer.output][1:])       # gain is that of one output position
 
 
 def _fill(layer, loss, tiles, config):
     """The best number systems of a layer's filters in so many tiles, uint8 (F,), and what they lose."""
     slots = tiles * np.array([config.dsp_filters, config.lut_filters])
-    kinds = choose(list(loss), [SLOTS] * len(loss), slots, f"number systems of {layer.name}")
-    return np.array(KINDS, np.uint8)[kinds], loss[np.arange(len(loss)), kinds].sum()
+    chosen = choose(list(loss), [SLOTS] * len(loss), slots, f"number systems of {layer.name}")
+    return np.array(CHOICES, np.uint8)[chosen], loss[np.arange(len(loss)), chosen].sum()
 
 
 def _tiles(layer, config, share=0.0):
@@ -68,7 +68,7 @@ def _takes(request, fewest, most):
 
 
 def _spend(request, fewest, losses):
-    """The plan ``fewest`` with more cycles; ``losses``: the second-order loss of each layer, (F, kinds)."""
+    """The plan ``fewest`` with more cycles; ``losses``: the second-order loss of each layer, (F, choices)."""
     c, graph, layers = request.config, request.graph, {layer.name: layer for layer in request.convolutions}
     options = {}
     for name, layer in layers.items():

@@ -57,8 +57,8 @@ def _sensitivities(request):
 def _prices(request):
     """What each layer takes of the budget at each width, if all of its filters have it: list of (bits,), relative to
     one bit everywhere or, for "cycles", to what the network takes with 4 bits."""
-    kind, graph, layers = request.options.get("budget", "size"), request.graph, request.convolutions
-    if kind == "cycles":
+    budget, graph, layers = request.options.get("budget", "size"), request.graph, request.convolutions
+    if budget == "cycles":
         if not request.cycles:
             raise AlloyError("a budget of cycles needs to know the cycles of a network: give the request a cycle model")
         plans = (Plan(uniform(request, bits), _act_bits(request)) for bits in (Scheme.FIXED4, Scheme.FIXED8))
@@ -66,9 +66,9 @@ def _prices(request):
         wide = [SYSTEMS[int(bits)].slots(DSP) > 1 for bits in BITS]
         return [np.where(wide, two[la.name], one[la.name]) / sum(one[la.name] for la in layers) for la in layers]
     pixels = {"size": lambda layer: 1, "bitops": lambda layer: np.prod(graph.shapes[layer.output][1:])}
-    if kind not in pixels:
-        raise AlloyError(f"there is no budget {kind!r}: choose size, bitops or cycles")
-    sizes = np.array([layer.weight.numel() * pixels[kind](layer) for layer in layers], float)
+    if budget not in pixels:
+        raise AlloyError(f"there is no budget {budget!r}: choose size, bitops or cycles")
+    sizes = np.array([layer.weight.numel() * pixels[budget](layer) for layer in layers], float)
     return [BITS * size for size in sizes / sizes.sum()]
 
 

@@ -27,7 +27,7 @@ def _names(enumeration):
     return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
 
 
-KINDS, TYPES = _names(schema.BuiltinOperator), _names(schema.TensorType)
+OPERATORS, TYPES = _names(schema.BuiltinOperator), _names(schema.TensorType)
 OPTIONS = _names(schema.BuiltinOptions)
 DTYPES = {"FLOAT32": "<f4", "FLOAT16": "<f2", "FLOAT64": "<f8", "INT8": "i1", "UINT8": "u1", "INT16": "<i2",
           "UINT16": "<u2", "INT32": "<i4", "UINT32": "<u4", "INT64": "<i8", "UINT64": "<u8", "BOOL": "?"}
@@ -39,14 +39,14 @@ class Tensor:
 
     Attributes
     ----------
-    name, shape : as the file has them; -1: a dimension that is left open. kind : its type, such as "INT8".
+    name, shape : as the file has them; -1: a dimension that is left open. dtype : its type, such as "INT8".
     scale, zero : of its codes, arrays of one number, of one for each element along ``axis``, or empty.
     content : bytes of a constant, empty for what is computed.
     plain : whether the content is all values one after the other, and the scales are such as above.
     """
     name: str
     shape: tuple[int, ...]
-    kind: str
+    dtype: str
     scale: np.ndarray
     zero: np.ndarray
     axis: int
@@ -57,12 +57,12 @@ class Tensor:
     def value(self) -> np.ndarray:
         """The constant."""
         count, content = int(np.prod(self.shape, dtype=np.int64)), self.content
-        if not self.plain or self.kind not in (*DTYPES, "INT4"):
-            raise AlloyError(f"the constant {self.name} is sparse or of type {self.kind}, which is not supported: "
+        if not self.plain or self.dtype not in (*DTYPES, "INT4"):
+            raise AlloyError(f"the constant {self.name} is sparse or of type {self.dtype}, which is not supported: "
                              f"{AGAIN} without it")
-        if self.kind == "INT4":     # two in a byte, the first in the low half
+        if self.dtype == "INT4":     # two in a byte, the first in the low half
             content = (np.stack([content << 4, content], 1).view(np.int8) >> 4).ravel()[:count]
-        dtype = np.dtype(DTYPES.get(self.kind, "i1"))
+        dtype = np.dtype(DTYPES.get(self.dtype, "i1"))
         if min(self.shape, default=1) < 0 or content.nbytes != count * dtype.itemsize:
             raise AlloyError(f"the constant {self.name} of {'x'.join(map(str, self.shape))} values has "
                              f"{self.content.nbytes} bytes: the file is damaged, {AGAIN}")
@@ -73,7 +73,7 @@ class Tensor:
 class Node:
     """One operator: ``inputs`` and ``outputs`` are indices of tensors, -1 for what is left out; ``options`` has those
     of the library's class for it, None if there are none."""
-    kind: str
+    op_type: str
     index: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -97,8 +97,8 @@ def read(path: str | Path) -> File:
     path = Path(path)
     data = content(path, "a TFLite", "take a smaller model")
     if data[4:8] != b"TFL3":
-        kind = looks_like(data)
-        raise AlloyError(f"{path} is no TFLite file, it looks like {kind}: give a model that ends in .tflite")
+        found = looks_like(data)
+        raise AlloyError(f"{path} is no TFLite file, it looks like {found}: give a model that ends in .tflite")
     try:
         return _file(data)
     except AlloyError as error:
@@ -113,7 +113,7 @@ def _file(data):
     if not model.SubgraphsLength():
         raise AlloyError(f"it has no graph: {AGAIN}")
     graph = model.Subgraphs(0)
-    codes = [_kind(model.OperatorCodes(at)) for at in _range(model.OperatorCodesLength(), "operator codes")]
+    codes = [_op_type(model.OperatorCodes(at)) for at in _range(model.OperatorCodesLength(), "operator codes")]
     buffers = [_buffer(data, model.Buffers(at)) for at in _range(model.BuffersLength(), "buffers")]
     tensors = [_tensor(graph.Tensors(at), buffers, f"tensor_{at}") for at in _range(graph.TensorsLength(), "tensors")]
     nodes = [_node(graph.Operators(at), codes, at, len(tensors))
@@ -144,10 +144,10 @@ def _indices(found, count, least=-1):
     return found
 
 
-def _kind(code):
+def _op_type(code):
     """The old field holds the first 127 operators."""
-    kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-    name = KINDS.get(kind, f"OPERATOR_{kind}")
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    name = OPERATORS.get(number, f"OPERATOR_{number}")
     return (code.CustomCode() or b"CUSTOM").decode(errors="replace")[:NAME] if name == "CUSTOM" else name
 
 

@@ -28,13 +28,13 @@ def _scaled(step, grid, exact=True):
 def _weights(step, filters, axis):
     """Whole weights of the file's shape, less their zero point."""
     tensor, value = step.tensors[1], step.array(1)
-    if tensor.kind not in ("INT8", "UINT8", "INT4"):
-        step.refuse(f"has weights of type {tensor.kind}: 8 or 4 bits are supported")
+    if tensor.dtype not in ("INT8", "UINT8", "INT4"):
+        step.refuse(f"has weights of type {tensor.dtype}: 8 or 4 bits are supported")
     if tensor.scale.size not in (1, filters) or tensor.scale.size > 1 and tensor.axis % value.ndim != axis % value.ndim:
         step.refuse(f"has {tensor.scale.size} scales along dimension {tensor.axis} of its weights: one for each of "
                     f"its {filters} filters is supported")
     zero = tensor.zero if tensor.zero.size else np.zeros(1, np.int64)
-    if (zero != zero[0]).any() or zero[0] and tensor.kind == "INT8" and step.kind != "FULLY_CONNECTED":
+    if (zero != zero[0]).any() or zero[0] and tensor.dtype == "INT8" and step.op_type != "FULLY_CONNECTED":
         step.refuse(f"has weights with the zero point {int(zero[-1])}, which LiteRT takes for 0 or refuses: convert "
                     "the model again")
     return value.astype(np.int64) - int(zero[0])
@@ -45,7 +45,7 @@ def _bias(step, filters):
         return np.zeros(filters, np.int64)
     value = step.array(2)
     if value.shape != (filters,) or value.dtype.kind != "i":
-        step.refuse(f"has a bias of {value.size} numbers of type {step.tensors[2].kind}: whole numbers, one for each "
+        step.refuse(f"has a bias of {value.size} numbers of type {step.tensors[2].dtype}: whole numbers, one for each "
                     f"of its {filters} filters, are supported")
     return value.astype(np.int64)
 
@@ -87,7 +87,7 @@ def _conv(reader: Reader, step: Step) -> View:
 
 def _signed(step):
     """Kernels of codes with sign multiply scales in 64 bits."""
-    return step.tensors[0].kind == "INT8"
+    return step.tensors[0].dtype == "INT8"
 
 
 @reads("DEPTHWISE_CONV_2D")

@@ -35,8 +35,8 @@ def load(path: str | Path, size: tuple[int, int] | None = None, *, partly: bool 
 
 def _check_codes(path, file: File):
     """Raise :class:`AlloyError` for a model of other numbers as a whole."""
-    kinds = [file.tensors[one].kind for node in file.nodes for one in node.outputs]
-    if not {"INT8", "UINT8"}.intersection(kinds):
-        what = "16-bit codes" if "INT16" in kinds else "32-bit numbers" if "FLOAT32" in kinds else "no 8-bit codes"
+    dtypes = [file.tensors[one].dtype for node in file.nodes for one in node.outputs]
+    if not {"INT8", "UINT8"}.intersection(dtypes):
+        what = "16-bit codes" if "INT16" in dtypes else "32-bit numbers" if "FLOAT32" in dtypes else "no 8-bit codes"
         raise AlloyError(f"{path} computes with {what}: convert it with full integer quantization to 8 bits "
                          "(representative_dataset, TFLITE_BUILTINS_INT8), or give the float model as ONNX")

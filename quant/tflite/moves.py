@@ -16,10 +16,10 @@ Arrays = np.ndarray | tuple[np.ndarray, ...]
 MOVES: dict[str, Callable[[Step, np.ndarray], Arrays]] = {}
 
 
-def moves(*kinds: str) -> Callable:
-    """Decorator: does operators of these kinds to an array, which has -1 where there is the code of 0."""
+def moves(*op_types: str) -> Callable:
+    """Decorator: does operators of these names to an array, which has -1 where there is the code of 0."""
     def enter(one):
-        MOVES.update(dict.fromkeys(kinds, one))
+        MOVES.update(dict.fromkeys(op_types, one))
         return one
     return enter
 

@@ -73,9 +73,9 @@ def _line(step, value, index):
     """(weight, factor, bias), (C,), of a sum or product with constants as a line of the other operand."""
     constants, other = step.grid_in(index), step.grid_in(1 - index)
     real = constants.scale * (value - constants.zero)
-    if step.kind == "MUL":      # a product with 0 is one code, at any factor
+    if step.op_type == "MUL":      # a product with 0 is one code, at any factor
         return np.where(real < 0, -1, 1), other.scale * np.where(real == 0, 1, np.abs(real)), np.zeros(len(value))
-    ones, minus = np.ones(len(value), np.int64), step.kind == "SUB"
+    ones, minus = np.ones(len(value), np.int64), step.op_type == "SUB"
     return ones * (-1 if minus and index == 0 else 1), ones * other.scale, real * (-1 if minus and index == 1 else 1)
 
 
@@ -85,7 +85,7 @@ def _add(reader: Reader, step: Step) -> View:
     top = 2 * float(np.float32(max(one.scale, two.scale)))
     first, second = (multiplier(float(np.float32(side.scale)) / top) for side in (one, two))
     last = multiplier(top / ((1 << SHIFT) * float(np.float32(grid.scale))))
-    sign = -1 if step.kind == "SUB" else 1
+    sign = -1 if step.op_type == "SUB" else 1
     if last[1] > 0:
         step.refuse(f"adds numbers of scale {top / 2:g} to codes of scale {grid.scale:g}, which TFLite cannot: convert "
                     "the model again")
@@ -126,7 +126,7 @@ def _mul(reader: Reader, step: Step) -> View:
 
 @reads("MAXIMUM", "MINIMUM")
 def _bound(reader: Reader, step: Step) -> View:
-    larger = np.maximum if step.kind == "MAXIMUM" else np.minimum
+    larger = np.maximum if step.op_type == "MAXIMUM" else np.minimum
     index = 0 if isinstance(step.inputs[0], np.ndarray) else 1
     value, view = step.array(index).astype(np.int64), step.view(1 - index)
     reader.check_same(step, view)

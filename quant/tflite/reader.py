@@ -30,10 +30,10 @@ CONSTANT = ("SHAPE", "PACK", "REDUCE_PROD", "CAST", "CONCATENATION", "DEQUANTIZE
 READERS: dict[str, Callable[["Reader", Step], Value | tuple[Value, ...]]] = {}
 
 
-def reads(*kinds: str) -> Callable:
-    """Decorator: reads operators of these kinds."""
+def reads(*op_types: str) -> Callable:
+    """Decorator: reads operators of these names."""
     def enter(one):
-        READERS.update(dict.fromkeys(kinds, one))
+        READERS.update(dict.fromkeys(op_types, one))
         return one
     return enter
 
@@ -58,7 +58,7 @@ class Reader(Draft[int]):
         for node in file.nodes:
             name, where = self._label(node)
             with self.refusing(where, node.outputs):
-                self._check_kind(node.kind, where)
+                self._check_op_type(node.op_type, where)
                 if not self.skips(node.inputs, node.outputs):
                     self._read(node, name, where, values, made)
         return self.parts() if self.refused else self._network(values.get(file.outputs[0]))
@@ -84,33 +84,33 @@ class Reader(Draft[int]):
     def _label(self, node):
         """(name of the layer, how messages call it)."""
         name = self.file.tensors[node.outputs[0]].name if node.outputs else ""
-        name = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_") or f"{node.kind.lower()}_{node.index}"
-        return name, f"layer {name} ({node.kind} operator {node.index})"
+        name = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_") or f"{node.op_type.lower()}_{node.index}"
+        return name, f"layer {name} ({node.op_type} operator {node.index})"
 
     @staticmethod
-    def _check_kind(kind, where):
-        if kind not in {*READERS, *MOVES, *CONSTANT, *ENDS}:
-            raise AlloyError(f"{where} is {kind}, which is not supported: write the model with the operators of "
+    def _check_op_type(op_type, where):
+        if op_type not in {*READERS, *MOVES, *CONSTANT, *ENDS}:
+            raise AlloyError(f"{where} is {op_type}, which is not supported: write the model with the operators of "
                              "docs/tflite.md")
 
     def _take(self, step):
         views = [one for one in step.inputs if isinstance(one, View)]
         if any(view.ended for view in views):
-            if step.kind not in BEHIND:
+            if step.op_type not in BEHIND:
                 step.refuse(f"comes behind {self.ended}, which is left out: end the model there")
             return tuple(step.inputs[:1]) * len(step.made)
-        if step.kind == "SHAPE" and views:
+        if step.op_type == "SHAPE" and views:
             return np.array(views[0].index.shape)
         if not views:
             return _folded(step)
-        if step.kind in ENDS:
+        if step.op_type in ENDS:
             self.leave_out(step.where)
             return replace(views[0], ended=True)
-        if step.kind in MOVES:
+        if step.op_type in MOVES:
             return self._moved(step, views)
-        if step.kind not in READERS:
-            step.refuse(f"is {step.kind} of what depends on the image, which is not supported: only constants are")
-        return READERS[step.kind](self, step)
+        if step.op_type not in READERS:
+            step.refuse(f"is {step.op_type} of what depends on the image, which is not supported: only constants are")
+        return READERS[step.op_type](self, step)
 
     def _moved(self, step, views):
         view = views[0]
@@ -118,9 +118,9 @@ class Reader(Draft[int]):
             step.refuse("depends on the image in several inputs: only constants are supported beside the first")
         if not view.real:
             self.check_same(step, view)
-            if step.kind == "PADV2" and step.ints(2) != [view.codes.grid.zero]:
+            if step.op_type == "PADV2" and step.ints(2) != [view.codes.grid.zero]:
                 step.refuse(f"pads with the code {step.ints(2)}: only that of 0, {view.codes.grid.zero}, is supported")
-        found = MOVES[step.kind](step, view.index)
+        found = MOVES[step.op_type](step, view.index)
         parts = found if isinstance(found, tuple) else (found,)
         if not all(part.size for part in parts):
             step.refuse("makes a tensor without values: convert the model again")
@@ -163,18 +163,18 @@ class Reader(Draft[int]):
                              "model that takes one tensor of images and returns one tensor")
         tensor = file.tensors[file.inputs[0]]
         shape, seen = self._sized(tensor, size), self._seen(file.inputs[0])
-        first = len(shape) == 4 and seen is not None and seen.kind == "TRANSPOSE" and list(
+        first = len(shape) == 4 and seen is not None and seen.op_type == "TRANSPOSE" and list(
             file.tensors[seen.inputs[1]].value.ravel()) == [0, 2, 3, 1]
         if first:       # of a model that was written channels first
             chw = shape[1:]
         else:
-            later = file.tensors[seen.outputs[0]].shape if seen is not None and seen.kind != "TRANSPOSE" else ()
+            later = file.tensors[seen.outputs[0]].shape if seen is not None and seen.op_type != "TRANSPOSE" else ()
             image = later if len(shape) < 4 and len(later) == 4 and np.prod(later) == np.prod(shape) else shape
             image = (1,) * (4 - len(image)) + tuple(image)
             chw = image[3], image[1], image[2]
         index = np.arange(np.prod(chw), dtype=np.int32).reshape(shape) if first else in_order(chw).reshape(shape)
         self.input_name = self.unique("input")
-        real = tensor.kind == "FLOAT32"
+        real = tensor.dtype == "FLOAT32"
         # Real numbers have no codes before the first QUANTIZE says which.
         grid = Grid(0.0, 0, 0, 0) if real else grid_of(tensor, "the input")
         view = View(Codes(self.input_name, grid, chw), index, real)
@@ -196,10 +196,10 @@ class Reader(Draft[int]):
     def _seen(self, tensor):
         """The one operator that reads a tensor first, behind its quantization; None if there are several."""
         readers = [node for node in self.file.nodes if tensor in node.inputs]
-        if len(readers) == 1 and readers[0].kind == "QUANTIZE" and readers[0].outputs:
+        if len(readers) == 1 and readers[0].op_type == "QUANTIZE" and readers[0].outputs:
             return self._seen(readers[0].outputs[0])
-        if len(readers) == 1 and readers[0].outputs and (readers[0].kind in ("RESHAPE", "EXPAND_DIMS") or (
-                readers[0].kind == "TRANSPOSE" and len(readers[0].inputs) > 1)):
+        if len(readers) == 1 and readers[0].outputs and (readers[0].op_type in ("RESHAPE", "EXPAND_DIMS") or (
+                readers[0].op_type == "TRANSPOSE" and len(readers[0].inputs) > 1)):
             return readers[0]
         return None
 
@@ -292,16 +292,16 @@ class Reader(Draft[int]):
 def _folded(step):
     """Constants of constants, such as the shape that a RESHAPE makes."""
     value = step.array(0)
-    if step.kind in MOVES:
-        found = MOVES[step.kind](step, step.array(1 if step.kind == "SPLIT" else 0))
+    if step.op_type in MOVES:
+        found = MOVES[step.op_type](step, step.array(1 if step.op_type == "SPLIT" else 0))
         return tuple(np.asarray(one) for one in found) if isinstance(found, tuple) else np.asarray(found)
-    if step.kind == "PACK":
+    if step.op_type == "PACK":
         return np.stack([step.array(index) for index in range(len(step.inputs))], int(step.option("axis", 0)))
-    if step.kind == "CONCATENATION":
+    if step.op_type == "CONCATENATION":
         return np.concatenate([step.array(index) for index in range(len(step.inputs))], int(step.option("axis", 0)))
-    if step.kind == "REDUCE_PROD":
+    if step.op_type == "REDUCE_PROD":
         return value.prod(tuple(step.ints(1)), keepdims=bool(step.option("keepDims", False)))
-    if step.kind == "CAST":
+    if step.op_type == "CAST":
         return value
     step.refuse("computes constants alone, which is not supported: convert the model with constants folded")
 

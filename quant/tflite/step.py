@@ -46,7 +46,7 @@ class Step:
 
     def __init__(self, node: Node, name: str, where: str, tensors: list[Tensor | None], made: list[Tensor],
                  inputs: list[Value]):
-        self.kind, self.name, self.where, self.options = node.kind, name, where, node.options
+        self.op_type, self.name, self.where, self.options = node.op_type, name, where, node.options
         self.tensors, self.made, self.inputs = tensors, made, inputs
 
     def refuse(self, what: str) -> NoReturn:
@@ -87,10 +87,10 @@ class Step:
 
     def limits(self) -> tuple[int, int]:
         """Least and largest code of its output behind the fused activation."""
-        kind = int(self.option("fusedActivationFunction", 0))
-        if kind not in range(4):
+        activation = int(self.option("fusedActivationFunction", 0))
+        if activation not in range(4):
             self.refuse("has the activation TANH or SIGN_BIT inside, which is not supported: use RELU, RELU6 or none")
-        return bounds(kind, self.grid())
+        return bounds(activation, self.grid())
 
     def grid_in(self, index: int) -> Grid:
         """That of an input."""
@@ -101,14 +101,14 @@ class Step:
 
 def grid_of(tensor: Tensor, where: str) -> Grid:
     """The codes of a tensor. Raises :class:`AlloyError` for those that the engine has not."""
-    if tensor.kind not in ("INT8", "UINT8"):
-        what = "computes with real numbers" if tensor.kind.startswith("FLOAT") else (
-            f"computes with values of type {tensor.kind}")
+    if tensor.dtype not in ("INT8", "UINT8"):
+        what = "computes with real numbers" if tensor.dtype.startswith("FLOAT") else (
+            f"computes with values of type {tensor.dtype}")
         raise AlloyError(f"{where} {what}, which is not supported: {WAY}")
     if tensor.scale.size != 1 or tensor.zero.size > 1 or not tensor.plain:
         raise AlloyError(f"{where} reads or makes {tensor.name} with {tensor.scale.size} scales: activations have one "
                          "scale and one zero point for the whole tensor")
-    low = -128 if tensor.kind == "INT8" else 0
+    low = -128 if tensor.dtype == "INT8" else 0
     grid = Grid(float(tensor.scale[0]), int(tensor.zero[0]) if tensor.zero.size else 0, low, low + 255)
     grid.check(where)
     return grid

@@ -19,7 +19,7 @@ FUNCTIONS = {"LOGISTIC": expit, "TANH": np.tanh, "EXP": np.exp,
 @reads(*FUNCTIONS)
 def _function(reader: Reader, step: Step) -> View:
     view, grid = step.view(0), step.grid()
-    return reader.table(view, table_of(FUNCTIONS[step.kind], view.codes.grid, grid), grid, step)
+    return reader.table(view, table_of(FUNCTIONS[step.op_type], view.codes.grid, grid), grid, step)
 
 
 @reads("GELU")
@@ -49,7 +49,7 @@ def _ratio(step, grid, gain=1.0):
 @reads("RELU", "RELU6", "RELU_N1_TO_1")
 def _relu(reader: Reader, step: Step) -> View:
     view, grid = step.view(0), step.grid()
-    low, high = bounds({"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}[step.kind], grid)
+    low, high = bounds({"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}[step.op_type], grid)
     scaled = times(_offsets(view), *_ratio(step, grid)) + grid.zero
     return reader.table(view, np.clip(scaled, low, high), grid, step)
 
@@ -58,7 +58,7 @@ def _relu(reader: Reader, step: Step) -> View:
 def _leaky_relu(reader: Reader, step: Step) -> View:
     view, grid, x = step.view(0), step.grid(), _offsets(step.view(0))
     positive = times(x, *_ratio(step, grid))
-    if step.kind == "LEAKY_RELU":
+    if step.op_type == "LEAKY_RELU":
         alpha = float(step.option("alpha", 0.0))
         negative = times(x, *_ratio(step, grid, abs(alpha))) * (1 if alpha >= 0 else -1)
     elif step.array(1).size != 1:

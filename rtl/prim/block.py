@@ -89,8 +89,8 @@ class WithFilters(Block):
         return self.dsp_filters + self.lut_filters
 
 
-def check_out_pixels(kind: str, block: Any) -> None:
-    """Raise :class:`AlloyError` unless ``out_pixels`` of ``pixels`` pixels can leave a ``kind`` of block together."""
+def check_out_pixels(name: str, block: Any) -> None:
+    """Raise :class:`AlloyError` unless ``out_pixels`` of ``pixels`` pixels can leave a block ``name`` together."""
     if not leaves(block.out_pixels, block.pixels):
-        raise AlloyError(f"no {kind} of {block.pixels} pixels has out_pixels {block.out_pixels}: give 1, or an even "
+        raise AlloyError(f"no {name} of {block.pixels} pixels has out_pixels {block.out_pixels}: give 1, or an even "
                          "number whose square divides pixels")

@@ -94,11 +94,11 @@ def _ports(component):
 
 def _key(component):
     """Hashable, equal for components that elaborate to the same module."""
-    kind, members = type(component), component.signature.members
+    cls, members = type(component), component.signature.members
     ports = tuple((path, flow, repr(value.shape()), getattr(value, "init", None))
                   for path, flow, value in _ports(component))
     own = {n: v for n, v in vars(component).items() if n not in members and not n.startswith(AMARANTH)}
-    return kind, ports, tuple((name, _frozen(own[name], f"{kind.__name__}.{name}")) for name in sorted(own))
+    return cls, ports, tuple((name, _frozen(own[name], f"{cls.__name__}.{name}")) for name in sorted(own))
 
 
 def _frozen(value, where):

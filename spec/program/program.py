@@ -183,9 +183,9 @@ class Program:
 
 def _program(meta, image):
     """The program that :meth:`Program.save` described by ``meta``."""
-    for name, kind in (("outputs", dict), ("layers", list)):
-        if not isinstance(meta.get(name), kind):
-            raise AlloyError(f"program {name} is no {'object' if kind is dict else 'list'}")
+    for name, wanted in (("outputs", dict), ("layers", list)):
+        if not isinstance(meta.get(name), wanted):
+            raise AlloyError(f"program {name} is no {'object' if wanted is dict else 'list'}")
     parts = {"input": from_values(Region, meta.get("input"), "region"),
              "fold": from_values(Fold, meta.get("fold"), "fold"),
              "outputs": {name: from_values(Region, values, "region") for name, values in meta["outputs"].items()},

@@ -9,7 +9,7 @@ from quant.rounding import Spread, gram, level_tables, nearest, round_weights, s
 from spec.numerics import Scheme
 from tests.quant.test_ptq import problem
 
-KINDS = [Scheme.POT4, Scheme.FIXED2, Scheme.FIXED4, Scheme.FIXED8, Scheme.CODEBOOK]
+SCHEMES = [Scheme.POT4, Scheme.FIXED2, Scheme.FIXED4, Scheme.FIXED8, Scheme.CODEBOOK]
 BOOK = np.array([-119, -40, -3, 2, 57], np.int16)
 
 
@@ -67,48 +67,48 @@ def test_filters_do_not_know_of_each_other(monkeypatch, groups):
     monkeypatch.setattr(rounding, "BLOCK", 7)
     for part, one in zip(whole, round_weights(weight, scale, schemes, spread), strict=True):
         assert torch.allclose(part, one, atol=1e-4)
-    kinds = schemes.reshape(groups, -1)
+    schemes = schemes.reshape(groups, -1)
     for at in range(filters):
-        alone = round_weights(weight[:, at:at + 1], scale[:, at:at + 1], kinds[:, at], spread)
+        alone = round_weights(weight[:, at:at + 1], scale[:, at:at + 1], schemes[:, at], spread)
         assert torch.allclose(whole[0][:, at:at + 1], alone[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_value_of_each_filter(kind):
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_one_value_of_each_filter(scheme):
     """The nearest level as of a table, ties to the larger one, whatever is beyond the ends."""
     values = torch.cat([torch.randn(300) * 60, torch.arange(-300, 301) / 2, torch.tensor([torch.inf, -torch.inf])])
-    (_, table), = tables = level_tables(np.full(len(values), kind), BOOK)
+    (_, table), = tables = level_tables(np.full(len(values), scheme), BOOK)
     found = rounding._Grid.of(tables, len(values)).nearest(values)
     assert torch.equal(found, nearest(values, table))
 
 
 def test_number_systems_side_by_side():
-    schemes = np.resize([int(kind) for kind in KINDS], 400)
+    schemes = np.resize([int(scheme) for scheme in SCHEMES], 400)
     values, tables = torch.randn(400) * 60, level_tables(schemes, BOOK)
     found = rounding._Grid.of(tables, 400).nearest(values)
     for rows, table in tables:
         assert torch.equal(found[rows], nearest(values[rows], table))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_scales_in_blocks_are_the_same(monkeypatch, kind):
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_scales_in_blocks_are_the_same(monkeypatch, scheme):
     weight, importance = torch.randn(13, 30), torch.rand(13, 30)
-    whole = search_scales(weight, np.full(13, kind), importance, BOOK)
+    whole = search_scales(weight, np.full(13, scheme), importance, BOOK)
     monkeypatch.setattr(rounding, "NEAR", 64)
-    assert torch.equal(whole, search_scales(weight, np.full(13, kind), importance, BOOK))
+    assert torch.equal(whole, search_scales(weight, np.full(13, scheme), importance, BOOK))
     scale = whole[:, None]
-    table = level_tables(np.full(1, kind), BOOK)[0][1]
+    table = level_tables(np.full(1, scheme), BOOK)[0][1]
     for other in (0.9, 1.1):
         assert (rounding._error(weight, importance, scale, table)
                 <= rounding._error(weight, importance, other * scale, table) * 1.2).all()
 
 
-@pytest.mark.parametrize("kind", [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8])
+@pytest.mark.parametrize("scheme", [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8])
 @pytest.mark.parametrize("alive", [3, 5000])
-def test_a_sample_of_many_weights_finds_the_scale(monkeypatch, alive, kind):
+def test_a_sample_of_many_weights_finds_the_scale(monkeypatch, alive, scheme):
     """As good as all of them, also where few matter and where some are much larger than others."""
     torch.manual_seed(0)
-    weight, importance, schemes = torch.randn(6, 5000), torch.rand(1, 5000), np.full(6, kind)
+    weight, importance, schemes = torch.randn(6, 5000), torch.rand(1, 5000), np.full(6, scheme)
     weight *= torch.distributions.Exponential(1.0).sample((1, 5000))
     importance[:, torch.randperm(5000)[:5000 - alive]] = 0
     table = level_tables(schemes, None)[0][1]

@@ -210,16 +210,16 @@ def connect(m, source, sink_stream):
                  source.ready.eq(sink_stream.ready)]
 
 
-def refusal(kind, /, **parameters):
+def refusal(cls, /, **parameters):
     """What the :class:`AlloyError` says with which a component refuses its parameters."""
     with pytest.raises(AlloyError) as caught:
-        unused(kind, **parameters)
+        unused(cls, **parameters)
     return str(caught.value)
 
 
-def unused(kind, /, **parameters):
+def unused(cls, /, **parameters):
     """A component that is not run."""
-    part = kind.__new__(kind)
+    part = cls.__new__(cls)
     part._MustUse__silence = True
     part.__init__(**parameters)
     return part

@@ -42,15 +42,15 @@ def drivers(module):
     """Bit -> (kind of its driver, bits that it depends on within the cycle)."""
     out = {}
     for cell in module["cells"].values():
-        pins, kind, direction = cell["connections"], cell["type"], cell["port_directions"]
-        if kind == "$mem_v2":
+        pins, cell_type, direction = cell["connections"], cell["type"], cell["port_directions"]
+        if cell_type == "$mem_v2":
             width, bits = int(cell["parameters"]["WIDTH"], 2), int(cell["parameters"]["ABITS"], 2)
             for n, clocked in enumerate(cell["parameters"]["RD_CLK_ENABLE"][::-1]):
                 address = [] if clocked == "1" else pins["RD_ADDR"][n * bits : (n + 1) * bits]
                 out |= dict.fromkeys(pins["RD_DATA"][n * width:(n + 1) * width], ("memory", address))
             continue
         into = [b for name, bits in pins.items() if direction[name] == "input" for b in bits]
-        driver = ("register", []) if kind in REGISTERS else (kind, into)
+        driver = ("register", []) if cell_type in REGISTERS else (cell_type, into)
         out |= {b: driver for name, bits in pins.items() if direction[name] == "output" for b in bits}
     return out
 
@@ -88,9 +88,9 @@ def test_axi_outputs_are_registers(netlist):
     driven, registers = drivers(netlist), set()
     for name, port in netlist["ports"].items():
         if port["direction"] == "output" and "_axi_" in name:
-            kinds = {driven[b][0] for b in port["bits"] if isinstance(b, int)}
-            assert kinds <= {"register"}, (name, kinds)
-            registers |= {name.split("_")[-1]} if kinds else set()
+            cell_types = {driven[b][0] for b in port["bits"] if isinstance(b, int)}
+            assert cell_types <= {"register"}, (name, cell_types)
+            registers |= {name.split("_")[-1]} if cell_types else set()
     assert registers == {
         "awready",
         "wready",

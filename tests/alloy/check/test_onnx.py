@@ -19,11 +19,11 @@ WEIGHTS = {"c.weight": RNG.standard_normal((4, 3, 3, 3)).astype(np.float32),
            "axes": np.array([2, 3])}
 
 
-def chain(*kinds):
+def chain(*op_types):
     """Nodes one behind the other: (kind, further inputs, attributes)."""
-    names = ["x", *(f"v{index}" for index in range(1, len(kinds))), "y"]
-    return [node(kind, [names[index], *more], [names[index + 1]], **attributes)
-            for index, (kind, more, attributes) in enumerate(kinds)]
+    names = ["x", *(f"v{index}" for index in range(1, len(op_types))), "y"]
+    return [node(op_type, [names[index], *more], [names[index + 1]], **attributes)
+            for index, (op_type, more, attributes) in enumerate(op_types)]
 
 
 CONV, NEXT = ("Conv", ["c.weight"], {}), ("Conv", ["d.weight"], {})
@@ -40,7 +40,7 @@ def listed(capsys, path, *more):
     return status, [(one["layer"], one["operation"]) for one in form["refused"]], form
 
 
-@pytest.mark.parametrize("kinds, expected", [
+@pytest.mark.parametrize("op_types, expected", [
     ([CONV, LRN, NEXT, SOFTMAX, NORM], [("LRN_1", "LRN"), ("Softmax_3", "softmax"), (
         "InstanceNormalization_4", "InstanceNormalization")]),
     ([CONV, CUBIC, NEXT, SOFTMAX, RELU], [("Resize_1", None), ("Softmax_3", "softmax")]),
@@ -50,8 +50,8 @@ def listed(capsys, path, *more):
     ([CONV, NORM], [("InstanceNormalization_1", "InstanceNormalization")]),
     ([CONV, LRN, WRONG, RELU, NORM], [("LRN_1", "LRN"), ("wrong", None), (
         "InstanceNormalization_4", "InstanceNormalization")])])
-def test_every_node(capsys, tmp_path, kinds, expected):
-    path = save(tmp_path / "m.onnx", chain(*kinds), WEIGHTS, (3, 16, 16), domains=("my.domain",))
+def test_every_node(capsys, tmp_path, op_types, expected):
+    path = save(tmp_path / "m.onnx", chain(*op_types), WEIGHTS, (3, 16, 16), domains=("my.domain",))
     status, found, form = listed(capsys, path)
     assert status == 1 and found == expected
     assert all(one["reason"] and one["rewrite"] and one["place"] for one in form["refused"])

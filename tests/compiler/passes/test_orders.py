@@ -33,10 +33,10 @@ def test_kinds_are_spread():
     node = layer("image", "out", 12, 3, weight=weight)
     graph = ordered(type(node)(**{**vars(node), "scheme": scheme}), image=(3, 4, 4), out=(12, 4, 4))
     op, = graph.ops
-    kinds = op.made_by()[list(op.output.order)] > 0
+    columns = op.made_by()[list(op.output.order)] > 0
     assert set(op.made_by()[:6]) == {1} and 0 in op.made_by()[6:]
-    share = kinds.mean()
-    assert all(abs(kinds[:n].sum() - n * share) <= 1 for n in range(13))
+    share = columns.mean()
+    assert all(abs(columns[:n].sum() - n * share) <= 1 for n in range(13))
 
 
 def test_what_is_tied_to_the_input_stays_in_its_order():

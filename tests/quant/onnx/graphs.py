@@ -9,18 +9,18 @@ __all__ = ["save", "run", "node"]
 OPSET = 17
 
 
-def node(kind, inputs, outputs=("y",), **attributes):
+def node(dtype, inputs, outputs=("y",), **attributes):
     """A node; inputs are names."""
-    return helper.make_node(kind, list(inputs), list(outputs), **attributes)
+    return helper.make_node(dtype, list(inputs), list(outputs), **attributes)
 
 
 def save(path, nodes, weights, shape, output="y", *, opset=OPSET, batch="n", domains=(),
-         inputs=("x",), kind=TensorProto.FLOAT, made_kind=TensorProto.FLOAT):
+         inputs=("x",), dtype=TensorProto.FLOAT, made_dtype=TensorProto.FLOAT):
     """Write the model of ``nodes`` for images of ``shape``; ``weights`` are {name: array}. Returns the path as text."""
-    made = [helper.make_tensor_value_info(name, kind, [batch, *shape]) for name in inputs]
+    made = [helper.make_tensor_value_info(name, dtype, [batch, *shape]) for name in inputs]
     outputs = [output] if isinstance(output, str) else output
     graph = helper.make_graph(nodes, "graph", made,
-                              [helper.make_tensor_value_info(name, made_kind, None) for name in outputs],
+                              [helper.make_tensor_value_info(name, made_dtype, None) for name in outputs],
                               [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset),
                                                     *(helper.make_opsetid(one, 1) for one in domains)], ir_version=8)

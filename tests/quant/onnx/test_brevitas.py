@@ -113,12 +113,12 @@ def test_float_images(tmp_path):
     assert (tensor.zero, tensor.bits, tensor.scale) == (0, 8, 1 / 255)
 
 
-@pytest.mark.parametrize("kind, words", [
+@pytest.mark.parametrize("op_type, words", [
     ("BipolarQuant", "makes codes -1 and 1"), ("Trunc", "cuts bits off a sum"), ("FloatQuant", "floating-point codes"),
     ("MultiThreshold", "before FINN's conversion")])
-def test_other_roundings_are_refused(tmp_path, kind, words):
-    path = quant_file(tmp_path / "m.onnx", [node(kind, ["x", "s"], domain=DOMAIN)], {"s": np.float32(1)})
-    with pytest.raises(AlloyError, match=rf"layer {kind}_0 \({kind} node 0\) .*{words}"):
+def test_other_roundings_are_refused(tmp_path, op_type, words):
+    path = quant_file(tmp_path / "m.onnx", [node(op_type, ["x", "s"], domain=DOMAIN)], {"s": np.float32(1)})
+    with pytest.raises(AlloyError, match=rf"layer {op_type}_0 \({op_type} node 0\) .*{words}"):
         load(path)
 
 
@@ -178,5 +178,5 @@ def test_proto_constants(tmp_path):
     constants = [helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(value)))
                  for name, value in weights.items()]
     path = save(tmp_path / "m.onnx", [*constants, quant("x", "q"), node("Relu", ["q"], ["r"]), quant("r", "y")], {},
-                (3, 4, 4), domains=(DOMAIN,), kind=TensorProto.FLOAT)
+                (3, 4, 4), domains=(DOMAIN,), dtype=TensorProto.FLOAT)
     assert load(path).network.tensors["input"].bits == 4

@@ -40,22 +40,22 @@ def some(count):
     return [seed if seed < 4 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)]
 
 
-@pytest.mark.parametrize("kind", ACTIVATIONS)
-def test_activations(tmp_path, kind):
-    same(tmp_path, [node(kind, ["x"])], {}, (3, 5, 4))
+@pytest.mark.parametrize("op_type", ACTIVATIONS)
+def test_activations(tmp_path, op_type):
+    same(tmp_path, [node(op_type, ["x"])], {}, (3, 5, 4))
 
 
-@pytest.mark.parametrize("kind, attributes", [
+@pytest.mark.parametrize("op_type, attributes", [
     ("LeakyRelu", {"alpha": 0.2}), ("Elu", {"alpha": 0.5}), ("Selu", {"alpha": 1.0, "gamma": 2.0}),
     ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}), ("Softmax", {"axis": 1}), ("LogSoftmax", {"axis": 2})])
 @pytest.mark.parametrize("opset", [8, 12, 15])
-def test_attributes_of_activations(tmp_path, kind, attributes, opset):
-    same(tmp_path, [node(kind, ["x"], **attributes)], {}, (4, 3, 3), opset=opset)
+def test_attributes_of_activations(tmp_path, op_type, attributes, opset):
+    same(tmp_path, [node(op_type, ["x"], **attributes)], {}, (4, 3, 3), opset=opset)
 
 
-@pytest.mark.parametrize("kind, opset", [("Mish", 18), ("Gelu", 20)])
-def test_newer_activations(tmp_path, kind, opset):
-    same(tmp_path, [node(kind, ["x"])], {}, (4, 3, 3), opset=opset)
+@pytest.mark.parametrize("op_type, opset", [("Mish", 18), ("Gelu", 20)])
+def test_newer_activations(tmp_path, op_type, opset):
+    same(tmp_path, [node(op_type, ["x"])], {}, (4, 3, 3), opset=opset)
 
 
 @pytest.mark.parametrize("slope", [(1,), (4, 1, 1), (1, 1, 1)])
@@ -76,18 +76,18 @@ def test_clip(tmp_path, opset, low, high):
              opset=opset)
 
 
-@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("op_type", ["Add", "Sub", "Mul", "Div"])
 @pytest.mark.parametrize("shape", [(), (3, 1, 1), (1, 3, 1, 1), (4,), (1,)])
 @pytest.mark.parametrize("turned", [False, True])
-def test_arithmetic_with_constants(tmp_path, kind, shape, turned):
+def test_arithmetic_with_constants(tmp_path, op_type, shape, turned):
     constant = np.random.default_rng(0).uniform(0.5, 2, shape).astype(np.float32)
     images = np.random.default_rng(1).uniform(1, 2, (2, 3, 5, 4)).astype(np.float32)
-    same(tmp_path, [node(kind, ["c", "x"] if turned else ["x", "c"])], {"c": constant}, (3, 5, 4), images=images)
+    same(tmp_path, [node(op_type, ["c", "x"] if turned else ["x", "c"])], {"c": constant}, (3, 5, 4), images=images)
 
 
-@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Sum", "Max", "Min"])
-def test_arithmetic_of_tensors(tmp_path, kind):
-    nodes = [node("Relu", ["x"], ["a"]), node("Neg", ["x"], ["b"]), node(kind, ["a", "b"])]
+@pytest.mark.parametrize("op_type", ["Add", "Sub", "Mul", "Sum", "Max", "Min"])
+def test_arithmetic_of_tensors(tmp_path, op_type):
+    nodes = [node("Relu", ["x"], ["a"]), node("Neg", ["x"], ["b"]), node(op_type, ["a", "b"])]
     same(tmp_path, nodes, {}, (3, 5, 4))
 
 
@@ -135,45 +135,45 @@ def test_transposed_convolutions(tmp_path, seed):
     same(tmp_path, [node("ConvTranspose", ["x", "w"], group=group, **found)], {"w": weight}, (4, 5, 6))
 
 
-@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool"])
 @pytest.mark.parametrize("seed", some(24))
-def test_pools(tmp_path, kind, seed):
+def test_pools(tmp_path, op_type, seed):
     """Windows that PyTorch has no function for are refused, never computed otherwise."""
     draw = np.random.default_rng(seed)
     found = random_window(draw, 2)
     if seed % 3 == 0:
         found["ceil_mode"] = 1
-    if kind == "AveragePool" and seed % 2:
+    if op_type == "AveragePool" and seed % 2:
         found["count_include_pad"] = 1
     size = tuple(int(one) for one in draw.integers(6, 10, 2))
     uneven = "auto_pad" in found or found["pads"][:2] != found["pads"][2:]
     try:
-        same(tmp_path, [node(kind, ["x"], **found)], {}, (3, *size))
+        same(tmp_path, [node(op_type, ["x"], **found)], {}, (3, *size))
     except AlloyError as error:
-        assert kind == "AveragePool" and uneven and "not counted" in str(error)
+        assert op_type == "AveragePool" and uneven and "not counted" in str(error)
 
 
 @pytest.mark.parametrize("attributes", [{"auto_pad": "SAME_UPPER"}, {"pads": [0, 0, 1, 1]}])
-@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
-def test_pool_of_other_frameworks(tmp_path, kind, attributes):
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool"])
+def test_pool_of_other_frameworks(tmp_path, op_type, attributes):
     """3x3 with stride 2 pads even sizes on one side only: the last windows of PyTorch's ceil_mode."""
-    model = same(tmp_path, [node(kind, ["x"], kernel_shape=[3, 3], strides=[2, 2], **attributes)], {}, (3, 8, 8))
+    model = same(tmp_path, [node(op_type, ["x"], kernel_shape=[3, 3], strides=[2, 2], **attributes)], {}, (3, 8, 8))
     assert len(model.module.steps) == 1
 
 
-@pytest.mark.parametrize("kind, axes, keep", [("ReduceMean", [2, 3], 1), ("ReduceMean", [-1, -2], 0),
+@pytest.mark.parametrize("op_type, axes, keep", [("ReduceMean", [2, 3], 1), ("ReduceMean", [-1, -2], 0),
                                               ("ReduceMax", [2, 3], 1), ("ReduceSum", [1], 1), ("ReduceMin", [3], 0)])
 @pytest.mark.parametrize("opset", [13, 18])
-def test_reductions(tmp_path, kind, axes, keep, opset):
-    given = opset == 18 or kind == "ReduceSum"
+def test_reductions(tmp_path, op_type, axes, keep, opset):
+    given = opset == 18 or op_type == "ReduceSum"
     names, weights = (["x", "axes"], {"axes": np.array(axes)}) if given else (["x"], {})
     other = {} if given else {"axes": axes}
-    same(tmp_path, [node(kind, names, keepdims=keep, **other)], weights, (3, 5, 4), opset=opset)
+    same(tmp_path, [node(op_type, names, keepdims=keep, **other)], weights, (3, 5, 4), opset=opset)
 
 
-@pytest.mark.parametrize("kind", ["GlobalAveragePool", "GlobalMaxPool"])
-def test_global_pools(tmp_path, kind):
-    same(tmp_path, [node(kind, ["x"])], {}, (3, 5, 4))
+@pytest.mark.parametrize("op_type", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_global_pools(tmp_path, op_type):
+    same(tmp_path, [node(op_type, ["x"])], {}, (3, 5, 4))
 
 
 @pytest.mark.parametrize("turned", [0, 1])
@@ -287,11 +287,11 @@ def examples():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", STANDARD)
-def test_examples_of_the_standard(examples, kind):
+@pytest.mark.parametrize("op_type", STANDARD)
+def test_examples_of_the_standard(examples, op_type):
     """All examples are met or refused; what the first input is stands for the image, the others for weights."""
     met = 0
-    for name, case, inputs, outputs in examples[kind]:
+    for name, case, inputs, outputs in examples[op_type]:
         model = onnx.ModelProto()
         model.CopyFrom(case)
         model.graph.initializer.extend(numpy_helper.from_array(value, one.name) for value, one in
@@ -304,7 +304,7 @@ def test_examples_of_the_standard(examples, kind):
         assert got.shape == outputs[0].shape, name
         np.testing.assert_allclose(got.numpy(), outputs[0], rtol=1e-3, atol=1e-5, err_msg=name)
         met += 1
-    assert met or kind in ("Cast", "ConstantOfShape", "Equal", "Pad", "PRelu")      # of other types and shapes
+    assert met or op_type in ("Cast", "ConstantOfShape", "Equal", "Pad", "PRelu")      # of other types and shapes
 
 
 @pytest.mark.parametrize("literal", [False, True])

@@ -177,7 +177,7 @@ def test_local_functions(tmp_path):
 def test_half_precision(tmp_path):
     """16-bit weights are computed with as 32-bit ones."""
     weights = {"w": np.random.default_rng(0).normal(size=(4, 3, 1, 1)).astype(np.float16)}
-    path = save(tmp_path / "m.onnx", [node("Conv", ["x", "w"])], weights, (3, 4, 4), kind=TensorProto.FLOAT16)
+    path = save(tmp_path / "m.onnx", [node("Conv", ["x", "w"])], weights, (3, 4, 4), dtype=TensorProto.FLOAT16)
     graph = trace(load(path).module, (3, 4, 4))
     assert graph.layers[0].weight.dtype == torch.float32
 

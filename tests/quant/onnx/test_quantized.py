@@ -131,15 +131,15 @@ def test_on_pixels(tmp_path):
 
 
 # -- operators on whole numbers, one by one: codes in, codes out ------------------------------------------------------
-def one_node(tmp_path, nodes, weights, shape, kind=np.uint8, seed=0, made_kind=None, domains=MS, **other):
+def one_node(tmp_path, nodes, weights, shape, dtype=np.uint8, seed=0, made_dtype=None, domains=MS, **other):
     """Compare a graph of codes with onnxruntime for random codes. Returns the finding of its last node."""
     types = {np.uint8: TensorProto.UINT8, np.int8: TensorProto.INT8}
-    path = save(tmp_path / "m.onnx", nodes, weights, shape, kind=types[kind], made_kind=types[made_kind or kind],
+    path = save(tmp_path / "m.onnx", nodes, weights, shape, dtype=types[dtype], made_dtype=types[made_dtype or dtype],
                 domains=domains, **other)
-    info = np.iinfo(kind)
-    codes = np.random.default_rng(seed).integers(info.min, info.max + 1, (6, *shape)).astype(kind)
+    info = np.iinfo(dtype)
+    codes = np.random.default_rng(seed).integers(info.min, info.max + 1, (6, *shape)).astype(dtype)
     # onnxruntime adds up 8-bit products in 16 bits, clipped, unless it is told not to; not so signed codes.
-    model, off = compared(path, codes, real=False, precise=kind is np.uint8)
+    model, off = compared(path, codes, real=False, precise=dtype is np.uint8)
     share, most = sum(one.share for one in model.findings), max((one.most for one in model.findings), default=0)
     assert off.max() <= (most if share else 0)
     assert share or not off.any()
@@ -147,9 +147,9 @@ def one_node(tmp_path, nodes, weights, shape, kind=np.uint8, seed=0, made_kind=N
     return model
 
 
-def scalars(kind, **given):
+def scalars(dtype, **given):
     """{name: array}: pairs (scale, zero point) as ``name_s`` and ``name_z``."""
-    return {f"{name}_{end}": np.array(value, np.float32 if end == "s" else kind)
+    return {f"{name}_{end}": np.array(value, np.float32 if end == "s" else dtype)
             for name, pair in given.items() for end, value in zip("sz", pair, strict=True)}
 
 
@@ -157,59 +157,59 @@ def scalars(kind, **given):
 def test_convolutions(tmp_path, seed):
     """Any strides, pads, groups, zero points of the weights; whether it is exact is said, and the same bit for bit."""
     rng = np.random.default_rng(seed)
-    kind, weight_kind = [(np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)][seed % 3]
+    dtype, weight_dtype = [(np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)][seed % 3]
     groups, channels = int(rng.choice([1, 2, 4])), 4
     filters, kernel = 4 * int(rng.integers(1, 3)), rng.integers(1, 4, 2)
-    info, zinfo = np.iinfo(weight_kind), np.iinfo(kind)
+    info, zinfo = np.iinfo(weight_dtype), np.iinfo(dtype)
     scales = rng.uniform(0.001, 0.02, filters if seed % 2 else ()).astype(np.float32)
-    weights = scalars(kind, x=(rng.uniform(0.01, 0.1), rng.integers(zinfo.min, zinfo.max)),
+    weights = scalars(dtype, x=(rng.uniform(0.01, 0.1), rng.integers(zinfo.min, zinfo.max)),
                       y=(rng.uniform(0.02, 0.5), rng.integers(zinfo.min, zinfo.max)))
-    zero = np.array(rng.integers(100, 156), np.uint8) if weight_kind is np.uint8 else np.zeros(scales.shape, np.int8)
-    if weight_kind is np.uint8 and scales.ndim:
+    zero = np.array(rng.integers(100, 156), np.uint8) if weight_dtype is np.uint8 else np.zeros(scales.shape, np.int8)
+    if weight_dtype is np.uint8 and scales.ndim:
         zero = np.full(scales.shape, zero)
-    weights |= {"w": rng.integers(info.min, info.max + 1, (filters, channels // groups, *kernel)).astype(weight_kind),
+    weights |= {"w": rng.integers(info.min, info.max + 1, (filters, channels // groups, *kernel)).astype(weight_dtype),
                 "w_s": scales, "w_z": zero, "b": rng.integers(-3000, 3000, filters).astype(np.int32)}
     names = ["x", "x_s", "x_z", "w", "w_s", "w_z", "y_s", "y_z", *(["b"] if seed % 5 else [])]
     pads = [int(rng.integers(0, k)) for k in (*kernel, *kernel)]
     conv = node("QLinearConv", names, group=groups, pads=pads, strides=[int(rng.integers(1, 3)) for _ in range(2)])
-    one_node(tmp_path, [conv], weights, (channels, 7, 6), kind, seed)
+    one_node(tmp_path, [conv], weights, (channels, 7, 6), dtype, seed)
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("kind", ["QLinearMatMul", "QGemm"])
-def test_linear(tmp_path, kind, seed):
+@pytest.mark.parametrize("op_type", ["QLinearMatMul", "QGemm"])
+def test_linear(tmp_path, op_type, seed):
     rng = np.random.default_rng(seed)
     weights = scalars(np.uint8, x=(0.05, rng.integers(0, 256)), y=(rng.uniform(0.1, 0.5), rng.integers(0, 256)))
     weights |= {"w": rng.integers(-128, 128, (12, 5)).astype(np.int8), "w_s": np.float32(0.004), "w_z": np.int8(0),
                 "b": rng.integers(-3000, 3000, 5).astype(np.int32)}
     weights |= {"w": weights["w"].view(np.uint8), "w_z": np.uint8(rng.integers(0, 256))} if seed % 2 else {}
-    names = ["f", "x_s", "x_z", "w", "w_s", "w_z", *(["b"] if kind == "QGemm" else []), "y_s", "y_z"]
-    other = {"domain": "com.microsoft"} if kind == "QGemm" else {}
-    one_node(tmp_path, [node("Flatten", ["x"], ["f"]), node(kind, names, **other)], weights, (3, 2, 2), seed=seed)
+    names = ["f", "x_s", "x_z", "w", "w_s", "w_z", *(["b"] if op_type == "QGemm" else []), "y_s", "y_z"]
+    other = {"domain": "com.microsoft"} if op_type == "QGemm" else {}
+    one_node(tmp_path, [node("Flatten", ["x"], ["f"]), node(op_type, names, **other)], weights, (3, 2, 2), seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_additions(tmp_path, seed):
     """A tensor and a function of it: all pairs of codes."""
     rng = np.random.default_rng(seed)
-    kind = [np.uint8, np.int8][seed % 2]
-    info = np.iinfo(kind)
+    dtype = [np.uint8, np.int8][seed % 2]
+    info = np.iinfo(dtype)
     pairs = {name: (rng.uniform(0.01, 0.1), rng.integers(info.min, info.max + 1)) for name in ("x", "a", "y")}
-    weights = scalars(kind, **pairs)
+    weights = scalars(dtype, **pairs)
     weights |= {"w": rng.permutation(np.eye(4))[..., None, None].astype(np.int8) * 50, "w_s": np.float32(0.02),
                 "w_z": np.int8(0)}
     nodes = [node("QLinearConv", ["x", "x_s", "x_z", "w", "w_s", "w_z", "a_s", "a_z"], ["a"]),
              node("QLinearAdd", ["a", "a_s", "a_z", "x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft")]
-    one_node(tmp_path, nodes, weights, (4, 5, 6), kind, seed)
+    one_node(tmp_path, nodes, weights, (4, 5, 6), dtype, seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", ["QLinearGlobalAveragePool", "QLinearAveragePool"])
-def test_averages(tmp_path, kind, seed):
+@pytest.mark.parametrize("op_type", ["QLinearGlobalAveragePool", "QLinearAveragePool"])
+def test_averages(tmp_path, op_type, seed):
     rng = np.random.default_rng(seed)
     weights = scalars(np.uint8, x=(0.03, rng.integers(0, 256)), y=(rng.uniform(0.01, 0.05), rng.integers(0, 256)))
-    other = {"channels_last": 0} if "Global" in kind else {"kernel_shape": [2, 3], "strides": [2, 1]}
-    made_node = node(kind, ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft", **other)
+    other = {"channels_last": 0} if "Global" in op_type else {"kernel_shape": [2, 3], "strides": [2, 1]}
+    made_node = node(op_type, ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft", **other)
     one_node(tmp_path, [made_node], weights, (4, 6, 5), seed=seed)
 
 
@@ -244,19 +244,19 @@ def test_averages_on_whole_numbers(tmp_path, attributes):
     one_node(tmp_path, [made_node], weights, (4, 8, 6))
 
 
-@pytest.mark.parametrize("kind, scale", [("ReduceMean", 0.025), ("ReduceSum", 0.9)])
+@pytest.mark.parametrize("op_type, scale", [("ReduceMean", 0.025), ("ReduceSum", 0.9)])
 @pytest.mark.parametrize("axes", [[1], [2], [-1], [1, 3], [1, 2, 3]])
-def test_reductions(tmp_path, kind, scale, axes):
+def test_reductions(tmp_path, op_type, scale, axes):
     weights = scalars(np.uint8, x=(0.03, 110), y=(scale, 90)) | {"axes": np.array(axes)}
-    reduced = node(kind, ["d", "axes"], ["r"]) if kind == "ReduceSum" else node(kind, ["d"], ["r"], axes=axes)
+    reduced = node(op_type, ["d", "axes"], ["r"]) if op_type == "ReduceSum" else node(op_type, ["d"], ["r"], axes=axes)
     one_node(tmp_path, rounded([reduced]), weights, (3, 6, 5), domains=())
 
 
-@pytest.mark.parametrize("kind, attributes", [("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": 0.1})])
-def test_functions(tmp_path, kind, attributes):
+@pytest.mark.parametrize("op_type, attributes", [("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": 0.1})])
+def test_functions(tmp_path, op_type, attributes):
     """Tables are exact."""
-    weights = scalars(np.uint8, x=(0.05, 120), y=(1 / 256 if "Sigmoid" in kind else 0.05, 3))
-    made_node = node(kind, ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft", **attributes)
+    weights = scalars(np.uint8, x=(0.05, 120), y=(1 / 256 if "Sigmoid" in op_type else 0.05, 3))
+    made_node = node(op_type, ["x", "x_s", "x_z", "y_s", "y_z"], domain="com.microsoft", **attributes)
     model = one_node(tmp_path, [made_node], weights, (4, 6, 5))
     assert all(found.exact for found in model.findings)
 
@@ -313,16 +313,16 @@ def test_scales_along_either_axis(tmp_path, axis, turned):
     one_node(tmp_path, rounded(nodes), weights, (3, 2, 2), domains=())
 
 
-@pytest.mark.parametrize("kind", ["int4", "uint4"])
-def test_four_bit_weights(tmp_path, kind):
+@pytest.mark.parametrize("dtype", ["int4", "uint4"])
+def test_four_bit_weights(tmp_path, dtype):
     rng = np.random.default_rng(0)
-    weight = rng.integers(*((-8, 8) if kind == "int4" else (0, 16)), (5, 3, 3, 3)).astype(getattr(ml_dtypes, kind))
+    weight = rng.integers(*((-8, 8) if dtype == "int4" else (0, 16)), (5, 3, 3, 3)).astype(getattr(ml_dtypes, dtype))
     weights = scalars(np.uint8, x=(0.03, 110), y=(0.3, 90)) | {
         "w": weight, "w_s": rng.uniform(0.05, 0.1, 5).astype(np.float32),
-        "w_z": np.full(5, 7 if kind == "uint4" else 0).astype(getattr(ml_dtypes, kind))}
+        "w_z": np.full(5, 7 if dtype == "uint4" else 0).astype(getattr(ml_dtypes, dtype))}
     nodes = [node("DequantizeLinear", ["w", "w_s", "w_z"], ["v"], axis=0), node("Conv", ["d", "v"], ["r"])]
     types = TensorProto.UINT8
-    path = save(tmp_path / "m.onnx", rounded(nodes), weights, (3, 6, 5), kind=types, made_kind=types, opset=21)
+    path = save(tmp_path / "m.onnx", rounded(nodes), weights, (3, 6, 5), dtype=types, made_dtype=types, opset=21)
     codes = rng.integers(0, 256, (6, 3, 6, 5)).astype(np.uint8)
     _, off = compared(path, codes, real=False)
     assert off.max() <= 1 and (off > 0).mean() < 0.01
@@ -389,7 +389,7 @@ BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
     ([node("Gemm", ["d", "w"], ["r"])], {"w": np.ones((3, 3), np.float32)}, "float weights"),
 ])
 def test_refusals(tmp_path, nodes, extra, words):
-    refused(tmp_path, rounded(nodes), BASE | extra, words, kind=TensorProto.UINT8, made_kind=TensorProto.UINT8)
+    refused(tmp_path, rounded(nodes), BASE | extra, words, dtype=TensorProto.UINT8, made_dtype=TensorProto.UINT8)
 
 
 def test_other_scales_than_the_codes_were_made_with(tmp_path):
@@ -407,7 +407,7 @@ def test_scales_for_blocks(tmp_path):
     nodes = [node("DequantizeLinear", ["w", "s"], ["v"], axis=1, block_size=2), node("Conv", ["d", "v"], ["r"])]
     weights = {"w": np.ones((2, 4, 1, 1), np.int8), "s": np.ones((2, 2, 1, 1), np.float32)}
     refused(tmp_path, rounded(nodes), BASE | weights,
-            "scales for blocks of weights", opset=21, kind=TensorProto.UINT8)
+            "scales for blocks of weights", opset=21, dtype=TensorProto.UINT8)
 
 
 def test_an_output_that_is_not_quantized(tmp_path):

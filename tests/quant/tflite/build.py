@@ -26,7 +26,7 @@ class Builder:
         self.tensors, self.buffers, self.codes, self.operators = [], [schema.BufferT()], [], []
         self.inputs = []
 
-    def tensor(self, shape, kind=np.int8, scale=None, zero=0, *, axis=0, data=None, signature=None, name=None):
+    def tensor(self, shape, dtype=np.int8, scale=None, zero=0, *, axis=0, data=None, signature=None, name=None):
         """A tensor; ``scale`` is a number or one for each element along ``axis``."""
         buffer = 0
         if data is not None:
@@ -39,29 +39,29 @@ class Builder:
             quantization = _filled(schema.QuantizationParametersT(), scale=scales, quantizedDimension=axis,
                                    zeroPoint=np.broadcast_to(np.int64(zero), scales.shape).copy())
         self.tensors.append(_filled(
-            schema.TensorT(), shape=list(shape), type=TYPES[np.dtype(kind)], buffer=buffer, quantization=quantization,
+            schema.TensorT(), shape=list(shape), type=TYPES[np.dtype(dtype)], buffer=buffer, quantization=quantization,
             shapeSignature=None if signature is None else list(signature), hasRank=True,
             name=(name or f"t/{len(self.tensors)};more").encode()))
         return len(self.tensors) - 1
 
-    def input(self, shape, kind=np.int8, scale=None, zero=0, **more):
-        self.inputs.append(self.tensor(shape, kind, scale, zero, **more))
+    def input(self, shape, dtype=np.int8, scale=None, zero=0, **more):
+        self.inputs.append(self.tensor(shape, dtype, scale, zero, **more))
         return self.inputs[-1]
 
     def const(self, data, scale=None, zero=0, axis=0):
         data = np.asarray(data)
         return self.tensor(data.shape, data.dtype, scale, zero, axis=axis, data=data)
 
-    def op(self, kind, inputs, shape, scale=None, zero=0, dtype=np.int8, **options):
+    def op(self, op_type, inputs, shape, scale=None, zero=0, dtype=np.int8, **options):
         """An operator that makes one tensor, or as many as ``shape`` is a list of."""
         shapes = shape if isinstance(shape, list) else [shape]
         outputs = [self.tensor(one, dtype, scale, zero) for one in shapes]
-        number = getattr(schema.BuiltinOperator, kind)
+        number = getattr(schema.BuiltinOperator, op_type)
         self.codes.append(_filled(schema.OperatorCodeT(), builtinCode=number, deprecatedBuiltinCode=min(number, 127),
                                   version=1))
         node = _filled(schema.OperatorT(), opcodeIndex=len(self.codes) - 1, inputs=list(inputs), outputs=outputs)
-        if kind in OPTIONS:
-            name = f"{OPTIONS[kind]}Options"
+        if op_type in OPTIONS:
+            name = f"{OPTIONS[op_type]}Options"
             _filled(node, builtinOptionsType=getattr(schema.BuiltinOptions, name),
                     builtinOptions=_filled(getattr(schema, f"{name}T")(), **options))
         self.operators.append(node)

@@ -14,12 +14,12 @@ __all__ = ["codes_of", "compared", "images_of"]
 def images_of(builder, seed=0, count=4):
     """Random images (N, ...) of a builder's input, each with all codes alike likely, the extremes among them."""
     tensor = builder.tensors[builder.inputs[0]]
-    kind = np.int8 if tensor.type == 9 else np.uint8
-    info, draw = np.iinfo(kind), np.random.default_rng(seed)
+    dtype = np.int8 if tensor.type == 9 else np.uint8
+    info, draw = np.iinfo(dtype), np.random.default_rng(seed)
     images = draw.integers(info.min, info.max + 1, (count, *tensor.shape[1:]))
     images[1] = info.max
     images[2] = np.where(draw.random(images[2].shape) < 0.5, info.min, info.max)
-    return images.astype(kind)
+    return images.astype(dtype)
 
 
 def codes_of(images, network):

@@ -84,11 +84,11 @@ def test_lists_without_end(tmp_path):
         load(tmp_path / "m.tflite")
 
 
-@pytest.mark.parametrize("kind, words", [(np.float32, "32-bit numbers"), (np.int16, "16-bit codes")])
-def test_other_numbers(tmp_path, kind, words):
+@pytest.mark.parametrize("dtype, words", [(np.float32, "32-bit numbers"), (np.int16, "16-bit codes")])
+def test_other_numbers(tmp_path, dtype, words):
     builder = Builder()
-    x = builder.input((1, 4, 4, 3), kind, None if kind is np.float32 else 0.1)
-    y = builder.op("RELU", [x], (1, 4, 4, 3), None if kind is np.float32 else 0.1, 0, kind)
+    x = builder.input((1, 4, 4, 3), dtype, None if dtype is np.float32 else 0.1)
+    y = builder.op("RELU", [x], (1, 4, 4, 3), None if dtype is np.float32 else 0.1, 0, dtype)
     with pytest.raises(AlloyError, match=f"computes with {words}: convert it with full integer quantization"):
         load(builder.save(tmp_path / "m.tflite", y))
 

@@ -101,16 +101,16 @@ def test_float_ends_and_pixels(tmp_path):
     assert loaded.on_pixels((0.5,) * 3, (0.25,) * 3).nodes[0].name == "normalization"
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int8])
-def test_requantized_input(tmp_path, kind):
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_requantized_input(tmp_path, dtype):
     """uint8 images that become int8 codes are the same codes; other scales are a table."""
     builder, draw = Builder(), np.random.default_rng(1)
     conv, _, _ = layers(builder, draw, 0.02)
-    x = builder.input((1, 6, 5, 3), kind, 0.02, 133 if kind is np.uint8 else 0)
+    x = builder.input((1, 6, 5, 3), dtype, 0.02, 133 if dtype is np.uint8 else 0)
     q = builder.op("QUANTIZE", [x], (1, 6, 5, 3), 0.02, 5)
     y, _ = conv(q, (6, 5), 3, 4, source=0.02)
     path = builder.save(tmp_path / "m.tflite", y)
-    assert [node.kind for node in load(path).network.nodes] == ["conv"] if kind is np.uint8 else ["lookup", "conv"]
+    assert [node.kind for node in load(path).network.nodes] == ["conv"] if dtype is np.uint8 else ["lookup", "conv"]
     share, most = near(path, images_of(builder))
     assert share < 0.02 and most <= 1
 

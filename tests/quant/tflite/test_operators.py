@@ -8,46 +8,46 @@ from .build import Builder
 from .compare import compared, images_of
 
 NONE, RELU, RELU6 = 0, 1, 3
-KINDS = [np.int8, np.uint8]
+DTYPES = [np.int8, np.uint8]
 
 
-def draws(seed, kind=np.int8):
+def draws(seed, dtype=np.int8):
     """(generator, builder, scale and zero point of an input)."""
     draw = np.random.default_rng(seed)
-    info = np.iinfo(kind)
+    info = np.iinfo(dtype)
     return draw, Builder(), float(draw.uniform(0.01, 0.1)), int(draw.integers(info.min, info.max + 1))
 
 
-def grid(draw, low=0.01, high=0.1, kind=np.int8):
+def grid(draw, low=0.01, high=0.1, dtype=np.int8):
     """A random scale and zero point."""
-    info = np.iinfo(kind)
+    info = np.iinfo(dtype)
     return float(draw.uniform(low, high)), int(draw.integers(info.min, info.max + 1))
 
 
-def weights(builder, draw, shape, axis, kind=np.int8, several=True, scale=None):
+def weights(builder, draw, shape, axis, dtype=np.int8, several=True, scale=None):
     """(weights, bias) of random numbers as constants."""
     count = shape[axis]
-    info = np.iinfo(kind)
+    info = np.iinfo(dtype)
     scales = draw.uniform(0.002, 0.01, count if several else 1).astype(np.float32)
-    values = draw.integers(info.min + (kind is np.int8), info.max + 1, shape).astype(kind)
+    values = draw.integers(info.min + (dtype is np.int8), info.max + 1, shape).astype(dtype)
     bias = draw.integers(-3000, 3000, count).astype(np.int32)
-    made = builder.const(values, scales, 0 if kind is np.int8 else int(draw.integers(100, 156)), axis)
+    made = builder.const(values, scales, 0 if dtype is np.int8 else int(draw.integers(100, 156)), axis)
     return made, builder.const(bias, np.float32(scale) * scales, axis=0)
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", KINDS)
-def test_conv(tmp_path, monkeypatch, seed, kind):
-    draw, builder, scale, zero = draws(seed, kind)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_conv(tmp_path, monkeypatch, seed, dtype):
+    draw, builder, scale, zero = draws(seed, dtype)
     size, kernel = draw.integers(5, 10, 2).tolist(), draw.integers(1, 4, 2).tolist()
     channels, filters = int(draw.integers(1, 6)), int(draw.integers(1, 7))
     stride, same = int(draw.integers(1, 4)), seed % 2 == 0
     dilation = 1 if stride > 1 else int(draw.integers(1, 3))
-    x = builder.input((1, *size, channels), kind, scale, zero)
-    w, b = weights(builder, draw, (filters, *kernel, channels), 0, kind, kind is np.int8 and seed % 3 > 0, scale)
+    x = builder.input((1, *size, channels), dtype, scale, zero)
+    w, b = weights(builder, draw, (filters, *kernel, channels), 0, dtype, dtype is np.int8 and seed % 3 > 0, scale)
     reach = [(k - 1) * dilation + 1 for k in kernel]
     out = [-(-s // stride) if same else (s - r) // stride + 1 for s, r in zip(size, reach, strict=True)]
-    y = builder.op("CONV_2D", [x, w, b], (1, *out, filters), *grid(draw, kind=kind), kind,
+    y = builder.op("CONV_2D", [x, w, b], (1, *out, filters), *grid(draw, dtype=dtype), dtype,
                    strideH=stride, strideW=stride, dilationHFactor=dilation, dilationWFactor=dilation,
                    padding=0 if same else 1, fusedActivationFunction=seed % 4)
     compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder), 5e-3)
@@ -78,86 +78,86 @@ def test_weights_of_four_bits(tmp_path, monkeypatch, what):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("kind", KINDS)
-def test_depthwise(tmp_path, monkeypatch, seed, kind):
-    draw, builder, scale, zero = draws(seed, kind)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_depthwise(tmp_path, monkeypatch, seed, dtype):
+    draw, builder, scale, zero = draws(seed, dtype)
     size, channels, multiplier = draw.integers(4, 9, 2).tolist(), int(draw.integers(1, 6)), 1 + seed % 2
     stride = 1 + seed % 3
-    x = builder.input((1, *size, channels), kind, scale, zero)
-    w, b = weights(builder, draw, (1, 3, 3, channels * multiplier), 3, kind, kind is np.int8, scale)
+    x = builder.input((1, *size, channels), dtype, scale, zero)
+    w, b = weights(builder, draw, (1, 3, 3, channels * multiplier), 3, dtype, dtype is np.int8, scale)
     y = builder.op("DEPTHWISE_CONV_2D", [x, w, b], (1, *(-(-s // stride) for s in size), channels * multiplier),
-                   *grid(draw, kind=kind), kind, strideH=stride, strideW=stride, padding=0, dilationHFactor=1,
+                   *grid(draw, dtype=dtype), dtype, strideH=stride, strideW=stride, padding=0, dilationHFactor=1,
                    dilationWFactor=1, depthMultiplier=multiplier, fusedActivationFunction=seed % 4)
     compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder))
 
 
 @pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["map", "vector", "pixels"])
-def test_linear(tmp_path, monkeypatch, several, kind, form):
+def test_linear(tmp_path, monkeypatch, several, dtype, form):
     """Of a map in the file's order, of a vector, and of each pixel."""
-    draw, builder, scale, zero = draws(5, kind)
+    draw, builder, scale, zero = draws(5, dtype)
     shape = {"map": (1, 3, 4, 5), "vector": (1, 60), "pixels": (1, 3, 4, 60)}[form]
-    x = builder.input(shape, kind, scale, zero)
-    w, b = weights(builder, draw, (7, 60), 0, kind, several and kind is np.int8, scale)
+    x = builder.input(shape, dtype, scale, zero)
+    w, b = weights(builder, draw, (7, 60), 0, dtype, several and dtype is np.int8, scale)
     y = builder.op("FULLY_CONNECTED", [x, w, b], (1, 3, 4, 7) if form == "pixels" else (1, 7),
-                   *grid(draw, 0.1, 0.4, kind), kind, keepNumDims=form == "pixels", fusedActivationFunction=RELU)
+                   *grid(draw, 0.1, 0.4, dtype), dtype, keepNumDims=form == "pixels", fusedActivationFunction=RELU)
     compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder))
 
 
-@pytest.mark.parametrize("kind, seed", [(np.int8, 0), (np.int8, 1), (np.int8, 4), (np.uint8, 1), (np.uint8, 3)])
-def test_two_tensors(tmp_path, monkeypatch, kind, seed):
+@pytest.mark.parametrize("dtype, seed", [(np.int8, 0), (np.int8, 1), (np.int8, 4), (np.uint8, 1), (np.uint8, 3)])
+def test_two_tensors(tmp_path, monkeypatch, dtype, seed):
     """Sums and differences of two tensors of different scales: the other one is a maximum of the input's windows."""
-    draw, builder, scale, zero = draws(seed, kind)
-    what = "ADD" if seed % 2 or kind is np.uint8 else "SUB"
-    x = builder.input((1, 4, 5, 3), kind, scale, zero)
-    pooled = builder.op("MAX_POOL_2D", [x], (1, 4, 5, 3), scale, zero, kind, filterHeight=2, filterWidth=2, strideH=1,
+    draw, builder, scale, zero = draws(seed, dtype)
+    what = "ADD" if seed % 2 or dtype is np.uint8 else "SUB"
+    x = builder.input((1, 4, 5, 3), dtype, scale, zero)
+    pooled = builder.op("MAX_POOL_2D", [x], (1, 4, 5, 3), scale, zero, dtype, filterHeight=2, filterWidth=2, strideH=1,
                         strideW=1, padding=0)
-    other = builder.op("RELU", [pooled], (1, 4, 5, 3), *grid(draw, 0.01, 0.2, kind), kind)
-    y = builder.op(what, [x, other] if seed < 3 else [other, x], (1, 4, 5, 3), *grid(draw, 0.05, 0.2, kind), kind,
+    other = builder.op("RELU", [pooled], (1, 4, 5, 3), *grid(draw, 0.01, 0.2, dtype), dtype)
+    y = builder.op(what, [x, other] if seed < 3 else [other, x], (1, 4, 5, 3), *grid(draw, 0.05, 0.2, dtype), dtype,
                    fusedActivationFunction=seed % 4)
     compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder), 2e-2)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("what", ["ADD", "SUB", "MUL"])
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("size", [1, 3])
-def test_constants(tmp_path, monkeypatch, kind, what, first, size):
-    if what == "SUB" and kind is np.uint8:
+def test_constants(tmp_path, monkeypatch, dtype, what, first, size):
+    if what == "SUB" and dtype is np.uint8:
         pytest.skip("as with sign")
-    draw, builder, scale, zero = draws(size + first, kind)
-    x = builder.input((1, 4, 5, 3), kind, scale, zero)
-    info = np.iinfo(kind)
-    c = builder.const(draw.integers(info.min, info.max, size).astype(kind), *grid(draw, kind=kind))
-    y = builder.op(what, [c, x] if first else [x, c], (1, 4, 5, 3), *grid(draw, 0.05, 0.2, kind), kind)
+    draw, builder, scale, zero = draws(size + first, dtype)
+    x = builder.input((1, 4, 5, 3), dtype, scale, zero)
+    info = np.iinfo(dtype)
+    c = builder.const(draw.integers(info.min, info.max, size).astype(dtype), *grid(draw, dtype=dtype))
+    y = builder.op(what, [c, x] if first else [x, c], (1, 4, 5, 3), *grid(draw, 0.05, 0.2, dtype), dtype)
     _, off = compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder), 1e-2)
     assert size > 1 or not off.any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernel, stride, same", [(2, 2, False), (3, 2, True), (3, 1, True), (1, 2, False),
                                                   (5, 3, True)])
 @pytest.mark.parametrize("what", ["MAX", "AVERAGE"])
-def test_pools(tmp_path, monkeypatch, kind, kernel, stride, same, what):
-    draw, builder, scale, zero = draws(kernel, kind)
-    x = builder.input((1, 7, 6, 3), kind, scale, zero)
+def test_pools(tmp_path, monkeypatch, dtype, kernel, stride, same, what):
+    draw, builder, scale, zero = draws(kernel, dtype)
+    x = builder.input((1, 7, 6, 3), dtype, scale, zero)
     out = [-(-s // stride) if same else (s - kernel) // stride + 1 for s in (7, 6)]
-    y = builder.op(f"{what}_POOL_2D", [x], (1, *out, 3), scale, zero, kind, filterHeight=kernel, filterWidth=kernel,
+    y = builder.op(f"{what}_POOL_2D", [x], (1, *out, 3), scale, zero, dtype, filterHeight=kernel, filterWidth=kernel,
                    strideH=stride, strideW=stride, padding=0 if same else 1,
                    fusedActivationFunction=RELU6 if stride == 2 else NONE)
     _, off = compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder), 0.2)
     assert not off.any() or what == "AVERAGE" and same
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("what", ["MEAN", "REDUCE_MAX"])
 @pytest.mark.parametrize("keeps", [False, True])
-def test_reductions(tmp_path, monkeypatch, kind, what, keeps):
-    draw, builder, scale, zero = draws(7, kind)
-    x = builder.input((1, 5, 7, 4), kind, scale, zero)
-    made = (scale, zero) if what == "REDUCE_MAX" else grid(draw, kind=kind)
-    y = builder.op(what, [x, builder.const(np.int32([1, 2]))], (1, 1, 1, 4) if keeps else (1, 4), *made, kind,
+def test_reductions(tmp_path, monkeypatch, dtype, what, keeps):
+    draw, builder, scale, zero = draws(7, dtype)
+    x = builder.input((1, 5, 7, 4), dtype, scale, zero)
+    made = (scale, zero) if what == "REDUCE_MAX" else grid(draw, dtype=dtype)
+    y = builder.op(what, [x, builder.const(np.int32([1, 2]))], (1, 1, 1, 4) if keeps else (1, 4), *made, dtype,
                    keepDims=keeps)
     compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder), 2e-2)
 
@@ -166,40 +166,40 @@ TABLES = ["RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "PRELU", "HARD_SWISH", 
           "QUANTIZE", "EXP", "MAXIMUM", "MINIMUM"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("what", TABLES)
 @pytest.mark.parametrize("seed", range(3))
-def test_tables(tmp_path, monkeypatch, kind, what, seed):
+def test_tables(tmp_path, monkeypatch, dtype, what, seed):
     """Every code, exactly."""
-    if kind is np.uint8 and what in ("ELU", "EXP"):
+    if dtype is np.uint8 and what in ("ELU", "EXP"):
         pytest.skip("TFLite has it with sign only")
-    draw, builder, scale, zero = draws(seed, kind)
-    x = builder.input((1, 16, 16, 1), kind, scale, zero)
-    scale_out, zero_out = grid(draw, kind=kind)
+    draw, builder, scale, zero = draws(seed, dtype)
+    x = builder.input((1, 16, 16, 1), dtype, scale, zero)
+    scale_out, zero_out = grid(draw, dtype=dtype)
     if what == "LOGISTIC":
-        scale_out, zero_out = 1 / 256, np.iinfo(kind).min
+        scale_out, zero_out = 1 / 256, np.iinfo(dtype).min
     if what in ("MAXIMUM", "MINIMUM"):
         scale_out, zero_out = scale, zero
-    more = [builder.const(np.array([draw.integers(1, 100)]).astype(kind), scale_out, zero_out)] if what in (
+    more = [builder.const(np.array([draw.integers(1, 100)]).astype(dtype), scale_out, zero_out)] if what in (
         "PRELU", "MAXIMUM", "MINIMUM") else []
     options = {"alpha": (0.1, 1.5, -0.2)[seed]} if what == "LEAKY_RELU" else {
         "approximate": bool(seed % 2)} if what == "GELU" else {}
-    y = builder.op(what, [x, *more], (1, 16, 16, 1), scale_out, zero_out, kind, **options)
-    info = np.iinfo(kind)
-    images = np.arange(info.min, info.max + 1).astype(kind).reshape(1, 16, 16, 1)
+    y = builder.op(what, [x, *more], (1, 16, 16, 1), scale_out, zero_out, dtype, **options)
+    info = np.iinfo(dtype)
+    images = np.arange(info.min, info.max + 1).astype(dtype).reshape(1, 16, 16, 1)
     _, off = compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images)
     assert not off.any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_concatenation(tmp_path, monkeypatch, kind):
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_concatenation(tmp_path, monkeypatch, dtype):
     """Without sign, of several scales."""
-    draw, builder, scale, zero = draws(1, kind)
-    x = builder.input((1, 4, 5, 3), kind, scale, zero)
-    made = grid(draw, kind=kind)
-    other = builder.op("RELU", [x], (1, 4, 5, 3), *made, kind)
-    third = x if kind is np.uint8 else builder.op("TANH", [x], (1, 4, 5, 3), *made, kind)
-    y = builder.op("CONCATENATION", [other, third, other], (1, 4, 5, 9), *made, kind, axis=-1)
+    draw, builder, scale, zero = draws(1, dtype)
+    x = builder.input((1, 4, 5, 3), dtype, scale, zero)
+    made = grid(draw, dtype=dtype)
+    other = builder.op("RELU", [x], (1, 4, 5, 3), *made, dtype)
+    third = x if dtype is np.uint8 else builder.op("TANH", [x], (1, 4, 5, 3), *made, dtype)
+    y = builder.op("CONCATENATION", [other, third, other], (1, 4, 5, 9), *made, dtype, axis=-1)
     _, off = compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images_of(builder))
     assert not off.any()
 

@@ -13,8 +13,8 @@ SAME = {"strideH": 1, "strideW": 1, "padding": 0}
 
 
 def conv(b, x, **changed):
-    given = {"kind": np.int8, "scale": 0.01, "zero": 0, "bias": np.zeros(2, np.int32), "shape": (2, 3, 3, 3)} | changed
-    w = b.const(np.ones(given.pop("shape")).astype(given.pop("kind")), given.pop("scale"), given.pop("zero"))
+    given = {"dtype": np.int8, "scale": 0.01, "zero": 0, "bias": np.zeros(2, np.int32), "shape": (2, 3, 3, 3)} | changed
+    w = b.const(np.ones(given.pop("shape")).astype(given.pop("dtype")), given.pop("scale"), given.pop("zero"))
     inputs = [x, w, b.const(given.pop("bias"), 0.001)]
     return b.op("CONV_2D", inputs, (1, 4, 4, 2), **G, **(SAME | {"dilationHFactor": 1, "dilationWFactor": 1} | given))
 
@@ -26,7 +26,7 @@ def two_images(b, x):
 
 CASES = {
     "TANH or SIGN_BIT inside": lambda b, x: conv(b, x, fusedActivationFunction=4),
-    "weights of type INT16": lambda b, x: conv(b, x, kind=np.int16),
+    "weights of type INT16": lambda b, x: conv(b, x, dtype=np.int16),
     "has weights with 2 scales, or some that are not above 0": lambda b, x: conv(b, x, scale=[0.1, 0.0]),
     "has 3 scales along dimension 0": lambda b, x: conv(b, x, scale=[0.1, 0.1, 0.1]),
     "weights with the zero point 3": lambda b, x: conv(b, x, zero=3),

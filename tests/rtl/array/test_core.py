@@ -234,21 +234,21 @@ REFUSALS = [("ic", 0, MORE), ("pixels", 3, EVEN + "2 or more"), ("out_pixels", 0
             ("lut_form", "table", "one of shift_add, product_lookup")]
 
 
-@pytest.mark.parametrize("kind, more", [(PEArray, []), (Core, [("weight_depth", 0, MORE)])])
-def test_parameters(kind, more):
-    good = {name: GOOD[name] for name in kind.parameters()}
-    check_parameters(kind, good, REFUSALS + more)
-    assert refusal(kind, **good | dict(dsp_filters=0, lut_filters=0)) == (
-        f"no {kind.__name__} has no filter slots: give dsp_filters or lut_filters")
-    assert refusal(kind, **good | dict(out_pixels=4)) == (
-        f"no {kind.__name__} of 4 pixels has out_pixels 4: give 1, or an even number whose square divides pixels")
+@pytest.mark.parametrize("cls, more", [(PEArray, []), (Core, [("weight_depth", 0, MORE)])])
+def test_parameters(cls, more):
+    good = {name: GOOD[name] for name in cls.parameters()}
+    check_parameters(cls, good, REFUSALS + more)
+    assert refusal(cls, **good | dict(dsp_filters=0, lut_filters=0)) == (
+        f"no {cls.__name__} has no filter slots: give dsp_filters or lut_filters")
+    assert refusal(cls, **good | dict(out_pixels=4)) == (
+        f"no {cls.__name__} of 4 pixels has out_pixels 4: give 1, or an even number whose square divides pixels")
 
 
-@pytest.mark.parametrize("kind", [DspPE, LutPE])
-def test_parameters_of_elements(kind):
+@pytest.mark.parametrize("cls", [DspPE, LutPE])
+def test_parameters_of_elements(cls):
     """Of four channels: one chain, or a register and two levels of adders."""
-    good = {name: GOOD[name] for name in kind.parameters() if name != "total_latency"} | {"total_latency": 4}
+    good = {name: GOOD[name] for name in cls.parameters() if name != "total_latency"} | {"total_latency": 4}
     kept = [refused for refused in REFUSALS if refused[0] in good]
-    check_parameters(kind, good, [*kept, ("total_latency", -1, ZERO)])
-    assert refusal(kind, **good | dict(total_latency=2)) == (
-        f"a {kind.__name__} has its totals after 3 cycles, not after 2: give total_latency 3 or more")
+    check_parameters(cls, good, [*kept, ("total_latency", -1, ZERO)])
+    assert refusal(cls, **good | dict(total_latency=2)) == (
+        f"a {cls.__name__} has its totals after 3 cycles, not after 2: give total_latency 3 or more")

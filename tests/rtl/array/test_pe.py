@@ -17,8 +17,8 @@ def configuration(**values):
     return EngineConfig(**{**dict(name="pe", ic=3, pixels=2, dsp_filters=2, lut_filters=1), **values})
 
 
-def element(kind, config):
-    return kind.of(config, total_latency=latency.totals(config))
+def element(cls, config):
+    return cls.of(config, total_latency=latency.totals(config))
 
 
 def element_latency(config):
@@ -118,8 +118,8 @@ def test_both_kinds_take_equally_long():
     for ic in (1, 4, 5, 28):
         config = configuration(ic=ic)
         acts = np.ones((2, ic), int)
-        steps = [(ONE, np.ones((kind.SLOTS, ic), int), acts) for kind in (DspPE, LutPE)]
-        first = [run_pe(element(kind, config), [step])[0][0] for kind, step in zip((DspPE, LutPE), steps, strict=True)]
+        steps = [(ONE, np.ones((cls.SLOTS, ic), int), acts) for cls in (DspPE, LutPE)]
+        first = [run_pe(element(cls, config), [step])[0][0] for cls, step in zip((DspPE, LutPE), steps, strict=True)]
         assert first == [element_latency(config)] * 2
 
 

@@ -146,14 +146,14 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
     assert min(counts.values()) > 20, counts
 
 
-@pytest.mark.parametrize("kind, good, refusals", [
+@pytest.mark.parametrize("cls, good, refusals", [
     (Bank, dict(depth=2, width=1, ram="block"), [("depth", 0, "1 or more"), ("width", 0, "1 or more"),
                                                   ("ram", "lut", "one of block, ultra")]),
     (Banks, dict(ic=1, pixels=2, act_depth=1, act_ram="ultra", out_pixels=1), [
         ("act_ram", "", "one of block, ultra"), ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"),
                                                 ("act_depth", 0, "1 or more"), ("out_pixels", 0, "1 or more")])])
-def test_parameters(kind, good, refusals):
-    check_parameters(kind, good, refusals)
+def test_parameters(cls, good, refusals):
+    check_parameters(cls, good, refusals)
 
 
 def test_words_that_do_not_divide_the_banks():

@@ -14,7 +14,7 @@ from ..parameters import check_parameters
 
 class Base(Block):
     size = Parameter(2, high=8, even=True)
-    kind = Parameter(choices=("round", "square"))
+    shape = Parameter(choices=("round", "square"))
 
     def members(self):
         return {"a": In(self.size)}
@@ -24,29 +24,29 @@ class Derived(Base):
     depth = Parameter()
 
 
-GOOD = dict(size=4, kind="round", depth=1)
+GOOD = dict(size=4, shape="round", depth=1)
 
 
 def test_parameters():
     even = "an even number, 2 to 8"
     check_parameters(Derived, GOOD, [
         ("size", 0, even), ("size", 10, even), ("size", 3, even), ("size", 4.0, even), ("size", True, even),
-        ("kind", "oval", "one of round, square"), ("depth", 0, "1 or more"), ("depth", "1", "1 or more")])
+        ("shape", "oval", "one of round, square"), ("depth", 0, "1 or more"), ("depth", "1", "1 or more")])
 
 
 def test_order_and_ports():
-    assert list(Derived.parameters()) == ["size", "kind", "depth"]
+    assert list(Derived.parameters()) == ["size", "shape", "depth"]
     assert len(unused(Derived, **GOOD).a) == 4
 
 
 def test_of_a_configuration():
     """What has the names gives the values, what is said besides wins."""
-    block = Derived.of(SimpleNamespace(size=6, kind="square", other=1), depth=3)
+    block = Derived.of(SimpleNamespace(size=6, shape="square", other=1), depth=3)
     same = Base.of(block)
     block._MustUse__silence = same._MustUse__silence = True
-    assert (block.size, block.kind, block.depth) == (6, "square", 3) and same.size == 6
+    assert (block.size, block.shape, block.depth) == (6, "square", 3) and same.size == 6
     with pytest.raises(AttributeError, match="depth"):
-        Derived.of(SimpleNamespace(size=6, kind="square"))
+        Derived.of(SimpleNamespace(size=6, shape="square"))
 
 
 def test_ports_are_asked_for():

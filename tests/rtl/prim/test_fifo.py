@@ -14,14 +14,14 @@ from rtl.prim import Queue
 from ..axi_models import put, refusal, simulate, steady
 
 
-KINDS = [dict(), dict(buffered=True), dict(block=True)]
+OPTIONS = [dict(), dict(buffered=True), dict(block=True)]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 7])
-def test_queue(depth, kind):
+def test_queue(depth, options):
     """Order and number at any pace; as many entries as it says go in one after the other while nobody takes one."""
-    queue, rng, got, words = Queue(8, depth, **kind), Random(depth), [], list(range(200))
+    queue, rng, got, words = Queue(8, depth, **options), Random(depth), [], list(range(200))
 
     async def drive(ctx):
         for n in range(depth):
@@ -46,10 +46,10 @@ def test_queue(depth, kind):
     assert got == words
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_entry_without_a_place_is_an_error(kind):
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_entry_without_a_place_is_an_error(options):
     """A queue whose writer reserves its places holds them all, and tells of one entry too many."""
-    queue, entries = Queue(8, 2, **kind, reserved=True), []
+    queue, entries = Queue(8, 2, **options, reserved=True), []
 
     async def drive(ctx):
         for offered in (1, 1, 0, 0, 0, 1, 1):
@@ -68,9 +68,9 @@ def test_fifos_are_made_in_one_place():
         assert path.name == "fifo.py" or not re.search(r"amaranth\.lib.*\bfifo\b|S?yncFIFO", path.read_text()), path
 
 
-@pytest.mark.parametrize("kind, latency", list(zip(KINDS, (1, 2, 2), strict=True)), ids=str)
-def test_latency(kind, latency):
-    queue = Queue(8, 3, **kind)
+@pytest.mark.parametrize("options, latency", list(zip(OPTIONS, (1, 2, 2), strict=True)), ids=str)
+def test_latency(options, latency):
+    queue = Queue(8, 3, **options)
     assert queue.latency == latency and queue.depth == 3 and queue.shape == 8
     assert queue.buffered == (latency == 2) and not queue.reserved
 

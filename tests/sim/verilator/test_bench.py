@@ -107,10 +107,10 @@ def test_hang_is_reported(model):
     assert len(result.runs) == 1 and result.runs[0].hung and not result.runs[0].done
 
 
-@pytest.mark.parametrize("kind, code", [("bad_read", 0x21), ("bad_write", 0x22)])
+@pytest.mark.parametrize("fault, code", [("bad_read", 0x21), ("bad_write", 0x22)])
 @pytest.mark.parametrize("beat", [0, 9])
-def test_error_response_reaches_the_engine(model, kind, code, beat):
-    first, second = run(model, **{kind: beat}).runs
+def test_error_response_reaches_the_engine(model, fault, code, beat):
+    first, second = run(model, **{fault: beat}).runs
     assert first.code == code and not first.done and len(first.trace) == beat // 4 + 1
     assert second.done and second.code == 0
 

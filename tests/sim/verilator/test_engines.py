@@ -106,14 +106,14 @@ def test_more_configurations(engines, name):
     assert sum(check(engines(name), seed, stall=(0, 0.3)[seed % 2], schemes=schemes) for seed in range(40)) > 20
 
 
-@pytest.mark.parametrize("kind, beat, code", [("bad_read", 0, Error.READ), ("bad_read", 400, Error.READ),
+@pytest.mark.parametrize("fault, beat, code", [("bad_read", 0, Error.READ), ("bad_read", 400, Error.READ),
                                               ("bad_write", 0, Error.WRITE),
                                               ("bad_write", 5, Error.WRITE), ("bad_write", -1, Error.WRITE)])
-def test_bus_error_stops_and_the_next_run_is_right(engines, kind, beat, code):
+def test_bus_error_stops_and_the_next_run_is_right(engines, fault, beat, code):
     writes = run(engines("portable"), 3)[3].runs[0].counters["store_cycles"]
     assert writes > 6
     network, program, codes, result = run(engines("portable"), 3, images=2,
-                                          **{kind: beat % writes if kind == "bad_write" else beat})
+                                          **{fault: beat % writes if fault == "bad_write" else beat})
     first, second = result.runs
     assert first.code == code and not first.done and not first.hung
     assert second.done and result.violation == ""

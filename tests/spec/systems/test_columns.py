@@ -48,9 +48,9 @@ def test_home_holds_every_system():
 def test_slots_of_an_engine(dsp, lut):
     """Every slot belongs to one kind of column, in order, and holds its nibble of 0."""
     config = engine(dsp_filters=dsp, lut_filters=lut)
-    kinds = [column for column, slots in columns_of(config) for _ in range(config.slots)[slots]]
-    assert kinds == [DSP] * dsp + [LUT] * lut
-    assert empty_word(config).tolist() == [column.zero for column in kinds] and empty_word(config).dtype == np.uint8
+    columns = [column for column, slots in columns_of(config) for _ in range(config.slots)[slots]]
+    assert columns == [DSP] * dsp + [LUT] * lut
+    assert empty_word(config).tolist() == [column.zero for column in columns] and empty_word(config).dtype == np.uint8
 
 
 def test_nibbles_that_no_weight_has():
