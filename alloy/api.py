@@ -1,6 +1,6 @@
 """The three calls of Python, from a model to simulated cycles; each can be had as ``alloy.NAME``."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from compiler import compile as _compile
 from quant import Network, quantize
@@ -13,7 +13,7 @@ __all__ = ["AlloyError", "Engine", "Network", "Program", "Simulation", "compile"
 
 
 def compile(network: Network, board: Place = "zcu102", *, keep: Collection[str] | str = (),
-            warn: Callable[[str], object] | None = None) -> Program:
+            classes: Sequence[str] = (), warn: Callable[[str], object] | None = None) -> Program:
     """The program of an integer network for the engine of ``board``: its name, ``boards.Board`` or
     ``spec.config.EngineConfig``; see :func:`compiler.compile`."""
-    return _compile(network, engine(board), keep=keep, warn=warn)
+    return _compile(network, engine(board), keep=keep, classes=classes, warn=warn)

@@ -1,5 +1,6 @@
 """``python -m compiler``: compile a network file, or show what was made of it."""
 
+from pathlib import Path
 import sys
 from typing import Annotated
 
@@ -9,9 +10,9 @@ import boards
 from spec.config import EngineConfig
 from spec.entry import Outcome, entry, group
 from spec.errors import AlloyError
-from spec.files import check_outputs
+from spec.files import check_outputs, read_bytes, write_bytes
 from spec.network import Network
-from spec.program import Program
+from spec.program import FORMS, Program
 
 from .build import compile, lowered, planned
 from .disassemble import disassemble
@@ -24,16 +25,39 @@ def compile_program(
     config: Annotated[str, Option(help="engine configuration (.json)")],
     out: Annotated[str, Option(help="program file to write")],
     keep_all: Annotated[bool, Option("--keep-all", help="also write every layer's output to DRAM")] = False,
+    classes: Annotated[str | None, Option(help="text file of names, one line for each class")] = None,
+    also: Annotated[list[str] | None,
+                    Option(help=f"write it beside OUT as well, of {', '.join(FORMS)}: one binary file, a C header, "
+                                "text for $readmemh; can be given several times")] = None,
 ) -> Outcome:
     """Compile a network for a configuration to a program file."""
-    check_outputs(out, inputs=(network, config))
+    for form in also or ():
+        if form not in FORMS:
+            raise AlloyError(f"there is no form {form!r} of a program: choose {', '.join(FORMS)}")
+    more = {form: Path(out).with_suffix(f".{form}") for form in also or ()}
+    if Path(out) in more.values():
+        raise AlloyError(f"{out} would be written twice: give --out another suffix, such as .alloy")
+    check_outputs(out, *more.values(), inputs=(network, config, classes))
     found = compile(Network.load(network), EngineConfig.load(config), keep="all" if keep_all else (),
-                    warn=lambda text: print(text, file=sys.stderr))
+                    classes=_lines(classes), warn=lambda text: print(text, file=sys.stderr))
+    texts = {path: FORMS[form](found, path.stem) for form, path in more.items()}
     found.save(out)
+    for path, data in texts.items():
+        write_bytes(path, data)
     print(f"{out}: {found.command_count} commands, {len(found.image)} bytes of image, "
           f"{found.window_size} bytes of DRAM")
     return 0, {"file": out, "commands": found.command_count, "image_bytes": len(found.image),
                "dram_bytes": found.window_size, "digest": found.digest}
+
+
+def _lines(path):
+    """The lines of a text file that are not empty; none if there is no file."""
+    if path is None:
+        return ()
+    try:
+        return tuple(line.strip() for line in read_bytes(path, "file of classes").decode().splitlines() if line.strip())
+    except UnicodeDecodeError:
+        raise AlloyError(f"{path} is no text of UTF-8: give the names of classes, one a line") from None
 
 
 @entry("python -m compiler disassemble", "program.alloy")

@@ -1,10 +1,11 @@
 """The compiler's main road: lower, run the passes, allocate, emit, place in the window."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from spec.config import EngineConfig
 from spec.network import Network
-from spec.program import Program
+from spec.program import Program, check_classes
 
 from .allocate import allocate
 from .graph import Graph
@@ -31,22 +32,24 @@ def planned(graph: Graph, config: EngineConfig) -> Plan:
     return verify_plan(allocate(graph, config), config, allocate.__name__)
 
 
-def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | str = (),
+def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | str = (), classes: Sequence[str] = (),
             warn: Callable[[str], object] | None = None, weights: bool = True) -> Program:
     """Compile an integer network for one configuration.
 
     Parameters
     ----------
     keep : names of tensors that are also written to DRAM, or "all"; the network's output always is.
+    classes : names of the channels of the output, which the program keeps for those who run it.
     warn : called with one sentence for each field of the configuration that is so small that it costs many cycles.
 
     weights : whether they are put into the image. Without them a program tells no more than sizes and cycles, sooner.
 
     Raises :class:`spec.errors.AlloyError` naming the layer that the configuration cannot run.
     """
+    check_classes(tuple(classes), network.tensors[network.output].channels)
     graph = lowered(network, config, keep)
     emission = emit(planned(graph, config), config, graph.kept)
     if warn is not None:
         for sentence in emission.costs.sentences():
             warn(f"warning: {sentence}")
-    return place_program(emission, graph, network, config, weights)
+    return replace(place_program(emission, graph, network, config, weights), classes=tuple(classes))

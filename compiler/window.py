@@ -35,8 +35,9 @@ def place_program(emission: Emission, graph: Graph, network: Network, config: En
     return Program(image=b"".join(records).ljust(start, b"\0") + emission.image.data(later=weights), command_offset=0,
                    command_count=len(records), window_size=at, input=regions[graph.input], fold=graph.fold,
                    output=graph.output.name, outputs={v.name: r for v, r in regions.items() if v in graph.kept},
-                   layers=_layers(emission, network), scale=network.tensors[network.output].scale,
-                   zero=network.tensors[network.output].zero)
+                   layers=_layers(emission, network), source=network.input,
+                   tensors={name: network.tensors[name] for name in (network.input, *(
+                       v.name for v in regions if v in graph.kept))})
 
 
 def _pages(size: int) -> int:

@@ -21,8 +21,8 @@ import numpy as np
 from .errors import AlloyError
 from .looks import looks_like
 
-__all__ = ["replacing", "write_text", "save_arrays", "check_outputs", "check_folder", "read_bytes", "read_json",
-           "parse_json", "read_arrays"]
+__all__ = ["replacing", "write_text", "write_bytes", "save_arrays", "check_outputs", "check_folder", "read_bytes",
+           "read_json", "parse_json", "read_arrays"]
 
 PREFIX = ".alloy-"
 # Whatever a damaged member makes zipfile, zlib and NumPy raise.
@@ -60,8 +60,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text, :func:`replacing` what is there."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Write a file, :func:`replacing` what is there."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_bytes(data)
 
 
 def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:

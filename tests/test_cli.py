@@ -12,6 +12,7 @@ from sim.run import layer_network, main as run_main
 from spec.config import EngineConfig
 from spec.errors import AlloyError, command_line
 from spec.network import Network
+from spec.program import FORMS, Program
 from tests.networks import random_network
 
 CONFIG = EngineConfig(name="cli", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64, ports=1,
@@ -39,6 +40,29 @@ def test_compile_and_disassemble(files, capsys):
                          "--out", str(out)]) == 0
     assert compile_main(["disassemble", str(out)]) == 0
     assert "LOAD_WEIGHTS" in capsys.readouterr().out
+
+
+def test_other_forms_of_a_program(files, capsys):
+    """Each beside the program, from the same names of classes; a mistake writes nothing."""
+    net, out = Network.load(files / "network.npz"), files / "program.alloy"
+    count = net.tensors[net.output].channels
+    (files / "names.txt").write_text("\n".join(f"class {n}\n" for n in range(count)))
+    (files / "odd.txt").write_bytes(b"\xff\xfe")
+    base = ["compile", "--network", str(files / "network.npz"), "--config", str(files / "config.json"), "--out"]
+    before = sorted(files.iterdir())
+    for arguments, words in (
+            ([str(out), "--also", "elf"], "there is no form 'elf' of a program: choose bin, h, hex"),
+            ([str(files / "p.bin"), "--also", "bin"], "p.bin would be written twice: give --out another suffix"),
+            ([str(out), "--classes", str(files / "odd.txt")], "is no text of UTF-8: give the names of classes"),
+            ([str(out), "--classes", str(files / "none.txt")], "there is no file of classes")):
+        fails(capsys, compile_main, base + arguments, words)
+    assert sorted(files.iterdir()) == before
+    assert compile_main([*base, str(out), "--classes", str(files / "names.txt"), "--also", "bin", "--also", "h",
+                         "--also", "hex"]) == 0
+    program = Program.load(out)
+    assert program.classes == tuple(f"class {n}" for n in range(count))
+    for form, content in FORMS.items():
+        assert out.with_suffix(f".{form}").read_bytes() == content(program, "program")
 
 
 def test_truncated_network(files, capsys):

@@ -3,7 +3,10 @@
 It needs NumPy and the tables of :mod:`spec` only.
 """
 
-from .program import Layer, Program
+from .banks import Bank, banks
+from .flat import FORMS
+from .program import Layer, Program, check_classes
 from .region import Fold, Region
 
-__all__ = ["Program", "Layer", "Region", "Fold"]
+__all__ = ["Program", "Layer", "Region", "Fold", "Bank", "banks",
+           "check_classes", "FORMS"]

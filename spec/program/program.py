@@ -14,11 +14,14 @@ from ..config import EngineConfig
 from ..errors import AlloyError
 from ..files import parse_json, read_bytes, replacing
 from ..looks import looks_like
+from ..network import Tensor
 from ..records import check_types, from_values
 from ..tables import html, short
 from .region import Fold, Region
 
-__all__ = ["Program", "Layer"]
+__all__ = ["Program", "Layer", "check_classes"]
+
+FORMAT = 2      # of the file, see docs/program.md
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,15 @@ class Layer:
         check_types(self, "layer")
 
 
+def check_classes(names: tuple[str, ...], channels: int) -> None:
+    """Raise :class:`AlloyError` for names of classes that are not one printable text for each of the ``channels``."""
+    if not all(isinstance(name, str) and name.isprintable() and name.strip() for name in names):
+        raise AlloyError("the names of classes are no list of printable words: give one for each class")
+    if names and len(names) != channels:
+        raise AlloyError(f"{len(names)} names of classes are given and the output has {channels} channels: give one "
+                         "for each")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """Commands and image for one configuration, which the first command names.
@@ -63,7 +75,9 @@ class Program:
     window_size : bytes of DRAM the program needs.
     input : region of the (folded) input; use :meth:`pack_input`.
     outputs : tensor name -> region, of the network's output and of every kept tensor.
-    scale, zero : a code q of the output stands for ``scale * (q - zero)``; None if the network does not say.
+    source : name of the image's tensor. tensors : name -> :class:`spec.network.Tensor`, of the image and of all
+        outputs: shapes, bits, and what their codes stand for.
+    classes : names of the channels of the output; empty if nobody gave them.
     """
     image: bytes
     command_offset: int
@@ -74,8 +88,22 @@ class Program:
     output: str
     outputs: dict       # str -> Region
     layers: tuple       # of Layer
-    scale: float | None = None
-    zero: int = 0
+    source: str
+    tensors: dict       # str -> Tensor
+    classes: tuple = ()     # of str
+
+    def __post_init__(self):
+        check_classes(self.classes, self.tensors[self.output].channels if self.output in self.tensors else 0)
+
+    @property
+    def scale(self) -> float | None:
+        """A code q of the output stands for ``scale * (q - zero)``; None if the network does not say."""
+        return self.tensors[self.output].scale
+
+    @property
+    def zero(self) -> int:
+        """Code of the output that stands for 0."""
+        return self.tensors[self.output].zero
 
     @property
     def start(self) -> dict[str, int]:
@@ -114,6 +142,9 @@ class Program:
         if not codes.size or not np.issubdtype(codes.dtype, np.integer) or not 0 <= codes.min() <= codes.max() < 256:
             raise AlloyError(f"the image is {codes.dtype} and holds no codes: give integers from 0 to 255")
         folded = self.fold(codes) if codes.ndim == 3 else codes
+        if int(codes.max()) >> (bits := self.tensors[self.source].bits):
+            raise AlloyError(f"the image has the code {codes.max()} and the program reads codes of {bits} bits, 0 to "
+                             f"{(1 << bits) - 1}: give the integers that the network was quantized for")
         if folded.shape != (region.channels, region.height, region.width):
             raise AlloyError(f"the image is of shape {codes.shape}, which is not that of the program's input")
         return region.pack(folded)
@@ -155,9 +186,10 @@ class Program:
 
     def save(self, path: str | PathLike) -> None:
         """Write one file; an existing file is replaced only when the new one is complete."""
-        meta = {"command_offset": self.command_offset, "command_count": self.command_count,
+        meta = {"format": FORMAT, "command_offset": self.command_offset, "command_count": self.command_count,
                 "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold),
-                "output": self.output, "scale": self.scale, "zero": self.zero,
+                "output": self.output, "source": self.source, "classes": self.classes,
+                "tensors": [tensor.form() for tensor in self.tensors.values()],
                 "outputs": {n: asdict(r) for n, r in self.outputs.items()},
                 "layers": [asdict(x) for x in self.layers]}
         with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
@@ -183,13 +215,17 @@ class Program:
 
 def _program(meta, image):
     """The program that :meth:`Program.save` described by ``meta``."""
-    for name, wanted in (("outputs", dict), ("layers", list)):
+    if meta.pop("format", 1) != FORMAT:
+        raise AlloyError(f"it is not of format {FORMAT}, which this Alloy reads")
+    for name, wanted in (("outputs", dict), ("layers", list), ("tensors", list), ("classes", list)):
         if not isinstance(meta.get(name), wanted):
             raise AlloyError(f"program {name} is no {'object' if wanted is dict else 'list'}")
     parts = {"input": from_values(Region, meta.get("input"), "region"),
              "fold": from_values(Fold, meta.get("fold"), "fold"),
              "outputs": {name: from_values(Region, values, "region") for name, values in meta["outputs"].items()},
-             "layers": tuple(from_values(Layer, values, "layer") for values in meta["layers"]), "image": image}
+             "layers": tuple(from_values(Layer, values, "layer") for values in meta["layers"]), "image": image,
+             "tensors": {t.name: t for t in (from_values(Tensor, values, "tensor") for values in meta["tensors"])},
+             "classes": tuple(meta["classes"])}
     program = from_values(Program, meta | parts, "program")
     check_types(program, "program")
     start, count = program.command_offset, program.command_count
@@ -199,4 +235,6 @@ def _program(meta, image):
         raise AlloyError(f"program has a tensor outside its window of {program.window_size} bytes")
     if program.output not in program.outputs:
         raise AlloyError(f"program has the output {program.output!r} and no region for it")
+    if not {program.source, *program.outputs} <= set(program.tensors):
+        raise AlloyError("program has an image or an output that its list of tensors does not describe")
     return program

@@ -269,8 +269,10 @@ def test_records_that_the_engine_does_not_hold(opcode, number, change, words):
 
 
 def test_codes_of_more_bits_than_the_layer_reads():
+    program = compile(chain(4), CONFIG)
+    wide = replace(program, tensors={name: replace(t, bits=8) for name, t in program.tensors.items()})
     with pytest.raises(AlloyError, match="layer 0 reads codes of more than 5 bits"):
-        command_model.run(compile(chain(4), CONFIG), CONFIG, np.full((4, 8, 8), 32))
+        command_model.run(wide, CONFIG, np.full((4, 8, 8), 32))
 
 
 def test_loads_of_what_nothing_has_written():

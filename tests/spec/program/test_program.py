@@ -45,6 +45,9 @@ def test_file_is_the_same_each_time(tmp_path):
     (dict(window_size=8192), "program has a tensor outside its window of 8192 bytes"),
     (dict(output="in"), "program has the output 'in' and no region for it"),
     (dict(fold={"kernel": [1, 1], "stride": 3}), "fold stride is 3: it must be a list of 2 integers"),
+    (dict(format=1), "it is not of format 2, which this Alloy reads"), (dict(tensors={}), "program tensors is no list"),
+    (dict(tensors=[]), "an image or an output that its list of tensors does not describe"),
+    (dict(classes=["a"]), "1 names of classes are given and the output has 6 channels"),
     (dict(window_size="big"), "program window_size is 'big': it must be an integer"),
     (dict(more=1), "program has the unknown key 'more'")])
 def test_a_damaged_file_is_refused(program, tmp_path, change, words):
