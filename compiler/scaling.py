@@ -67,7 +67,7 @@ class RecordLayout:
         """Filter tiles of a channel group."""
         return -(-self.width // len(self.units))
 
-    def places(self, channels: int) -> list[tuple[int, int, int]]:
+    def slots(self, channels: int) -> list[tuple[int, int, int]]:
         """(tile, first slot, byte of the row that is the code) of each of the first channels of a group."""
         out = []
         for channel in range(channels):
@@ -79,7 +79,7 @@ class RecordLayout:
     def row(self, channels: int) -> bytes:
         """The bytes of the records of a group with so many channels, with 0 for the codes."""
         row = bytearray(self.parts * self.size)
-        for (part, slot, _), record in zip(self.places(channels), self.fixed, strict=False):
+        for (part, slot, _), record in zip(self.slots(channels), self.fixed, strict=False):
             at = part * self.size + PARAM_BYTES * slot
             row[at:at + len(record)] = record
         return bytes(row)

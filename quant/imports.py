@@ -245,9 +245,9 @@ def _placed(out, index, value):
     """What a module returns, put to where its elements stand in ``value``; the others are those of ``value``."""
     if out is None or out.shape[1:] != index.shape or int(index.max()) >= value[0].numel():
         return out
-    placed = value.clone()
-    placed.flatten(1)[:, index.flatten()] = out.flatten(1)
-    return placed
+    scattered = value.clone()
+    scattered.flatten(1)[:, index.flatten()] = out.flatten(1)
+    return scattered
 
 
 REWRITE = "write forward without hooks, branches on the mode and changes in place that Alloy cannot see"

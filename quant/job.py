@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sim.estimate import Place
+from sim.estimate import Target
 from spec.errors import AlloyError
 from spec.network import Network
 from spec.progress import telling
@@ -48,7 +48,7 @@ class Job:
         """Of the network."""
         return self.options.name or network_name(self.options.model or "")
 
-    def quantize(self, board: Place, report: Report, keep: Callable[[QuantNet], object] | None = None) -> Network:
+    def quantize(self, board: Target, report: Report, keep: Callable[[QuantNet], object] | None = None) -> Network:
         """The integer network for a board; ``keep`` is that of :func:`quant.quantize`."""
         assert isinstance(self.model, nn.Module)
         chosen, total = self.options, len(self.calibration)
@@ -170,11 +170,11 @@ def _labelled(pictures, classes, report):
     if classes is None or pictures.classes and len(pictures.classes) != classes:
         why = "gives no classes" if classes is None else f"tells {classes} classes apart"
         named = f"{len(pictures.classes)} kinds of labels" if pictures.classes else "labels"
-        report(f"{pictures.place} has {named} and the model {why}: they are not used; give --labels, a CSV file with "
+        report(f"{pictures.path} has {named} and the model {why}: they are not used; give --labels, a CSV file with "
                "columns file and label, a number from 0")
         return pictures.unlabelled()
     low, high = int(pictures.labels.min()), int(pictures.labels.max())
     if low < 0 or high >= classes:
-        raise AlloyError(f"the labels of {pictures.place} are {low} to {high}, and the model has {classes} classes: "
+        raise AlloyError(f"the labels of {pictures.path} are {low} to {high}, and the model has {classes} classes: "
                          "count them from 0")
     return pictures

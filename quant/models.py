@@ -186,10 +186,10 @@ def _import(module, here):
         raise AlloyError(f"there is no file {module}: {WAY}")
     with _here(str(path.resolve().parent), here):
         name = f"_{path.stem}_of_the_user"
-        place = importlib.util.spec_from_file_location(name, path)
-        assert place is not None and place.loader is not None
-        sys.modules[name] = found = importlib.util.module_from_spec(place)
-        place.loader.exec_module(found)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = found = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(found)
         return found
 
 

@@ -127,9 +127,9 @@ def collected(options: type[T], given: Mapping[str, Any], file: str | Path | Non
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        place = f"{file}: " if name in values and name not in given else "--" if name in given else ""
+        given_in = f"{file}: " if name in values and name not in given else "--" if name in given else ""
         what = first["msg"][0].lower() + first["msg"][1:]
-        raise AlloyError(f"{place}{name.replace('_', '-')} is {first['input']!r}: {what}") from None
+        raise AlloyError(f"{given_in}{name.replace('_', '-')} is {first['input']!r}: {what}") from None
 
 
 def _read(options, file):

@@ -32,7 +32,7 @@ class Pictures:
     read : function of the number of one: uint8 (C, H, W).
     classes : names of the classes if the labels are from sub-folders or words.
     """
-    place: str
+    path: str
     names: Sequence[str]
     read: Callable[[int], np.ndarray]
     labels: np.ndarray | None = None
@@ -68,12 +68,12 @@ class Pictures:
                     broken.append(str(error))
                 report(index + 1)
             if broken:
-                raise AlloyError(f"{len(broken)} of {len(found) + len(broken)} pictures of {self.place} cannot be "
+                raise AlloyError(f"{len(broken)} of {len(found) + len(broken)} pictures of {self.path} cannot be "
                                  f"read: {_some(broken, '; ')}: remove them or copy them again")
             for index, picture in enumerate(found, start):
                 shape = shape or picture.shape
                 if picture.shape != shape:
-                    raise AlloyError(f"the pictures of {self.place} have different sizes ({_size(shape)} and, "
+                    raise AlloyError(f"the pictures of {self.path} have different sizes ({_size(shape)} and, "
                                      f"{self.names[index]}, {_size(picture.shape)}): give --size, such as --size 224")
             yield np.stack(found)
 
@@ -82,13 +82,13 @@ class Pictures:
         return np.concatenate([*self.batches(report=report)])
 
 
-def open_pictures(place: str | Path, preparation: Preparation, labels: str | Path | None = None) -> Pictures:
+def open_pictures(path: str | Path, preparation: Preparation, labels: str | Path | None = None) -> Pictures:
     """The pictures of a folder (JPEG and PNG, in folders at any depth) or of an ``.npz``.
 
     Labels are those of the CSV file ``labels`` (columns file and label), of the array ``labels`` beside ``images``, or
     the numbers of the folder's sub-folders in the order of their names; None if there is none of these.
     """
-    path = Path(place)
+    path = Path(path)
     if path.is_dir():
         return _folder(path, preparation, labels)
     if path.suffix.lower() == ".npz":
@@ -106,7 +106,7 @@ def split(pictures: Pictures, calibration: int, test: int, seed: int) -> tuple[P
     """(calibration part, test part) of one folder, drawn by ``seed``: at most half of it calibrates, and the test part
     has at most ``test`` of the others (0: all)."""
     if len(pictures) < 2:
-        raise AlloyError(f"{pictures.place} has one picture: give at least two, one to calibrate and one to test, or "
+        raise AlloyError(f"{pictures.path} has one picture: give at least two, one to calibrate and one to test, or "
                          "--test another folder")
     order = np.random.default_rng(seed).permutation(len(pictures))
     first = min(calibration, len(pictures) // 2)

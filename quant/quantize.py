@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 import torch
 from torch import nn
 
-from sim.estimate import Place, engine, layer_cycles
+from sim.estimate import Target, engine, layer_cycles
 from spec.errors import AlloyError
 from spec.network import Network
 from spec.operators.lookup import LookupLayer
@@ -43,7 +43,7 @@ Report = Callable[[str], None]
 
 def quantize(
     model: nn.Module, images: np.ndarray | torch.Tensor, *, recipe: str | Variant = "alloy",
-    board: Place = "zcu102", mean: ArrayLike | None = None, std: ArrayLike | None = None, logits: bool | None = None,
+    board: Target = "zcu102", mean: ArrayLike | None = None, std: ArrayLike | None = None, logits: bool | None = None,
     labels: ArrayLike | None = None, training: Training | None = None, mirror: bool = False, name: str = "network",
     seed: int = 0, report: Report | None = say, keep: Callable[[QuantNet], object] | None = None,
 ) -> Network:
@@ -197,7 +197,7 @@ class Source:
         return make_plan(chosen.recipe, Request(graph, statistics, engine(board), chosen.options, self.real,
                                                 lambda network: layer_cycles(network, board), self.report))
 
-    def net(self, chosen: Variant, board: Place) -> tuple[Plan, QuantNet]:
+    def net(self, chosen: Variant, board: Target) -> tuple[Plan, QuantNet]:
         """What a recipe decides for a board, and the network that is quantized so."""
         graph, statistics = self.equalized(chosen.bits)
         plan = self._plan(chosen, board, graph, statistics)
@@ -212,7 +212,7 @@ class Source:
         confine(net)
         return plan, net
 
-    def train(self, net: QuantNet, plan: Plan, data: tuple, settings: Training, chosen: Variant, board: Place, *,
+    def train(self, net: QuantNet, plan: Plan, data: tuple, settings: Training, chosen: Variant, board: Target, *,
               checkpoint: Path | None = None) -> None:
         """Train ``net`` further on ``data``, images and labels; number systems are chosen anew as the settings say."""
         def assignment(graph):

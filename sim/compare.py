@@ -15,11 +15,11 @@ __all__ = ["Difference", "first_difference"]
 
 @dataclass(frozen=True)
 class Difference:
-    """The first wrong value of the first wrong layer; ``place`` is where the engine computes it (``Layer.place``),
+    """The first wrong value of the first wrong layer; ``made_at`` is where the engine computes it (``Layer.made_at``),
     ``origin`` the command that does; None if it is not asked for, or none does."""
     layer: str
     tensor: str
-    place: tuple
+    made_at: tuple
     coordinate: tuple
     expected: int
     got: int
@@ -29,7 +29,7 @@ class Difference:
 
     def __str__(self):
         command = "" if self.origin is None else f", {self.origin}"
-        (c, y, x), (tile, slot, strip, pixel_tile) = self.coordinate, self.place
+        (c, y, x), (tile, slot, strip, pixel_tile) = self.coordinate, self.made_at
         return (f"layer {self.layer}: tensor {self.tensor}, filter tile {tile}, slot {slot}, strip {strip}, "
                 f"pixel tile {pixel_tile}, channel {c}, row {y}, column {x}{command}: expected {self.expected}, "
                 f"got {self.got} ({self.wrong} of {self.size} values differ)")
@@ -53,6 +53,6 @@ def first_difference(program: Program, expected: Mapping[str, np.ndarray], got: 
         if len(wrong):
             at = tuple(int(v) for v in wrong[0])
             origin = None if config is None else Origins(program, config).of(layer.output, *at)
-            return Difference(layer.name, layer.output, layer.place(*at), at, int(right[at]), int(found[at]),
+            return Difference(layer.name, layer.output, layer.made_at(*at), at, int(right[at]), int(found[at]),
                               len(wrong), right.size, origin)
     return None

@@ -18,7 +18,7 @@ from spec.progress import going, say
 from spec.tables import html, short
 
 from . import verilator
-from .estimate import Place, engine as config_of, modelled
+from .estimate import Target, engine as config_of, modelled
 from .verilator import Model
 
 __all__ = ["Engine", "Simulation", "fault"]
@@ -85,7 +85,7 @@ class Engine:
     report : called with a line of text, at least every five seconds; None for silence.
     """
 
-    def __init__(self, board: Place = "zcu102", config: EngineConfig | None = None, *,
+    def __init__(self, board: Target = "zcu102", config: EngineConfig | None = None, *,
                  cache: str | Path = "build/cache", report: Report | None = say):
         self.config = config_of(board) if config is None else config
         found = boards.get(board) if isinstance(board, str) else board

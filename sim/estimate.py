@@ -16,10 +16,10 @@ from .cycle_model import LayerCycles, model
 
 __all__ = ["engine", "layer_cycles", "modelled"]
 
-Place = str | Board | EngineConfig
+Target = str | Board | EngineConfig
 
 
-def engine(board: Place) -> EngineConfig:
+def engine(board: Target) -> EngineConfig:
     """The configuration that ``board`` stands for: the default one of a board or of its name, or one itself.
 
     Raises :class:`AlloyError` for an unknown name, with the choices, and for anything else.
@@ -34,7 +34,7 @@ def engine(board: Place) -> EngineConfig:
     return board
 
 
-def layer_cycles(network: Network, board: Place) -> dict[str, float]:
+def layer_cycles(network: Network, board: Target) -> dict[str, float]:
     """Cycles of every layer of an integer network on a board, ``{layer: cycles}``.
 
     The board's memory is as fast as it is; that of a configuration, which has no board, as its ports are. A network

@@ -83,9 +83,9 @@ def _fields(opcode, f, c):
 def _view(prefix, f, c):
     """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
     banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
-    places = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
+    addresses = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
     return (f[f"{prefix}_groups"] == 0 or any(f[f"{prefix}_{n}"] >= c.pixels for n in banks)
-            or any(f[f"{prefix}_{n}"] > c.act_depth for n in places))
+            or any(f[f"{prefix}_{n}"] > c.act_depth for n in addresses))
 
 
 def _extent(opcode, f, c):

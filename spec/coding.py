@@ -114,10 +114,10 @@ def decode(beats: np.ndarray, lengths: Sequence[int] | np.ndarray, steps: int, l
     table, out = code_table(lengths), np.empty((steps, lanes), np.int64)
     lane, at = np.arange(lanes)[:, None], np.zeros((lanes, 1), np.int64)
     for step in range(steps):
-        places = at + np.arange(LONGEST)
+        positions = at + np.arange(LONGEST)
         drift = -(-(at.max() + LONGEST) // width) - at.min() // width
-        short = places.max() >= bits.shape[1] or drift > LANE_BITS // width
-        window = np.zeros(lanes, np.int64) if short else bits[lane, places] @ (1 << np.arange(LONGEST)[::-1])
+        short = positions.max() >= bits.shape[1] or drift > LANE_BITS // width
+        window = np.zeros(lanes, np.int64) if short else bits[lane, positions] @ (1 << np.arange(LONGEST)[::-1])
         symbol, size = table[:, window]
         if short or (size == 0).any():
             raise AlloyError(f"the coded weights are damaged at step {step} of {steps}: compile the network again")

@@ -98,7 +98,7 @@ def _lay(start, rows, opcodes=()):
 
 
 # Where the pixels of a tensor (or of a part of it) lie in an activation memory. A tensor is 1, 2 or 4 phase planes
-# (by parity of row and column, for strided readers), each a row-major run of pixels Q; pixel Q lies in bank
+# (by parity of row and column, for strided readers), each a row-major sequence of pixels Q; pixel Q lies in bank
 # Q mod pixels at address base + (Q div pixels) * groups + group.
 VIEW_FIELDS = ([(f"row_addr{p}", 16, f"address of the first row's first pixel in phase plane {p} (2*row parity + "
                  "column parity)") for p in range(4)]

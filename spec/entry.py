@@ -154,6 +154,6 @@ def invoke(command: Any, name: str, arguments: list[str] | None) -> int:
             raise
         return 0        # completion for the shell is installed
     except typer.TyperException as error:
-        place = getattr(error, "ctx", None)
-        where = name if place is None else place.command_path
+        context = getattr(error, "ctx", None)
+        where = name if context is None else context.command_path
         raise AlloyError(f"{error.format_message().strip().rstrip('.')}: see {where} --help") from None

@@ -113,8 +113,8 @@ def _verdict(error):
         case MemoryError():
             return "error: there is not enough memory for this: give something smaller", 2
         case OSError():
-            place, why = error.filename or "the output", error.strerror or error
-            return f"error: {place} cannot be used ({why}): choose another place", 2
+            path, why = error.filename or "the output", error.strerror or error
+            return f"error: {path} cannot be used ({why}): choose another place", 2
         case ModuleNotFoundError() if _extra(error):
             return f"error: {_extra(error)}", 2
     raise error
@@ -128,7 +128,7 @@ def _extra(error):
     return None
 
 
-def _show(message, *place):
+def _show(message, *where):
     """A warning as one line; where in the code it was raised is of no use to who gives the command."""
     print(f"warning: {message}", file=sys.stderr)
 

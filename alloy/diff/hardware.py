@@ -72,7 +72,7 @@ class Ran:
                                                         "program", "image")}
         if self.first is None:
             return {**found, "first": None}
-        (channel, row, column), (tile, slot, strip, pixel_tile) = self.first.coordinate, self.first.place
+        (channel, row, column), (tile, slot, strip, pixel_tile) = self.first.coordinate, self.first.made_at
         origin = self.first.origin
         command = None if origin is None else {**asdict(origin), "opcode": origin.opcode.name,
                                                "moved": [[index, opcode.name] for index, opcode in origin.moved]}

@@ -78,12 +78,12 @@ def _fields(what: str, right: tuple[Mapping, Mapping], found: tuple[Mapping, Map
         if one.shape != other.shape:
             yield f"{what}: {key} is of shape {other.shape}, fake quantization has {one.shape}"
         elif (one != other).any():
-            places = np.argwhere(one != other)
-            at = tuple(map(int, places[0]))
+            wrong_at = np.argwhere(one != other)
+            at = tuple(map(int, wrong_at[0]))
             axes = ("filter", "channel", "row", "column") if key == "weight" else ("filter", "place")
-            place = ", ".join(f"{axis} {index}" for axis, index in zip(axes, at, strict=False))
-            more = f" ({len(places)} of {one.size} differ)" if len(places) > 1 else ""
-            yield f"{what}: {key} of {place} is {other[at]}, fake quantization has {one[at]}{more}"
+            where = ", ".join(f"{axis} {index}" for axis, index in zip(axes, at, strict=False))
+            more = f" ({len(wrong_at)} of {one.size} differ)" if len(wrong_at) > 1 else ""
+            yield f"{what}: {key} of {where} is {other[at]}, fake quantization has {one[at]}{more}"
 
 
 @torch.no_grad()
@@ -103,9 +103,9 @@ def compare_codes(net: QuantNet, network: Network, codes: np.ndarray) -> Compare
             if seen is not None:
                 wrong[layer.name] = replace(seen, count=seen.count + len(bad))
             elif len(bad):
-                image, channel, row, column = place = tuple(map(int, bad[0]))
-                wrong[layer.name] = Wrong(layer.name, name, image + at, channel, row, column, int(right[place]),
-                                          int(found[name][place]), len(bad))
+                image, channel, row, column = where = tuple(map(int, bad[0]))
+                wrong[layer.name] = Wrong(layer.name, name, image + at, channel, row, column, int(right[where]),
+                                          int(found[name][where]), len(bad))
     result.tensors, result.equal = len(wrong), sum(one is None for one in wrong.values())
     result.first = next((one for one in wrong.values() if one is not None), None)
     return result

@@ -82,10 +82,10 @@ def _what(c: dict, given: Program, made: Program, config: EngineConfig) -> str:
     if c["opcode"] == Opcode.LOAD_WEIGHTS:
         words = [unpack_words(np.stack([_bytes(one)[part.start:part.stop] for part in _ranges(c, config)]), c, config)
                  for one in (given, made)]
-        places = np.argwhere(words[0] != words[1])
-        if not len(places):
+        wrong_at = np.argwhere(words[0] != words[1])
+        if not len(wrong_at):
             return "bits that mean nothing"
-        at = tuple(map(int, places[0]))
+        at = tuple(map(int, wrong_at[0]))
         return (f"word {c['dst'] + at[0]}, slot {at[1]}, input channel {at[2]} is {words[0][at]}, the compiler makes "
                 f"{words[1][at]}")
     fields = RECORDS[c["opcode"]]
@@ -95,10 +95,10 @@ def _what(c: dict, given: Program, made: Program, config: EngineConfig) -> str:
         if data[0] == data[1]:
             continue
         if not fields:
-            place = next(i for i in range(PARAM_BYTES) if data[0][i] != data[1][i])
-            code = (c["dst"] + number) * PARAM_BYTES + place
-            return (f"code {code % 256} of table {code // 256} is {data[0][place]}, the compiler makes "
-                    f"{data[1][place]}")
+            at_byte = next(i for i in range(PARAM_BYTES) if data[0][i] != data[1][i])
+            code = (c["dst"] + number) * PARAM_BYTES + at_byte
+            return (f"code {code % 256} of table {code // 256} is {data[0][at_byte]}, the compiler makes "
+                    f"{data[1][at_byte]}")
         records = [unpack_record(fields, part) for part in data]
         name = next((name for name in fields if records[0][name] != records[1][name]), "")
         where = f"slot {(c['dst'] + number) % config.slots}" if fields is PARAM_FIELDS else f"tap {c['dst'] + number}"

@@ -39,9 +39,9 @@ def pictures_digest(*parts: Pictures) -> str:
     """SHA-256 of pictures: their names, labels, and when their files were written last and how long they are."""
     found = sha256()
     for pictures in parts:
-        place = Path(pictures.place)
+        root = Path(pictures.path)
         for name in pictures.names:
-            path = place / name if place.is_dir() else place
+            path = root / name if root.is_dir() else root
             status = path.stat()
             found.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
         labels = None if pictures.labels is None else pictures.labels.tolist()

@@ -99,7 +99,8 @@ def _words(weights, config):
 def _copies(layout, channels, config):
     """Filters that copy the codes of the first channels of a group to their bytes."""
     c, tiles = config, []
-    waiting = [(channel, *divmod(at, c.act_group_bytes)) for channel, (_, _, at) in enumerate(layout.places(channels))]
+    waiting = [(channel, *divmod(at, c.act_group_bytes))
+               for channel, (_, _, at) in enumerate(layout.slots(channels))]
     while waiting:
         group = waiting[0][1]
         taken = [copy for copy in waiting if copy[1] <= group + 1][:c.dsp_filters]
@@ -123,9 +124,9 @@ def _passing(op, layout, config):
     """Filter tiles, :attr:`.RecordLayout.parts` for each channel group; those that are alike share their words."""
     known, tiles, order = {}, [], op.output.ordered()
     for low in range(0, op.output.channels, config.ic):
-        places = layout.places(min(config.ic, op.output.channels - low))
-        for part in range(places[-1][0] + 1):
-            mine = tuple((channel, slot) for channel, (at, slot, _) in enumerate(places) if at == part)
+        slots = layout.slots(min(config.ic, op.output.channels - low))
+        for part in range(slots[-1][0] + 1):
+            mine = tuple((channel, slot) for channel, (at, slot, _) in enumerate(slots) if at == part)
             if mine not in known:
                 # The first slot of a pair takes off what the second adds.
                 words = partial(_words, [(tap, channel, slot + at, op.weight * (-1) ** (tap + layout.joined + at))

@@ -45,10 +45,10 @@ def _interleaved(channels, makers):
     for op in makers:
         columns.setdefault(op.output, np.full(channels, -1))[op.makes] = op.made_by()
     edges = sorted({0, channels, *(edge for op in makers for edge in (op.makes.start, op.makes.stop))})
-    place = np.arange(channels, dtype=float)
+    position = np.arange(channels, dtype=float)
     for low, high in pairwise(edges) if columns else ():
         stacked = np.stack([column[low:high] for column in columns.values()], 1)
         for key in np.unique(stacked, axis=0):
             same = low + np.flatnonzero((stacked == key).all(1))
-            place[same] = (np.arange(len(same)) + 0.5) / len(same)
-    return tuple(np.lexsort((place, np.searchsorted(edges, np.arange(channels), "right"))).tolist())
+            position[same] = (np.arange(len(same)) + 0.5) / len(same)
+    return tuple(np.lexsort((position, np.searchsorted(edges, np.arange(channels), "right"))).tolist())

@@ -56,8 +56,8 @@ def better(rows: list[dict], board: str) -> list[str]:
     for row in (row for row in rows if id(row) in compared):
         change, p = compared[id(row)]
         cycles, others = (one["cycles"][board] for one in (row, own[row["mode"]]))
-        runs = not isinstance(cycles, str) and not isinstance(others, str)
-        if change.difference > 0 and p < LEVEL and runs and cycles < others:
+        fit = not isinstance(cycles, str) and not isinstance(others, str)
+        if change.difference > 0 and p < LEVEL and fit and cycles < others:
             names.append(row["recipe"])
     return names
 

@@ -150,12 +150,12 @@ def reduced(node: Node) -> Found:
                          "columns, (2, 3), are supported")
     flat_index = index.permute(*(axis - 1 for axis in (*kept, *axes))).reshape(
         *(index.shape[axis - 1] for axis in kept), -1).reshape(-1, _count(index, axes))
-    channel, place = flat_index // (rows * cols), (flat_index % (rows * cols)).sort(1).values
-    y, x = place // cols, place % cols
+    channel, position = flat_index // (rows * cols), (flat_index % (rows * cols)).sort(1).values
+    y, x = position // cols, position % cols
     shapes = {(rows, cols): torch.arange(rows * cols), (1, cols): y[:, :1] * cols + torch.arange(cols),
               (rows, 1): torch.arange(rows) * cols + x[:, :1]}
-    kernel = next((kernel for kernel, expected in shapes.items() if place.shape[1] == kernel[0] * kernel[1]
-                   and bool((place == expected).all())), None)
+    kernel = next((kernel for kernel, expected in shapes.items() if position.shape[1] == kernel[0] * kernel[1]
+                   and bool((position == expected).all())), None)
     if kernel is None or not bool((channel == channel[:, :1]).all()):
         raise AlloyError(f"{node.where} is {function} over dimensions {given.get('dim')}: only those of rows and "
                          "columns, (2, 3), are supported")

@@ -91,18 +91,18 @@ def mixed(node: Node, index: torch.Tensor, weight: torch.Tensor, bias: torch.Ten
     """
     view = node.views[0]
     channels, rows, cols = view.size
-    places = index[0].reshape(-1, index.shape[-1])
-    channel, y, x = places // (rows * cols), places % (rows * cols) // cols, places % cols
+    elements = index[0].reshape(-1, index.shape[-1])
+    channel, y, x = elements // (rows * cols), elements % (rows * cols) // cols, elements % cols
     down, right = (axis[:, :1] - axis.amin(0)[:1] for axis in (y, x))
     if not (torch.equal(channel, channel[:1].expand_as(channel)) and bool((y - down == (y - down)[:1]).all())
             and bool((x - right == (x - right)[:1]).all())):
         raise AlloyError(f"{node.where} is applied to {tuple(index.shape[1:])}, whose last dimension is not the "
                          "channels of a pixel: flatten the whole tensor before it, or move the channels last")
-    lone = len(places) == 1
+    lone = len(elements) == 1
     kernel = (rows, cols) if lone else (int((y - down).max()) + 1, int((x - right).max()) + 1)
     stride = [max(1, gcd(*axis.flatten().tolist())) for axis in (down, right)]
-    place = (channel[0] * kernel[0] + (y - down)[0]) * kernel[1] + (x - right)[0]
-    full = weight.new_zeros(len(weight), channels * kernel[0] * kernel[1]).index_add(1, place, weight)
+    element = (channel[0] * kernel[0] + (y - down)[0]) * kernel[1] + (x - right)[0]
+    full = weight.new_zeros(len(weight), channels * kernel[0] * kernel[1]).index_add(1, element, weight)
     op = apply_layer(node, "conv2d", {
         "weight": full.reshape(-1, channels, *kernel), "bias": bias, "stride": stride, "padding": [0, 0],
         "dilation": [1, 1], "groups": 1})

@@ -89,8 +89,8 @@ def joined(node: Any, function: str, where: str, value_of: Callable, append: Cal
             count = next(math.prod(view.size) for view in views if view.value == value)
             whole[value] = len(mine.unique()) == count and int(mine.min()) >= 0
     alike = len({view.size[1:] for view in views}) == 1
-    places = {view: view if len(whole) == 1 or whole[view.value] and alike else settled(view) for view in views}
-    sizes = {view.value: view.size for view in places.values()}
+    settled_views = {view: view if len(whole) == 1 or whole[view.value] and alike else settled(view) for view in views}
+    sizes = {view.value: view.size for view in settled_views.values()}
     if len({size[1:] for size in sizes.values()}) > 1:
         maps = " and ".join(f"{rows}x{cols}" for _, rows, cols in sizes.values())
         raise AlloyError(f"{where} is {function} of what is made of maps of {maps} pixels: only tensors of one size "
@@ -105,7 +105,7 @@ def joined(node: Any, function: str, where: str, value_of: Callable, append: Cal
     pixels, image = size[1] * size[2], size[0] * size[1] * size[2]
 
     def index_of(view):
-        view = places[view]
+        view = settled_views[view]
         own = view.size[0] * pixels
         index = view.index % own + view.index // own * image + starts[view.value] * pixels
         return torch.where(view.index < 0, ZERO, index)

@@ -57,12 +57,12 @@ def _selection(index: np.ndarray, size: tuple[int, int, int]) -> SelectLayer | N
     first = valid.reshape(len(index), -1).argmax(1)
     y, x = np.divmod(first, index.shape[2])
     at = np.arange(len(index)), y, x
-    rows, cols = (np.where(used, place[at] - start * stride, 0)
-                  for place, start, stride in zip((row, col), (y, x), strides, strict=True))
-    rows, cols = (np.where(used, place, place[used][0] if used.any() else 0) for place in (rows, cols))
+    rows, cols = (np.where(used, position[at] - start * stride, 0)
+                  for position, start, stride in zip((row, col), (y, x), strides, strict=True))
+    rows, cols = (np.where(used, position, position[used][0] if used.any() else 0) for position in (rows, cols))
     layer = SelectLayer(name="", sources=(), output="", channels=channels, channel=np.where(used, channel[at], -1),
                         row=rows, col=cols, size=index.shape[1:], stride=(strides[0], strides[1]))
-    reach = [int(place.max() - place.min()) + 1 for place in (rows, cols)]
+    reach = [int(position.max() - position.min()) + 1 for position in (rows, cols)]
     near = max(reach) <= FURTHEST and len(index) * channels * reach[0] * reach[1] <= LARGEST
     return layer if near and np.array_equal(layer.index(height, width), index) else None
 

@@ -71,15 +71,15 @@ def _load_external(path, model):
         if not external.uses_external_data(tensor):
             continue
         info = external.ExternalDataInfo(tensor)
-        place = (folder / info.location).resolve()
-        if os.path.isabs(info.location) or not place.is_relative_to(folder) or not info.location:
+        beside = (folder / info.location).resolve()
+        if os.path.isabs(info.location) or not beside.is_relative_to(folder) or not info.location:
             raise AlloyError(f"{path} takes the weights {tensor.name} from {info.location}, outside its folder: save "
                              "the model with its weights in the same folder")
-        if not place.is_file():
+        if not beside.is_file():
             raise AlloyError(f"{path} takes the weights {tensor.name} from {info.location}, which is not there: put "
                              "that file beside it")
-        total += info.length or place.stat().st_size
-        if (info.offset or 0) + (info.length or 0) > place.stat().st_size or total > WEIGHTS:
+        total += info.length or beside.stat().st_size
+        if (info.offset or 0) + (info.length or 0) > beside.stat().st_size or total > WEIGHTS:
             raise AlloyError(f"{path} takes {info.length} bytes of weights {tensor.name} from {info.location}, more "
                              "than there are: the file is cut off, copy it again")
         _attempt(path, lambda one: external.load_external_data_for_tensor(one, str(folder)), tensor)

@@ -73,29 +73,29 @@ def _slice(given: Given, x: Tensor, *rest: Tensor | None) -> Tensor:
     axes = given.ints(3, "axes") or list(range(len(starts)))
     steps = given.ints(4, "steps") or [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        places = range(x.shape[axis])[start:end:step]
+        positions = range(x.shape[axis])[start:end:step]
         if step < 0:
-            x, places = x.flip(axis), range(x.shape[axis])[slice(*_turned(places, x.shape[axis]))]
+            x, positions = x.flip(axis), range(x.shape[axis])[slice(*_turned(positions, x.shape[axis]))]
         index = [slice(None)] * x.dim()
-        index[axis] = slice(places.start, places.stop, places.step)
+        index[axis] = slice(positions.start, positions.stop, positions.step)
         x = x[tuple(index)]
     return x
 
 
-def _turned(places, size):
+def _turned(positions, size):
     """Start, end and step of descending places, counted from the other end."""
-    first = size - 1 - places.start
-    return first, first + len(places) * -places.step, -places.step
+    first = size - 1 - positions.start
+    return first, first + len(positions) * -positions.step, -positions.step
 
 
 @function("Gather")
 def _gather(given: Given, x: Tensor, index: Tensor) -> Tensor:
     axis, known = given.attributes.get("axis", 0) % x.dim(), given.constant(1)
     assert known is not None
-    places = np.where(known < 0, known + x.shape[axis], known)
+    positions = np.where(known < 0, known + x.shape[axis], known)
     if known.ndim == 0:
-        return x.select(axis, int(places))
-    out = x.index_select(axis, torch.as_tensor(places.ravel(), device=x.device))
+        return x.select(axis, int(positions))
+    out = x.index_select(axis, torch.as_tensor(positions.ravel(), device=x.device))
     return out if known.ndim == 1 else out.unflatten(axis, known.shape)
 
 
@@ -140,11 +140,11 @@ def _resize(given: Given, x: Tensor, *rest: Tensor | None) -> Tensor:
         return F.interpolate(x, sizes[2:], mode="bilinear", align_corners=where == "align_corners")
     if mode != "nearest":
         given.refuse(f"resizes with the mode {mode} ({where}), which is not supported: use nearest")
-    places = [_nearest(given, where, *axis) for axis in zip(x.shape[2:], sizes[2:], scales[2:], strict=True)]
+    positions = [_nearest(given, where, *axis) for axis in zip(x.shape[2:], sizes[2:], scales[2:], strict=True)]
     if all(np.array_equal(found, np.arange(new) * old // new) and new % old == 0
-           for found, old, new in zip(places, x.shape[2:], sizes[2:], strict=True)):
+           for found, old, new in zip(positions, x.shape[2:], sizes[2:], strict=True)):
         return F.interpolate(x, sizes[2:], mode="nearest")
-    for axis, found in enumerate(places, 2):
+    for axis, found in enumerate(positions, 2):
         x = x.index_select(axis, torch.as_tensor(found, device=x.device))
     return x
 

@@ -5,7 +5,7 @@ import numpy as np
 from spec.operators.windows import Window, pair
 
 from ..grids.values import Sum
-from . import place
+from . import arrange
 from .arithmetic import away, multiplier, times
 from .reader import Reader, mapped, reads, wanted, whole
 from .step import Step, View
@@ -66,7 +66,7 @@ def _layer(reader, step, codes, weight, window, scales, real=False):
 def _bordered(reader, step):
     """(tensor, what is put around it) of the input; a border of zeros is one with the convolution's padding."""
     view = step.view(0)
-    found = place.border(wanted(view, step.where), view.codes.shape)
+    found = arrange.border(wanted(view, step.where), view.codes.shape)
     return (view.codes, found) if found else (reader.settle(view, step.where), NOTHING)
 
 

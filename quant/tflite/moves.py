@@ -1,5 +1,5 @@
 """Operators that put values elsewhere: what they do to an array says what they do to a tensor, whose array has the
-place of each value."""
+position of each value."""
 
 from collections.abc import Callable
 from math import prod
@@ -134,6 +134,6 @@ def _resize(step: Step, x: np.ndarray) -> np.ndarray:
         scale = np.float32(old - 1) / np.float32(size - 1) if corners and size > 1 else (
             np.float32(old) / np.float32(size))
         at = (np.arange(size, dtype=np.float32) + np.float32(0.5 if half else 0)) * scale
-        places = np.floor(at + np.float32(0.5)) if corners else np.floor(at)
-        x = np.take(x, np.minimum(places.astype(np.int64), old - 1), axis)
+        positions = np.floor(at + np.float32(0.5)) if corners else np.floor(at)
+        x = np.take(x, np.minimum(positions.astype(np.int64), old - 1), axis)
     return x

@@ -19,7 +19,7 @@ SHIFT = 20          # of the operands of an addition, before they are scaled
 
 
 def _pair(reader, step):
-    """(view of the first, of the second) with the same places, for two tensors that depend on the image."""
+    """(view of the first, of the second) with the same index, for two tensors that depend on the image."""
     one, two = step.view(0), step.view(1)
     if one.index.shape != two.index.shape:
         step.refuse(f"works on tensors of {'x'.join(map(str, one.index.shape))} and "

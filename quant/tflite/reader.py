@@ -16,7 +16,7 @@ from spec.operators.spread import Spread
 from ..grids.draft import LARGEST, Draft
 from ..grids.emit import Finding, codes_tensor, convolution, finding_of
 from ..grids.values import Codes, Grid, Sum
-from . import place
+from . import arrange
 from .files import File
 from .moves import MOVES
 from .step import Step, Value, View, grid_of, in_order
@@ -45,7 +45,7 @@ class Reader(Draft[int]):
         super().__init__(name)
         self.file = file
         self.tables: dict[str, tuple[Codes, np.ndarray]] = {}   # of what tables make: their source, q of each code
-        self._placed: dict[tuple[str, tuple[int, ...], bytes], Codes] = {}
+        self._arranged: dict[tuple[str, tuple[int, ...], bytes], Codes] = {}
         self.input = self._input(size)
         self.shape = self.input.codes.shape
 
@@ -229,23 +229,23 @@ class Reader(Draft[int]):
         """A tensor whose values stand as in the file: the last dimension are the channels."""
         return self._put(view.codes, wanted(view, where), where)
 
-    def _put(self, codes, places, where):
-        if place.is_whole(places, codes.shape):
+    def _put(self, codes, index, where):
+        if arrange.is_whole(index, codes.shape):
             return codes
-        key = codes.name, places.shape, places.tobytes()
-        if key not in self._placed:
-            self._placed[key] = self._put_by_node(codes, places, where)
-        return self._placed[key]
+        key = codes.name, index.shape, index.tobytes()
+        if key not in self._arranged:
+            self._arranged[key] = self._put_by_node(codes, index, where)
+        return self._arranged[key]
 
-    def _put_by_node(self, codes, places, where):
+    def _put_by_node(self, codes, index, where):
         name = self.unique(f"{codes.name}_placed")
-        tensor = replace(self.tensors[codes.name], name=name, channels=places.shape[0], height=places.shape[1],
-                         width=places.shape[2])
-        made = place.chosen(places, codes.shape)
+        tensor = replace(self.tensors[codes.name], name=name, channels=index.shape[0], height=index.shape[1],
+                         width=index.shape[2])
+        made = arrange.chosen(index, codes.shape)
         node: Operator | None = None
         if made is not None:
             node = Select(name=name, input=codes.name, output=name, **made._asdict())
-        for find, far in ((lambda: place.repeated(places), False), (lambda: place.apart(places, codes.shape), True)):
+        for find, far in ((lambda: arrange.repeated(index), False), (lambda: arrange.apart(index, codes.shape), True)):
             found = find() if node is None else None
             if found is not None:
                 up, inner = found
@@ -254,7 +254,7 @@ class Reader(Draft[int]):
             raise AlloyError(f"{where} reads values that were moved in a way that no step of the engine does: keep to "
                              "crops, borders, chosen channels, every second pixel, and upsampling by 2")
         self.append(node, tensor, None)
-        return Codes(name, codes.grid, places.shape)
+        return Codes(name, codes.grid, index.shape)
 
     def table(self, view: View, codes: np.ndarray, grid: Grid, step: Step) -> View:
         """A function of each code: ``codes``, q of ``grid``, for every code of the source. Functions of functions are
@@ -316,7 +316,7 @@ def four(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
 
 
 def wanted(view: View, where: str) -> np.ndarray:
-    """(C, H, W) places of a view's values."""
+    """(C, H, W), the index of a view's values."""
     return view.index.reshape(four(view.index.shape, where)).transpose(2, 0, 1)
 
 
@@ -333,5 +333,5 @@ def mapped(codes: Codes) -> View:
 def is_map(view: View) -> bool:
     """Whether a view is its tensor as it is."""
     shape = (1, 1, 1) + view.index.shape
-    return np.prod(shape[:-3]) == 1 and place.is_whole(
+    return np.prod(shape[:-3]) == 1 and arrange.is_whole(
         view.index.reshape(shape[-3:]).transpose(2, 0, 1), view.codes.shape)

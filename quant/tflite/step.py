@@ -37,7 +37,7 @@ Value: TypeAlias = View | np.ndarray | None      # constants are arrays, None is
 
 
 def in_order(shape: tuple[int, int, int]) -> np.ndarray:
-    """(1, H, W, C): places of all values of (C, H, W)."""
+    """(1, H, W, C): the index of all values of (C, H, W)."""
     return np.arange(np.prod(shape), dtype=np.int32).reshape(shape).transpose(1, 2, 0)[None]
 
 

@@ -6,15 +6,15 @@ from math import prod
 from spec.operators.windows import Window, pair
 
 from ..grids.draft import LARGEST
-from . import place
+from . import arrange
 from .step import Step
 
 __all__ = ["NOTHING", "window_of"]
 
-NOTHING = place.Border()
+NOTHING = arrange.Border()
 
 
-def window_of(step: Step, size: tuple[int, int], kernel: tuple[int, int], border: place.Border = NOTHING) -> Window:
+def window_of(step: Step, size: tuple[int, int], kernel: tuple[int, int], border: arrange.Border = NOTHING) -> Window:
     """The window of an operator over a map of ``size``, around which ``border`` is put first."""
     stride = int(step.option("strideH", 1)), int(step.option("strideW", 1))
     dilation = int(step.option("dilationHFactor", 1)), int(step.option("dilationWFactor", 1))

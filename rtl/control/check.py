@@ -170,6 +170,6 @@ class Check(Limits):
         """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
         cmd = self.cmd.payload
         banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
-        places = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
+        addresses = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
         return (Cat(cmd[f"{prefix}_{n}"] >= self.pixels for n in banks).any() | (cmd[f"{prefix}_groups"] == 0)
-                | Cat(cmd[f"{prefix}_{n}"] > self.act_depth for n in places).any())
+                | Cat(cmd[f"{prefix}_{n}"] > self.act_depth for n in addresses).any())

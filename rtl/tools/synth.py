@@ -190,8 +190,8 @@ def synthesize(text: str, top: str, family: str, *, report: Callable[[str], obje
     known = family_of(family)
     yosys, results = find_yosys(), {}
     jobs: dict[str, Future] = {}
-    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(os.cpu_count()) as pool, Children() as children:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(os.cpu_count()) as pool, Children() as children:
+        folder = Path(temporary)
         parts = _read(children, text, folder)
         if top not in parts:
             raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.generate gives")

@@ -22,7 +22,7 @@ def modules(out: str, source: str) -> None:
     ys.run_pass(f"tee -q -o {out}.log read_verilog {source}", design)
     found = {}
     for name, module in dict(design.modules_).items():
-        lines = [int(place.split(".")[0]) for place in module.get_src_attribute().rsplit(":", 1)[1].split("-")]
+        lines = [int(line.split(".")[0]) for line in module.get_src_attribute().rsplit(":", 1)[1].split("-")]
         wires = [module.wire(port) for port in list(module.ports)]
         found[name.str()] = {
             "lines": lines, "cells": [cell.type.str() for cell in dict(module.cells_).values()],

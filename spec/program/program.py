@@ -44,7 +44,7 @@ class Layer:
     strips: tuple[tuple[int, int, int, int, int], ...]
     pixels: int
 
-    def place(self, channel: int, row: int, column: int) -> tuple[int, int, int, int]:
+    def made_at(self, channel: int, row: int, column: int) -> tuple[int, int, int, int]:
         """Of one value: filter tile and slot, strip and pixel tile in it."""
         for number, (y0, y1, x0, x1, pitch) in enumerate(self.strips):
             if y0 <= row < y1 and x0 <= column < x1:

@@ -86,11 +86,11 @@ def test_layouts(values, mult):
         return
     layout = RecordLayout.of("l", config.ic, 1 << 20, mult, config)
     for channels in (config.ic, 1):
-        row, places = bytearray(layout.row(channels)), layout.places(channels)
+        row, slots = bytearray(layout.row(channels)), layout.slots(channels)
         assert len(row) == layout.parts * layout.size and len(row) % config.act_group_bytes == 0
         assert all(row[at] == 0 for at in range(len(row)) if at % config.act_group_bytes >= config.ic)
-        assert len({at for *_, at in places}) == channels
-        for channel, (_, _, at) in enumerate(places):
+        assert len({at for *_, at in slots}) == channels
+        for channel, (_, _, at) in enumerate(slots):
             assert at % config.act_group_bytes < config.ic
             row[at] = channel + 100
         found = {}
@@ -98,7 +98,7 @@ def test_layouts(values, mult):
             for slot in range(config.slots):
                 at = part * layout.size + PARAM_BYTES * slot
                 found[part, slot] = unpack_record(PARAM_FIELDS, bytes(row[at:at + PARAM_BYTES]))
-        for channel, (part, slot, _) in enumerate(places):
+        for channel, (part, slot, _) in enumerate(slots):
             one, two = found.pop((part, slot)), found.pop((part, slot + 1)) if mult else None
             assert one == dict(bias=1 << 20, mult=mult or channel + 100, lane=channel, valid=1, join=int(mult > 0),
                                second=0, reserved=0)

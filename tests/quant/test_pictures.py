@@ -142,7 +142,7 @@ def test_only_what_is_asked_for_is_read(tmp_path):
     for index in range(9):
         put(tmp_path, f"{index}.png", seed=index)
     found, read = open_pictures(tmp_path, HOW), []
-    counted = found.__class__(found.place, found.names, lambda index: (read.append(index), found.read(index))[1])
+    counted = found.__class__(found.path, found.names, lambda index: (read.append(index), found.read(index))[1])
     batches = counted.some([8, 1, 4, 0, 7]).batches(2)
     assert next(batches).shape[0] == 2 and read == [8, 1]
     assert [len(batch) for batch in batches] == [2, 1] and read == [8, 1, 4, 0, 7]

@@ -92,9 +92,9 @@ def test_slots(name):
         for slot in range(config.slots):
             got = command_model.run(slot_damaged(program, config, load, slot), config, codes)["out"]
             changed = {int(c) for c in np.unique(np.argwhere(got != expected)[:, 0])}
-            own = {c for c, place in enumerate(layer.slots) if place == (tile, slot)}
+            own = {c for c, made_at in enumerate(layer.slots) if made_at == (tile, slot)}
             # of which this may be the other half
-            first = {c for c, place in enumerate(layer.slots) if place == (tile, slot - 1)}
+            first = {c for c, made_at in enumerate(layer.slots) if made_at == (tile, slot - 1)}
             assert changed <= (own or first), (tile, slot)
             seen |= changed
     assert seen == set(range(len(layer.slots)))
@@ -121,16 +121,16 @@ def test_pixel_tiles(name):
     """A CONV that leaves out its last tile: what is missing is one tile of pixels of one tile of filters, all of it."""
     network, config, codes, program = prepare(name)
     layer, seen = program.layers[0], set()
-    places = {at: layer.place(*at) for at in np.ndindex(network.tensors["out"].shape)}
+    made = {at: layer.made_at(*at) for at in np.ndindex(network.tensors["out"].shape)}
     for number, command in enumerate(map(unpack, program.commands)):
         if command["opcode"] == Opcode.CONV and command["tiles"] > 1:
             gone = missing(shortened(program, number, tiles=command["tiles"] - 1), config, codes)
             if gone:            # strips share their scratch memory: an older one's codes may stand there
-                (tile, strip, pixels), = {(p[0], p[2], p[3]) for p in (places[at] for at in gone)}
-                assert gone == {at for at, p in places.items() if (p[0], p[2], p[3]) == (tile, strip, pixels)}
+                (tile, strip, pixels), = {(p[0], p[2], p[3]) for p in (made[at] for at in gone)}
+                assert gone == {at for at, p in made.items() if (p[0], p[2], p[3]) == (tile, strip, pixels)}
                 seen.add((tile, strip, pixels))
     assert seen or name == "narrow"
-    assert len({(p[0], p[2]) for p in places.values()}) >= len(seen)
+    assert len({(p[0], p[2]) for p in made.values()}) >= len(seen)
 
 
 def test_strips_are_those_of_the_commands():
@@ -153,7 +153,7 @@ def test_pool_places():
     layer = program.layers[0]
     number, command = next((n, c) for n, c in enumerate(map(unpack, program.commands)) if c["opcode"] == Opcode.POOL)
     gone = missing(shortened(program, number, groups=command["groups"] - 1), config, codes)
-    everything = {at: layer.place(*at) for at in np.ndindex(network.tensors["out"].shape)}
+    everything = {at: layer.made_at(*at) for at in np.ndindex(network.tensors["out"].shape)}
     assert gone == {at for at, p in everything.items() if p[0] == 2} and gone
     gone = missing(shortened(program, number, rows=command["rows"] - 1), config, codes)
     assert gone == {at for at, p in everything.items() if p[3] >= 3} and gone
@@ -166,9 +166,9 @@ def test_first_difference():
     got = expected.copy()
     got[11, 2, 3] ^= 1
     difference = first_difference(program, {"out": expected}, {"out": got})
-    assert difference.coordinate == (11, 2, 3) and difference.place == (5, 2, 0,
+    assert difference.coordinate == (11, 2, 3) and difference.made_at == (5, 2, 0,
                                                                         (2 * 6 + 3) // 4) and difference.wrong == 1
     assert "filter tile 5, slot 2, strip 0, pixel tile 3, channel 11, row 2, column 3" in str(difference)
     assert first_difference(program, {"out": expected}, {"out": expected}) is None
     with pytest.raises(AlloyError, match="layer layer has no value at row 9, column 0"):
-        program.layers[0].place(0, 9, 0)
+        program.layers[0].made_at(0, 9, 0)

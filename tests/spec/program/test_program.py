@@ -107,8 +107,8 @@ def test_images_that_are_no_codes(program, image, words):
 def test_place_of_a_value(program):
     """Filter tile and slot, strip and pixel tile."""
     made, = program.layers
-    assert made.place(0, 0, 0)[2:] == (0, 0) and made.place(0, 3, 4)[2] == 0
-    assert made.place(0, 3, 4)[3] == (3 * made.strips[0][4] + 4) // CONFIG.pixels
-    assert {made.place(channel, 0, 0)[:2] for channel in range(6)} == set(made.slots)
+    assert made.made_at(0, 0, 0)[2:] == (0, 0) and made.made_at(0, 3, 4)[2] == 0
+    assert made.made_at(0, 3, 4)[3] == (3 * made.strips[0][4] + 4) // CONFIG.pixels
+    assert {made.made_at(channel, 0, 0)[:2] for channel in range(6)} == set(made.slots)
     with pytest.raises(AlloyError, match="layer to_out has no value at row 4, column 0"):
-        made.place(0, 4, 0)
+        made.made_at(0, 4, 0)

@@ -27,7 +27,7 @@ class Border(NamedTuple):
 
 
 def is_whole(wanted: np.ndarray, shape: tuple[int, int, int]) -> bool:
-    """Whether places (C, H, W) are all those of a tensor of ``shape``, in order."""
+    """Whether an index (C, H, W) is that of all values of a tensor of ``shape``, in order."""
     return wanted.shape == shape and np.array_equal(wanted.ravel(), np.arange(wanted.size))
 
 
@@ -45,7 +45,7 @@ def border(wanted: np.ndarray, shape: tuple[int, int, int]) -> Border | None:
 
 
 def chosen(wanted: np.ndarray, shape: tuple[int, int, int]) -> Chosen | None:
-    """``wanted`` places (C, H, W) as one selection from a tensor of ``shape``; None if they are none."""
+    """The index ``wanted`` (C, H, W) as one selection from a tensor of ``shape``; None if they are none."""
     valid = wanted >= 0
     found = np.unravel_index(np.maximum(wanted, 0), shape)
     strides, starts = [], []
@@ -70,7 +70,7 @@ def _largest(values, valid, default):
 
 
 def repeated(wanted: np.ndarray) -> tuple[tuple[int, int], np.ndarray] | None:
-    """(up, places) of the tensor whose pixels are repeated; None if they are not."""
+    """(up, index) of the tensor whose pixels are repeated; None if they are not."""
     for up in UPS:
         inner = wanted[:, ::up[0], ::up[1]]
         if inner.size < wanted.size and np.array_equal(inner.repeat(up[0], 1).repeat(up[1], 2)[
@@ -80,7 +80,7 @@ def repeated(wanted: np.ndarray) -> tuple[tuple[int, int], np.ndarray] | None:
 
 
 def apart(wanted: np.ndarray, shape: tuple[int, int, int]) -> tuple[tuple[int, int], np.ndarray] | None:
-    """(up, places) of the tensor of ``shape`` or a selection from it whose channels become neighbouring pixels; None if
+    """(up, index) of the tensor of ``shape`` or a selection from it whose channels become neighbouring pixels; None if
     there is none."""
     for up in UPS:
         if wanted.shape[1] % up[0] or wanted.shape[2] % up[1]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quant.tflite.place import apart, border, chosen, is_whole, repeated
+from quant.tflite.arrange import apart, border, chosen, is_whole, repeated
 
 
 def places(*shape):
