@@ -46,28 +46,38 @@ class Accesses:
     """The latest accesses to every range, in program order."""
 
     def __init__(self):
-        self._kept: dict[tuple, list] = {}     # resource -> [(lo, hi, writes, queue or "feed", index)]
+        # resource -> queue or "feed" -> [(lo, hi, writes, index)], the latest last
+        self._kept: dict[tuple, dict[str, list[tuple[int, int, bool, int]]]] = {}
 
     def conflicts(self, item: Item) -> dict[str, int]:
         """Latest command of each queue ("feed" apart) that ``item`` must not overtake: {queue: index}."""
         needs: dict[str, int] = {}
+        queue = item.queue
         for resource, lo, hi, writes, _ in item.accesses:
-            for low, high, wrote, other, at in self._kept.get(resource, ()):
-                if low < hi and lo < high and (writes or wrote) and _matters(other, wrote, item.queue, writes):
-                    needs[other] = max(needs.get(other, -1), at)
+            for other, kept in self._kept.get(resource, {}).items():
+                # A queue is in order by itself; the compute queue starts a command before the one before it has
+                # written.
+                if (writes or queue != "compute") if other == queue else (other, queue) == ("feed", "compute"):
+                    continue
+                latest = needs.get(other, -1)
+                for low, high, wrote, at in reversed(kept):
+                    if at <= latest:
+                        break
+                    if low < hi and lo < high and (writes or wrote):
+                        needs[other] = at
+                        break
         return needs
 
     def record(self, item: Item, index: int) -> None:
         """Remember ``item`` under its number ``index``."""
         for resource, lo, hi, writes, stage in item.accesses:
-            by, kept = stage or item.queue, []
-            for old in self._kept.get(resource, ()):
-                # What a queue accesses again can no longer be its latest conflict.
-                if old[0] < hi and lo < old[1] and old[3] == by and (writes or not old[2]):
-                    kept += [(a, b, *old[2:]) for a, b in ((old[0], lo), (hi, old[1])) if a < b]
-                else:
-                    kept.append(old)
-            self._kept[resource] = [*kept, (lo, hi, writes, by, index)]
+            kept = self._kept.setdefault(resource, {}).setdefault(stage or item.queue, [])
+            # What a queue accesses again can no longer be its latest conflict.
+            again = [i for i, (low, high, wrote, _) in enumerate(kept)
+                     if low < hi and lo < high and (writes or not wrote)]
+            for i in reversed(again):
+                kept[i:i + 1] = _outside(kept[i], lo, hi)
+            kept.append((lo, hi, writes, index))
 
 
 class Hazards:
@@ -95,8 +105,6 @@ class Hazards:
         self.commands.append((item.opcode, fields))
 
 
-def _matters(other, wrote, queue, writes):
-    """A queue is in order by itself; the compute queue starts a command before the one before it has written."""
-    if queue == "compute":
-        return other not in ("compute", "feed") or (other == "compute" and wrote and not writes)
-    return other != queue
+def _outside(old, lo, hi):
+    """What is left of an access beside a range."""
+    return [(low, high, *old[2:]) for low, high in ((old[0], lo), (hi, old[1])) if low < high]

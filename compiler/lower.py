@@ -42,7 +42,7 @@ class Builder:
         ``scheme``, ``mult`` and ``bias`` for each filter; ``residual`` is the name of the tensor that is added times
         ``res_mult``, ``table`` 256 codes, ``regions`` multipliers of parts of the output (:class:`Convolution`)."""
         self.ops.append(Convolution(
-            **self._common(node), weight=weight.astype(np.int64), scheme=scheme, mult=mult.astype(np.int64),
+            **self._common(node), weight=weight, scheme=scheme, mult=mult.astype(np.int64),
             bias=bias.astype(np.int64), residual=self.values[residual] if residual else None, res_mult=res_mult,
             shift=node.shift, lo=node.lo, hi=node.hi, table=table, regions=regions))
 

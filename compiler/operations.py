@@ -235,15 +235,20 @@ class Convolution(Filters):
 
     def split(self, indices: np.ndarray) -> np.ndarray:
         """Weights of some filters for the channels of their groups: int8 (filters, channels / g, taps)."""
-        share, taps = self.weight.shape[1], self.taps
-        part = np.array([np.count_nonzero(taps[:at] == tap) for at, tap in enumerate(taps)])
-        whole = self.weight[indices].reshape(len(indices), share, -1)[:, :, taps]
+        share, taps, part = self.weight.shape[1], self.taps, self._part
+        whole = self.weight[indices].reshape(len(indices), share, -1)
         if part.any():
+            whole = whole[:, :, taps]
             left = np.maximum(np.abs(whole) - part * WEIGHT_MAX, 0)
             whole = np.sign(whole) * np.minimum(left, WEIGHT_MAX)
         else:
             whole = np.clip(whole, -WEIGHT_MAX, WEIGHT_MAX)
         return whole.astype(np.int8)
+
+    @cached_property
+    def _part(self) -> np.ndarray:
+        """How often each tap's position has been read before it."""
+        return np.array([np.count_nonzero(self.taps[:at] == tap) for at, tap in enumerate(self.taps)])
 
     def reading(self, indices: np.ndarray) -> np.ndarray:
         """Whether any of these filters has a weight for each channel of the input, (channels,)."""

@@ -1,5 +1,6 @@
 """Filters to slots: which filters run on DSP and which on LUT columns, the channel order, and the filter tiles."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,17 +56,17 @@ def make_tiles(op: "Convolution", held: np.ndarray, config: EngineConfig, *, str
     """Greedy tiles in channel order: each takes what fits its slots from one group, or from two if they may
     ``straddle``."""
     assert op.output.order is not None
-    order, makes, tiles = op.output.order, op.makes, []
+    order, makes, kinds = op.output.order, op.makes, held.tolist()
+    tiles: list[Tile] = []
     waiting = [p for p, channel in enumerate(order) if makes.start <= channel < makes.stop]
     while waiting:
         group = waiting[0] // config.ic
         pairs: list[int] = []
         singles: list[int] = []
         luts: list[int] = []
-        for position in waiting:
-            if position // config.ic > group + straddle:
-                break
-            k = held[order[position] - makes.start]
+        near = bisect_left(waiting, (group + 1 + straddle) * config.ic)
+        for position in waiting[:near]:
+            k = kinds[order[position] - makes.start]
             if k == 0 and len(luts) < config.lut_filters:
                 luts.append(position)
             elif k and 2 * len(pairs) + len(singles) + k <= config.dsp_filters:
@@ -75,6 +76,6 @@ def make_tiles(op: "Convolution", held: np.ndarray, config: EngineConfig, *, str
         at += [(p, config.dsp_filters + i, False) for i, p in enumerate(luts)]
         members = tuple((order[p] - makes.start, slot, joined) for p, slot, joined in at)
         taken = {*pairs, *singles, *luts}
-        waiting = [p for p in waiting if p not in taken]
+        waiting[:near] = [p for p in waiting[:near] if p not in taken]
         tiles.append(Tile(group, members, any(p // config.ic != group for p in taken)))
     return tiles

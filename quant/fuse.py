@@ -11,7 +11,7 @@ from spec.operators.affine import AffineLayer
 from spec.operators.lookup import LookupLayer
 
 from .capture import INPUT, Add, Apply, Missing, Norm, Op, Pointwise, Relu
-from .graph import Graph, Hole
+from .graph import Graph, Hole, finite
 
 __all__ = ["fuse"]
 
@@ -126,7 +126,7 @@ def _shapes(layers, shape):
 
 def _check_finite(layers):
     for layer in layers:
-        if layer.learned and not (torch.isfinite(layer.weight).all() and torch.isfinite(layer.bias).all()):
+        if layer.learned and not (finite(layer.weight) and finite(layer.bias)):
             raise AlloyError(f"layer {layer.name} has weights or biases that are NaN or infinite: train it again")
 
 

@@ -12,7 +12,7 @@ from spec.errors import AlloyError
 from spec.operators import Layer
 from spec.operators.lookup import LookupLayer
 
-__all__ = ["Graph", "FloatNet", "Hole", "compute", "check_images", "check_values"]
+__all__ = ["Graph", "FloatNet", "Hole", "compute", "check_images", "check_values", "finite"]
 
 # Of the largest value of a tensor: its squares and their sums are normal 32-bit numbers.
 SMALLEST, LARGEST = 1e-15, 1e15
@@ -159,6 +159,11 @@ class FloatNet(nn.Module):
         return tensors[self.graph.output].flatten(1)
 
 
+def finite(values: torch.Tensor) -> bool:
+    """Whether all ``values`` are numbers that are not infinite; without another tensor of their size."""
+    return not values.numel() or bool(torch.isfinite(torch.stack(values.detach().aminmax())).all())
+
+
 def check_images(graph: Graph, images: torch.Tensor) -> None:
     """Raise :class:`AlloyError` unless ``images`` are real inputs (N, C, H, W) of a graph, float32 and finite, at least
     one."""
@@ -170,7 +175,7 @@ def check_images(graph: Graph, images: torch.Tensor) -> None:
     if images.shape[1:] != shape or not len(images):
         raise AlloyError(f"the images are {'x'.join(map(str, images.shape))}, but the network reads "
                          f"Nx{'x'.join(map(str, shape))}: give at least one of that shape")
-    if not torch.isfinite(images).all():
+    if not finite(images):
         raise AlloyError("the images hold NaN or infinite values: look where they come from")
 
 

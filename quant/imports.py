@@ -3,8 +3,10 @@ it says so."""
 
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 import inspect
 
 import torch
@@ -15,7 +17,7 @@ from spec.errors import AlloyError, Unsupported
 from .capture import INPUT, Add, Apply, Norm, Relu, capture, first_line
 from .compose import compose
 from .fuse import fuse
-from .graph import Graph
+from .graph import Graph, finite
 
 __all__ = ["examine", "trace"]
 
@@ -56,7 +58,7 @@ def examine(model: nn.Module, shape: tuple[int, ...], *,
     if not any(True for _ in model.children()):
         model = nn.Sequential(model)
     with _evaluating(model), torch.no_grad():
-        truth = _Truth(model, shape)  # runs hooks, too, that make weights from parameters
+        truth = _truth(model, shape)  # runs hooks, too, that make weights from parameters
         ops, output, size, refused = capture(model, shape)
         if not ops and not refused:
             raise AlloyError("the model returns its input: there is nothing to compute")
@@ -117,7 +119,7 @@ def _checked(model, shape):
                 f"the model's {name} is {str(value.dtype).removeprefix('torch.')}: call model.float() and see whether "
                 "it is still right"
             )
-        if not torch.isfinite(value).all():
+        if not finite(value):
             raise AlloyError(
                 f"layer {name.rpartition('.')[0] or name} has weights or biases that are NaN or infinite ({name}): "
                 "train it again"
@@ -142,10 +144,19 @@ def _evaluating(model):
                 buffer.copy_(value)
 
 
+def _truth(model, shape):
+    """A :class:`_Truth`; meanwhile PyTorch's tracer is imported, which takes as long."""
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(_Truth, model, shape)
+        import_module("torch.export._trace")
+        return found.result()
+
+
 class _Truth:
     """What a model itself makes of random images of :data:`SIZES`: its output, and that of every call of each of its
     modules."""
 
+    @torch.no_grad()
     def __init__(self, model, shape):
         images = torch.randn(len(SIZES), *shape, generator=torch.Generator().manual_seed(0))
         self.images = torch.stack([image * size for image, size in zip(images, SIZES, strict=True)])

@@ -11,6 +11,7 @@ from spec.network import Network
 from spec.operators.convolution import Conv
 
 from .confine import confine
+from .graph import finite
 
 if TYPE_CHECKING:
     from .net import QuantNet
@@ -27,7 +28,7 @@ def check(net: "QuantNet") -> None:
     for layer in net.graph.layers:
         name = layer.name
         if layer.learned:
-            if not (torch.isfinite(net.weights[name]).all() and torch.isfinite(net.biases[name]).all()):
+            if not (finite(net.weights[name]) and finite(net.biases[name])):
                 raise AlloyError(f"layer {name} has weights or biases that are NaN or infinite: train with a "
                                  "smaller rate")
             for index in np.flatnonzero(~_positive(net.scales[name])) if layer.weighted else ():

@@ -102,8 +102,8 @@ class QuantNet(nn.Module):
                 self.weights[layer.name] = nn.Parameter(layer.weight.float().clone())
                 self.biases[layer.name] = nn.Parameter(layer.bias.float().clone())
             if layer.weighted:
-                weight = layer.weight.numpy().astype(np.float64)
-                given = schemes[layer.name] if schemes else assign(weight, ratio or Ratio(35, 60, 5))
+                given = schemes[layer.name] if schemes else assign(layer.weight.numpy().astype(np.float64),
+                                                                   ratio or Ratio(35, 60, 5))
                 self._set_filters(layer, np.asarray(given, np.uint8))
 
     def _check_sums(self, layer):

@@ -10,11 +10,13 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError, Unsupported
 from spec.network import Network, Parts
 from spec.operators import Operator
+from spec.operators.convolution import ConvLayer
 
 from .graph import Graph, Hole
 from .net import QuantNet
 from .recipes import Request, Variant, outline
-from .rounding import level_ends, level_tables
+from .requantizer import Requantizer
+from .rounding import level_ends, level_tables, nearest
 
 __all__ = ["SketchNet", "sketch"]
 
@@ -26,6 +28,7 @@ class SketchNet(QuantNet):
     def __init__(self, graph: Graph, config: EngineConfig, **options: Any):
         # Largest sum of the sizes of a filter's weights for which no codes fill an accumulator, but for rounding.
         self.most = 0.9 * (1 << config.acc_width - 1) / ((1 << config.act_digit_bits) - 1)
+        self._found: dict[str, tuple[Requantizer, np.ndarray]] = {}
         super().__init__(graph, **options)
 
     def first_scales(self, weight: torch.Tensor, scheme: np.ndarray, codebook: np.ndarray | None) -> torch.Tensor:
@@ -33,6 +36,22 @@ class SketchNet(QuantNet):
         scale = torch.maximum(weight.abs().amax(1) / torch.maximum(-low, high).clamp_min(1),
                               weight.abs().sum(1) / self.most)
         return torch.where(scale > 0, scale, 1.0)
+
+    def requantizer(self, layer: ConvLayer, scale: torch.Tensor | None = None) -> tuple[Requantizer, np.ndarray]:
+        """Always the same, for nothing learns."""
+        if scale is not None:
+            return super().requantizer(layer, scale)
+        if layer.name not in self._found:
+            self._found[layer.name] = super().requantizer(layer)
+        return self._found[layer.name]
+
+    def integers(self, layer: ConvLayer) -> np.ndarray:
+        """Found with 32 bits, which is near enough: int16 (F, C / groups, kh, kw)."""
+        weight, scale = self.weights[layer.name].detach(), torch.from_numpy(self.requantizer(layer)[1]).float()
+        ratio, out = weight / scale[:, None, None, None], torch.empty(weight.shape, dtype=torch.int16)
+        for rows, table in level_tables(self.schemes[layer.name], self.codebooks.get(layer.name)):
+            out[rows] = nearest(ratio[rows], table).to(torch.int16)
+        return out.numpy()
 
 
 def sketch(graph: Graph, variant: Variant, config: EngineConfig) -> tuple[Network, Any, list[Unsupported]]:

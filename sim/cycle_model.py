@@ -6,6 +6,7 @@ of its own last command, as the trace of the RTL counts them.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -191,18 +192,11 @@ class _Engine:
         together, held = c.out_pixels // 2 if cmd["wide"] and c.out_pixels > 1 else c.out_pixels, pipeline.tiles(c)
         last_lanes = pipeline.last_row(c) + pipeline.lanes(c) // (2 if cmd["wide"] else 1) // together
         first_row = pipeline.first_row(c) - 1
-        number = np.arange(cmd["tiles"] * count)
-        pixel = cmd["start_y"] * pitch + cmd["start_x"] + number
-        begins = (number % together == 0) | (pixel % pitch == 0)
-        if together == c.out_pixels > 1:
-            # So many pixels of a row, from the odd one of two planes on, are visited one by one more.
-            apart = np.zeros(len(pixel), bool)
-            from_x = pixel % pitch - (together - 1)
-            for prefix in ("out", "res") if cmd["residual"] else ("out",):
-                apart |= bool(cmd[f"{prefix}_phase_x"]) & (from_x + cmd[f"{prefix}_par_x"] & 1 > 0)
-            begins |= (number % together == together - 1) & (from_x >= 0) & apart
-        inside = (pixel % pitch < cmd["cols"]) & (pixel // pitch < cmd["rows"])
-        for visits in (begins * (1 + cmd["straddle"] * inside)).reshape(-1, count).sum(1).tolist():
+        # Of the views that are visited in two planes by column: the parity of the first column.
+        odd = {cmd[f"{prefix}_par_x"] for prefix in ("out", "res") if cmd[f"{prefix}_phase_x"] and (
+            prefix == "out" or cmd["residual"])} if together == c.out_pixels > 1 else set()
+        for visits in _visits(cmd["tiles"], count, together, cmd["start_y"] * pitch + cmd["start_x"], pitch,
+                              (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd)):
             last = at + steps
             left = self.popped[-held] + pipeline.ROOM if len(self.popped) >= held else 0
             room = max(self.last[-1] + c.pixels // c.out_pixels, left)
@@ -216,6 +210,21 @@ class _Engine:
             self.popped.append(work)
             at = last
         return at, work - 1
+
+
+@lru_cache(256)
+def _visits(tiles: int, count: int, together: int, start: int, pitch: int, size: tuple[int, int], straddle: int,
+            odd: frozenset[int]) -> list[int]:
+    """Visits of the post unit for each of so many ``tiles`` of ``count`` pixels from ``start`` on, ``together`` at a
+    time: filter tiles ask for the same again and again."""
+    number = np.arange(tiles * count)
+    row, col = np.divmod(start + number, pitch)
+    begins = (number % together == 0) | (col == 0)
+    from_x = col - (together - 1)
+    for parity in odd:      # so many pixels of a row, from the odd one of two planes on, are visited one by one more
+        begins |= (number % together == together - 1) & (from_x >= 0) & (from_x + parity & 1 > 0)
+    inside = (col < size[1]) & (row < size[0])
+    return (begins * (1 + straddle * inside)).reshape(-1, count).sum(1).tolist()
 
 
 class _Log:

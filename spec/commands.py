@@ -203,6 +203,11 @@ assert _last == 8 * PARAM_BYTES
 PARAM_FIELDS = {f.name: f for f in _param}
 
 
+_HEAD = {name: FIELDS[name] for name in ("magic", "opcode")}
+# The fields of each opcode but its own.
+_OWN = {opcode: {name: f for name, f in FIELDS.items() if name != "opcode" and opcode in f.opcodes}
+        for opcode in Opcode}
+
 # Which bits mean what: part of a configuration's digest, so that commands of another layout are refused.
 LAYOUT = ";".join([str(VERSION), *(f"{o.name} {o.value}" for o in Opcode), *(
     f"{f.name} {f.lo} {f.width} {f.signed}" for table in (FIELDS, TAP_FIELDS, PARAM_FIELDS) for f in table.values())])
@@ -240,9 +245,9 @@ def unpack_record(fields: Mapping[str, Field], data: bytes) -> dict[str, int]:
     """Inverse of :func:`pack_record`: a dict of every field (overlaid ones included)."""
     word = int.from_bytes(data, "little")
     out = {}
-    for f in fields.values():
-        value = word >> f.lo & ((1 << f.width) - 1)
-        out[f.name] = value - (1 << f.width) if f.signed and value >> f.width - 1 else value
+    for name, f in fields.items():
+        value = word >> f.lo & f.mask
+        out[name] = value - (1 << f.width) if f.signed and value >> f.width - 1 else value
     return out
 
 
@@ -261,8 +266,8 @@ def unpack(data: bytes) -> dict[str, Any]:
     """
     if len(data) != COMMAND_BYTES:
         raise AlloyError(f"a command has {COMMAND_BYTES} bytes, not {len(data)}")
-    values = unpack_record(FIELDS, data)
-    if values["magic"] != MAGIC or values["opcode"] not in list(Opcode):
-        raise AlloyError(f"this is no command: opcode {values['opcode']}, magic 0x{values['magic']:02x}")
-    opcode = Opcode(values["opcode"])
-    return {"opcode": opcode} | {n: v for n, v in values.items() if n != "opcode" and opcode in FIELDS[n].opcodes}
+    head = unpack_record(_HEAD, data)
+    if head["magic"] != MAGIC or head["opcode"] not in _OWN:
+        raise AlloyError(f"this is no command: opcode {head['opcode']}, magic 0x{head['magic']:02x}")
+    opcode = Opcode(head["opcode"])
+    return {"opcode": opcode} | unpack_record(_OWN[opcode], data)

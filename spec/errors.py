@@ -199,8 +199,10 @@ def _before_the_program(cls, error, trace):
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Inside, modules are imported by a program that has begun: a signal ends it at once."""
-    before = {}
+    """Inside, modules are imported by a program that has begun: a signal ends it at once, and nobody looks for garbage,
+    of which they leave little."""
+    before, looks = {}, gc.isenabled()
+    gc.disable()
     if threading.current_thread() is threading.main_thread():
         before = {s: signal.getsignal(s) for s in SIGNALS if callable(signal.getsignal(s))}
     for number in before:
@@ -210,6 +212,8 @@ def importing() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if looks:
+            gc.enable()
 
 
 def _is_program(arguments):

@@ -73,8 +73,10 @@ def _fits(value, annotation):
     origin, parts = _parts(annotation)
     if origin is tuple:
         if parts[1:] == (...,):
-            parts = parts[:1] * len(value) if isinstance(value, tuple) else ()
-        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
+            return isinstance(value, tuple) and all(_fits(one, parts[0]) for one in value)
+        if not isinstance(value, tuple) or len(value) != len(parts):
+            return False
+        return {*parts, *map(type, value)} == {int} or all(map(_fits, value, parts))
     if parts:
         return any(_fits(value, part) for part in parts)
     if annotation is int:

@@ -89,6 +89,7 @@ class ArrayWork:
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // self.pixels)
         taps = self._taps(strip)
+        chunks = [(low, high, tap_bytes(taps[low:high])) for low, high in self._chunks]
         for task in self._order(strip, len(tiles), count, source is not None, buffers):
             end = task.start + task.count
             read = []
@@ -96,8 +97,8 @@ class ArrayWork:
                 last = strip.y0 + min(rows - 1, (end * self.pixels - 1) // pitch)
                 below = source.stop if end == count else last * op.stride[0] - op.padding[0] + op.windows.reach[0]
                 read.append(source.read(below, "feed"))
-            for chunk in self._chunks:
-                self._convolve(strip, tiles[task.tile], task, taps, chunk, read, buffers, listing)
+            for chunk in chunks:
+                self._convolve(strip, tiles[task.tile], task, chunk, read, buffers, listing)
 
     def _order(self, strip: Strip, tiles: int, count: int, loaded: bool, buffers: Buffers) -> Iterator[Task]:
         """The work of so many filter ``tiles`` on ``count`` tiles of pixels; an input that is ``loaded`` comes in
@@ -117,13 +118,13 @@ class ArrayWork:
             yield Task(tile, *parts[part])
         yield from (Task(tile, 0, count) for tile in range(first, tiles))
 
-    def _convolve(self, strip: Strip, filters: FilterTile, task: Task, taps: list[dict[str, int]],
-                  chunk: tuple[int, int], read: list[Access], buffers: Buffers, listing: Listing) -> None:
-        """One CONV, and the loads of what it needs."""
+    def _convolve(self, strip: Strip, filters: FilterTile, task: Task, chunk: tuple[int, int, bytes],
+                  read: list[Access], buffers: Buffers, listing: Listing) -> None:
+        """One CONV, and the loads of what it needs; ``chunk`` are its taps (first, end, their records)."""
         c, op, place = self._config, self._op, strip.input
-        (low, high), start = chunk, task.start * self.pixels
-        tap_base, tap_access = buffers.taps(tap_bytes(taps[low:high]), op.tag, "feed")
-        accesses, last = [*read, whole(place, False, "feed"), tap_access], high == len(taps)
+        (low, high, taps), start = chunk, task.start * self.pixels
+        tap_base, tap_access = buffers.taps(taps, op.tag, "feed")
+        accesses, last = [*read, whole(place, False, "feed"), tap_access], high == self._chunks[-1][1]
         values: dict[str, int] = {}
         if last:
             values, more = self._outputs(strip, filters, start, buffers)

@@ -3,6 +3,7 @@ enters them there."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import torch
@@ -38,7 +39,18 @@ class View:
     @property
     def plain(self) -> bool:
         """Whether it shows the whole value, element by element in its order; its shape may be another."""
-        return torch.equal(self.index.flatten(), whole(self.size).flatten())
+        return self._whole or torch.equal(self.index.flatten(), whole(self.size).flatten())
+
+    @property
+    def padded(self) -> bool:
+        """Whether it shows zeros that are not in the value."""
+        return not self._whole and bool((self.index < 0).any())
+
+    @property
+    def _whole(self):
+        """Whether its index is that of the whole value in another shape, which their places in memory tell at once."""
+        index, places = self.index, whole(self.size)
+        return index.data_ptr() == places.data_ptr() and index.numel() == places.numel() and index.is_contiguous()
 
     @property
     def by_channel(self) -> bool:
@@ -100,8 +112,9 @@ def views(arguments: Mapping[str, Any]) -> list[View]:
     return [value for value in flat(arguments.values()) if isinstance(value, View)]
 
 
+@lru_cache(maxsize=32)
 def whole(shape: tuple[int, int, int]) -> torch.Tensor:
-    """The index of a whole value of ``shape`` (C, H, W)."""
+    """The index of a whole value of ``shape`` (C, H, W), which nobody writes into."""
     return torch.arange(BATCH * shape[0] * shape[1] * shape[2]).reshape(BATCH, *shape)
 
 

@@ -65,12 +65,15 @@ def capture(model: nn.Module, shape: tuple[int, ...]
     with _traced():
         # Fake tensors: nothing is computed.
         program = torch.export.export(_Once(model), (torch.zeros(BATCH, *shape),), strict=False)
-    titles = without_changes(program.graph)
-    found = None if titles is None else _read(program, model, shape, titles)
-    if found is None or found.refused:      # an empty table of decompositions still resolves changes in place
-        with _traced():
-            program = program.run_decompositions({})
-        found = _read(program, model, shape, {})
+    try:
+        titles = without_changes(program.graph)
+        found = None if titles is None else _read(program, model, shape, titles)
+        if found is None or found.refused:      # an empty table of decompositions still resolves changes in place
+            with _traced():
+                program = program.run_decompositions({})
+            found = _read(program, model, shape, {})
+    finally:
+        whole.cache_clear()
     return *found.made, found.refused
 
 
@@ -294,7 +297,7 @@ class _Reader:
 
     def _found(self, reader, node):
         """What a reader makes of a node; where it cannot move values itself, it gets what layers have moved."""
-        if any((view.index < 0).any() for view in node.views):
+        if any(view.padded for view in node.views):
             around = bordered(node.views[0].index.numpy()) if node.function == "conv2d" else None
             if around is not None:
                 inner, start, end = around

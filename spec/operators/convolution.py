@@ -147,7 +147,8 @@ def worst_case(weight: np.ndarray, tensor: "Tensor") -> np.ndarray:
     Padding contributes 0, which lies between them.
     """
     flat = weight.reshape(len(weight), -1)
-    plus, minus = (side(flat, 0).sum(1, dtype=np.int64) for side in (np.maximum, np.minimum))
+    total, sizes = (values.sum(1, dtype=np.int64) for values in (flat, np.abs(flat)))
+    plus, minus = (total + sizes) // 2, (total - sizes) // 2
     low, high = -tensor.zero, (1 << tensor.bits) - 1 - tensor.zero
     return np.stack([plus * low + minus * high, plus * high + minus * low], 1)
 
@@ -247,14 +248,14 @@ class ConvLayer(Layer):
 
     def needs(self, live: Any) -> list[Any]:
         """The channels that a filter of ``live`` reads with weights that are not 0."""
-        weight = self.weight * live[:, None, None, None]
+        weight = self.weight if live.all() else self.weight * live[:, None, None, None]
         read = (weight.reshape(self.groups, -1, weight[0].numel()) != 0).any(1)
         return [read.reshape(self.groups * weight.shape[1], -1).any(1)]
 
     def export(self, net: Any) -> Conv:
         found, scheme = net.requantizer(self)[0], net.schemes[self.name]
         book = net.codebooks.get(self.name) if (scheme == Scheme.CODEBOOK).any() else np.zeros(0, np.int16)
-        return self.integers(net, found, net.integers(self).astype(np.int16), scheme, book)
+        return self.integers(net, found, net.integers(self).astype(np.int16, copy=False), scheme, book)
 
     def integers(self, net: Any, found: Any, weight: np.ndarray, scheme: np.ndarray, codebook: np.ndarray) -> Conv:
         """The node with whole ``weight`` and the :class:`quant.requantizer.Requantizer` ``found``."""

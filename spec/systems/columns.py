@@ -75,7 +75,8 @@ class _Lut(Column):
 
     def slots(self, weights):
         flat = np.abs(weights).reshape(len(weights), -1)
-        return (_POWERS[np.minimum(flat, len(_POWERS) - 1)] < self.zero + (flat == 0)).all(1).astype(int)
+        powers = (flat & flat - 1 == 0).all(1)      # or 0
+        return (powers & (flat.max(1) <= 1 << EXPONENT_MAX)).astype(int)
 
     def encode(self, digit):
         return np.where(digit < 0, 1 << SIGN, 0) | _POWERS[np.abs(digit)]

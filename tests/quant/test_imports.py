@@ -10,8 +10,10 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from quant import QuantNet, trace
 from quant.capture import Apply, Relu
+from quant.capture.nodes import whole
 from quant.equalize import equalize
 from quant.fuse import fuse
+from quant.imports import examine
 from quant.ptq import reconstruct
 from spec.errors import AlloyError
 from spec.operators.convolution import ConvLayer
@@ -422,3 +424,10 @@ def test_adaptive_pools(size, works):
     else:
         with pytest.raises(AlloyError, match="layer 1 pools 6x5 to 2x2 pixels, windows of several sizes"):
             trace(net, SHAPE)
+
+
+@pytest.mark.parametrize("end", [nn.Identity(), nn.LayerNorm(4)])
+def test_indices_of_whole_values_are_forgotten(end):
+    """They are kept while a model is read, and are as large as its values."""
+    examine(nn.Sequential(nn.Conv2d(3, 4, 1), end), (3, 4, 4))
+    assert whole.cache_info().currsize == 0

@@ -1,5 +1,6 @@
 """What all programs share: --json, --quiet, --batch, and how they end."""
 
+import gc
 import json
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import pytest
 from typer import Argument, Option
 
 from spec.entry import Entry
-from spec.errors import AlloyError
+from spec.errors import AlloyError, importing
 from spec.progress import going, say, shown
 
 
@@ -85,3 +86,15 @@ def test_silence_of_long_steps(capsys):
     with shown(quiet=True), going(say, "working", 0.01):
         say("nothing")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_nobody_looks_for_garbage_while_importing(looks):
+    was = gc.isenabled()
+    (gc.enable if looks else gc.disable)()
+    try:
+        with importing():
+            assert not gc.isenabled()
+        assert gc.isenabled() is looks
+    finally:
+        (gc.enable if was else gc.disable)()

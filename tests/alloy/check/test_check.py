@@ -16,12 +16,12 @@ from alloy.check import SCHEMA, Request, look
 from alloy.check.__main__ import main
 from alloy.check.report import Finding, Fit, Layer, Performance, Report, Risk
 from compiler import compile
-from quant import trace
+from quant import QuantNet, trace
 from quant.capture import Apply
 from quant.imports import examine
 from quant.recipes import RECIPES, Request as Wish, VARIANTS, outline, variant
 from quant.sensitivity import collect
-from quant.sketch import sketch
+from quant.sketch import SketchNet, sketch
 from sim.estimate import layer_cycles
 from spec.config import EngineConfig
 from spec.errors import AlloyError, Unsupported
@@ -128,6 +128,20 @@ def test_accepted_networks_have_been_compiled():
     program = compile(network, boards.get("zcu102").config)
     assert (report.fit.image_bytes, report.fit.window_bytes) == (len(program.image), program.window_size)
     assert report.performance.macs == sum(node.macs(network) for node in network.nodes)
+
+
+@pytest.mark.parametrize("recipe", sorted(VARIANTS))
+def test_sketched_weights(recipe):
+    """Of all number systems: 32 bits are near enough to find those that the quantizer finds with 64."""
+    graph = examine(Clean().eval(), (3, 8, 8))[0]
+    config = boards.get("zcu102").config
+    plan = outline(VARIANTS[recipe].recipe, Wish(graph, {}, config, VARIANTS[recipe].options, None))
+    net = SketchNet(graph, config, schemes=plan.schemes, codebooks=plan.codebooks, bits=plan.bits)
+    for step in net.steps.parameters():
+        step.data.fill_(0.0)
+    for layer in graph.weighted:
+        found, exact = net.integers(layer), QuantNet.integers(net, layer)
+        assert np.abs(exact).max() > 0 and np.mean(found != exact) < 0.01
 
 
 @pytest.mark.parametrize("config", [TINY, replace(TINY, act_depth=8, ic=1)])
