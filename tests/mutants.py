@@ -2,8 +2,9 @@
 
 A sample of the changes that cosmic-ray's operators can make in ``spec``, ``compiler``, ``sim`` and ``quant``, each
 against the tests of its room that run the changed statement; and those of ``tests/mutants.json`` in ``rtl``, against
-the tests named there. What is done is kept in ``build/mutants``, so that a run that was cut off goes on. Exit status 1
-if fewer than four of five are caught.
+the tests named there. What is done is kept in ``build/mutants``, so that a run that was cut off goes on. Those that
+nothing sees stand in ``docs/results/mutants.md``, with the reasons of ``tests/survivors.json``. Exit status 1 if fewer
+than four of five are caught.
 """
 
 from compileall import compile_dir
@@ -27,16 +28,19 @@ from typer import Option
 
 from spec.entry import entry
 from spec.errors import AlloyError
+from spec.files import write_text
 from spec.progress import say
 
 from .forked import load_libraries, run_tests
 from .touched import Touched, statement
 
-__all__ = ["Mutant", "sample", "by_hand", "main"]
+__all__ = ["Mutant", "sample", "by_hand", "reasons", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("spec", "compiler", "sim", "quant")
 HAND = Path(__file__).with_name("mutants.json")
+REASONS = Path(__file__).with_name("survivors.json")
+REPORT = "docs/results/mutants.md"
 ENOUGH = 0.8
 PATIENCE = 3, 120.0     # times what tests take, and seconds, after which they hang
 
@@ -55,6 +59,13 @@ class Mutant:
     def key(self) -> str:
         """Of the result, as long as the file is the same."""
         return sha256((self.file + self.text).encode()).hexdigest()[:16]
+
+    @property
+    def lines(self) -> tuple[str, str]:
+        """The first line that differs, as it is and as the mutant has it."""
+        was, now = ((text.splitlines()[self.line - 1:] or [""])[0].strip()
+                    for text in ((ROOT / self.file).read_text(), self.text))
+        return was, now
 
 
 _tree = cache(get_ast)      # of a text: a second or so
@@ -108,6 +119,20 @@ def by_hand() -> list[Mutant]:
     return found
 
 
+def reasons() -> dict[tuple[str, str, str], str]:
+    """Why nothing can see a mutant: (file, line as it is, line as the mutant has it) -> reason, of ``survivors.json``.
+
+    Raises :class:`AlloyError` for a line that is not there any more.
+    """
+    found = {}
+    for one in json.loads(REASONS.read_text()):
+        if one["was"] not in map(str.strip, (ROOT / one["file"]).read_text().splitlines()):
+            raise AlloyError(f"{REASONS.name} has a reason for {one['was']!r}, which is no line of {one['file']} any "
+                             "more: take it out")
+        found[one["file"], one["was"], one["now"]] = one["reason"]
+    return found
+
+
 class _Chosen:
     """A plugin that keeps some tests, in their order."""
 
@@ -156,7 +181,8 @@ class Judge:
             self._sound[tests] = self._run([tests], 3600.0)
         if self._sound[tests]:
             raise AlloyError(f"{tests} fail as the code is ({self.log}): no change can be tried against them")
-        return self._tried(mutant, [tests], 3600.0)
+        nearest = sorted((self.tree / tests).rglob(f"test_{Path(mutant.file).stem}.py"))
+        return self._tried(mutant, [*map(str, nearest), tests], 3600.0)
 
     def _tests(self, mutant, touched):
         """Tests of the room that run the changed statement, or all of the room if it runs when the file is loaded:
@@ -202,6 +228,28 @@ class Judge:
                          inside=inside)
 
 
+def _report(mutants, results, why, command):
+    """The text of :data:`REPORT`."""
+    tried = [mutant for mutant in mutants if mutant.key in results]
+    lines = ["# Changes on purpose", "",
+             f"`{command}` changes the code and runs the tests that may see it: a sample of the changes that",
+             "cosmic-ray makes, and those of `tests/mutants.json`. The second table has those that no test sees; the "
+             "reasons are those of",
+             "`tests/survivors.json`.", "",
+             "| folder | changes | tried | caught |", "|---|---|---|---|"]
+    for room in sorted({Path(mutant.file).parts[0] for mutant in mutants}):
+        mine = [mutant for mutant in mutants if Path(mutant.file).parts[0] == room]
+        done = [results[mutant.key]["caught"] is not None for mutant in mine if mutant.key in results]
+        lines.append(f"| {room} | {len(mine)} | {len(done)} | {sum(done)} |")
+    lines += ["", "| file | line | as it is | as the mutant has it | why no test fails |", "|---|---|---|---|---|"]
+    for mutant in tried:
+        if results[mutant.key]["caught"] is None:
+            was, now = mutant.lines
+            cells = (mutant.file, mutant.line, f"`{was}`", f"`{now}`", why.get((mutant.file, was, now), "no test yet"))
+            lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 @entry("python -m tests.mutants", "--count 20 --seed 1")
 def main(
     count: Annotated[int, Option(min=0, help="mutants of the sample")] = 200,
@@ -209,27 +257,34 @@ def main(
     hand: Annotated[bool, Option(help="also those of tests/mutants.json")] = True,
     seconds: Annotated[float, Option(min=0, help="of tests that each of the sample is tried against, the nearest "
                                      "first; 0: all")] = 0,
+    most: Annotated[int | None, Option(min=0, help="that are tried now (default: all that are not yet)")] = None,
+    room: Annotated[str, Option(help="only try those of this folder")] = "",
     again: Annotated[bool, Option("--again", help="try those that survived once more: there are other tests now")] =
     False,
 ) -> int:
     """Change the code on purpose and see whether a test notices."""
-    folder = ROOT / "build" / "mutants"
+    folder, why = ROOT / "build" / "mutants", reasons()
     record = folder / "results.json"
     results = json.loads(record.read_text()) if record.exists() else {}
     if again:
         results = {key: result for key, result in results.items() if result["caught"] is not None}
     mutants, judge = [*sample(count, seed), *(by_hand() if hand else [])], None
+    wanted = [m for m in mutants if m.key not in results and m.file.startswith(room)][:most]
     for number, mutant in enumerate(mutants, 1):
-        if mutant.key not in results:
+        if mutant in wanted:
             judge = judge or Judge(folder, seconds)
             results[mutant.key] = asdict(mutant) | {"text": "", "caught": judge.caught(mutant)}
             record.write_text(json.dumps(results, indent=1) + "\n")
-        found = results[mutant.key]["caught"]
-        say(f"{number} of {len(mutants)}: {mutant.file}, {mutant.change}: {found or 'SURVIVED'}")
-    survivors = [mutant for mutant in mutants if results[mutant.key]["caught"] is None]
+        if mutant.key in results:
+            found = results[mutant.key]["caught"]
+            say(f"{number} of {len(mutants)}: {mutant.file}, {mutant.change}: {found or 'SURVIVED'}")
+    tried = [mutant for mutant in mutants if mutant.key in results]
+    survivors = [mutant for mutant in tried if results[mutant.key]["caught"] is None]
     print(*(f"survived: {mutant.file}, {mutant.change}" for mutant in survivors), sep="\n")
-    share = 1 - len(survivors) / max(len(mutants), 1)
-    print(f"caught: {len(mutants) - len(survivors)} of {len(mutants)} ({share:.0%}, wanted {ENOUGH:.0%})")
+    command = f"python -m tests.mutants --count {count} --seed {seed}" + f" --seconds {seconds:g}" * bool(seconds)
+    write_text(ROOT / REPORT, _report(mutants, results, why, command))
+    share = 1 - len(survivors) / max(len(tried), 1)
+    print(f"caught: {len(tried) - len(survivors)} of {len(tried)} ({share:.0%}, wanted {ENOUGH:.0%})")
     return int(share < ENOUGH)
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from spec.errors import AlloyError
 from tests import forked, mutants
 from tests.mutants import Mutant
 from tests.touched import statement
@@ -16,6 +17,7 @@ def test_list_fits_the_code():
     for mutant in found:
         ast.parse(mutant.text)
         assert all((mutants.ROOT / tests).exists() for tests in mutant.tests)
+    mutants.reasons()
 
 
 def test_sample():
@@ -87,10 +89,13 @@ def project(tmp_path, monkeypatch):
     text = FILES["spec/small.py"]
     found = [mutants._mutant("spec/small.py", name, text, text.replace(old, new))
              for name, (old, new, _) in CHANGES.items()]
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "survivors.json").write_text("[]")
+    monkeypatch.setattr(mutants, "REASONS", tmp_path / "survivors.json")
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     monkeypatch.setattr(mutants, "ROOMS", ("spec",))
     monkeypatch.setattr(forked, "LIBRARIES", ())
-    monkeypatch.setattr(mutants, "PATIENCE", (3, 5.0))
+    monkeypatch.setattr(mutants, "PATIENCE", (3, 15.0))
     monkeypatch.setattr(mutants, "sample", lambda count, seed: found[:count])
     return tmp_path
 
@@ -135,3 +140,44 @@ def test_tests_that_fail_anyway(project, capsys, monkeypatch):
     monkeypatch.setattr(mutants, "by_hand", lambda: [Mutant("spec/small.py", "x", 1, "ONE = 2\n", ("tests/spec",))])
     assert mutants.main(["--count", "0"]) == 2
     assert "tests/spec fail as the code is" in capsys.readouterr().err
+
+
+def rows(project):
+    """The tables of the report: cells of each row."""
+    lines = (project / mutants.REPORT).read_text().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
+
+
+def test_report(project, monkeypatch):
+    """Who survived, with the reason; how many are not tried, which ``--most`` and ``--room`` leave out."""
+    monkeypatch.setattr(mutants.Judge, "caught", lambda self, one: None if "four" in one.change else "time")
+    reason = {"file": "spec/small.py", "was": "return 4", "now": "return 7", "reason": "nobody asks | cares"}
+    (project / "survivors.json").write_text(json.dumps([reason]))
+    assert mutants.main(["--count", "5", "--no-hand", "--room", "quant"]) == 0
+    assert ["spec", "5", "0", "0"] in rows(project)
+    assert mutants.main(["--count", "5", "--no-hand", "--most", "2"]) == 0
+    assert ["spec", "5", "2", "2"] in rows(project) and not any("spec/small.py" in row for row in rows(project))
+    assert mutants.main(["--count", "5", "--no-hand"]) == 0
+    assert ["spec", "5", "5", "4"] in rows(project)
+    assert rows(project)[-1] == ["spec/small.py", "9", "`return 4`", "`return 7`", r"nobody asks \| cares"]
+    (project / "survivors.json").write_text("[]")
+    assert mutants.main(["--count", "5", "--no-hand", "--most", "0"]) == 0
+    assert rows(project)[-1][-1] == "no test yet"
+
+
+def test_reason_for_a_line_that_is_gone(project, capsys):
+    reason = {"file": "spec/small.py", "was": "return 5", "now": "return 7", "reason": "nobody asks"}
+    (project / "survivors.json").write_text(json.dumps([reason]))
+    with pytest.raises(AlloyError, match="'return 5', which is no line of spec/small.py any more: take it out"):
+        mutants.reasons()
+    assert mutants.main(["--count", "5", "--no-hand"]) == 2
+    assert not (project / "build").exists()
+
+
+def test_the_nearest_tests_come_first(project, monkeypatch):
+    """Of the folder that a change by hand names."""
+    tried = []
+    monkeypatch.setattr(mutants.Judge, "_run", lambda self, arguments, *rest: tried.append(arguments) or 0)
+    judge = mutants.Judge(project / "build" / "mutants")
+    assert judge.caught(Mutant("spec/small.py", "x", 1, "ONE = 2\n", ("tests/spec",))) is None
+    assert tried == [["tests/spec"], ["-x", str(judge.tree / "tests/spec/test_small.py"), "tests/spec"]]
