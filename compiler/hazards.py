@@ -81,7 +81,7 @@ class Accesses:
 
 
 class Hazards:
-    """Sets the wait, post and feed masks of items added in program order."""
+    """Sets the masks wait, give and release of items added in program order."""
 
     def __init__(self):
         self._accesses = Accesses()
@@ -98,8 +98,8 @@ class Hazards:
                 bit = 1 << SEMAPHORE[other, queue]
                 fields["wait"] |= bit
                 source, mask = ("compute", "release") if other == "feed" else (other, "give")
-                poster = self._queues[source][at]
-                poster[mask] = poster.get(mask, 0) | bit
+                giver = self._queues[source][at]
+                giver[mask] = giver.get(mask, 0) | bit
         self._accesses.record(item, len(self._queues[queue]))
         self._queues[queue].append(fields)
         self.commands.append((item.opcode, fields))

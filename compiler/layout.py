@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spec.operators.windows import Window
-from spec.views import fields_of
+from spec.views import ADDRESSES, BANKS, fields_of
 
 __all__ = ["Placement"]
 
@@ -84,8 +84,7 @@ class Placement:
         right."""
         (fy, fx), (words, banks) = self.phases, divmod(step, self.pixels)
         addr, bank = self.spot(y % fy, x % fx, y // fy, x // fx)
-        out = dict.fromkeys((*(f"row_addr{p}" for p in range(4)), "cur_addr0", "cur_addr1"), addr)
-        out |= dict.fromkeys((*(f"row_bank{p}" for p in range(4)), "cur_bank0", "cur_bank1"), bank)
+        out = dict.fromkeys(ADDRESSES, addr) | dict.fromkeys(BANKS, bank)
         out |= dict.fromkeys(("phase_x", "phase_y", "par_x", "par_y"), 0)
         return fields_of(out | {"step_addr": words * self.groups, "step_bank": banks, "groups": self.groups}, prefix)
 

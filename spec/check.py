@@ -3,6 +3,7 @@
 from .commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
 from .config import EngineConfig
 from .kwords import beats_of
+from .views import ADDRESSES, BANKS
 
 __all__ = ["RULES", "refuse"]
 
@@ -82,10 +83,9 @@ def _fields(opcode, f, c):
 
 def _view(prefix, f, c):
     """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
-    banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
-    addresses = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
+    banks = *BANKS, "step_bank"
     return (f[f"{prefix}_groups"] == 0 or any(f[f"{prefix}_{n}"] >= c.pixels for n in banks)
-            or any(f[f"{prefix}_{n}"] > c.act_depth for n in addresses))
+            or any(f[f"{prefix}_{n}"] > c.act_depth for n in ADDRESSES))
 
 
 def _extent(opcode, f, c):

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from .commands import VIEW_FIELDS
 
-__all__ = ["view_of", "fields_of", "walk"]
+__all__ = ["ADDRESSES", "BANKS", "view_of", "fields_of", "walk"]
 
 NAMES = tuple(name for name, _, _ in VIEW_FIELDS)
+ADDRESSES, BANKS = (tuple(name for name in NAMES if name.startswith((f"row_{what}", f"cur_{what}")))
+                    for what in ("addr", "bank"))       # of the places that a walk starts from
 
 
 def view_of(command: Mapping[str, int], prefix: str) -> dict[str, int]:

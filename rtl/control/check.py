@@ -5,6 +5,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
+from spec.views import ADDRESSES, BANKS
 
 from ..prim import COMMAND, ResetInserter, SerialMultiplier, error_layout
 from .limits import Limits
@@ -169,7 +170,6 @@ class Check(Limits):
     def _view(self, prefix):
         """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
         cmd = self.cmd.payload
-        banks = [f"row_bank{p}" for p in range(4)] + ["cur_bank0", "cur_bank1", "step_bank"]
-        addresses = [f"row_addr{p}" for p in range(4)] + ["cur_addr0", "cur_addr1"]
+        banks = *BANKS, "step_bank"
         return (Cat(cmd[f"{prefix}_{n}"] >= self.pixels for n in banks).any() | (cmd[f"{prefix}_groups"] == 0)
-                | Cat(cmd[f"{prefix}_{n}"] > self.act_depth for n in addresses).any())
+                | Cat(cmd[f"{prefix}_{n}"] > self.act_depth for n in ADDRESSES).any())

@@ -26,11 +26,11 @@ def known_at_start(items, commands):
         for semaphore, (source, queue) in SOURCE.items():
             if fields["wait"] >> semaphore & 1:
                 assert queue == item.queue, "a queue waits for a semaphore of another"
-                poster, before = given[semaphore][taken[semaphore]]     # IndexError: it is given later, or never
+                giver, before = given[semaphore][taken[semaphore]]     # IndexError: it is given later, or never
                 taken[semaphore] += 1
                 knows = {name: max(knows[name], before[name]) for name in knows}
                 for name in {"feed": ["feed"], "compute": ["feed", "compute"]}.get(source, [source]):
-                    knows[name] = max(knows[name], poster)
+                    knows[name] = max(knows[name], giver)
         state[item.queue] = knows
         out.append(knows)
         for mask, kind in (("give", item.queue), ("release", "feed")):

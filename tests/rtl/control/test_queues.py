@@ -89,15 +89,15 @@ def test_semaphores(depth, seed):
     queues, rng = Queues(queue_depth=depth), Random(seed)
     todo, wanted = wanting(rng, 60)
     given, taken, got = [0] * SEMAPHORES, [0] * SEMAPHORES, {name: [] for name in QUEUES}
-    posts = rng.sample([s for s, count in enumerate(wanted) for _ in range(count)], sum(wanted))
+    gives = rng.sample([s for s, count in enumerate(wanted) for _ in range(count)], sum(wanted))
 
     async def send(ctx):
         for item in todo:
             await put(ctx, queues.cmd, item, rng, 0.3)
 
     async def give(ctx):
-        while posts:
-            ports = [1 << posts.pop() if posts and rng.random() < 0.2 else 0 for _ in queues.give]
+        while gives:
+            ports = [1 << gives.pop() if gives and rng.random() < 0.2 else 0 for _ in queues.give]
             for port, mask in zip(queues.give, ports, strict=True):
                 ctx.set(port, mask)
             await ctx.tick()

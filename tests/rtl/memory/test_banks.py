@@ -90,7 +90,7 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
     t = Traffic(ic, pixels, act_depth, out_pixels)
     banks, dice = t.banks, t.dice
     feeds, gathers, stores = [], [], []     # (cycle, words)
-    counts = dict.fromkeys(("feed", "post", "store", "load", "write", "store waits", "load waits"), 0)
+    counts = dict.fromkeys(("feed", "gather", "store", "load", "write", "store waits", "load waits"), 0)
 
     async def drive(ctx):
         store = load = None
@@ -98,14 +98,14 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
             feed, feed_mem = dice.random() < 0.5, dice.randrange(2)
             addresses = [dice.randrange(act_depth) for _ in range(pixels)]
             # Some of the pixels, or none; what is not asked for may lie anywhere.
-            post, write = (dice.getrandbits(out_pixels) * (dice.random() < 0.5) for _ in range(2))
+            gather, write = (dice.getrandbits(out_pixels) * (dice.random() < 0.5) for _ in range(2))
             asked, written = t.places(1 - feed_mem if feed else None), [t.write(place) for place in t.places()]
-            places = [place if post >> n & 1 else t.place() for n, place in enumerate(asked)]
+            places = [place if gather >> n & 1 else t.place() for n, place in enumerate(asked)]
             words = [word if write >> n & 1 else t.write() for n, word in enumerate(written)]
             store = store or (t.place() if dice.random() < 0.6 else None)
             load = load or (t.write() if dice.random() < 0.6 else None)
             for signal, value in ((banks.compute.feed.en, feed), (banks.compute.feed.mem, feed_mem),
-                                  (banks.compute.feed.addr, addresses), (banks.compute.gather.en, post),
+                                  (banks.compute.feed.addr, addresses), (banks.compute.gather.en, gather),
                                   (banks.compute.gather.place, places),
                                   (banks.compute.write.en, write), (banks.compute.write.word, words),
                                   (banks.store.place.valid, store is not None),
@@ -127,14 +127,14 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
             if feed:
                 read = [t.read(dict(mem=feed_mem, bank=b, addr=a)) for b, a in enumerate(addresses)]
                 feeds.append((cycle + READ, read))
-            if post:
-                gathers.append((cycle + GATHER, [(n, t.read(p)) for n, p in enumerate(places) if post >> n & 1]))
-            assert not store or stored == (not post and not (feed and feed_mem == store["mem"]))
+            if gather:
+                gathers.append((cycle + GATHER, [(n, t.read(p)) for n, p in enumerate(places) if gather >> n & 1]))
+            assert not store or stored == (not gather and not (feed and feed_mem == store["mem"]))
             assert not load or loaded == (not write or written[0]["place"]["mem"] != load["place"]["mem"])
             if store and stored:
                 gathers.append((cycle + GATHER, [(0, t.read(store))]))
                 stores.append(cycle + GATHER)
-            for name, happens in (("feed", feed), ("post", post), ("store", store and stored),
+            for name, happens in (("feed", feed), ("gather", gather), ("store", store and stored),
                                   ("load", load and loaded), ("write", write), ("store waits", store and not stored),
                                   ("load waits", load and not loaded)):
                 counts[name] += bool(happens)

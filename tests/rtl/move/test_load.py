@@ -1,4 +1,4 @@
-"""The load unit behind its read ports and a DRAM model: every load command, every port width, the order of posts."""
+"""The load unit behind its read ports and a DRAM model: every load command, every port width, the order of gives."""
 
 from random import Random
 
@@ -32,7 +32,7 @@ class Bench:
         self.dram = AxiMemory(seed=seed, stall=stall, latency=latency)
         self.dram.fill(seed + 1)
         self.ports = [ReadPort.of(config) for _ in range(config.ports)]
-        self.log = {"w": [], "p": [], "t": [], "c": [], "act": [], "post": []}
+        self.log = {"w": [], "p": [], "t": [], "c": [], "act": [], "give": []}
         self.act_stall, self.events = act_stall, []
 
     def run(self, testbench, *background):
@@ -43,12 +43,12 @@ class Bench:
             await testbench(ctx)
 
         async def order(ctx):
-            """Posts and writes in the order in which they happen."""
+            """What is given and written, in the order in which they happen."""
             while True:
-                _, _, w, p, t, c, valid, ready, post = await ctx.tick().sample(
+                _, _, w, p, t, c, valid, ready, give = await ctx.tick().sample(
                     d.memories.weights.en, d.memories.params.en, d.memories.taps.en, d.memories.tables.en, d.act.valid,
                     d.act.ready, d.give)
-                self.events += ["write"] * bool(w or p or t or c or valid and ready) + ([post] if post else [])
+                self.events += ["write"] * bool(w or p or t or c or valid and ready) + ([give] if give else [])
 
         join = [pair for n, port in enumerate(self.ports) for pair in ((d.req[n], port.req), (port.data, d.data[n]))]
         simulate({"load": d, **{f"port{n}": p for n, p in enumerate(self.ports)}}, body, join=join, background=[
@@ -92,7 +92,7 @@ def program(bench, seed):
     expected = {"w": [], "p": [], "t": [], "c": [], "act": []}
     align = c.port_bytes
     for number in range(10):
-        kind, post = rng.choice(["w", "p", "t", "c", "act"]), 1 << number % 8
+        kind, give = rng.choice(["w", "p", "t", "c", "act"]), 1 << number % 8
         dram = rng.randrange(0, 0x4000, align)
         if kind == "w":
             count = rng.randint(1, 9)
@@ -101,19 +101,19 @@ def program(bench, seed):
             if c.decode_lanes and rng.random() < 0.7:
                 coded = bench.coded(rng, dram=0x4000 + 0x800 * number, count=count)
             fields, words = coded or (dict(dram=dram, stride=stride), bench.k_words(dram, stride, count))
-            commands.append(command(Opcode.LOAD_WEIGHTS, dst=dst, count=count, give=post, **fields))
+            commands.append(command(Opcode.LOAD_WEIGHTS, dst=dst, count=count, give=give, **fields))
             expected["w"] += [(dst + k, w) for k, w in enumerate(words)]
         elif kind in "pt":
             count, limit = rng.randint(1, 7), c.tap_depth if kind == "t" else c.param_depth * c.slots
             dst = rng.randint(0, limit - count)
             commands.append(command(Opcode.LOAD_PARAMS if kind == "p" else Opcode.LOAD_TAPS, dram=dram, dst=dst,
                                     count=count,
-                                    give=post))
+                                    give=give))
             expected[kind] += [(dst + n, bench.word(dram + 16 * n, 16)) for n in range(count)]
         elif kind == "c":       # four codes are written at once
             count = rng.randint(1, 7)
             dst = rng.randint(0, c.tables * 16 - count)
-            commands.append(command(Opcode.LOAD_TABLES, dram=dram, dst=dst, count=count, give=post))
+            commands.append(command(Opcode.LOAD_TABLES, dram=dram, dst=dst, count=count, give=give))
             expected[kind] += [(4 * dst + n, bench.word(dram + 4 * n, 4)) for n in range(4 * count)]
         else:
             rows, cols, groups = rng.randint(1, 4), rng.randint(1, 7), rng.randint(1, 3)
@@ -121,7 +121,7 @@ def program(bench, seed):
             assert words <= c.act_depth
             mem, stride = rng.randrange(2), c.act_group_bytes * groups * cols + align * rng.randrange(3)
             commands.append(command(Opcode.LOAD_ACT, dram=dram, stride=stride, rows=rows, cols=cols, mem_out=mem,
-                                    give=post,
+                                    give=give,
                                     **out_fields(view)))
             places = iter(walk(view, rows, cols, c.pixels))
             for y in range(rows):
@@ -171,7 +171,7 @@ def test_damaged_codes_hold_nothing(kind):
     """Kind: data on which a unit waits for ever.
 
     Streams that are too short, too long or drift apart, and codes that are none: every load
-    writes its k-words and posts, and a good one behind them is right.
+    writes its k-words and gives, and a good one behind them is right.
     """
     bench, (count, beats, lengths, pattern) = Bench(small_config(**CASES[8]), 1, stall=0.1), DAMAGED[kind]
     good, words = bench.coded(Random(1), dram=0x4000, count=3)

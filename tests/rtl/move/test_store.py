@@ -28,7 +28,7 @@ class Bench:
         self.config, self.dut, self.port = config, Store.of(config), WritePort.of(config)
         self.dram = AxiMemory(seed=seed, stall=stall)
         self.dram.fill(seed)
-        self.posts, self.rng, self.stall, self.gather_latency = [], Random(seed), stall, gather_latency
+        self.gives, self.rng, self.stall, self.gather_latency = [], Random(seed), stall, gather_latency
 
     def run(self, testbench, *background):
         d, p = self.dut, self.port
@@ -48,14 +48,14 @@ class Bench:
                     d.gather.place.valid, d.gather.place.ready, d.gather.place.payload)
                 pipe.append(codes(self.config, place.mem, place.bank, place.addr) if valid and ready else None)
 
-        async def posts(ctx):
+        async def gives(ctx):
             while True:
-                _, _, post = await ctx.tick().sample(d.give)
-                if post:
-                    self.posts.append((post, bytes(self.dram.bytes)))
+                _, _, give = await ctx.tick().sample(d.give)
+                if give:
+                    self.gives.append((give, bytes(self.dram.bytes)))
 
         simulate({"store": d, "port": p}, body, join=[(d.req, p.req), (d.data, p.data)], wires=[(p.done, d.done)],
-                 background=[self.dram.write_slave(p.bus), memories, posts, *background])
+                 background=[self.dram.write_slave(p.bus), memories, gives, *background])
 
 
 def region(bench, rng, rows, cols, groups):
@@ -90,7 +90,7 @@ def test_store(case, stall):
         await until(ctx, bench.dut.idle)
 
     bench.run(body, *map(steady, (bench.dut.gather.place, bench.dut.req, bench.dut.data)))
-    assert bench.posts == images
+    assert bench.gives == images
 
 
 def test_refuses_other_commands():
@@ -122,13 +122,13 @@ def test_clear(cycles):
         await until(ctx, p.idle)
         ctx.set(d.clear, 0), ctx.set(p.stop, 0)
         await ctx.tick()
-        assert ctx.get(d.idle) and not bench.posts
+        assert ctx.get(d.idle) and not bench.gives
         await put(ctx, d.cmd, command(Opcode.STORE_ACT, give=2, **second))
         await until(ctx, d.idle)
         at, size = BASE + second["dram"], bench.config.act_group_bytes
         word = codes(bench.config, second["mem_out"], *places[0])
         assert bench.dram.bytes[at:at + size] == word.to_bytes(size, "little")
-        assert [post for post, _ in bench.posts] == [2]
+        assert [give for give, _ in bench.gives] == [2]
 
     bench.run(body)
 
