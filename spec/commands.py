@@ -16,10 +16,10 @@ import numpy as np
 
 from .errors import AlloyError
 
-__all__ = ["Opcode", "Error", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS", "COMMAND_BYTES",
-           "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD", "LOADS_AHEAD", "LAYOUT",
-           "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack", "unpack", "pack_record", "pack_records",
-           "unpack_record"]
+__all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS",
+           "COMMAND_BYTES", "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD",
+           "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack", "unpack", "pack_record",
+           "pack_records", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -54,17 +54,32 @@ QUEUES = {Opcode.LOAD_WEIGHTS: "load", Opcode.LOAD_PARAMS: "load", Opcode.LOAD_T
 
 
 class Error(IntEnum):
-    """Status code of a stopped engine."""
+    """Status code of a stopped engine; :data:`ERROR_TEXT` has the words."""
     NONE = 0
-    OPCODE = 1          # unknown opcode, wrong magic byte, START that is not the first command
-    FIELD = 2           # a field outside what this configuration has
-    WINDOW = 3          # DRAM address outside the window
-    READ = 4            # AXI read response was not OKAY
-    WRITE = 5           # AXI write response was not OKAY
-    SEMAPHORE = 6       # semaphore overflow, or a command waits for one that nothing gives
-    TIMEOUT = 7         # watchdog: no progress
-    ABORT = 8           # stopped by the host
-    PROGRAM = 9         # the program does not begin with the START of this engine
+    OPCODE = 1
+    FIELD = 2
+    WINDOW = 3
+    READ = 4
+    WRITE = 5
+    SEMAPHORE = 6
+    TIMEOUT = 7
+    ABORT = 8
+    PROGRAM = 9
+
+
+ERROR_TEXT = {
+    Error.NONE: "no error",
+    Error.OPCODE: "unknown opcode, wrong magic byte, a second START, or no END among the commands",
+    Error.FIELD: "a field outside what this configuration has",
+    Error.WINDOW: "the program or a command's DRAM region leaves the window, or the window the address space",
+    Error.READ: "AXI read response was not OKAY",
+    Error.WRITE: "AXI write response was not OKAY",
+    Error.SEMAPHORE: f"a semaphore beyond {SEMAPHORE_MAX}, or a command waits for one that nothing gives",
+    Error.TIMEOUT: "the watchdog saw no progress",
+    Error.ABORT: "stopped by the host",
+    Error.PROGRAM: "the first command is not the START of a program for this configuration and version; "
+                   "nothing was run",
+}
 
 
 @dataclass(frozen=True)

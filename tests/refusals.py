@@ -17,7 +17,7 @@ from spec.errors import AlloyError, Unsupported
 __all__ = ["places", "missed", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("spec", "quant", "compiler", "rtl", "sim", "boards", "examples", "alloy")
+ROOMS = ("spec", "quant", "compiler", "rtl", "sim", "boards", "driver", "examples", "alloy")
 ERRORS = ("AlloyError", "Unsupported")
 FOLDER = "ALLOY_REFUSALS"       # in the environment: the folder in which every process of the tests writes a file
 

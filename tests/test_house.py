@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("alloy", "boards", "compiler", "docs", "examples", "quant", "rtl", "sim", "spec", "tests")
-HINTED = ("alloy", "boards", "compiler", "quant", "rtl", "sim", "spec")
+ROOMS = ("alloy", "boards", "compiler", "docs", "driver", "examples", "quant", "rtl", "sim", "spec", "tests")
+HINTED = ("alloy", "boards", "compiler", "driver", "quant", "rtl", "sim", "spec")
 LINES = 60
 
 

@@ -16,6 +16,7 @@ FORBIDDEN = {
     "quant": {"rtl", "compiler", "boards", "amaranth"},
     "compiler": {"rtl", "quant", "sim", "boards", "amaranth", "torch"},
     "rtl": {"quant", "compiler", "sim", "torch"},
+    "driver": (PACKAGES - {"spec"}) | {"amaranth", "torch", "alloy"},
     "boards": {"rtl", "quant", "compiler", "sim", "amaranth", "torch"},
 }
 # measures the whole flow, so it may know all of it; nothing in quant may know it

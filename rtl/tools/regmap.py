@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spec import commands, registers
 from spec.check import RULES
-from spec.commands import FIELDS, SEMAPHORE_MAX, VIEW_FIELDS, Error, Field, Opcode
+from spec.commands import FIELDS, VIEW_FIELDS, Error, Field, Opcode
 from spec.config import EngineConfig
 from spec.files import write_text
 from spec.registers import ID, REGISTERS, SPACE, VERSION
@@ -29,19 +29,6 @@ OPCODE_TEXT = {
     Opcode.CONV: "convolution or fully connected layer, with optional residual",
     Opcode.POOL: "maximum pooling; with one tap a copy into another layout",
     Opcode.STORE_ACT: "a region of a tensor from an activation memory to DRAM",
-}
-ERROR_TEXT = {
-    Error.NONE: "no error",
-    Error.OPCODE: "unknown opcode, wrong magic byte, a second START, or no END among the commands",
-    Error.FIELD: "a field outside what this configuration has",
-    Error.WINDOW: "the program or a command's DRAM region leaves the window, or the window the address space",
-    Error.READ: "AXI read response was not OKAY",
-    Error.WRITE: "AXI write response was not OKAY",
-    Error.SEMAPHORE: f"a semaphore beyond {SEMAPHORE_MAX}, or a command waits for one that nothing gives",
-    Error.TIMEOUT: "the watchdog saw no progress",
-    Error.ABORT: "stopped by the host",
-    Error.PROGRAM: "the first command is not the START of a program for this configuration and version; "
-                   "nothing was run",
 }
 
 
@@ -80,7 +67,7 @@ def _render(name, config=None):
     while_busy = {busy: [r for r in REGISTERS if r.busy == busy] for busy in dict.fromkeys(r.busy for r in REGISTERS)}
     tables = {key: value for home in (commands, registers) for key, value in vars(home).items() if key in home.__all__}
     return render(
-        name, **tables, config=config, ACCESS=ACCESS, ERROR_TEXT=ERROR_TEXT, OPCODE_TEXT=OPCODE_TEXT, RULES=RULES,
+        name, **tables, config=config, ACCESS=ACCESS, OPCODE_TEXT=OPCODE_TEXT, RULES=RULES,
         bits=_bits, fields=list(_fields()), opcodes=_opcodes, view=_view(),
         view_width=sum(width for _, width, _ in VIEW_FIELDS), while_busy=while_busy)
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from rtl.tools import regmap
-from spec.commands import FIELDS, Error, Opcode
+from spec.commands import ERROR_TEXT, FIELDS, Error, Opcode
 from spec.registers import REGISTERS
 
 
@@ -37,7 +37,7 @@ def test_header_and_json(tmp_path):
 
 
 def test_every_code_has_its_words():
-    assert set(regmap.ERROR_TEXT) == set(Error) and set(regmap.OPCODE_TEXT) == set(Opcode)
+    assert set(ERROR_TEXT) == set(Error) and set(regmap.OPCODE_TEXT) == set(Opcode)
     assert set(regmap.ACCESS) == {r.access for r in REGISTERS}
 
 
