@@ -79,11 +79,11 @@ class Placement:
         return _Spread(self.mem, self.base, self.height, self.width, up, self.pitch, self.groups, self.pixels,
                        self.at_once, apart).view(prefix, y=y, x=x)
 
-    def line(self, prefix: str, *, y: int, x: int, step: int = 1) -> dict[str, int]:
+    def line(self, prefix: str, *, y: int, x: int, step: int = 1, group: int = 0) -> dict[str, int]:
         """View fields of single pixels, each a row of its own: (y, x), then always ``step`` pixels of its plane further
-        right."""
+        right; from channel group ``group`` on."""
         (fy, fx), (words, banks) = self.phases, divmod(step, self.pixels)
-        addr, bank = self.spot(y % fy, x % fx, y // fy, x // fx)
+        addr, bank = self.spot(y % fy, x % fx, y // fy, x // fx, group)
         out = dict.fromkeys(ADDRESSES, addr) | dict.fromkeys(BANKS, bank)
         out |= dict.fromkeys(("phase_x", "phase_y", "par_x", "par_y"), 0)
         return fields_of(out | {"step_addr": words * self.groups, "step_bank": banks, "groups": self.groups}, prefix)

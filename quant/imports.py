@@ -110,6 +110,8 @@ def _checked(model, shape):
             f"the model has {len(needed)} inputs ({', '.join(needed)}): give one that takes a single image"
         )
     for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if nn.parameter.is_lazy(value):
+            raise AlloyError(f"the model's {name} has no shape yet: call the model once with an image where it is made")
         if value.device.type != "cpu":
             raise AlloyError(f"the model's {name} is on the device {value.device}: call model.cpu()")
         if not value.is_floating_point():

@@ -8,13 +8,14 @@ _NORM = "use BatchNorm2d, which is folded into the convolution before it, and tr
 _SPACE = "use 2-D layers: fold the third dimension into channels or into the batch"
 _HOST = "leave it to the host: return the tensor before it"
 _TIME = "use convolutions over time instead of recurrence"
-_SMOOTH = "use nearest-neighbour upsampling by 2 followed by a convolution, and train further"
+_SMOOTH = ("interpolate bilinearly by a whole factor with align_corners=False, or use nearest-neighbour upsampling "
+           "followed by a convolution, and train further")
 
 # Functions that are read in some forms only: with constants, or at the very end.
 PARTLY = {
     **dict.fromkeys(("matmul", "bmm", "einsum"), _ATTENTION),
     **dict.fromkeys(("softmax", "log_softmax", "argmax"), _HOST),
-    "batch_norm": _NORM,
+    "batch_norm": _NORM, "upsample_bilinear2d": _SMOOTH,
 }
 REWRITES = {
     **PARTLY,
@@ -29,8 +30,7 @@ REWRITES = {
                      "nonzero", "grid_sampler", "grid_sampler_2d", "roi_align", "TopK", "ArgMin", "ArgMax", "NonZero",
                      "NonMaxSuppression", "CumSum", "OneHot", "GridSample", "RoiAlign", "Unique"), _HOST),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "embedding", "LSTM", "GRU", "RNN"), _TIME),
-    **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"),
-                    _SMOOTH),
+    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _SMOOTH),
 }
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from math import lcm
 from typing import TYPE_CHECKING
 
 from spec.commands import Opcode
@@ -35,6 +36,11 @@ class PoolWork:
     def pitch(self, strip: Strip) -> int:
         return strip.x1 - strip.x0
 
+    @staticmethod
+    def _size(strip: Strip) -> tuple[int, int]:
+        """Rows and columns."""
+        return strip.y1 - strip.y0, strip.x1 - strip.x0
+
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
         op, out = self._op, strip.output
         read = [] if source is None else [source.read(source.stop, None)]
@@ -42,17 +48,16 @@ class PoolWork:
             self._lines(strip, read, buffers, listing)
             return
         taps = strip.input.taps(op.kernel, strip.first_read(op), op.dilation)
-        rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         # The taps lead to the planes of the input, whatever its phases: the walk is that of the output.
         walk = replace(strip.input, phases=(1, 1)).view("res")
-        self._pool(strip, taps, (rows, cols), read, buffers, listing, walk
+        self._pool(strip, taps, self._size(strip), read, buffers, listing, walk
                    | out.view("out", y=strip.y0 - strip.output_at[0], x=strip.x0 - strip.output_at[1]))
 
     def _lines(self, strip: Strip, read: list[Access], buffers: Buffers, listing: Listing) -> None:
         """Each row of each plane of the output by itself: what the unit takes for rows are its pixels, so that they can
         lie any number of pixels apart in the input."""
         op, place, out, (y, x) = self._op, strip.input, strip.output, strip.first_read(self._op)
-        planes, (rows, cols) = out.phases[1], (strip.y1 - strip.y0, strip.x1 - strip.x0)
+        planes, (rows, cols) = out.phases[1], self._size(strip)
         for row, col in product(range(rows), range(min(planes, cols))):
             at = min(max(y + row * op.stride[0], 0), place.height - 1)
             taps = place.line_taps(op.windows, (y + row * op.stride[0], x + col * op.stride[1]), at, planes)
@@ -67,25 +72,45 @@ class PoolWork:
         base, access = buffers.taps(tap_bytes(taps), op.tag, None)
         listing.costs.compute(listing.add(
             Opcode.POOL, [access, whole(place, False), whole(strip.output, True), *read], tag=op.tag, rows=size[0],
-            cols=size[1], pitch=size[1], tap_base=base, taps=len(taps), groups=place.groups, mem_in=place.mem,
-            mem_out=strip.output.mem, **views))
+            cols=size[1], pitch=size[1], tap_base=base, taps=len(taps), groups=op.output.groups(self._config.ic),
+            mem_in=place.mem, mem_out=strip.output.mem, **views))
 
 
 class SpreadWork(PoolWork):
     """The commands of a spread (:class:`.work.Work`): one POOL for each strip, which copies. Its view of the input has
-    planes that are none: of which each shows the same pixels, or other channel groups of them."""
+    planes that are none: of which each shows the same pixels, or other channel groups of them. A view has two planes in
+    each direction at most: more pixels of one are written row by row."""
     _op: "Spread"
 
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
         op, place, out, (uy, ux) = self._op, strip.input, strip.output, self._op.up
-        rows, cols, groups = strip.y1 - strip.y0, strip.x1 - strip.x0, op.output.groups(self._config.ic)
-        base, access = buffers.taps(tap_bytes([{"addr": 0, "rot": 0, "dy": 0, "dx": 0, "rows": rows, "cols": cols}]),
-                                    op.tag, None)
-        accesses = [access, whole(place, False), whole(out, True)]
-        if source is not None:
-            accesses.append(source.read(source.stop, None))
-        y, x = strip.y0 - strip.input_at[0] * uy, strip.x0 - strip.input_at[1] * ux
-        listing.costs.compute(listing.add(
-            Opcode.POOL, accesses, tag=op.tag, rows=rows, cols=cols, pitch=cols, tap_base=base, taps=1, groups=groups,
-            mem_in=place.mem, mem_out=out.mem, **place.spread("res", op.up, groups * op.apart, y=y, x=x),
-            **out.view("out", y=strip.y0 - strip.output_at[0], x=strip.x0 - strip.output_at[1])))
+        read = [] if source is None else [source.read(source.stop, None)]
+        if max(op.up) > 2:
+            self._lines(strip, read, buffers, listing)
+            return
+        size, y, x = self._size(strip), strip.y0 - strip.input_at[0] * uy, strip.x0 - strip.input_at[1] * ux
+        self._pool(strip, _one(*size), size, read, buffers, listing, place.spread("res", op.up, self._apart, y=y, x=x)
+                   | out.view("out", y=strip.y0 - strip.output_at[0], x=strip.x0 - strip.output_at[1]))
+
+    @property
+    def _apart(self) -> int:
+        """Channel groups of the input from one pixel's to the next one's."""
+        return self._op.output.groups(self._config.ic) * self._op.apart
+
+    def _lines(self, strip: Strip, read: list[Access], buffers: Buffers, listing: Listing) -> None:
+        """Of each row of the output those pixels together that are equally far from each other in both maps."""
+        place, out, (uy, ux) = strip.input, strip.output, self._op.up
+        every = lcm(ux, out.phases[1])
+        for y, x in product(range(strip.y0, strip.y1), range(strip.x0, min(strip.x0 + every, strip.x1))):
+            size = len(range(x, strip.x1, every)), 1
+            part = y % uy * ux + x % ux
+            self._pool(strip, _one(*size), size, read, buffers, listing,
+                       place.line("res", y=y // uy - strip.input_at[0], x=x // ux - strip.input_at[1],
+                                  step=every // ux, group=part * self._apart)
+                       | out.line("out", y=y - strip.output_at[0], x=x - strip.output_at[1],
+                                  step=every // out.phases[1]))
+
+
+def _one(rows, cols):
+    """The tap of a copy."""
+    return [{"addr": 0, "rot": 0, "dy": 0, "dx": 0, "rows": rows, "cols": cols}]

@@ -2,7 +2,6 @@
 stand."""
 
 from collections.abc import Callable
-from dataclasses import replace
 import math
 from typing import Any
 
@@ -12,12 +11,8 @@ from torch import fx
 from spec.errors import AlloyError
 from spec.operators import Layer
 from spec.operators.concat import ConcatLayer
-from spec.operators.spread import SpreadLayer
-from spec.operators.windows import pair
 
-from .layers import read_layer
-from .nodes import BATCH, Found, Node, View, flat, reads
-from .ops import Apply
+from .nodes import BATCH, View, flat
 
 __all__ = ["JOINS", "MOVES", "joined", "moved"]
 
@@ -34,6 +29,7 @@ REAL = frozenset((
     "upsample_nearest2d _upsample_nearest_exact2d pad constant_pad_nd reflection_pad2d replication_pad2d im2col"
 ).split())
 LIKE = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_empty".split())
+SIZED = "adaptive_", "upsample_"        # beginnings of functions that ask for a size
 ZERO = -1           # the index of a value that is 0
 
 
@@ -50,7 +46,7 @@ def moved(node: Any, function: str, where: str, value_of: Callable) -> View | tu
             node, value_of, lambda view: view.index.double()).long()
     elif function in MOVES:
         out = _indices(node, value_of, lambda view: view.index)
-    elif function.startswith("adaptive_") and getattr(node.meta["val"], "shape", None) == source.index.shape:
+    elif function.startswith(SIZED) and getattr(node.meta["val"], "shape", None) == source.index.shape:
         out = source.index      # to the size that the map has
     else:
         return None
@@ -125,30 +121,11 @@ def _indices(node, value_of, index_of, constant=lambda value: value):
 
 
 def _view(value, index, size, where):
+    if not index.numel():
+        raise AlloyError(f"{where} shows a part {tuple(index.shape[1:])} of a tensor without values: give larger "
+                         "images")
     count, first = size[0] * size[1] * size[2], index[0]
     if len(index) != BATCH or not torch.equal(index[1], torch.where(first < 0, ZERO, first + count)) \
             or first.max() >= count:
         raise AlloyError(f"{where} mixes images: keep the first dimension as it is")
     return View(value, index.contiguous(), size)
-
-
-@reads("conv_transpose2d")
-def _transposed(node: Node) -> Found:
-    """A transposed convolution whose windows do not overlap: one of 1x1 that makes all pixels of a window, as channels,
-    which are spread then."""
-    given, (view,) = node.arguments, node.views
-    kernel, stride, rest = tuple(given["weight"].shape[2:]), pair(given["stride"]), (
-        pair(given["padding"]), pair(given["output_padding"]), pair(given["dilation"]), given["groups"])
-    if kernel != stride or max(kernel) > 2 or rest != ((0, 0), (0, 0), (1, 1), 1):
-        raise AlloyError(f"{node.where} is a transposed convolution of kernel {kernel} and stride {stride}: only those "
-                         "of kernel and stride 2 (or 1), without padding, dilation and groups are supported; upsample "
-                         "by 2 (nearest) and convolve instead")
-    weight, parts = given["weight"].permute(2, 3, 1, 0).flatten(0, 2)[:, :, None, None], kernel[0] * kernel[1]
-    bias = None if given["bias"] is None else given["bias"].repeat(parts)
-    inner = f"{node.name}_parts"
-    found, _ = read_layer(replace(node, name=inner, function="conv2d", arguments={
-        "input": view, "weight": weight, "bias": bias, "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1],
-        "groups": 1}))
-    assert isinstance(found, Apply)
-    spread = SpreadLayer(name=node.name, sources=(inner,), output=node.name, up=(kernel[0], kernel[1]), apart=True)
-    return [found, Apply(name=node.name, inputs=(inner,), layer=spread)], None

@@ -36,7 +36,8 @@ __all__ = ["capture", "first_line", "is_read"]
 ENDS = {"softmax": "softmax", "_softmax": "softmax", "log_softmax": "log_softmax", "_log_softmax": "log_softmax",
         "argmax": "argmax"}
 FURTHER = object()       # what stands for all results of a function but its first
-HELPERS = "scaled", "bounded", "rest", "parts"      # endings of the names of values that a function makes on its way
+# Endings of the names of values that a function makes on its way.
+HELPERS = "scaled", "bounded", "rest", "parts", *(f"step{number}" for number in range(8))
 
 
 class _Once(nn.Module):
@@ -346,7 +347,7 @@ class _Reader:
         if found is None:
             raise AlloyError(f"{where} reads a tensor {tuple(view.index.shape[1:])} that is made of one of "
                              f"{'x'.join(map(str, view.size))} by moving values between its pixels: only channels can "
-                             "be moved, and maps be cut, padded with zeros, upsampled by 2, and shuffled from and to "
+                             "be moved, and maps be cut, padded with zeros, upsampled, and shuffled from and to "
                              "channels")
         return found
 

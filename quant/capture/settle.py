@@ -12,7 +12,7 @@ from spec.operators.unflatten import UnflattenLayer
 __all__ = ["bordered", "moves"]
 
 FURTHEST = 8        # pixels that one selection brings together
-LEVELS = 2          # of channels that become pixels
+LEVELS = 4          # of channels that become pixels
 LARGEST = 1 << 25   # number of its weights
 
 
@@ -29,8 +29,10 @@ def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -
             before = moves(planes[0], size, levels)
             if before is not None:
                 return [*before, SpreadLayer(name="", sources=(), output="", up=up)]
-    for up, planes in _planes(index) if levels else ():
-        before = moves(np.concatenate(planes), size, levels - 1)
+    for up, planes in sorted(_planes(index), key=lambda found: not _grown(index, size, found[0])) if levels else ():
+        # The map has grown, but for what was cut off.
+        near = all(2 * rows > before * count for rows, before, count in zip(index.shape[1:], size[1:], up, strict=True))
+        before = moves(np.concatenate(planes), size, levels - 1) if near else None
         if before is not None:
             return [*before, SpreadLayer(name="", sources=(), output="", up=up, apart=True)]
     if size[1:] == (1, 1) and index.size * size[0] <= LARGEST:
@@ -39,10 +41,25 @@ def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -
 
 
 def _planes(index: np.ndarray) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:
-    """The ways to split a map by parity, and the parts."""
-    for up in ((2, 2), (2, 1), (1, 2)):
-        if index.shape[1] % up[0] == index.shape[2] % up[1] == 0:
-            yield up, [index[:, y::up[0], x::up[1]] for y, x in np.ndindex(*up)]
+    """The ways to split a map by the remainders of rows and columns, and the parts."""
+    for count in _primes(max(index.shape[1:])):
+        for up in ((count, count), (count, 1), (1, count)):
+            if index.shape[1] % up[0] == index.shape[2] % up[1] == 0:
+                yield up, [index[:, y::up[0], x::up[1]] for y, x in np.ndindex(*up)]
+
+
+def _grown(index, size, up):
+    """Whether a map of ``size`` may have become ``index`` by ``up`` pixels of one, and others."""
+    return index.shape[1] % (size[1] * up[0]) == index.shape[2] % (size[2] * up[1]) == 0
+
+
+def _primes(most: int) -> Iterator[int]:
+    """Those up to ``most``."""
+    found: list[int] = []
+    for number in range(2, most + 1):
+        if all(number % prime for prime in found):
+            found.append(number)
+            yield number
 
 
 def _selection(index: np.ndarray, size: tuple[int, int, int]) -> SelectLayer | None:

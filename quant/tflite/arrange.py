@@ -8,7 +8,7 @@ from spec.operators.select import SelectLayer
 
 __all__ = ["Border", "Chosen", "apart", "border", "chosen", "is_whole", "repeated"]
 
-UPS = ((2, 2), (2, 1), (1, 2))
+UPS = tuple(up for count in (2, 3, 5, 7) for up in ((count, count), (count, 1), (1, count)))
 
 
 class Chosen(NamedTuple):

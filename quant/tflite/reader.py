@@ -252,7 +252,7 @@ class Reader(Draft[int]):
                 node = Spread(name=name, input=self._put(codes, inner, where).name, output=name, up=up, apart=far)
         if node is None:
             raise AlloyError(f"{where} reads values that were moved in a way that no step of the engine does: keep to "
-                             "crops, borders, chosen channels, every second pixel, and upsampling by 2")
+                             "crops, borders, chosen channels, every second pixel, and upsampling by 2, 3, 5 and 7")
         self.append(node, tensor, None)
         return Codes(name, codes.grid, index.shape)
 

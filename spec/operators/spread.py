@@ -17,7 +17,7 @@ __all__ = ["Spread", "SpreadLayer"]
 @register
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spread(Operator):
-    """Each pixel becomes ``up`` (vertical, horizontal; 1 or 2) pixels: ``out[c, y, x] = a[c, y // up_y, x // up_x]``.
+    """Each pixel becomes ``up`` (vertical, horizontal) pixels: ``out[c, y, x] = a[c, y // up_y, x // up_x]``.
     If they are ``apart`` in the channels of the input, which are those of the first pixel, then those of the one right
     of it and so on, ``out[c, y, x] = a[(y % up_y * up_x + x % up_x) * C + c, y // up_y, x // up_x]``."""
     up: tuple[int, int]
@@ -27,9 +27,9 @@ class Spread(Operator):
     def shape(self, network: "Network") -> tuple[int, int, int]:
         channels, height, width = network.tensors[self.input].shape
         parts = self.up[0] * self.up[1] if self.apart else 1
-        if not {*self.up} <= {1, 2}:
-            raise AlloyError(f"layer {self.name} makes {self.up[0]}x{self.up[1]} pixels of one: 1 or 2 in each "
-                             "direction are supported")
+        if min(self.up) < 1:
+            raise AlloyError(f"layer {self.name} makes {self.up[0]}x{self.up[1]} pixels of one: 1 or more in each "
+                             "direction are needed")
         if channels % parts:
             raise AlloyError(f"layer {self.name} makes {parts} pixels of {channels} channels, which they do not share")
         return channels // parts, height * self.up[0], width * self.up[1]

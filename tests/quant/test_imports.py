@@ -426,6 +426,20 @@ def test_adaptive_pools(size, works):
             trace(net, SHAPE)
 
 
+def test_lazy_modules():
+    lazy = nn.Sequential(nn.LazyConv2d(4, 1), nn.LazyBatchNorm2d())
+    with pytest.raises(AlloyError, match="the model's 0.weight has no shape yet: call the model once with an image"):
+        trace(lazy, SHAPE)
+    lazy(torch.zeros(2, *SHAPE))
+    assert len(trace(lazy, SHAPE).layers) == 1
+
+
+def test_no_values():
+    """Nothing is left of the map."""
+    with pytest.raises(AlloyError, match=r"shows a part \(3, 0, 5\) of a tensor without values: give larger images"):
+        trace(model(lambda self, x: self.a(x)[:, :, 6:].relu(), a=conv()), SHAPE)
+
+
 @pytest.mark.parametrize("end", [nn.Identity(), nn.LayerNorm(4)])
 def test_indices_of_whole_values_are_forgotten(end):
     """They are kept while a model is read, and are as large as its values."""

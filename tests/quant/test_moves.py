@@ -174,6 +174,8 @@ class Moved(nn.Module):
         self.a, self.b, self.h = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(4, 4, 1)
         self.d, self.e = nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(4, 4, 3, padding=1, groups=4)
         self.g, self.q, self.w = nn.Conv2d(8, 6, 3, groups=2), nn.Conv2d(12, 4, 3, padding=1), nn.Conv2d(32, 4, 1)
+        self.u, self.v = nn.ConvTranspose2d(8, 5, 4, 2, 1), nn.ConvTranspose2d(8, 8, 3, 2, 1, groups=4)
+        self.w2 = nn.Conv2d(8, 25, 1)
         self.t, self.s = nn.ConvTranspose2d(8, 5, 2, 2), nn.Conv2d(8, 4, 3, stride=2)
         self.step = forward
         self.eval()
@@ -218,6 +220,14 @@ SHAPED = {      # how, and the layers behind the first convolution
     "to a size": (lambda m, x, i: m.b(F.interpolate(x, size=(16, 12))), "Spread Conv"),
     "exact": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=2, mode="nearest-exact")), "Spread Conv"),
     "by four": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=4)), "Spread Spread Conv"),
+    "by three": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=3)), "Spread Conv"),
+    "channels to five by five": (lambda m, x, i: F.pixel_shuffle(m.w2(x), 5), "Conv Spread"),
+    "between pixels": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=2, mode="bilinear")),
+                       "Spread AveragePool AveragePool Conv"),
+    "between pixels, by three": (lambda m, x, i: nn.Upsample(scale_factor=3, mode="bilinear")(x), "Spread AveragePool"),
+    "between pixels, by four and one": (lambda m, x, i: F.interpolate(x, size=(32, 6), mode="bilinear"),
+                                        "Spread Spread AveragePool AveragePool"),
+    "of one pixel": (lambda m, x, i: m.b(x) + F.interpolate(x.mean((2, 3), True), size=(8, 6), mode="bilinear"), None),
     "rows": (lambda m, x, i: m.b(x.repeat_interleave(2, 2)), "Spread Conv"),
     "expanded": (lambda m, x, i: m.b(x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(
         len(x), 8, 16, 12)), "Spread Conv"),
@@ -225,6 +235,11 @@ SHAPED = {      # how, and the layers behind the first convolution
     "beside a finer map": (lambda m, x, i: torch.cat([x, F.interpolate(F.max_pool2d(m.d(x), 2), scale_factor=2)], 1),
                            "Conv MaxPool Spread Concat"),
     "a transposed convolution": (lambda m, x, i: m.t(x), "Conv Spread"),
+    "a transposed convolution of windows that overlap": (lambda m, x, i: m.u(x), "Conv Spread"),
+    "one of groups, cut off": (lambda m, x, i: m.b(m.v(x)), "Conv Spread Select Conv"),
+    "one that leaves pixels out": (lambda m, x, i: F.conv_transpose2d(x, m.t.weight, stride=(3, 4), padding=(0, 1)),
+                                   "Conv Spread Select"),
+    "one of stride 1": (lambda m, x, i: F.conv_transpose2d(x, m.u.weight, padding=2, dilation=2), "Conv"),
     "repeated": (lambda m, x, i: m.w(x.repeat(1, 4, 1, 1)), "Conv"),
     "tiled": (lambda m, x, i: F.max_pool2d(torch.tile(x, (1, 2, 1, 1)), 2), "MaxPool Select"),
     "a block of YOLOv8": (lambda m, x, i: (lambda y: m.q(torch.cat([*y, m.e(y[1])], 1)))(x.chunk(2, 1)),
@@ -247,7 +262,8 @@ def test_shapes(name):
 
 @pytest.mark.parametrize("name", ["blocks of ShuffleNet-V2", "the focus of YOLOv5", "option A",
                                   "channels to four by four", "added to a finer map", "beside a finer map",
-                                  "a transposed convolution"])
+                                  "a transposed convolution", "channels to five by five", "between pixels",
+                                  "one of groups, cut off"])
 def test_programs(name):
     """From the model to the commands."""
     graph = trace(Moved(SHAPED[name][0]), SHAPE)
@@ -271,12 +287,16 @@ def test_normalized_images(name):
 
 
 @pytest.mark.parametrize("forward, words", [
-    (lambda m, x, i: F.interpolate(x, scale_factor=2, mode="bilinear"), "is upsample_bilinear2d, which is not supp"),
-    (lambda m, x, i: m.d(F.interpolate(x, scale_factor=3)), "by moving values between its pixels"),
+    (lambda m, x, i: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True),
+     "is upsample_bilinear2d, which is not supported with align_corners"),
+    (lambda m, x, i: F.interpolate(x, scale_factor=1.5, mode="bilinear"),
+     "is upsample_bilinear2d, which is not supported by factors that are not whole"),
+    (lambda m, x, i: m.d(F.interpolate(x, size=(12, 12), mode="nearest")), "by moving values between its pixels"),
     (lambda m, x, i: F.pad(x, (1, 1, 1, 1), mode="reflect"), "in another order, or only some of them"),
     (lambda m, x, i: F.pad(x, (1, 1, 1, 1), value=1.0), "pads with 1: only zeros, or a mode without a value, are"),
-    (lambda m, x, i: F.conv_transpose2d(x, torch.ones(8, 2, 3, 3), stride=2),
-     r"is a transposed convolution of kernel \(3, 3\) and stride \(2, 2\): only those"),
+    (lambda m, x, i: F.conv_transpose2d(x.roll(1, 3), torch.ones(8, 2, 2, 2), stride=2),
+     "is a transposed convolution of channels in another order"),
+    (lambda m, x, i: F.interpolate(x.roll(1, 3), scale_factor=2, mode="bilinear"), "interpolates channels in another"),
     (lambda m, x, i: m.d(torch.cat([x, m.b(x)], 2)), "by moving values between its pixels"),
     (lambda m, x, i: F.max_pool2d(F.pad(x, (1, 1, 1, 1)).flip(2), 2), r"only channels can be moved, and maps be cut"),
 ])

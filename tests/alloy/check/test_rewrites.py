@@ -33,6 +33,8 @@ FORMS = {"matmul": lambda x: x @ x, "bmm": lambda x: torch.bmm(x.flatten(2), x.f
          "argmax": lambda x: x.argmax(1, True) + x,
          "einsum": lambda x: torch.einsum("nchw,nchv->nchv", x, x),
          "batch_norm": lambda x: nn.functional.batch_norm(x, None, None, training=True),
+         "upsample_bilinear2d": lambda x: nn.functional.interpolate(x, scale_factor=2, mode="bilinear",
+                                                                    align_corners=True),
          "softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1)}
 
 
@@ -47,8 +49,8 @@ def test_what_is_read_in_some_forms_only(name):
 
 @pytest.mark.parametrize("function, name", [
     (nn.GroupNorm(2, 4), "group_norm"), (nn.LayerNorm(8), "layer_norm"), (nn.InstanceNorm2d(4), "instance_norm"),
-    (lambda x: x.cumsum(1), "cumsum"), (lambda x: nn.functional.interpolate(x, scale_factor=2, mode="bilinear"),
-                                        "upsample_bilinear2d"),
+    (lambda x: x.cumsum(1), "cumsum"), (lambda x: nn.functional.interpolate(x, scale_factor=2, mode="bicubic"),
+                                        "upsample_bicubic2d"),
     (lambda x: nn.functional.scaled_dot_product_attention(x, x, x), "scaled_dot_product_attention"),
     (lambda x: x.topk(4, 1)[0], "topk"), (lambda x: nn.functional.max_pool3d(x[:, :, None], (1, 1, 1))[:, :, 0], None)])
 def test_advice_reaches_its_function(function, name):
@@ -60,7 +62,9 @@ def test_advice_reaches_its_function(function, name):
 @pytest.mark.parametrize("function", [nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.PReLU(4), nn.Tanh(), torch.exp,
                                       lambda x: x.pow(2), lambda x: x.abs().sqrt(),
                                       lambda x: nn.functional.interpolate(x, scale_factor=2),
-                                      nn.ConvTranspose2d(4, 4, 2, 2), nn.AdaptiveMaxPool2d(2)])
+                                      lambda x: nn.functional.interpolate(x, scale_factor=2, mode="bilinear"),
+                                      nn.ConvTranspose2d(4, 4, 2, 2), nn.ConvTranspose2d(4, 4, 4, 2, 1),
+                                      nn.AdaptiveMaxPool2d(2)])
 def test_supported_after_all(function):
     """What was advised against once."""
     _, refused, compare = examine(Call(function).eval(), (4, 8, 8))

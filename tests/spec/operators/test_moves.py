@@ -19,13 +19,13 @@ SELECT = Select(name="s", input="a", output="o", channel=np.array([2, -1, 0, 2, 
                 col=np.array([1, 9, 0, -2, 0]), size=(3, 2), stride=(2, 3))
 
 
-def network(node, **values):
+def network(node, source=SOURCE, **values):
     """A network of one node from ``a`` to ``o``, whose tensor may have other ``values`` than fit."""
-    tensors = {"a": SOURCE, "o": SOURCE}
+    tensors = {"a": source, "o": source}
     try:
         shape = node.shape(type("Tensors", (), {"tensors": tensors}))
     except AlloyError:
-        shape = SOURCE.shape
+        shape = source.shape
     out = replace(SOURCE, name="o", **dict(zip(("channels", "height", "width"), shape, strict=True)) | values)
     return Network(name="n", input="a", output="o", tensors=tensors | {"o": out}, nodes=[node])
 
@@ -39,12 +39,13 @@ def test_selected_codes():
         assert out[n, c, y, x] == (codes[n, channel, row, col] if inside else 3)
 
 
-@pytest.mark.parametrize("up", [(2, 2), (1, 2), (2, 1), (1, 1)])
+@pytest.mark.parametrize("up", [(2, 2), (1, 2), (2, 1), (1, 1), (3, 3), (1, 5), (4, 1)])
 @pytest.mark.parametrize("apart", [False, True])
 def test_spread_codes(up, apart):
-    codes = np.random.default_rng(0).integers(0, 32, (2, *SOURCE.shape))
-    out = network(Spread(name="s", input="a", output="o", up=up, apart=apart)).codes(codes)["o"]
-    count = 4 // (up[0] * up[1]) if apart else 4
+    parts = up[0] * up[1] if apart else 1
+    codes = np.random.default_rng(0).integers(0, 32, (2, 4 * parts, *SOURCE.shape[1:]))
+    made = network(Spread(name="s", input="a", output="o", up=up, apart=apart), replace(SOURCE, channels=4 * parts))
+    out, count = made.codes(codes)["o"], 4
     assert out.shape[1:] == (count, 5 * up[0], 6 * up[1])
     for n, c, y, x in np.ndindex(*out.shape):
         part = (y % up[0] * up[1] + x % up[1]) * count * apart
@@ -59,8 +60,8 @@ def test_spread_codes(up, apart):
     (SELECT, dict(zero=0), "layer s changes bits or zero point of what it selects"),
     (Spread(name="s", input="a", output="o", up=(2, 2)), dict(bits=8),
      "layer s changes bits or zero point of what it spreads"),
-    (Spread(name="s", input="a", output="o", up=(3, 1)), {},
-     "layer s makes 3x1 pixels of one: 1 or 2 in each direction"),
+    (Spread(name="s", input="a", output="o", up=(3, 0)), {},
+     "layer s makes 3x0 pixels of one: 1 or more in each direction"),
 ])
 def test_refusals(node, values, words):
     with pytest.raises(AlloyError, match=words):
@@ -88,15 +89,16 @@ def random_network(rng, size):
     net, last = {"tensors": {"image": image}, "nodes": []}, "image"
     for index in range(int(rng.integers(3, 6))):
         source = net["tensors"][last]
-        kind = rng.choice(["conv", "conv", "select", "spread", "apart"])
+        kind = rng.choice(["conv", "conv", "select", "spread", "apart"] if source.height * source.width < 400 else
+                          ["conv", "select"])
+        up = [(2, 2), (2, 2), (1, 2), (2, 1), (3, 3), (3, 2), (1, 4)][rng.integers(7)]
         if kind == "apart" or kind == "conv":
-            filters = int(rng.integers(1, 9)) * (4 if kind == "apart" else 1)
+            filters = int(rng.integers(1, 9)) * (up[0] * up[1] if kind == "apart" else 1)
             last = random_conv(rng, net, f"c{index}", last, filters, (1, 1), (1, 1), (0, 0),
                                [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8], int(rng.choice([4, 5, 8])))
         if kind == "conv":
             continue
         source = net["tensors"][last]
-        up = [(2, 2), (2, 2), (1, 2), (2, 1)][rng.integers(4)]
         node = random_select(rng, source) if kind == "select" else Spread(name="m", input="i", output="o", up=up,
                                                                           apart=kind == "apart")
         node = replace(node, name=f"m{index}", input=last, output=f"tm{index}")
