@@ -1,8 +1,9 @@
 """``python -m rtl.build``: the engine's Verilog with everything a user needs around it.
 
-Writes into the output directory: Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado
-script, ``report.json`` and ``report.txt``. They appear only when all of them are there. A later build into the same
-directory replaces the files that this one wrote and leaves everything else.
+Writes into the output directory: Verilog, register and command map (C header, Python, JSON, Markdown, CMSIS-SVD,
+SystemRDL), IP-XACT, an instance, the C driver, a page about the build, configuration, Vivado script, ``report.json``
+and ``report.txt``. They appear only when all of them are there. A later build into the same directory replaces the
+files that this one wrote and leaves everything else.
 """
 
 from collections.abc import Callable
@@ -23,13 +24,14 @@ from spec.folders import check_generated, generating
 from spec.progress import going, say as _say
 
 from .generate import TOP, generate
-from .tools import PAGES, SOFTWARE, find_yosys, report_of, report_text, synthesize, write_pages, write_software
+from .tools import (PACKAGE, PAGES, SOFTWARE, banner, find_yosys, ports_of, report_of, report_text, synthesize,
+                    write_package, write_pages, write_software)
 
 __all__ = ["build", "main"]
 
 REPORT = "report.json"
 SCRIPTS = tuple(dict.fromkeys(family.script for family in devices.FAMILIES.values()))
-FILES = (f"{TOP}.v", *SOFTWARE, *PAGES, "config.json", *SCRIPTS, "report.txt", REPORT)
+FILES = (f"{TOP}.v", *SOFTWARE, *PAGES, *PACKAGE, "config.json", *SCRIPTS, "report.txt", REPORT)
 
 
 def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: bool = True,
@@ -46,7 +48,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
         find_yosys()        # before the long work
     say(f"elaborating {config.name}, digest {config.digest}")
     with going(say, f"elaborating {config.name}", 10):
-        files = generate(config)
+        files = {name: banner(config) + text for name, text in generate(config).items()}
     say(f"{sum(map(len, files.values())) // 1024} KiB of Verilog")
     synthesis = synthesize("\n".join(files.values()), TOP, board.family, report=say) if synth else None
     if synthesis:
@@ -58,6 +60,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
                 write_text(fresh / name, text)
             write_software(fresh, config)
             write_pages(fresh)
+            write_package(fresh, config, ports_of(files[f"{TOP}.v"], TOP))
             write_text(fresh / "config.json",
                        json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
             write_text(fresh / devices.family(board.family).script, board.project(sorted(files), TOP))
@@ -76,8 +79,8 @@ def main(
 ) -> Outcome:
     """Write the engine's Verilog with everything a user needs around it.
 
-    That is Verilog, register and command map (C header, JSON, Markdown), configuration, Vivado script, report.json and
-    report.txt.
+    That is Verilog, register and command map for C, Python and other tools, IP-XACT, the C driver, a page about the
+    build (build.md), configuration, Vivado script, report.json and report.txt.
     """
     board = boards.get(platform)
     engine = EngineConfig.load(config) if config else board.config

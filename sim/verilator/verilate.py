@@ -86,6 +86,8 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
     waveform : the model can write waveforms, of everything but the inside of parts that are there :data:`MANY` times.
     """
     binary, root = tool()
+    # What stands above the Verilog of a build makes no other simulator of it.
+    files = {name: re.sub(r"\A(//.*\n)+", "", text) for name, text in files.items()}
     sources = {p.name: p.read_text() for p in [*sorted(MODELS.glob("*.v")), *sorted((HERE / "fst").glob("*.h"))]}
     pins, bench = _pins(config), [(HERE / name).read_text() for name in BENCH]
     flags = ["-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if waveform else ["-DVM_TRACE=0", "-DVM_TRACE_FST=0"]

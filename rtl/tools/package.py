@@ -1,0 +1,90 @@
+"""What others need to take the Verilog into a system of their own: descriptions of registers and ports for their tools,
+the drivers, and a page about the build."""
+
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+import re
+from textwrap import wrap
+
+import driver
+from spec import commands, registers
+from spec.config import EngineConfig
+from spec.errors import AlloyError
+from spec.files import write_text
+from spec.registers import REGISTERS, SPACE
+
+from .render import render
+
+__all__ = ["DRIVERS", "PACKAGE", "Port", "banner", "ports_of", "write_package"]
+
+C = Path(driver.__file__).parent / "c"
+DRIVERS = {path.name: path for path in (C / "alloy.h", C / "alloy.c", *(
+    C / "ports" / f"{name}.{suffix}" for name in ("bare_metal", "linux") for suffix in "hc"))}
+TEMPLATES = ("alloy_regs.py", "alloy.svd", "alloy.rdl", "component.xml", "alloy.f", "alloy_inst.vh", "build.md")
+PACKAGE = (*TEMPLATES, *DRIVERS)
+SVD_ACCESS = {"r": "read-only", "rw": "read-write", "w1": "write-only", "w1c": "read-write"}
+PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);$", re.M)
+MAP_BYTES = 4096        # that the slave answers in: one page
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of the Verilog; ``bus`` is what its name begins with if it is one of AXI, ``signal`` the rest."""
+    name: str
+    width: int
+    output: bool
+
+    @property
+    def bus(self) -> str:
+        return self.name.rpartition("_")[0] if "_axi_" in self.name else ""
+
+    @property
+    def signal(self) -> str:
+        """In AXI's words."""
+        return self.name.rpartition("_")[2]
+
+
+def ports_of(verilog: str, top: str) -> list[Port]:
+    """The ports of module ``top``, as its Verilog declares them."""
+    found = re.search(rf"^module {top}\(.*?^endmodule", verilog, re.M | re.S)
+    if found is None:
+        raise AlloyError(f"there is no module {top} in this Verilog: generate it again")
+    return [Port(name, 1 + int(high or 0), kind == "output") for kind, high, name in PORT.findall(found.group())]
+
+
+def banner(config: EngineConfig) -> str:
+    """What stands above the Verilog: version, digest, configuration, licence."""
+    values = ", ".join(f"{name} {value}" for name, value in config.to_dict().items())
+    lines = [f"Alloy {_version()}, version {registers.VERSION} of the tables, configuration {config.digest}",
+             *wrap(values, 110),
+             "Generated; SPDX-License-Identifier: BSD-2-Clause"]
+    return "".join(f"// {line}\n" for line in lines)
+
+
+def _version():
+    try:
+        return metadata.version("alloy")
+    except metadata.PackageNotFoundError:
+        return "of a checkout"
+
+
+def _fields(register):
+    """Named bits of a register, or all of them as one."""
+    return register.bits or (registers.Bits("value", 0, 32, register.text),)
+
+
+def write_package(folder: str | Path, config: EngineConfig, ports: list[Port]) -> None:
+    """Write the files :data:`PACKAGE` for the engine of ``config`` with these ``ports``."""
+    buses: dict[str, list[Port]] = {}
+    for port in ports:
+        if port.bus:
+            buses.setdefault(port.bus, []).append(port)
+    values = {"config": config, "ports": ports, "buses": buses, "plain": [p for p in ports if not p.bus],
+              "version": _version(), "ID": registers.ID, "TABLES": registers.VERSION, "REGISTERS": REGISTERS,
+              "SPACE": SPACE, "MAP_BYTES": MAP_BYTES, "Error": commands.Error, "ERROR_TEXT": commands.ERROR_TEXT,
+              "fields": _fields, "SVD_ACCESS": SVD_ACCESS}
+    for name in TEMPLATES:
+        write_text(Path(folder, name), render(name, **values))
+    for name, path in DRIVERS.items():
+        write_text(Path(folder, name), path.read_text())
