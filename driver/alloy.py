@@ -20,6 +20,7 @@ __all__ = ["Alloy", "LAYOUTS"]
 LAYOUTS = {"HWC": (2, 0, 1), "CHW": (0, 1, 2)}      # axes of an image -> channels, rows, columns
 REGISTER = {r.name: r.offset for r in REGISTERS}
 BIT = {(r.name, b.name): b for r in REGISTERS for b in r.bits}
+ABORT_SECONDS = 2.0     # in which transfers under way must have been answered
 COUNTERS = ("COMMANDS", "ARRAY_CYCLES", "LOAD_CYCLES", "STORE_CYCLES", "POST_CYCLES")
 
 
@@ -146,7 +147,7 @@ class Alloy:
     def abort(self) -> None:
         """Stop what runs; the engine can be started again."""
         self._put("CTRL", BIT["CTRL", "abort"].mask)
-        end = time.monotonic() + self._timeout
+        end = time.monotonic() + ABORT_SECONDS
         while self._flag("busy"):
             if self._flag("error") and self._code() == Error.TIMEOUT or time.monotonic() > end:
                 raise AlloyError("the bus does not answer: reset the engine and its bus (load the bitstream again)")

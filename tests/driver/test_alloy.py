@@ -155,17 +155,18 @@ def test_an_engine_that_stops(processor, program):
         alloy.codes(batch)
     assert (alloy.load(program).codes(batch) == expected[:, :, 0, 0]).all() and alloy._loaded.buffer is buffer
     late = Alloy(processor, program, timeout=0)
-    with pytest.raises(AlloyError, match="the engine works for more than 0 seconds: it was stopped|does not answer"):
+    with pytest.raises(AlloyError, match="the engine works for more than 0 seconds: it was stopped, give more"):
         late.codes(batch)
     assert (Alloy(processor, program).codes(batch) == expected[:, :, 0, 0]).all()
 
 
 @pytest.mark.parametrize("status, words", [(0x705, "the bus does not answer: reset"), (0x1, "the bus does not answer")])
-def test_a_bus_that_does_not_answer(processor, program, status, words):
+def test_a_bus_that_does_not_answer(processor, program, status, words, monkeypatch):
     """As the register STATUS says it: busy for ever, with an error or without."""
     alloy = Alloy(processor, program)
     spoofed = Spoofed(processor, {})
     alloy._backend, alloy._timeout = spoofed, 0.2
+    monkeypatch.setattr("driver.alloy.ABORT_SECONDS", 0.2)
     batch, _ = images(classifier(), 1)
     spoofed._values[AT["STATUS"]] = status
     with pytest.raises(AlloyError, match=words):
@@ -228,6 +229,14 @@ def test_what_is_no_engine_of_pynq(pynq, processor, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynq", None)
     with pytest.raises(AlloyError, match="PYNQ is not installed here"):
         Pynq("alloy.bit")
+
+
+def test_a_window_that_is_no_memory(processor):
+    """The simulated bus says so."""
+    for name, value in (("BASE_LO", 0), ("SIZE", 8192), ("CMD_COUNT", 4), ("CTRL", 1)):
+        processor.write(AT[name], value)
+    with pytest.raises(AlloyError, match="broke the bus protocol: read: address outside the window"):
+        processor.pause()
 
 
 def test_a_simulator_that_ends(engine):
