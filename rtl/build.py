@@ -24,8 +24,8 @@ from spec.folders import check_generated, generating
 from spec.progress import going, say as _say
 
 from .generate import TOP, generate
-from .tools import (PACKAGE, PAGES, SOFTWARE, banner, find_yosys, ports_of, report_of, report_text, synthesize,
-                    write_package, write_pages, write_software)
+from .tools import (PACKAGE, PAGES, SOFTWARE, banner, find_yosys, longest_paths, ports_of, report_of, report_text,
+                    synthesize, write_package, write_pages, write_software)
 
 __all__ = ["build", "main"]
 
@@ -34,9 +34,9 @@ SCRIPTS = tuple(dict.fromkeys(family.script for family in devices.FAMILIES.value
 FILES = (f"{TOP}.v", *SOFTWARE, *PAGES, *PACKAGE, "config.json", *SCRIPTS, "report.txt", REPORT)
 
 
-def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: bool = True,
+def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: bool = True, paths: bool = False,
           say: Callable[[str], object] = _say) -> dict:
-    """Generate into directory ``out``; returns the report.
+    """Generate into directory ``out``; returns the report, with the longest ``paths`` if they are asked for.
 
     Raises :class:`AlloyError` if the configuration does not fit the board, or if ``out`` holds files of the same names
     that no earlier build wrote or that were edited since; ``out`` then stays as it was.
@@ -44,7 +44,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
     out = Path(out).resolve()
     check_generated(out, REPORT, FILES)
     board.check(config)
-    if synth:
+    if synth or paths:
         find_yosys()        # before the long work
     say(f"elaborating {config.name}, digest {config.digest}")
     with going(say, f"elaborating {config.name}", 10):
@@ -53,7 +53,8 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
     synthesis = synthesize("\n".join(files.values()), TOP, board.family, report=say) if synth else None
     if synthesis:
         board.refuse(synthesis["total"])
-    report = report_of(board, config, files, synthesis)
+    longest = longest_paths("\n".join(files.values()), TOP, board.family, report=say) if paths else None
+    report = report_of(board, config, files, synthesis, longest)
     try:
         with generating(out, REPORT, report) as fresh:
             for name, text in files.items():
@@ -76,6 +77,8 @@ def main(
     out: Annotated[str | None, Option(help="output directory (default build/PLATFORM)")] = None,
     config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,
     no_synth: Annotated[bool, Option("--no-synth", help="skip synthesis: no resources in the report")] = False,
+    paths: Annotated[bool, Option("--paths", help="report the longest paths over module borders: minutes more")
+                     ] = False,
 ) -> Outcome:
     """Write the engine's Verilog with everything a user needs around it.
 
@@ -87,7 +90,7 @@ def main(
     folder = Path(out or Path("build") / board.name)
     check_generated(folder, REPORT, FILES)
     check_outputs(*(folder / name for name in FILES), inputs=(config,))
-    report = build(board, engine, folder, synth=not no_synth)
+    report = build(board, engine, folder, synth=not no_synth, paths=paths)
     print(report_text(report), end="")
     print(f"written to {folder}")
     return 0, report

@@ -1,10 +1,13 @@
 """What is made of a design: Verilog, resources by synthesis, reports, register map."""
 
 from .package import PACKAGE, Port, banner, ports_of, write_package
+from .paths import longest_paths
 from .regmap import PAGES, SOFTWARE, write_pages, write_software
 from .report import report_of, report_text
+from .samples import PLAN, arrays, built, plan, sample, sample_array
 from .synth import find_yosys, split_modules, synthesize
 from .verilog import to_verilog
 
-__all__ = ["PACKAGE", "PAGES", "Port", "SOFTWARE", "banner", "find_yosys", "ports_of", "report_of", "report_text",
-           "split_modules", "synthesize", "to_verilog", "write_package", "write_pages", "write_software"]
+__all__ = ["PACKAGE", "PAGES", "PLAN", "Port", "SOFTWARE", "arrays", "banner", "built", "find_yosys", "longest_paths",
+           "plan", "ports_of", "report_of", "report_text", "sample", "sample_array", "split_modules", "synthesize",
+           "to_verilog", "write_package", "write_pages", "write_software"]

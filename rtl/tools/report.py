@@ -14,13 +14,16 @@ __all__ = ["report_of", "report_text"]
 LARGEST = 10            # modules in the text
 
 
-def report_of(board: Board, config: EngineConfig, files: dict[str, str], synthesis: dict | None) -> dict:
-    """The content of ``report.json``; ``synthesis`` is :func:`synthesize`'s result or None."""
+def report_of(board: Board, config: EngineConfig, files: dict[str, str], synthesis: dict | None,
+              paths: list[dict] | None = None) -> dict:
+    """The content of ``report.json``; ``synthesis`` is :func:`synthesize`'s result or None, ``paths`` are those of
+    :func:`longest_paths`."""
     report: dict[str, Any] = {
         "platform": board.name, "clock_mhz": board.clock_mhz, "digest": config.digest, "part": board.part,
         "verilog_sha256": sha256("".join(files[n] for n in sorted(files)).encode()).hexdigest(),
         "resources": None, "budget": dict(board.budget), "fits": None,
-        "macs_per_cycle": {"dsp": config.macs_dsp, "lut": config.macs_lut}, "lut_per_mac": None, "pe": None}
+        "macs_per_cycle": {"dsp": config.macs_dsp, "lut": config.macs_lut}, "lut_per_mac": None, "pe": None,
+        "paths": paths}
     if synthesis is None:
         return report
     elements = {"dsp_pe": ("alloy_dsppe", 4 * config.ic), "lut_pe": ("alloy_lutpe", 2 * config.ic)}

@@ -22,7 +22,7 @@ from spec.devices import family as family_of
 from spec.errors import AlloyError
 from spec.progress import going
 
-__all__ = ["find_yosys", "split_modules", "synthesize"]
+__all__ = ["find_yosys", "prepare", "read_parts", "run_yosys", "split_modules", "synthesize"]
 
 # Each adder becomes a carry chain of one LUT per bit, as vendor tools map it. Left alone, Yosys merges adder trees into
 # carry-save form, which takes two LUTs per bit and level.
@@ -74,7 +74,7 @@ def _name(name):
     return name[1:] if name[1:].isidentifier() else name
 
 
-def _yosys(children, what, out, *arguments, folder):
+def run_yosys(children: Children, what: str, out: str, *arguments: str, folder: Path) -> str | None:
     """Run ``what`` of :mod:`rtl.tools.yosys` in ``folder``, to the file ``out``; the message if it fails, or None."""
     # Names without a folder and a TMPDIR of its own: Yosys and abc take no path with a space, the shell between them
     # none with a dollar sign.
@@ -100,10 +100,10 @@ def _part(name, found, lines, modules):
                 tuple(_name(c) for c in found["cells"] if c in modules))
 
 
-def _read(children, text, folder):
+def read_parts(children: Children, text: str, folder: Path) -> dict[str, Part]:
     """Name -> :class:`Part` of every module of the Verilog ``text``."""
     (folder / "all.v").write_text(text)
-    wrong = _yosys(children, "modules", "all.json", "all.v", folder=folder)
+    wrong = run_yosys(children, "modules", "all.json", "all.v", folder=folder)
     if wrong:
         raise AlloyError(f"Yosys cannot read the Verilog: {wrong}")
     modules = json.loads((folder / "all.json").read_text())
@@ -114,7 +114,7 @@ def _read(children, text, folder):
 def split_modules(text: str) -> dict[str, Part]:
     """The modules of the Verilog ``text`` by name."""
     with tempfile.TemporaryDirectory() as folder, Children() as children:
-        return _read(children, text, Path(folder))
+        return read_parts(children, text, Path(folder))
 
 
 def _count(cells, family):
@@ -140,7 +140,7 @@ def _synthesize(children, source, known, family):
     out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
     ends = " ".join(f"t:{name}" for name in (*family.state, *sorted(known)))
     steps = [step.format(source=source.name) for step in family.steps]
-    wrong = _yosys(children, "netlist", out.name, ends, *steps, folder=source.parent)
+    wrong = run_yosys(children, "netlist", out.name, ends, *steps, folder=source.parent)
     if wrong:
         return wrong
     text = out.read_text()
@@ -178,6 +178,13 @@ def find_yosys() -> Path:
     return Path(found.origin).parent
 
 
+def prepare(folder: Path) -> None:
+    """Put what the ``steps`` of a family use into ``folder``."""
+    (folder / "yosys-abc").symlink_to(find_yosys() / "yosys-abc")
+    (folder / "adders.v").write_text(ADDERS)
+    (folder / "times.v").write_text(TIMES)
+
+
 def synthesize(text: str, top: str, family: str, *, report: Callable[[str], object] = print) -> dict:
     """Synthesize the Verilog ``text`` for ``family``; ``report`` is called with a line of text after each module.
 
@@ -188,17 +195,16 @@ def synthesize(text: str, top: str, family: str, *, report: Callable[[str], obje
     between registers or ports, carry chains included, without what is below) and ``count`` (instances in the design).
     """
     known = family_of(family)
-    yosys, results = find_yosys(), {}
+    find_yosys()
+    results: dict[str, dict] = {}
     jobs: dict[str, Future] = {}
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(os.cpu_count()) as pool, Children() as children:
         folder = Path(temporary)
-        parts = _read(children, text, folder)
+        parts = read_parts(children, text, folder)
         if top not in parts:
             raise AlloyError(f"the Verilog has no module {top}: synthesis needs the text that rtl.generate gives")
         order = sorted(parts, key=lambda n: -len(parts[n].source))
-        (folder / "yosys-abc").symlink_to(yosys / "yosys-abc")
-        (folder / "adders.v").write_text(ADDERS)
-        (folder / "times.v").write_text(TIMES)
+        prepare(folder)
         for name in order:
             source = parts[name].alone(parts)
             if source not in jobs:      # modules with the same body are synthesized once

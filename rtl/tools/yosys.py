@@ -10,7 +10,7 @@ import sys
 
 from pyosys import libyosys as ys
 
-__all__ = ["modules", "netlist"]
+__all__ = ["flat", "modules", "netlist"]
 
 
 def modules(out: str, source: str) -> None:
@@ -40,6 +40,14 @@ def netlist(out: str, ends: str, *steps: str) -> None:
     ys.run_pass(f"tee -q -o {out}.depth ltp top_module", design)
 
 
+def flat(out: str, *steps: str) -> None:
+    """Run the ``steps``; write the netlist of ``top_module`` as JSON."""
+    design = ys.Design()
+    for step in (*steps, "select top_module"):
+        ys.run_pass(f"tee -q -o {out}.log {step}", design)
+    ys.run_pass(f"write_json -selected {out}", design)
+
+
 if __name__ == "__main__":
-    tasks: dict[str, Callable[..., None]] = {"modules": modules, "netlist": netlist}
+    tasks: dict[str, Callable[..., None]] = {"flat": flat, "modules": modules, "netlist": netlist}
     tasks[sys.argv[1]](*sys.argv[2:])

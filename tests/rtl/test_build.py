@@ -244,6 +244,18 @@ def test_a_failed_write_leaves_nothing(capsys, tiny, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.json"]
 
 
+def test_longest_paths(tiny, tmp_path, monkeypatch):
+    """They are asked for, of the Verilog that is written, with synthesis or without."""
+    path, out = {"luts": 3, "carries": 0, "chains": 0, "start": "a", "end": "b", "modules": ()}, tmp_path / "out"
+    asked = []
+    monkeypatch.setattr(build, "longest_paths", lambda text, *more, report: asked.append((text, more)) or [path])
+    words = ["--platform", "pynq-z2", "--config", str(tiny), "--no-synth", "--out", str(out)]
+    assert build.main([*words, "--paths"]) == 0 and asked == [((out / "alloy.v").read_text(), ("alloy", "xc7"))]
+    assert json.loads((out / "report.json").read_text())["paths"][0]["luts"] == 3
+    assert "  3   0  0  a -> b" in (out / "report.txt").read_text()
+    assert build.main(words) == 0 and json.loads((out / "report.json").read_text())["paths"] is None
+
+
 @pytest.mark.slow
 def test_tiny_synthesis(tiny, tmp_path):
     out = tmp_path / "out"

@@ -58,3 +58,12 @@ def test_text():
         "alloy                                        1       5       2    0        5"]
     assert text.endswith("\n") and "does not fit" in report_text(report_of(BOARD, BOARD.config, {}, synthesis(50_000)))
     assert report_text(report_of(BOARD, BOARD.config, {}, None)).splitlines()[2:] == ["not synthesized"]
+
+
+def test_paths():
+    paths = [{"luts": 13, "carries": 8, "chains": 4, "start": "engine.a", "end": "engine.b", "modules": ("engine",)}]
+    report = report_of(BOARD, BOARD.config, {}, None, paths)
+    assert report["paths"] == paths
+    assert report_text(report).splitlines()[-2:] == [
+        "longest paths over module borders: LUT levels, carry cells, chains of these",
+        " 13   8  4  engine.a -> engine.b"]
