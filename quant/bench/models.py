@@ -56,11 +56,12 @@ def _stage(block, channels, filters, count, stride, shortcut):
 
 
 class ResNet(nn.Module):
-    """ResNet-18 and -50 for 224x224 images and 1000 classes (He et al., CVPR 2016); names as in torchvision."""
+    """ResNet-18, -34 and -50 for 224x224 images and 1000 classes (He et al., CVPR 2016); names as in torchvision."""
 
     def __init__(self, depth):
         super().__init__()
-        blocks: dict[int, tuple] = {18: (_Basic, (2, 2, 2, 2)), 50: (_Bottleneck, (3, 4, 6, 3))}
+        blocks: dict[int, tuple] = {
+            18: (_Basic, (2, 2, 2, 2)), 34: (_Basic, (3, 4, 6, 3)), 50: (_Bottleneck, (3, 4, 6, 3))}
         block, counts = blocks[depth]
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
