@@ -36,8 +36,8 @@ PROGRAMS = {
     "explore": ("compiler.explore.__main__", "main",
                 "Search the engines that fit a board for the one that runs some networks fastest."),
     "study": ("rtl.study", "main", "Compare alternatives of single blocks by synthesis, on both families."),
-    "samples": ("rtl.samples", "main", "Synthesize engines and arrays, keep what each block takes, and say how far the "
-                "model is off for those left out of the fit."),
+    "samples": ("rtl.samples", "main",
+                "Synthesize engines and arrays, and keep what each block takes, for the resource model."),
     "regmap": ("rtl.regmap", "main", "Write the register and command pages, or the C header and JSON."),
     "train": ("examples.fashion_mnist.train", "main", "Train the float network of the example."),
 }

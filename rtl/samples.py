@@ -48,9 +48,9 @@ def main(
     build: Annotated[list[str] | None, Option(help="folder of a build with synthesis, whose row is taken from its "
                                                    "report; can be given several times")] = None,
 ) -> Outcome:
-    """Synthesize engines and arrays, keep what each block takes, and say how far the model is off for those left out of
-    the fit.
+    """Synthesize engines and arrays, and keep what each block takes, for the resource model.
 
+    Says how far the model is off for each engine by a fit to the others.
     Seconds for each of some arrays alone, a minute or two of a processor for each random engine.
     """
     check_outputs(out)

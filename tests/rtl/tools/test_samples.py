@@ -46,6 +46,12 @@ def test_plan():
         assert c.dsp_device == boards.get(name).config.dsp_device
 
 
+@pytest.fixture(autouse=True)
+def _no_arrays(monkeypatch):
+    """They take minutes."""
+    monkeypatch.setattr(samples, "arrays", lambda: ())
+
+
 @pytest.fixture
 def built(tmp_path):
     """A folder of a build: the first stored engine, in one module for each block."""
