@@ -189,8 +189,10 @@ class _Engine:
         c, pitch = self.c, cmd["pitch"]
         count = c.pixels // 2 if cmd["wide"] else c.pixels
         # Pixels that are visited together, tiles that the FIFO holds, and when the last lanes of one are visited.
-        together, held = c.out_pixels // 2 if cmd["wide"] and c.out_pixels > 1 else c.out_pixels, pipeline.tiles(c)
-        last_lanes = pipeline.last_row(c) + pipeline.lanes(c) // (2 if cmd["wide"] else 1) // together
+        together, held, apart_tiles = c.out_pixels, pipeline.tiles(c), pipeline.apart(c)
+        if cmd["wide"]:
+            together = pipeline.wide_pixels(c)
+        last_lanes = pipeline.last_row(c) + pipeline.lanes(c) // (1 + cmd["wide"]) // together
         first_row = pipeline.first_row(c) - 1
         # Of the views that are visited in two planes by column: the parity of the first column.
         odd = {cmd[f"{prefix}_par_x"] for prefix in ("out", "res") if cmd[f"{prefix}_phase_x"] and (
@@ -199,7 +201,7 @@ class _Engine:
                               (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd)):
             last = at + steps
             left = self.popped[-held] + pipeline.ROOM if len(self.popped) >= held else 0
-            room = max(self.last[-1] + c.pixels // c.out_pixels, left)
+            room = max(self.last[-1] + apart_tiles, left)
             self.feeder_log.append((at, last, "busy"))
             if room > last:
                 self.feeder_log.append((last, room, "post"))

@@ -10,7 +10,8 @@ from .packing import columns, solve
 
 __all__ = ["READ", "GATHER", "RECORD", "PARTS", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT", "RESIDUAL", "QUEUE",
            "BUFFERED", "DONE", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER", "tree_levels", "rotator",
-           "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "lanes", "tiles", "rows",
+           "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "chains", "chain_rows", "apart",
+           "lanes", "wide_pixels", "tiles", "rows",
            "first_row", "last_row", "parameters", "post", "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
@@ -86,19 +87,54 @@ def array(config: Any) -> int:
     return element(totals(config)) + len(columns(config)) - 1
 
 
+def chains(config: Any) -> int:
+    """In which the rows of the array leave it, neighbours in each: as many as there are ``lanes``, if the rows can be
+    shared out evenly, or half of them."""
+    rows = config.pixels // 2
+    return 1 if config.out_pixels == 1 else next(n for n in (lanes(config), config.out_pixels) if rows % n == 0)
+
+
+def chain_rows(config: Any) -> int:
+    """Rows of a chain."""
+    return config.pixels // 2 // chains(config)
+
+
+def apart(config: Any) -> int:
+    """Cycles from a tile to the next, at least: the rows of a chain leave it two cycles apart."""
+    return 1 if chain_rows(config) == 1 else 2 * chain_rows(config)
+
+
 def lanes(config: Any) -> int:
-    """Lanes that leave the array together: those of a row, or of neighbours that wait for the last of them."""
-    return max(2, config.out_pixels)
+    """Lanes that leave the FIFO behind the array together: one for each pixel that is visited at once, or two, so that
+    codes of two digits leave as fast as others. Of two pixels only one: on kv260 the registers for more would take 3 %
+    of the LUTs, and ResNet-18 1 % fewer cycles."""
+    return config.out_pixels * (1 if config.out_pixels == 2 else 2)
+
+
+def wide_pixels(config: Any) -> int:
+    """Pixels of codes of two digits that are visited at once."""
+    return min(config.out_pixels, lanes(config) // 2)
 
 
 def tiles(config: Any) -> int:
     """Tiles whose rows the FIFOs behind the array hold: as many as the post unit takes while a tile is on its way."""
-    return 3 if config.out_pixels == 1 else 4 * config.out_pixels
+    return 3 if config.out_pixels == 1 else 4 * lanes(config)
+
+
+def _arrives(config, row):
+    """Cycles from a tile's first row to another: each is a cycle behind the one above, and one more for each hop to the
+    first row of its chain."""
+    return row + row % chain_rows(config)
+
+
+def _entry(config, first):
+    """From a tile's first row to the last of those, from ``first`` on, that leave the FIFO together."""
+    return max(_arrives(config, first + row) for row in range(lanes(config) // 2))
 
 
 def rows(config: Any) -> int:
     """From a tile's last ``step`` to its first lanes behind the FIFO, through the weight buffer and the grid."""
-    return READ + array(config) + lanes(config) - 2 + BUFFERED
+    return READ + array(config) + _entry(config, 0) + BUFFERED
 
 
 def first_row(config: Any) -> int:
@@ -107,11 +143,8 @@ def first_row(config: Any) -> int:
 
 
 def last_row(config: Any) -> int:
-    """From a tile's first lanes to its last ones: the rows of a chain are two cycles apart, and a chain comes as many
-    cycles after the one above as that has rows.
-    """
-    rows_of_chain = config.pixels // 2 // config.out_pixels
-    return (config.out_pixels - 1) * rows_of_chain + 2 * rows_of_chain - lanes(config)
+    """From a tile's first lanes to its last ones."""
+    return _entry(config, config.pixels // 2 - lanes(config) // 2) - _entry(config, 0)
 
 
 def parameters(config: Any) -> int:

@@ -48,10 +48,10 @@ class Grid(WithFilters):
 class PEArray(Grid):
     """``pixels/2`` rows of elements; columns are DSP elements (two filter slots), then LUT elements (one).
 
-    One k-step each cycle. The rows leave in ``out_pixels`` chains of as many neighbours. Row 0 of a tile comes
-    ``latency`` cycles after its last step, all columns aligned; in its chain each row comes two cycles after the one
-    above, and the first row of a chain as many cycles later as there are rows above it. Tiles must be at least
-    ``pixels / out_pixels`` cycles apart.
+    One k-step each cycle. The rows leave in chains of as many neighbours (:func:`spec.latency.chains`). Row 0 of a tile
+    comes ``latency`` cycles after its last step, all columns aligned; in its chain each row comes two cycles after the
+    one above, and the first row of a chain as many cycles later as there are rows above it. Tiles must be
+    :func:`spec.latency.apart` cycles apart, or more.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ class PEArray(Grid):
     def members(self) -> dict[str, Member]:
         return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)),
                 "weights": In(word_bits(self.slots, self.ic)),
-                "row": Out(data.ArrayLayout(self.row_layout, self.out_pixels)), "row_valid": Out(self.out_pixels)}
+                "row": Out(data.ArrayLayout(self.row_layout, latency.chains(self))),
+                "row_valid": Out(latency.chains(self))}
 
     def elaborate(self, platform):
         m = Module()
@@ -89,8 +90,8 @@ class PEArray(Grid):
                 pe = grid[row][column]
                 add_shared(m, f"pe{row}_{column}", pe, platform)
                 self._join(m, grid, row, column, slot, slots)
-            tops, wait = grid[::rows // self.out_pixels], len(widths) - 1 - column
-            for chain, s, pixel in product(range(self.out_pixels), range(slots), range(2)):
+            tops, wait = grid[::latency.chain_rows(self)], len(widths) - 1 - column
+            for chain, s, pixel in product(range(len(tops)), range(slots), range(2)):
                 drain = tops[chain][column].drain[2 * s + pixel]
                 m.d.comb += self.row[chain][pixel][slot + s].eq(delay(m, drain, wait, plain=True))
             slot += slots
@@ -110,7 +111,7 @@ class PEArray(Grid):
         else:
             width = DIGIT_BITS * self.ic
             m.d.comb += pe.weights.eq(self.weights[width * slot:width * (slot + slots)])
-        if (row + 1) % (len(grid) // self.out_pixels):
+        if (row + 1) % latency.chain_rows(self):
             lower = grid[row + 1][column]
             m.d.comb += [pe.below.eq(lower.drain), pe.below_valid.eq(lower.drain_valid)]
 
@@ -193,16 +194,19 @@ class Core(Grid):
         depth = latency.tiles(self) * tile
         # After a clear the array may still deliver rows of the work thrown away: nothing is taken until it is empty.
         flight = array.latency + 1 + 3 * self.pixels + latency.READ + 16
-        apart = self.pixels // self.out_pixels
+        apart = latency.apart(self)
         flush, gap, used = Signal(range(flight + 1)), Signal(range(apart + 1)), Signal(range(depth + 1))
         pop = Signal()
-        outputs = [self._chain(m, array, chain, flush != 0) for chain in range(self.out_pixels)]
-        turn = self._turns(m, tile // self.out_pixels, pop)
-        for chain, out in enumerate(outputs):
-            m.d.comb += out.ready.eq(self.row.ready & (turn == chain))
+        outputs = [self._chain(m, array, chain, flush != 0) for chain in range(latency.chains(self))]
+        # Chains whose rows fill an entry together, and entries that each of them has of a tile.
+        beside = max(1, self.lanes // 2 // latency.chain_rows(self))
+        groups = [outputs[first:first + beside] for first in range(0, len(outputs), beside)]
+        turn = self._turns(m, tile // len(groups), len(groups), pop)
+        for number, group in enumerate(groups):
+            m.d.comb += [out.ready.eq(pop & (turn == number)) for out in group]
         m.d.comb += [
-            self.row.valid.eq(Array(out.valid for out in outputs)[turn]),
-            self.row.payload.eq(Array(out.payload.as_value() for out in outputs)[turn]),
+            self.row.valid.eq(Array(Cat(out.valid for out in group).all() for group in groups)[turn]),
+            self.row.payload.eq(Array(Cat(out.payload for out in group) for group in groups)[turn]),
             pop.eq(self.row.valid & self.row.ready),
             self.room.eq((used <= depth - tile) & (gap == 0) & (flush == 0)),
             self.idle.eq((used == 0) & (flush == 0))]
@@ -219,22 +223,22 @@ class Core(Grid):
         with m.Elif(flush != 0):
             m.d.sync += flush.eq(flush - 1)
 
-    def _turns(self, m, entries, pop):
-        """Number of the chain whose turn it is: each has so many ``entries`` of a tile."""
-        entry, turn = Signal(range(entries)), Signal(range(self.out_pixels))
+    def _turns(self, m, entries, groups, pop):
+        """Number of the group of chains whose turn it is: each has so many ``entries`` of a tile."""
+        entry, turn = Signal(range(entries)), Signal(range(groups))
         with m.If(self.clear):
             m.d.sync += [entry.eq(0), turn.eq(0)]
         with m.Elif(pop):
             m.d.sync += entry.eq(entry + 1)
             with m.If(entry == entries - 1):
-                m.d.sync += [entry.eq(0), turn.eq(Mux(turn == self.out_pixels - 1, 0, turn + 1))]
+                m.d.sync += [entry.eq(0), turn.eq(Mux(turn == groups - 1, 0, turn + 1))]
         return turn
 
     def _chain(self, m, array, chain, flushes):
-        """The rows of a chain, ``lanes`` lanes together; its end of the FIFO."""
-        rows, row = self.lanes // 2, array.row[chain]
-        fifo = Queue(self.row.payload.shape(), latency.tiles(self) * self.pixels // self.lanes // self.out_pixels,
-                     buffered=True, reserved=True, block=self.out_pixels > 1)
+        """The rows of a chain, those of one entry together; its end of the FIFO."""
+        rows, row = min(self.lanes // 2, latency.chain_rows(self)), array.row[chain]
+        entries = latency.tiles(self) * latency.chain_rows(self) // rows
+        fifo = Queue(rows * len(row.as_value()), entries, buffered=True, reserved=True, block=self.out_pixels > 1)
         m.submodules[f"fifo{chain}"] = ResetInserter(self.clear)(fifo)
         valid, number = Signal(name=f"valid{chain}"), Signal(range(rows), name=f"number{chain}")
         m.d.comb += valid.eq(array.row_valid[chain] & ~flushes)

@@ -140,7 +140,8 @@ class Post(WithFilters):
 
     def _walk(self, m, run, new, out, res):
         """Control: visit the pixels of a command, or wait until it is fed; go on with the next one."""
-        tile, entry, pixel, second_group = Signal(16), Signal(range(self.entries)), Signal(range(self.lanes)), Signal()
+        tile, entry, second_group = Signal(16), Signal(range(self.entries)), Signal()
+        half, pixel = Signal(), Signal(range(self.out_pixels))      # of the lanes' pixels, if there are two halves
         y, x = Signal(16), Signal(16)
         visit, inside, leave, last_entry, pixel_done, row_end = (Signal() for _ in range(6))
         count, command = Signal(range(self.out_pixels + 1)), new.command
@@ -171,7 +172,7 @@ class Post(WithFilters):
                     go_on()
             idle = fsm.ongoing("IDLE")
         return SimpleNamespace(
-            idle=idle & ~new.held, tile=tile, entry=entry, pixel=pixel, second_group=second_group, y=y, x=x,
+            idle=idle & ~new.held, tile=tile, entry=entry, half=half, pixel=pixel, second_group=second_group, y=y, x=x,
             count=count, visit=visit, inside=inside, leave=leave, last_entry=last_entry, pixel_done=pixel_done,
             row_end=row_end, new=new)
 
@@ -179,20 +180,22 @@ class Post(WithFilters):
         """From one visit to the next: as many pixels as there are in the lanes and in the row, and at once."""
         w, visit, inside, row_end, count = walk, walk.visit, walk.inside, walk.row_end, walk.count
         pixel_done, leave, last_entry = walk.pixel_done, walk.leave, walk.last_entry
-        left_in_row, left = Signal(16), Signal(range(self.lanes + 1))
+        left_in_row, left, ends = Signal(16), Signal(range(self.out_pixels + 1)), Signal()
         apart = visited_apart(run, "out", w.x) | run.residual & visited_apart(run, "res", w.x)
         m.d.comb += [
-            left_in_row.eq(run.pitch - w.x), left.eq(Mux(run.wide, self.lanes // 2, self.lanes) - w.pixel),
+            left_in_row.eq(run.pitch - w.x),
+            left.eq(Mux(run.wide, latency.wide_pixels(self), self.out_pixels) - w.pixel),
             count.eq(at_once(Mux(left_in_row < left, left_in_row, left), apart, self.out_pixels)
                      if self.out_pixels > 1 else 1),
             inside.eq((w.x < run.cols) & (w.y < run.rows)), row_end.eq(left_in_row == count),
             pixel_done.eq(w.second_group | ~run.straddle | ~inside),
-            leave.eq(left == count), last_entry.eq(w.entry == self.entries - 1),
+            ends.eq(left == count), leave.eq(ends & (w.half | run.wide | (self.lanes == self.out_pixels))),
+            last_entry.eq(w.entry == self.entries - 1),
             self.row.ready.eq(visit & pixel_done & leave | self.clear)]
         with m.If(visit):
             with m.If(pixel_done):
                 m.d.sync += [w.second_group.eq(0), w.x.eq(Mux(row_end, 0, w.x + count)), w.y.eq(w.y + row_end),
-                             w.pixel.eq(Mux(leave, 0, w.pixel + count))]
+                             w.pixel.eq(Mux(ends, 0, w.pixel + count)), w.half.eq((w.half ^ ends) & ~leave)]
                 for locator in (out, res):
                     m.d.comb += [locator.step.eq(Mux(inside, count, 0)), locator.next_row.eq(row_end)]
                 with m.If(leave):
@@ -202,8 +205,8 @@ class Post(WithFilters):
             with m.Else():
                 m.d.sync += w.second_group.eq(1)
         with m.If(w.new.start):
-            m.d.sync += [run.eq(w.new.command), w.tile.eq(0), w.entry.eq(0), w.pixel.eq(0), w.second_group.eq(0),
-                         w.y.eq(w.new.command.start_y), w.x.eq(w.new.command.start_x)]
+            m.d.sync += [run.eq(w.new.command), w.tile.eq(0), w.entry.eq(0), w.half.eq(0), w.pixel.eq(0),
+                         w.second_group.eq(0), w.y.eq(w.new.command.start_y), w.x.eq(w.new.command.start_x)]
 
     def _done(self, m, run, walk):
         """What comes after the last visit, once the pipeline has let it through."""
@@ -278,12 +281,11 @@ class Post(WithFilters):
         accs, lanes = [], self.row.payload
         for s in range(self.slots):
             acc = Signal(signed(self.joined_width), name=f"acc{pixel}_{s}")
-            narrow = lanes[pixel][s] if self.out_pixels > 1 else Mux(walk.pixel, lanes[1][s], lanes[0][s])
-            m.d.sync += acc.eq(narrow)
-            if 2 * pixel < self.lanes:
-                low, high = lanes[2 * pixel][s], lanes[2 * pixel + 1][s]
+            halves = [lanes[first + pixel][s] for first in range(0, self.lanes, self.out_pixels)]
+            m.d.sync += acc.eq(Mux(walk.half, halves[-1], halves[0]))
+            if pixel < latency.wide_pixels(self):
                 with m.If(run.wide):
-                    m.d.sync += acc.eq(low + (high << self.act_digit_bits))
+                    m.d.sync += acc.eq(lanes[2 * pixel][s] + (lanes[2 * pixel + 1][s] << self.act_digit_bits))
             accs.append(acc)
         return accs
 

@@ -6,6 +6,7 @@ import pytest
 from rtl.array.core import PEArray
 from spec.config import EngineConfig
 from spec.systems import LUT
+from spec.latency import apart, chains
 from spec.packing import columns
 from ..axi_models import simulate
 from .test_pe import word
@@ -25,7 +26,7 @@ def test_rows(shape):
     rng, count, widths = np.random.default_rng(sum(shape)), config.pixels // 2, columns(config)
     starts = np.cumsum([0, *widths])
     array, steps = PEArray.of(config), []
-    expected, got = ([[] for _ in range(config.out_pixels)] for _ in range(2))
+    expected, got = ([[] for _ in range(chains(config))] for _ in range(2))
     for length in (1, 3, 1, 2):
         total = np.zeros((config.pixels, config.slots), int)
         for k in range(length):
@@ -36,9 +37,9 @@ def test_rows(shape):
             total += acts @ values.T
         leaves = len(steps) - 1 + array.latency      # of row 0; each row of its chain two cycles later
         for r in range(count):
-            chain, below = divmod(r, count // config.out_pixels)
+            chain, below = divmod(r, count // chains(config))
             expected[chain].append((leaves + r + below, total[2 * r:2 * r + 2].tolist()))
-        steps += [None] * (config.pixels // config.out_pixels - 1)
+        steps += [None] * (apart(config) - 1)
 
     async def drive(ctx):
         for cycle in range(len(steps) + array.latency + config.pixels + 5):

@@ -11,7 +11,7 @@ from rtl.array import Core, DspPE, LutPE
 from rtl.array.core import PEArray
 from spec.config import EngineConfig
 from spec.kwords import number
-from spec.latency import READ, last_row, tiles
+from spec.latency import READ, chains, last_row, tiles
 from spec.systems import LUT
 from ..axi_models import refusal, simulate
 from ..parameters import check_parameters
@@ -191,10 +191,10 @@ def test_room(out_pixels):
         ctx.set(core.reserve, 0)
         ctx.set(core.step, {"valid": 0})
         ctx.set(core.row.ready, 1)
-        for _ in range(10 + accepted * config.pixels // 2):
+        for _ in range(10 + accepted * config.pixels // core.lanes):
             valid, = (await ctx.tick().sample(core.row.valid))[2:]
             taken.append(valid)
-        assert sum(taken) == accepted * config.pixels // 2 and ctx.get(core.idle) and ctx.get(core.room)
+        assert sum(taken) == accepted * config.pixels // core.lanes and ctx.get(core.idle) and ctx.get(core.room)
 
     simulate({"core": core}, drive)
 
@@ -219,8 +219,9 @@ def test_latency(values):
             seen.extend([cycle] * valid)
 
     simulate({"core": core}, drive)
-    rows, chain = core.lanes // 2, core.pixels // 2 // core.out_pixels
-    come = [core.latency + first * chain + 2 * row for first in range(core.out_pixels) for row in range(0, chain, rows)]
+    rows, chain = core.lanes // 2, core.pixels // 2 // chains(core)
+    last = [max(row + row % chain for row in range(first, first + rows)) for first in range(0, core.pixels // 2, rows)]
+    come = [core.latency + row - last[0] for row in last]
     assert seen == list(accumulate(come, lambda before, now: max(before + 1, now)))
     assert seen[-1] == core.latency + last_row(core)
 

@@ -81,9 +81,9 @@ class Bench:
             sent.append(row)
             sums = [[low + (high << post.act_digit_bits) for low, high in zip(*pair, strict=True)]
                     for pair in zip(row[::2], row[1::2], strict=True)] if wide else row
-            while sums:     # a visit: what is left of the row
+            while sums:     # a visit: what is left of the row, and of as many lanes as are visited together
                 y, x = divmod(number, pitch)
-                count = min(pitch - x, post.out_pixels, len(sums))
+                count = min(pitch - x, (len(sums) - 1) % (latency.wide_pixels(post) if wide else post.out_pixels) + 1)
                 if count == post.out_pixels > 1 and any(view["phase_x"] and (x + view["par_x"]) % 2
                                                         for view in ([out, res] if residual else [out])):
                     count -= 1      # from the odd one of two planes on
