@@ -1,14 +1,17 @@
-"""Places values in the two activation memories; what does not fit lives in DRAM and is worked on in strips.
+"""Places values in the two activation memories; what does not fit is worked on in strips.
 
-Values are placed one after the other. Where small ones that live for long come to lie decides whether a large one finds
-its place in one piece: if something is left over, other places are tried, by chance but always the same.
+Of a value that one operation makes for the next one alone, each strip is used as soon as it is made, and no whole is
+ever anywhere: the operations take turns. Any other lives in DRAM. Values are placed one after the other. Where small
+ones that live for long come to lie decides whether a large one finds its place in one piece: if something is left over,
+other places are tried, by chance but always the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from random import Random
-from typing import Any
 
 from spec.config import EngineConfig
 from spec.errors import AlloyError
@@ -17,14 +20,15 @@ from .graph import Graph, Value
 from .layout import Placement
 from .plan import Plan, Step, Strip
 
-__all__ = ["allocate"]
+__all__ = ["allocate", "cost_of"]
 
 PLAIN = (1, 1)
-TRIES = 20
+TRIES = 8
+EARLY = 6           # strips, so that what reads the first of them begins early
 
 
 class _NoRoom(Exception):
-    """``args``: the value that is to live in DRAM."""
+    """``args``: the value that is not to be on the chip as a whole."""
 
 
 class _Memories:
@@ -60,41 +64,94 @@ class _Memories:
 
 
 def allocate(graph: Graph, config: EngineConfig) -> Plan:
-    """All placements, for as few values in DRAM as fits.
+    """All placements: the plan among those tried that moves and computes least besides what every plan has to.
 
     Raises :class:`AlloyError` naming the layer if not even one pixel's operands fit.
     """
-    fixed = {value for op in graph.ops for value in op.from_dram}
-    best, moved = _plan(graph, config, fixed, None)
-    for seed in range(TRIES):
-        if not moved:
-            break
+    fixed, passed = {value for op in graph.ops for value in op.from_dram}, _passed_on(graph)
+    best, least = _plan(graph, config, fixed, passed, None)
+
+    def attempt(bands, seed):
+        """Whether the plan of these is the best so far."""
+        nonlocal best, least
         with suppress(AlloyError):      # other places may leave no room for a single pixel
-            other, less = _plan(graph, config, fixed, seed)
-            if less < moved:
-                best, moved = other, less
+            other, cost = _plan(graph, config, fixed, bands, seed)
+            if cost < least:
+                best, least = other, cost
+                return True
+        return False
+    if least and passed and attempt(frozenset(), None):
+        passed = frozenset()
+    first = graph.ops[0].output
+    if least and first in passed and graph.ops[0].input is graph.input:     # whose work goes on while the input comes
+        with suppress(AlloyError):
+            other, cost = _plan(graph, config, fixed, passed, None, first)
+            if cost < least:
+                best, least = other, cost
+    for value in [step.op.output for turn in best.turns for step in turn[:-1]] if least else ():
+        if attempt(passed - {value}, None):
+            passed -= {value}
+    for seed in range(TRIES if least else 0):
+        attempt(passed, seed)
     return best
 
 
-def _plan(graph, config, fixed, seed):
-    """A plan, and the words that it moves to DRAM and back besides those of the values that are ``fixed`` there."""
-    spilled = set(fixed)
+def _passed_on(graph: Graph) -> frozenset[Value]:
+    """Values that one operation makes, and the next one alone reads, as its input."""
+    readers = [value for op in graph.ops for value in op.reads]
+    makers = [op.output for op in graph.ops]
+    return frozenset(
+        one.output for one, after in pairwise(graph.ops)
+        if after.input is one.output and readers.count(one.output) == makers.count(one.output) == 1
+        and one.output not in after.from_dram and one.output is not graph.output)
+
+
+def _plan(graph, config, fixed, passed, seed, early=None):
+    """A plan in which values may live in bands that are ``passed`` on, and its cost besides what is ``fixed``: cycles,
+    about. Value ``early`` does so in several strips even if there is room for one."""
+    spilled: set[Value] = set(fixed)
+    banded: set[Value] = set() if early is None else {early}
     while True:
         try:
-            plan = _Attempt(graph, config, spilled, seed).plan()
+            plan = _Attempt(graph, config, spilled, banded, seed, early).plan()
         except _NoRoom as full:
-            spilled.add(full.args[0])
+            value, alive = full.args[0], full.args[1:]
+            rest = [one for one in (value, *alive) if one in passed and one not in banded | spilled]
+            if value in banded or not rest:
+                banded.discard(value)
+                spilled.add(value)
+            else:
+                banded.add(value if value in rest else max(rest, key=lambda one: one.height * one.width * one.channels))
         else:
-            return plan, sum(value.height * value.width * value.groups(config.ic) for step in plan.steps
-                             for value in step.dram - fixed)
+            return plan, cost_of(plan, config, fixed)
+
+
+def cost_of(plan: Plan, config: EngineConfig, fixed: Collection[Value] = ()) -> float:
+    """Cycles, about, of moving values to DRAM and back, but for those that are ``fixed`` there, of computing the same
+    pixels again, of loading the same k-words again, and of waiting for the input."""
+    beats, cycles = config.act_group_bytes / config.port_bytes, 0.0
+    image, work = plan.graph.input, [step.op.effort(config)[0] * step.op.output.height * step.op.output.width
+                                     for step in plan.turns[0]]
+    if plan.input is not None:
+        cycles += max(0, beats / config.act_lanes * image.height * image.width * image.groups(config.ic) - sum(work))
+    for step in plan.steps:
+        cycles += sum(beats * v.height * v.width * v.groups(config.ic) for v in step.dram if v not in fixed)
+        each, words = step.op.effort(config)
+        pixels = sum((strip.y1 - strip.y0) * (strip.x1 - strip.x0) for strip in step.strips)
+        cycles += (pixels - step.op.output.height * step.op.output.width) * each
+        if words > config.weight_depth:
+            cycles += (len(step.strips) - 1) * words * config.weight_beats
+    return cycles
 
 
 class _Attempt:
-    """One try with ``spilled`` values in DRAM; raises :class:`_NoRoom` with one more that is to live there. ``seed`` of
-    the places, None for the first that fits."""
+    """One try with ``spilled`` values in DRAM and ``banded`` ones never whole; raises :class:`_NoRoom` with one more
+    that is not to be on the chip as a whole, and others that take the room. ``seed`` of the places, None for the first
+    that fits; ``early`` is a value that is made in several strips in any case."""
 
-    def __init__(self, graph, config, spilled, seed):
-        self._graph, self._config, self._spilled = graph, config, spilled
+    def __init__(self, graph, config, spilled, banded, seed, early):
+        self._graph, self._config, self._spilled, self._banded = graph, config, spilled, banded
+        self._early = early
         self._memories = _Memories(config.act_depth, None if seed is None else Random(seed))
         self._where: dict[Value, Placement] = {}
         self._last = {v: i for i, op in enumerate(graph.ops) for v in (*op.reads, op.output)}
@@ -109,23 +166,31 @@ class _Attempt:
     def plan(self):
         if self._graph.input not in self._spilled:
             self._settle(self._graph.input)
-        steps = [self._step(index, op) for index, op in enumerate(self._graph.ops)]
-        return Plan(self._graph, tuple(steps), self._where.get(self._graph.input))
+        turns, ops = [], []
+        for index, op in enumerate(self._graph.ops):
+            ops.append(op)
+            if op.output not in self._banded:
+                turns.append(self._turn(index, ops))
+                ops = []
+        return Plan(self._graph, tuple(turns), self._where.get(self._graph.input))
 
-    def _step(self, index, op):
-        if op.output not in self._spilled and op.output not in self._where:
-            self._settle(op.output)
-        dram = frozenset(v for v in [*op.reads, op.output] if v in self._spilled)
-        if dram:
-            step = Step(op, self._strips(op, dram), dram)
+    def _turn(self, index, ops):
+        """The steps of operations that take turns, of which the last has this ``index``."""
+        out = ops[-1].output
+        if out not in self._spilled and out not in self._where:
+            self._settle(out)
+        every = [v for op in ops for v in (*op.reads, op.output)]
+        dram = frozenset(v for v in every if v in self._spilled)
+        if dram or len(ops) > 1:
+            strips = self._strips(ops, dram)
         else:
-            where = self._where
-            step = Step(op, (Strip(0, op.output.height, 0, op.output.width, where[op.input], (0, 0),
-                                   where[op.output], (0, 0), where.get(op.residual)),))
-        for value in [*op.reads, op.output]:
+            op, where = ops[0], self._where
+            strips = [(Strip(0, out.height, 0, out.width, where[op.input], (0, 0), where[out], (0, 0),
+                             where.get(op.residual)),)]
+        for value in every:
             if self._last[value] <= index:
                 self._memories.free(value)
-        return step
+        return tuple(Step(op, strip, dram & {*op.reads, op.output}) for op, strip in zip(ops, strips, strict=True))
 
     def _settle(self, value):
         """Place a whole value on the chip."""
@@ -134,8 +199,11 @@ class _Attempt:
         mems = {0, 1} - {self._where[r].mem for r in self._rivals.get(value, ()) if r in self._where}
         found = self._memories.fit(place.words, mems, value)
         if found is None:
-            raise _NoRoom(value)
+            raise _NoRoom(value, *self._alive())
         self._where[value] = replace(place, mem=found[0], base=found[1])
+
+    def _alive(self):
+        return [v for v in self._where if self._memories.holds(v)]
 
     def _placement(self, value, height, width, phases, reach):
         """A placement still without memory; ``reach`` is the widest output row that is enumerated over it."""
@@ -143,62 +211,106 @@ class _Attempt:
         return Placement(0, 0, height, width, phases, pitch, value.groups(self._config.ic), self._config.pixels,
                          self._config.out_pixels)
 
-    def _strips(self, op, dram):
-        """Strips as large as the free space allows: fewer rows first, then fewer columns."""
-        height, width = op.output.height, op.output.width
-        sizes = [(rows, width) for rows in _halvings(height)] + [(1, cols) for cols in _halvings(width)[1:]]
+    def _strips(self, ops, dram):
+        """Strips of each operation, as large as the free space allows: fewer rows first, then, of one that is alone,
+        fewer columns."""
+        height, width = ops[-1].output.height, ops[-1].output.width
+        sizes = [(rows, width) for rows in _parts(height) if self._early not in [op.output for op in ops]
+                 or rows * EARLY <= height]
+        if len(ops) == 1:
+            sizes = [(rows, width) for rows in _halvings(height)] + [(1, cols) for cols in _halvings(width)[1:]]
         for rows, cols in sizes:
-            strips = self._cut(op, dram, rows, cols)
+            strips = self._cut(ops, dram, rows, cols)
             if strips:
                 return strips
-        alive = [v for v in self._where if v not in dram and self._memories.holds(v)]
+        alive = sorted((v for v in self._alive() if v not in dram), key=lambda v: -self._where[v].words)
+        if len(ops) > 1:
+            raise _NoRoom(max((op.output for op in ops[:-1]), key=lambda v: v.height * v.width * v.channels))
         if alive:
-            raise _NoRoom(max(alive, key=lambda v: self._where[v].words))
-        raise AlloyError(f"layer {op.name} does not fit the activation memories even one pixel at a time: "
+            raise _NoRoom(*alive)
+        raise AlloyError(f"layer {ops[0].name} does not fit the activation memories even one pixel at a time: "
                          f"raise act_depth (now {self._config.act_depth})")
 
-    def _cut(self, op, dram, rows, cols):
-        """The strips of this size, if there is room for the largest of them; None if not."""
-        height, width = op.output.height, op.output.width
-        ranges = [(y, min(y + rows, height), x, min(x + cols, width))
-                  for y in range(0, height, rows) for x in range(0, width, cols)]
-        read = [op.region(*area) for area in ranges]
-        places = self._scratch(op, dram, cols, ranges, read)
+    def _cut(self, ops, dram, rows, cols):
+        """The strips of each operation, of this size of the last one's output, if there is room for the largest of
+        them; None if not."""
+        height, width = ops[-1].output.height, ops[-1].output.width
+        every = [(y, min(y + rows, height), x, min(x + cols, width))
+                 for y in range(0, height, rows) for x in range(0, width, cols)]
+        # Those that are looked at first are about as large as any.
+        if len(every) > 4 and self._scratch(ops, dram, *_areas(ops, every[:2] + every[-2:], False)) is None:
+            return None
+        made, read = _areas(ops, every)
+        places = self._scratch(ops, dram, made, read)
         if places is None:
             return None
-        strips, whole = [], (0, 0)
-        for i, (y0, y1, x0, x1) in enumerate(ranges):
-            at = {"input": (read[i][0], read[i][2]), "residual": (y0, x0), "output": (y0, x0)}
-            operands: dict[str, Any] = {}
-            for role, value in (("input", op.input), ("residual", op.residual), ("output", op.output)):
-                local = role in places
-                operands[role] = places[role][i] if local else self._where.get(value)
-                operands[f"{role}_at"] = at[role] if local else whole
-            strips.append(Strip(y0, y1, x0, x1, **operands))
-        return tuple(strips)
+        strips = []
+        for op, area, source in zip(ops, made, read, strict=True):
+            strips.append(tuple(Strip(*area[i], *self._operand("input", op.input, places, i, source[i]),
+                                      *self._operand("output", op.output, places, i, area[i]),
+                                      *self._operand("residual", op.residual, places, i, area[i]))
+                                for i in range(len(area))))
+        return strips
 
-    def _scratch(self, op, dram, cols, ranges, read):
-        """Placements, by role, for all strips of what is in DRAM, in one scratch region each; None without room."""
+    def _operand(self, role, value, places, number, area):
+        """Where a strip has one of its operands, and the first pixel of it, which is that of ``area`` if it is not on
+        the chip as a whole."""
+        if (role, value) in places:
+            return places[role, value][number], (area[0], area[2])
+        return self._where.get(value), (0, 0)
+
+    def _scratch(self, ops, dram, made, read):
+        """Placements, by role and value, for all strips of what is not on the chip as a whole, in one scratch region
+        each; None without room."""
         token, places = object(), {}
 
-        def fits(role, value, areas, phases, mems):
-            if value not in dram:
-                return True
-            shapes = [self._placement(value, y1 - y0, x1 - x0, phases, min(cols, op.across) if role == "input" else 0)
-                      for y0, y1, x0, x1 in areas]
+        def fits(role, value, areas, phases, reach, mems):
+            shapes = [self._placement(value, y1 - y0, x1 - x0, phases, reach) for y0, y1, x0, x1 in areas]
             found = self._memories.fit(max(s.words for s in shapes), mems, token)
             if found is not None:
-                places[role] = [replace(s, mem=found[0], base=found[1]) for s in shapes]
+                places[role, value] = [replace(s, mem=found[0], base=found[1]) for s in shapes]
             return found is not None
-        held = op.residual is not None and op.residual not in dram
-        mems = {0, 1} - ({self._where[op.residual].mem} if held else set())
-        ok = fits("input", op.input, read, op.input.phases, mems)
-        if ok and op.residual is not None:
-            mem = places["input"][0].mem if "input" in places else self._where[op.input].mem
-            ok = fits("residual", op.residual, ranges, PLAIN, {1 - mem})
-        ok = ok and fits("output", op.output, ranges, PLAIN, {0, 1})
+
+        def input_fits(role, at):
+            op = ops[at]
+            held = op.residual is not None and op.residual not in dram
+            mems = {0, 1} - ({self._where[op.residual].mem} if held else set())
+            cols = max(x1 - x0 for _, _, x0, x1 in made[at])
+            return fits(role, op.input, read[at], op.input.phases, min(cols, op.across), mems)
+
+        def residual_fits(at):
+            op = ops[at]
+            if op.residual not in dram:
+                return True
+            known = places.get(("input", op.input), [self._where.get(op.input)])
+            return fits("residual", op.residual, made[at], PLAIN, 0, {1 - known[0].mem})
+        ok = ops[0].input not in dram or input_fits("input", 0)
+        for at, op in enumerate(ops):
+            ok = ok and residual_fits(at)
+            if op is not ops[-1]:
+                ok = ok and input_fits("input", at + 1)
+                if ok:
+                    places["output", op.output] = places["input", op.output]
+        ok = ok and (ops[-1].output not in dram or fits("output", ops[-1].output, made[-1], PLAIN, 0, {0, 1}))
         self._memories.free(token)
         return places if ok else None
+
+
+def _areas(ops, areas, whole=True):
+    """What each operation makes and reads for ``areas`` of the last one's output, which are the ``whole`` of it."""
+    made, read = [areas], [[ops[-1].region(*area) for area in areas]]
+    for op in ops[-2::-1]:
+        made.insert(0, _joined(read[0], op.output) if whole else read[0])
+        read[0] = made[0]
+        read.insert(0, [op.region(*area) for area in made[0]])
+    return made, read
+
+
+def _joined(areas, value):
+    """Areas, in the order of their rows, made so large that all of a value is in one of them."""
+    ends = [max(area[1], below[0]) for area, below in pairwise(areas)]
+    return [(area[0] if number else 0, end, 0, value.width)
+            for number, (area, end) in enumerate(zip(areas, [*ends, value.height], strict=True))]
 
 
 def _halvings(size):
@@ -206,3 +318,11 @@ def _halvings(size):
     while out[-1] > 1:
         out.append(-(-out[-1] // 2))
     return out
+
+
+@cache
+def _parts(size):
+    """Sizes of parts, of which there are one, two, three and so on, in ever larger steps."""
+    powers = range(4 * size.bit_length())
+    counts = {min(size, round(count * 1.15 ** power)) for count in range(1, 9) for power in powers}
+    return list(dict.fromkeys(-(-size // count) for count in sorted(counts)))

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from spec.config import EngineConfig
 from spec.network import Network
-from spec.program import Program, check_classes
+from spec.program import HOLE, Program, check_classes
 
-from .allocate import allocate
+from .allocate import allocate, cost_of
 from .graph import Graph
 from .lower import lower
-from .passes import PASSES
+from .passes import PASSES, array_cycles, close_groups
 from .plan import Plan
 from .steps import emit
 from .verify import verify, verify_plan
@@ -28,8 +28,16 @@ def lowered(network: Network, config: EngineConfig, keep: Collection[str] | str 
 
 
 def planned(graph: Graph, config: EngineConfig) -> Plan:
-    """The places of all values."""
-    return verify_plan(allocate(graph, config), config, allocate.__name__)
+    """The places of all values. Holes in groups of channels take room: those that cost more than they save are
+    closed."""
+    best = allocate(graph, config)
+    if cost_of(best, config) and any(HOLE in value.ordered() for value in graph.values):
+        large = {value for step in best.steps for value in step.dram}
+        large |= {step.op.output for turn in best.turns for step in turn[:-1]}
+        closed = [verify(close_groups(graph, some), close_groups.__name__) for some in (None, large)]
+        best = min([best, *(allocate(one, config) for one in closed)],
+                   key=lambda plan: cost_of(plan, config) + array_cycles(plan.graph.ops, config))
+    return verify_plan(best, config, allocate.__name__)
 
 
 def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | str = (), classes: Sequence[str] = (),
@@ -48,7 +56,8 @@ def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | s
     """
     check_classes(tuple(classes), network.tensors[network.output].channels)
     graph = lowered(network, config, keep)
-    emission = emit(planned(graph, config), config, graph.kept)
+    plan = planned(graph, config)
+    graph, emission = plan.graph, emit(plan, config, plan.graph.kept)
     if warn is not None:
         for sentence in emission.costs.sentences():
             warn(f"warning: {sentence}")

@@ -25,34 +25,36 @@ class Costs:
 
     def __init__(self, config: EngineConfig):
         self._config = config
-        self._seen: set[tuple[str, Hashable]] = set()           # loads of the layer
+        self._seen: set[tuple[Operation, str, Hashable]] = set()            # loads of each layer
+        self._known: set[Operation] = set()
         self._compute: Counter[Operation] = Counter()           # cycles
         self._loads: Counter[tuple[Operation, str]] = Counter()     # by layer and field
         self._cycles: Counter[tuple[Operation, str]] = Counter()
         self._needed: dict[tuple[Operation, str], int] = {}     # a value of the field that would do
 
     def layer(self, op: "Operation", taps: int, work: "Work", strips: int) -> None:
-        """The layer whose loads are counted from here on, of so many ``taps``, in ``strips`` strips."""
+        """The layer whose loads are counted from here on, of so many ``taps``, in ``strips`` strips; it may have been
+        before."""
         c, alike = self._config, taps if work.shared else 1
         words = taps // alike * work.depth
-        self._seen.clear()
         self._op = op
         self._cause: str | None = "act_depth" if strips > 1 else None
         if c.tap_depth < min(taps, c.weight_depth // work.depth * alike):
             self._cause, self._needed[op, "tap_depth"] = "tap_depth", taps
         elif words > c.weight_depth:
             self._cause, self._needed[op, "weight_depth"] = "weight_depth", words
-        elif strips > 1:
+        elif strips > 1 and op not in self._known:
             self._cycles[op, "act_depth"] += strips * (2 * LATENCY + FLUSH)   # load, work and store of a strip in turn
+        self._known.add(op)
 
     def load(self, item: Item, ring: str, key: Hashable) -> None:
         """A command that loads ``key`` into ``ring``."""
-        if (ring, key) in self._seen:
+        if (self._op, ring, key) in self._seen:
             cause = self._op, self._cause or RINGS[ring]
             self._loads[cause] += 1
             waits = FLUSH if cause in self._needed else 0       # parts of one sum: a load waits for the part before
             self._cycles[cause] += LATENCY + waits + duration(item, self._config)
-        self._seen.add((ring, key))
+        self._seen.add((self._op, ring, key))
 
     def compute(self, item: Item) -> None:
         """A command of the array."""

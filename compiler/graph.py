@@ -19,8 +19,8 @@ class Value:
     """A tensor on its way through the engine; who makes it and who reads it have the same object.
 
     ``phases`` (rows, columns) are the planes that it is split into: every so many-th row or column is in the same.
-    ``order[position]`` is the channel at that position (positions fill groups of ``ic``). Each is None until the pass
-    that chooses it.
+    ``order[position]`` is the channel at that position (positions fill groups of ``ic``), -1 where there is none.
+    Each is None until the pass that chooses it.
     """
     name: str
     channels: int
@@ -33,7 +33,7 @@ class Value:
 
     def groups(self, ic: int) -> int:
         """Channel groups of ``ic`` channels."""
-        return -(-self.channels // ic)
+        return -(-(self.channels if self.order is None else len(self.order)) // ic)
 
     def ordered(self) -> np.ndarray:
         """The channel at each position."""
@@ -42,7 +42,7 @@ class Value:
 
     def positions(self) -> np.ndarray:
         """The position of each channel."""
-        return np.argsort(self.ordered())
+        return np.argsort(self.ordered(), kind="stable")[-self.channels:]
 
 
 @dataclass(frozen=True, eq=False)

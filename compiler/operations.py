@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from spec.config import EngineConfig
+from spec.latency import wide_pixels
 from spec.numerics import requantize
 from spec.operators.windows import Window
 from spec.systems import WEIGHT_MAX
@@ -115,6 +116,10 @@ class Operation:
         reach = self.windows.reach
         return (*span(y0, y1, self.stride[0], self.padding[0], reach[0], self.input.height),
                 *span(x0, x1, self.stride[1], self.padding[1], reach[1], self.input.width))
+
+    def effort(self, config: EngineConfig) -> tuple[float, int]:
+        """Cycles, about, for each pixel of the output, and the k-words that it takes."""
+        return self.kernel[0] * self.kernel[1] * self.output.groups(config.ic) / config.out_pixels, 0
 
     def faults(self) -> Iterator[str]:
         """What is wrong with it, each a part of a sentence about the operation."""
@@ -226,6 +231,16 @@ class Convolution(Filters):
         largest = np.abs(self.weight).max((0, 1)).ravel()
         return np.concatenate([np.flatnonzero(largest > part * WEIGHT_MAX) if part else np.arange(len(largest))
                                for part in range(max(1, -(-int(largest.max()) // WEIGHT_MAX)))])
+
+    def effort(self, config: EngineConfig) -> tuple[float, int]:
+        share, reads = self.weight.shape[1], self.input.groups(config.ic)
+        tiles, wide = -(-len(self.weight) // config.slots), 1 + (self.input.bits > config.act_digit_bits)
+        # Each tile reads all groups, or those of its own filters.
+        depth = reads if share == self.input.channels else min(reads, -(-config.slots * share // config.ic) + 1)
+        visits = 1 + config.slots / config.ic / 2       # some tiles make channels of two groups
+        together = wide_pixels(config) if wide > 1 else config.out_pixels
+        cycles = max(wide * len(self.taps) * depth / config.pixels, visits / together)
+        return tiles * cycles, tiles * len(self.taps) * depth
 
     def filters(self, indices: np.ndarray) -> np.ndarray:
         """Weights of some filters for all channels of the input: int8 (filters, channels, taps)."""

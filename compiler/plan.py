@@ -1,6 +1,8 @@
 """Operations with the places of their values, in the parts that the engine works on one after the other."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from .graph import Graph, Value
@@ -37,7 +39,8 @@ class Strip:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One operation; ``dram`` are those of its operands that are loaded and stored strip by strip."""
+    """One operation; ``dram`` are those of its operands that are loaded and stored strip by strip. Where it makes its
+    output for the next step alone, strips may overlap."""
     op: "Operation"
     strips: tuple[Strip, ...]
     dram: frozenset[Value] = frozenset()
@@ -45,7 +48,13 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The steps in the order of execution; ``input`` is where the input is on the chip, None if it is not."""
+    """The steps in the order of execution: those of one of the ``turns`` have as many strips, and of each in turn the
+    first is worked on, then the second, and so on. ``input`` is where the input is on the chip, None if it is not."""
     graph: Graph
-    steps: tuple[Step, ...]
+    turns: tuple[tuple[Step, ...], ...]
     input: Placement | None
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        """All of them."""
+        return chain.from_iterable(self.turns)

@@ -43,10 +43,12 @@ def show_placement(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         dram = f"  in DRAM: {', '.join(sorted(value.name for value in step.dram))}" if step.dram else ""
         head = f"{step.op.tag:4} {step.op.name:16}"
+        last = next(turn[-1] for turn in plan.turns if step in turn)
+        turn = "" if step is last else f"  in turn with {last.op.name}"
         if len(step.strips) == 1:
             yield f"{head} {_operands(step, 0)}{dram}"
             continue
-        yield f"{head} {len(step.strips)} strips{dram}"
+        yield f"{head} {len(step.strips)} strips{turn}{dram}"
         for number, strip in enumerate(step.strips):
             yield f"       rows {strip.y0}..{strip.y1} columns {strip.x0}..{strip.x1}: {_operands(step, number)}"
 

@@ -8,14 +8,19 @@ import numpy as np
 
 from spec.config import EngineConfig
 from spec.errors import AlloyError
-from spec.systems import DSP, LUT, SYSTEMS
+from spec.systems import DSP, LUT, SYSTEMS, Column
 
 if TYPE_CHECKING:
     from .operations import Convolution
 
-__all__ = ["HELD", "Tile", "assign", "make_tiles"]
+__all__ = ["HELD", "Tile", "assign", "make_tiles", "slots_of"]
 
 HELD = (LUT, 1), (DSP, 1), (DSP, 2)     # how a filter is held: its columns, and how many slots it takes
+
+
+def slots_of(config: EngineConfig) -> dict[Column, int]:
+    """How many there are of each kind of column."""
+    return {LUT: config.lut_filters, DSP: config.dsp_filters}
 
 
 @dataclass(frozen=True)

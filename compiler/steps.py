@@ -40,8 +40,8 @@ def emit(plan: Plan, config: EngineConfig, kept: Collection[Value]) -> Emission:
     needed = {plan.graph.input, *kept, *(value for step in plan.steps for value in step.dram)}
     regions = {value: _region(value, config) for value in plan.graph.values if value in needed}
     emitter = _Emitter(plan, config, regions)
-    for step in plan.steps:
-        emitter.step(step, step.op.output in kept)
+    for turn in plan.turns:
+        emitter.turn(turn, kept)
     listing = emitter.listing
     return Emission(schedule(listing.items, config), listing.image, regions, emitter.layers, listing.costs)
 
@@ -59,20 +59,28 @@ class _Emitter:
         self._buffers, self._movement = Buffers(self.listing, regions), Movement(self.listing, regions)
         # The first step that reads a value which is on the chip, but not made there, loads it.
         self._pending = set() if plan.input is None else {plan.graph.input}
+        self._sources: dict[tuple[Step, Value], Source] = {}
         self._last = {step.op.output: step for step in plan.steps}
 
-    def step(self, step: Step, kept: bool) -> None:
-        """All commands of one operation."""
-        op, work = step.op, step.op.work(self.config)
-        self.listing.costs.layer(op, op.kernel[0] * op.kernel[1], work, len(step.strips))
-        for strip in step.strips:
-            self._strip(step, strip, work)
-        self.layers.setdefault(op.output, []).append((op, {
-            "slots": tuple(work.slots()), "pixels": work.pixels,
-            "strips": tuple((part.y0, part.y1, part.x0, part.x1, work.pitch(part))
-                            for strip in step.strips for part in work.parts(strip))}))
-        if kept and op.output not in step.dram and self._last[op.output] is step:
-            self._store(step, step.strips[0].output, (0, op.output.height), (0, op.output.width), (0, 0))
+    def turn(self, steps: tuple[Step, ...], kept: Collection[Value]) -> None:
+        """All commands of operations that take turns."""
+        works = [step.op.work(self.config) for step in steps]
+        for number in range(len(steps[0].strips)):
+            for step, work in zip(steps, works, strict=True):
+                op, strip = step.op, step.strips[number]
+                self.listing.costs.layer(op, op.kernel[0] * op.kernel[1], work, len(step.strips))
+                self._strip(step, strip, work)
+                if op.output in kept and op.output not in step.dram and step is not steps[-1]:
+                    self._store(step, strip.output, (strip.y0, strip.y1), (strip.x0, strip.x1), strip.output_at)
+        for step, work in zip(steps, works, strict=True):
+            self.layers.setdefault(step.op.output, []).append((step.op, {
+                "slots": tuple(work.slots()), "pixels": work.pixels,
+                "strips": tuple((part.y0, part.y1, part.x0, part.x1, work.pitch(part))
+                                for strip in step.strips for part in work.parts(strip))}))
+        last = steps[-1]
+        out = last.op.output
+        if out in kept and out not in last.dram and self._last[out] is last:
+            self._store(last, last.strips[0].output, (0, out.height), (0, out.width), (0, 0))
 
     def _strip(self, step: Step, strip: Strip, work: Work) -> None:
         op, rows, cols = step.op, (strip.y0, strip.y1), (strip.x0, strip.x1)
@@ -81,7 +89,11 @@ class _Emitter:
             self._load(op.residual, strip.residual, strip, strip.residual_at, op.tag)
         if op.output in step.dram and op.output in self.layers:     # with the channels that other steps have made
             self._load(op.output, strip.output, strip, strip.output_at, op.tag)
-        source = Source(self._movement, op.input, strip, op.tag) if self._missing(op.input, step) else None
+        source = self._sources.get((step, op.input))
+        if source is None and self._missing(op.input, step):
+            source = Source(self._movement, op.input, strip, op.tag)
+            if op.input not in step.dram:
+                self._sources[step, op.input] = source
         work.commands(strip, source, self._buffers, self.listing)
         if op.output in step.dram:
             self._store(step, strip.output, rows, cols, strip.output_at)

@@ -6,7 +6,8 @@ from .listing import Listing
 from .movement import Movement, Source
 from .pool import PoolWork, SpreadWork
 from .scaling import GroupsWork, ProductWork, RecordsWork
+from .tiles import array_cycles
 from .work import Work
 
 __all__ = ["ArrayWork", "Buffers", "ConvolutionWork", "GroupsWork", "Listing", "Movement", "PoolWork", "ProductWork",
-           "RecordsWork", "Source", "SpreadWork", "Work"]
+           "RecordsWork", "Source", "SpreadWork", "Work", "array_cycles"]

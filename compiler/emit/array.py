@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +18,14 @@ from .buffers import Buffers, tap_bytes
 from .listing import Listing, whole
 from .movement import Source
 from .order import Task, cut, growing, in_parts
-from .tiles import FilterTile, filter_tiles
+from .tiles import FilterTile, batch, filter_tiles
 
 if TYPE_CHECKING:
     from ..operations import Convolution, Filters
 
 __all__ = ["ArrayWork", "ConvolutionWork"]
+
+COMMANDS = 80       # cycles, about, until a CONV and the loads of weights and parameters have been fetched and begun
 
 
 class ArrayWork:
@@ -59,7 +62,7 @@ class ArrayWork:
 
     def _params(self, filters: FilterTile, buffers: Buffers) -> tuple[int, Access]:
         """Where the parameters of a filter tile are."""
-        return buffers.params(filters.params, self._op.tag)
+        return buffers.params(filters, self._op.tag)
 
     def slots(self) -> list[tuple[int, int]]:
         made = self._op.makes
@@ -88,17 +91,31 @@ class ArrayWork:
         op, pitch = self._op, strip.input.pitch
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
         count = -(-((rows - 1) * pitch + cols) // self.pixels)
-        taps = self._taps(strip)
+        taps, tiles = self._taps(strip), self._batched(tiles, count, source is not None)
         chunks = [(low, high, tap_bytes(taps[low:high])) for low, high in self._chunks]
         for task in self._order(strip, len(tiles), count, source is not None, buffers):
             end = task.start + task.count
             read = []
             if source is not None:
                 last = strip.y0 + min(rows - 1, (end * self.pixels - 1) // pitch)
-                below = source.stop if end == count else last * op.stride[0] - op.padding[0] + op.windows.reach[0]
+                below = last * op.stride[0] - op.padding[0] + op.windows.reach[0]
+                if end == count and strip.y1 == op.output.height:
+                    below = source.stop
                 read.append(source.read(below, "feed"))
             for chunk in chunks:
                 self._convolve(strip, tiles[task.tile], task, chunk, read, buffers, listing)
+
+    def _batched(self, tiles: list[FilterTile], count: int, loaded: bool) -> list[FilterTile]:
+        """The filter ``tiles``, several in what one command loads if the array is sooner through with one of them, on
+        ``count`` tiles of pixels, than its commands are there."""
+        c, words = self._config, len(self._op.taps) * self.depth
+        busy = count * max(words, c.pixels // c.out_pixels)
+        most = min(-(-COMMANDS // busy), c.param_depth // 4, c.weight_depth // (4 * words))
+        if most < 2 or loaded or self.shared or len(self._chunks) > 1:
+            return tiles
+        number = -(-len(tiles) // most)
+        cuts = [len(tiles) * i // number for i in range(number + 1)]
+        return [tile for lo, hi in pairwise(cuts) for tile in batch(tiles[lo:hi])]
 
     def _order(self, strip: Strip, tiles: int, count: int, loaded: bool, buffers: Buffers) -> Iterator[Task]:
         """The work of so many filter ``tiles`` on ``count`` tiles of pixels; an input that is ``loaded`` comes in

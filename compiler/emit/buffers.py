@@ -41,9 +41,12 @@ class Buffers:
         """Tap records, which a command reads in ``stage``."""
         return self._records("taps", data, tag, stage)
 
-    def params(self, data: bytes, tag: int) -> tuple[int, Access]:
-        """The parameter records of all slots."""
-        return self._records("params", data, tag)
+    def params(self, tile: "FilterTile", tag: int) -> tuple[int, Access]:
+        """The parameter records of all slots for a tile."""
+        whole, slots = tile.batch or tile, self._listing.config.slots
+        base, access = self._records("params", whole.params, tag)
+        first = base + tile.number * slots
+        return first, access._replace(lo=first, hi=first + slots)
 
     def made_params(self, value: Value, row: int, part: int, size: int, tag: int) -> tuple[int, Access]:
         """The parameter records of all slots that the engine itself has written: the ``part``-th ``size`` bytes of a
@@ -73,13 +76,14 @@ class Buffers:
         return unit * per, access
 
     def weights(self, tile: "FilterTile", low: int, count: int, tag: int) -> tuple[int, Access]:
-        """``count`` of a tile's k-words from ``low`` on, which the feeder reads."""
-        first, held = self._weights.take((tile.key, low), count)
-        access = Access(("weights",), first, first + count, False, "feed")
+        """``count`` of a tile's k-words from ``low`` on, which the feeder reads; of one in a batch, all."""
+        whole = tile.batch or tile
+        start, held = self._weights.take((whole.key, low), count * whole.size)
         if not held:
-            self._load(Opcode.LOAD_WEIGHTS, access, (tile.key, low), tag,
-                       lambda: tile.stored(low, count, self._listing))
-        return first, access
+            self._load(Opcode.LOAD_WEIGHTS, Access(("weights",), start, start + count * whole.size, False),
+                       (whole.key, low), tag, lambda: whole.stored(low, count * whole.size, self._listing))
+        first = start + tile.number * count
+        return first, Access(("weights",), first, first + count, False, "feed")
 
     def _load(self, opcode: Opcode, access: Access, key: object, tag: int, fields: Callable[[], dict[str, Any]],
               *more: Access):

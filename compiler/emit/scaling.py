@@ -82,6 +82,9 @@ class ProductWork(ArrayWork):
     def _taps(self, strip: Strip) -> list[dict[str, int]]:
         return [*super()._taps(strip), OUTSIDE][:self._count()]
 
+    def _batched(self, tiles: list[FilterTile], count: int, loaded: bool) -> list[FilterTile]:
+        return tiles            # whose parameters the engine makes
+
     def _params(self, filters: FilterTile, buffers: Buffers) -> tuple[int, Access]:
         part = self._tiles.index(filters) % self._layout.parts
         return buffers.made_params(self._records, filters.tile.group, part, self._layout.size, self._product.tag)

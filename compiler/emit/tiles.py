@@ -1,14 +1,16 @@
 """Filter tiles as the array takes them: the k-words of their weights and the records of their parameters."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spec import latency
 from spec.config import EngineConfig
 from spec.kwords import Stored, gather, pack_words
+from spec.program import HOLE
 from spec.systems import empty_word
 
 from ..slots import HELD, Tile, make_tiles
@@ -18,18 +20,22 @@ from .parameters import parameters
 if TYPE_CHECKING:
     from ..operations import Convolution
 
-__all__ = ["FilterTile", "filter_tiles"]
+__all__ = ["FilterTile", "array_cycles", "batch", "filter_tiles"]
 
 
 @dataclass(frozen=True, eq=False)
 class FilterTile:
     """``tile`` reads channel groups from ``first`` on; ``make`` gives its :attr:`words`, ``params`` are its parameter
-    records; those with one ``key`` have the same words."""
+    records; those with one ``key`` have the same words. Words and parameters may be those of the ``number``-th of
+    ``size`` tiles in a ``batch``, which is loaded by one command."""
     tile: Tile
     first: int
     make: Callable[[], np.ndarray]
     params: bytes
     key: object = field(default_factory=object)
+    batch: "FilterTile | None" = None
+    number: int = 0
+    size: int = 1
     _stored: dict[int, dict[str, int]] = field(default_factory=dict)
 
     @cached_property
@@ -49,12 +55,18 @@ class FilterTile:
         return self._stored[low]
 
 
+def batch(tiles: list[FilterTile]) -> list[FilterTile]:
+    """The tiles, of as many words each, in one batch."""
+    if len(tiles) == 1:
+        return tiles
+    whole = FilterTile(tiles[0].tile, tiles[0].first, lambda: np.concatenate([tile.words for tile in tiles]),
+                       b"".join(tile.params for tile in tiles), size=len(tiles))
+    return [replace(tile, batch=whole, number=number) for number, tile in enumerate(tiles)]
+
+
 def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[FilterTile]]:
     """Channel groups that each tile reads, and the tiles: of one or two groups, whichever takes fewer cycles."""
-    depth, tiles, firsts = _tiles(op, config, True)
-    if any(tile.straddle for tile in tiles):
-        depth, tiles, firsts = min((depth, tiles, firsts), _tiles(op, config, False),
-                                   key=lambda found: _cycles(op, config, *found[:2]))
+    depth, tiles, firsts = _chosen(op, config)
     words = [partial(_words, op, tile, first * config.ic, depth * config.ic, config)
              for tile, first in zip(tiles, firsts, strict=True)]
     return depth, [FilterTile(*values) for values in zip(tiles, firsts, words, parameters(op, tiles, config),
@@ -67,17 +79,42 @@ def _tiles(op, config, straddle):
     order, reach = op.input.ordered(), []
     tiles = make_tiles(op, op.columns, config, straddle=straddle)
     for tile in tiles:
-        used = op.reading(_filters(tile))[order]
+        used = op.reading(_filters(tile))[order] & (order != HOLE)
         at = np.flatnonzero(used) // config.ic if used.any() else np.zeros(1, int)
         reach.append((int(at[0]), int(at[-1]) + 1))
     depth, groups = max(hi - lo for lo, hi in reach), op.input.groups(config.ic)
     return depth, tiles, [min(lo, groups - depth) for lo, _ in reach]
 
 
+def array_cycles(op: "Convolution", config: EngineConfig) -> int:
+    """Cycles of all filter tiles over all pixels; of filters that read all channels, as if none of their weights were
+    0."""
+    lanes = 1 + (op.input.bits > config.act_digit_bits)
+    pixel_tiles = -(-op.output.height * op.output.width * lanes // config.pixels)
+    if op.weight.shape[1] < op.input.channels:
+        found = [_chosen(op, config)[:2]]
+    else:
+        assert op.columns is not None
+        groups = op.input.groups(config.ic)
+        found = [(groups, make_tiles(op, op.columns, config, straddle=both)) for both in (True, False)]
+    return pixel_tiles * min(_cycles(op, config, depth, tiles) for depth, tiles in found)
+
+
+def _chosen(op, config):
+    """Channel groups that each tile reads, the tiles, and the first group of each."""
+    found = _tiles(op, config, True)
+    if any(tile.straddle for tile in found[1]):
+        found = min(found, _tiles(op, config, False), key=lambda one: _cycles(op, config, *one[:2]))
+    return found
+
+
 def _cycles(op, config, depth, tiles):
     """For a tile of pixels: k-steps of the array, or visits of the post unit, which sees both groups one after the
     other."""
+    wide = op.input.bits > config.act_digit_bits        # a pixel takes two lanes
     steps, visits = len(op.taps) * depth, config.pixels // config.out_pixels
+    if wide:
+        visits = config.pixels // 2 // latency.wide_pixels(config)
     return sum(max(steps, visits * (1 + tile.straddle)) for tile in tiles)
 
 
@@ -88,10 +125,11 @@ def _filters(tile: Tile) -> np.ndarray:
 def _words(op, tile, low, count, config):
     """k-words of one tile for ``count`` channels from position ``low`` on."""
     order, filters = op.input.ordered()[low:low + count], _filters(tile)
-    weights, slots = op.filters(filters)[:, order], np.array([slot for _, slot, _ in tile.members])
+    at = np.flatnonzero(order != HOLE)
+    weights, slots = op.filters(filters)[:, order[at]], np.array([slot for _, slot, _ in tile.members])
     words = np.tile(empty_word(config), (weights.shape[2], count, 1))
     for held, (column, width) in enumerate(HELD):
         which = np.flatnonzero(op.columns[filters] == held)
-        for at, digit in enumerate(column.digits(weights[which], width) if which.size else ()):
-            words[:, :len(order), slots[which] + at] = column.encode(digit).transpose(2, 1, 0)
+        for more, digit in enumerate(column.digits(weights[which], width) if which.size else ()):
+            words[:, at[:, None], slots[which] + more] = column.encode(digit).transpose(2, 1, 0)
     return gather(words.reshape(-1, config.ic, config.slots).transpose(0, 2, 1))

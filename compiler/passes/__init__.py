@@ -10,14 +10,14 @@ from .columns import choose_columns
 from .fold import fold_input
 from .join import join_parts
 from .limits import hold_limits
-from .orders import order_channels
+from .orders import array_cycles, close_groups, order_channels
 from .phases import split_phases
 from .records import make_records
 from .separate import separate_maxima
 from .tables import merge_tables
 
-__all__ = ["PASSES", "align_parts", "choose_columns", "fold_input", "hold_limits", "join_parts", "make_records",
-           "merge_tables", "order_channels", "separate_maxima", "split_phases"]
+__all__ = ["PASSES", "align_parts", "array_cycles", "choose_columns", "close_groups", "fold_input", "hold_limits",
+           "join_parts", "make_records", "merge_tables", "order_channels", "separate_maxima", "split_phases"]
 
 PASSES: tuple[Callable[[Graph, EngineConfig], Graph], ...] = (
     make_records, merge_tables, align_parts, join_parts, fold_input, separate_maxima, hold_limits, split_phases,

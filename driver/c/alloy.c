@@ -77,6 +77,7 @@ static void read_tensor(const uint8_t *data, uint32_t index, alloy_tensor *t)
     t->zero = u32(at + 44);
     t->scale = f64(at + 48);
     t->order = data + u32(at + 56);
+    t->positions = u32(at + 60);
 }
 
 /* Everything that the loops over a tensor rely on. */
@@ -85,20 +86,22 @@ static int sound_tensor(const uint8_t *data, size_t size, uint32_t index)
     const uint8_t *at = data + u32(data + TENSORS_AT) + (size_t)index * TENSOR_BYTES;
     alloy_tensor t;
     uint64_t line, most = 0xffffffffu;
-    if (!texts(data, size, u32(at), 1) || !inside(u32(at + 56), 2 * (uint64_t)u32(at + 16), size))
+    if (!texts(data, size, u32(at), 1) || !inside(u32(at + 56), 2 * (uint64_t)u32(at + 60), size))
         return 0;
     read_tensor(data, index, &t);
     if (t.channels == 0 || t.height == 0 || t.width == 0 || t.bits == 0 || t.bits > 8 || t.zero >> t.bits
             || t.group_channels == 0 || t.group_channels > t.group_bytes
-            || t.channels > (uint64_t)t.groups * t.group_channels || (uint64_t)t.groups * t.group_bytes > most)
+            || t.channels > t.positions || t.positions > (uint64_t)t.groups * t.group_channels || (uint64_t)t.groups * t.group_bytes > most)
         return 0;
     line = (uint64_t)t.groups * t.group_bytes * t.width;
     if (line > most || line * t.height != t.bytes || !inside(t.offset[0], t.bytes, u32(data + WINDOW))
             || !inside(t.offset[1], t.bytes, u32(data + WINDOW_2)))
         return 0;
-    for (uint32_t p = 0; p < t.channels; p++)
-        if (u16(t.order + 2 * (size_t)p) >= t.channels)
+    for (uint32_t p = 0; p < t.positions; p++) {
+        uint32_t channel = u16(t.order + 2 * (size_t)p);
+        if (channel >= t.channels && channel != ALLOY_HOLE)
             return 0;
+    }
     return 1;
 }
 
@@ -276,11 +279,12 @@ alloy_status alloy_put_image(const alloy_engine *engine, const alloy_loaded *loa
     read_tensor(data, 0, &input);
     region = loaded->memory.at + input.offset[bank];
     memset(region, 0, input.bytes);
-    for (uint32_t p = 0; p < input.channels; p++) {
+    for (uint32_t p = 0; p < input.positions; p++) {
         uint32_t channel = u16(input.order + 2 * (size_t)p), rest = channel / kernel_x;
         const uint32_t place[3] = {rest / kernel_y, rest % kernel_y, channel % kernel_x};
         size_t at = (size_t)(p / input.group_channels) * input.group_bytes + p % input.group_channels;
-        seen |= fold(data, &input, region + at, pixels, row_bytes, pixel_bytes, place);
+        if (channel != ALLOY_HOLE)
+            seen |= fold(data, &input, region + at, pixels, row_bytes, pixel_bytes, place);
     }
     clean(loaded->port, region, input.bytes);
     return (seen >> input.bits) != 0 ? ALLOY_IMAGE : ALLOY_OK;
@@ -399,8 +403,10 @@ alloy_status alloy_get_codes(const alloy_loaded *loaded, unsigned bank, uint32_t
     pixel = loaded->memory.at + t.offset[bank];
     for (size_t n = (size_t)t.height * t.width; n; n--) {
         const uint8_t *group = pixel;
-        for (uint32_t p = 0, lane = 0; p < t.channels; p++) {
-            codes[u16(t.order + 2 * (size_t)p)] = group[lane];
+        for (uint32_t p = 0, lane = 0; p < t.positions; p++) {
+            uint32_t channel = u16(t.order + 2 * (size_t)p);
+            if (channel != ALLOY_HOLE)
+                codes[channel] = group[lane];
             if (++lane == t.group_channels) {
                 lane = 0;
                 group += t.group_bytes;
@@ -421,9 +427,11 @@ alloy_status alloy_classify(const alloy_loaded *loaded, unsigned bank, uint32_t 
     if (bank >= loaded->banks || alloy_describe(loaded->program, 1, &t) != ALLOY_OK || t.height != 1 || t.width != 1)
         return ALLOY_ARGUMENT;
     group = loaded->memory.at + t.offset[bank];
-    for (uint32_t p = 0; p < t.channels; p++) {
+    for (uint32_t p = 0; p < t.positions; p++) {
         uint32_t channel = u16(t.order + 2 * (size_t)p);
         uint32_t code = group[(size_t)(p / t.group_channels) * t.group_bytes + p % t.group_channels];
+        if (channel == ALLOY_HOLE)
+            continue;
         if (!any || code > best || (code == best && channel < found)) {     /* of equal ones the first */
             any = 1;
             best = code;

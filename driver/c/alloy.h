@@ -62,13 +62,16 @@ typedef struct {
     uint32_t image_channels, image_height, image_width;
 } alloy_program;
 
+#define ALLOY_HOLE 0xffffu
+
 /* A tensor as it lies in memory; docs/program.md says how. */
 typedef struct {
     const char *name;
     uint32_t offset[2];         /* in the window, of each bank */
     uint32_t bytes, channels, height, width, groups, group_bytes, group_channels, bits, zero;
     double scale;               /* a code q stands for scale * (q - zero); 0: not known */
-    const uint8_t *order;       /* channel of each position, 16 bits each */
+    const uint8_t *order;       /* channel of each position, 16 bits each; ALLOY_HOLE: none */
+    uint32_t positions;
 } alloy_tensor;
 
 /* A program in memory, ready to run. */

@@ -20,7 +20,8 @@ __all__ = ["FORMS", "binary", "c_header", "hexadecimal"]
 FORMAT = 1
 MAGIC = b"ALLOYPRG"
 HEADER = struct.Struct("<8s 29I 4x")
-TENSOR = struct.Struct("<12I d I 4x")
+TENSOR = struct.Struct("<12I d 2I")
+NONE = 0xFFFF      # in the order of channels: a position without one
 CHECKED = 24        # the checksum covers everything from here on
 ALIGN = 64
 
@@ -52,7 +53,7 @@ def binary(program: Program) -> bytes:
         entries.append(TENSOR.pack(
             file.add(name.encode() + b"\0"), own, other, region.size, region.channels, region.height, region.width,
             region.groups, region.group_bytes, region.ic, tensor.bits, tensor.zero, tensor.scale or 0.0,
-            file.add(np.array(region.order, "<u2").tobytes())))
+            file.add((np.array(region.order) & NONE).astype("<u2").tobytes()), len(region.order)))
     tensors_at = file.add(b"".join(entries))
     classes_at = file.add(b"".join(name.encode() + b"\0" for name in program.classes))
     source, fold = program.tensors[program.source], program.fold

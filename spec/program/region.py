@@ -26,11 +26,14 @@ class Fold(Window):
         return view.transpose(0, 3, 4, 1, 2).reshape(-1, *view.shape[1:3])
 
 
+HOLE = -1           # in the order of channels: a position without one
+
+
 @dataclass(frozen=True)
 class Region:
     """A tensor in DRAM: rows of ``stride`` bytes, in each pixel ``groups`` groups of ``group_bytes``.
 
-    ``order[position]`` is the channel at a position; ``ic`` positions make a group.
+    ``order[position]`` is the channel at a position, :data:`HOLE` where there is none; ``ic`` positions make a group.
     """
     offset: int
     channels: int
@@ -43,11 +46,11 @@ class Region:
 
     def __post_init__(self):
         check_types(self, "region")
-        fits = 1 <= self.ic <= self.group_bytes and self.channels <= self.groups * self.ic
+        fits = 1 <= self.ic <= self.group_bytes and len(self.order) <= self.groups * self.ic
         if min(self.channels, self.height, self.width) < 1 or not fits:
             raise AlloyError(f"region of {self.channels}x{self.height}x{self.width} does not fit {self.groups} groups "
                              f"of {self.ic} channels in {self.group_bytes} bytes")
-        if sorted(self.order) != list(range(self.channels)):
+        if sorted(channel for channel in self.order if channel != HOLE) != list(range(self.channels)):
             raise AlloyError(f"region of {self.channels} channels has an order that is not one of them")
 
     @property
@@ -64,14 +67,17 @@ class Region:
         """Codes (C, H, W) to the bytes of the region."""
         out = np.zeros((self.height, self.width, self.groups, self.group_bytes), np.uint8)
         flat = np.zeros((self.height, self.width, self.groups * self.ic), np.uint8)
-        flat[..., :self.channels] = np.asarray(codes)[list(self.order)].transpose(1, 2, 0)
+        flat[..., self._positions] = np.asarray(codes).transpose(1, 2, 0)
         out[..., :self.ic] = flat.reshape(self.height, self.width, self.groups, self.ic)
         return out.tobytes()
 
     def unpack(self, data: bytes) -> np.ndarray:
         """Inverse of :meth:`pack`: int64 (C, H, W)."""
         whole = np.frombuffer(data, np.uint8).reshape(self.height, self.width, self.groups, self.group_bytes)
-        flat = whole[..., :self.ic].reshape(self.height, self.width, -1)[..., :self.channels]
-        out = np.zeros((self.channels, self.height, self.width), np.int64)
-        out[list(self.order)] = flat.transpose(2, 0, 1)
-        return out
+        flat = whole[..., :self.ic].reshape(self.height, self.width, -1)
+        return flat[..., self._positions].transpose(2, 0, 1).astype(np.int64)
+
+    @property
+    def _positions(self) -> np.ndarray:
+        """Of each channel."""
+        return np.argsort(self.order, kind="stable")[-self.channels:]

@@ -10,7 +10,7 @@ from spec.operators.convolution import Conv
 from spec.operators.max_pool import MaxPool
 from tests.networks import random_config, random_network
 
-__all__ = ["CONFIG", "engine", "layer", "network", "pool", "random_graph"]
+__all__ = ["CONFIG", "bottleneck", "engine", "layer", "network", "pool", "random_graph"]
 
 CONFIG = EngineConfig(name="test", ic=4, pixels=4, dsp_filters=4, lut_filters=2, act_depth=64, weight_depth=64, ports=1,
                       port_bits=32)
@@ -40,6 +40,17 @@ def network(tensors, *nodes, bits=4, **zeros):
              for name, (c, h, w) in tensors.items()}
     names = list(tensors)
     return Network(name="made", input=names[0], output=names[-1], tensors=known, nodes=list(nodes))
+
+
+def bottleneck(size, wide, stride=2, kernel=3):
+    """Expand, depthwise, project: the large values are read once, by the operation behind the one that makes them."""
+    out = -(-size // stride)
+    return network({"image": (4, size, size), "x": (4, size, size), "wide": (wide, size, size),
+                    "deep": (wide, out, out), "y": (4, out, out)},
+                   layer("image", "x", 4, 4), layer("x", "wide", wide, 4),
+                   layer("wide", "deep", wide, 1, (kernel, kernel), stride=(stride, stride),
+                         padding=(kernel // 2, kernel // 2)),
+                   layer("deep", "y", 4, wide))
 
 
 def random_graph(seed, **values):

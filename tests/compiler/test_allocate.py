@@ -1,12 +1,16 @@
 """Places of values: what a step reads is still there when it reads it. Against memories painted word by word."""
 
+import numpy as np
 import pytest
 
 import compiler.allocate as places
+from compiler import compile
 from compiler.allocate import allocate
 from compiler.build import lowered
+from sim import command_model
+from spec.commands import Opcode, unpack
 from spec.errors import AlloyError
-from tests.compiler.graphs import engine, layer, network, random_graph
+from tests.compiler.graphs import bottleneck, engine, layer, network, random_graph
 
 TINY = dict(act_depth=12)
 
@@ -39,9 +43,10 @@ def paint(plan, config):
         assert all(memory[word] == owner for word in words(place)), owner.name
     if plan.input is not None:
         write(plan.graph.input, plan.input)
-    for step in plan.steps:
-        op, computed = step.op, set()
-        for strip in step.strips:
+    computed = {step: set() for step in plan.steps}
+    for turn in plan.turns:
+        for step, strip in ((step, step.strips[number]) for number in range(len(turn[0].strips)) for step in turn):
+            op = step.op
             operands = [(op.input, strip.input), (op.residual, strip.residual)]
             for value, place in operands:
                 if value in step.dram:
@@ -53,8 +58,9 @@ def paint(plan, config):
             assert not set(words(strip.output)) & {word for _, place in operands if place for word in words(place)}
             write(op.output, strip.output)
             has_its_windows(op, strip)
-            computed |= {(y, x) for y in range(strip.y0, strip.y1) for x in range(strip.x0, strip.x1)}
-        assert computed == {(y, x) for y in range(op.output.height) for x in range(op.output.width)}
+            computed[step] |= {(y, x) for y in range(strip.y0, strip.y1) for x in range(strip.x0, strip.x1)}
+    for step, pixels in computed.items():
+        assert pixels == {(y, x) for y in range(step.op.output.height) for x in range(step.op.output.width)}
     return sum(bool(step.dram) for step in plan.steps)
 
 
@@ -96,6 +102,69 @@ def test_other_places_are_tried_before_a_value_leaves_the_chip(monkeypatch):
     assert paint(allocate(graph, config), config) == 0
     monkeypatch.setattr(places, "TRIES", 0)
     assert paint(allocate(graph, config), config) > 0
+
+
+@pytest.mark.parametrize("size, stride, kernel", [(9, 2, 3), (16, 2, 3), (8, 1, 1), (9, 2, 1)])
+def test_what_the_next_operation_alone_reads_is_handed_on_in_strips(monkeypatch, size, stride, kernel):
+    """Kind: a value larger than the memories between two operations. It needs neither DRAM nor a place as a whole, and
+    each strip is there when it is read."""
+    config = engine(act_depth=size * size)
+    graph = lowered(bottleneck(size, 24, stride, kernel), config)
+    plan = allocate(graph, config)
+    turns = [[step.op.name for step in turn] for turn in plan.turns if len(turn) > 1]
+    assert turns and turns[0][:2] == ["to_wide", "to_deep"]
+    assert len(plan.turns[1][0].strips) > 1 and paint(plan, config) == 0
+    monkeypatch.setattr(places, "_passed_on", lambda graph: frozenset())
+    moved = allocate(graph, config)
+    assert paint(moved, config) > 0 and places.cost_of(plan, config) < places.cost_of(moved, config)
+
+
+def test_what_is_read_again_is_not_handed_on():
+    """Two readers, a residual, or the network's output: the value is needed as a whole."""
+    net = network({"image": (4, 6, 6), "a": (4, 6, 6), "b": (4, 6, 6), "c": (4, 6, 6), "y": (4, 6, 6)},
+                  layer("image", "a", 4, 4), layer("a", "b", 4, 4), layer("b", "c", 4, 4, residual="a", res_mult=7),
+                  layer("c", "y", 4, 4))
+    names = {value.name for value in places._passed_on(lowered(net, engine()))}
+    assert names == {"b", "c"}
+
+
+def slow_image(channels):
+    """An image whose load takes longer than the first layer, and a second layer that needs no more than it."""
+    return network({"image": (channels, 24, 24), "a": (4, 24, 24), "y": (4, 24, 24)}, layer("image", "a", 4, channels),
+                   layer("a", "y", 4, 4, (3, 3), padding=(1, 1)))
+
+
+def test_the_second_layer_begins_before_the_whole_image_is_there():
+    """Kind: the array waits for a load although there is other work. Strips of both layers in turn, the image loaded
+    as they go; not where the first layer takes as long as the load."""
+    config = engine(act_depth=4096)
+    slow, = allocate(lowered(slow_image(48), config), config).turns
+    assert [step.op.name for step in slow] == ["to_a", "to_y"] and len(slow[0].strips) >= places.EARLY
+    quick = allocate(lowered(slow_image(4), config), config)
+    assert [len(turn) for turn in quick.turns] == [1, 1] and [len(step.strips) for step in quick.steps] == [1, 1]
+    program = compile(slow_image(48), config)
+    commands = [unpack(record) for record in program.commands]
+    loads = [at for at, c in enumerate(commands) if c["opcode"] == Opcode.LOAD_ACT]
+    first = min(at for at, c in enumerate(commands) if c["opcode"] == Opcode.CONV and c["tag"] == 1)
+    assert len(loads) >= places.EARLY and loads[-1] > first
+    codes = np.random.default_rng(0).integers(0, 16, (1, 48, 24, 24))
+    got = command_model.run(program, config, codes[0], 0)
+    assert (got["y"] == slow_image(48).codes(codes)["y"][0]).all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_cheaper_of_strips_and_dram_is_taken(monkeypatch, seed):
+    """Strips of a few rows make the rows between them again and again, which can cost more than DRAM."""
+    rng = np.random.default_rng(seed)
+    size, kernel, wide = int(rng.integers(6, 14)), int(rng.choice([1, 3, 5, 7])), int(rng.integers(8, 40))
+    net = network({"image": (4, size, size), "wide": (wide, size, size), "y": (4, size, size)},
+                  layer("image", "wide", wide, 4),
+                  layer("wide", "y", 4, wide, (kernel, kernel), padding=(kernel // 2, kernel // 2)))
+    config = engine(act_depth=int(rng.integers(60, 400)), weight_depth=2048, tap_depth=64)
+    graph = lowered(net, config)
+    mine = places.cost_of(allocate(graph, config), config)
+    monkeypatch.setattr(places, "_passed_on", lambda graph: frozenset())
+    assert mine <= places.cost_of(allocate(graph, config), config)
 
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 1), (1, 2), (2, 2)])

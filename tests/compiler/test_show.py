@@ -42,7 +42,7 @@ def test_placement():
     assert "in DRAM: b" in lines[2] and "in DRAM: b" in lines[3]
     small = engine(act_depth=24)
     lines = list(show_placement(planned(lowered(NETWORK, small), small)))
-    assert any("2 strips  in DRAM: a" in line for line in lines)
+    assert any("to_a" in line and "2 strips  in turn with to_b" in line for line in lines)
     assert any("rows 4..8 columns 0..8: A[0..16] -> B[0..16]" in line for line in lines)
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from compiler import build
+from compiler.allocate import allocate
 from compiler.graph import Graph
 from compiler.lower import lower
 from compiler.passes import PASSES, join_parts
 from compiler.verify import verify
 from spec.errors import AlloyError
 from spec.operators.concat import Concat
-from tests.compiler.graphs import engine, layer, network, pool, random_graph
+from tests.compiler.graphs import bottleneck, engine, layer, network, pool, random_graph
 
 NETWORK = network({"image": (3, 8, 8), "a": (6, 8, 8), "b": (6, 4, 4), "c": (6, 4, 4), "d": (6, 4, 4), "e": (6, 2, 2)},
                   layer("image", "a", 6, 3), pool("a", "b"), layer("b", "c", 6, 6, (3, 3), padding=(1, 1)),
@@ -121,8 +122,9 @@ def test_passes_that_break_nothing_are_silent(monkeypatch):
 
 def strips(plan, index, *new):
     """The plan with other strips of one step."""
-    return replace(plan, steps=tuple(replace(step, strips=tuple(new)) if i == index else step
-                                     for i, step in enumerate(plan.steps)))
+    wrong = list(plan.steps)[index]
+    return replace(plan, turns=tuple(tuple(replace(step, strips=tuple(new)) if step is wrong else step
+                                           for step in turn) for turn in plan.turns))
 
 
 PLANS = {
@@ -150,6 +152,33 @@ def test_wrong_places_are_named(monkeypatch, name):
     monkeypatch.setattr(build, "allocate", misplace(plan))
     with pytest.raises(AlloyError, match=f"the compiler's pass misplace is broken: {words}.*defect of Alloy"):
         build.compile(NETWORK, CONFIG)
+
+
+TURNS = {
+    "one strip less": (1, lambda s, t: None, "to_wide and to_y take turns with different numbers of strips"),
+    "elsewhere": (1, lambda s, t: replace(s, input=replace(s.input, base=s.input.base - 1)),
+                  "to_deep reads wide elsewhere than it is made"),
+    "too few rows": (0, lambda s, t: replace(s, y1=s.y1 - 1), r"to_deep reads rows 0\.\.\d of wide, of which"),
+    "forgotten pixels": (2, lambda s, t: replace(s, x1=s.x1 - 1), r"to_y has strips of \d\d pixels, its output has 64"),
+    "over what is handed on": (2, lambda s, t: replace(s, output=t[0].strips[0].output) if s.y0 else s,
+                               "to_y writes over wide, which is handed on"),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_wrong_turns_are_named(monkeypatch, name):
+    """Steps that take turns: what one makes is where the next one reads it, whole, and stays there."""
+    index, wrong, words = TURNS[name]
+    config, net = engine(act_depth=64), bottleneck(8, 24, 1, 1)
+    plan = allocate(build.lowered(net, config), config)
+    at, turn = next((at, turn) for at, turn in enumerate(plan.turns) if len(turn) == 3)
+    first, second, *rest = turn[index].strips
+    changed = (wrong(first, turn), second if wrong(first, turn) is not first else wrong(second, turn))
+    step = replace(turn[index], strips=tuple(strip for strip in (*changed, *rest) if strip is not None))
+    turns = (*plan.turns[:at], (*turn[:index], step, *turn[index + 1:]), *plan.turns[at + 1:])
+    monkeypatch.setattr(build, "allocate", misplace(replace(plan, turns=turns)))
+    with pytest.raises(AlloyError, match=f"the compiler's pass misplace is broken: .*{words}"):
+        build.compile(net, config)
 
 
 def misplace(plan):

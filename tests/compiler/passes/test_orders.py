@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from compiler import compile
 from compiler.lower import lower
-from compiler.passes import choose_columns, order_channels
+from compiler.passes import array_cycles, choose_columns, close_groups, order_channels
+from compiler.slots import HELD, slots_of
+from sim import command_model
+from sim.compare import first_difference
 from spec.numerics import Scheme
+from spec.program import HOLE
 from tests.compiler.graphs import engine, layer, network, pool, random_graph
 
 CONFIG = engine(dsp_filters=4, lut_filters=2, act_depth=256)
@@ -19,7 +24,7 @@ def ordered(*nodes, **tensors):
 def test_every_value_has_an_order_that_its_ties_share(seed):
     graph, _ = random_graph(seed)
     for value in graph.values:
-        assert sorted(value.order) == list(range(value.channels))
+        assert sorted(c for c in value.order if c != HOLE) == list(range(value.channels))
     assert graph.input.order == tuple(range(graph.input.channels))
     for op in graph.ops:
         assert all(one.order == other.order for one, other in op.ties())
@@ -53,3 +58,64 @@ def test_columns_are_chosen_for_filters_only():
     graph = ordered(layer("image", "a", 6, 3), pool("a", "out"), image=(3, 4, 4), a=(6, 4, 4), out=(6, 2, 2))
     assert [op.made_by() is None for op in graph.ops] == [False, True]
     assert len(graph.ops[0].made_by()) == 6
+
+
+def chain(**values):
+    """Sixteen channels between an expanding and a depthwise layer, in groups of eight; the array makes six at once."""
+    config = engine(ic=8, act_depth=256, **values)
+    net = network({"image": (8, 4, 4), "wide": (16, 4, 4), "deep": (16, 4, 4), "y": (8, 4, 4)},
+                  layer("image", "wide", 16, 8), layer("wide", "deep", 16, 1, (3, 3), padding=(1, 1)),
+                  layer("deep", "y", 8, 16))
+    return net, config
+
+
+def test_groups_are_as_large_as_a_tile_where_that_is_quicker():
+    """Kind: 16 filters in tiles of 6 and groups of 8: tile 2 would make channels of two groups, and the depthwise layer
+    would read two groups for each tile. With 6 channels in each group it reads one."""
+    net, config = chain(dsp_filters=6, lut_filters=0)
+    graph = order_channels(choose_columns(lower(net), config), config)
+    wide, deep = graph.ops[0].output, graph.ops[1].output
+    assert wide.order == deep.order and wide.groups(8) == 3
+    assert [sum(c != HOLE for c in wide.order[at:at + 8]) for at in (0, 8, 16)] == [6, 6, 4]
+    assert wide.order[-1] != HOLE
+    closed = close_groups(graph)
+    assert array_cycles(graph.ops, config) < array_cycles(closed.ops, config)
+    assert all(HOLE not in value.order for value in closed.values) and closed.ops[0].output.groups(8) == 2
+    some = close_groups(graph, {wide})
+    assert HOLE not in some.ops[1].output.order        # which shares the order
+
+
+def test_groups_stay_full_where_holes_save_nothing():
+    """Tiles of eight filters fill groups of eight; what the host reads stays as it is."""
+    net, config = chain(dsp_filters=8, lut_filters=0)
+    graph = order_channels(choose_columns(lower(net), config), config)
+    assert all(HOLE not in value.order for value in graph.values)
+    net, config = chain(dsp_filters=6, lut_filters=0)
+    graph = order_channels(choose_columns(lower(net), config), config)
+    assert HOLE not in graph.output.order and HOLE not in graph.input.order
+
+
+@pytest.mark.parametrize("kinds", [(4, 2), (2, 4), (2, 1)])
+def test_a_group_fits_a_tile_of_every_maker(kinds):
+    net, config = chain(dsp_filters=kinds[0], lut_filters=kinds[1])
+    graph = order_channels(choose_columns(lower(net), config), config)
+    for op in graph.ops[:2]:
+        order = op.output.order
+        if HOLE not in order:
+            continue
+        for at in range(0, len(order), 8):
+            held = [HELD[int(op.columns[c])] for c in order[at:at + 8] if c != HOLE]
+            for column, count in slots_of(config).items():
+                assert sum(slots for mine, slots in held if mine is column) <= count
+
+
+def test_programs_with_holes_compute_the_same():
+    """On the command model, what is kept for the host among them; memories that have no room for holes close them."""
+    net, _ = chain()
+    codes = np.random.default_rng(0).integers(0, 16, (1, *net.tensors["image"].shape))
+    expected = {name: value[0] for name, value in net.codes(codes).items()}
+    for depth, holes in ((256, True), (11, False)):
+        config = engine(ic=8, act_depth=depth, dsp_filters=6, lut_filters=0)
+        program = compile(net, config, keep="all")
+        assert any(HOLE in region.order for region in program.outputs.values()) == holes
+        assert first_difference(program, expected, command_model.run(program, config, codes[0], 0)) is None

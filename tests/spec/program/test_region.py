@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spec.errors import AlloyError
-from spec.program import Fold, Region
+from spec.program import HOLE, Fold, Region
 
 REGION = Region(offset=0, channels=5, height=2, width=3, groups=2, group_bytes=8, ic=3, order=(4, 0, 3, 1, 2))
 
@@ -49,3 +49,15 @@ def test_fold(seed):
         row, col = y * stride[0] + ky - padding[0], x * stride[1] + kx - padding[1]
         inside = 0 <= row < 5 and 0 <= col < 6
         assert folded[(c * kernel[0] + ky) * kernel[1] + kx, y, x] == (codes[c, row, col] if inside else 9)
+
+
+def test_positions_without_a_channel_say_nothing():
+    """Holes in the groups: they are 0 in what is packed, and whatever they hold when it is unpacked."""
+    region = replace(REGION, groups=3, order=(4, 0, HOLE, 3, 1, HOLE, 2))
+    codes = np.random.default_rng(1).integers(0, 256, (5, 2, 3))
+    data = np.frombuffer(region.pack(codes), np.uint8).reshape(2, 3, 3, 8).copy()
+    assert not data[:, :, :2, 2].any() and (data[..., 1, 1] == codes[1]).all() and (data[..., 2, 0] == codes[2]).all()
+    data[:, :, :2, 2] = 77
+    assert (region.unpack(data.tobytes()) == codes).all()
+    with pytest.raises(AlloyError, match="does not fit"):
+        replace(region, groups=2)
