@@ -55,7 +55,8 @@ class Memory:
 
 def memories(config: EngineConfig) -> list[Memory]:
     """Every memory that is read a cycle after its address: those that can be in block RAM."""
-    c, record, lanes = config, 8 * PARAM_BYTES, latency.lanes(config)
+    c, record = config, 8 * PARAM_BYTES
+    chains, together = latency.chains(c), min(latency.lanes(c) // 2, latency.chain_rows(c))
     beats = COMMAND_BYTES // c.port_bytes
     found = [
         Memory("bank", 2 * c.pixels, c.act_depth, 8 * c.ic, "ultra" if c.act_ram == "ultra" else "any", True),
@@ -63,8 +64,8 @@ def memories(config: EngineConfig) -> list[Memory]:
           for slots, count in ((2, c.dsp_filters // 2), (1, c.lut_filters)) if count),
         Memory("compute", 1, c.param_depth * c.slots, record), Memory("compute", 1, c.tap_depth, record, readers=2),
         Memory("compute", 1, c.queue_depth, 8 * COMMAND_BYTES),
-        Memory("core", c.out_pixels, latency.tiles(c) * c.pixels // lanes // c.out_pixels,
-               lanes * c.slots * c.acc_width, "block" if c.out_pixels > 1 else "any"),
+        Memory("core", chains, latency.tiles(c) * latency.chain_rows(c) // together,
+               2 * together * c.slots * c.acc_width, "block" if c.out_pixels > 1 else "any"),
         Memory("control", 1, FETCH_AHEAD * beats, c.port_bits), Memory("readport", c.ports, c.read_beats, c.port_bits),
         Memory("writeport", 1, 2 * c.burst_beats, c.port_bits + c.port_bytes)]
     if c.tables:
@@ -175,8 +176,8 @@ def _elements(c):
                   "digits": lut * c.ic * digit, "pairs": 2 * lut * other[1], "accumulators": 2 * lut * c.acc_width,
                   "waits": 2 * lut * wide * (waits[1] > 0)},
         "pearray": {"rows": rows, "delays": 2 * c.ic * digit * deep, "first": 2 * c.ic * digit * min(rows, 3),
-                    "skew": 2 * c.out_pixels * c.acc_width * skew,
-                    "results": 2 * c.out_pixels * c.acc_width * c.slots},
+                    "skew": 2 * latency.chains(c) * c.acc_width * skew,
+                    "results": 2 * latency.chains(c) * c.acc_width * c.slots},
     }
 
 
@@ -185,7 +186,7 @@ def _memories(c):
     lanes, row, address = latency.lanes(c), c.slots * c.acc_width, (c.act_depth - 1).bit_length()
     word, out = 8 * c.ic, c.out_pixels
     return {
-        "core": {"one": 1, "rows": lanes * row * (out > 1), "turns": lanes * row * _choice(out),
+        "core": {"one": 1, "rows": lanes * row * (out > 1), "turns": lanes * row * _choice(c.pixels // lanes),
                  "weights": 4 * c.slots * c.ic},
         "weightcolumn": {"bits": 4 * c.slots * c.ic, "columns": len(columns(c)),
                          "addresses": len(columns(c)) * (c.weight_depth - 1).bit_length()},
