@@ -45,9 +45,10 @@ class Bench:
         async def order(ctx):
             """What is given and written, in the order in which they happen."""
             while True:
-                _, _, w, p, t, c, valid, ready, give = await ctx.tick().sample(
+                _, _, w, p, t, c, valid, ready, give, idle = await ctx.tick().sample(
                     d.memories.weights.en, d.memories.params.en, d.memories.taps.en, d.memories.tables.en, d.act.valid,
-                    d.act.ready, d.give)
+                    d.act.ready, d.give, d.idle)
+                assert not (give and idle)
                 self.events += ["write"] * bool(w or p or t or c or valid and ready) + ([give] if give else [])
 
         join = [pair for n, port in enumerate(self.ports) for pair in ((d.req[n], port.req), (port.data, d.data[n]))]
@@ -190,7 +191,7 @@ def test_damaged_codes_hold_nothing(kind):
     assert [(a, w) for a, w, *_ in bench.log["w"][-3:]] == list(enumerate(words, 9))
 
 
-def test_post_follows_last_write():
+def test_give_follows_last_write():
     bench = Bench(small_config(tables=1), act_stall=0.8)
     view, _ = tensor_view(4, 2, 3, 2)
     order = [(Opcode.LOAD_WEIGHTS, 3, dict(count=3, stride=64)),

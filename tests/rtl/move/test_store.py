@@ -50,7 +50,8 @@ class Bench:
 
         async def gives(ctx):
             while True:
-                _, _, give = await ctx.tick().sample(d.give)
+                _, _, give, idle = await ctx.tick().sample(d.give, d.idle)
+                assert not (give and idle)
                 if give:
                     self.gives.append((give, bytes(self.dram.bytes)))
 
