@@ -93,6 +93,7 @@ class Program:
     classes: tuple = ()     # of str
 
     def __post_init__(self):
+        check_types(self, "program")
         check_classes(self.classes, self.tensors[self.output].channels if self.output in self.tensors else 0)
 
     @property
@@ -227,7 +228,6 @@ def _program(meta, image):
              "tensors": {t.name: t for t in (from_values(Tensor, values, "tensor") for values in meta["tensors"])},
              "classes": tuple(meta["classes"])}
     program = from_values(Program, meta | parts, "program")
-    check_types(program, "program")
     start, count = program.command_offset, program.command_count
     if min(start, count) < 0 or start + count * COMMAND_BYTES > len(image):
         raise AlloyError(f"program has {count} commands at {start}, beyond its image of {len(image)} bytes")

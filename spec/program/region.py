@@ -50,7 +50,8 @@ class Region:
         if min(self.channels, self.height, self.width) < 1 or not fits:
             raise AlloyError(f"region of {self.channels}x{self.height}x{self.width} does not fit {self.groups} groups "
                              f"of {self.ic} channels in {self.group_bytes} bytes")
-        if sorted(channel for channel in self.order if channel != HOLE) != list(range(self.channels)):
+        held = [channel for channel in self.order if channel != HOLE]
+        if len(held) != self.channels or sorted(held) != list(range(self.channels)):
             raise AlloyError(f"region of {self.channels} channels has an order that is not one of them")
 
     @property
