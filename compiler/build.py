@@ -1,9 +1,11 @@
 """The compiler's main road: lower, run the passes, allocate, emit, place in the window."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from spec.config import EngineConfig
+from spec.errors import AlloyError
 from spec.network import Network
 from spec.program import HOLE, Program, check_classes
 
@@ -30,13 +32,15 @@ def lowered(network: Network, config: EngineConfig, keep: Collection[str] | str 
 def planned(graph: Graph, config: EngineConfig) -> Plan:
     """The places of all values. Holes in groups of channels take room: those that cost more than they save are
     closed."""
-    best = allocate(graph, config)
-    if cost_of(best, config) and any(HOLE in value.ordered() for value in graph.values):
-        large = {value for step in best.steps for value in step.dram}
-        large |= {step.op.output for turn in best.turns for step in turn[:-1]}
-        closed = [verify(close_groups(graph, some), close_groups.__name__) for some in (None, large)]
-        best = min([best, *(allocate(one, config) for one in closed)],
-                   key=lambda plan: cost_of(plan, config) + array_cycles(plan.graph.ops, config))
+    holed, plans = any(HOLE in value.ordered() for value in graph.values), []
+    with suppress(*[AlloyError] * holed):       # what does not fit with holes may without
+        plans.append(allocate(graph, config))
+    if holed and (not plans or cost_of(plans[0], config)):
+        large = {value for plan in plans for step in plan.steps for value in step.dram}
+        large |= {step.op.output for plan in plans for turn in plan.turns for step in turn[:-1]}
+        for some in (None, large) if plans else (None,):
+            plans.append(allocate(verify(close_groups(graph, some), close_groups.__name__), config))
+    best = min(plans, key=lambda plan: cost_of(plan, config) + array_cycles(plan.graph.ops, config))
     return verify_plan(best, config, allocate.__name__)
 
 

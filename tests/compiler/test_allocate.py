@@ -152,6 +152,16 @@ def test_the_second_layer_begins_before_the_whole_image_is_there():
     assert (got["y"] == slow_image(48).codes(codes)["y"][0]).all()
 
 
+def test_the_whole_image_is_loaded_for_those_who_read_it_later():
+    """Its last row and column are none of the first layer's windows, but of the second one's."""
+    net = network({"image": (4, 6, 6), "a": (4, 3, 3), "y": (4, 3, 3)}, layer("image", "a", 4, 4, stride=(2, 2)),
+                  layer("image", "y", 4, 4, (3, 3), stride=(2, 2), padding=(1, 1), residual="a", res_mult=300))
+    codes = np.random.default_rng(0).integers(0, 16, (1, 4, 6, 6))
+    for config in (engine(act_depth=256), engine(act_depth=10)):
+        got = command_model.run(compile(net, config), config, codes[0], 0)
+        assert (got["y"] == net.codes(codes)["y"][0]).all()
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_cheaper_of_strips_and_dram_is_taken(monkeypatch, seed):
     """Strips of a few rows make the rows between them again and again, which can cost more than DRAM."""

@@ -103,7 +103,7 @@ def test_search(here, capsys, tmp_path):
                  str(out)]) == 0
     text, result = capsys.readouterr().out, json.loads(out.read_text())
     rates = [np.prod(list(one["fps"].values())) for one in result["pareto"]]
-    assert rates == sorted(rates, reverse=True) and result["measured"] >= 3
+    assert rates == sorted(rates, reverse=True) and result["measured"] >= 1
     assert set(result["winner"]["fps"]) == {"ds_cnn", "resnet8"} and text.count("the default") >= 2
     assert "binding: " in text and "one more LUT filter: " in text and "ds_cnn: multiplications" in text
     wins = "the default of pynq-z2 is the winner" in text

@@ -136,9 +136,9 @@ def test_ports(folder, tmp_path):
     assert done.stdout == "all is well\n", done.stdout
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_damaged_programs_are_refused_or_harmless(folder, tmp_path, number):
-    """10,000 files with words changed and a right checksum, under the sanitizers of addresses and of undefined
+    """5,000 files each with words changed and a right checksum, under the sanitizers of addresses and of undefined
     behaviour."""
     flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     objects = [strict(folder, path, f"damaged{n}.o", *flags) for n, path in enumerate(

@@ -103,8 +103,9 @@ def test_messages_name_the_node(tmp_path):
              node("Resize", ["a", "", "k"], ["b"], name="Up_7", mode="linear"),
              node("Conv", ["b", "bad.weight"], group=1)]
     weights["k"] = np.float32([1, 1, 2, 2])
-    path = save(tmp_path / "m.onnx", [nodes[0], nodes[1]], weights, (3, 8, 8), output="b")
-    with pytest.raises(AlloyError, match=r"layer Up_7 \(Resize node 1 Up_7\) is upsample_bilinear2d"):
+    cubic = node("Resize", ["a", "", "k"], ["b"], name="Up_7", mode="cubic")
+    path = save(tmp_path / "m.onnx", [nodes[0], cubic], weights, (3, 8, 8), output="b")
+    with pytest.raises(AlloyError, match=r"layer Up_7 \(Resize node 1 Up_7\) resizes with the mode cubic"):
         trace(load(path).module, (3, 8, 8))
     path = save(tmp_path / "m.onnx", nodes, weights, (3, 8, 8))
     with pytest.raises(AlloyError, match=r"layer bad \(Conv node 2\) cannot be computed for inputs of 2x4x12x12, 4x3"):

@@ -68,15 +68,15 @@ class Decoder(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.encode, self.inner, self.view = nn.Conv2d(1, 4, 3, 2, 1), nn.Linear(4 * 25, 6), view
-        self.outer, self.norm, self.last = nn.Linear(6, 4 * 35), nn.BatchNorm1d(4 * 35), nn.Conv2d(4, 1, 3, padding=1)
+        self.outer, self.norm, self.last = nn.Linear(6, 4 * 72), nn.BatchNorm1d(4 * 72), nn.Conv2d(4, 1, 3, padding=1)
 
     def forward(self, x):
         x = torch.relu(self.inner(torch.relu(self.encode(x)).flatten(1)))
         return self.last(self.view(torch.relu(self.norm(self.outer(x)))))
 
 
-@pytest.mark.parametrize("view", [lambda x: x.view(-1, 4, 5, 7), nn.Unflatten(1, (4, 5, 7)),
-                                  lambda x: x.reshape(-1, 5, 7, 4).permute(0, 3, 1, 2)])
+@pytest.mark.parametrize("view", [lambda x: x.view(-1, 4, 8, 9), nn.Unflatten(1, (4, 8, 9)),
+                                  lambda x: x.reshape(-1, 8, 9, 4).permute(0, 3, 1, 2)])
 def test_models(view):
     model, pixels = Decoder(view).eval(), np.random.default_rng(1).integers(0, 256, (24, 1, 10, 10)).astype(np.uint8)
     graph, x = trace(model, (1, 10, 10)), torch.from_numpy(pixels).float() / 255
