@@ -7,6 +7,8 @@
 #include "alloy.h"
 #include "alloy_regs.h"
 
+#include "words.h"
+
 enum { MOST = 1 << 24 };
 
 static uint32_t digest;
@@ -21,28 +23,6 @@ static uint32_t read_register(void *context, uint32_t offset)
 static void write_register(void *context, uint32_t offset, uint32_t value) { (void)context, (void)offset, (void)value; }
 
 static const alloy_port port = {NULL, read_register, write_register, NULL, NULL, NULL};
-
-static uint32_t crc(const uint8_t *data, size_t bytes)
-{
-    uint32_t sum = ~0u;
-    while (bytes--) {
-        sum ^= *data++;
-        for (int i = 0; i < 8; i++)
-            sum = sum >> 1 ^ (sum & 1 ? 0xedb88320u : 0);
-    }
-    return ~sum;
-}
-
-static void store(uint8_t *at, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(value >> 8 * i);
-}
-
-static uint32_t word(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
 
 static uint64_t dice = 88172645463325252u;
 

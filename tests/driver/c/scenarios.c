@@ -8,6 +8,8 @@
 #include "alloy_regs.h"
 #include "host.h"
 
+#include "words.h"
+
 enum { LINE = 64, MEMORY = 1 << 22, HALF = MEMORY / 2, IMAGES = 5 };
 static const uint64_t BASE = 0x40000000u;
 
@@ -256,28 +258,6 @@ static void other_layouts(void)
     CHECK(alloy_put_image(&engine, &jobs[0].loaded, 1, wide, line, 5) == ALLOY_ARGUMENT);
     CHECK(alloy_start(&engine, &jobs[0].loaded, 1) == ALLOY_ARGUMENT);
     free(wide);
-}
-
-static uint32_t crc(const uint8_t *data, size_t bytes)
-{
-    uint32_t sum = ~0u;
-    while (bytes--) {
-        sum ^= *data++;
-        for (int i = 0; i < 8; i++)
-            sum = sum >> 1 ^ (sum & 1 ? 0xedb88320u : 0);
-    }
-    return ~sum;
-}
-
-static void store(uint8_t *at, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(value >> 8 * i);
-}
-
-static uint32_t word(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
 /* A program of another version or configuration, which is whole. */
