@@ -119,3 +119,14 @@ def test_programs_with_holes_compute_the_same():
         program = compile(net, config, keep="all")
         assert any(HOLE in region.order for region in program.outputs.values()) == holes
         assert first_difference(program, expected, command_model.run(program, config, codes[0], 0)) is None
+
+
+def test_what_the_host_lays_out_has_no_holes():
+    """The same layers at the end and at the beginning of a network: its output, and what shares the input's order."""
+    _, config = chain(dsp_filters=6, lut_filters=0)
+    deep = layer("wide", "deep", 16, 1, (3, 3), padding=(1, 1))
+    ends = network({"image": (8, 4, 4), "wide": (16, 4, 4), "deep": (16, 4, 4)}, layer("image", "wide", 16, 8), deep)
+    begins = network({"wide": (16, 4, 4), "deep": (16, 4, 4), "y": (8, 4, 4)}, deep, layer("deep", "y", 8, 16))
+    for net in (ends, begins):
+        graph = order_channels(choose_columns(lower(net), config), config)
+        assert all(HOLE not in value.order for value in (graph.input, graph.output))
