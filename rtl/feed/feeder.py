@@ -109,50 +109,50 @@ class Feeder(WithFilters):
         """S0: counters."""
         nxt, nxt_valid, nxt_ready = shadow.command, shadow.valid, shadow.ready
         start = Signal()
-        run = Signal(COMMAND)
+        job = Signal(COMMAND)
         active, issue, last_k, last_tap, last_group, last_tile = (Signal() for _ in range(6))
         tile, tap_index, group, weight = Signal(16), Signal(16), Signal(16), Signal(range(self.weight_depth))
         base, in_half = Signal(range(self.act_depth)), Signal()
         m.d.comb += [
-            last_group.eq(group + 1 == run.depth), last_tap.eq(tap_index + 1 == run.taps),
-            last_tile.eq(tile + 1 == run.tiles), last_k.eq(last_group & last_tap),
-            issue.eq(active & ~self.clear & (self.room | ~(last_k & run.acc_last))),
-            self.reserve.eq(issue & last_k & run.acc_last),
+            last_group.eq(group + 1 == job.depth), last_tap.eq(tap_index + 1 == job.taps),
+            last_tile.eq(tile + 1 == job.tiles), last_k.eq(last_group & last_tap),
+            issue.eq(active & ~self.clear & (self.room | ~(last_k & job.acc_last))),
+            self.reserve.eq(issue & last_k & job.acc_last),
             start.eq(nxt_ready & nxt_valid & (~active | (issue & last_k & last_tile))
                      & ~Array(self.blocked)[nxt.mem_in] & ~self.clear),
-            self.tap.en.eq(1), self.tap.addr.eq(run.tap_base + tap_index)]
+            self.tap.en.eq(1), self.tap.addr.eq(job.tap_base + tap_index)]
         with m.If(issue):
             m.d.sync += [group.eq(group + 1), weight.eq(weight + 1)]
             with m.If(last_group):
                 m.d.sync += [group.eq(0), tap_index.eq(tap_index + 1)]
-                with m.If(run.shared):
-                    m.d.sync += weight.eq(run.weight_base)
+                with m.If(job.shared):
+                    m.d.sync += weight.eq(job.weight_base)
             with m.If(last_k):
-                m.d.sync += [tap_index.eq(0), weight.eq(run.weight_base), tile.eq(tile + 1), in_half.eq(~in_half)]
-                with m.If(~run.wide | in_half):
-                    m.d.sync += base.eq(base + run.groups)
+                m.d.sync += [tap_index.eq(0), weight.eq(job.weight_base), tile.eq(tile + 1), in_half.eq(~in_half)]
+                with m.If(~job.wide | in_half):
+                    m.d.sync += base.eq(base + job.groups)
                 with m.If(last_tile):
                     m.d.sync += active.eq(0)
         with m.If(start):
-            m.d.sync += [run.eq(nxt), active.eq(1), nxt_valid.eq(0), nxt_ready.eq(0), tile.eq(0), tap_index.eq(0),
+            m.d.sync += [job.eq(nxt), active.eq(1), nxt_valid.eq(0), nxt_ready.eq(0), tile.eq(0), tap_index.eq(0),
                          group.eq(0), weight.eq(nxt.weight_base), base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
         with m.If(self.clear):
             m.d.sync += [active.eq(0), nxt_valid.eq(0), nxt_ready.eq(0)]
         return SimpleNamespace(
-            run=run, active=active, start=start, issue=issue, last_k=last_k, last_tile=last_tile, tile=tile,
+            job=job, active=active, start=start, issue=issue, last_k=last_k, last_tile=last_tile, tile=tile,
             tap_index=tap_index, group=group, weight=weight, base=base, in_half=in_half)
 
     def _fields(self, m, s0):
         """S1: what goes with a k-step; its tap has arrived."""
-        addr_t, run = range(self.act_depth), s0.run
+        addr_t, job = range(self.act_depth), s0.job
         s1 = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1, "k_last": 1, "load": 1, "wide": 1, "half": 1,
                                        "mem": 1, "zero": 8, "base": addr_t, "groups": addr_t,
                                        "weight": range(self.weight_depth), "end": 1, "begin": 1}))
         m.d.sync += [
             s1.valid.eq(s0.issue), s1.load.eq(s0.start), s1.k_last.eq(s0.issue & s0.last_k),
-            s1.first.eq((s0.tap_index == 0) & (s0.group == 0) & run.acc_first), s1.last.eq(s0.last_k & run.acc_last),
-            s1.wide.eq(run.wide), s1.half.eq(run.wide & s0.in_half), s1.mem.eq(run.mem_in), s1.zero.eq(run.zero),
-            s1.base.eq(s0.base + s0.group), s1.groups.eq(run.groups), s1.weight.eq(s0.weight),
+            s1.first.eq((s0.tap_index == 0) & (s0.group == 0) & job.acc_first), s1.last.eq(s0.last_k & job.acc_last),
+            s1.wide.eq(job.wide), s1.half.eq(job.wide & s0.in_half), s1.mem.eq(job.mem_in), s1.zero.eq(job.zero),
+            s1.base.eq(s0.base + s0.group), s1.groups.eq(job.groups), s1.weight.eq(s0.weight),
             s1.end.eq(s0.issue & s0.last_k & s0.last_tile),
             s1.begin.eq(s0.issue & (s0.tile == 0) & (s0.tap_index == 0) & (s0.group == 0))]
         return s1
@@ -237,7 +237,7 @@ class Feeder(WithFilters):
 
         drain = latency.fed(self) - 1
         release = Signal(8)
-        m.d.sync += release.eq(Mux(s0.issue & s0.last_k & s0.last_tile, s0.run.release, 0))
+        m.d.sync += release.eq(Mux(s0.issue & s0.last_k & s0.last_tile, s0.job.release, 0))
         m.d.comb += self.release.eq(delay(m, release, drain, clear=clear))
         quiet = Signal(range(drain + 2))
         with m.If(s0.active | shadow.valid):
@@ -245,7 +245,7 @@ class Feeder(WithFilters):
         with m.Elif(quiet != 0):
             m.d.sync += quiet.eq(quiet - 1)
         m.d.comb += [self.idle.eq(~s0.active & ~shadow.valid & (quiet == 0)),
-                     self.started.eq(s1.begin), self.finished.eq(s1.end), self.tag.eq(delay(m, s0.run.tag, 1))]
+                     self.started.eq(s1.begin), self.finished.eq(s1.end), self.tag.eq(delay(m, s0.job.tag, 1))]
 
 
 def _digit(code, channel, high, bits):

@@ -75,8 +75,8 @@ class WeightDecoder(Block):
 
     Members
     -------
-    codes : lengths of the codes (field ``codes`` of the command), steady while ``run``.
-    run : decode; while it is low the lanes are empty.
+    codes : lengths of the codes (field ``codes`` of the command), steady while ``active``.
+    active : decode; while it is low the lanes are empty.
     data : wide beats.
     out : one nibble of every lane.
     """
@@ -85,7 +85,7 @@ class WeightDecoder(Block):
     decode_width = Parameter(2, high=32)
 
     def members(self) -> dict[str, Member]:
-        return {"codes": In(3 * 16), "run": In(1),
+        return {"codes": In(3 * 16), "active": In(1),
                 "data": In(stream.Signature(self.decode_lanes * self.decode_width)),
                 "out": Out(stream.Signature(4 * self.decode_lanes))}
 
@@ -93,7 +93,7 @@ class WeightDecoder(Block):
         m = Module()
         built, valid = Signal(3 * 16), Signal()
         ready = Signal()
-        m.d.comb += ready.eq(self.run & valid)     # another table: valid falls before the empty lanes have bits
+        m.d.comb += ready.eq(self.active & valid)     # another table: valid falls before the empty lanes have bits
         fill, window, entry = self._table(m, built, valid)
         lanes = [DecodeLane(width=self.decode_width) for _ in range(self.decode_lanes)]
         step, room, enough, stuck = Signal(), Signal(), Signal(), Signal(range(STUCK + 1))
@@ -102,11 +102,11 @@ class WeightDecoder(Block):
             m.d.comb += [lane.push.eq(self.data.valid & self.data.ready),
                          lane.word.eq(self.data.payload.word_select(number, self.decode_width)),
                          lane.fill.eq(fill), lane.window.eq(window), lane.entry.eq(entry), lane.step.eq(step),
-                         lane.clear.eq(~self.run),
+                         lane.clear.eq(~self.active),
                          self.out.payload.word_select(number, 4).eq(lane.symbol)]
         m.d.comb += [room.eq(Cat(lane.room for lane in lanes).all()),
                      enough.eq(Cat(lane.enough for lane in lanes).all()),
-                     self.data.ready.eq((room | (stuck == STUCK)) & self.run), self.out.valid.eq(enough & ready),
+                     self.data.ready.eq((room | (stuck == STUCK)) & self.active), self.out.valid.eq(enough & ready),
                      step.eq(self.out.valid & self.out.ready)]
         m.d.sync += stuck.eq(Mux(self.data.valid & ~room & ~enough & (stuck != STUCK), stuck + 1, 0))
         return m
@@ -125,7 +125,7 @@ class WeightDecoder(Block):
         with m.FSM(name="table"):
             with m.State("IDLE"):
                 m.d.sync += [at.eq(0), size.eq(0)]
-                with m.If(self.run & ~(valid & (built == self.codes))):
+                with m.If(self.active & ~(valid & (built == self.codes))):
                     m.d.sync += [valid.eq(0), built.eq(self.codes)]
                     m.next = "SIZE"
             with m.State("SIZE"):

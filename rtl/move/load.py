@@ -243,7 +243,7 @@ class Load(GroupBlock):
         """
         m.submodules.decoder = decoder = WeightDecoder.of(self)
         come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
-        m.d.comb += [decoder.codes.eq(job.codes), decoder.run.eq(1),
+        m.d.comb += [decoder.codes.eq(job.codes), decoder.active.eq(1),
                      decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
                      decoder.data.payload.eq(Cat(d.payload for d in self.data))]
         taken = Signal()
@@ -282,8 +282,8 @@ class Load(GroupBlock):
                          to.tables.data.eq(record.word_select(done, 8 * TABLE_CODES))]
         return Mux(tables, (parts == 1) & (left == 0), whole & (left == 1))
 
-    def _activations(self, m, job, begin, run):
-        """Takes rows over all lanes while ``run``, a cycle after ``begin``; returns whether some are still to come."""
+    def _activations(self, m, job, begin, active):
+        """Takes rows over all lanes while ``active``, a cycle after ``begin``; returns whether some still come."""
         act = self.act
         room, before = Signal(), 0
         m.d.comb += room.eq(~act.valid | act.ready)
@@ -295,9 +295,9 @@ class Load(GroupBlock):
             port = self.data[-1 - number]
             m.d.comb += [lane.begin.eq(begin), lane.view.eq(job.view), lane.mem.eq(job.mem), lane.rows.eq(job.rows),
                          lane.cols.eq(job.cols),
-                         lane.data.payload.eq(port.payload), lane.data.valid.eq(port.valid & run),
+                         lane.data.payload.eq(port.payload), lane.data.valid.eq(port.valid & active),
                          lane.out.ready.eq(room & ~before)]
-            with m.If(run):
+            with m.If(active):
                 m.d.comb += port.ready.eq(lane.data.ready)
             with m.If(lane.out.valid & lane.out.ready):
                 m.d.sync += [act.valid.eq(1), act.payload.eq(lane.out.payload)]

@@ -57,10 +57,10 @@ class Store(GroupBlock):
         cmd = self.cmd.payload
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
         m.submodules.locator = locator = Locator.of(self, count=1)
-        begin, run = Signal(), Signal()
+        begin, active = Signal(), Signal()
         room = Signal(range(DEPTH + 1), init=DEPTH)
-        self._gather(m, locator, room, begin, run)
-        answered = self._request(m, multiply, begin, run)
+        self._gather(m, locator, room, begin, active)
+        answered = self._request(m, multiply, begin, active)
         self._send(m, room)
         m.d.comb += [multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols), multiply.start.eq(begin),
                      locator.view.eq(view_of(cmd, "out")), locator.load.eq(begin)]
@@ -76,9 +76,9 @@ class Store(GroupBlock):
                         m.next = "REFUSE"
             with m.State("SIZE"):
                 with m.If(multiply.done):
-                    m.next = "RUN"
-            with m.State("RUN"):
-                m.d.comb += run.eq(1)
+                    m.next = "ACTIVE"
+            with m.State("ACTIVE"):
+                m.d.comb += active.eq(1)
                 with m.If(answered):        # so all has been sent, and gathered before
                     m.d.comb += self.cmd.ready.eq(1)
                     m.d.sync += self.give.eq(cmd.give)
@@ -91,12 +91,12 @@ class Store(GroupBlock):
             self.progress.eq(self.moving | self.done | (self.req.valid & self.req.ready) | self.gather.valid)]
         return ResetInserter(self.clear)(m)
 
-    def _gather(self, m, locator, room, begin, run):
+    def _gather(self, m, locator, room, begin, active):
         """Asks for every group of every pixel while there is room."""
         cmd, ask = self.cmd.payload, self.gather.place
         place = ask.payload
         cols, rows, group, finished = Signal(16), Signal(16), Signal(8), Signal()
-        m.d.comb += [ask.valid.eq(run & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
+        m.d.comb += [ask.valid.eq(active & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
                      place.bank.eq(locator.place[0].bank), place.addr.eq(locator.place[0].addr + group)]
         with m.If(begin):
             m.d.sync += [cols.eq(cmd.cols), rows.eq(cmd.rows), group.eq(0), finished.eq(0)]
@@ -110,13 +110,13 @@ class Store(GroupBlock):
                 with m.Else():
                     m.d.comb += locator.step.eq(1)
 
-    def _request(self, m, multiply, begin, run):
+    def _request(self, m, multiply, begin, active):
         """One request for each row; returns whether all have been answered."""
         cmd, req = self.cmd.payload, self.req
         rows, waiting, moved = Signal(16), Signal(16), Signal()
         at, beats = Signal(self.addr_bits), Signal(self.beat_bits)
         m.d.sync += beats.eq(multiply.product * self.group_beats)
-        m.d.comb += [req.valid.eq(run & (rows != 0)), req.payload.addr.eq(at), req.payload.beats.eq(beats),
+        m.d.comb += [req.valid.eq(active & (rows != 0)), req.payload.addr.eq(at), req.payload.beats.eq(beats),
                      moved.eq(req.valid & req.ready)]
         with m.If(begin):
             m.d.sync += [rows.eq(cmd.rows), at.eq(self.base + cmd.dram)]

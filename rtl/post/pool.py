@@ -70,34 +70,34 @@ class Pool(Block):
         m = Module()
         m.submodules.out = out = Locator.of(self, count=self.out_pixels)
         m.submodules.source = source = Locator.of(self, count=self.out_pixels)
-        run = Signal(COMMAND)
-        walk = self._walk(m, run, out, source)
-        inside = self._gather(m, run, walk, source)
-        self._maximum(m, run, walk, out, inside)
+        job = Signal(COMMAND)
+        walk = self._walk(m, job, out, source)
+        inside = self._gather(m, job, walk, source)
+        self._maximum(m, job, walk, out, inside)
         return ResetInserter(self.clear)(m)
 
-    def _walk(self, m, run, out, source):
+    def _walk(self, m, job, out, source):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
         visit, last_tap, last_group, last_x, last_y = (Signal() for _ in range(5))
         # Of several planes, some pixels that follow each other could lie in banks that meet.
-        most, left_in_row = Mux(run.res_phase_x, 1, self.out_pixels), Signal(16)
+        most, left_in_row = Mux(job.res_phase_x, 1, self.out_pixels), Signal(16)
         count = Signal(range(self.out_pixels + 1))
         flight = self.done_latency - 1      # the first of these cycles ends the visits
         left = Signal(range(flight + 1))
-        new, apart = self.cmd.payload, visited_apart(run, "out", x)
+        new, apart = self.cmd.payload, visited_apart(job, "out", x)
 
-        m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(run.tag),
-                     self.gathered.eq(Mux(run.mem_in, 0b10, 0b01)),
-                     last_tap.eq(tap_index + 1 == run.taps), last_group.eq(group + 1 == run.groups),
-                     left_in_row.eq(run.cols - x), last_x.eq(left_in_row == count),
+        m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(job.tag),
+                     self.gathered.eq(Mux(job.mem_in, 0b10, 0b01)),
+                     last_tap.eq(tap_index + 1 == job.taps), last_group.eq(group + 1 == job.groups),
+                     left_in_row.eq(job.cols - x), last_x.eq(left_in_row == count),
                      count.eq(at_once(Mux(left_in_row < most, left_in_row, most), apart, self.out_pixels)),
-                     last_y.eq(y + 1 == run.rows),
-                     self.tap.en.eq(1), self.tap.addr.eq(run.tap_base + tap_index)]
+                     last_y.eq(y + 1 == job.rows),
+                     self.tap.en.eq(1), self.tap.addr.eq(job.tap_base + tap_index)]
         with m.FSM(name="pool"):
             with m.State("IDLE"):
                 m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), source.load.eq(1)]
-                m.d.sync += [run.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), left.eq(flight)]
+                m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), left.eq(flight)]
                 with m.If(self.cmd.valid):
                     m.next = "VISIT"
             with m.State("VISIT"):
@@ -114,7 +114,7 @@ class Pool(Block):
             with m.State("DRAIN"):
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 0):
-                    m.d.comb += [self.done.eq(1), self.give.eq(run.give)]
+                    m.d.comb += [self.done.eq(1), self.give.eq(job.give)]
                     m.next = "IDLE"
         return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=last_tap,
                                taken=Cat(visit & ~self.clear & (lane < count) for lane in range(self.out_pixels)))
@@ -123,7 +123,7 @@ class Pool(Block):
         """Of the pixels of a visit, in its channel group."""
         return [(place.bank, (place.addr + walk.group)[:len(place.addr)]) for place in locator.place]
 
-    def _gather(self, m, run, walk, source):
+    def _gather(self, m, job, walk, source):
         """The tap arrives one cycle after its address; then one cycle for the places. Returns the pixels of the tap
         that are inside of the input."""
         tap = self.tap.data
@@ -135,13 +135,13 @@ class Pool(Block):
             at = tap_x + lane
             m.d.comb += inside[lane].eq(taken[lane] & (tap_y >= 0) & (tap_y < tap.rows) & (at >= 0) & (at < tap.cols))
             before = delay(m, bank, latency.RECORD), delay(m, addr, latency.RECORD)
-            bank, addr = advance(m, self.pixels, *before, tap.rot, tap.addr, run.res_groups)
+            bank, addr = advance(m, self.pixels, *before, tap.rot, tap.addr, job.res_groups)
             place = self.gather.place[lane]
-            m.d.sync += [self.gather.en[lane].eq(inside[lane]), place.mem.eq(run.mem_in), place.bank.eq(bank),
+            m.d.sync += [self.gather.en[lane].eq(inside[lane]), place.mem.eq(job.mem_in), place.bank.eq(bank),
                          place.addr.eq(addr)]
         return inside
 
-    def _maximum(self, m, run, walk, out, inside):
+    def _maximum(self, m, job, walk, out, inside):
         """Running maxima; codes are unsigned, so they start from 0."""
         inside = delay(m, inside, 1 + latency.GATHER)
         first = delay(m, walk.tap_index == 0, BEFORE + latency.GATHER)
@@ -153,5 +153,5 @@ class Pool(Block):
                 m.d.comb += [before.eq(Mux(first, 0, best[i])), after.eq(Mux(got > before, got, before)),
                              got.eq(Mux(inside[lane], self.gather.codes[lane][i], 0))]
                 m.d.sync += [best[i].eq(after), word.data[i].eq(after)]
-            m.d.sync += [self.write.en[lane].eq(last[lane]), word.en.eq(~0), word.place.mem.eq(run.mem_out),
+            m.d.sync += [self.write.en[lane].eq(last[lane]), word.en.eq(~0), word.place.mem.eq(job.mem_out),
                          Cat(word.place.bank, word.place.addr).eq(delay(m, Cat(*place), BEFORE + latency.GATHER))]

@@ -105,16 +105,16 @@ class Post(WithFilters):
         m = Module()
         m.submodules.out = out = Locator.of(self, count=self.out_pixels)
         m.submodules.res = res = Locator.of(self, count=self.out_pixels)
-        run = Signal(COMMAND)
+        job = Signal(COMMAND)
         new = self._next(m)
-        walk = self._walk(m, run, new, out, res)
-        self._visit(m, run, walk, out, res)
-        self._done(m, run, walk)
+        walk = self._walk(m, job, new, out, res)
+        self._visit(m, job, walk, out, res)
+        self._done(m, job, walk)
         stages = self._stages(m, new, *self._parameters(m, new))
         for pixel in range(self.out_pixels):
-            beat = self._beat(m, run, walk, pixel)
-            accs = self._accumulators(m, run, walk, pixel)
-            self._gather(m, run, walk, res, pixel, beat)
+            beat = self._beat(m, job, walk, pixel)
+            accs = self._accumulators(m, job, walk, pixel)
+            self._gather(m, job, walk, res, pixel, beat)
             codes = self._requantize(m, stages, accs, pixel, platform)
             self._write(m, stages, walk, out, pixel, beat, codes)
         return ResetInserter(self.clear)(m)
@@ -138,7 +138,7 @@ class Post(WithFilters):
         return SimpleNamespace(command=command, held=held, slot=slot, loading=fetching & (slot != 0), ready=ready,
                                start=start, changes=changes)
 
-    def _walk(self, m, run, new, out, res):
+    def _walk(self, m, job, new, out, res):
         """Control: visit the pixels of a command, or wait until it is fed; go on with the next one."""
         tile, entry, second_group = Signal(16), Signal(range(self.entries)), Signal()
         half, pixel = Signal(), Signal(range(self.out_pixels))      # of the lanes' pixels, if there are two halves
@@ -167,7 +167,7 @@ class Post(WithFilters):
                     go_on()
             with m.State("ROWS"):
                 m.d.comb += visit.eq(self.row.valid)
-                with m.If(visit & pixel_done & leave & last_entry & (tile + 1 == run.tiles)):
+                with m.If(visit & pixel_done & leave & last_entry & (tile + 1 == job.tiles)):
                     m.d.comb += self.through.eq(1)
                     go_on()
             idle = fsm.ongoing("IDLE")
@@ -176,20 +176,20 @@ class Post(WithFilters):
             count=count, visit=visit, inside=inside, leave=leave, last_entry=last_entry, pixel_done=pixel_done,
             row_end=row_end, new=new)
 
-    def _visit(self, m, run, walk, out, res):
+    def _visit(self, m, job, walk, out, res):
         """From one visit to the next: as many pixels as there are in the lanes and in the row, and at once."""
         w, visit, inside, row_end, count = walk, walk.visit, walk.inside, walk.row_end, walk.count
         pixel_done, leave, last_entry = walk.pixel_done, walk.leave, walk.last_entry
         left_in_row, left, ends = Signal(16), Signal(range(self.out_pixels + 1)), Signal()
-        apart = visited_apart(run, "out", w.x) | run.residual & visited_apart(run, "res", w.x)
+        apart = visited_apart(job, "out", w.x) | job.residual & visited_apart(job, "res", w.x)
         m.d.comb += [
-            left_in_row.eq(run.pitch - w.x),
-            left.eq(Mux(run.wide, latency.wide_pixels(self), self.out_pixels) - w.pixel),
+            left_in_row.eq(job.pitch - w.x),
+            left.eq(Mux(job.wide, latency.wide_pixels(self), self.out_pixels) - w.pixel),
             count.eq(at_once(Mux(left_in_row < left, left_in_row, left), apart, self.out_pixels)
                      if self.out_pixels > 1 else 1),
-            inside.eq((w.x < run.cols) & (w.y < run.rows)), row_end.eq(left_in_row == count),
-            pixel_done.eq(w.second_group | ~run.straddle | ~inside),
-            ends.eq(left == count), leave.eq(ends & (w.half | run.wide | (self.lanes == self.out_pixels))),
+            inside.eq((w.x < job.cols) & (w.y < job.rows)), row_end.eq(left_in_row == count),
+            pixel_done.eq(w.second_group | ~job.straddle | ~inside),
+            ends.eq(left == count), leave.eq(ends & (w.half | job.wide | (self.lanes == self.out_pixels))),
             last_entry.eq(w.entry == self.entries - 1),
             self.row.ready.eq(visit & pixel_done & leave | self.clear)]
         with m.If(visit):
@@ -205,13 +205,13 @@ class Post(WithFilters):
             with m.Else():
                 m.d.sync += w.second_group.eq(1)
         with m.If(w.new.start):
-            m.d.sync += [run.eq(w.new.command), w.tile.eq(0), w.entry.eq(0), w.half.eq(0), w.pixel.eq(0),
+            m.d.sync += [job.eq(w.new.command), w.tile.eq(0), w.entry.eq(0), w.half.eq(0), w.pixel.eq(0),
                          w.second_group.eq(0), w.y.eq(w.new.command.start_y), w.x.eq(w.new.command.start_x)]
 
-    def _done(self, m, run, walk):
+    def _done(self, m, job, walk):
         """What comes after the last visit, once the pipeline has let it through."""
-        gathered = Cat(run.residual & (run.mem_res == mem) for mem in range(2))
-        line, left = [Cat(self.through, run.give, run.tag, gathered)], Signal(range(self.done_latency + 1))
+        gathered = Cat(job.residual & (job.mem_res == mem) for mem in range(2))
+        line, left = [Cat(self.through, job.give, job.tag, gathered)], Signal(range(self.done_latency + 1))
         late = delay(m, line[0], self.done_latency)
         m.d.comb += [self.done.eq(late[0]), self.give.eq(Mux(late[0], late[1:9], 0)), self.tag.eq(late[9:25]),
                      self.gathered.eq(late[25:]), self.idle.eq(walk.idle & (left == 0))]
@@ -259,11 +259,11 @@ class Post(WithFilters):
             source=[[held(s, writes) for s in group] for group in source],
             filled=[held(group, writes) for group in filled])
 
-    def _beat(self, m, run, walk, pixel):
+    def _beat(self, m, job, walk, pixel):
         """Whether a pixel of the lanes is visited and inside of the output."""
         beat = Signal(name=f"beat{pixel}")
         among = (pixel >= walk.pixel) & (pixel < walk.pixel + walk.count) if self.out_pixels > 1 else 1
-        inside = walk.inside & (walk.x + self._ahead(walk, pixel) < run.cols)
+        inside = walk.inside & (walk.x + self._ahead(walk, pixel) < job.cols)
         m.d.comb += beat.eq(walk.visit & inside & among & ~self.clear)
         return beat
 
@@ -276,7 +276,7 @@ class Post(WithFilters):
         place = locator.place[self._ahead(walk, pixel)] if self.out_pixels > 1 else locator.place[0]
         return place.bank, (place.addr + walk.second_group)[:len(place.addr)]
 
-    def _accumulators(self, m, run, walk, pixel):
+    def _accumulators(self, m, job, walk, pixel):
         """Stage 0: accumulators of a pixel of the lanes, pixel digits joined."""
         accs, lanes = [], self.row.payload
         for s in range(self.slots):
@@ -284,15 +284,15 @@ class Post(WithFilters):
             halves = [lanes[first + pixel][s] for first in range(0, self.lanes, self.out_pixels)]
             m.d.sync += acc.eq(Mux(walk.half, halves[-1], halves[0]))
             if pixel < latency.wide_pixels(self):
-                with m.If(run.wide):
+                with m.If(job.wide):
                     m.d.sync += acc.eq(lanes[2 * pixel][s] + (lanes[2 * pixel + 1][s] << self.act_digit_bits))
             accs.append(acc)
         return accs
 
-    def _gather(self, m, run, walk, res, pixel, beat):
+    def _gather(self, m, job, walk, res, pixel, beat):
         """The residual of a pixel."""
         place, (bank, addr) = self.gather.place[pixel], self._place(walk, res, pixel)
-        m.d.comb += [self.gather.en[pixel].eq(beat & run.residual), place.mem.eq(run.mem_res), place.bank.eq(bank),
+        m.d.comb += [self.gather.en[pixel].eq(beat & job.residual), place.mem.eq(job.mem_res), place.bank.eq(bank),
                      place.addr.eq(addr)]
 
     def _requantize(self, m, stages, accs, pixel, platform):

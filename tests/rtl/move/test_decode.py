@@ -40,7 +40,7 @@ def test_decoder(case, stall):
         rng = Random(1)
         for symbols, lengths, beats in work:
             ctx.set(dut.codes, sum(int(n) << 3 * i for i, n in enumerate(lengths)))
-            ctx.set(dut.run, 1)
+            ctx.set(dut.active, 1)
             rows, count, sent = [], 0, 0
             while len(rows) < len(symbols) or sent < len(beats):
                 valid = sent < len(beats) and rng.random() >= stall
@@ -57,7 +57,7 @@ def test_decoder(case, stall):
                 assert count < 5000, "the decoder hangs"
             ctx.set(dut.out.ready, 0)
             ctx.set(dut.data.valid, 0)
-            ctx.set(dut.run, 0)
+            ctx.set(dut.active, 0)
             await ctx.tick()
             got.append(np.array(rows))
             cycles.append(count)
