@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from spec import devices
 from spec.config import EngineConfig
 from spec.errors import AlloyError
-from spec.packing import solve
 from spec.tables import html, short
+
+from .resources import multipliers, rams
 
 __all__ = ["Board", "LIMITS"]
 
@@ -65,21 +66,15 @@ class Board:
                              f"({LIMITS[resource]:.0%} of {self.budget[resource]}): reduce {way[resource]}")
 
     def check(self, config: EngineConfig) -> None:
-        """Arithmetic check before synthesis: multipliers and memory bits that are needed whatever the tools do."""
-        family = devices.family(self.family)
-        device = family.multiplier.name
+        """Check before synthesis: the multiplier is the board's; multipliers and memories fit (:mod:`.resources`)."""
+        device = devices.family(self.family).multiplier.name
         if config.dsp_device != device and not config.portable_dsp:
             raise AlloyError(f"the configuration is for {config.dsp_device} and {self.name} has {device}: "
                              f"set dsp_device to {device}")
-        packing = solve(config.dsp_device, config.act_digit_bits)
-        slices = config.macs_dsp // packing.products
         if config.act_ram == "ultra" and not self.budget["uram"]:
             raise AlloyError(f"the configuration has activation memories of ultra RAM and {self.name} has none: set "
                              "act_ram to block")
-        bits = config.weight_depth * config.slots * config.ic * 4
-        if config.act_ram == "block":
-            bits += 2 * config.pixels * config.act_depth * config.ic * 8
-        self.refuse({"dsp": slices, "bram36": bits // family.bram_bits})
+        self.refuse({"dsp": multipliers(config), **rams(config, self.family)})
 
     def project(self, files: list[str], top: str) -> str:
         """Script of the family's tools that makes a project of the generated sources beside itself."""

@@ -5,6 +5,7 @@ the blocks of the engine, each linear in what the block is made of (:func:`featu
 that were synthesized: the rows of ``resources.json``, which ``python -m rtl.samples`` makes.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from spec import latency
-from spec.commands import COMMAND_BYTES, FETCH_AHEAD, PARAM_BYTES
+from spec import latency, memories as shapes
+from spec.commands import LOADS_AHEAD, QUEUES
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.files import read_json
-from spec.kwords import word_bits
+from spec.memories import Shape
 from spec.packing import columns, solve
 from spec.systems import EXPONENT_MAX
 
@@ -36,47 +37,39 @@ WIDEST = 72
 SHAPES = {WIDEST: 512, 36: 1024, 18: 2048, 9: 4096, 4: 8192, 2: 16384, 1: 32768}
 WHOLE, HALF = 257, 129
 MUX = 0.5           # of each bit that one more memory behind another makes
+QUEUED, LOADING = 500, 350      # bits of a command that waits, on average, and of a load that is under way
 # Family -> LUTs of a LUT RAM, bits that it has at 32 and at 64 words, and its cost.
 LUT_RAMS = {"xc7": (4, {32: 6, 64: 3}, 8), "xcup": (8, {32: 14, 64: 7}, 16)}
 
 
 @dataclass(frozen=True)
 class Memory:
-    """``count`` equal memories of a block: words, bits of a word, what they are made of (``ram`` is "ultra", "block",
-    or "any" if the synthesis may choose), whether bytes are written one by one, and read ports."""
+    """``count`` equal memories of a block; whether bytes are written one by one, and read ports."""
     block: str
     count: int
-    depth: int
-    width: int
-    ram: str = "any"
+    shape: Shape
     bytes: bool = False
     readers: int = 1
 
 
 def memories(config: EngineConfig) -> list[Memory]:
     """Every memory that is read a cycle after its address: those that can be in block RAM."""
-    c, record = config, 8 * PARAM_BYTES
-    chains, together = latency.chains(c), min(latency.lanes(c) // 2, latency.chain_rows(c))
-    beats = COMMAND_BYTES // c.port_bytes
+    c = config
     found = [
-        Memory("bank", 2 * c.pixels, c.act_depth, 8 * c.ic, "ultra" if c.act_ram == "ultra" else "any", True),
-        *(Memory("weightcolumn", count, c.weight_depth, word_bits(slots, c.ic))
-          for slots, count in ((2, c.dsp_filters // 2), (1, c.lut_filters)) if count),
-        Memory("compute", 1, c.param_depth * c.slots, record), Memory("compute", 1, c.tap_depth, record, readers=2),
-        Memory("compute", 1, c.queue_depth, 8 * COMMAND_BYTES),
-        Memory("core", chains, latency.tiles(c) * latency.chain_rows(c) // together,
-               2 * together * c.slots * c.acc_width, "block" if c.out_pixels > 1 else "any"),
-        Memory("control", 1, FETCH_AHEAD * beats, c.port_bits), Memory("readport", c.ports, c.read_beats, c.port_bits),
-        Memory("writeport", 1, 2 * c.burst_beats, c.port_bits + c.port_bytes)]
+        Memory("bank", 2 * c.pixels, shapes.bank(c), bytes=True),
+        *(Memory("weightcolumn", count, shapes.weights(c, slots)) for slots, count in Counter(columns(c)).items()),
+        Memory("compute", 1, shapes.params(c)), Memory("compute", 1, shapes.taps(c), readers=2),
+        Memory("compute", 1, shapes.commands(c)), Memory("core", latency.chains(c), shapes.rows(c)),
+        Memory("control", 1, shapes.fetched(c)), Memory("readport", c.ports, shapes.read(c)),
+        Memory("writeport", 1, shapes.written(c))]
     if c.tables:
-        codes = PARAM_BYTES // latency.PARTS
-        found.append(Memory("codetable", c.out_pixels * c.slots, c.tables * 256 // codes, 8 * codes, "block"))
+        found.append(Memory("codetable", c.out_pixels * c.slots, shapes.table(c)))
     return found
 
 
 def _mux(memory, words):
     """Cost of the choice among memories of so many words, one behind the other."""
-    return MUX * memory.width * (ceil(memory.depth / words) - 1) * memory.readers
+    return MUX * memory.shape.width * (ceil(memory.shape.depth / words) - 1) * memory.readers
 
 
 @cache
@@ -88,7 +81,7 @@ def _block_rams(memory):
         bits = width // 9 * 8 if memory.bytes else width
         for cost, size, words in ((WHOLE, 1.0, depth), (HALF, 0.5, depth // 2)):
             if bits and (width < WIDEST or size == 1.0):
-                number = ceil(memory.width / bits) * ceil(memory.depth / words) * memory.readers
+                number = ceil(memory.shape.width / bits) * ceil(memory.shape.depth / words) * memory.readers
                 found.append((number * cost + _mux(memory, words), number * size))
     return min(found)
 
@@ -96,25 +89,28 @@ def _block_rams(memory):
 @cache
 def _lut_rams(memory, family):
     """(cost, LUTs) of a memory of LUT RAM."""
+    if family not in LUT_RAMS:
+        raise AlloyError(f"there is no resource model for the family {family!r}: choose {', '.join(LUT_RAMS)}")
     luts, bits, cost = LUT_RAMS[family]
     found = []
     for words, width in bits.items():
-        number = ceil(memory.width / width) * ceil(memory.depth / words) * memory.readers
+        number = ceil(memory.shape.width / width) * ceil(memory.shape.depth / words) * memory.readers
         found.append((number * cost + _mux(memory, words), number * luts))
     return min(found)
 
 
 def blocks_in_ram(memory: Memory, family: str) -> bool:
     """Whether the synthesis makes a memory of block RAM."""
-    return memory.ram == "block" or memory.ram == "any" and _block_rams(memory)[0] < _lut_rams(memory, family)[0]
+    cheaper = _block_rams(memory)[0] < _lut_rams(memory, family)[0]
+    return memory.shape.ram == "block" or memory.shape.ram == "any" and cheaper
 
 
 def rams(config: EngineConfig, family: str) -> dict[str, float]:
     """Block RAMs of 36 kbit and ultra RAMs."""
     found: dict[str, float] = {"bram36": 0, "uram": 0}
     for memory in memories(config):
-        if memory.ram == "ultra":
-            found["uram"] += memory.count * ceil(memory.depth / ULTRA[0]) * ceil(memory.width / ULTRA[1])
+        if memory.shape.ram == "ultra":
+            found["uram"] += memory.count * ceil(memory.shape.depth / ULTRA[0]) * ceil(memory.shape.width / ULTRA[1])
         elif blocks_in_ram(memory, family):
             found["bram36"] += memory.count * _block_rams(memory)[1]
     return found
@@ -129,11 +125,12 @@ def multipliers(config: EngineConfig) -> int:
 def _queues(config, family):
     """LUTs of the LUT RAMs of each block."""
     c, found = config, dict[str, float]()
-    small = [Memory("control", 3, c.queue_depth, 500), Memory("load", 1, 3, 350),
-             Memory("readarbiter", 1, 8, c.beat_bits + 1),
-             Memory("store", 1, 16, 8 * c.ic), Memory("writeport", 1, c.outstanding, 1)]
+    small = [Memory("control", len({*QUEUES.values()}), Shape(c.queue_depth, QUEUED)),
+             Memory("load", 1, Shape(LOADS_AHEAD, LOADING)),
+             Memory("readarbiter", 1, Shape(shapes.REQUESTS_AHEAD, c.beat_bits + 1)),
+             Memory("store", 1, shapes.stored(c)), Memory("writeport", 1, Shape(c.outstanding, 1))]
     for memory in (*memories(config), *small):
-        if memory in small or memory.ram == "any" and not blocks_in_ram(memory, family):
+        if memory in small or memory.shape.ram == "any" and not blocks_in_ram(memory, family):
             found[memory.block] = found.get(memory.block, 0) + memory.count * _lut_rams(memory, family)[1]
     return found
 
@@ -293,8 +290,6 @@ def _fitted():
 def resources(config: EngineConfig, family: str) -> dict[str, float]:
     """Number of each of :data:`spec.devices.RESOURCES` that an engine takes: DSPs, block and ultra RAMs counted, LUTs
     and flip-flops estimated."""
-    if family not in LUT_RAMS:
-        raise AlloyError(f"there is no resource model for the family {family!r}: choose {', '.join(LUT_RAMS)}")
     return {**_fitted()(config, family), "dsp": multipliers(config), **rams(config, family)}
 
 

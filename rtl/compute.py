@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out, connect, flipped
 
-from spec import latency
+from spec import latency, memories
 from spec.commands import Opcode
 from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.registers import Trace
@@ -95,17 +95,17 @@ class Compute(WithFilters):
 
     def _memories(self, m, feeder, post, pool):
         """Tables that the load unit fills."""
-        params = record_table(m, "params", self.param_depth * self.slots, self.memories.params)
+        params = record_table(m, "params", memories.params(self), self.memories.params)
         read_records(m, params, post.param)
         connect(m, flipped(self.memories.tables), post.tables_write)
-        taps = record_table(m, "taps", self.tap_depth, self.memories.taps)
+        taps = record_table(m, "taps", memories.taps(self), self.memories.taps)
         read_records(m, taps, feeder.tap)
         read_records(m, taps, pool.tap)
 
     def _queue(self, m, feeder, post, pool):
         """A command goes to the post queue, a CONV to the feeder as well; post and pool work in turn, while the post
         unit has a command before it is through with the one before."""
-        queue = Queue(COMMAND, self.queue_depth, buffered=True)
+        queue = Queue(COMMAND, memories.commands(self).depth, buffered=True)
         m.submodules.queue = ResetInserter(self.clear)(queue)
         is_conv, take = Signal(), Signal()
         m.d.comb += [is_conv.eq(self.cmd.payload.opcode == Opcode.CONV),

@@ -11,7 +11,7 @@ from .packing import columns, solve
 __all__ = ["READ", "GATHER", "RECORD", "PARTS", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT", "RESIDUAL", "QUEUE",
            "BUFFERED", "DONE", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER", "tree_levels", "rotator",
            "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "chains", "chain_rows", "apart",
-           "lanes", "wide_pixels", "tiles", "rows",
+           "lanes", "entry_rows", "wide_pixels", "tiles", "rows",
            "first_row", "last_row", "parameters", "post", "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
@@ -109,6 +109,11 @@ def lanes(config: Any) -> int:
     codes of two digits leave as fast as others. Of two pixels only one: on kv260 the registers for more would take 3 %
     of the LUTs, and ResNet-18 1 % fewer cycles."""
     return config.out_pixels * (1 if config.out_pixels == 2 else 2)
+
+
+def entry_rows(config: Any) -> int:
+    """Rows of a chain that are one entry of its FIFO and leave it together."""
+    return min(lanes(config) // 2, chain_rows(config))
 
 
 def wide_pixels(config: Any) -> int:

@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
-from spec import latency
+from spec import latency, memories
 from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.errors import AlloyError
 from spec.kwords import word_bits
@@ -154,7 +154,7 @@ class Core(Grid):
         return latency.lanes(self)
 
     def members(self) -> dict[str, Member]:
-        return {"write": In(write_port(self.weight_depth, word_bits(self.slots, self.ic))),
+        return {"write": In(write_port(memories.weights(self, self.slots))),
                 "step": In(STEP), "r_addr": In(range(self.weight_depth)),
                 "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),
                 "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(lanes_layout(self, self.lanes))),
@@ -180,13 +180,13 @@ class Core(Grid):
         m.d.sync += [w_en.eq(self.write.en), w_addr.eq(self.write.addr), w_data.eq(self.write.data)]
         r_addr, low = self.r_addr, 0
         for index, slots in enumerate(columns(self)):
-            width = word_bits(slots, self.ic)
-            column = WeightColumn(depth=self.weight_depth, width=width)
+            shape = memories.weights(self, slots)
+            column = WeightColumn(depth=shape.depth, width=shape.width)
             add_shared(m, f"weights{index}", column, platform)
             m.d.comb += [column.write.en.eq(w_en), column.write.addr.eq(w_addr),
-                         column.write.data.eq(w_data[low:low + width]),
-                         column.r_addr.eq(r_addr), array.weights[low:low + width].eq(column.r_data)]
-            r_addr, low = column.r_addr_out, low + width
+                         column.write.data.eq(w_data[low:low + shape.width]),
+                         column.r_addr.eq(r_addr), array.weights[low:low + shape.width].eq(column.r_data)]
+            r_addr, low = column.r_addr_out, low + shape.width
 
     def _rows(self, m, array):
         """A FIFO for each chain of rows, and the room in them."""
@@ -236,9 +236,8 @@ class Core(Grid):
 
     def _chain(self, m, array, chain, flushes):
         """The rows of a chain, those of one entry together; its end of the FIFO."""
-        rows, row = min(self.lanes // 2, latency.chain_rows(self)), array.row[chain]
-        entries = latency.tiles(self) * latency.chain_rows(self) // rows
-        fifo = Queue(rows * len(row.as_value()), entries, buffered=True, reserved=True, block=self.out_pixels > 1)
+        rows, row, shape = latency.entry_rows(self), array.row[chain], memories.rows(self)
+        fifo = Queue(shape.width, shape.depth, buffered=True, reserved=True, block=shape.ram == "block")
         m.submodules[f"fifo{chain}"] = ResetInserter(self.clear)(fifo)
         valid, number = Signal(name=f"valid{chain}"), Signal(range(rows), name=f"number{chain}")
         m.d.comb += valid.eq(array.row_valid[chain] & ~flushes)

@@ -5,19 +5,19 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.config import PORT_BITS
+from spec.memories import REQUESTS_AHEAD
 
 from ..prim import Block, Parameter, Queue, ResetInserter, request_layout
 
 __all__ = ["ReadArbiter"]
 
-ORDER = 8       # requests whose data is still to come
-
 
 class ReadArbiter(Block):
     """Two users of one read port; the beats go back to whom the request came from.
 
-    User 0 goes first when both ask. No latency; one request and one beat each cycle. Up to :data:`ORDER` requests are
-    remembered; a user that does not take its data holds up the other's.
+    User 0 goes first when both ask. No latency; one request and one beat each cycle. Up to
+    :data:`spec.memories.REQUESTS_AHEAD` requests are remembered; a user that does not take its data holds up the
+    other's.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class ReadArbiter(Block):
     def elaborate(self, platform):
         m = Module()
         beats = self.beat_bits
-        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), ORDER)
+        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), REQUESTS_AHEAD)
         m.submodules.order = ResetInserter(self.clear)(order)
         # The choice stays while the port makes the chosen user wait: its request may not change.
         owner, held, chosen = Signal(), Signal(), Signal()

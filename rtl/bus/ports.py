@@ -4,6 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
+from spec import memories
 from spec.config import BOUNDARY, PORT_BITS
 from spec.errors import AlloyError
 
@@ -105,7 +106,7 @@ class ReadPort(_Port):
 
     def elaborate(self, platform):
         m = Module()
-        bus, depth = self.bus, self.read_beats
+        bus, depth = self.bus, memories.read(self).depth
         m.submodules.queue = queue = Queue(self.port_bits, depth, buffered=True, reserved=True)
         _constants(m, bus, "ar", self.port_bytes)
 
@@ -171,7 +172,7 @@ class WritePort(_Port):
     def elaborate(self, platform):
         m = Module()
         bus, longest = self.bus, self.burst_beats
-        m.submodules.queue = queue = Queue(self.data.payload.shape(), 2 * longest, buffered=True)
+        m.submodules.queue = queue = Queue(self.data.payload.shape(), memories.written(self).depth, buffered=True)
         # One entry for each burst on the way: is it the last of its request?
         m.submodules.order = order = Queue(1, self.outstanding)
         _constants(m, bus, "aw", self.port_bytes)

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
+from spec import memories
 from spec.commands import COMMAND_BYTES, FETCH_AHEAD
 from spec.config import PORT_BITS
 
@@ -46,7 +47,7 @@ class Fetch(Block):
     def elaborate(self, platform):
         m = Module()
         beats = 8 * COMMAND_BYTES // self.port_bits
-        m.submodules.queue = queue = Queue(self.port_bits, FETCH_AHEAD * beats, buffered=True)
+        m.submodules.queue = queue = Queue(self.port_bits, memories.fetched(self).depth, buffered=True)
         at, left, room = Signal(self.addr_bits), Signal(32), Signal(range(FETCH_AHEAD + 1), init=FETCH_AHEAD)
         word, beat, full = Signal(8 * COMMAND_BYTES, reset_less=True), Signal(range(beats)), Signal()
         asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))

@@ -2,16 +2,16 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import exact_log2
 
+from spec import memories
 from spec.config import ACT_RAMS
 from spec.errors import AlloyError
 from spec.latency import GATHER, READ
+from spec.memories import RAMS, Shape
 
-from ..prim import (
-    Block, Parameter, activations, add_shared, delay, store_port, write_layout)
+from ..prim import Block, Parameter, activations, add_shared, delay, ram, store_port, write_layout
 
 __all__ = ["Bank", "Banks"]
 
@@ -24,7 +24,7 @@ class Bank(Block):
 
     Parameters
     ----------
-    depth, width : words, and bytes of a word. ram : what it is made of, "block" or "ultra" RAM.
+    depth, width : words, and bytes of a word. ram : what it is made of (:class:`spec.memories.Shape`).
 
     Members
     -------
@@ -33,7 +33,7 @@ class Bank(Block):
     """
     depth = Parameter()
     width = Parameter()
-    ram = Parameter(choices=ACT_RAMS)
+    ram = Parameter(choices=RAMS)
 
     @property
     def latency(self) -> int:
@@ -46,9 +46,7 @@ class Bank(Block):
 
     def elaborate(self, platform):
         m = Module()
-        # Tools choose block RAM by themselves, and never ultra RAM.
-        attributes = {} if self.ram == "block" else {"ram_style": self.ram}
-        m.submodules.memory = memory = Memory(shape=8 * self.width, depth=self.depth, init=[], attrs=attributes)
+        m.submodules.memory = memory = ram(Shape(self.depth, 8 * self.width, self.ram))
         read = memory.read_port()
         write = memory.write_port(granularity=8)
         m.d.comb += [read.en.eq(self.r_en), read.addr.eq(self.r_addr), write.en.eq(self.w_en),
@@ -148,9 +146,9 @@ class Banks(Block):
         with m.If(loads):
             m.d.comb += self.load.ready.eq(~posts.any())
         lanes = _lanes(m, posts, write.word, ~posts.any(), self.load.valid & loads, load)
-        words = self._turned(m, f"write{mem}_", lanes, lambda word: word.place.bank)
+        words, shape = self._turned(m, f"write{mem}_", lanes, lambda word: word.place.bank), memories.bank(self)
         for index in range(self.pixels):
-            bank = Bank(depth=self.act_depth, width=self.ic, ram=self.act_ram)
+            bank = Bank(depth=shape.depth, width=shape.width // 8, ram=shape.ram)
             add_shared(m, f"bank{mem}_{index}", bank, platform)
             (reads, read), (writes, word) = gathers[index % self.out_pixels], words[index % self.out_pixels]
             m.d.comb += [

@@ -4,18 +4,20 @@ from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import FlippedInterface, PureInterface
 
-from ..prim import RECORD_BITS
+from spec.memories import Shape
+
+from ..prim import ram
 
 __all__ = ["read_records", "record_table"]
 
 
-def record_table(m: Module, name: str, depth: int, write: PureInterface | FlippedInterface) -> Memory:
-    """A memory of ``depth`` records as submodule ``name`` of ``m``, filled through ``write``
+def record_table(m: Module, name: str, shape: Shape, write: PureInterface | FlippedInterface) -> Memory:
+    """A memory of records as submodule ``name`` of ``m``, filled through ``write``
     (:func:`rtl.prim.write_port`).
 
     What is written can be read in the next cycle.
     """
-    m.submodules[name] = memory = Memory(shape=RECORD_BITS, depth=depth, init=[])
+    m.submodules[name] = memory = ram(shape)
     port = memory.write_port()
     m.d.comb += [port.en.eq(write.en), port.addr.eq(write.addr), port.data.eq(write.data)]
     return memory

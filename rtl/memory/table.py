@@ -1,12 +1,13 @@
 """Table of codes behind a requantizer: levels that are not uniform, or any other function of a code."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
 
+from spec import memories
 from spec.latency import TABLE
+from spec.memories import TABLE_CODES, TABLE_WORDS
 
-from ..prim import TABLE_CODES, TABLE_WORDS, Block, Parameter, table_port
+from ..prim import Block, Parameter, ram, table_port
 
 __all__ = ["CodeTable"]
 
@@ -32,12 +33,11 @@ class CodeTable(Block):
         return TABLE
 
     def members(self) -> dict[str, Member]:
-        return {"code": In(8), "choice": In(4), "out": Out(8), "write": In(table_port(self.tables))}
+        return {"code": In(8), "choice": In(4), "out": Out(8), "write": In(table_port(self))}
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=8 * TABLE_CODES, depth=self.tables * TABLE_WORDS, init=[],
-                                              attrs={"ram_style": "block"})
+        m.submodules.memory = memory = ram(memories.table(self))
         write, read, late = memory.write_port(), memory.read_port(), Signal(8)
         at, part, none = self.code[TABLE_CODES.bit_length() - 1:], late[:TABLE_CODES.bit_length() - 1], Signal()
         m.d.comb += [write.en.eq(self.write.en), write.addr.eq(self.write.addr), write.data.eq(self.write.data),

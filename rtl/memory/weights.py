@@ -1,12 +1,12 @@
 """Weight buffer: one memory for each column of the array, so that reads can be skewed and nets stay short."""
 
 from amaranth.hdl import Module
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.latency import READ
+from spec.memories import Shape
 
-from ..prim import Block, Parameter, write_port
+from ..prim import Block, Parameter, ram, write_port
 
 __all__ = ["WeightColumn"]
 
@@ -35,12 +35,12 @@ class WeightColumn(Block):
 
     def members(self) -> dict[str, Member]:
         addr = range(self.depth)
-        return {"write": In(write_port(self.depth, self.width)), "r_addr": In(addr),
+        return {"write": In(write_port(Shape(self.depth, self.width))), "r_addr": In(addr),
                 "r_addr_out": Out(addr), "r_data": Out(self.width)}
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.width, depth=self.depth, init=[])
+        m.submodules.memory = memory = ram(Shape(self.depth, self.width))
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [write.en.eq(self.write.en), write.addr.eq(self.write.addr), write.data.eq(self.write.data),
                      read.en.eq(1), read.addr.eq(self.r_addr)]

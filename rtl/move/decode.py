@@ -2,12 +2,12 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.coding import LANE_BITS, LONGEST
+from spec.memories import Shape
 
-from ..prim import Block, Parameter, Queue, ResetInserter, add_shared
+from ..prim import Block, Parameter, Queue, ResetInserter, add_shared, ram
 
 __all__ = ["DecodeLane", "WeightDecoder"]
 
@@ -45,7 +45,7 @@ class DecodeLane(Block):
         m, capacity = Module(), max(SHIFTER, LONGEST + 1 + self.width)
         words = Queue(self.width, LANE_BITS // self.width)
         m.submodules.words = ResetInserter(self.clear)(words)
-        m.submodules.table = table = Memory(shape=SYMBOL_BITS + SIZE_BITS, depth=WINDOWS, init=[])
+        m.submodules.table = table = ram(Shape(WINDOWS, SYMBOL_BITS + SIZE_BITS))
         write, read = table.write_port(), table.read_port(domain="comb")
         bits, have = Signal(capacity), Signal(range(capacity + 1))
         size, rest, left, taken = Signal(SIZE_BITS), Signal(capacity), Signal(range(capacity + 1)), Signal()

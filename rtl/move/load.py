@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Member, Out
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
 from spec.kwords import word_bits
 from spec.latency import PARTS
+from spec.memories import RECORD_BITS, TABLE_CODES
 
 from ..prim import (
-    COMMAND, RECORD_BITS, TABLE_CODES, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, loaded,
+    COMMAND, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, loaded,
     request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .group import GroupBlock

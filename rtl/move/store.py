@@ -4,7 +4,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
+from spec import memories
 from spec.commands import Error, Opcode
+from spec.memories import STORES_AHEAD
 
 from ..prim import (
     COMMAND, Locator, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, request_layout,
@@ -12,8 +14,6 @@ from ..prim import (
 from .group import GroupBlock
 
 __all__ = ["Store"]
-
-DEPTH = 16          # channel groups that are asked for, waiting or being sent
 
 
 class Store(GroupBlock):
@@ -58,7 +58,7 @@ class Store(GroupBlock):
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
         m.submodules.locator = locator = Locator.of(self, count=1)
         begin, active = Signal(), Signal()
-        room = Signal(range(DEPTH + 1), init=DEPTH)
+        room = Signal(range(STORES_AHEAD + 1), init=STORES_AHEAD)
         self._gather(m, locator, room, begin, active)
         answered = self._request(m, multiply, begin, active)
         self._send(m, room)
@@ -128,7 +128,8 @@ class Store(GroupBlock):
     def _send(self, m, room):
         """Cuts the groups that have arrived into beats."""
         count = self.group_beats
-        m.submodules.arrived = arrived = Queue(8 * self.ic, DEPTH, reserved=True)
+        shape = memories.stored(self)
+        m.submodules.arrived = arrived = Queue(shape.width, shape.depth, reserved=True)
         beat, last, moved = Signal(range(count)), Signal(), Signal()
         padded = Cat(arrived.o.payload, Const(0, count * self.port_bits - 8 * self.ic))
         m.d.comb += [

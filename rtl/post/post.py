@@ -99,7 +99,7 @@ class Post(WithFilters):
             "fed": In(1), "clear": In(1),
             "param": Out(param_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
             "through": Out(1), "idle": Out(1), "done": Out(1), "give": Out(8), "tag": Out(16), "gathered": Out(2),
-            "tables_write": In(table_port(self.tables))}
+            "tables_write": In(table_port(self))}
 
     def elaborate(self, platform):
         m = Module()

@@ -9,19 +9,20 @@ from .delays import delay
 from .dsp import Scaled, packed_chain, scaled_sum
 from .fifo import Queue
 from .layouts import (
-    COMMAND, PARAM, RECORD_BITS, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, codes_layout,
+    COMMAND, PARAM, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, codes_layout,
     error_layout, lanes_layout, place_layout, request_layout, view_of, write_layout)
 from .locate import Locator, advance, at_once, visited_apart
 from .multiply import SerialMultiplier
 from .ports import (
-    TABLE_CODES, TABLE_WORDS, act_write_port, activations, feed_port, gather_port, join_streams, loaded, param_port,
-    store_port, table_port, tap_port, write_port)
+    act_write_port, activations, feed_port, gather_port, join_streams, loaded, param_port, store_port, table_port,
+    tap_port, write_port)
+from .ram import ram
 from .share import Library, ResetInserter, add_shared
 
-__all__ = ["COMMAND", "PARAM", "RECORD_BITS", "STEP", "TABLE_CODES", "TABLE_WORDS", "TAP", "VIEW", "Block", "Library",
+__all__ = ["COMMAND", "PARAM", "STEP", "TAP", "VIEW", "Block", "Library",
            "Locator", "Parameter", "Queue", "ResetInserter", "Scaled", "SerialMultiplier", "WithFilters",
            "act_write_port", "activations", "add_shared", "add_tree", "advance", "at_once", "bank_addrs_layout",
            "bank_data_layout", "check_out_pixels", "codes_layout", "delay", "error_layout", "feed_port", "gather_port",
-           "join_streams", "lanes_layout", "loaded", "packed_chain", "param_port", "place_layout", "request_layout",
-           "scaled_sum", "store_port", "table_port", "tap_port", "view_of", "visited_apart", "write_layout",
-           "write_port"]
+           "join_streams", "lanes_layout", "loaded", "packed_chain", "param_port", "place_layout", "ram",
+           "request_layout", "scaled_sum", "store_port", "table_port", "tap_port", "view_of", "visited_apart",
+           "write_layout", "write_port"]

@@ -2,11 +2,13 @@
 
 from amaranth.hdl import Assert, Elaboratable, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import fifo, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from spec.errors import AlloyError
 from spec.latency import BUFFERED, QUEUE
+from spec.memories import Shape
+
+from .ram import ram
 
 __all__ = ["Queue"]
 
@@ -94,7 +96,7 @@ class _BlockFIFO(Elaboratable, fifo.FIFOInterface):
     def elaborate(self, platform):
         m = Module()
         last, count = self.depth - 2, Signal(range(self.depth))
-        m.submodules.storage = storage = Memory(shape=self.width, depth=last + 1, init=[], attrs={"ram_style": "block"})
+        m.submodules.storage = storage = ram(Shape(last + 1, self.width, "block"))
         write, read = storage.write_port(), storage.read_port()
         m.d.comb += [
             self.w_rdy.eq(count != self.depth - 1), write.en.eq(self.w_en & self.w_rdy), write.data.eq(self.w_data),

@@ -9,7 +9,7 @@ from spec.config import EngineConfig
 
 from .block import Block
 
-__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "RECORD_BITS", "view_of", "error_layout", "request_layout",
+__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "view_of", "error_layout", "request_layout",
            "lanes_layout", "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
 
 
@@ -23,7 +23,6 @@ TAP = _layout(TAP_FIELDS, TAP_BYTES)
 PARAM = _layout(PARAM_FIELDS, PARAM_BYTES)
 VIEW = data.StructLayout({name: unsigned(width) for name, width, _ in VIEW_FIELDS})
 STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})      # one k-step of the array
-RECORD_BITS = 8 * PARAM_BYTES       # of every record that is loaded: parameters, a tap, 16 codes of a table
 
 
 def view_of(command: data.View, prefix: str) -> data.View:

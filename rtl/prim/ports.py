@@ -1,57 +1,53 @@
 """Ports of the on-chip memories, as signatures of the unit that asks; the memory has the flipped one."""
 
+from dataclasses import replace
+
 from amaranth.hdl import Module
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import FlippedInterface, In, Out, Signature
 
-from spec.commands import PARAM_BYTES, TABLE_RECORDS
+from spec import memories
 from spec.config import EngineConfig
-from spec.kwords import word_bits
-from spec.latency import PARTS
+from spec.memories import TABLE_WORDS, Shape
 
 from .block import Block
-from .layouts import (
-    PARAM, RECORD_BITS, TAP, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout)
+from .layouts import PARAM, TAP, bank_addrs_layout, bank_data_layout, codes_layout, place_layout, write_layout
 
-__all__ = ["TABLE_CODES", "TABLE_WORDS", "activations", "act_write_port", "feed_port", "gather_port", "join_streams",
-           "loaded", "param_port", "store_port", "table_port", "tap_port", "write_port"]
-
-TABLE_CODES = PARAM_BYTES // PARTS      # of a table that are written at once: as wide as a block RAM of 18 kbit is
-TABLE_WORDS = TABLE_RECORDS * PARAM_BYTES // TABLE_CODES        # so many of a table
+__all__ = ["activations", "act_write_port", "feed_port", "gather_port", "join_streams", "loaded", "param_port",
+           "store_port", "table_port", "tap_port", "write_port"]
 
 
-def write_port(depth: int, width: int) -> Signature:
-    """One word of ``width`` bits into a memory of ``depth``: readable in the next cycle."""
-    return Signature({"en": Out(1), "addr": Out(range(depth)), "data": Out(width)})
+def write_port(shape: Shape) -> Signature:
+    """One word into a memory: readable in the next cycle."""
+    return Signature({"en": Out(1), "addr": Out(range(shape.depth)), "data": Out(shape.width)})
 
 
-def table_port(tables: int) -> Signature:
-    """A :func:`write_port` of ``tables`` tables, :data:`TABLE_CODES` codes at once; without a table there are the ports
-    alone."""
-    return write_port(max(tables, 1) * TABLE_WORDS, 8 * TABLE_CODES)
+def table_port(config: EngineConfig | Block) -> Signature:
+    """A :func:`write_port` of tables of codes; without a table there are the ports alone."""
+    shape = memories.table(config)
+    return write_port(replace(shape, depth=max(shape.depth, TABLE_WORDS)))
 
 
 def loaded(config: EngineConfig | Block) -> Signature:
     """Weights (one k-word), parameters and taps (one record), and tables of codes, as the load unit writes them."""
-    return Signature({"weights": Out(write_port(config.weight_depth, word_bits(config.slots, config.ic))),
-                      "params": Out(write_port(config.param_depth * config.slots, RECORD_BITS)),
-                      "taps": Out(write_port(config.tap_depth, RECORD_BITS)),
-                      "tables": Out(table_port(config.tables))})
+    return Signature({"weights": Out(write_port(memories.weights(config, config.slots))),
+                      "params": Out(write_port(memories.params(config))),
+                      "taps": Out(write_port(memories.taps(config))), "tables": Out(table_port(config))})
 
 
-def _record_port(depth, layout):
+def _record_port(shape, layout):
     """One record, :data:`spec.latency.RECORD` cycles later."""
-    return Signature({"en": Out(1), "addr": Out(range(depth)), "data": In(layout)})
+    return Signature({"en": Out(1), "addr": Out(range(shape.depth)), "data": In(layout)})
 
 
 def param_port(config: EngineConfig | Block) -> Signature:
     """Parameters: one record, :data:`spec.latency.RECORD` cycles later."""
-    return _record_port(config.param_depth * config.slots, PARAM)
+    return _record_port(memories.params(config), PARAM)
 
 
 def tap_port(config: EngineConfig | Block) -> Signature:
     """Taps: one entry, :data:`spec.latency.RECORD` cycles later."""
-    return _record_port(config.tap_depth, TAP)
+    return _record_port(memories.taps(config), TAP)
 
 
 def feed_port(config: EngineConfig | Block) -> Signature:

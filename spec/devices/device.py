@@ -43,7 +43,6 @@ class Family:
     state : patterns of the cells in which paths begin and end.
     script, project : name of the script that makes a project of the generated sources with the vendor's tools, and its
         text for a part, a clock in MHz, the sources' names and the top module.
-    bram_bits : bits of one ``bram36``.
     """
     name: str
     multiplier: Multiplier
@@ -52,4 +51,3 @@ class Family:
     state: tuple[str, ...]
     script: str
     project: Callable[[str, float, list[str], str], str]
-    bram_bits: int = 36 * 1024

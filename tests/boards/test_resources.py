@@ -38,7 +38,7 @@ def test_memories_are_those_of_the_verilog(values):
             module = line
         elif (match := re.match(r" +reg \[(\d+):0\] \S+ \[(\d+):0\];", line)) and not re.search(QUEUES, module):
             found.add((re.match(r"module \\?alloy_([a-z]+)", module)[1], int(match[2]) + 1, int(match[1]) + 1))
-    assert found == {(memory.block, memory.depth, memory.width) for memory in memories(config)}
+    assert found == {(memory.block, memory.shape.depth, memory.shape.width) for memory in memories(config)}
 
 
 @pytest.mark.parametrize("row", STORED, ids=lambda row: row["config"]["name"])

@@ -19,7 +19,7 @@ SIZES = [(1, 2, 1, 1), (3, 6, 5, 3), (2, 4, 8, 2), (5, 3, 4, 1), (1, 8, 3, 4), (
 @pytest.mark.parametrize("depth, width", [(1, 1), (5, 3), (8, 2)])
 def test_bank(depth, width):
     """Byte enables; a read sees what was written in the cycles before, and stays while ``r_en`` is low."""
-    bank, dice, words = Bank(depth=depth, width=width, ram="block"), Random(depth), [0] * depth
+    bank, dice, words = Bank(depth=depth, width=width, ram="any"), Random(depth), [0] * depth
     due, found = [None] * (bank.latency - 1), []
 
     async def drive(ctx):
@@ -43,11 +43,11 @@ def test_bank(depth, width):
     assert found[bank.latency - 1:] == due[bank.latency - 1:][:len(found) - bank.latency + 1]
 
 
-@pytest.mark.parametrize("ram", ["block", "ultra"])
-def test_ultra_ram_is_asked_for(ram):
-    """Tools choose block RAM by themselves."""
+@pytest.mark.parametrize("ram", ["any", "block", "ultra"])
+def test_ram_is_asked_for(ram):
+    """Where the tools may not choose."""
     text = rtlil.convert(Bank(depth=4, width=2, ram=ram), name="bank")
-    assert ('attribute \\ram_style "ultra"' in text) == (ram == "ultra")
+    assert ("\\ram_style" in text) == (ram != "any") == (f'attribute \\ram_style "{ram}"' in text)
 
 
 class Traffic:
@@ -147,8 +147,8 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
 
 
 @pytest.mark.parametrize("cls, good, refusals", [
-    (Bank, dict(depth=2, width=1, ram="block"), [("depth", 0, "1 or more"), ("width", 0, "1 or more"),
-                                                  ("ram", "lut", "one of block, ultra")]),
+    (Bank, dict(depth=2, width=1, ram="any"), [("depth", 0, "1 or more"), ("width", 0, "1 or more"),
+                                                  ("ram", "lut", "one of any, block, ultra")]),
     (Banks, dict(ic=1, pixels=2, act_depth=1, act_ram="ultra", out_pixels=1), [
         ("act_ram", "", "one of block, ultra"), ("ic", 0, "1 or more"), ("pixels", 1, "2 or more"),
                                                 ("act_depth", 0, "1 or more"), ("out_pixels", 0, "1 or more")])])

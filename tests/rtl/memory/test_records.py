@@ -8,8 +8,9 @@ from amaranth.lib.wiring import In, Out, Signature
 import pytest
 
 from rtl.memory import read_records, record_table
-from rtl.prim import RECORD_BITS, write_port
+from rtl.prim import write_port
 from spec.latency import RECORD
+from spec.memories import RECORD_BITS, Shape
 
 from ..axi_models import simulate
 
@@ -18,11 +19,11 @@ class Bench(wiring.Component):
     def __init__(self, depth, readers):
         self.depth, self.readers = depth, readers
         read = Signature({"en": Out(1), "addr": Out(range(depth)), "data": In(RECORD_BITS)})
-        super().__init__({"write": In(write_port(depth, RECORD_BITS)), "reads": In(read).array(readers)})
+        super().__init__({"write": In(write_port(Shape(depth, RECORD_BITS))), "reads": In(read).array(readers)})
 
     def elaborate(self, platform):
         m = Module()
-        table = record_table(m, "table", self.depth, self.write)
+        table = record_table(m, "table", Shape(self.depth, RECORD_BITS), self.write)
         for reader in self.reads:
             read_records(m, table, reader)
         return m

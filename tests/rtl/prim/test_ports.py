@@ -1,5 +1,7 @@
 """Ports of memories: who gives what, and joined they carry every signal the right way."""
 
+from dataclasses import replace
+
 from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -9,6 +11,7 @@ from rtl.prim import (
     activations, act_write_port, feed_port, gather_port, loaded, param_port, store_port, table_port, tap_port,
     write_port)
 from spec.config import EngineConfig
+from spec.memories import Shape
 
 from ..axi_models import simulate
 
@@ -17,20 +20,21 @@ CONFIG = EngineConfig(name="ports", ic=3, pixels=6, dsp_filters=2, lut_filters=1
 
 
 def test_write_port():
-    assert dict(write_port(5, 7).members.items()) == {"en": Out(1), "addr": Out(range(5)), "data": Out(7)}
+    assert dict(write_port(Shape(5, 7)).members.items()) == {"en": Out(1), "addr": Out(range(5)), "data": Out(7)}
 
 
 @pytest.mark.parametrize("tables, words", [(0, 64), (1, 64), (3, 192)])
 def test_table_port(tables, words):
     """Four codes of 256 in a word; without a table the ports are there for the load unit."""
-    assert table_port(tables) == write_port(words, 32)
-    assert table_port(tables).members["addr"] == Out(range(words))
+    config = replace(CONFIG, tables=tables)
+    assert table_port(config) == write_port(Shape(words, 32))
+    assert table_port(config).members["addr"] == Out(range(words))
 
 
 def test_what_is_loaded():
     ports = {name: member.signature for name, member in loaded(CONFIG).members.items()}
-    assert ports == {"weights": write_port(20, 4 * 3 * 3), "params": write_port(15, 128), "taps": write_port(9, 128),
-                     "tables": table_port(2)}
+    assert ports == {"weights": write_port(Shape(20, 4 * 3 * 3)), "params": write_port(Shape(15, 128)),
+                     "taps": write_port(Shape(9, 128)), "tables": table_port(CONFIG)}
 
 
 @pytest.mark.parametrize("make", [feed_port, gather_port, act_write_port, loaded, activations, param_port, store_port,
