@@ -20,6 +20,7 @@ __all__ = ["Alloy", "LAYOUTS"]
 LAYOUTS = {"HWC": (2, 0, 1), "CHW": (0, 1, 2)}      # axes of an image -> channels, rows, columns
 REGISTER = {r.name: r.offset for r in REGISTERS}
 BIT = {(r.name, b.name): b for r in REGISTERS for b in r.bits}
+HUNG = "the bus does not answer: reset the engine and its bus (load the bitstream again)"
 ABORT_SECONDS = 2.0     # in which transfers under way must have been answered
 COUNTERS = ("COMMANDS", "ARRAY_CYCLES", "LOAD_CYCLES", "STORE_CYCLES", "POST_CYCLES")
 
@@ -132,9 +133,10 @@ class Alloy:
 
     def classify(self, images: np.ndarray, layout: str = "HWC") -> list[str | int] | str | int:
         """The class of each image, or of one: its name if the program keeps names, else its number."""
-        codes = self.codes(images, layout)
-        if self.program.outputs[self.program.output].height * self.program.outputs[self.program.output].width != 1:
+        output = self.program.outputs[self.program.output]
+        if output.height * output.width != 1:
             raise AlloyError("the output of the program is a map, not one value for each class: use codes or run")
+        codes = self.codes(images, layout)
         names = self.program.classes or range(codes.shape[-1])
         best = codes.argmax(-1)
         return names[int(best)] if codes.ndim == 1 else [names[int(n)] for n in best]
@@ -150,7 +152,7 @@ class Alloy:
         end = time.monotonic() + ABORT_SECONDS
         while self._flag("busy"):
             if self._flag("error") and self._code() == Error.TIMEOUT or time.monotonic() > end:
-                raise AlloyError("the bus does not answer: reset the engine and its bus (load the bitstream again)")
+                raise AlloyError(HUNG)
             self._backend.pause()
 
     def _maps(self, images, layout):
@@ -204,8 +206,8 @@ class Alloy:
         self._put("BASE_LO", address & 0xFFFFFFFF)
         self._put("BASE_HI", address >> 32)
         if self._get("BASE_LO") | self._get("BASE_HI") << 32 != address:
-            raise AlloyError(f"the memory begins at {address:#x}, which the engine cannot address: it has fewer "
-                             "address bits")
+            raise AlloyError(f"the memory begins at {address:#x}, which the engine cannot address: give memory at "
+                             "lower addresses, or build the engine with more addr_bits")
         self._put("SIZE", loaded.banks[1].end)
         self._put("CMD_OFFSET", loaded.banks[bank].command_offset)
         self._put("CMD_COUNT", loaded.program.command_count)
@@ -225,7 +227,7 @@ class Alloy:
             self._backend.pause()
         if self._flag("error"):
             if self._flag("busy"):
-                raise AlloyError("the bus does not answer: reset the engine and its bus (load the bitstream again)")
+                raise AlloyError(HUNG)
             raise AlloyError(f"the engine stopped in layer {self._field('tag')} with code {self._code()}: "
                              f"{ERROR_TEXT.get(self._code(), 'no code of this version')}")
         self.cycles.append(self.counters()["cycles"])

@@ -52,7 +52,7 @@ def _layers(ax: Any, errors: Sequence[LayerError], worst: LayerError) -> None:
     """Bars of the relative errors, own and with all before it."""
     at = np.arange(len(errors))
     for shift, which, color, text in ((-0.2, "whole", PALE, "with all layers before it quantized"),
-                                     (0.2, "own", DEEP, "this layer alone quantized")):
+                                      (0.2, "own", DEEP, "this layer alone quantized")):
         ax.bar(at + shift, [100 * (getattr(one, which).relative or 0) for one in errors], 0.4, color=color, label=text)
     number = [one.name for one in errors].index(worst.name)
     ax.axvspan(number - 0.5, number + 0.5, color=DEEP, alpha=0.1, lw=0)

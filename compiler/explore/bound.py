@@ -1,4 +1,4 @@
-"""A bound of a network's cycles on an engine, in microseconds: which engines are worth the cycle model."""
+"""A bound of a network's cycles on an engine, which takes microseconds: what is worth the cycle model."""
 
 from dataclasses import dataclass
 

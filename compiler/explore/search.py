@@ -87,7 +87,8 @@ def _distance(one, two):
 
 
 class _Queue:
-    """Which engine comes next: by its bound, corrected by what the bound misses of the nearest engine measured."""
+    """Which engine comes next: a few by their bound, then in turn the best bound that is left, and the engine that
+    differs least from one of the fastest measured."""
 
     def __init__(self, ranked, small):
         self.left = dict.fromkeys(config for _, config, _ in ranked)

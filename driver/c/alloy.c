@@ -91,7 +91,8 @@ static int sound_tensor(const uint8_t *data, size_t size, uint32_t index)
     read_tensor(data, index, &t);
     if (t.channels == 0 || t.height == 0 || t.width == 0 || t.bits == 0 || t.bits > 8 || t.zero >> t.bits
             || t.group_channels == 0 || t.group_channels > t.group_bytes
-            || t.channels > t.positions || t.positions > (uint64_t)t.groups * t.group_channels || (uint64_t)t.groups * t.group_bytes > most)
+            || t.channels > t.positions || t.positions > (uint64_t)t.groups * t.group_channels
+            || (uint64_t)t.groups * t.group_bytes > most)
         return 0;
     line = (uint64_t)t.groups * t.group_bytes * t.width;
     if (line > most || line * t.height != t.bytes || !inside(t.offset[0], t.bytes, u32(data + WINDOW))

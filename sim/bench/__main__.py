@@ -16,14 +16,13 @@ from spec.config import EngineConfig
 from spec.entry import entry
 from spec.errors import AlloyError
 from spec.files import check_folder, check_outputs, read_json, write_text
-from spec.network import Network
 from spec.progress import Course, say
 
 from .networks import NETWORKS, graph
 from .page import extract, markdown, shown, stale
 from .peers import PEERS
 from .picture import check_drawing, draw
-from .rows import SOURCES, modelled_row, simulated_row
+from .rows import SOURCES, modelled_row, read_network, simulated_row
 
 __all__ = ["ROWS", "main"]
 
@@ -94,19 +93,19 @@ def _show(row, when):
         f"{row['fps']:,} frames per second, {row['utilisation']:.1%} of the array ({when})")
 
 
-def _made(job, engine, file, known, places):
+def _made(job, engine, file, known, folders):
     """The row of a job; ``known`` keeps the graph of the network before it."""
     name, network, source = job
     board = boards.get(name)
-    config = engine or board.config
+    config, given = engine or board.config, read_network(network, file) if file else None
     if source == "rtl":
-        return simulated_row(board, config, network, file=file, **places, say=say)
-    if file:
-        return modelled_row(board, config, network, Network.load(file), places["builds"])
+        return simulated_row(board, config, network, given=given, **folders, say=say)
+    if given is not None:
+        return modelled_row(board, config, network, given, folders["builds"])
     if network not in known:
         known.clear()
         known[network] = graph(network)
-    return modelled_row(board, config, network, known[network], places["builds"])
+    return modelled_row(board, config, network, known[network], folders["builds"])
 
 
 @entry("python -m sim.bench", "--board zcu102 --network resnet18 --source model")
@@ -148,10 +147,10 @@ def main(
         else:
             todo.append(job)
     course.begin({"rows": [WORK[job[2]] for job in todo]})
-    places: dict[str, Any] = {"kept": kept, "cache": cache, "builds": builds}
+    folders: dict[str, Any] = {"kept": kept, "cache": cache, "builds": builds}
     for number, job in enumerate(todo, 1):
         say(f"row {number} of {len(todo)}: {' '.join(job)}{course}")
-        row = _made(job, engine, file, known, places)
+        row = _made(job, engine, file, known, folders)
         course.step("rows")
         _show(row, "now")
         _add(folder, row)

@@ -19,7 +19,7 @@ from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network
 
-__all__ = ["NETWORKS", "RECIPE", "Shape", "graph", "integers", "sketched"]
+__all__ = ["Benchmark", "NETWORKS", "RECIPE", "graph", "integers", "sketched"]
 
 RECIPE = "alloy"
 SEED = 0
@@ -27,7 +27,7 @@ CALIBRATION = 16        # random images, which show ranges of random weights
 
 
 @dataclass(frozen=True)
-class Shape:
+class Benchmark:
     """A network: ``make`` builds it, ``shape`` (C, H, W) is that of its images; ``trained`` is its name in
     :data:`quant.bench.data.NETWORKS`, if it has one; ``title`` for people."""
     title: str
@@ -101,15 +101,15 @@ def _ds_cnn():
 
 
 NETWORKS = {
-    "resnet18": Shape("ResNet-18", partial(ResNet, 18), trained="resnet18"),
-    "resnet34": Shape("ResNet-34", partial(ResNet, 34)),
-    "resnet50": Shape("ResNet-50", partial(ResNet, 50), trained="resnet50"),
-    "mobilenet_v1": Shape("MobileNet-V1", _mobilenet_v1),
-    "mobilenet_v2": Shape("MobileNet-V2", MobileNetV2, trained="mobilenetv2"),
-    "vgg16": Shape("VGG-16", _vgg16),
-    "resnet8": Shape("ResNet-8, 32x32", _ResNet8, (3, 32, 32)),
-    "ds_cnn": Shape("DS-CNN, 49x10", _ds_cnn, (1, 49, 10)),
-    "mobilenet_v1_025": Shape("MobileNet-V1 0.25, 96x96", partial(_mobilenet_v1, 8, 2), (3, 96, 96))}
+    "resnet18": Benchmark("ResNet-18", partial(ResNet, 18), trained="resnet18"),
+    "resnet34": Benchmark("ResNet-34", partial(ResNet, 34)),
+    "resnet50": Benchmark("ResNet-50", partial(ResNet, 50), trained="resnet50"),
+    "mobilenet_v1": Benchmark("MobileNet-V1", _mobilenet_v1),
+    "mobilenet_v2": Benchmark("MobileNet-V2", MobileNetV2, trained="mobilenetv2"),
+    "vgg16": Benchmark("VGG-16", _vgg16),
+    "resnet8": Benchmark("ResNet-8, 32x32", _ResNet8, (3, 32, 32)),
+    "ds_cnn": Benchmark("DS-CNN, 49x10", _ds_cnn, (1, 49, 10)),
+    "mobilenet_v1_025": Benchmark("MobileNet-V1 0.25, 96x96", partial(_mobilenet_v1, 8, 2), (3, 96, 96))}
 
 
 def _task(name):

@@ -80,7 +80,7 @@ def _accuracies(quant: Sequence[dict]) -> dict[str, str]:
     """What the bench of recipes says of the networks."""
     found = {row["network"]: f"{row['int_top1']:.1f} ({row['float_top1']:.1f}) %" for row in quant
              if row["recipe"] == RECIPE and row["mode"] == "ptq"}
-    return {name: found[shape.trained] for name, shape in NETWORKS.items() if shape.trained in found}
+    return {name: found[one.trained] for name, one in NETWORKS.items() if one.trained in found}
 
 
 def _peer(peer: Peer):
@@ -107,10 +107,10 @@ def shown(rows: Sequence[dict]) -> str:
         if not row["tuned"]:
             of_each[row["board"], row["network"]] = row
     for board in map(boards.get, SHOWN):
-        for network, shape in NETWORKS.items():
+        for network, one in NETWORKS.items():
             if (board.name, network) in of_each:
                 row = of_each[board.name, network]
-                cells = [f"{board.name}, {row['clock_mhz']} MHz", shape.title, f"{row['cycles']:,}",
+                cells = [f"{board.name}, {row['clock_mhz']} MHz", one.title, f"{row['cycles']:,}",
                          _number(row["fps"]), f"{row['utilisation']:.0%}",
                          row["source"] + (", *stale*" if stale(row) else ""), *_rates(board.name, network)]
                 lines.append("| " + " | ".join(cells) + " |")

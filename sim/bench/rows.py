@@ -21,7 +21,7 @@ from ..estimate import modelled
 from ..run import run_network
 from .networks import NETWORKS, integers, sketched
 
-__all__ = ["SOURCES", "modelled_row", "simulated_row", "used"]
+__all__ = ["SOURCES", "modelled_row", "read_network", "simulated_row", "used"]
 
 SOURCES = ("model", "rtl")
 Say = Callable[[str], None]
@@ -56,10 +56,21 @@ def _summed(losses: Iterable[dict]) -> dict[str, float]:
     return {cause: sum(layer.get(cause, 0) for layer in layers) for cause in CAUSES}
 
 
+def read_network(name: str, file: str) -> Network:
+    """The integer network in a file, with trained weights, for the rows of network ``name``; :class:`AlloyError` if it
+    is another one."""
+    network, wanted = Network.load(file), NETWORKS[name].shape
+    shape = network.tensors[network.input].shape
+    if shape != wanted:
+        raise AlloyError(f"{file} takes images of {' x '.join(map(str, shape))} and {name} those of "
+                         f"{' x '.join(map(str, wanted))}: give the network of that row")
+    return network
+
+
 def modelled_row(board: Board, config: EngineConfig, name: str, found: tuple[Graph, str] | Network,
                  builds: str | Path = "build") -> dict:
-    """A row by the cycle model. ``found`` is what :func:`sim.bench.networks.graph` gives, or an integer network with
-    trained weights."""
+    """A row by the cycle model. ``found`` is what :func:`sim.bench.networks.graph` gives, or a network of
+    :func:`read_network`."""
     if isinstance(found, Network):
         network, weights = found, "trained"
     else:
@@ -69,19 +80,15 @@ def modelled_row(board: Board, config: EngineConfig, name: str, found: tuple[Gra
                 sum(layer.macs for layer in layers), _summed(layer.losses for layer in layers), builds)
 
 
-def simulated_row(board: Board, config: EngineConfig, name: str, *, file: str | None, kept: str | Path, cache: str,
-                  builds: str | Path, say: Say) -> dict:
+def simulated_row(board: Board, config: EngineConfig, name: str, *, given: Network | None, kept: str | Path,
+                  cache: str, builds: str | Path, say: Say) -> dict:
     """A row by the Verilated engine, every layer's output compared with the golden model; losses are the model's.
 
-    ``file`` is an integer network with trained weights; otherwise one is made, and kept in ``kept``.
+    ``given`` is a network of :func:`read_network`; otherwise one is made, and kept in ``kept``.
     """
-    network, weights = (Network.load(file), "trained") if file else _integers(name, config, Path(kept), say)
-    shape = network.tensors[network.input].shape
-    if shape != NETWORKS[name].shape:
-        raise AlloyError(f"{file} takes images of {' x '.join(map(str, shape))} and {name} those of "
-                         f"{' x '.join(map(str, NETWORKS[name].shape))}: give the network of that row")
+    network, weights = (given, "trained") if given is not None else _integers(name, config, Path(kept), say)
     high = (1 << network.tensors[network.input].bits) - 1
-    image = np.random.default_rng(0).integers(0, high + 1, (1, *shape))
+    image = np.random.default_rng(0).integers(0, high + 1, (1, *NETWORKS[name].shape))
     result = run_network(board, config, network, image, cache=cache, say=say)
     if result["difference"] or result["tensors"] != result["tensors_equal"]:
         raise AlloyError(f"{name} on {board.name} is not bit-exact, so there is no row: {result['difference']}")

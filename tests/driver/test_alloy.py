@@ -88,8 +88,10 @@ def test_maps_and_gray_images(processor):
     alloy = Alloy(processor, compile(MAP, CONFIG))
     assert (alloy.codes(batch) == expected).all() and (alloy.codes(batch[..., 0]) == expected).all()
     assert (alloy.codes(batch[1, ..., 0], "CHW") == expected[1]).all()
+    cycles = alloy.cycles
     with pytest.raises(AlloyError, match="the output of the program is a map, not one value for each class"):
         alloy.classify(batch)
+    assert alloy.cycles is cycles       # nothing was run for it
     with pytest.raises(AlloyError, match="keeps no scale of its output out"):
         alloy.run(batch)
     batch[1, 2, 3] = 16
@@ -127,7 +129,7 @@ def test_refusals(processor, program):
                         ("VERSION", f"the engine has version 7 of the tables, this is version {VERSION}")):
         with pytest.raises(AlloyError, match=words):
             Alloy(Spoofed(processor, {AT[name]: 7}))
-    with pytest.raises(AlloyError, match="the memory begins at .* which the engine cannot address"):
+    with pytest.raises(AlloyError, match="the memory begins at .*, which the engine cannot address: give memory"):
         Alloy(Spoofed(processor, {AT["BASE_HI"]: 1 << 20}), program).codes(batch)
     assert (alloy.codes(batch)[0] == expected[0, :, 0, 0]).all()
 

@@ -4,8 +4,9 @@
 
 #include "alloy.h"
 
-/* A port that polls and sees to no cache. Set its wait to a function that sleeps until the interrupt (wfi), and clean and
- * invalidate to those of the processor where memory is cached; their first argument is the address of the registers. */
+/* A port that polls and sees to no cache. Set its wait to a function that sleeps until the interrupt (wfi), and clean
+ * and invalidate to those of the processor where memory is cached; their first argument is the address of the
+ * registers. */
 void alloy_bare_metal(alloy_port *port, uintptr_t registers);
 
 #endif

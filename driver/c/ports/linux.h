@@ -1,5 +1,6 @@
-/* An engine under Linux, from user space: registers through UIO (with interrupts) or /dev/mem (polling), memory that the
- * device tree reserves, through /dev/mem. Memory is mapped uncached (O_SYNC), so that no cache has to be seen to. */
+/* An engine under Linux, from user space: registers through UIO (with interrupts) or /dev/mem (polling), memory that
+ * the device tree reserves, through /dev/mem. Memory is mapped uncached (O_SYNC), so that no cache has to be seen to.
+ */
 #ifndef ALLOY_LINUX_H
 #define ALLOY_LINUX_H
 

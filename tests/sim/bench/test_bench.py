@@ -11,10 +11,11 @@ import boards
 from quant.bench import data
 from sim.bench import __main__ as bench, networks
 from sim.bench.__main__ import main
-from sim.bench.networks import NETWORKS, Shape, graph
+from sim.bench.networks import NETWORKS, Benchmark, graph
 from sim.bench.page import BEGIN, END, extract, markdown, shown, stale
 from sim.bench.peers import PEERS, best
 from sim.cycle_model import CAUSES
+from tests.compiler.graphs import layer, network
 from tests.networks import random_config, random_network
 from tests.sim.verilator.test_engines import CONFIGS
 from tests.verilated import shared_cache
@@ -86,7 +87,7 @@ def small(monkeypatch, tmp_path, tmp_path_factory):
     """A small network in the place of ResNet-8, and a small engine: the words that choose them."""
     config = random_config(np.random.default_rng(1), **CONFIGS["portable"])
     (tmp_path / "small.json").write_text(json.dumps(config.to_dict()))
-    monkeypatch.setitem(networks.NETWORKS, "resnet8", Shape("small", lambda: nn.Sequential(
+    monkeypatch.setitem(networks.NETWORKS, "resnet8", Benchmark("small", lambda: nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1)), (2, 6, 5)))
     return ["--board", "pynq-z2", "--network", "resnet8", "--source", "rtl", "--config", str(tmp_path / "small.json"),
             "--cache", str(shared_cache(tmp_path_factory)), "--kept", str(tmp_path / "kept")]
@@ -118,12 +119,12 @@ def test_a_difference_makes_no_row(folder, monkeypatch, tmp_path, tmp_path_facto
     (["--source", "board"], "has no source 'board': choose model, rtl"),
     (["--file", "net.npz", "--source", "model"], "is one network and 36 rows are asked for"),
     (["--only", "::", "--out", "{bad}"], "has no rows of this bench"),
-    (["--only", "pynq-z2:ds_cnn:rtl", "--file", "{net}"], "takes images of 3 x")])
+    (["--only", "pynq-z2:ds_cnn:rtl", "--file", "{net}"], "takes images of 3 x"),
+    (["--only", "pynq-z2:ds_cnn:model", "--file", "{net}"], "takes images of 3 x")])
 def test_refused(folder, tmp_path, capsys, words, said):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "speed.json").write_text('{"rows": [{"board": "zcu102"}]}')
     network = random_network(np.random.default_rng(4))
-    network.tensors["image"] = replace(network.tensors["image"])
     network.save(tmp_path / "net.npz")
     said = said.replace("3 x", str(network.tensors["image"].channels) + " x")
     words = [word.format(bad=tmp_path / "bad", net=tmp_path / "net.npz") for word in words]
@@ -133,8 +134,8 @@ def test_refused(folder, tmp_path, capsys, words, said):
 
 def test_file_of_a_model_row(folder, tmp_path):
     """An integer network in the place of the sketch."""
-    network = random_network(np.random.default_rng(4))
-    network.save(tmp_path / "net.npz")
+    net = network({"image": (3, 32, 32), "out": (5, 32, 32)}, layer("image", "out", 5, 3, (3, 3), padding=(1, 1)))
+    net.save(tmp_path / "net.npz")
     assert main(["--only", "pynq-z2:resnet8:model", "--file", str(tmp_path / "net.npz"), "--out", str(folder)]) == 0
     row, = rows_of(folder)
     assert row["weights"] == "trained" and row["cycles"] < 100_000
