@@ -24,8 +24,8 @@ from spec.folders import check_generated, generating
 from spec.progress import going, say as _say
 
 from .generate import TOP, generate
-from .tools import (PACKAGE, PAGES, SOFTWARE, banner, find_yosys, longest_paths, ports_of, report_of, report_text,
-                    synthesize, write_package, write_pages, write_software)
+from .tools import (PACKAGE, PAGES, SOFTWARE, banner, find_yosys, longest_paths, report_of, report_text, synthesize,
+                    write_package, write_pages, write_software)
 
 __all__ = ["build", "main"]
 
@@ -61,7 +61,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
                 write_text(fresh / name, text)
             write_software(fresh, config)
             write_pages(fresh)
-            write_package(fresh, config, ports_of(files[f"{TOP}.v"], TOP))
+            write_package(fresh, config, files[f"{TOP}.v"], TOP)
             write_text(fresh / "config.json",
                        json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
             write_text(fresh / devices.family(board.family).script, board.project(sorted(files), TOP))

@@ -45,8 +45,8 @@ class Engine(_Whole):
 
     Members
     -------
-    s_axi : AXI4-Lite slave.
-    r_axi, w_axi : AXI4 read ports and the write port (Verilog: ``m{i}_axi``, ``m0_axi``).
+    s_axi : AXI4-Lite slave (Verilog: ``s_axil``).
+    r_axi, w_axi : AXI4 read ports and the write port (Verilog: ``m_axi_{i}``, ``m_axi_0``).
     irq : interrupt.
     trace_valid, trace_event, trace_tag : at most one :class:`spec.registers.Trace` each cycle, and the tag of its
         command; DONE wins over the others.

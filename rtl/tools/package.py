@@ -14,6 +14,7 @@ from spec.errors import AlloyError
 from spec.files import write_text
 from spec.registers import REGISTERS, SPACE
 
+from ..prim import models_of
 from .render import render
 
 __all__ = ["DRIVERS", "PACKAGE", "Port", "banner", "ports_of", "write_package"]
@@ -21,7 +22,8 @@ __all__ = ["DRIVERS", "PACKAGE", "Port", "banner", "ports_of", "write_package"]
 C = Path(driver.__file__).parent / "c"
 DRIVERS = {path.name: path for path in (C / "alloy.h", C / "alloy.c", *(
     C / "ports" / f"{name}.{suffix}" for name in ("bare_metal", "linux") for suffix in "hc"))}
-TEMPLATES = ("alloy_regs.py", "alloy.svd", "alloy.rdl", "component.xml", "alloy.f", "alloy_inst.vh", "build.md")
+TEMPLATES = ("alloy_regs.py", "alloy.svd", "alloy.rdl", "component.xml", "alloy.f", "alloy_sim.f", "alloy_cells.v",
+             "alloy_inst.vh", "build.md")
 PACKAGE = (*TEMPLATES, *DRIVERS)
 SVD_ACCESS = {"r": "read-only", "rw": "read-write", "w1": "write-only", "w1c": "read-write"}
 PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);$", re.M)
@@ -37,7 +39,7 @@ class Port:
 
     @property
     def bus(self) -> str:
-        return self.name.rpartition("_")[0] if "_axi_" in self.name else ""
+        return self.name.rpartition("_")[0] if self.name.startswith(("s_axil_", "m_axi_")) else ""
 
     @property
     def signal(self) -> str:
@@ -46,11 +48,12 @@ class Port:
 
 
 def ports_of(verilog: str, top: str) -> list[Port]:
-    """The ports of module ``top``, as its Verilog declares them."""
-    found = re.search(rf"^module {top}\(.*?^endmodule", verilog, re.M | re.S)
+    """The ports of module ``top``, in the order of its Verilog."""
+    found = re.search(rf"^module {top}\(([^)]*)\).*?^endmodule", verilog, re.M | re.S)
     if found is None:
         raise AlloyError(f"there is no module {top} in this Verilog: generate it again")
-    return [Port(name, 1 + int(high or 0), kind == "output") for kind, high, name in PORT.findall(found.group())]
+    ports = {name: Port(name, 1 + int(high or 0), kind == "output") for kind, high, name in PORT.findall(found[0])}
+    return [ports[name.strip()] for name in found[1].split(",")]
 
 
 def banner(config: EngineConfig) -> str:
@@ -74,16 +77,17 @@ def _fields(register):
     return register.bits or (registers.Bits("value", 0, 32, register.text),)
 
 
-def write_package(folder: str | Path, config: EngineConfig, ports: list[Port]) -> None:
-    """Write the files :data:`PACKAGE` for the engine of ``config`` with these ``ports``."""
+def write_package(folder: str | Path, config: EngineConfig, verilog: str, top: str) -> None:
+    """Write the files :data:`PACKAGE` for the engine of ``config``, module ``top`` of ``verilog``."""
+    ports = ports_of(verilog, top)
     buses: dict[str, list[Port]] = {}
     for port in ports:
         if port.bus:
             buses.setdefault(port.bus, []).append(port)
-    values = {"config": config, "ports": ports, "buses": buses, "plain": [p for p in ports if not p.bus],
-              "version": _version(), "ID": registers.ID, "TABLES": registers.VERSION, "REGISTERS": REGISTERS,
-              "SPACE": SPACE, "MAP_BYTES": MAP_BYTES, "Error": commands.Error, "ERROR_TEXT": commands.ERROR_TEXT,
-              "fields": _fields, "SVD_ACCESS": SVD_ACCESS}
+    values = {"config": config, "ports": ports, "buses": buses, "models": models_of(verilog), "version": _version(),
+              "ID": registers.ID, "TABLES": registers.VERSION, "REGISTERS": REGISTERS, "SPACE": SPACE,
+              "MAP_BYTES": MAP_BYTES, "Error": commands.Error, "ERROR_TEXT": commands.ERROR_TEXT, "fields": _fields,
+              "SVD_ACCESS": SVD_ACCESS}
     for name in TEMPLATES:
         write_text(Path(folder, name), render(name, **values))
     for name, path in DRIVERS.items():

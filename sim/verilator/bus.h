@@ -198,21 +198,21 @@ static void tick() {
     for (auto &r : reads) r.sample();
     writes.sample();
     if (top->trace_valid) trace.push_back({now, top->trace_event, top->trace_tag});
-    bool aw = top->s_axi_awvalid && top->s_axi_awready, w = top->s_axi_wvalid && top->s_axi_wready, ar = top->s_axi_arvalid && top->s_axi_arready;
+    bool aw = top->s_axil_awvalid && top->s_axil_awready, w = top->s_axil_wvalid && top->s_axil_wready, ar = top->s_axil_arvalid && top->s_axil_arready;
     top->aclk = 1;
     top->eval();
     show(1);
     for (auto &r : reads) r.release();
     writes.release();
-    if (aw) top->s_axi_awvalid = 0;
-    if (w) top->s_axi_wvalid = 0;
-    if (ar) top->s_axi_arvalid = 0;
+    if (aw) top->s_axil_awvalid = 0;
+    if (w) top->s_axil_wvalid = 0;
+    if (ar) top->s_axil_arvalid = 0;
     now++;
 }
 
 static void reset() {
     top->aresetn = 0;
-    top->s_axi_awvalid = top->s_axi_wvalid = top->s_axi_arvalid = 0;
+    top->s_axil_awvalid = top->s_axil_wvalid = top->s_axil_arvalid = 0;
     for (auto &r : reads) r.reset();
     writes.reset();
     tick();     // one edge is enough
@@ -248,20 +248,20 @@ template <class Value> static uint32_t response(const std::string &what, CData &
 }
 
 static void put(uint32_t addr, uint32_t value) {
-    top->s_axi_awaddr = addr;
-    top->s_axi_wdata = value;
-    top->s_axi_wstrb = 15;
+    top->s_axil_awaddr = addr;
+    top->s_axil_wdata = value;
+    top->s_axil_wstrb = 15;
     unsigned first = stall == 0 ? 0 : dice() % 3;      // both at once, the address first, the data first
-    top->s_axi_awvalid = first != 2;
-    top->s_axi_wvalid = first != 1;
+    top->s_axil_awvalid = first != 2;
+    top->s_axil_wvalid = first != 1;
     if (first) tick();
-    if (first == 2) top->s_axi_awvalid = 1;
-    if (first == 1) top->s_axi_wvalid = 1;
-    response("write", top->s_axi_bvalid, top->s_axi_bready, top->s_axi_bresp, [] { return 0u; });
+    if (first == 2) top->s_axil_awvalid = 1;
+    if (first == 1) top->s_axil_wvalid = 1;
+    response("write", top->s_axil_bvalid, top->s_axil_bready, top->s_axil_bresp, [] { return 0u; });
 }
 
 static uint32_t get(uint32_t addr) {
-    top->s_axi_araddr = addr;
-    top->s_axi_arvalid = 1;
-    return response("read", top->s_axi_rvalid, top->s_axi_rready, top->s_axi_rresp, [] { return (uint32_t)top->s_axi_rdata; });
+    top->s_axil_araddr = addr;
+    top->s_axil_arvalid = 1;
+    return response("read", top->s_axil_rvalid, top->s_axil_rready, top->s_axil_rresp, [] { return (uint32_t)top->s_axil_rdata; });
 }

@@ -26,6 +26,7 @@ import shutil
 from filelock import FileLock
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rtl.prim import MODELS
 from spec.children import Children
 from spec.config import EngineConfig
 from spec.errors import AlloyError
@@ -37,7 +38,6 @@ from .model import Model
 __all__ = ["build", "link", "tool", "CXXFLAGS", "HERE"]
 
 HERE = Path(__file__).parent
-MODELS = HERE.parent / "models"
 PARTS = ("alloy_dsppe", "alloy_lutpe")
 HOST = ("host.h", "host.cpp", "host.mk")
 BENCH = ("bench.cpp", "bus.h")
@@ -88,7 +88,7 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
     binary, root = tool()
     # What stands above the Verilog of a build makes no other simulator of it.
     files = {name: re.sub(r"\A(//.*\n)+", "", text) for name, text in files.items()}
-    sources = {p.name: p.read_text() for p in [*sorted(MODELS.glob("*.v")), *sorted((HERE / "fst").glob("*.h"))]}
+    sources = {p.name: p.read_text() for p in [*MODELS.values(), *sorted((HERE / "fst").glob("*.h"))]}
     pins, bench = _pins(config), [(HERE / name).read_text() for name in BENCH]
     flags = ["-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if waveform else ["-DVM_TRACE=0", "-DVM_TRACE_FST=0"]
     rules = [(HERE / name).read_text() for name in ("Makefile.j2", "runtime.mk.j2")]
@@ -166,7 +166,7 @@ def _environment(**more):
 def _compile(target, runtime, binary, files, pins, optimize, flags, report):
     """Make the program in ``target``, the folder that every tool works in."""
     environment = _environment(VERILATOR_ROOT=f"../{runtime.name}")
-    models = {p.name: p.read_text() for p in MODELS.glob("*.v")}
+    models = {name: path.read_text() for name, path in MODELS.items()}
     if not (target / "Makefile").exists():
         report("verilating")
         with going(report, "verilating", EVERY):

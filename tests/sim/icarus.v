@@ -25,15 +25,15 @@ module bench;
 
     alloy dut (
         .aclk(aclk), .aresetn(aresetn), .irq(irq),
-        .m0_axi_arvalid(arvalid), .m0_axi_arready(!reading), .m0_axi_araddr(araddr), .m0_axi_arlen(arlen),
-        .m0_axi_rvalid(rvalid), .m0_axi_rready(rready), .m0_axi_rdata(rdata), .m0_axi_rresp(2'd0), .m0_axi_rlast(read_left == 1), .m0_axi_rid(1'd0),
-        .m0_axi_awvalid(awvalid), .m0_axi_awready(!writing), .m0_axi_awaddr(awaddr), .m0_axi_awlen(awlen),
-        .m0_axi_wvalid(wvalid), .m0_axi_wready(writing && !bvalid), .m0_axi_wdata(wdata), .m0_axi_wstrb(wstrb), .m0_axi_wlast(wlast),
-        .m0_axi_bvalid(bvalid), .m0_axi_bready(bready), .m0_axi_bresp(2'd0), .m0_axi_bid(1'd0),
-        .s_axi_awvalid(s_awvalid), .s_axi_awready(s_awready), .s_axi_awaddr(s_awaddr), .s_axi_awprot(3'd0),
-        .s_axi_wvalid(s_wvalid), .s_axi_wready(s_wready), .s_axi_wdata(s_wdata), .s_axi_wstrb(4'd15),
-        .s_axi_bvalid(s_bvalid), .s_axi_bready(s_bready), .s_axi_arvalid(s_arvalid), .s_axi_arready(s_arready), .s_axi_araddr(s_araddr),
-        .s_axi_arprot(3'd0), .s_axi_rvalid(s_rvalid), .s_axi_rready(s_rready), .s_axi_rdata(s_rdata));
+        .m_axi_0_arvalid(arvalid), .m_axi_0_arready(!reading), .m_axi_0_araddr(araddr), .m_axi_0_arlen(arlen),
+        .m_axi_0_rvalid(rvalid), .m_axi_0_rready(rready), .m_axi_0_rdata(rdata), .m_axi_0_rresp(2'd0), .m_axi_0_rlast(read_left == 1), .m_axi_0_rid(1'd0),
+        .m_axi_0_awvalid(awvalid), .m_axi_0_awready(!writing), .m_axi_0_awaddr(awaddr), .m_axi_0_awlen(awlen),
+        .m_axi_0_wvalid(wvalid), .m_axi_0_wready(writing && !bvalid), .m_axi_0_wdata(wdata), .m_axi_0_wstrb(wstrb), .m_axi_0_wlast(wlast),
+        .m_axi_0_bvalid(bvalid), .m_axi_0_bready(bready), .m_axi_0_bresp(2'd0), .m_axi_0_bid(1'd0),
+        .s_axil_awvalid(s_awvalid), .s_axil_awready(s_awready), .s_axil_awaddr(s_awaddr), .s_axil_awprot(3'd0),
+        .s_axil_wvalid(s_wvalid), .s_axil_wready(s_wready), .s_axil_wdata(s_wdata), .s_axil_wstrb(4'd15),
+        .s_axil_bvalid(s_bvalid), .s_axil_bready(s_bready), .s_axil_arvalid(s_arvalid), .s_axil_arready(s_arready), .s_axil_araddr(s_araddr),
+        .s_axil_arprot(3'd0), .s_axil_rvalid(s_rvalid), .s_axil_rready(s_rready), .s_axil_rdata(s_rdata));
 
     always @(posedge aclk) begin
         if (arvalid && !reading) begin

@@ -16,7 +16,7 @@ import pytest
 
 from compiler import compile
 from rtl.generate import generate
-from sim.verilator.verilate import MODELS
+from rtl.prim import MODELS
 from spec.config import EngineConfig
 from spec.numerics import Scheme
 from spec.registers import REGISTERS
@@ -87,7 +87,7 @@ def test_program(generation, tmp_path):
         "run",
         Path(__file__).with_name("icarus.v"),
         "alloy.v",
-        *sorted(MODELS.glob("*.v")),
+        *MODELS.values(),
     )
     before, status, after = [
         line for line in call("vvp", "-n", "run").splitlines() if not line.startswith(("WARNING", "bench"))

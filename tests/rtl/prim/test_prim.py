@@ -1,4 +1,4 @@
-"""Vendor bodies of the primitives against the portable ones, cycle by cycle, in Verilator with the models of sim."""
+"""Vendor bodies of the primitives against the portable ones, cycle by cycle, in Verilator with models of the cells."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 import pytest
 
-from rtl.prim import Library, Scaled, add_shared, packed_chain, scaled_sum
+from rtl.prim import MODELS, Library, Scaled, add_shared, packed_chain, scaled_sum
 from rtl.prim.adders import Adder3
 from rtl.tools import to_verilog
-from sim.verilator.verilate import CXXFLAGS, MODELS
+from sim.verilator.verilate import CXXFLAGS
 from spec.config import EngineConfig
 from spec.latency import CHAIN
 from spec.packing import CHAIN_MAX, solve
@@ -113,7 +113,7 @@ def differ(tmp_path_factory):
     root, folder = Path(verilator.__file__).parent, tmp_path_factory.mktemp("prim")
     library = Library()
     top = rtlil.convert(Bench(), name="bench", platform=library, emit_src=False)
-    texts = {"bench.v": to_verilog(library.rtlil() + "\n" + top), **{p.name: p.read_text() for p in MODELS.glob("*.v")},
+    texts = {"bench.v": to_verilog(library.rtlil() + "\n" + top), **{p.name: p.read_text() for p in MODELS.values()},
              "driver.cpp": DRIVER % dict(cycles=CYCLES, slices=CHAIN_MAX, latency=CHAIN + 2)}
     assert all(texts["bench.v"].count(f"{cell} ") for cell in ("DSP48E2", "DSP48E1", "LUT6_2"))
     for name, text in texts.items():

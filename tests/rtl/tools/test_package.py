@@ -2,6 +2,7 @@
 the parser of CMSIS-SVD, Verilator, a C compiler."""
 
 from importlib import metadata
+from itertools import groupby
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ from systemrdl import RDLCompiler
 from systemrdl.node import FieldNode, RegNode
 
 from rtl.generate import TOP, port_names
+from rtl.prim import models_of
 from rtl.top import Pins
 from rtl.tools import PACKAGE, Port, banner, ports_of, write_package, write_pages, write_software
 from sim import verilator
@@ -34,7 +36,7 @@ def folder(tmp_path_factory):
     (folder / "alloy.v").write_text(verilog)
     write_software(folder, CONFIG)
     write_pages(folder)
-    write_package(folder, CONFIG, ports_of(verilog, TOP))
+    write_package(folder, CONFIG, verilog, TOP)
     return folder
 
 
@@ -43,10 +45,13 @@ def test_ports(folder):
     pins = Pins(CONFIG)
     pins._MustUse__silence = True
     ports = {p.name: p for p in ports_of((folder / "alloy.v").read_text(), TOP)}
-    assert {name: len(signal) for name, signal in port_names(pins).items()} == {n: p.width for n, p in ports.items()}
-    assert all(ports[n].output for n in ("s_axi_rdata", "m0_axi_araddr", "irq", "m0_axi_rready", "trace_tag"))
-    assert not any(ports[n].output for n in ("aclk", "aresetn", "m0_axi_rdata", "s_axi_wdata", "s_axi_awvalid"))
-    assert Port("m0_axi_rdata", 8, False).bus == "m0_axi" and Port("irq", 1, True).bus == ""
+    wanted = {name: len(signal) for name, signal in port_names(pins).items()}
+    assert list(wanted.items()) == [(n, p.width) for n, p in ports.items()]
+    assert [key for key, _ in groupby(name.rpartition("_")[0] for name in ports)] == [
+        "", "s_axil", "m_axi_0", "", "trace"]
+    assert all(ports[n].output for n in ("s_axil_rdata", "m_axi_0_araddr", "irq", "m_axi_0_rready", "trace_tag"))
+    assert not any(ports[n].output for n in ("aclk", "aresetn", "m_axi_0_rdata", "s_axil_wdata", "s_axil_awvalid"))
+    assert Port("m_axi_0_rdata", 8, False).bus == "m_axi_0" and Port("irq", 1, True).bus == ""
     with pytest.raises(AlloyError, match="there is no module other in this Verilog: generate it again"):
         ports_of("module alloy(aclk);\nendmodule\n", "other")
 
@@ -60,13 +65,13 @@ def test_ip_xact(folder):
     def texts(path):
         return [node.text for node in tree.iterfind("/".join(SPIRIT + part for part in path.split("/")))]
     ports = {p.name: p for p in ports_of((folder / "alloy.v").read_text(), TOP)}
-    assert set(texts("busInterfaces/busInterface/name")) == {"s_axi", "m0_axi", "aclk", "aresetn", "irq"}
+    assert set(texts("busInterfaces/busInterface/name")) == {"s_axil", "m_axi_0", "aclk", "aresetn", "irq"}
     assert texts("model/ports/port/name") == list(ports)
     mapped = texts("busInterfaces/busInterface/portMaps/portMap/physicalPort/name")
     assert set(ports) - set(mapped) == {"trace_valid", "trace_event", "trace_tag"} and len(mapped) == len(set(mapped))
     values = dict(zip(texts("busInterfaces/busInterface/parameters/parameter/name"),
                       texts("busInterfaces/busInterface/parameters/parameter/value"), strict=True))
-    assert set(values["ASSOCIATED_BUSIF"].split(":")) == {"s_axi", "m0_axi"}
+    assert set(values["ASSOCIATED_BUSIF"].split(":")) == {"s_axil", "m_axi_0"}
     assert values["ASSOCIATED_RESET"] == "aresetn" and values["POLARITY"] == "ACTIVE_LOW"
     at = [int(text, 0) for text in texts("memoryMaps/memoryMap/addressBlock/register/addressOffset")]
     assert at == [r.offset for r in REGISTERS]
@@ -105,13 +110,11 @@ def test_cmsis_svd(folder):
 
 
 def test_instance(folder):
-    """All ports, with their widths, are taken by the Verilog."""
+    """All ports, with their widths, are taken by the Verilog, and models of all its cells are there."""
     (folder / "t.v").write_text('module t;\n`include "alloy_inst.vh"\nendmodule\n')
-    (folder / "cells.v").write_text("module DSP48E1();\nendmodule\n")
     binary, root = verilator.tool()
     done = subprocess.run([binary, "--lint-only", "--top-module", "t", "-Wno-fatal", "-Wno-lint", "-Wno-style",
-                           "-Wwarn-PINMISSING", "-Wwarn-WIDTH", "--bbox-unsup", "-f", "alloy.f", "t.v",
-                           *map(str, sorted((verilator.HERE.parent / "models").glob("*.v")))],
+                           "-Wwarn-PINMISSING", "-Wwarn-WIDTH", "-f", "alloy_sim.f", "t.v"],
                           cwd=folder, env={"VERILATOR_ROOT": str(root), "PATH": "/usr/bin:/bin"}, capture_output=True,
                           text=True)
     assert done.returncode == 0 and "t.v" not in done.stderr and "alloy_inst" not in done.stderr, done.stderr
@@ -127,6 +130,13 @@ def test_the_head_makes_no_other_simulator(folder, tmp_path, monkeypatch):
     for text in ((folder / "alloy.v").read_text(), generated(CONFIG)[f"{TOP}.v"], "module alloy();\nendmodule\n"):
         verilator.build({"alloy.v": text}, CONFIG, tmp_path)
     assert made[0] == made[1] != made[2]
+
+
+def test_models_of_cells(folder):
+    """Those of the cells that are there, no others."""
+    text = (folder / "alloy_cells.v").read_text()
+    assert re.findall(r"^module (\w+)", text, re.M) == ["CARRY4", "DSP48E1", "LUT6_2"] and "BSD-2-Clause" in text
+    assert set(models_of("  DSP48E2 #(\n  wire LUT6_2 (\n  // CARRY4 (\n")) == {"DSP48E2"} and models_of("") == {}
 
 
 def test_constants(folder):
@@ -152,7 +162,7 @@ def test_driver_of_a_build(folder):
 
 def test_the_page_and_the_head(folder):
     text, head = (folder / "build.md").read_text(), (folder / "alloy.v").read_text().split("/*")[0]
-    for word in (CONFIG.digest, "active low", f"{CONFIG.port_bits} bits", "AXI3", "| `m0_axi` | read and write |"):
+    for word in (CONFIG.digest, "active low", f"{CONFIG.port_bits} bits", "AXI3", "| `m_axi_0` | read and write |"):
         assert word in text
     assert all(f"`{name}`" in text or name.split(".")[0] in ("bare_metal", "linux") or name == "build.md"
                for name in PACKAGE)

@@ -11,8 +11,8 @@ import pytest
 
 import boards
 from rtl.generate import generate
+from rtl.prim import MODELS
 from rtl.tools import to_verilog
-from sim.verilator.verilate import MODELS
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
@@ -107,7 +107,7 @@ def lint(text, folder):
             "--top-module",
             "alloy",
             "alloy.v",
-            *sorted(MODELS.glob("*.v")),
+            *MODELS.values(),
         ],
         cwd=folder,
         env={**os.environ, "VERILATOR_ROOT": str(root)},
