@@ -24,6 +24,8 @@ class Board:
     ----------
     part : as its vendor's tools call it. family : one of :data:`spec.devices.FAMILIES`.
     budget : number of each of :data:`spec.devices.RESOURCES` in the part.
+    processor : the one beside the fabric, one of :data:`spec.devices.PROCESSORS`, or None. preset : its board in the
+        vendor's board files, a pattern without the version, or None.
     clock_mhz : clock for figures. dram_gbs : peak bandwidth of the DRAM, GB/s, of which :data:`DRAM_SHARE` is assumed
         to come. latency : assumed read latency of the DRAM model, cycles.
     """
@@ -35,6 +37,8 @@ class Board:
     dram_gbs: float
     config: EngineConfig
     latency: int = 60
+    processor: str | None = None
+    preset: str | None = None
 
     def facts(self) -> list[tuple[str, str]]:
         """What there is to know of it, as (name, value) for people."""
@@ -75,7 +79,3 @@ class Board:
             raise AlloyError(f"the configuration has activation memories of ultra RAM and {self.name} has none: set "
                              "act_ram to block")
         self.refuse({"dsp": multipliers(config), **rams(config, self.family)})
-
-    def project(self, files: list[str], top: str) -> str:
-        """Script of the family's tools that makes a project of the generated sources beside itself."""
-        return devices.family(self.family).project(self.part, self.clock_mhz, files, top)

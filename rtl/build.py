@@ -61,10 +61,9 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
                 write_text(fresh / name, text)
             write_software(fresh, config)
             write_pages(fresh)
-            write_package(fresh, config, files[f"{TOP}.v"], TOP)
+            write_package(fresh, board, config, files[f"{TOP}.v"], TOP)
             write_text(fresh / "config.json",
                        json.dumps({**config.to_dict(), "digest": config.digest}, indent=2) + "\n")
-            write_text(fresh / devices.family(board.family).script, board.project(sorted(files), TOP))
             write_text(fresh / "report.txt", report_text(report))
     except OSError as error:
         raise AlloyError(f"cannot write {out}: {error}") from None

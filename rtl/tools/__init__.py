@@ -1,6 +1,6 @@
 """What is made of a design: Verilog, resources by synthesis, reports, register map."""
 
-from .package import PACKAGE, Port, banner, ports_of, write_package
+from .package import PACKAGE, Port, banner, memory_groups, ports_of, write_package
 from .paths import longest_paths
 from .regmap import PAGES, SOFTWARE, write_pages, write_software
 from .report import report_of, report_text
@@ -9,5 +9,5 @@ from .synth import find_yosys, split_modules, synthesize
 from .verilog import to_verilog
 
 __all__ = ["PACKAGE", "PAGES", "PLAN", "Port", "SOFTWARE", "arrays", "banner", "built", "find_yosys", "longest_paths",
-           "plan", "ports_of", "report_of", "report_text", "sample", "sample_array", "split_modules", "synthesize",
-           "to_verilog", "write_package", "write_pages", "write_software"]
+           "memory_groups", "plan", "ports_of", "report_of", "report_text", "sample", "sample_array", "split_modules",
+           "synthesize", "to_verilog", "write_package", "write_pages", "write_software"]

@@ -1,15 +1,18 @@
 """What others need to take the Verilog into a system of their own: descriptions of registers and ports for their tools,
 the drivers, and a page about the build."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 import re
 from textwrap import wrap
 
+from boards import Board
 import driver
-from spec import commands, registers
+from spec import commands, devices, registers
 from spec.config import EngineConfig
+from spec.devices import MemoryPort, Processor
 from spec.errors import AlloyError
 from spec.files import write_text
 from spec.registers import REGISTERS, SPACE
@@ -17,7 +20,7 @@ from spec.registers import REGISTERS, SPACE
 from ..prim import models_of
 from .render import render
 
-__all__ = ["DRIVERS", "PACKAGE", "Port", "banner", "ports_of", "write_package"]
+__all__ = ["DRIVERS", "PACKAGE", "Port", "banner", "memory_groups", "ports_of", "write_package"]
 
 C = Path(driver.__file__).parent / "c"
 DRIVERS = {path.name: path for path in (C / "alloy.h", C / "alloy.c", *(
@@ -77,8 +80,17 @@ def _fields(register):
     return register.bits or (registers.Bits("value", 0, 32, register.text),)
 
 
-def write_package(folder: str | Path, config: EngineConfig, verilog: str, top: str) -> None:
-    """Write the files :data:`PACKAGE` for the engine of ``config``, module ``top`` of ``verilog``."""
+def memory_groups(processor: Processor, masters: Sequence[str]) -> dict[MemoryPort, list[str]]:
+    """The ports of a processor that an engine's ``masters`` take, each with those of them that it serves."""
+    groups: dict[MemoryPort, list[str]] = {}
+    for index, master in enumerate(masters):
+        groups.setdefault(processor.memory[index % len(processor.memory)], []).append(master)
+    return groups
+
+
+def write_package(folder: str | Path, board: Board, config: EngineConfig, verilog: str, top: str) -> None:
+    """Write the files :data:`PACKAGE` for the engine of ``config``, module ``top`` of ``verilog``, and the script for
+    the vendor's tools."""
     ports = ports_of(verilog, top)
     buses: dict[str, list[Port]] = {}
     for port in ports:
@@ -88,7 +100,12 @@ def write_package(folder: str | Path, config: EngineConfig, verilog: str, top: s
               "ID": registers.ID, "TABLES": registers.VERSION, "REGISTERS": REGISTERS, "SPACE": SPACE,
               "MAP_BYTES": MAP_BYTES, "Error": commands.Error, "ERROR_TEXT": commands.ERROR_TEXT, "fields": _fields,
               "SVD_ACCESS": SVD_ACCESS}
-    for name in TEMPLATES:
+    processor = devices.PROCESSORS[board.processor] if board.processor else None
+    values |= {"board": board, "processor": processor}
+    if processor:
+        values |= {"groups": memory_groups(processor, [bus for bus in buses if bus != "s_axil"]),
+                   "width": min(config.port_bits, processor.widest)}
+    for name in (*TEMPLATES, devices.family(board.family).script):
         write_text(Path(folder, name), render(name, **values))
     for name, path in DRIVERS.items():
         write_text(Path(folder, name), path.read_text())

@@ -1,8 +1,8 @@
 """AMD: 7-series and UltraScale+: 6-input LUTs, DSP48 slices, block RAMs of 36 kbit (UG474, UG479, UG574, UG579)."""
 
-from .device import Family, Multiplier
+from .device import Family, MemoryPort, Multiplier, Processor
 
-__all__ = ["DSP48E1", "DSP48E2", "SERIES7", "ULTRASCALE_PLUS"]
+__all__ = ["DSP48E1", "DSP48E2", "SERIES7", "ULTRASCALE_PLUS", "ZYNQ", "ZYNQ_MPSOC"]
 
 DSP48E1 = Multiplier(name="dsp48e1", wide=25, narrow=18, total=48, joined=25, cell="DSP48E1")
 DSP48E2 = Multiplier(name="dsp48e2", wide=27, narrow=18, total=48, joined=27, cell="DSP48E2")
@@ -33,22 +33,33 @@ def _steps(family):
             "opt_lut_ins -tech xilinx", "clean")
 
 
-def _vivado(part, mhz, files, top):
-    """A project beside the script, wherever that is called from (``vivado -mode batch -source``)."""
-    reads = "\n".join(f"add_files [list [file join $here {{{name}}}]]" for name in files)
-    return (f"set here [file dirname [file normalize [info script]]]\n"
-            f"create_project -force {{{top}}} [file join $here vivado] -part {{{part}}}\n{reads}\n"
-            f"set_property top {{{top}}} [current_fileset]\n"
-            "set constraints [open [file join $here clock.xdc] w]\n"
-            f"puts $constraints {{create_clock -period {1000 / mhz:.3f} -name aclk [get_ports aclk]}}\n"
-            "close $constraints\nadd_files -fileset constrs_1 [list [file join $here clock.xdc]]\n"
-            f"synth_design -top {{{top}}} -part {{{part}}} -mode out_of_context\n"
-            "report_utilization -file [file join $here utilization.rpt]\n")
-
-
 def _family(name, multiplier):
-    return Family(name=name, multiplier=multiplier, steps=_steps(name), cells=CELLS, state=STATE, script="vivado.tcl",
-                  project=_vivado)
+    return Family(name=name, multiplier=multiplier, steps=_steps(name), cells=CELLS, state=STATE, script="vivado.tcl")
 
 
 SERIES7, ULTRASCALE_PLUS = _family("xc7", DSP48E1), _family("xcup", DSP48E2)
+
+# Zynq-7000 (UG585, PG082) and Zynq UltraScale+ (UG1085, PG201): four ports to DRAM beside the caches, and on the latter
+# two more through them.
+ZYNQ = Processor(
+    core="processing_system7", clock="FCLK_CLK0", reset="FCLK_RESET0_N", interrupt="IRQ_F2P", control="M_AXI_GP0",
+    automation='make_external "FIXED_IO, DDR" apply_board_preset "{preset}" Master "Disable" Slave "Disable"',
+    control_clock="M_AXI_GP0_ACLK", base=0x4000_0000, mhz="PCW_FPGA0_PERIPHERAL_FREQMHZ", widest=64,
+    settings={"PCW_USE_M_AXI_GP0": 1, "PCW_USE_M_AXI_GP1": 0, "PCW_USE_FABRIC_INTERRUPT": 1, "PCW_IRQ_F2P_INTR": 1,
+              "PCW_EN_CLK0_PORT": 1, "PCW_EN_RST0_PORT": 1},
+    memory=tuple(MemoryPort(
+        interface=f"S_AXI_HP{n}", clock=f"S_AXI_HP{n}_ACLK", use=f"PCW_USE_S_AXI_HP{n}",
+        width=f"PCW_S_AXI_HP{n}_DATA_WIDTH", segments=(f"S_AXI_HP{n}/HP{n}_DDR_LOWOCM",)) for n in range(4)))
+ZYNQ_MPSOC = Processor(
+    core="zynq_ultra_ps_e", clock="pl_clk0", reset="pl_resetn0", interrupt="pl_ps_irq0", control="M_AXI_HPM0_FPD",
+    automation='apply_board_preset "{preset}"', control_clock="maxihpm0_fpd_aclk", base=0xA000_0000,
+    mhz="PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ", widest=128,
+    settings={"PSU__USE__M_AXI_GP0": 1, "PSU__USE__M_AXI_GP1": 0, "PSU__USE__M_AXI_GP2": 0, "PSU__USE__IRQ0": 1,
+              "PSU__FPGA_PL0_ENABLE": 1},
+    memory=tuple(MemoryPort(
+        interface=f"S_AXI_{name}_FPD", clock=f"saxi{name.lower()}_fpd_aclk", use=f"PSU__USE__S_AXI_GP{n}",
+        width=f"PSU__SAXIGP{n}__DATA_WIDTH", segments=tuple(f"SAXIGP{n}/{name}_{part}" for part in ("DDR_LOW",
+                                                                                                "DDR_HIGH")),
+        others=tuple(f"SAXIGP{n}/{name}_{part}" for part in ("LPS_OCM", "QSPI", "PCIE_LOW", "PCIE_HIGH1",
+                                                             "PCIE_HIGH2")))
+        for n, name in ((2, "HP0"), (3, "HP1"), (4, "HP2"), (5, "HP3"), (0, "HPC0"), (1, "HPC1"))))

@@ -1,9 +1,8 @@
 """What a vendor's family of parts is, as data: its multiplier, its cells and how it is synthesized."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Family", "Multiplier", "RESOURCES"]
+__all__ = ["Family", "MemoryPort", "Multiplier", "Processor", "RESOURCES"]
 
 RESOURCES = ("lut", "ff", "dsp", "bram36", "uram")      # what boards have budgets of
 
@@ -41,8 +40,7 @@ class Family:
     cells : first match counts: pattern of a cell's name (as :mod:`fnmatch` has it) -> (resource, number of it); a
         resource of None costs nothing.
     state : patterns of the cells in which paths begin and end.
-    script, project : name of the script that makes a project of the generated sources with the vendor's tools, and its
-        text for a part, a clock in MHz, the sources' names and the top module.
+    script : name of the script for the vendor's tools, which :mod:`rtl.tools` has a template of.
     """
     name: str
     multiplier: Multiplier
@@ -50,4 +48,47 @@ class Family:
     cells: dict[str, tuple[str | None, float]] = field(hash=False)
     state: tuple[str, ...]
     script: str
-    project: Callable[[str, float, list[str], str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPort:
+    """A port of a processor through which the fabric reaches DRAM; names as in the vendor's block designs.
+
+    Attributes
+    ----------
+    interface, clock : its pins. use, width : its settings: whether it is there, and its bits.
+    segments : address segments of DRAM behind it, of which each is there if the board has the memory. others : what
+        else may be behind it, which an engine shall not reach.
+    """
+    interface: str
+    clock: str
+    use: str
+    width: str
+    segments: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor:
+    """The processor beside the fabric of a part, as a block design of the vendor's tools has it.
+
+    Attributes
+    ----------
+    core : the vendor's name of it. automation : how its board's preset is applied, {preset} is 1 or 0.
+    clock, reset, interrupt : pins: a clock for the fabric, its reset (active low), an interrupt from there.
+    control, control_clock : the master that writes registers, and its clock. base : its addresses for the fabric.
+    settings : what makes these pins be there. mhz : the setting of the clock.
+    widest : bits of a memory port at most. memory : the ports, those without a cache first.
+    """
+    core: str
+    automation: str
+    clock: str
+    reset: str
+    interrupt: str
+    control: str
+    control_clock: str
+    base: int
+    settings: dict[str, int] = field(hash=False)
+    mhz: str
+    widest: int
+    memory: tuple[MemoryPort, ...]

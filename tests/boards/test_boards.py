@@ -1,9 +1,6 @@
-"""Boards: lookup, arithmetic check, limits and project script."""
+"""Boards: lookup, arithmetic check and limits."""
 
 from dataclasses import replace
-import os
-import shutil
-import subprocess
 
 import pytest
 
@@ -72,41 +69,3 @@ def test_uram_of_a_board_without():
     board = boards.get("zcu102")
     assert not board.over({"uram": 0})
     assert board.over({"uram": 1})
-
-
-def test_project_script():
-    text = boards.get("kv260").project(["alloy.v"], "alloy")
-    assert "-part {xck26-sfvc784-2lv-c}" in text
-    assert "-period 6.667" in text
-
-
-# Vivado's commands, as far as the script uses them: each says what it was given, file lists taken apart as Vivado does.
-VIVADO = """
-proc create_project {force name folder part number} { puts "project $name $folder $number" }
-proc add_files {args} { foreach file [lindex $args end] { puts "file [file exists $file] $file" } }
-foreach name {set_property current_fileset synth_design} { proc $name {args} {} }
-proc report_utilization {flag file} { puts "report $file" }
-source [lindex $argv 0]
-"""
-
-
-@pytest.mark.skipif(shutil.which("tclsh") is None, reason="needs tclsh")
-@pytest.mark.parametrize("name", ["plain", "with space", "it's", "$HOME", "a[pwd]b", 'quo"te', "br{ace", "\u00e9\u6f22",
-                                  "semi;colon", "back\\slash"])
-@pytest.mark.parametrize("relative", [True, False])
-def test_project_script_from_anywhere(tmp_path, name, relative):
-    """The kind: a script that works in its own folder only, or only if the folder's name has no character that Tcl
-    reads."""
-    here, there = tmp_path / name, tmp_path / "elsewhere"
-    for folder in (here, there):
-        folder.mkdir()
-    (here / "vivado.tcl").write_text(boards.get("kv260").project(["alloy.v"], "alloy"))
-    (here / "alloy.v").write_text("")
-    (tmp_path / "main.tcl").write_text(VIVADO)
-    script = os.path.relpath(here / "vivado.tcl", there) if relative else here / "vivado.tcl"
-    done = subprocess.run(["tclsh", tmp_path / "main.tcl", script], cwd=there, capture_output=True, encoding="utf-8",
-                          env=os.environ | {"LC_ALL": "C.UTF-8"})
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert done.stdout.splitlines() == [f"project alloy {here}/vivado xck26-sfvc784-2lv-c", f"file 1 {here}/alloy.v",
-                                        f"file 1 {here}/clock.xdc", f"report {here}/utilization.rpt"]
-    assert "create_clock -period 6.667" in (here / "clock.xdc").read_text() and not any(there.iterdir())

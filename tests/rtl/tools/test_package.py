@@ -13,6 +13,7 @@ import pytest
 from systemrdl import RDLCompiler
 from systemrdl.node import FieldNode, RegNode
 
+import boards
 from rtl.generate import TOP, port_names
 from rtl.prim import models_of
 from rtl.top import Pins
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
     (folder / "alloy.v").write_text(verilog)
     write_software(folder, CONFIG)
     write_pages(folder)
-    write_package(folder, CONFIG, verilog, TOP)
+    write_package(folder, boards.get("pynq-z2"), CONFIG, verilog, TOP)
     return folder
 
 
