@@ -40,6 +40,20 @@ class Board:
     processor: str | None = None
     preset: str | None = None
 
+    def __post_init__(self):
+        if not self.name or not self.name.isprintable() or set(self.name) & set("/\\{}") or self.name.strip(" .") == "":
+            raise AlloyError(f"the name of a board is {self.name!r}: give printable characters that are no path")
+        devices.family(self.family)
+        if set(self.budget) != set(devices.RESOURCES) or not all(count >= 0 for count in self.budget.values()):
+            raise AlloyError(f"the budget of {self.name} is {self.budget}: give the number of each of "
+                             f"{', '.join(devices.RESOURCES)}, 0 of what the part has not")
+        if self.clock_mhz <= 0 or self.dram_gbs <= 0:
+            raise AlloyError(f"clock and DRAM of {self.name} are {self.clock_mhz} MHz and {self.dram_gbs} GB/s: give "
+                             "more than 0")
+        if self.processor is not None and self.processor not in devices.PROCESSORS:
+            raise AlloyError(f"the processor of {self.name} is {self.processor!r}: choose "
+                             f"{', '.join(devices.PROCESSORS)} or None")
+
     def facts(self) -> list[tuple[str, str]]:
         """What there is to know of it, as (name, value) for people."""
         budget = ", ".join(f"{count:,} {name}" for name, count in self.budget.items())

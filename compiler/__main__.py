@@ -22,8 +22,9 @@ from .show import PARTS, show_graph, show_placement, show_schedule
 @entry("python -m compiler compile", "--network network.npz --config config.json --out program.alloy")
 def compile_program(
     network: Annotated[str, Option(help="integer network (.npz)")],
-    config: Annotated[str, Option(help="engine configuration (.json)")],
     out: Annotated[str, Option(help="program file to write")],
+    config: Annotated[str | None, Option(help="engine configuration (.json)")] = None,
+    platform: Annotated[str | None, Option(help=f"instead of it the engine of a board: {boards.CHOICES}")] = None,
     keep_all: Annotated[bool, Option("--keep-all", help="also write every layer's output to DRAM")] = False,
     classes: Annotated[str | None, Option(help="text file of names, one line for each class")] = None,
     also: Annotated[list[str] | None,
@@ -38,7 +39,7 @@ def compile_program(
     if Path(out) in more.values():
         raise AlloyError(f"{out} would be written twice: give --out another suffix, such as .alloy")
     check_outputs(out, *more.values(), inputs=(network, config, classes))
-    found = compile(Network.load(network), EngineConfig.load(config), keep="all" if keep_all else (),
+    found = compile(Network.load(network), _engine(platform, config), keep="all" if keep_all else (),
                     classes=_lines(classes), warn=lambda text: print(text, file=sys.stderr))
     texts = {path: FORMS[form](found, path.stem) for form, path in more.items()}
     found.save(out)
@@ -48,6 +49,13 @@ def compile_program(
           f"{found.window_size} bytes of DRAM")
     return 0, {"file": out, "commands": found.command_count, "image_bytes": len(found.image),
                "dram_bytes": found.window_size, "digest": found.digest}
+
+
+def _engine(platform, config):
+    """The engine of a board, or of a file."""
+    if (platform is None) == (config is None):
+        raise AlloyError("an engine is needed: give --platform or --config, one of them")
+    return boards.get(platform).config if config is None else EngineConfig.load(config)
 
 
 def _lines(path):
@@ -71,18 +79,16 @@ def disassemble_program(file: Annotated[str, Argument(metavar="PROGRAM", help="p
 @entry("python -m compiler show", "network.npz --platform zcu102 --part placement")
 def show_network(
     network: Annotated[str, Argument(help="integer network (.npz)")],
-    platform: Annotated[str | None, Option(help=f"one of {', '.join(boards.BOARDS)}")] = None,
+    platform: Annotated[str | None, Option(help=f"one of {boards.CHOICES}")] = None,
     config: Annotated[str | None, Option(help="engine configuration (.json) instead of a platform")] = None,
     part: Annotated[list[str] | None, Option(help=f"of {', '.join(PARTS)}; can be given several times (default: all)")
                     ] = None,
 ) -> int:
     """Show what the compiler makes of a network: graph, placement and schedule."""
-    if (platform is None) == (config is None):
-        raise AlloyError("an engine is needed: give --platform or --config, one of them")
+    engine = _engine(platform, config)
     for name in part or ():
         if name not in PARTS:
             raise AlloyError(f"there is no part {name!r}: choose {', '.join(PARTS)}")
-    engine = boards.get(platform or "").config if config is None else EngineConfig.load(config)
     net = Network.load(network)
     graph = lowered(net, engine)
     lines = {"graph": lambda: show_graph(graph), "placement": lambda: show_placement(planned(graph, engine)),

@@ -72,7 +72,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
 
 @entry("python -m rtl.build", "--platform zcu102 --no-synth")
 def main(
-    platform: Annotated[str, Option(help=f"one of {', '.join(boards.BOARDS)}")],
+    platform: Annotated[str, Option(help=f"one of {boards.CHOICES}")],
     out: Annotated[str | None, Option(help="output directory (default build/PLATFORM)")] = None,
     config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,
     no_synth: Annotated[bool, Option("--no-synth", help="skip synthesis: no resources in the report")] = False,

@@ -284,7 +284,7 @@ def _layer(board, config, layer, **how):
 
 @entry("python -m sim.run", "--platform zcu102 --layer 3x3,256,256,14")
 def main(
-    platform: Annotated[str, Option(help=f"one of {', '.join(boards.BOARDS)}")],
+    platform: Annotated[str, Option(help=f"one of {boards.CHOICES}")],
     config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,
     network: Annotated[str, Option(help="integer network (alloy quantize makes it)")] = "build/network.npz",
     images: Annotated[int, Option(help="number of images")] = 20,

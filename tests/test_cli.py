@@ -42,6 +42,19 @@ def test_compile_and_disassemble(files, capsys):
     assert "LOAD_WEIGHTS" in capsys.readouterr().out
 
 
+def test_compile_for_a_board_of_ones_own(files, capsys):
+    """The same program as for its configuration; one of both is given."""
+    network, board = str(files / "network.npz"), files / "mine.py"
+    board.write_text("from dataclasses import replace\nimport boards\nfrom spec.config import EngineConfig\n"
+                     f"BOARD = replace(boards.get('pynq-z2'), name='mine', config={CONFIG!r})\n")
+    base = ["compile", "--network", network, "--out"]
+    assert compile_main([*base, str(files / "a"), "--platform", str(board)]) == 0
+    assert compile_main([*base, str(files / "b"), "--config", str(files / "config.json")]) == 0
+    assert (files / "a").read_bytes() == (files / "b").read_bytes()
+    for words in ([], ["--platform", str(board), "--config", str(files / "config.json")]):
+        fails(capsys, compile_main, [*base, str(files / "c"), *words], "give --platform or --config, one of them")
+
+
 def test_other_forms_of_a_program(files, capsys):
     """Each beside the program, from the same names of classes; a mistake writes nothing."""
     net, out = Network.load(files / "network.npz"), files / "program.alloy"

@@ -25,7 +25,7 @@ __all__ = ["main"]
 def main(
     model: Annotated[str, Argument(help="MODULE:NAME, called without arguments, or a file: .pt2, .onnx, .tflite, "
                                    ".npz")],
-    platform: Annotated[str | None, Option(help=f"one of {', '.join(boards.BOARDS)}")] = None,
+    platform: Annotated[str | None, Option(help=f"one of {boards.CHOICES}")] = None,
     config: Annotated[str | None, Option(help="engine configuration (.json) instead of the platform's own")] = None,
     size: Annotated[str | None, Option(help="of the images, HxW or one number")] = None,
     shape: Annotated[str | None, Option(metavar="C,H,W", help="shape of the images instead of their size")] = None,
@@ -39,7 +39,7 @@ def main(
     cost accuracy. Exit status 1 if something cannot run.
     """
     if platform is None and config is None:
-        raise AlloyError(f"an engine is needed: give --platform, one of {', '.join(boards.BOARDS)}, or --config")
+        raise AlloyError(f"an engine is needed: give --platform, one of {boards.CHOICES}, or --config")
     board = None if platform is None else boards.get(platform)
     engine = EngineConfig.load(config) if config else board.config if board else None
     assert engine is not None

@@ -80,7 +80,7 @@ def open_subject(options: DiffOptions, say: Report, *, quantized: bool, simulate
     board = None if options.platform is None else boards.get(options.platform)
     config = EngineConfig.load(options.config) if options.config else board.config if board else None
     if simulated and config is None:
-        raise AlloyError(f"an engine is needed: give --platform, one of {', '.join(boards.BOARDS)}, or --config")
+        raise AlloyError(f"an engine is needed: give --platform, one of {boards.CHOICES}, or --config")
     network = _network(options, folder)
     program = _program(options, folder) if simulated else None
     job, nets = open_job(options, say, quantized=True), []

@@ -73,7 +73,7 @@ class Step:
 def begin(options: FlowOptions, folder: Path, say: Report) -> Flow:
     """Look at everything that is given, before any long work."""
     if options.platform is None:
-        raise AlloyError(f"a board is needed: give --platform, one of {', '.join(boards.BOARDS)}")
+        raise AlloyError(f"a board is needed: give --platform, one of {boards.CHOICES}")
     board = boards.get(options.platform)
     config = EngineConfig.load(options.config) if options.config else board.config
     board.check(config)
@@ -82,7 +82,7 @@ def begin(options: FlowOptions, folder: Path, say: Report) -> Flow:
         raise AlloyError(f"--simulate {options.simulate} images, and there are {len(job.test)} to test: give fewer")
     return Flow(options, folder, board, config, job, say, {
         "model": model_digest(job.model), "images": pictures_digest(job.calibration, job.test),
-        "engine": f"{config.digest} {board.name}"})
+        "engine": f"{config.digest} {board.name} {board.part} {board.clock_mhz} {board.dram_gbs} {board.latency}"})
 
 
 def _made(flow: Flow, record: Record, *names: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 
-import boards
 from boards import Board
 from compiler import compile
 from quant.graph import Graph
@@ -54,9 +53,9 @@ def _shapes(config):
     return {name: Shapes.of(sketched(found, config)) for name, found in _graphs.items()}
 
 
-def _measure(name, config):
+def _measure(board, config):
     """Frames per second and losses by network, or why it cannot run one."""
-    board, fps, losses = boards.get(name), dict[str, float](), dict[str, dict[str, float]]()
+    fps, losses = dict[str, float](), dict[str, dict[str, float]]()
     for network, found in _graphs.items():
         try:
             layers = modelled(compile(sketched(found, config), config, weights=False), config, board)
@@ -117,38 +116,45 @@ class _Queue:
 
 
 def search(board: Board, networks: Sequence[str], engines: Iterable[tuple[EngineConfig, dict[str, float]]],
-           seconds: float,
-           say: Callable[[str], object]) -> tuple[Found, list[Found], int]:
+           seconds: float, say: Callable[[str], object], *, compare: bool = True) -> tuple[Found, list[Found], int]:
     """The board's own engine, all that were measured (it included), and the number of engines that were looked at.
 
-    ``seconds`` is when the last measurement begins, from now on.
+    ``seconds`` is when the last measurement begins, from now on. Without ``compare`` the board's own engine is not
+    measured, and the fastest stands for it.
     """
-    began, done, refused = time.monotonic(), list[Found](), 0
+    began, done, refused = time.monotonic(), list[Found](), list[str]()
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _begin, (tuple(networks),)) as pool:
         shapes = pool.submit(_shapes, board.config)
         all_engines = list(engines)
         say(f"{len(all_engines)} engines fit {board.name}")
         queue = _Queue(*_order(board, all_engines, shapes.result()))
         say(f"the first by a bound after {time.monotonic() - began:.0f} s")
-        jobs: dict[Future, EngineConfig] = {pool.submit(_measure, board.name, board.config): board.config}
-        queue.left.pop(board.config, None)
-        while jobs:
-            while len(jobs) <= (os.cpu_count() or 1) and time.monotonic() - began < seconds:
+        jobs: dict[Future, EngineConfig] = {}
+        if compare:
+            jobs[pool.submit(_measure, board, board.config)] = board.config
+            queue.left.pop(board.config, None)
+        while True:
+            while len(jobs) <= (os.cpu_count() or 1) and (time.monotonic() - began < seconds or not (jobs or done)):
                 if (config := queue.take(done)) is None:
                     break
-                jobs[pool.submit(_measure, board.name, config)] = config
+                jobs[pool.submit(_measure, board, config)] = config
+            if not jobs:
+                break
             for job in wait(jobs, return_when=FIRST_COMPLETED).done:
                 config, result = jobs.pop(job), job.result()
                 if isinstance(result, str):
-                    refused += 1
-                    if config == board.config:
+                    refused.append(result)
+                    if compare and config == board.config:
                         raise AlloyError(f"the engine of {board.name} cannot run the networks, so there is nothing to "
                                          f"compare with: {result}")
                     continue
                 done.append(Found(config, shares(config, board), *result))
-        say(f"{len(done)} engines by the cycle model, {refused} that cannot run the networks, "
+        say(f"{len(done)} engines by the cycle model, {len(refused)} that cannot run the networks, "
             f"{time.monotonic() - began:.0f} s")
-    own = next(one for one in done if one.config == board.config)
+    if not done:
+        raise AlloyError(f"no engine that fits {board.name} runs the networks: " + (
+            refused[0] if refused else "there is none, take a larger part"))
+    own = next(one for one in done if one.config == board.config) if compare else max(done, key=lambda one: one.rate)
     return own, done, len(all_engines)
 
 

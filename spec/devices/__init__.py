@@ -8,8 +8,8 @@ from .amd import DSP48E1, DSP48E2, SERIES7, ULTRASCALE_PLUS, ZYNQ, ZYNQ_MPSOC
 from .device import RESOURCES, Family, MemoryPort, Multiplier, Processor
 from .lattice import MULT18
 
-__all__ = ["FAMILIES", "MULTIPLIERS", "PROCESSORS", "RESOURCES", "Family", "MemoryPort", "Multiplier", "Processor",
-           "family", "multiplier"]
+__all__ = ["FAMILIES", "MULTIPLIERS", "PROCESSORS", "RESOURCES", "ZYNQ", "ZYNQ_MPSOC", "Family", "MemoryPort",
+           "Multiplier", "Processor", "family", "multiplier"]
 
 MULTIPLIERS = {m.name: m for m in (DSP48E2, DSP48E1, MULT18)}
 PROCESSORS = {p.core: p for p in (ZYNQ, ZYNQ_MPSOC)}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import boards
+from compiler.explore.propose import source
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
@@ -16,8 +17,64 @@ def test_all_boards_are_listed():
 
 
 def test_unknown_board_lists_the_choices():
-    with pytest.raises(AlloyError, match=f"no platform 'zcu103': choose {', '.join(NAMES)}"):
+    with pytest.raises(AlloyError, match=f"no platform 'zcu103': choose {', '.join(NAMES)}, or a file"):
         boards.get("zcu103")
+
+
+def test_a_board_of_ones_own(tmp_path):
+    """A file anywhere; what is written for a part is one, too."""
+    path = tmp_path / "mine.py"
+    path.write_text("from dataclasses import replace\nimport boards\n"
+                    "BOARD = replace(boards.get('pynq-z2'), name='mine', clock_mhz=80)\n")
+    assert boards.get(str(path)) == replace(boards.get("pynq-z2"), name="mine", clock_mhz=80)
+    board = boards.of_part("xc7a100tcsg324-1", dram_gbs=2.5)
+    path.write_text(source(board))
+    assert boards.get(str(path)) == board
+
+
+@pytest.mark.parametrize("text, said", [
+    (None, "there is no file .*mine.py of a board: give one, or choose zcu102"),
+    ("BOARD = 3", "mine.py has no board: give a boards.Board the name BOARD in it"),
+    ("import nothing_like_this", "cannot be read as a board .ModuleNotFoundError"),
+    ("BOARD =", "cannot be read as a board .SyntaxError"),
+    ("import boards; from dataclasses import replace\nBOARD = replace(boards.get('zc706'), family='ice40')",
+     "mine.py: there is no family of parts 'ice40'")])
+def test_a_board_that_is_none(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(AlloyError, match=said):
+        boards.get(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"name": "a/b"}, "the name of a board is 'a/b'"), ({"name": ".."}, "the name of a board is '..'"),
+    ({"budget": {"lut": 3}}, "the budget of zc706 is {'lut': 3}: give the number of each of lut, ff"),
+    ({"clock_mhz": 0}, "clock and DRAM of zc706 are 0 MHz and 4.3 GB/s: give more than 0"),
+    ({"processor": "arm"}, "the processor of zc706 is 'arm': choose processing_system7, zynq_ultra_ps_e or None")])
+def test_boards_check_what_they_are_given(change, said):
+    with pytest.raises(AlloyError, match=said):
+        replace(boards.get("zc706"), **change)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_are_those_of_the_boards(name):
+    """Two tables that say the same; what fits beside it is sensible."""
+    board = boards.get(name)
+    found = boards.of_part(board.part.split("-")[0] if name == "kv260" else board.part)
+    assert found.budget == board.budget and found.family == board.family and found.processor == board.processor
+    assert found.config.dsp_device == board.config.dsp_device and found.config.port_bits == board.config.port_bits
+
+
+def test_parts():
+    for name in boards.PARTS:
+        board = boards.of_part(name)
+        assert board.name == name and board.config.name == name and board.clock_mhz in (100, 150)
+        board.check(board.config)
+    board = boards.of_part("XC7A15TFTG256-1", clock_mhz=90, dram_gbs=2)
+    assert (board.name, board.part, board.clock_mhz, board.dram_gbs) == ("xc7a15t", "XC7A15TFTG256-1", 90, 2)
+    for name in ("xc7a", "xc9a100t", "xczu91", ""):
+        with pytest.raises(AlloyError, match=f"there is no part '{name}' among those that are known: choose xc7s6, "):
+            boards.of_part(name)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -190,6 +190,18 @@ def test_a_link_to_a_folder(tiny, tmp_path):
     assert (tmp_path / "out").is_symlink() and {p.name for p in (tmp_path / "real").iterdir()} == FILES
 
 
+def test_a_board_of_ones_own(tmp_path):
+    """One file outside the package is all that a build needs."""
+    (tmp_path / "mine.py").write_text(
+        f"import boards\nfrom dataclasses import replace\nfrom spec.config import EngineConfig\n"
+        f"BOARD = replace(boards.of_part('xc7a100tcsg324-1'), name='mine', config={TINY!r})\n")
+    out = tmp_path / "out"
+    assert build.main(["--platform", str(tmp_path / "mine.py"), "--no-synth", "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["platform"] == "mine" and report["budget"]["lut"] == 63400 and report["digest"] == TINY.digest
+    assert "-part {xc7a100tcsg324-1}" in (out / "vivado.tcl").read_text()
+
+
 def test_unknown_platform(capsys, tmp_path):
     assert "no platform 'zcu103': choose zcu102, pynq-z2" in refused(capsys, "--platform", "zcu103", "--out",
                                                                      tmp_path / "out")

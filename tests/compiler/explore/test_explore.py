@@ -1,6 +1,7 @@
 """The search of engines: all fit, the fastest are found, what binds is named, and the default is compared with."""
 
 from dataclasses import replace
+from itertools import islice
 import json
 
 import numpy as np
@@ -93,7 +94,8 @@ def here(monkeypatch, tmp_path, space):
     """The search in this process, of few engines; a network without weights beside the repository."""
     monkeypatch.setattr(data, "SHARED", tmp_path / "nothing")
     monkeypatch.setattr(searching, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(explore, "engines", lambda board: iter(space[::20]))
+    monkeypatch.setattr(explore, "engines", lambda board: iter(
+        space[::20] if board is BOARD else islice(engines(board), 40)))
 
 
 def test_search(here, capsys, tmp_path):
@@ -108,6 +110,28 @@ def test_search(here, capsys, tmp_path):
     assert "binding: " in text and "one more LUT filter: " in text and "ds_cnn: multiplications" in text
     wins = "the default of pynq-z2 is the winner" in text
     assert wins == result["default_wins"] and wins != ("faster than the default of pynq-z2" in text)
+
+
+def test_a_part(here, capsys, tmp_path):
+    """No default to compare with: the fastest is proposed, and written as a board that can be built."""
+    out, result = tmp_path / "mine.py", tmp_path / "found.json"
+    assert main(["--part", "xc7a100tcsg324-1", "--network", "ds_cnn", "--seconds", "1", "--clock", "80", "--out",
+                 str(out), "--json", str(result)]) == 0
+    text, result = capsys.readouterr().out, json.loads(result.read_text())
+    assert "proposed for xc7a100tcsg324-1, 80 MHz, 1.3 GB/s of DRAM:" in text and "the default" not in text
+    board = boards.get(str(out))
+    assert {**board.config.to_dict(), "name": "explored"} == result["winner"]["config"] and fits(board.config, board)
+
+
+@pytest.mark.parametrize("words, said", [
+    ([], "a board is needed: give --platform or --part, one of them"),
+    (["--part", "xc7a100t", "--platform", "zcu102"], "give --platform or --part, one of them"),
+    (["--platform", "zcu102", "--clock", "80"], "--clock 80 is of a part: give --part"),
+    (["--platform", "zcu102", "--out", "b.py"], "--out b.py is of a part: give --part"),
+    (["--part", "xc7a100t", "--out", "b.json"], "b.json is no file of Python: give --out a name that ends with .py"),
+    (["--part", "xc7a999t"], "there is no part 'xc7a999t' among those that are known")])
+def test_options_of_parts(capsys, words, said):
+    assert main([*words, "--network", "ds_cnn"]) == 2 and said in capsys.readouterr().err
 
 
 def test_the_best_is_found(here, monkeypatch):
@@ -141,3 +165,6 @@ def test_refused(here, capsys, monkeypatch):
     monkeypatch.setattr(searching, "_measure", lambda name, config: "it is too large")
     with pytest.raises(AlloyError, match="cannot run the networks, so there is nothing to compare with: it is too"):
         search(BOARD, ["ds_cnn"], [], 1, lambda text: None)
+    for some, text in (([], "there is none, take a larger part"), ([(BOARD.config, {"lut": 0.5})], "it is too large")):
+        with pytest.raises(AlloyError, match=f"no engine that fits pynq-z2 runs the networks: {text}"):
+            search(BOARD, ["ds_cnn"], some, 1, lambda text: None, compare=False)
