@@ -8,7 +8,7 @@ import pytest
 import boards
 from spec import devices
 from spec.config import DSP_DEVICES, EngineConfig
-from spec.devices import FAMILIES, MULTIPLIERS, RESOURCES
+from spec.devices import FAMILIES, MULTIPLIERS, PROCESSORS, RESOURCES
 from spec.errors import AlloyError
 from spec.packing import solve
 
@@ -43,6 +43,18 @@ def test_families(name):
     for cell, (resource, _) in family.cells.items():
         ends = any(fnmatchcase(cell, pattern) or fnmatchcase(pattern, cell) for pattern in family.state)
         assert ends == (resource in ("ff", "dsp", "bram36", "uram") or cell.startswith(("SRL", "RAM"))), cell
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_processors(name):
+    """Every port to DRAM has pins and settings of its own, and memory behind it."""
+    processor = PROCESSORS[name]
+    assert processor.core == name and "{preset}" in processor.automation and processor.base % 4096 == 0
+    pins = [processor.clock, processor.reset, processor.interrupt, processor.control, processor.control_clock]
+    for port in processor.memory:
+        pins += [port.interface, port.clock, port.use, port.width, *port.segments, *port.others]
+        assert port.segments
+    assert len(set(pins)) == len(pins) and processor.mhz not in processor.settings
 
 
 def test_boards_name_families():
