@@ -211,7 +211,7 @@ def test_unknown_platform(capsys, tmp_path):
     ({"colour": 1}, "unknown key 'colour': known keys are"),
     ({"pixels": 3}, "pixels is 3: it must be even"),
     ({"dsp_device": "dsp48e2"}, "pynq-z2 has dsp48e1: set dsp_device to dsp48e1"),
-    ({"ic": 64, "pixels": 8, "dsp_filters": 8}, "needs 1024 dsp and pynq-z2 gives at most 213"),
+    ({"ic": 64, "pixels": 8, "dsp_filters": 8}, "needs 1042 dsp and pynq-z2 gives at most 213"),
     ({"act_depth": 65536, "pixels": 16}, "bram36 and pynq-z2 gives at most 126"),
 ])
 def test_bad_configuration(capsys, tmp_path, values, text):
