@@ -38,7 +38,7 @@ class Alloy:
 
     Parameters
     ----------
-    place : bitstream (``alloy.bit``, on a board with PYNQ), or a :class:`driver.Backend`.
+    engine : bitstream (``alloy.bit``, on a board with PYNQ), or a :class:`driver.Backend`.
     program : of :meth:`load`, if one is known already.
     name : of the engine in the block design, if there are several.
     timeout : seconds that a run may take.
@@ -46,12 +46,12 @@ class Alloy:
     ``cycles`` are those of the images of the last call, one for each.
     """
 
-    def __init__(self, place: str | PathLike | Backend, program: str | PathLike | Program | None = None, *,
+    def __init__(self, engine: str | PathLike | Backend, program: str | PathLike | Program | None = None, *,
                  name: str | None = None, timeout: float = 10.0):
-        if isinstance(place, str | PathLike):
+        if isinstance(engine, str | PathLike):
             from .on_pynq import Pynq
-            place = Pynq(place, name)
-        self._backend, self._timeout = place, timeout
+            engine = Pynq(engine, name)
+        self._backend, self._timeout = engine, timeout
         self._loaded: _Loaded | None = None
         self._buffers: dict[bytes, Buffer] = {}     # by the hash of the image in them
         self.cycles: list[int] = []
@@ -177,13 +177,13 @@ class Alloy:
         assert loaded is not None
         packed = (loaded.program.pack_input(image) for image in batch)
         number, following = 0, next(packed, None)
-        self._place(loaded, 0, following)
+        self._lay_out(loaded, 0, following)
         try:
             while following is not None:
                 self._start(loaded, number % 2)
                 following = next(packed, None)
                 if following is not None:
-                    self._place(loaded, 1 - number % 2, following)
+                    self._lay_out(loaded, 1 - number % 2, following)
                 self._wait()
                 yield {name: self._read(loaded, number % 2, name) for name in names}
                 number += 1
@@ -191,7 +191,7 @@ class Alloy:
             if self._flag("busy") and not self._flag("error"):
                 self.abort()        # the next image was none
 
-    def _place(self, loaded, bank, data):
+    def _lay_out(self, loaded, bank, data):
         at = loaded.banks[bank].input
         loaded.buffer.bytes[at:at + len(data)] = np.frombuffer(data, np.uint8)
         loaded.buffer.flush(at, len(data))
