@@ -13,13 +13,15 @@ import traceback
 from hypothesis import settings
 import pytest
 
-__all__ = ["load_libraries", "run_tests"]
+__all__ = ["load_libraries", "processor_seconds", "run_tests"]
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("numpy", "scipy.optimize", "torch", "torch.export", "torch.onnx", "onnx", "onnxruntime",
              "amaranth.sim", "amaranth.back.rtlil", "hypothesis", "PIL.Image", "matplotlib.figure", "typer.testing",
              "pydantic", "jinja2", "filelock", "xml.dom.minidom", "coverage")
 TICK = 0.01             # seconds between two looks at a child
+LOOK = 1.0              # and between two at what it has computed
+WAITS = 10              # times its limit that a child may take in all: others compute, or it waits for nothing
 BROKEN = 99             # status of a child that has not come to the end of pytest
 
 
@@ -32,7 +34,8 @@ def load_libraries() -> None:
 
 def run_tests(tree: Path, arguments: list[str], limit: float, *, environment: dict | None = None,
               log: Path | None = None, inside: Callable[[Callable[..., int]], int] = lambda run: run()) -> int | None:
-    """Exit status of pytest in the copy ``tree`` of the repository; None: stopped after ``limit`` seconds.
+    """Exit status of pytest in the copy ``tree`` of the repository; None: stopped after ``limit`` seconds of a
+    processor, however busy that is, or :data:`WAITS` times as long.
 
     ``inside`` is called in the child, before anything of the repository is loaded, with a function that takes plugins
     and runs pytest. What is printed goes to the file ``log``.
@@ -54,9 +57,13 @@ def run_tests(tree: Path, arguments: list[str], limit: float, *, environment: di
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
-    began = time.monotonic()
+    began = looked = time.monotonic()
     try:
-        while time.monotonic() - began < limit:
+        while (now := time.monotonic()) - began < WAITS * limit:
+            if now - looked > LOOK:
+                looked = now
+                if processor_seconds(child) > limit:
+                    break
             found, status = os.waitpid(child, os.WNOHANG)
             if found:
                 code = os.waitstatus_to_exitcode(status)
@@ -68,6 +75,17 @@ def run_tests(tree: Path, arguments: list[str], limit: float, *, environment: di
             os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
+
+
+def processor_seconds(group: int) -> float:
+    """What the processes of a group have computed, those that have ended and been waited for included."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()        # behind the name, which may hold anything
+            if int(fields[2]) == group:
+                ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _enter(tree, log, environment):

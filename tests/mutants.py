@@ -42,7 +42,7 @@ HAND = Path(__file__).with_name("mutants.json")
 REASONS = Path(__file__).with_name("survivors.json")
 REPORT = "docs/results/mutants.md"
 ENOUGH = 0.8
-PATIENCE = 3, 120.0     # times what tests take, and seconds, after which they hang
+PATIENCE = 3, 120.0     # times what tests compute, and seconds of a processor, after which they hang
 
 
 @dataclass(frozen=True)
