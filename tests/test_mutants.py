@@ -95,7 +95,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     monkeypatch.setattr(mutants, "ROOMS", ("spec",))
     monkeypatch.setattr(forked, "LIBRARIES", ())
-    monkeypatch.setattr(mutants, "PATIENCE", (3, 15.0))
+    monkeypatch.setattr(mutants, "PATIENCE", (3, 5.0))
     monkeypatch.setattr(mutants, "sample", lambda count, seed: found[:count])
     return tmp_path
 
@@ -133,6 +133,16 @@ def test_survivors_and_status(project, capsys, monkeypatch):
                      "    assert spec.small.four() == 4\n")
     assert mutants.main(["--count", "5", "--no-hand", "--again"]) == 0 and len(tried) == 5
     assert results(project)["four"].startswith("FAILED tests/spec/test_other.py::test_four")
+
+
+def test_limits_are_of_a_processor(project, monkeypatch):
+    """Whom others keep from computing is not stopped, unless that takes many times as long."""
+    (project / "tests" / "spec" / "test_waits.py").write_text("import time\ndef test(): time.sleep(3)\n")
+    def status():
+        return forked.run_tests(project, ["tests/spec/test_waits.py"], 2.0)
+    assert status() == 0
+    monkeypatch.setattr(forked, "WAITS", 1)
+    assert status() is None
 
 
 def test_tests_that_fail_anyway(project, capsys, monkeypatch):
