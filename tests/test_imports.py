@@ -32,6 +32,8 @@ ROOMS = {
     "array": {"prim", "memory"},
     "post": {"prim", "memory"},
     "tools": {"prim", "memory", "move", "array"},
+    "system": {"bus", "control"},
+    "platforms": set(),
 }
 ROOMS["top"] = set(ROOMS)
 PROGRAMS = {"study": "tools.study"}     # a file beside the rooms -> a file in a room that is its own

@@ -26,7 +26,7 @@ C = Path(driver.__file__).parent / "c"
 DRIVERS = {path.name: path for path in (C / "alloy.h", C / "alloy.c", *(
     C / "ports" / f"{name}.{suffix}" for name in ("bare_metal", "linux") for suffix in "hc"))}
 TEMPLATES = ("alloy_regs.py", "alloy.svd", "alloy.rdl", "component.xml", "alloy.f", "alloy_sim.f", "alloy_cells.v",
-             "alloy_inst.vh", "build.md")
+             "alloy.core", "alloy_inst.vh", "build.md")
 PACKAGE = (*TEMPLATES, *DRIVERS)
 SVD_ACCESS = {"r": "read-only", "rw": "read-write", "w1": "write-only", "w1c": "read-write"}
 PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);$", re.M)

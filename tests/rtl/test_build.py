@@ -19,10 +19,10 @@ from spec.devices import RESOURCES
 TINY = EngineConfig(name="tiny", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="dsp48e1", act_depth=64,
                     weight_depth=32,
                     param_depth=4, tap_depth=16, ports=1, port_bits=64, addr_bits=32)
-FILES = {"alloy.f", "alloy_sim.f", "alloy_cells.v", "alloy.rdl", "alloy.svd", "alloy_inst.vh", "alloy_regs.py",
-         "build.md", "component.xml", "alloy.c", "alloy.h", "bare_metal.c", "bare_metal.h", "linux.c", "linux.h",
-         "alloy.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json", "vivado.tcl",
-         "report.json", "report.txt"}
+FILES = {"alloy.core", "alloy.f", "alloy_sim.f", "alloy_cells.v", "alloy.rdl", "alloy.svd", "alloy_inst.vh",
+         "alloy_regs.py", "build.md", "component.xml", "alloy.c", "alloy.h", "bare_metal.c", "bare_metal.h", "linux.c",
+         "linux.h", "alloy.v", "alloy_regs.h", "alloy_regs.json", "registers.md", "commands.md", "config.json",
+         "vivado.tcl", "report.json", "report.txt"}
 
 
 @pytest.fixture

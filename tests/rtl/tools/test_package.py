@@ -1,5 +1,5 @@
 """The descriptions of a build, each read by a reader that is not ours: IEEE's schema of IP-XACT, SystemRDL's compiler,
-the parser of CMSIS-SVD, Verilator, a C compiler."""
+the parser of CMSIS-SVD, FuseSoC, Verilator, a C compiler."""
 
 from importlib import metadata
 from itertools import groupby
@@ -8,6 +8,8 @@ import re
 import subprocess
 
 from cmsis_svd.parser import SVDParser
+from fusesoc.capi2.coreparser import Core2Parser
+from fusesoc.core import Core
 from lxml import etree
 import pytest
 from systemrdl import RDLCompiler
@@ -108,6 +110,16 @@ def test_cmsis_svd(folder):
     assert {(r.name, f.name.lower()): (f.bit_offset, f.bit_width) for r in registers for f in r.fields} == BITS
     assert [r.access.value for r in registers] == [
         {"r": "read-only", "rw": "read-write", "w1": "write-only", "w1c": "read-write"}[r.access] for r in REGISTERS]
+
+
+def test_fusesoc(folder):
+    """A core by FuseSoC's schema; its targets have the files of the lists, in their order."""
+    core = Core(Core2Parser(), str(folder / "alloy.core"))
+    assert str(core.name) == "alloy:accelerators:alloy:1.0" and CONFIG.digest in core.get_description()
+    for target, listed in (("default", "alloy.f"), ("sim", "alloy_sim.f"), ("lint", "alloy_sim.f")):
+        flags = {"target": target, "tool": "verilator", "is_toplevel": True}
+        assert [file["name"] for file in core.get_files(flags)] == (folder / listed).read_text().split()
+        assert core.get_toplevel(flags) == TOP
 
 
 def test_instance(folder):
