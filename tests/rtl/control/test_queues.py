@@ -129,6 +129,23 @@ def test_semaphores(depth, seed):
     assert got == expected and taken == wanted
 
 
+def test_one_queue_takes_a_semaphore():
+    """Of three that wait for the same one, each time that it is given the first in the order of the queues has it."""
+    queues, got = Queues(queue_depth=2), {name: [] for name in QUEUES}
+
+    async def body(ctx):
+        for opcode in (Opcode.STORE_ACT, Opcode.CONV, Opcode.LOAD_TAPS):
+            await put(ctx, queues.cmd, command(opcode, wait=1))
+        for count in range(len(QUEUES) + 1):
+            await ctx.tick().repeat(8)
+            assert [len(items) for items in got.values()] == [int(n < count) for n in range(len(QUEUES))]
+            ctx.set(queues.give[0], 1)
+            await ctx.tick()
+            ctx.set(queues.give[0], 0)
+
+    simulate({"queues": queues}, body, background=[sink(getattr(queues, name), got[name]) for name in QUEUES])
+
+
 def test_what_waits():
     """The tag of what waits, in the order of the queues; whether semaphores are there; one too many."""
     queues = Queues(queue_depth=2)
