@@ -236,6 +236,8 @@ def _report(mutants, results, why, command):
              "cosmic-ray makes, and those of `tests/mutants.json`. The second table has those that no test sees; the "
              "reasons are those of",
              "`tests/survivors.json`.", "",
+             f"{len(tried)} of {len(mutants)} were tried" + (
+                 ": the others have no verdict." if len(tried) < len(mutants) else "."), "",
              "| folder | changes | tried | caught |", "|---|---|---|---|"]
     for room in sorted({Path(mutant.file).parts[0] for mutant in mutants}):
         mine = [mutant for mutant in mutants if Path(mutant.file).parts[0] == room]

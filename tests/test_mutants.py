@@ -166,6 +166,7 @@ def test_report(project, monkeypatch):
     assert mutants.main(["--count", "5", "--no-hand", "--room", "quant"]) == 0
     assert ["spec", "5", "0", "0"] in rows(project)
     assert mutants.main(["--count", "5", "--no-hand", "--most", "2"]) == 0
+    assert "2 of 5 were tried: the others have no verdict." in (project / mutants.REPORT).read_text()
     assert ["spec", "5", "2", "2"] in rows(project) and not any("spec/small.py" in row for row in rows(project))
     assert mutants.main(["--count", "5", "--no-hand"]) == 0
     assert ["spec", "5", "5", "4"] in rows(project)
