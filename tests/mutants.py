@@ -42,6 +42,7 @@ HAND = Path(__file__).with_name("mutants.json")
 REASONS = Path(__file__).with_name("survivors.json")
 REPORT = "docs/results/mutants.md"
 ENOUGH = 0.8
+INTERNAL = 3            # status of pytest
 PATIENCE = 3, 120.0     # times what tests compute, and seconds of a processor, after which they hang
 
 
@@ -215,6 +216,9 @@ class Judge:
             (self.tree / mutant.file).write_text(original)
         if status is None:
             return "time"
+        if status == INTERNAL:
+            raise AlloyError(f"pytest itself fails ({self.log}), which says nothing of {mutant.file}, {mutant.change}: "
+                             "try it again")
         if status in (0, 5):        # 5: no test is there
             return None
         lines = self.log.read_text(errors="replace").splitlines()
@@ -230,12 +234,13 @@ class Judge:
 
 def _report(mutants, results, why, command):
     """The text of :data:`REPORT`."""
-    tried = [mutant for mutant in mutants if mutant.key in results]
+    tried, drawn = [mutant for mutant in mutants if mutant.key in results], any(not one.tests for one in mutants)
     lines = ["# Changes on purpose", "",
-             f"`{command}` changes the code and runs the tests that may see it: a sample of the changes that",
-             "cosmic-ray makes, and those of `tests/mutants.json`. The second table has those that no test sees; the "
-             "reasons are those of",
-             "`tests/survivors.json`.", "",
+             f"`{command}` changes the code and runs the tests that may see it: {'a' if drawn else 'no'} sample of the "
+             "changes that",
+             f"cosmic-ray makes, {'and' if drawn else 'only'} those of `tests/mutants.json`. The second table has what "
+             "no test sees; the reasons",
+             "are those of `tests/survivors.json`.", "",
              f"{len(tried)} of {len(mutants)} were tried" + (
                  ": the others have no verdict." if len(tried) < len(mutants) else "."), "",
              "| folder | changes | tried | caught |", "|---|---|---|---|"]

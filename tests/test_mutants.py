@@ -158,6 +158,17 @@ def rows(project):
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
 
 
+def test_what_is_no_verdict(project, capsys, monkeypatch):
+    """pytest that fails itself, for want of a file or of a folder."""
+    monkeypatch.setattr(mutants, "run_tests", lambda *args, **more: 3)
+    monkeypatch.setattr(mutants, "by_hand", lambda: [Mutant("spec/small.py", "x", 1, "ONE = 2\n", ("tests/spec",))])
+    monkeypatch.setattr(mutants.Judge, "_fails", lambda self, one, tests: self._tried(one, [tests], 9.0))
+    assert mutants.main(["--count", "0"]) == 2
+    assert "which says nothing of spec/small.py, x: try it again" in capsys.readouterr().err
+    assert not (project / "build" / "mutants" / "results.json").exists()
+    assert (project / "spec" / "small.py").read_text() == FILES["spec/small.py"]
+
+
 def test_report(project, monkeypatch):
     """Who survived, with the reason; how many are not tried, which ``--most`` and ``--room`` leave out."""
     monkeypatch.setattr(mutants.Judge, "caught", lambda self, one: None if "four" in one.change else "time")
