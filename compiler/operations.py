@@ -216,6 +216,11 @@ class Convolution(Filters):
     def foldable(self) -> bool:
         return self.weight.shape[1] == self.input.channels and self.residual is not self.input
 
+    def mapped(self, change: Callable[[Value], Value]) -> Operation:
+        made = super().mapped(change)
+        made.__dict__["taps"] = self.taps       # of the same weights: looking at all of them takes its time
+        return made
+
     def assigned(self, config: EngineConfig) -> "Convolution":
         return replace(self, columns=assign(self, config))
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,30 +58,36 @@ def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
     return held
 
 
-def make_tiles(op: "Convolution", held: np.ndarray, config: EngineConfig, *, straddle: bool) -> list[Tile]:
+def make_tiles(op: "Convolution", held: np.ndarray, config: EngineConfig, *, straddle: bool) -> tuple[Tile, ...]:
     """Greedy tiles in channel order: each takes what fits its slots from one group, or from two if they may
     ``straddle``."""
     assert op.output.order is not None
-    order, makes, kinds = op.output.order, op.makes, held.tolist()
+    return _tiles(op.output.order, op.makes.start, tuple(held.tolist()), config.ic, config.lut_filters,
+                  config.dsp_filters, straddle)
+
+
+@lru_cache(256)         # passes ask for the same ones again and again
+def _tiles(order, start, kinds, ic, lut_filters, dsp_filters, straddle):
+    """:func:`make_tiles` of filters of these ``kinds``, which make the channels from ``start`` on."""
     tiles: list[Tile] = []
-    waiting = [p for p, channel in enumerate(order) if makes.start <= channel < makes.stop]
+    waiting = [p for p, channel in enumerate(order) if start <= channel < start + len(kinds)]
     while waiting:
-        group = waiting[0] // config.ic
+        group = waiting[0] // ic
         pairs: list[int] = []
         singles: list[int] = []
         luts: list[int] = []
-        near = bisect_left(waiting, (group + 1 + straddle) * config.ic)
+        near = bisect_left(waiting, (group + 1 + straddle) * ic)
         for position in waiting[:near]:
-            k = kinds[order[position] - makes.start]
-            if k == 0 and len(luts) < config.lut_filters:
+            k = kinds[order[position] - start]
+            if k == 0 and len(luts) < lut_filters:
                 luts.append(position)
-            elif k and 2 * len(pairs) + len(singles) + k <= config.dsp_filters:
+            elif k and 2 * len(pairs) + len(singles) + k <= dsp_filters:
                 (pairs if k == 2 else singles).append(position)
         at = [(p, 2 * i, True) for i, p in enumerate(pairs)]
         at += [(p, 2 * len(pairs) + i, False) for i, p in enumerate(singles)]
-        at += [(p, config.dsp_filters + i, False) for i, p in enumerate(luts)]
-        members = tuple((order[p] - makes.start, slot, joined) for p, slot, joined in at)
+        at += [(p, dsp_filters + i, False) for i, p in enumerate(luts)]
+        members = tuple((order[p] - start, slot, joined) for p, slot, joined in at)
         taken = {*pairs, *singles, *luts}
         waiting[:near] = [p for p in waiting[:near] if p not in taken]
-        tiles.append(Tile(group, members, any(p // config.ic != group for p in taken)))
-    return tiles
+        tiles.append(Tile(group, members, any(p // ic != group for p in taken)))
+    return tuple(tiles)

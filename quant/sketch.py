@@ -33,8 +33,8 @@ class SketchNet(QuantNet):
 
     def first_scales(self, weight: torch.Tensor, scheme: np.ndarray, codebook: np.ndarray | None) -> torch.Tensor:
         low, high = level_ends(level_tables(scheme, codebook), len(weight))
-        scale = torch.maximum(weight.abs().amax(1) / torch.maximum(-low, high).clamp_min(1),
-                              weight.abs().sum(1) / self.most)
+        size = weight.abs()
+        scale = torch.maximum(size.amax(1) / torch.maximum(-low, high).clamp_min(1), size.sum(1) / self.most)
         return torch.where(scale > 0, scale, 1.0)
 
     def requantizer(self, layer: ConvLayer, scale: torch.Tensor | None = None) -> tuple[Requantizer, np.ndarray]:

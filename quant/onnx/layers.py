@@ -22,7 +22,8 @@ def window_of(given: Given, x: Tensor, kernel: Sequence[int]) -> tuple[list[int]
     """(strides, dilations, padding before, padding behind) for a map ``x`` (N, C, ..) and the ``kernel``'s size."""
     count = x.dim() - 2
     if count not in CONVOLUTIONS or len(kernel) != count:
-        given.refuse(f"works on a tensor of {x.dim()} dimensions: one of images (N, C, H, W) is needed")
+        given.refuse(f"has a window of {len(kernel)} dimensions over a tensor of {x.dim()}: use 2-D layers on images "
+                     "(N, C, H, W), fold a third dimension into channels or into the batch")
     strides = list(given.attributes.get("strides") or [1] * count)
     dilations = list(given.attributes.get("dilations") or [1] * count)
     auto = given.attributes.get("auto_pad", "NOTSET")
@@ -130,7 +131,8 @@ def _pool(given, x, average):
 def _max_pool(given: Given, x: Tensor) -> Tensor:
     if given.outputs > 1:
         given.refuse("returns the places of its maxima, which is not supported: leave out return_indices")
-    return MAXIMA[x.dim() - 2](*_pool(given, x, False))
+    x, *window = _pool(given, x, False)
+    return MAXIMA[x.dim() - 2](x, *window)
 
 
 @function("AveragePool")
