@@ -53,6 +53,11 @@ class View:
         return index.data_ptr() == places.data_ptr() and index.numel() == places.numel() and index.is_contiguous()
 
     @property
+    def whole(self) -> bool:
+        """Whether it shows each element of the value once, in any order."""
+        return self._whole or torch.equal(self.index.flatten().sort()[0], whole(self.size).flatten())
+
+    @property
     def by_channel(self) -> bool:
         """Whether it is plain and its first dimension behind the batch are the channels."""
         return self.plain and self.index.shape[1] == self.size[0]

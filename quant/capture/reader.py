@@ -40,6 +40,10 @@ FURTHER = object()       # what stands for all results of a function but its fir
 HELPERS = "scaled", "bounded", "rest", "parts", *(f"step{number}" for number in range(8))
 
 
+class _Unread(Unsupported):
+    """A call of a function that is not read in any form."""
+
+
 class _Once(nn.Module):
     """The model called with one tensor, as Alloy calls it: all other arguments of its forward have their defaults."""
 
@@ -102,6 +106,8 @@ def _read(program, model, shape, titles):
         if node.op == "call_function":
             reader.read(node)
     reader.made = reader.result()
+    unread = {one.where for one in reader.refused if isinstance(one, _Unread)}      # is said of a module alone
+    reader.refused = [one for one in reader.refused if isinstance(one, _Unread) or one.where not in unread]
     return reader
 
 
@@ -150,7 +156,8 @@ class _Reader:
         if len(known) != 1 or not views:
             self.refused.append(Unsupported("the model", "returns several values, none, or one that does not depend on "
                                             "the image", "return one tensor"))
-        elif (out := views[0] if views[0].plain else self._settled(views[0], "the output")) is None:
+        elif (out := views[0] if views[0].plain or views[0].value in self._missing
+              else self._settled(views[0], "the output")) is None:
             self.refused.append(Unsupported("the model", "returns the values of its last layer in another order, or "
                                             "only some of them", "return that layer's tensor"))
         else:
@@ -176,38 +183,69 @@ class _Reader:
                 self._check_function(node)
             else:
                 self._read(node)
-                if self._missing.issuperset(sources) and isinstance(found := self._known[node.name], View) \
-                        and found.value in sources:
+                if self._missing.issuperset(sources) and isinstance(found := self._known[node.name], View):
                     # How the values of something unknown lie in memory is nobody's fault.
-                    self._known[node.name] = self._stand_in(node, node.meta["val"], sources)
+                    if found.value in sources:
+                        self._known[node.name] = self._stand_in(node, node.meta["val"], sources)
+                    elif not (isinstance(op := self._ops[-1], Apply) and op.layer.learned):
+                        self._missing.add(found.value)
         except AlloyError as error:
+            if self._laid_otherwise(node):
+                return
             if error not in self.refused:
                 self.refused.append(Unsupported.of(error, self._where(node)[1]))
-            self._known[node.name] = self._stand_in(node, node.meta.get("val"), sources)
+            like = next((one for one in given if isinstance(one, View) and one.whole), None)
+            self._known[node.name] = self._stand_in(node, node.meta.get("val"), sources, like)
+
+    def _laid_otherwise(self, node):
+        """Whether a node can be read if the unknown values that it reads lie in memory otherwise, their channels first
+        or last, or as those of another tensor that it reads: how they do is nobody's fault."""
+        read = {one.name: view for one in node.all_input_nodes if isinstance(view := self._known[one.name], View)}
+        before = {name: view for name, view in read.items() if view.value in self._missing}
+        likes = [view for name, view in read.items() if name not in before and view.whole]
+        for last, like in ((False, None), (True, None), *((False, one) for one in likes)) if before else ():
+            self._known |= {name: self._unknown(node, view.index.shape, (view.value,), last, like)
+                            for name, view in before.items()}
+            with suppress(AlloyError):
+                self._read(node)
+                return True
+            self._known |= before
+        return False
 
     def _check_function(self, node):
         """Raise :class:`AlloyError` if a node's function is not supported, whatever it is applied to."""
         name = getattr(node.target, "_schema", None) and node.target._schema.name.split("::")[-1]
         if name and not is_read(name):
-            raise AlloyError(f"{self._where(node)[1]} is {name}, which is not supported: {supported()}")
+            raise _Unread(self._where(node)[1], f"is {name}, which is not supported", supported())
 
-    def _stand_in(self, node, made, sources):
-        """A value of its own for each tensor that a node which is not supported has ``made``, as a view."""
+    def _stand_in(self, node, made, sources, like=None):
+        """A value of its own for each tensor that a node which is not supported has ``made``, as a view, laid as the
+        one that it is ``like``, if that has its shape."""
         if isinstance(made, list | tuple):
-            return tuple(self._stand_in(node, one, sources) for one in made)
+            return tuple(self._stand_in(node, one, sources, like) for one in made)
         if not isinstance(made, torch.Tensor):
             return None
-        name, shape = self._name(node, None), tuple(made.shape)
+        return self._unknown(node, made.shape, sources, like=like)
+
+    def _unknown(self, node, shape, sources, last=False, like=None):
+        """A view of a :class:`Missing` value for a tensor of this shape, the channels first or ``last``."""
+        name, shape = self._name(node, None), tuple(shape)
         images = shape[:1] == (BATCH,) and 0 not in shape
         each = shape[1:] if images else (1,)
-        few = (*each, 1, 1) if 1 <= len(each) <= 3 else (math.prod(each), 1, 1)
-        size = few[0], few[1], few[2]
+        if like is not None and like.index.shape == shape:
+            size, index = like.size, like.index
+        else:
+            each = (each[-1], *each[:-1]) if last else each
+            few = (*each, 1, 1) if 1 <= len(each) <= 3 else (math.prod(each), 1, 1)
+            size = few[0], few[1], few[2]
+            index = whole(size).reshape(BATCH, *each)
+            index = index.movedim(1, -1) if last else index
         self._shapes[name] = size
         self._missing.add(name)
         self._ops.append(Missing(name=name, inputs=sources, where=self._where(node)[1], size=size))
         if not images:
             self._lost.add(name)
-        return View(name, whole(size).reshape(BATCH, *each), size)
+        return View(name, index, size)
 
     def _read(self, node):
         given = [self._of(value) for value in (*node.args, *node.kwargs.values())]

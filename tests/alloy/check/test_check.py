@@ -106,6 +106,52 @@ def test_nothing_is_blamed_that_only_depends():
     assert report.refused[-1].layer is None and "several values" in report.refused[-1].reason
 
 
+class Last(nn.Module):
+    """A block of ConvNeXt: what is not supported keeps the channels last, as the linear layers behind it want them."""
+
+    def __init__(self):
+        super().__init__()
+        self.n, self.a, self.b = nn.LayerNorm(4), nn.Linear(4, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return x + self.b(F.gelu(self.a(self.n(x.permute(0, 2, 3, 1))))).permute(0, 3, 1, 2)
+
+
+class Tokens(nn.Module):
+    """A transformer's block, on pixels as tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.n = nn.MultiheadAttention(4, 2, batch_first=True), nn.LayerNorm(4)
+        self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = x.flatten(2).transpose(1, 2)
+        x = x + self.attention(x, x, x, need_weights=False)[0]
+        x = self.n(x) * 0.5 + x
+        return (x + self.b(F.relu(self.a(x)))).transpose(1, 2).unflatten(2, (4, 6))
+
+
+@pytest.mark.parametrize("model, expected", [
+    (Last(), [("n", "layer_norm")]),
+    (Tokens(), [("attention", "scaled_dot_product_attention"), ("n", "layer_norm")])])
+def test_layouts_behind_what_is_not_supported(model, expected):
+    """Layers that would take what it makes, the channels first or last, are not blamed; nor is one call for several
+    reasons."""
+    assert [(one.layer, one.operation) for one in ask(model, (4, 4, 6)).refused] == expected
+
+
+def test_causes_behind_what_is_not_supported():
+    """What no layout would make readable stays listed."""
+    class Model(Last):
+        def forward(self, x):
+            x = self.n(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            return F.adaptive_max_pool2d(x.flip(0), 3)
+    report = ask(Model(), (4, 4, 4))
+    assert [one.operation for one in report.refused] == ["layer_norm", None, None]
+    assert "mixes images" in report.refused[1].reason and "several sizes" in report.refused[2].reason
+
+
 @pytest.mark.parametrize("model, shape, words", [
     (Clean(), (4, 8, 8), "cannot run on images of 4x8x8"),
     (type("Branch", (Clean,), {"forward": lambda self, x: Clean.forward(self, x if x.sum() > 0 else -x)})(), (3, 8, 8),
