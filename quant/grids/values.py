@@ -11,7 +11,7 @@ from spec.operators.windows import Window
 
 from .rounding import MODES
 
-__all__ = ["Grid", "Weights", "Real", "Codes", "Rounded", "Curve", "Sum", "Joined", "Value"]
+__all__ = ["Grid", "Weights", "Real", "Codes", "Rounded", "Curve", "Sum", "Joined", "Moved", "Value"]
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,14 @@ class Joined:
     """The channels of several values, one behind the other."""
     parts: tuple["Value", ...]
     name: str
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """The values that stand at ``index`` (C, H, W) in another one, 0 at -1."""
+    value: "Value"
+    index: np.ndarray
     where: str
 
 

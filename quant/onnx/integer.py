@@ -10,7 +10,7 @@ from spec.operators.windows import Window, pair
 
 from ..grids.emit import curve_of
 from ..grids.rounding import MODES
-from ..grids.values import Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
+from ..grids.values import Curve, Grid, Joined, Moved, Real, Rounded, Sum, Value, Weights
 from .given import FUNCTIONS
 from .layers import window_of
 from .module import compute, constant
@@ -267,7 +267,7 @@ def _reduced(reader: Reader, step: Step) -> Value:
 # -- of each value ---------------------------------------------------------------------------------------------------
 @reads_quantized("Relu")
 def _relu(reader: Reader, step: Step) -> Value:
-    return _bounded(reader, step, 0.0, None)
+    return _bounded(reader, step, step.inputs[0], 0.0, None)
 
 
 @reads_quantized("Clip")
@@ -280,11 +280,12 @@ def _clip(reader: Reader, step: Step) -> Value:
                     min(grid.high, round(high if high is not None else grid.high)), grid.mode)
         grid.check(step.where)
         return Rounded(value.value, grid, value.name, value.where)
-    return _bounded(reader, step, low, high)
+    return _bounded(reader, step, value, low, high)
 
 
-def _bounded(reader, step, low, high):
-    value = step.inputs[0]
+def _bounded(reader, step, value, low, high):
+    if isinstance(value, Moved) and np.clip(0.0, low, high) == 0:       # of padding, too
+        return replace(value, value=_bounded(reader, step, value.value, low, high))
     if isinstance(value, Curve):
         return Curve(value.source, np.clip(value.values, low, high), step.where, step.name)
     return reader.sum_of(value, step).bounded(low, high)
@@ -407,7 +408,7 @@ def _concat(reader: Reader, step: Step) -> Value:
         step.refuse(f"joins tensors along dimension {step.attributes.get('axis')}: only channels, 1, are supported")
     if step.op_type == "Concat":
         for value in step.inputs:
-            if not isinstance(value, Sum | Curve):
+            if not isinstance(value, Sum | Curve | Moved):
                 reader.codes(value, step.where)
         return Joined(tuple(step.inputs), step.name, step.where)
     parts = tuple(reader.taken(step, index) for index in range(2, len(step.inputs), 3))
@@ -434,6 +435,26 @@ def _flatten(reader: Reader, step: Step) -> Value:
             return replace(value, flat=flat)
     step.refuse(f"makes {'x'.join(map(str, found[1:]))} of {'x'.join(map(str, shape[1:]))}: only flattening a whole "
                 "tensor is supported in a quantized network")
+
+
+@reads_quantized("DepthToSpace", "SpaceToDepth", "Resize", "Upsample", "Slice", "Split", "Gather", "Pad", "Transpose")
+def _moved(reader: Reader, step: Step) -> Value | tuple[Value, ...]:
+    """Where values come to stand: the float operator moves their numbers, which count from 1, for it pads with 0."""
+    value = step.inputs[0] if isinstance(step.inputs[0], Sum | Curve) else reader.codes(step.inputs[0], step.where)
+    shape = reader.shape_of(value)
+    size = int(np.prod(shape[1:]))
+    numbers = torch.arange(1, 1 + shape[0] * size, dtype=torch.float64).reshape(shape)
+    rest, found = [None if one is None else constant(one) for one in step.inputs[1:]], []
+    for made in compute(step.given(), [numbers, *rest], "cpu"):
+        index = made.numpy() - 1
+        at = index[0].astype(np.int64)
+        if len(index) != len(numbers) or at.ndim != 3 or (index[0] != at).any() or at.max() >= size or (
+                index[1] != np.where(at < 0, at, at + size)).any():
+            step.refuse(f"makes {'x'.join(map(str, made.shape[1:]))} of {'x'.join(map(str, shape[1:]))}: only what "
+                        "moves values within images (N, C, H, W), and pads with 0, is supported in a quantized network")
+        found.append(Moved(value, at, step.where) if isinstance(value, Sum | Curve) else
+                     reader.put(value, at, step.where))
+    return found[0] if len(found) == 1 else tuple(found)
 
 
 @reads_quantized("Softmax")

@@ -19,9 +19,10 @@ from spec.operators.max_pool import MaxPool
 from spec.operators.windows import Window
 
 from ..capture import BATCH
+from ..capture.settle import moves
 from ..grids.draft import Draft
 from ..grids.emit import EQUAL, Finding, average, convolution, curve_of, identity_sum, table
-from ..grids.values import Codes, Curve, Grid, Joined, Real, Rounded, Sum, Value, Weights
+from ..grids.values import Codes, Curve, Grid, Joined, Moved, Real, Rounded, Sum, Value, Weights
 from ..normalize import SCALE
 from .files import OWN
 from .given import FUNCTIONS, Given
@@ -163,6 +164,8 @@ class Reader(Draft[str]):
         if isinstance(value, Real):
             return (BATCH, int(np.prod(self.shape))) if value.flat else (BATCH, *self.shape)
         value = value.value if isinstance(value, Rounded) else value
+        if isinstance(value, Moved):
+            return BATCH, *value.index.shape
         if isinstance(value, Joined):
             shapes = [self.shape_of(part) for part in value.parts]
             return shapes[0][0], sum(shape[1] for shape in shapes), *shapes[0][2:]
@@ -172,8 +175,9 @@ class Reader(Draft[str]):
         return (BATCH, int(np.prod(shape))) if getattr(value, "flat", False) else (BATCH, *shape)
 
     def _network(self, out):
-        if isinstance(out, Sum | Curve):
-            out = self.quantize(out, self._output_grid(out), "the output", out.where)
+        made = out.value if isinstance(out, Moved) else out
+        if isinstance(made, Sum | Curve):
+            out = self.quantize(out, self._output_grid(made), "the output", out.where)
         if isinstance(out, Real | np.ndarray):
             raise AlloyError("the output does not depend on quantized values: export the model again")
         codes = self.codes(out, "the output")
@@ -265,6 +269,8 @@ class Reader(Draft[str]):
                 return value
             value = identity_sum(where, name, value)
         value = curve_of(value) or value
+        if isinstance(value, Moved):
+            return self.put(self.quantize(value.value, grid, name, where), value.index, value.where)
         if isinstance(value, Joined):
             return self._join([self.quantize(part, grid, f"{value.name}_{at}", value.where)
                                for at, part in enumerate(value.parts)], value)
@@ -304,6 +310,21 @@ class Reader(Draft[str]):
                              hi=(1 << tensor.bits) - 1),
                      tensor, None)
         return Codes(name, codes.grid, shape, codes.flat)
+
+    def put(self, codes: Codes, index: np.ndarray, where: str) -> Codes:
+        """The tensor whose codes stand at ``index`` (C, H, W) in another one, the code of 0 at -1."""
+        layers = moves(index, codes.shape)
+        if layers is None:
+            raise AlloyError(f"{where} moves codes between pixels in a way that no layer does: keep to channels, "
+                             "borders of zeros, every second pixel, nearest upsampling, and pixels of channels or back")
+        for layer in layers:
+            name = self.unique(f"{codes.name}_moved")
+            shape = layer.shape(codes.shape)
+            node = replace(layer, name=name, sources=(codes.name,), output=name).export(None)
+            self.append(node, replace(self.tensors[codes.name], name=name, channels=shape[0], height=shape[1],
+                                      width=shape[2]), None)
+            codes = Codes(name, codes.grid, shape)
+        return codes
 
     def end(self, step: Step) -> Value:
         """Leave out the last node, which changes no answer."""

@@ -354,6 +354,32 @@ def test_concatenation_of_one_grid(tmp_path):
     assert [one.kind for one in model.network.nodes] == ["lookup", "concat"]
 
 
+@pytest.mark.parametrize("moves, weights", [
+    ([node("DepthToSpace", ["f"], ["r"], blocksize=2)], {}),
+    ([node("DepthToSpace", ["f"], ["r"], blocksize=2, mode="CRD")], {}),
+    ([node("SpaceToDepth", ["f"], ["r"], blocksize=2)], {}),
+    ([node("Resize", ["f", "", "c"], ["r"], mode="nearest", coordinate_transformation_mode="asymmetric",
+           nearest_mode="floor")], {"c": np.float32([1, 1, 2, 3])}),
+    ([node("Pad", ["f", "c"], ["r"])], {"c": np.array([0, 0, 1, 2, 0, 0, 0, 1])}),
+    ([node("Slice", ["f", "c", "e", "a"], ["m"]), node("Relu", ["m"], ["r"])],
+     {"c": np.array([1, 2]), "e": np.array([7, 4]), "a": np.array([1, 2])}),
+    ([node("Split", ["f", "c"], ["m", "t"], axis=1), node("Concat", ["t", "m"], ["r"], axis=1)],
+     {"c": np.array([2, 6])}),
+    ([node("Gather", ["f", "c"], ["m"], axis=1), node("Clip", ["m", "lo", "hi"], ["r"])],
+     {"c": np.array([5, 5, 0]), "lo": np.float32(-1), "hi": np.float32(0.9)})])
+@pytest.mark.parametrize("layer", [False, True])
+def test_moves(tmp_path, moves, weights, layer):
+    """Of codes, and of what a layer makes before it is rounded, which may have its bounds behind the move."""
+    first = [node("Conv", ["d", "v"], ["f"])] if layer else [node("Identity", ["d"], ["f"])]
+    given = scalars(np.uint8, x=(0.03, 110), y=(0.03, 110)) | weights
+    given |= {"w": np.random.default_rng(0).integers(-99, 99, (8, 8, 1, 1)).astype(np.int8), "s": np.float32(0.004)}
+    dequantized = [node("DequantizeLinear", ["w", "s"], ["v"])] if layer else []
+    model = one_node(tmp_path, [*dequantized, *rounded([*first, *moves])], given, (8, 4, 6), domains=())
+    codes = np.random.default_rng(1).integers(0, 256, (1, 8, 4, 6))
+    got = command_model.run(compile(model.network, CONFIG, keep="all"), CONFIG, codes[0])
+    assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
+
+
 # -- refusals --------------------------------------------------------------------------------------------------------
 def refused(tmp_path, nodes, weights, words, shape=(3, 4, 4), **other):
     with pytest.raises(AlloyError, match=words):
@@ -387,6 +413,10 @@ BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
     ([node("PRelu", ["d", "c"], ["r"])], {"c": np.ones((3, 1, 1), np.float32)}, "has several slopes"),
     ([node("Softmax", ["d"], ["s"]), node("Relu", ["s"], ["r"])], {}, "comes behind .*Softmax.*, which is left out"),
     ([node("Gemm", ["d", "w"], ["r"])], {"w": np.ones((3, 3), np.float32)}, "float weights"),
+    ([node("Transpose", ["d"], ["r"], perm=[1, 0, 2, 3])], {}, "only what moves values within"),
+    ([node("Pad", ["d", "c", "o"], ["r"])], {"c": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "o": np.float32(0.5)},
+     "and pads with 0, is supported"),
+    ([node("Transpose", ["d"], ["r"], perm=[0, 3, 2, 1])], {}, "moves codes between pixels in a way that no layer"),
 ])
 def test_refusals(tmp_path, nodes, extra, words):
     refused(tmp_path, rounded(nodes), BASE | extra, words, dtype=TensorProto.UINT8, made_dtype=TensorProto.UINT8)
