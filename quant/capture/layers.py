@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from itertools import pairwise
+from math import gcd
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from spec.errors import AlloyError
 from spec.operators import LAYERS, Call, Layer
-from spec.operators.windows import Window
+from spec.operators.windows import Window, pair
 
-from .nodes import BATCH, Found, Node, View, flat, reads, whole
+from .nodes import BATCH, READERS, Found, Node, View, flat, reads, whole
 from .ops import Apply
 
 __all__ = ["apply_layer", "read_layer", "reduced", "widened"]
@@ -120,7 +122,8 @@ def _line(node: Node) -> Found:
     given |= {key: replace(view, index=index) for key, value in given.items() if value is view}
     lifted = Node(node.name, node.where, name, given, (*node.shape[:-1], *([node.shape[-1], 1] if down else
                                                                           [1, node.shape[-1]])))
-    op, found = (_adaptive_max if name == "adaptive_max_pool2d" else read_layer)(lifted)
+    op, found = READERS.get(name, read_layer)(lifted)
+    assert isinstance(op, Apply)
     found = whole(op.shape(view.size)) if found is None else found
     return op, found.reshape(node.shape)
 
@@ -175,15 +178,54 @@ def _count(index, axes):
     return int(torch.tensor([index.shape[axis - 1] for axis in axes]).prod())
 
 
-@reads("adaptive_max_pool2d")
-def _adaptive_max(node: Node) -> tuple[Apply, torch.Tensor | None]:
-    """The maximum of windows of one size that do not overlap."""
-    wanted, view = node.arguments["output_size"], node.views[0]
-    wanted = [wanted] * 2 if isinstance(wanted, int) else [*wanted] * (2 // len(wanted))
-    size = view.size[1:]
-    if any(s % w for s, w in zip(size, wanted, strict=True)):
-        raise AlloyError(f"{node.where} pools {size[0]}x{size[1]} to {wanted[0]}x{wanted[1]} pixels, windows of "
-                         "several sizes: give an output size that divides the map's")
-    kernel = [s // w for s, w in zip(size, wanted, strict=True)]
-    pool = {"kernel_size": kernel, "stride": kernel, "padding": [0, 0], "dilation": [1, 1], "ceil_mode": False}
-    return read_layer(replace(node, function="max_pool2d", arguments=pool | {"self": view}))
+@reads("adaptive_avg_pool2d", "adaptive_max_pool2d")
+def _adaptive(node: Node) -> Found:
+    """Windows of one size at one distance are a pool; averages over others are filters, of which each sees those of one
+    period, whose pixels it puts side by side."""
+    wanted, (view,) = node.arguments["output_size"], node.views
+    wanted, size = pair(wanted), view.size[1:]
+    average, axes = node.function == "adaptive_avg_pool2d", [_Windows.of(*axis) for axis in zip(size, wanted,
+                                                                                               strict=True)]
+    kernel, stride = [axis.kernel for axis in axes], [axis.stride for axis in axes]
+    if all(kernel) and all(stride):
+        pool = {"kernel_size": kernel, "stride": stride, "padding": [0, 0], "ceil_mode": False, "self": view}
+        pool |= {"count_include_pad": True, "divisor_override": None} if average else {"dilation": [1, 1]}
+        return read_layer(replace(node, function="avg_pool2d" if average else "max_pool2d", arguments=pool))
+    if not average:
+        raise AlloyError(f"{node.where} pools {size[0]}x{size[1]} to {wanted[0]}x{wanted[1]} pixels, maxima of windows "
+                         "of several sizes: give an output size that divides the map's")
+    down, across = axes
+    each = torch.einsum("ay,bx->abyx", down.weights, across.weights).flatten(0, 1)
+    period, channels = (down.period, across.period), view.index.shape[1]
+    given = {"input": view, "weight": each.repeat(channels, 1, 1)[:, None], "bias": None, "padding": [0, 0],
+             "stride": [*period], "dilation": [1, 1], "groups": channels}
+    op, index = read_layer(replace(node, function="conv2d", arguments=given, shape=(
+        BATCH, channels * len(each), size[0] // period[0], size[1] // period[1])))
+    index = (whole(op.shape(view.size)) if index is None else index).unflatten(
+        1, (-1, len(down.weights), len(across.weights)))[:, :, down.which][:, :, :, across.which]
+    return op, index.permute(0, 1, 4, 2, 5, 3).reshape(node.shape)
+
+
+class _Windows(NamedTuple):
+    """Those of an adaptive pool along one axis: ``weights`` of the pixels of one ``period`` in each kind of window, and
+    ``which`` of them the outputs of a period are. ``kernel`` and ``stride`` are 0 if these differ."""
+    period: int
+    weights: torch.Tensor
+    which: list[int]
+    kernel: int
+    stride: int
+
+    @classmethod
+    def of(cls, size: int, count: int) -> "_Windows":
+        """Of ``count`` outputs of a map of ``size``."""
+        ends = [(at * size // count, -(-(at + 1) * size // count)) for at in range(count)]
+        sizes, steps = ({stop - start for start, stop in ends},
+                        {after[0] - before[0] for before, after in pairwise(ends)} or {size})
+        again = gcd(size, count)
+        kinds = list(dict.fromkeys(ends[:count // again]))
+        weights = torch.zeros(len(kinds), size // again)
+        for row, (start, stop) in zip(weights, kinds, strict=True):
+            row[start:stop] = 1 / (stop - start)
+        alike = len(sizes) == len(steps) == 1
+        return cls(size // again, weights, [kinds.index(one) for one in ends[:count // again]],
+                   sizes.pop() if alike else 0, steps.pop() if alike else 0)

@@ -10,7 +10,7 @@ from ..errors import AlloyError
 from ..numerics import Scheme, round_shift
 from .operator import Call, register
 from .pool import Pool, PoolLayer
-from .windows import MULT_BITS, Window, pair
+from .windows import MULT_BITS, Window
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -71,7 +71,7 @@ class AveragePoolLayer(PoolLayer):
     divisor: int | None = None
     counted: tuple[tuple[int, int], tuple[int, int]] | None = None
 
-    calls = ("avg_pool2d", "adaptive_avg_pool2d")
+    calls = ("avg_pool2d",)
 
     @property
     def translates(self) -> bool:
@@ -79,19 +79,11 @@ class AveragePoolLayer(PoolLayer):
 
     @classmethod
     def read(cls, call: Call) -> Self:
-        given, size = call.arguments, call.shapes[0][1:]
-        if call.function == "avg_pool2d":
-            layer, divisor = super().read(call), given["divisor_override"]
-            counted = (layer.padding, layer.padding) if given["count_include_pad"] else ((0, 0), (0, 0))
-            whole = divisor or counted == (layer.padding, Window.of(layer).end)
-            return cls._calm(replace(layer, divisor=divisor, counted=None if whole else counted), size)
-        wanted = pair(given["output_size"])
-        if any(s % w for s, w in zip(size, wanted, strict=True)):
-            raise AlloyError(f"{call.where} pools {size[0]}x{size[1]} to {wanted[0]}x{wanted[1]} pixels, windows of "
-                             "several sizes: give an output size that divides the map's")
-        kernel = size[0] // wanted[0], size[1] // wanted[1]
-        return cls._calm(cls(name=call.name, sources=call.sources, output=call.name, kernel=kernel, stride=kernel,
-                             padding=(0, 0)), size)
+        layer, given = super().read(call), call.arguments
+        counted = (layer.padding, layer.padding) if given["count_include_pad"] else ((0, 0), (0, 0))
+        whole = given["divisor_override"] or counted == (layer.padding, Window.of(layer).end)
+        return cls._calm(replace(layer, divisor=given["divisor_override"], counted=None if whole else counted),
+                         call.shapes[0][1:])
 
     def divisors(self, size: Sequence[int]) -> np.ndarray:
         """Of each pixel of the output for a map of ``size``, int (rows, columns)."""

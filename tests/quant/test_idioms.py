@@ -218,7 +218,7 @@ def test_moved_channels(forward):
     (lambda self, x: self.c(x) + self.c(x).transpose(2, 3), "whose values stand in another order"),
     (lambda self, x: torch.softmax(self.c(x), 2), "is softmax, which is not supported"),
     (lambda self, x: self.c(x) + torch.arange(8.0), "a constant of shape"),
-    (lambda self, x: F.adaptive_avg_pool2d(x, 3), "windows of several sizes"),
+    (lambda self, x: F.adaptive_max_pool2d(x, 3), "windows of several sizes"),
     (lambda self, x: self.c(x).mean(1), "mean over dimensions"),
     (lambda self, x: self.c(x) * torch.arange(64.0).reshape(8, 8), "a constant of shape .8, 8.: only one"),
     (lambda self, x: self.s.groups, "return one tensor|several values"),

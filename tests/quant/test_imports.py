@@ -415,15 +415,15 @@ def test_layers_of_another_shape(monkeypatch):
         trace(nn.Sequential(nn.Identity(), conv()), SHAPE)
 
 
-@pytest.mark.parametrize("size, works", [(1, True), ((3, 5), True), ((None, 1), True), ((6, 5), True), (2, False)])
-def test_adaptive_pools(size, works):
-    """Windows of one size, the whole map or nothing at all; of several sizes there is none."""
+@pytest.mark.parametrize("size, kind", [(1, "AveragePoolLayer"), ((3, 5), "AveragePoolLayer"),
+                                        ((None, 1), "AveragePoolLayer"), ((6, 5), "none"),
+                                        (2, "AveragePoolLayer"), (4, "ConvLayer"), ((7, 2), "ConvLayer"),
+                                        ((12, 10), "ConvLayer")])
+def test_adaptive_pools(size, kind):
+    """Windows of one size, the whole map or nothing at all, at one distance; others are filters."""
     net = nn.Sequential(conv(), nn.AdaptiveAvgPool2d(size))
-    if works:
-        assert same(net)
-    else:
-        with pytest.raises(AlloyError, match="layer 1 pools 6x5 to 2x2 pixels, windows of several sizes"):
-            trace(net, SHAPE)
+    assert same(net)
+    assert [type(layer).__name__ for layer in trace(net, SHAPE).layers[1:2]] == [kind] * (kind != "none")
 
 
 def test_lazy_modules():

@@ -238,7 +238,7 @@ def test_network_file(tmp_path):
 
 @pytest.mark.parametrize("model, words", [
     (nn.Sequential(nn.Conv2d(2, 4, 3), nn.Softmax(3), nn.Conv2d(4, 2, 1)), "layer 1 is softmax"),
-    (nn.Sequential(nn.AdaptiveAvgPool2d(4)), "several sizes")])
+    (nn.Sequential(nn.AdaptiveMaxPool2d(5)), "several sizes")])
 def test_unsupported_layers(model, words):
     with pytest.raises(AlloyError, match=words):
         trace(model, (2, 9, 8))

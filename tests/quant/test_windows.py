@@ -190,6 +190,10 @@ MIXES = {
     "mean of tokens": lambda self, x: x.flatten(2).transpose(1, 2).mean(1), "sum": lambda self, x: x.sum((-1, -2)),
     "largest": lambda self, x: x.amax((2, 3), keepdim=True), "largest twice": lambda self, x: x.max(3)[0].max(2)[0],
     "adaptive maximum": lambda self, x: F.adaptive_max_pool2d(x, (3, 1)),
+    "adaptive maximum that overlaps": lambda self, x: F.adaptive_max_pool2d(x, 2),
+    "adaptive average": lambda self, x: F.adaptive_avg_pool2d(x, (4, 3)).flatten(1)[:, 5:9],
+    "adaptive average of some channels": lambda self, x: F.adaptive_avg_pool2d(x.flip(1)[:, 1:4], (2, 7)),
+    "adaptive average of a sequence": lambda self, x: F.adaptive_avg_pool1d(x.mean(2), 4),
     "largest of the map": lambda self, x: F.max_pool2d(x, x.shape[2:]),
     "with indices": lambda self, x: F.max_pool2d(x, 2, return_indices=True)[0],
     "mean of pixels last": lambda self, x: x.permute(0, 2, 3, 1).mean((1, 2)),
@@ -203,7 +207,8 @@ def test_mixes_and_reductions(name):
     trace(model.eval(), SHAPE)
 
 
-@pytest.mark.parametrize("name", ["blocks of pixels", "some pixels", "mean over rows", "sum", "tokens"])
+@pytest.mark.parametrize("name", ["blocks of pixels", "some pixels", "mean over rows", "sum", "tokens",
+                                  "adaptive average of some channels"])
 def test_mixes_in_integers(name):
     flows(Function(MIXES[name], l=nn.Linear(6, 4), b=nn.Linear(24, 5)))
 
@@ -211,7 +216,7 @@ def test_mixes_in_integers(name):
 @pytest.mark.parametrize("function, words", [
     (lambda self, x: x.mean(1), "is mean over dimensions .* only those of rows and columns"),
     (lambda self, x: x.max(), "is max over dimensions None"),
-    (lambda self, x: F.adaptive_max_pool2d(x, 2), "pools 9x11 to 2x2 pixels, windows of several sizes"),
+    (lambda self, x: F.adaptive_max_pool2d(x, 4), "pools 9x11 to 4x4 pixels, maxima of windows of several sizes"),
     (lambda self, x: self.m(x.flatten(2)), "whose last dimension is not the channels of a pixel"),
     (lambda self, x: torch.einsum("nchw,oc->no", x, self.l.weight), "is einsum, which is not supported"),
     (lambda self, x: torch.bmm(torch.randn(2, 4, 6), x.flatten(2)), "is bmm, which is not supported"),

@@ -146,7 +146,7 @@ def test_causes_behind_what_is_not_supported():
     class Model(Last):
         def forward(self, x):
             x = self.n(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-            return F.adaptive_max_pool2d(x.flip(0), 3)
+            return F.adaptive_max_pool2d(x.flip(0), 5)
     report = ask(Model(), (4, 4, 4))
     assert [one.operation for one in report.refused] == ["layer_norm", None, None]
     assert "mixes images" in report.refused[1].reason and "several sizes" in report.refused[2].reason
