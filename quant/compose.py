@@ -21,6 +21,8 @@ PLACES = torch.cat([torch.linspace(-12, 12, 961, dtype=torch.float64), torch.log
                     -torch.logspace(-5, 4, 181, dtype=torch.float64)]).sort()[0]
 CLOSE = 1e-9        # relative difference of values that are the same but for rounding
 DIGITS = 12         # of the factors that are found
+# Of two values: whether it is the larger one.
+EXTREMES = {"max": True, "maximum": True, "fmax": True, "min": False, "minimum": False, "fmin": False}
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,31 @@ def compose(ops: list[Op], output: str, shape: tuple[int, int, int]) -> tuple[li
         if isinstance(op, Pointwise) and op.what == "mul" and len(op.inputs) == 2 and size[1:] == (1, 1):
             layer = ScalingLayer(name=op.name, sources=op.inputs, output=op.name)
             op = Apply(name=op.name, inputs=op.inputs, where=op.where, layer=layer)
+        elif isinstance(op, Pointwise) and op.what in EXTREMES and len(op.inputs) == 2:
+            out += _extreme(op, size[0])
+            continue
         elif isinstance(op, Pointwise) and len(op.inputs) > 1:
             refused.append(Unsupported.of(AlloyError(
-                f"{op.where} is {op.what} of two tensors, none of which is a function of the other, which is not "
-                f"supported: {supported()}"), op.where))
+                f"{op.where} is {op.what}, which is not supported of two tensors, none of which is a function of the "
+                f"other: {supported()}"), op.where))
             op = Missing(name=op.name, inputs=op.inputs, where=op.where, size=size)
         out += _plain(op, size[0])
     return out, refused
+
+
+def _extreme(op, channels):
+    """The larger one is ``b + relu(a - b)``, the smaller one ``a - relu(a - b)``."""
+    (one, other), zero = op.inputs, torch.zeros(channels, dtype=torch.float64)
+
+    def negative(name, source):
+        return Norm(name=f"{op.name}_{name}", inputs=(source,), where=op.where, mean=zero, scale=zero - 1, bias=zero)
+    less = negative("scaled", other)
+    rest = Add(name=f"{op.name}_rest", inputs=(one, less.name), where=op.where)
+    more = Relu(name=f"{op.name}_bounded", inputs=(rest.name,), where=op.where)
+    if EXTREMES[op.what]:
+        return [less, rest, more, Add(name=op.name, inputs=(more.name, other), where=op.where)]
+    back = negative("parts", more.name)
+    return [less, rest, more, back, Add(name=op.name, inputs=(one, back.name), where=op.where)]
 
 
 def _function(op: Op) -> Callable[..., torch.Tensor] | None:

@@ -109,6 +109,9 @@ def _checked(model, shape):
         raise AlloyError(
             f"the model has {len(needed)} inputs ({', '.join(needed)}): give one that takes a single image"
         )
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise AlloyError(f"layer {name} is TorchScript, which cannot be traced: leave out torch.jit there")
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if nn.parameter.is_lazy(value):
             raise AlloyError(f"the model's {name} has no shape yet: call the model once with an image where it is made")

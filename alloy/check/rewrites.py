@@ -10,11 +10,15 @@ _HOST = "leave it to the host: return the tensor before it"
 _TIME = "use convolutions over time instead of recurrence"
 _SMOOTH = ("interpolate bilinearly by a whole factor with align_corners=False, or use nearest-neighbour upsampling "
            "followed by a convolution, and train further")
+_PRODUCT = ("the engine multiplies by weights, or a map by one number for each of its channels: write what is "
+            "multiplied value by value as a convolution or as an addition")
+_PARTS = "put the parts side by side with torch.cat instead of writing into a part of a tensor"
 
 # Functions that are read in some forms only: with constants, or at the very end.
 PARTLY = {
     **dict.fromkeys(("matmul", "bmm", "einsum"), _ATTENTION),
     **dict.fromkeys(("softmax", "log_softmax", "argmax"), _HOST),
+    **dict.fromkeys(("mul", "div"), _PRODUCT),
     "batch_norm": _NORM, "upsample_bilinear2d": _SMOOTH,
 }
 REWRITES = {
@@ -25,6 +29,9 @@ REWRITES = {
                      "MeanVarianceNormalization", "LpNormalization"), _NORM),
     **dict.fromkeys(("scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu", "Attention",
                      "MultiHeadAttention", "Einsum", "RotaryEmbedding"), _ATTENTION),
+    **dict.fromkeys(("glu", "bilinear"), _PRODUCT),
+    **dict.fromkeys(("slice_scatter", "select_scatter", "scatter", "masked_scatter", "index_put", "index_copy", "copy",
+                     "ScatterND", "ScatterElements"), _PARTS),
     **dict.fromkeys(("conv3d", "max_pool3d", "avg_pool3d", "conv_transpose3d", "adaptive_avg_pool3d"), _SPACE),
     **dict.fromkeys(("topk", "sort", "argsort", "argmin", "nms", "cumsum", "cumprod", "logcumsumexp", "one_hot", "norm",
                      "nonzero", "grid_sampler", "grid_sampler_2d", "roi_align", "TopK", "ArgMin", "ArgMax", "NonZero",

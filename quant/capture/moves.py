@@ -42,8 +42,9 @@ def moved(node: Any, function: str, where: str, value_of: Callable) -> View | tu
     if function in ("to", "_to_copy"):
         out = source.index      # as another type
     elif function in REAL:
+        # What im2col pads becomes ZERO.
         out = _padded(node, where, source) if "pad" in function else _indices(
-            node, value_of, lambda view: view.index.double()).long()
+            node, value_of, lambda view: view.index.double() - ZERO).long() + ZERO
     elif function in MOVES:
         out = _indices(node, value_of, lambda view: view.index)
     elif function.startswith(SIZED) and getattr(node.meta["val"], "shape", None) == source.index.shape:
@@ -62,10 +63,11 @@ def _padded(node, where, source):
     mode, value = given.get("mode", "constant"), given.get("value")
     if node.target._schema.name.endswith("pad2d"):
         mode = "reflect" if "reflection" in node.target._schema.name else "replicate"
-    if mode == "constant" and value:
-        raise AlloyError(f"{where} pads with {value:g}: only zeros, or a mode without a value, are supported")
-    index = torch.nn.functional.pad(source.index.double(), list(given.get("pad") or given["padding"]), mode,
-                                    ZERO if mode == "constant" else None)
+    amount = list(given.get("pad") or given["padding"])
+    if any(amount) and (mode != "constant" or value):
+        what = f"with {value:g}" if mode == "constant" else f"with the mode {mode}"
+        raise AlloyError(f"{where} pads {what}: only zeros are supported; pad with zeros, and train further")
+    index = torch.nn.functional.pad(source.index.double(), amount, "constant", ZERO)
     return index.long()
 
 

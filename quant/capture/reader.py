@@ -279,8 +279,8 @@ class _Reader:
     def _end(self, node, what, arguments, where):
         """What a function of logits shows at the end of a model: the logits."""
         view, dim = next(iter(views(arguments))), arguments.get("dim")
-        ends = node.name in self._signature.user_outputs and view.value != INPUT
-        if not ends or not view.by_channel or dim is None or dim % view.index.dim() != 1:
+        ends = node.name in self._signature.user_outputs and view.value != INPUT and view.plain
+        if not ends or dim is None or not replace(view, index=view.index.movedim(dim, 1)).by_channel:
             raise AlloyError(f"{where} is {what}, which is not supported but over the classes at the very end, where "
                              "the network returns the logits: leave it to the host")
         next(op for op in self._ops if op.name == view.value).end = what

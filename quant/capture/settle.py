@@ -12,6 +12,7 @@ from spec.operators.unflatten import UnflattenLayer
 __all__ = ["bordered", "moves"]
 
 FURTHEST = 8        # pixels that one selection brings together
+UPS = (2, 2), (2, 1), (1, 2), (3, 3), (4, 4)       # of maps that are cut off
 LEVELS = 4          # of channels that become pixels
 LARGEST = 1 << 25   # number of its weights
 
@@ -29,6 +30,15 @@ def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -
             before = moves(planes[0], size, levels)
             if before is not None:
                 return [*before, SpreadLayer(name="", sources=(), output="", up=up)]
+    for up in UPS:      # the same, cut off
+        rows, cols = index.shape[1:]
+        first = index[:, ::up[0], ::up[1]]
+        full = first.repeat(up[0], 1).repeat(up[1], 2)
+        if first.size < index.size < full.size and np.array_equal(full[:, :rows, :cols], index):
+            before = moves(first, size, levels)
+            cut = _selection(np.arange(full.size).reshape(full.shape)[:, :rows, :cols], full.shape)
+            if before is not None and cut is not None:
+                return [*before, SpreadLayer(name="", sources=(), output="", up=up), cut]
     for up, planes in sorted(_planes(index), key=lambda found: not _grown(index, size, found[0])) if levels else ():
         # The map has grown, but for what was cut off.
         near = all(2 * rows > before * count for rows, before, count in zip(index.shape[1:], size[1:], up, strict=True))

@@ -208,10 +208,17 @@ def test_slopes_for_each_channel():
     assert spoilt(net, model) < 0.03
 
 
+@pytest.mark.parametrize("function", [
+    lambda x: torch.max(x, x.flip(1)), lambda x: torch.minimum(x.flip(1), F.max_pool2d(x, 3, 1, 1) - 0.3)])
+def test_the_larger_of_two_values(function):
+    model = Between(function)
+    assert spoilt(quantized(model), model) < 0.05
+
+
 @pytest.mark.parametrize("function, words", [
-    (lambda x: x * x.flip(1), "mul of two tensors, none of which is a function of the other"),
+    (lambda x: x * x.flip(1), "mul, which is not supported of two tensors, none of which is a function of the other"),
     (lambda x: x / x.mean(3, keepdim=True), "div of "),
-    (lambda x: x * F.max_pool2d(x, 3, 1, 1), "mul of two tensors, none of which is a function of the other"),
+    (lambda x: x * F.max_pool2d(x, 3, 1, 1), "mul, which is not supported of two tensors, none of which is a"),
     (lambda x: x.abs() ** torch.rand(WIDTH, 1, 1), "pow with a constant of shape .4, 1, 1.: only one number"),
     (lambda x: x.clamp(torch.rand(WIDTH, 1, 1), None), "clamp with a constant of shape"),
 ])

@@ -83,7 +83,8 @@ def test_pixels_that_are_divided_twice_are_told():
 
 @pytest.mark.parametrize("behind, name", [
     (nn.Softmax(1), "softmax"), (nn.LogSoftmax(-1), "log_softmax"), (lambda x: F.softmax(x, dim=1), "softmax"),
-    (lambda x: x.argmax(1), "argmax"), (lambda x: torch.argmax(x, -1, keepdim=True), "argmax")])
+    (lambda x: x.argmax(1), "argmax"), (lambda x: torch.argmax(x, -1, keepdim=True), "argmax"),
+    (lambda x: F.log_softmax(x[:, None], 2), "log_softmax")])
 def test_a_classifier_ends_with_its_logits(behind, name):
     made = Source(Classifier(behind=behind), IMAGES)
     assert made.graph.end == name and made.graph.logits

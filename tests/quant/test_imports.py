@@ -434,6 +434,11 @@ def test_lazy_modules():
     assert len(trace(lazy, SHAPE).layers) == 1
 
 
+def test_a_layer_that_is_torchscript():
+    with pytest.raises(AlloyError, match="layer 1 is TorchScript, which cannot be traced: leave out torch.jit there"):
+        trace(nn.Sequential(conv(), torch.jit.trace(conv(), torch.zeros(1, *SHAPE))), SHAPE)
+
+
 def test_no_values():
     """Nothing is left of the map."""
     with pytest.raises(AlloyError, match=r"shows a part \(3, 0, 5\) of a tensor without values: give larger images"):
