@@ -83,14 +83,15 @@ class Engine:
     board : name, ``boards.Board`` or ``spec.config.EngineConfig``. config : another engine on that board.
     cache : folder of built simulators; what is built stays there for the next time.
     report : called with a line of text, at least every five seconds; None for silence.
+    arbitrary : as in :func:`sim.verilator.build`.
     """
 
     def __init__(self, board: Target = "zcu102", config: EngineConfig | None = None, *,
-                 cache: str | Path = "build/cache", report: Report | None = say):
+                 cache: str | Path = "build/cache", report: Report | None = say, arbitrary: bool = False):
         self.config = config_of(board) if config is None else config
         found = boards.get(board) if isinstance(board, str) else board
         self.board = found if isinstance(found, Board) else None
-        self._cache, self._report = cache, report or (lambda text: None)
+        self._cache, self._report, self._arbitrary = cache, report or (lambda text: None), arbitrary
 
     def __repr__(self) -> str:
         return short("Engine", self._facts())
@@ -107,7 +108,7 @@ class Engine:
         verilator.tool()        # or it is not installed, which is said before the work
         with going(self._report, f"elaborating {self.config.name}"):
             files = generate(self.config)
-        return verilator.build(files, self.config, self._cache, report=self._report)
+        return verilator.build(files, self.config, self._cache, report=self._report, arbitrary=self._arbitrary)
 
     @property
     def memory(self) -> dict:

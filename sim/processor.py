@@ -3,7 +3,9 @@
 Its memory is not coherent, as on most boards: what the driver forgets to flush or to invalidate is not there.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
+from enum import IntEnum
 from pathlib import Path
 import subprocess
 from tempfile import TemporaryDirectory
@@ -16,9 +18,18 @@ from spec.errors import AlloyError
 from . import verilator
 from .engine import Engine
 
-__all__ = ["Processor", "SharedBuffer"]
+__all__ = ["Processor", "SharedBuffer", "Wrong"]
 
 PAUSE = 1000            # cycles
+NEVER = (1 << 64) - 1   # a beat that does not come
+
+
+class Wrong(IntEnum):
+    """What goes wrong on a channel of the bus, as ``sim/verilator/host.h`` has it."""
+    SILENT = 0
+    CLOSED = 1
+    SLVERR = 2
+    DECERR = 3
 
 
 class SharedBuffer:
@@ -73,7 +84,25 @@ class Processor:
 
     def pause(self) -> None:
         """Until the interrupt, but at most :data:`PAUSE` cycles."""
-        self._ask("i", PAUSE)
+        self.wait(PAUSE)
+
+    def wait(self, cycles: int) -> bool:
+        """The same with a number of cycles; whether the interrupt is there."""
+        return bool(self._ask("i", cycles))
+
+    @property
+    def cycle(self) -> int:
+        """Since the engine was built."""
+        return self._ask("t")
+
+    def beats(self, channel: int) -> int:
+        """Beats that a read port has given since the reset; behind the last one comes the write port."""
+        return self._ask("b", channel)
+
+    def spoil(self, channel: int, wrong: Wrong, beat: int = NEVER) -> None:
+        """Beat number ``beat`` of a channel, counted from now, has a wrong response, or nothing is answered, or taken,
+        from it on. Only what was said last of a channel counts."""
+        self._ask("f", channel * 4 + wrong, beat)
 
     def reset(self) -> None:
         """Of engine and bus."""
@@ -85,12 +114,30 @@ class Processor:
             self._process.communicate()
         self._folder.cleanup()
 
-    def _ask(self, what, first=0, second=0):
+    def write_all(self, values: Mapping[int, int]) -> None:
+        """Registers by their offsets, one behind the other."""
+        self._ask_all([("w", offset, value) for offset, value in values.items()])
+
+    def finish(self, cycles: int, *offsets: int) -> tuple[bool, int, list[int]]:
+        """:meth:`wait`: whether the interrupt is there, cycles that it took, and registers behind it."""
+        before, there, after, *values = self._ask_all([("t",), ("i", cycles), ("t",), *(("r", at) for at in offsets)])
+        return bool(there), after - before, values
+
+    def _ask(self, *request):
+        return self._ask_all([request])[0]
+
+    def _ask_all(self, requests):
+        """The answers of serve.cpp, to all requests at once: what takes time is the way there and back."""
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(BrokenPipeError):
-            print(what, first, second, file=self._process.stdin, flush=True)
-        answer, _, violation = self._process.stdout.readline().rstrip("\n").partition(" ")
-        if violation or not answer:
-            raise AlloyError(f"the engine broke the bus protocol: {violation}" if violation else
-                             "the simulator has ended by itself")
-        return int(answer)
+            for request in requests:
+                print(*request, *[0] * (3 - len(request)), file=self._process.stdin)
+            self._process.stdin.flush()
+        found = []
+        for _ in requests:
+            answer, _, violation = self._process.stdout.readline().rstrip("\n").partition(" ")
+            if violation or not answer:
+                raise AlloyError(f"the engine broke the bus protocol: {violation}" if violation else
+                                 "the simulator has ended by itself")
+            found.append(int(answer))
+        return found

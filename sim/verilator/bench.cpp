@@ -46,11 +46,11 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < reads.size(); i++) {
         reads[i].rate = job.get("bytes_per_cycle");
         reads[i].latency = (uint64_t)job.get("latency");
-        reads[i].bad_beat = i == 0 ? (uint64_t)job.get("bad_read") : ~0ull;
     }
     writes.rate = job.get("bytes_per_cycle");
     writes.latency = (uint64_t)job.get("latency");
-    writes.bad_beat = (uint64_t)job.get("bad_write");
+    reads[0].fault.beat = (uint64_t)job.get("bad_read");
+    writes.fault.beat = (uint64_t)job.get("bad_write");
     waveform.run = (uint64_t)job.get("trace_run");
     waveform.first = (uint64_t)job.get("trace_first");
     waveform.end = (uint64_t)job.get("trace_end");

@@ -38,6 +38,16 @@ static bool legal(const char *name, uint64_t addr, unsigned len, unsigned size, 
     return true;
 }
 
+// What goes wrong on a port, from or at a beat that is counted from the reset: no answers from then on, nothing taken from
+// then on, or the response of that beat.
+enum { SILENT, CLOSED, SLVERR, DECERR };
+struct Fault {
+    uint64_t beat = ~0ull;
+    unsigned kind = SLVERR;
+    bool is(unsigned what, uint64_t at) const { return at >= beat && kind == what; }
+    unsigned response(uint64_t at, bool ok) const { return !ok ? SLVERR : at == beat && kind >= SLVERR ? kind : 0; }
+};
+
 struct Burst { uint64_t addr; unsigned beats; uint64_t ready; bool ok; unsigned id; };
 
 // The payload of an address channel: it must not move while valid waits for ready.
@@ -58,18 +68,19 @@ struct ReadPort {
     ReadPins p;
     std::deque<Burst> bursts;
     double tokens = 0, rate;
-    uint64_t latency, beat = 0, bad_beat;
+    uint64_t latency, beat = 0;
+    Fault fault;
     bool waiting = false, offered = false;
     Request held;
     void drive() {
-        *p.arready = bursts.size() < 64 && flows();
+        *p.arready = bursts.size() < 64 && !fault.is(CLOSED, beat) && flows();
         tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
-        if (!dead && !offered && !bursts.empty() && bursts.front().ready <= now && tokens >= PORT_BYTES && flows()) {
+        if (!dead && !fault.is(SILENT, beat) && !offered && !bursts.empty() && bursts.front().ready <= now && tokens >= PORT_BYTES && flows()) {
             Burst &b = bursts.front();
             offered = true;
             tokens -= PORT_BYTES;
             if (b.ok) std::memcpy(p.rdata, dram + (b.addr - base), PORT_BYTES); else std::memset(p.rdata, 0, PORT_BYTES);
-            *p.rresp = !b.ok || beat == bad_beat ? 2 : 0;
+            *p.rresp = fault.response(beat, b.ok);
             *p.rlast = b.beats == 1;
             *p.rid = b.id;
             *p.rvalid = 1;
@@ -102,18 +113,20 @@ struct WritePort {
     std::deque<Burst> bursts;
     struct Beat { uint8_t data[PORT_BYTES]; uint64_t strb; bool last; };
     std::deque<Beat> beats;
-    struct Response { uint64_t ready; unsigned resp, id; };
+    struct Response { uint64_t ready, beat; unsigned resp, id; };
     std::deque<Response> responses;
     double tokens = 0, rate;
-    uint64_t latency, beat = 0, bad_beat;
-    bool aw_waiting = false, w_waiting = false, offered = false, bad = false;
+    uint64_t latency, beat = 0;
+    Fault fault;
+    unsigned bad = 0;
+    bool aw_waiting = false, w_waiting = false, offered = false;
     Request held_request;
     Beat held;
     void drive() {
         tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
-        *p.awready = flows();
-        *p.wready = tokens >= PORT_BYTES && flows();
-        if (!dead && !offered && !responses.empty() && responses.front().ready <= now && flows()) {
+        *p.awready = !fault.is(CLOSED, beat) && flows();
+        *p.wready = !fault.is(CLOSED, beat) && tokens >= PORT_BYTES && flows();
+        if (!dead && !offered && !responses.empty() && !fault.is(SILENT, responses.front().beat) && responses.front().ready <= now && flows()) {
             offered = true;
             *p.bvalid = 1;
             *p.bresp = responses.front().resp;
@@ -142,20 +155,21 @@ struct WritePort {
             for (unsigned i = 0; i < PORT_BYTES; i++)
                 if (b.ok && (x.strb >> i & 1)) dram[b.addr - base + i] = x.data[i];
             if (x.last != (b.beats == 1)) fail("WLAST at the wrong beat");
-            if (beat++ == bad_beat || !b.ok) bad = true;
+            if (unsigned response = fault.response(beat, b.ok)) bad = response;
             b.addr += PORT_BYTES;
             beats.pop_front();
             if (--b.beats == 0) {
-                responses.push_back({now + latency, bad ? 2u : 0u, b.id});
-                bad = false;
+                responses.push_back({now + latency, beat, bad, b.id});
+                bad = 0;
                 bursts.pop_front();
             }
+            beat++;
         }
         if (offered && *p.bready) { responses.pop_front(); offered = false; }
     }
     void release() { if (!offered) *p.bvalid = 0; }
     bool idle() const { return bursts.empty() && beats.empty() && responses.empty(); }
-    void reset() { bursts.clear(); beats.clear(); responses.clear(); offered = aw_waiting = w_waiting = bad = false; *p.bvalid = 0; tokens = 0; }
+    void reset() { bursts.clear(); beats.clear(); responses.clear(); bad = 0; offered = aw_waiting = w_waiting = false; *p.bvalid = 0; tokens = 0; }
 };
 
 static std::vector<ReadPort> reads;
@@ -215,9 +229,11 @@ static void reset() {
     top->s_axil_awvalid = top->s_axil_wvalid = top->s_axil_arvalid = 0;
     for (auto &r : reads) r.reset();
     writes.reset();
-    tick();     // one edge is enough
-    for (auto &r : reads) r.reset();
-    writes.reset();
+    for (int level = 0; level < 2; level++) {       // one edge is enough; before it the outputs may be anything
+        top->aclk = level;
+        top->eval();
+    }
+    now++;
     top->aresetn = 1;
 }
 

@@ -2,7 +2,11 @@
 #include "bus.h"
 #include "host.h"
 
+static Fault &fault_of(unsigned channel) { return channel < reads.size() ? reads[channel].fault : writes.fault; }
+
 void host_open(uint8_t *memory, uint64_t at, size_t bytes, unsigned seed, double pauses, unsigned latency) {
+    Verilated::randReset(2);
+    Verilated::randSeed((int)seed);
     top = new Valloy;
     dram = memory;
     base = window_base = at;
@@ -15,7 +19,7 @@ void host_open(uint8_t *memory, uint64_t at, size_t bytes, unsigned seed, double
     for (auto &r : reads) { r.rate = PORT_BYTES; r.latency = latency; }
     writes.rate = PORT_BYTES;
     writes.latency = latency;
-    host_bad(HOST_NEVER, HOST_NEVER);
+    writes.fault = Fault();
     host_reset();
 }
 
@@ -48,13 +52,12 @@ void host_wait(uint64_t cycles) {
 
 int host_irq() { return top->irq; }
 
-void host_bad(int64_t read_beat, int64_t write_beat) {
-    for (size_t i = 0; i < reads.size(); i++) reads[i].bad_beat = i ? ~0ull : (uint64_t)read_beat;
-    writes.bad_beat = (uint64_t)write_beat;
-}
+void host_fault(unsigned channel, int64_t beat, unsigned kind) { fault_of(channel) = {(uint64_t)beat, kind}; }
 
 void host_dead(int now_dead) { dead = now_dead; }
 
-uint64_t host_beats(int written) { return written ? writes.beat : reads[0].beat; }
+uint64_t host_beats(unsigned channel) { return channel < reads.size() ? reads[channel].beat : writes.beat; }
+
+uint64_t host_now(void) { return now; }
 
 const char *host_violation() { return violation.c_str(); }

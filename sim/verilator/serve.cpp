@@ -20,6 +20,9 @@ int main(int, char **argv) {
         else if (what == 'w') host_write((uint32_t)a, (uint32_t)b);
         else if (what == 'i') { host_wait(a); answer = host_irq(); }
         else if (what == 'z') host_reset();
+        else if (what == 'b') answer = host_beats((unsigned)a);
+        else if (what == 'f') host_fault((unsigned)(a / 4), b == ~0ull ? HOST_NEVER : (int64_t)(host_beats((unsigned)(a / 4)) + b), (unsigned)(a % 4));
+        else if (what == 't') answer = host_now();
         std::printf("%llu %s\n", answer, host_violation());
         std::fflush(stdout);
     }

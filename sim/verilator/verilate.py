@@ -11,6 +11,7 @@ that it was made on is overridden (``CFG_CXXFLAGS_PCH_I``). These rules are
 * for a build that goes on where it was cut off: an object has its name only when it is whole;
 * for a cache anywhere: make takes no path with a space, Verilator none with a quote, so that tools work in the folder
   and name only what lies there;
+* for registers that begin with anything, as those of a chip that nothing but a reset sets (``arbitrary``);
 * for waveforms without zlib and LZ4, whose headers a machine may lack: ``fst/`` stands in for them.
 """
 
@@ -43,10 +44,13 @@ HOST = ("host.h", "host.cpp", "host.mk")
 BENCH = ("bench.cpp", "bus.h")
 MANY = 32               # instances of a part from which it is a library of its own
 EVERY = 5.0             # seconds between two lines about a long step
-FLAGS = ["--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+FLAGS = ["--cc", "-O3", "--x-assign", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style",
          "--output-split", "20000", "--output-split-cfuncs", "5000"]
 CXXFLAGS = ["-std=gnu++20", "-pthread", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVL_IGNORE_UNKNOWN_ARCH",
             "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"]
+# What sets a register before the reset does, and a memory to zeros.
+INITIAL = re.compile(r"^ +initial (?:[^;\n]+ = [^;\n]+;|begin\n(?: +\S+\[\d+\] = \d+'[hd]0+;\n)+ +end)\n",
+                     re.M)
 SUPPORT = ("verilated", "verilated_threads", "verilated_dpi")       # what every model needs of Verilator's own C++
 READ = ("arvalid", "arready", "arlen", "arsize", "arburst", "rvalid", "rready", "rlast", "rresp", "arid", "rid")
 WRITE = ("awvalid", "awready", "awlen", "awsize", "awburst", "wvalid", "wready", "wlast", "bvalid", "bready", "bresp",
@@ -74,7 +78,7 @@ def _pins(config):
 
 
 def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, report: Callable[[str], object] = print,
-          optimize: str = "-O1", waveform: bool = False) -> Model:
+          optimize: str = "-O1", waveform: bool = False, arbitrary: bool = False) -> Model:
     """Verilate and compile; the result is cached under ``cache`` by the digest of everything that goes in.
 
     A build that was cut off goes on with the objects it has; a second one of the same model waits for the first.
@@ -84,21 +88,25 @@ def build(files: dict[str, str], config: EngineConfig, cache: str | Path, *, rep
     files : dict of file name to Verilog text (:func:`rtl.generate.generate`).
     report : called with a line of text at each stage.
     waveform : the model can write waveforms, of everything but the inside of parts that are there :data:`MANY` times.
+    arbitrary : what the reset does not set begins with anything, by the seed of :class:`sim.processor.Processor`.
     """
     binary, root = tool()
     # What stands above the Verilog of a build makes no other simulator of it.
     files = {name: re.sub(r"\A(//.*\n)+", "", text) for name, text in files.items()}
+    if arbitrary:
+        files = {name: INITIAL.sub("", text) for name, text in files.items()}
+    verilate = [*FLAGS, "--x-initial", "unique" if arbitrary else "fast"]
     sources = {p.name: p.read_text() for p in [*MODELS.values(), *sorted((HERE / "fst").glob("*.h"))]}
     pins, bench = _pins(config), [(HERE / name).read_text() for name in BENCH]
     flags = ["-DVM_TRACE=1", "-DVM_TRACE_FST=1"] if waveform else ["-DVM_TRACE=0", "-DVM_TRACE_FST=0"]
     rules = [(HERE / name).read_text() for name in ("Makefile.j2", "runtime.mk.j2")]
-    inputs = [files, sources, pins, bench, rules, version("verilator"), FLAGS, CXXFLAGS, flags, PARTS, optimize]
+    inputs = [files, sources, pins, bench, rules, version("verilator"), verilate, CXXFLAGS, flags, PARTS, optimize]
     target = Path(cache).resolve() / _digest(inputs)
     program = target / "bench"
     with _locked(target):
         if not program.exists():
             runtime = _runtime(target.parent, root, flags, optimize, report)
-            _compile(target, runtime, binary, files, pins, optimize, flags, report)
+            _compile(target, runtime, [str(binary), *verilate], files, pins, optimize, flags, report)
     return Model(program, config, waveform=waveform)
 
 
@@ -163,8 +171,9 @@ def _environment(**more):
     return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))} | more
 
 
-def _compile(target, runtime, binary, files, pins, optimize, flags, report):
-    """Make the program in ``target``, the folder that every tool works in."""
+def _compile(target, runtime, verilate, files, pins, optimize, flags, report):
+    """Make the program in ``target``, the folder that every tool works in; calls of Verilator begin with
+    ``verilate``."""
     environment = _environment(VERILATOR_ROOT=f"../{runtime.name}")
     models = {name: path.read_text() for name, path in MODELS.items()}
     if not (target / "Makefile").exists():
@@ -172,7 +181,7 @@ def _compile(target, runtime, binary, files, pins, optimize, flags, report):
         with going(report, "verilating", EVERY):
             for name in BENCH:
                 shutil.copyfile(HERE / name, target / name)
-            _verilate(binary, {**files, **models}, pins, target, environment, "-DVM_TRACE=1" in flags)
+            _verilate(verilate, {**files, **models}, pins, target, environment, "-DVM_TRACE=1" in flags)
             _makefile(target, runtime, optimize, flags)
     count = (target / "Makefile").read_text().count(".o: ")
     report(f"compiling {count - _objects(target)} of {count} files")
@@ -185,7 +194,7 @@ def _objects(target):
     return len(list(target.glob("*.o")))
 
 
-def _verilate(binary, files, pins, target, environment, trace):
+def _verilate(verilate, files, pins, target, environment, trace):
     """C++ of the engine in folders of ``target``; what an array has many of is a library that is translated and
     compiled once."""
     parts = {}
@@ -199,10 +208,10 @@ def _verilate(binary, files, pins, target, environment, trace):
         (target / name).write_text(text)
     wrappers = []
     for name in parts:
-        _call([str(binary), *FLAGS, "--top-module", name, "--lib-create", name, "--prefix", f"V{name}", "--Mdir", name,
+        _call([*verilate, "--top-module", name, "--lib-create", name, "--prefix", f"V{name}", "--Mdir", name,
                *files, f"{name}.v"], target, environment)
         wrappers.append(f"{name}/{name}.sv")
-    _call([str(binary), *FLAGS, *(["--trace-fst"] if trace else []), "--top-module", "alloy", "--Mdir", "alloy", *files,
+    _call([*verilate, *(["--trace-fst"] if trace else []), "--top-module", "alloy", "--Mdir", "alloy", *files,
            *wrappers], target, environment)
 
 

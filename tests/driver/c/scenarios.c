@@ -349,7 +349,8 @@ static void stopped(unsigned code, int corrupt, uint8_t value)
         *at = kept;
         clean(NULL, at, 1);
     }
-    host_bad(HOST_NEVER, HOST_NEVER);
+    host_fault(0, HOST_NEVER, HOST_SLVERR);
+    host_fault(HOST_WRITES, HOST_NEVER, HOST_SLVERR);
     CHECK(alloy_poll(&engine) == ALLOY_STOPPED);      /* it still says so */
     run(j, 1, 2);
 }
@@ -364,9 +365,9 @@ static void errors(void)
     stopped(ALLOY_ERROR_PROGRAM, ALLOY_START_DIGEST, (uint8_t)(cached[ALLOY_START_DIGEST] ^ 1));
     stopped(ALLOY_ERROR_SEMAPHORE, (int)(count - 1) * 128 + 1, 0x80);   /* END waits for what nothing gives */
     stopped(ALLOY_ERROR_WINDOW, 128 + 8 + 3, 0xff);                     /* a load from beyond the window */
-    host_bad((int64_t)host_beats(0) + 40, HOST_NEVER);
+    host_fault(0, (int64_t)host_beats(0) + 40, HOST_SLVERR);
     stopped(ALLOY_ERROR_READ, -1, 0);
-    host_bad(HOST_NEVER, (int64_t)host_beats(1) + 1);
+    host_fault(HOST_WRITES, (int64_t)host_beats(HOST_WRITES) + 1, HOST_SLVERR);
     stopped(ALLOY_ERROR_WRITE, -1, 0);
     put(j, 0, 3);
     CHECK(alloy_start(&engine, &j->loaded, 0) == ALLOY_OK && alloy_poll(&engine) == ALLOY_BUSY);
