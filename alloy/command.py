@@ -33,6 +33,8 @@ PROGRAMS = {
     "bench": ("quant.bench.__main__", "main", "Measure recipes on networks."),
     "speed": ("sim.bench.__main__", "main",
               "Make rows of the table of speeds: networks on boards, by the cycle model and by the Verilated engine."),
+    "torture": ("sim.torture.__main__", "main",
+                "Do to a small Verilated engine whatever can go wrong, and see that it stops with a code and runs on."),
     "explore": ("compiler.explore.__main__", "main",
                 "Search the engines that fit a board for the one that runs some networks fastest."),
     "study": ("rtl.study", "main", "Compare alternatives of single blocks by synthesis, on both families."),
