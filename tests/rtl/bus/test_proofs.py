@@ -1,0 +1,156 @@
+"""Proofs of the ports: what is offered stays, no burst leaves its limits, no beat or response is lost or invented.
+
+The bus may wait and answer as it likes, as long as it keeps to IHI 0022; requests may be any. Numbers of beats are
+modulo 4096.
+"""
+
+from amaranth.hdl import C, Mux, Signal
+import pytest
+
+from rtl.bus import ReadPort, Skid, Slice, WritePort
+from spec.config import BOUNDARY
+
+from ..formal import Proof
+
+SMALL = dict(addr_bits=32, port_bits=32, beat_bits=10, burst_beats=4, outstanding=2)
+LARGE = dict(addr_bits=40, port_bits=128, beat_bits=20, burst_beats=256, outstanding=3)
+
+
+def requests(p, req, port_bytes):
+    """Any requests that a port may be given; whether one is taken."""
+    p.give(req.valid, req.payload)
+    p.assume((req.payload.addr & port_bytes - 1) == 0)
+    p.assume(req.payload.beats != 0)
+    p.steady(req.valid, req.ready, req.payload, then=p.assume)
+    return req.valid & req.ready
+
+
+def bursts(p, port, channel):
+    """Limits of every burst; returns beats that are requested and not yet asked for on the bus."""
+    low, longest = port.port_bytes.bit_length() - 1, port.burst_beats
+    addr, length, valid = (getattr(port.bus, channel + name) for name in ("addr", "len", "valid"))
+    p.check(~valid | (length < 256) & (length < longest))
+    p.check(~valid | ((addr & BOUNDARY - 1) + (length + 1) * port.port_bytes <= BOUNDARY))
+    p.check(~valid | (addr[:low] == 0))
+    p.steady(valid, getattr(port.bus, channel + "ready"), addr, length)
+
+    # For induction: what is behind the pins keeps to it, too.
+    def fits(at, count):
+        return (at[:low] == 0) & (count != 0) & ((at[low:] & longest - 1) + count <= longest)
+    staged, at, left, burst = p.inside("staged", "at", "left", "self", of="__init__")
+    p.check(at[:low] == 0)
+    p.check(~staged | fits(burst.addr, burst.count))
+    p.check(~valid | fits(addr, length + 1))
+    return left + Mux(staged, burst.count, 0) + Mux(valid, length + 1, 0)
+
+
+def read_slave(p, bus, most):
+    """Answers ``most`` bursts in order, whenever it likes: whether one is asked for now, whether a beat comes, bursts
+    and beats that are owed."""
+    asked, owed = bus.arvalid & bus.arready, Signal(range(most + 2))
+    left = [Signal(9, name=f"left{n}") for n in range(most)] + [C(0, 9)]
+    beat = p.free() & (owed != 0)
+    ends = beat & (left[0] == 1)
+    p.give(bus.arready, bus.rdata, bus.rresp)
+    p.m.d.comb += [bus.rvalid.eq(beat), bus.rlast.eq(left[0] == 1)]
+    p.m.d.sync += owed.eq(owed + asked - ends)
+    for n in range(most):
+        p.m.d.sync += left[n].eq(Mux(asked & (owed - ends == n), bus.arlen + 1,
+                                     Mux(ends, left[n + 1], left[n] - (beat if n == 0 else 0))))
+        p.check(((left[n] != 0) == (owed > n)) & (left[n] <= 256))
+    return asked, beat, owed, sum(left, C(0, 1))
+
+
+def read_port(values, read_beats, stop):
+    """The proof; ``stop``: it may come at any time."""
+    port = ReadPort(**values, read_beats=read_beats)
+    p, bus = Proof(port), port.bus
+    taken = requests(p, port.req, port.port_bytes)
+    asked, beat, owed, beats = read_slave(p, bus, port.outstanding)
+    p.give(port.data.ready, *([port.stop] if stop else []))
+    free, on_way, queue = p.inside("free", "on_way", "queue")
+    p.check(bus.rready)
+    p.check((on_way == owed + bus.arvalid) & (on_way <= port.outstanding))
+    p.check(free + queue.level + beats + Mux(bus.arvalid, bus.arlen + 1, 0) == read_beats)
+    p.check((queue.level != 0) | ~queue.o.valid)
+    p.check(~port.idle | (owed == 0) & ~bus.arvalid & (queue.level == 0))
+    to_come = bursts(p, port, "ar")
+    if not stop:
+        p.check(p.count((1, beat), (-1, port.data.valid & port.data.ready), bits=12) == queue.level)
+        p.check(p.count((port.req.payload.beats, taken), (-(bus.arlen + 1), asked), bits=12) == to_come[:12])
+        p.check(~port.idle | (to_come == 0))
+        p.steady(port.data.valid, port.data.ready)
+    return p
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("values, beats", [
+    (SMALL, 8), pytest.param(LARGE, 512, marks=pytest.mark.slow)], ids=["small", "large"])
+def test_read_port(tmp_path, values, beats, stop):
+    """A beat comes out for each that is requested, in a queue that never overflows; with ``stop`` what is on the bus is
+    waited for."""
+    read_port(values, beats, stop).run(tmp_path)
+
+
+def write_port(values, stop):
+    """The same of the other port."""
+    port = WritePort(**values)
+    p, bus = Proof(port), port.bus
+    taken = requests(p, port.req, port.port_bytes)
+    p.give(port.data.valid, port.data.payload, bus.awready, bus.wready, bus.bresp, *([port.stop] if stop else []))
+    queue, order, left = p.inside("queue", "order", "left")
+    address, beat = bus.awvalid & bus.awready, bus.wvalid & bus.wready
+    # A response comes when address and last beat have been taken.
+    answer, addressed, sent = p.free(), Signal(8), Signal(8)
+    response = answer & (addressed != 0) & (sent != 0)
+    p.m.d.comb += bus.bvalid.eq(response)
+    p.m.d.sync += [addressed.eq(addressed + address - response), sent.eq(sent + (beat & bus.wlast) - response)]
+    p.check(bus.bready)
+    p.check(order.level == addressed + bus.awvalid)
+    p.check(order.level == sent + (left != 0))
+    p.check(order.level <= port.outstanding)
+    p.check(order.o.valid == (order.level != 0))
+
+    # WLAST is at the beat that AWLEN says: the address of a burst stays at the pins until the next one is started.
+    beats = Signal(9)
+    p.m.d.sync += beats.eq(Mux(beat, Mux(bus.wlast, 0, beats + 1), beats))
+    p.check(~bus.wvalid | (bus.wlast == (beats == bus.awlen)))
+    p.check(Mux(left != 0, beats + left == bus.awlen + 1, beats == 0))
+    p.check(~bus.awvalid | (left != 0) | (sent != 0))
+    p.steady(bus.wvalid, bus.wready, bus.wdata, bus.wstrb, bus.wlast)
+    p.check((queue.level >= left) & (queue.level <= 2 * port.burst_beats + 1))
+    p.check((queue.level != 0) | ~queue.o.valid)
+    to_come = bursts(p, port, "aw")
+    p.check(~port.idle | (addressed == 0) & (sent == 0) & ~bus.awvalid & ~bus.wvalid)
+    if not stop:
+        p.check(p.count((1, port.data.valid & port.data.ready), (-1, beat), bits=12) == queue.level)
+        p.check(p.count((port.req.payload.beats, taken), (-(bus.awlen + 1), address), bits=12) == to_come[:12])
+        p.check(~port.idle | (to_come == 0))
+    return p
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("values", [SMALL, pytest.param(LARGE, marks=pytest.mark.slow)], ids=["small", "large"])
+def test_write_port(tmp_path, values, stop):
+    """Each beat goes out once, in bursts whose end is where it was announced, and whose beats are all there."""
+    write_port(values, stop).run(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [Slice, Skid])
+def test_slices(tmp_path, kind):
+    """A payload that goes in comes out once, in order, and stays until it is taken; what makes the long path is a
+    register."""
+    part = kind(2)
+    p = Proof(part)
+    p.give(part.i.valid, part.i.payload, part.o.ready)
+    p.steady(part.i.valid, part.i.ready, part.i.payload, then=p.assume)
+    p.steady(part.o.valid, part.o.ready, part.o.payload)
+    into, out = part.i.valid & part.i.ready, part.o.valid & part.o.ready
+    kept, held = ("valid", "payload") if kind is Slice else ("empty", "kept")
+    full = p.inside(kept) if kind is Slice else ~p.inside(kept)
+    p.check(p.count((1, into), (-1, out), bits=2) == full)
+    first, last = p.past(part.i.payload), p.inside(held)
+    p.check(~full | ~p.past(into) | (last == first))
+    if kind is Skid:
+        p.check(full | (part.o.valid == part.i.valid) & (part.o.payload == part.i.payload))
+    p.run(tmp_path)
