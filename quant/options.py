@@ -18,6 +18,7 @@ from spec.files import read_bytes
 __all__ = ["Options", "QuantizeOptions", "option", "with_options", "collected", "to_yaml"]
 
 T = TypeVar("T", bound="Options")
+SHOWN = 200             # characters of a wrong value in a sentence
 
 
 def _joined(value):
@@ -129,16 +130,28 @@ def collected(options: type[T], given: Mapping[str, Any], file: str | Path | Non
         name = ".".join(map(str, first["loc"]))
         given_in = f"{file}: " if name in values and name not in given else "--" if name in given else ""
         what = first["msg"][0].lower() + first["msg"][1:]
-        raise AlloyError(f"{given_in}{name.replace('_', '-')} is {first['input']!r}: {what}") from None
+        raise AlloyError(f"{given_in}{name.replace('_', '-')} is {repr(first['input'])[:SHOWN]}: {what}") from None
+
+
+class _Plain(yaml.SafeLoader):
+    """Plain values, each where it is written: aliases of aliases can stand for more than any memory holds."""
+
+    def compose_node(self, parent, index):
+        """A node of the file."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "an alias, which options do not need", mark)
+        return super().compose_node(parent, index)
 
 
 def _read(options, file):
     try:
-        values = yaml.safe_load(read_bytes(file, "file of options"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        values = yaml.load(read_bytes(file, "file of options"), _Plain)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        why = getattr(error, "problem", None) or "it is no text"
+        deep = "it is nested too deeply" if isinstance(error, RecursionError) else "it is no text"
+        why = getattr(error, "problem", None) or deep
         raise AlloyError(f"{file}{where} is no YAML ({why}): give one option a line, such as recipe: alloy") from None
     if values is None:
         return {}

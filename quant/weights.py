@@ -2,6 +2,7 @@
 file is executed."""
 
 from collections.abc import Mapping
+import io
 from pathlib import Path
 import pickle
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from spec.errors import AlloyError
-from spec.files import read_bytes
+from spec.files import check_unpacked, read_bytes
 from spec.looks import looks_like
 
 __all__ = ["load_weights", "read_state"]
@@ -47,6 +48,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     """Tensors by name of a file of weights, on the CPU."""
     data = read_bytes(path, "file of weights")
+    check_unpacked(path, data)
     found = looks_like(data, path)
     if found == "a TorchScript model":
         raise AlloyError(f"{path} is a TorchScript model, whose Python is not there: load it with torch.jit.load, save "
@@ -58,7 +60,8 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     if not found.startswith(("a PyTorch file", "a pickle", "a zip archive")):
         raise _unreadable(path, found)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        # Not by its path: PyTorch would read it by the end of its name.
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise AlloyError(f"{path} holds Python objects beside its tensors, such as a whole model, which would be "
                          "executed to be read: save model.state_dict() and give that") from None

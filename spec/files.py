@@ -21,10 +21,11 @@ import numpy as np
 from .errors import AlloyError
 from .looks import looks_like
 
-__all__ = ["replacing", "write_text", "write_bytes", "save_arrays", "check_outputs", "check_folder", "read_bytes",
-           "read_json", "parse_json", "read_arrays"]
+__all__ = ["replacing", "write_text", "write_bytes", "save_arrays", "check_outputs", "check_folder", "check_unpacked",
+           "read_bytes", "read_json", "parse_json", "read_arrays"]
 
 PREFIX = ".alloy-"
+MIB = 1 << 20
 # Whatever a damaged member makes zipfile, zlib and NumPy raise.
 DAMAGE = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, MemoryError, RuntimeError, OverflowError,
           AttributeError,
@@ -178,6 +179,24 @@ def read_bytes(path: str | os.PathLike, what: str) -> bytes:
         raise AlloyError(f"the {what} {path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
+def unpacked_limit() -> int:
+    """Bytes that a file may unpack to: half of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def check_unpacked(path: str | os.PathLike, data: bytes) -> None:
+    """Raise :class:`AlloyError` if ``data``, the content of ``path``, is a zip file of more than
+    :func:`unpacked_limit`; what is no zip file at all is nothing to say here."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
+            size = sum(member.file_size for member in file.infolist())
+    except (ValueError, OSError, NotImplementedError, zipfile.BadZipFile, struct.error):
+        return
+    if size > (most := unpacked_limit()):
+        raise AlloyError(f"{path} unpacks to {size // MIB:,} MiB, more than half of this machine's memory "
+                         f"({most // MIB:,} MiB): give a smaller file")
+
+
 def read_json(path: str | os.PathLike, what: str, wanted: type = dict) -> Any:
     """The value of a JSON file, see :func:`parse_json`; ``what`` it describes ("configuration") is for the
     :class:`AlloyError`."""
@@ -225,6 +244,7 @@ def read_arrays(path: str | os.PathLike, what: str = "file", *, needed: Iterable
     of those ``needed``, and ends with ``way``.
     """
     data = read_bytes(path, what)
+    check_unpacked(path, data)
     if not zipfile.is_zipfile(io.BytesIO(data)):
         found = "it is truncated" if data.startswith(b"PK\x03\x04") else f"it looks like {looks_like(data, path)}"
         raise AlloyError(f"{path} {fails}: {found}; {way}")

@@ -12,7 +12,7 @@ import numpy as np
 from ..commands import COMMAND_BYTES, VERSION, Opcode, unpack
 from ..config import EngineConfig
 from ..errors import AlloyError
-from ..files import parse_json, read_bytes, replacing
+from ..files import check_unpacked, parse_json, read_bytes, replacing
 from ..looks import looks_like
 from ..network import Tensor
 from ..records import check_types, from_values
@@ -201,6 +201,7 @@ class Program:
     def load(cls, path: str | PathLike) -> "Program":
         """Read :meth:`save`'s file; any damage is one :class:`AlloyError`."""
         data = read_bytes(path, "program file")
+        check_unpacked(path, data)
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
                 meta, image = parse_json(file.read("program.json")), file.read("image.bin")
