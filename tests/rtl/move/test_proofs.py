@@ -1,7 +1,7 @@
 """Proof: the store unit has a place for every channel group that it asks for."""
 
 from rtl.move import Store
-from rtl.move.store import DEPTH
+from spec.memories import STORES_AHEAD
 
 from ..formal import Proof
 
@@ -18,6 +18,6 @@ def test_store(tmp_path):
     came = part.gather.valid
     owed = p.count((1, ask.valid & ask.ready), (-1, came), bits=5)
     p.m.d.comb += came.eq(p.free() & (owed != 0))
-    p.check(room + owed + arrived.level == DEPTH)
+    p.check(room + owed + arrived.level == STORES_AHEAD)
     p.check((arrived.level != 0) == arrived.o.valid)
     p.run(tmp_path)
