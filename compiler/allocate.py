@@ -133,7 +133,7 @@ def cost_of(plan: Plan, config: EngineConfig, fixed: Collection[Value] = ()) -> 
     image, work = plan.graph.input, [step.op.effort(config)[0] * step.op.output.height * step.op.output.width
                                      for step in plan.turns[0]]
     if plan.input is not None:
-        cycles += max(0, beats / config.act_lanes * image.height * image.width * image.groups(config.ic) - sum(work))
+        cycles += max(0, plan.graph.im2col.cycles(config, image.height, image.width) - sum(work))
     for step in plan.steps:
         cycles += sum(beats * v.height * v.width * v.groups(config.ic) for v in step.dram if v not in fixed)
         each, words = step.op.effort(config)

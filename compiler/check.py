@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from spec.config import EngineConfig
 from spec.errors import AlloyError, Unsupported
 from spec.network import Network
-from spec.program import Fold, Program
+from spec.program import Image, Program
 
 from .allocate import allocate
 from .build import compile
 from .graph import Graph, Value
+from .im2col import plain
 from .lower import Builder
 from .operations import Operation
 from .passes import PASSES
@@ -56,7 +57,8 @@ def _look(op: Operation, config: EngineConfig) -> None:
     """Raise :class:`AlloyError` if an operation alone cannot be compiled."""
     source = Value("", op.input.channels, op.input.height, op.input.width, op.input.bits, op.input.zero)
     given = [_Given("", op.tag, source, value) for value in dict.fromkeys(op.reads)]
-    graph = Graph(source, op.output, (*given, op), Fold(zero=source.zero))
+    image = Image(0, source.channels, source.height, source.width, source.channels, source.width * source.channels)
+    graph = Graph(source, op.output, (*given, op), plain(image, source.zero))
     for change in PASSES:
         graph = change(graph, config)
     plan = allocate(replace(graph), config)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spec.program import Fold
+from .im2col import Im2col
 
 if TYPE_CHECKING:
     from .operations import Operation
@@ -47,12 +47,12 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Operations in the order of execution; ``fold`` is what the host does to the image to make ``input`` of it, and
-    it may read the values ``kept``, the output among them."""
+    """Operations in the order of execution; ``im2col`` is how ``input`` is made of the image, and the host may read the
+    values ``kept``, the output among them."""
     input: Value
     output: Value
     ops: tuple["Operation", ...]
-    fold: Fold
+    im2col: Im2col
     kept: frozenset[Value] = frozenset()
 
     @property

@@ -9,9 +9,10 @@ import numpy as np
 from spec.network import Network
 from spec.numerics import Scheme
 from spec.operators.windows import Window
-from spec.program import Fold
+from spec.program import Image
 
 from .graph import Graph, Value
+from .im2col import plain
 from .operations import Convolution, Maximum, Operation, Regions, Spread
 from .scaling import Product
 
@@ -112,12 +113,15 @@ def _calm(window, size, out):
                    padding_end=tuple(end if one else e for one, end, e in zip(lone, ends, window.end, strict=True)))
 
 
-def lower(network: Network, keep: Collection[str] | str = ()) -> Graph:
-    """The operations of all nodes, as the nodes say them; ``keep`` as in :func:`compiler.build.compile`."""
+def lower(network: Network, keep: Collection[str] | str = (), pixel: int | None = None,
+          row: int | None = None) -> Graph:
+    """The operations of all nodes, as the nodes say them; the rest as in :func:`compiler.build.compile`."""
     builder = Builder(network)
     for tag, node in enumerate(network.nodes):
         builder.lower(tag, node)
     source = builder.values[network.input]
     kept = [builder.values[name] for name in (node.output for node in network.nodes)
             if keep == "all" or name in keep or name == network.output]
-    return Graph(source, builder.values[network.output], tuple(builder.ops), Fold(zero=source.zero), frozenset(kept))
+    pixel = source.channels if pixel is None else pixel
+    image = Image(0, source.channels, source.height, source.width, pixel, source.width * pixel if row is None else row)
+    return Graph(source, builder.values[network.output], tuple(builder.ops), plain(image, source.zero), frozenset(kept))

@@ -8,6 +8,7 @@ from spec.program import Program
 
 from .disassemble import disassemble
 from .graph import Graph, Value
+from .im2col import plain
 from .layout import Placement
 from .passes.phases import planes
 from .plan import Plan, Step
@@ -20,12 +21,12 @@ PLAIN = (1, 1)
 
 def show_graph(graph: Graph) -> Iterator[str]:
     """One line for each operation: what it is, what it reads and makes, how its filters are spread over the columns."""
-    fold = graph.fold
+    windows = graph.im2col
     yield (f"graph: {_value(graph.input)} to {_value(graph.output)} (channels x rows x columns.bits; y, x: planes of "
            "every second row, column; ~: channels interleaved)")
-    if fold.kernel != (1, 1):
-        yield (f"  the host folds windows of {_pair(fold.kernel)}, stride {_pair(fold.stride)}, padding "
-               f"{_around(fold)}")
+    if windows != plain(windows.image, windows.fill):
+        yield (f"  of each pixel's window of the image {windows.rows} rows of {windows.bytes} bytes are channels, "
+               f"{windows.step} bytes further for the next one")
     for op in graph.ops:
         parts = [f"{op.tag:4} {op.name:16} {type(op).__name__:12} {_pair(op.kernel)} stride {_pair(op.stride)} "
                  f"padding {_around(op.windows)}", " + ".join(map(_value, op.reads)) + f" -> {_value(op.output)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from spec.commands import Opcode
 from spec.config import EngineConfig
-from spec.program import Region
+from spec.program import Image as Picture, Region
 
 from .costs import Costs
 from .emit import Buffers, Listing, Movement, Source, Work
@@ -30,7 +30,7 @@ class Emission:
     :class:`spec.program.Layer` keeps of its work."""
     commands: list[tuple[Opcode, dict[str, Any]]]
     image: Image
-    regions: dict[Value, Region]
+    regions: dict[Value, Region | Picture]
     layers: dict[Value, list[tuple["Operation", dict[str, Any]]]]
     costs: Costs
 
@@ -38,7 +38,9 @@ class Emission:
 def emit(plan: Plan, config: EngineConfig, kept: Collection[Value]) -> Emission:
     """Emit all steps; values in ``kept`` are stored to DRAM."""
     needed = {plan.graph.input, *kept, *(value for step in plan.steps for value in step.dram)}
-    regions = {value: _region(value, config) for value in plan.graph.values if value in needed}
+    graph = plan.graph
+    regions: dict[Value, Region | Picture] = {value: _region(value, config) for value in graph.values if value in needed}
+    regions[graph.input] = graph.im2col.image
     emitter = _Emitter(plan, config, regions)
     for turn in plan.turns:
         emitter.turn(turn, kept)
@@ -56,7 +58,8 @@ class _Emitter:
     def __init__(self, plan, config, regions):
         self.config, self.listing = config, Listing(config)
         self.layers: dict[Value, list[tuple[Operation, dict[str, Any]]]] = {}
-        self._buffers, self._movement = Buffers(self.listing, regions), Movement(self.listing, regions)
+        self._buffers, self._movement = Buffers(self.listing, regions), Movement(
+            self.listing, regions, plan.graph.input, plan.graph.im2col)
         # The first step that reads a value which is on the chip, but not made there, loads it.
         self._pending = set() if plan.input is None else {plan.graph.input}
         self._sources: dict[tuple[Step, Value], Source] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from spec.commands import COMMAND_BYTES, VERSION, Opcode, pack
 from spec.config import EngineConfig
 from spec.network import Network
-from spec.program import Layer, Program, Region
+from spec.program import Image, Layer, Program, Region
 
 from .graph import Graph, Value
 from .steps import Emission
@@ -27,24 +27,27 @@ def place_program(emission: Emission, graph: Graph, network: Network, config: En
     commands = [(Opcode.START, {"digest": config.digest_word, "version": VERSION}), *emission.commands,
                 (Opcode.END, {})]
     start = _pages(len(commands) * COMMAND_BYTES)       # of the image
-    at, regions = start + _pages(len(emission.image)), {}
+    at = start + _pages(len(emission.image))
+    regions: dict[Value, Region | Image] = {}
     for value, region in emission.regions.items():
         regions[value] = replace(region, offset=at)
         at += _pages(region.size)
+    image = regions[graph.input]
+    outputs = {value.name: region for value, region in regions.items() if value in graph.kept}
+    assert isinstance(image, Image)
     records = [_packed(opcode, fields, start, regions) for opcode, fields in commands]
     return Program(image=b"".join(records).ljust(start, b"\0") + emission.image.data(later=weights), command_offset=0,
-                   command_count=len(records), window_size=at, input=regions[graph.input], fold=graph.fold,
-                   output=graph.output.name, outputs={v.name: r for v, r in regions.items() if v in graph.kept},
+                   command_count=len(records), window_size=at, input=image,
+                   output=graph.output.name, outputs=outputs,
                    layers=_layers(emission, network), source=network.input,
-                   tensors={name: network.tensors[name] for name in (network.input, *(
-                       v.name for v in regions if v in graph.kept))})
+                   tensors={name: network.tensors[name] for name in (network.input, *outputs)})
 
 
 def _pages(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
-def _packed(opcode: Opcode, fields: Mapping[str, Any], start: int, regions: Mapping[Value, Region]) -> bytes:
+def _packed(opcode: Opcode, fields: Mapping[str, Any], start: int, regions: Mapping[Value, Region | Image]) -> bytes:
     """One command; DRAM addresses are those in the image, which begins at ``start``, or in the region of a value."""
     fields = dict(fields)
     value = fields.pop("value", None)

@@ -13,6 +13,7 @@ import numpy as np
 from spec import latency as pipeline
 from spec.commands import COMMAND_BYTES, FETCH_AHEAD, LOADS_AHEAD, PARAM_BYTES, QUEUES, SEMAPHORES, Opcode, unpack
 from spec.config import EngineConfig
+from spec.images import image_rows
 from spec.kwords import beats_of
 from spec.program import Program
 
@@ -109,8 +110,12 @@ class _Engine:
         issue = max(ready, self.load_issue, free) + self.t.request
         self.load_issue = issue + (c.ports if cmd["opcode"] == Opcode.LOAD_WEIGHTS else cmd.get("rows", 1))
         if cmd["opcode"] == Opcode.LOAD_ACT:
+            lanes, rows = c.act_lanes, cmd["rows"]
             row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
-            beats = {c.ports - 1 - n: row * len(range(n, cmd["rows"], c.act_lanes)) for n in range(c.act_lanes)}
+            if cmd["image"]:
+                lanes, rows = min(2, lanes), image_rows(cmd)
+                row = -(-cmd["bytes"] // c.port_bytes)
+            beats = {c.ports - 1 - n: row * len(range(n, rows, lanes)) for n in range(lanes)}
         elif cmd["opcode"] == Opcode.LOAD_WEIGHTS:
             beats = dict.fromkeys(range(c.ports), beats_of(cmd, c))
         else:
@@ -123,6 +128,10 @@ class _Engine:
             done = max(done, self.port[port], begin + max(number, (number - self.depth) * cost))
         for port in beats:
             self.port[port] = max(self.port[port], done - self.depth * cost)
+        if cmd.get("image"):        # a window in each cycle, while the bytes of one port come
+            beats_of_row = -(-cmd["bytes"] // c.port_bytes)
+            row = max(cmd["cols"], beats_of_row << cmd["pair"]) + pipeline.IMAGE_ROW
+            done = max(done, begin + cmd["rows"] * row)
         if cmd["opcode"] == Opcode.LOAD_TABLES:
             done = max(done, begin + beats[0] + cmd["count"] * pipeline.PARTS)
         if cmd.get("beats"):        # one step of the decoder in each cycle, after the table

@@ -7,6 +7,7 @@ from functools import cache, cached_property
 
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, Opcode, unpack, unpack_record
 from spec.config import EngineConfig
+from spec.images import OUTSIDE, windows_of
 from spec.program import Program, Region
 from spec.views import view_of, walk
 
@@ -77,7 +78,8 @@ class Origins:
                 first, source = self._origin(index, ordinal, place, tuple(found[::-1])), self._copied(*made, place)
             found.append((index, opcode))
             if opcode == Opcode.LOAD_ACT:
-                source = self._stored(index, self._loaded(self._commands[index], ordinal, place), found)
+                byte = self._loaded(self._commands[index], ordinal, place)
+                source = None if byte is None else self._stored(index, byte, found)
             place = source
         return first
 
@@ -97,9 +99,13 @@ class Origins:
                 return c["mem_out"], bank, addr + rest // size, rest % size
         return None
 
-    def _loaded(self, c: Mapping[str, int], ordinal: int, place: Place) -> int:
-        """Byte of DRAM that a LOAD_ACT brings to a place, of its pixel ``ordinal``."""
+    def _loaded(self, c: Mapping[str, int], ordinal: int, place: Place) -> int | None:
+        """Byte of DRAM that a LOAD_ACT brings to a place, of its pixel ``ordinal``; None of what lies outside an
+        image."""
         row, column = divmod(ordinal, c["cols"])
+        if c["image"]:
+            at = int(windows_of(c, self._config.ic)[row, column, place[3]])
+            return None if at == OUTSIDE else c["dram"] + at
         group, size = place[2] - self._place(c, "out", row, column)[1], self._config.act_group_bytes
         return c["dram"] + row * c["stride"] + (column * c["out_groups"] + group) * size + place[3]
 
@@ -123,6 +129,8 @@ class Origins:
     def _writes(self, index: int, group: int, lane: int) -> bool:
         """Whether a command writes a channel of a pixel, ``group`` words behind that where the pixel begins."""
         c = self._commands[index]
+        if c.get("image"):
+            return group == 0
         if c["opcode"] != Opcode.CONV:
             return 0 <= group < c["groups" if c["opcode"] == Opcode.POOL else "out_groups"]
         return group in (0, 1) and any((p["second"], p["lane"]) == (group, lane) for _, p in self._params(index))
@@ -175,7 +183,7 @@ class Origins:
         if place is None or made is None or self._commands[made[0]]["opcode"] != Opcode.LOAD_ACT:
             return 0
         source = self._loaded(self._commands[made[0]], made[1], place)
-        return self._program.image[source] if source < len(self._program.image) else 0
+        return self._program.image[source] if source is not None and source < len(self._program.image) else 0
 
     def _copied(self, index: int, ordinal: int, place: Place) -> Place | None:
         """Where a POOL of one tap, a copy, takes a code from; None of what is no copy, and where the tap is outside."""

@@ -2,6 +2,7 @@
 
 from .commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
 from .config import EngineConfig
+from .images import image_rows
 from .kwords import beats_of
 from .views import ADDRESSES, BANKS
 
@@ -12,7 +13,8 @@ RULES = {
     "count": "`count`, `rows`, `cols`, `groups`, `taps`, `depth`, `tiles` or `pitch` is 0",
     "range": "k-words, records, taps or tables that the configuration does not have",
     "view": "a view with banks that do not exist or an address behind the memory, or one without groups",
-    "align": "a DRAM address or stride that is no multiple of the port width",
+    "align": "a DRAM address or stride that is no multiple of the port width, but of an image",
+    "image": "an image without `bytes`, one row both `above` and `below`, or a `pair` where one port alone brings rows",
     "coded": "coded weights that nothing decodes, or that are longer than plain ones",
     "area": "a region of LOAD_ACT, POOL or STORE_ACT with more pixels times groups than an activation memory has words",
     "part": "sums in parts (`acc_first` or `acc_last` is 0) of more than one tile",
@@ -50,12 +52,13 @@ def refuse(command: dict, config: EngineConfig, size: int, first: bool = False) 
 def _fields(opcode, f, c):
     """(rule, whether it is broken) of what an opcode is checked for."""
     acts, pool, conv = opcode in ACTS, opcode == Opcode.POOL, opcode == Opcode.CONV
+    image = opcode == Opcode.LOAD_ACT and f["image"]
     if opcode in RECORDS:
         yield "count", f["count"] == 0
         yield "range", f["dst"] + f["count"] > RECORDS[opcode](c)
-    if opcode in RECORDS or acts:
+    if opcode in RECORDS or acts and not image:
         yield "align", f["dram"] % c.port_bytes
-    if opcode == Opcode.LOAD_WEIGHTS or acts:
+    if opcode == Opcode.LOAD_WEIGHTS or acts and not image:
         yield "align", f["stride"] % c.port_bytes
     if opcode == Opcode.LOAD_WEIGHTS:
         yield "coded", f["beats"] > (f["count"] * c.weight_beats if c.decode_lanes else 0)
@@ -64,6 +67,8 @@ def _fields(opcode, f, c):
     if acts or pool:
         yield "view", _view("out", f, c)
         yield "area", f["rows"] * f["cols"] * f["groups" if pool else "out_groups"] > c.pixels * c.act_depth
+    if image:
+        yield "image", f["bytes"] == 0 or image_rows(f) < 0 or f["pair"] and c.act_lanes == 1
     if pool:
         yield "view", _view("res", f, c)
     if pool or conv:
@@ -94,4 +99,6 @@ def _extent(opcode, f, c):
         return f["stride"] * (c.ports - 1) + beats_of(f, c) * c.port_bytes
     if opcode in RECORDS:
         return -(-f["count"] * PARAM_BYTES // c.port_bytes) * c.port_bytes
+    if opcode == Opcode.LOAD_ACT and f["image"]:        # whole beats, wherever a row begins
+        return max(image_rows(f) - 1, 0) * f["stride"] + f["bytes"] + c.port_bytes - 1
     return (f["rows"] - 1) * f["stride"] + f["out_groups"] * f["cols"] * c.act_group_bytes

@@ -16,8 +16,8 @@ import numpy as np
 
 from .errors import AlloyError
 
-__all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "TAP_FIELDS", "PARAM_FIELDS", "VIEW_FIELDS",
-           "COMMAND_BYTES", "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD",
+__all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "IMAGE_FIELDS", "TAP_FIELDS", "PARAM_FIELDS",
+           "VIEW_FIELDS", "COMMAND_BYTES", "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES", "FETCH_AHEAD",
            "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack", "unpack", "pack_record",
            "pack_records", "unpack_record"]
 
@@ -31,7 +31,7 @@ SEMAPHORE_MAX = 255     # one more given than this is an error
 MAGIC = 0xA1            # a command without it is malformed
 FETCH_AHEAD = 16        # commands on the way or waiting: a request waits while another user's long one is under way
 LOADS_AHEAD = 3         # loads whose data may be on the way
-VERSION = 2             # of the tables: raised when a register or field keeps its place and means something else
+VERSION = 3             # of the tables: raised when a register or field keeps its place and means something else
 
 
 class Opcode(IntEnum):
@@ -159,6 +159,16 @@ _coded, _last = _lay(_end, [
     ("codes", 48, "length of the code of each nibble, 3 bits each; 0: absent"),
 ], _W)
 _out, _end = _lay(_end, [("out_" + n, w, t) for n, w, t in VIEW_FIELDS], _ACTS + _C + _P)
+_image, _last = _lay(_end, [
+    ("image", 1, "rows of bytes, each pixel a window of `ic` of them; 0: rows of channel groups"),
+    ("pair", 1, "image: of two rows, a window of `ic` div 2 bytes of the first and the rest of the second"),
+    ("above", 1, "image: the first row, of a pair the first one, lies outside and is not read"),
+    ("below", 1, "image: the last row, of a pair the second one, lies outside and is not read"),
+    ("bytes", 20, "image: of a row"),
+    ("before", 16, "image: bytes from the first window of a row to its first byte"),
+    ("step", 16, "image: bytes from one window to the next"),
+    ("fill", 8, "image: code outside"),
+], (Opcode.LOAD_ACT,))
 _res, _stop = _lay(_end, [("res_" + n, w, t) for n, w, t in VIEW_FIELDS], _C + _P)
 _conv, _last = _lay(_stop, [
     ("tap_base", 16, "first tap entry", _C + _P),
@@ -195,7 +205,8 @@ _conv, _last = _lay(_stop, [
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last
 
-FIELDS = {f.name: f for f in _header + _start + _move + _coded + _out + _res + _conv}
+FIELDS = {f.name: f for f in _header + _start + _move + _coded + _out + _image + _res + _conv}
+IMAGE_FIELDS = tuple(f.name for f in _image)
 
 _tap, _last = _lay(0, [
     ("addr", -32, "address offset of the tap"), ("rot", 16, "bank offset, 0..pixels-1"),

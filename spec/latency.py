@@ -8,7 +8,7 @@ from typing import Any
 
 from .packing import columns, solve
 
-__all__ = ["READ", "GATHER", "RECORD", "PARTS", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT", "RESIDUAL", "QUEUE",
+__all__ = ["READ", "GATHER", "RECORD", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT", "RESIDUAL", "QUEUE",
            "BUFFERED", "DONE", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER", "tree_levels", "rotator",
            "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "chains", "chain_rows", "apart",
            "lanes", "entry_rows", "wide_pixels", "tiles", "rows",
@@ -18,6 +18,7 @@ READ = 2            # a memory and its output register: weights, and the words o
 GATHER = READ + 1   # activation memories: from the place of one channel group to its codes
 RECORD = 1          # parameters and taps: a memory alone
 PARTS = 4           # in which a record of a table is written, one in each cycle
+IMAGE_ROW = 8       # load: from the last window of an image's row to the first one of the next, about
 TABLE = 2           # from a code to its entry in a table
 CHAIN = 3           # packed multipliers: operands, products, sum
 ADDED = 2           # from an accumulator to its product, which a bias is added to

@@ -132,8 +132,6 @@ def _performance(program: Program, request: Request) -> Performance:
 
 def _host(program: Program) -> Iterator[str]:
     """What is left to the host for each image."""
-    fold: Any = program.fold
-    source = program.input
-    yield (f"lays out the image's pixels ({source.size:,} bytes"
-           + (f", windows of {fold.kernel[0]}x{fold.kernel[1]} pixels side by side)" if fold.kernel != (1, 1) else ")"))
-    yield f"reads {program.outputs[program.output].size:,} bytes of output codes; their scale is in the network file"
+    yield f"puts the image there: {program.input.size:,} bytes, rows of pixels, each the codes of its channels"
+    yield (f"reads {program.outputs[program.output].size:,} bytes of output codes, channels in their order; their scale "
+           "is in the network file")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from spec.commands import PARAM_BYTES, TABLE_RECORDS, TAP_BYTES, TAP_FIELDS, Opcode, pack_record
-from spec.program import Region
+from spec.program import Image, Region
 
 from ..graph import Value
 from ..hazards import Access
@@ -25,7 +25,7 @@ def tap_bytes(taps: list[dict[str, int]]) -> bytes:
 class Buffers:
     """Each method gives where the content is and the access of a command that uses it, and adds its load before."""
 
-    def __init__(self, listing: Listing, regions: Mapping[Value, Region]):
+    def __init__(self, listing: Listing, regions: Mapping[Value, Region | Image]):
         config, self._listing, self._regions = listing.config, listing, regions
         self._weights = Ring(config.weight_depth)
         # Per table: what loads it, its ring, records in one unit of the ring.

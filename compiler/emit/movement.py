@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from itertools import product
 
 from spec.commands import Opcode
-from spec.program import Region
+from spec.program import Image, Region
 
 from ..graph import Value
 from ..hazards import Access
+from ..im2col import Im2col
 from ..layout import Placement
 from ..plan import Strip
 from .listing import Listing, whole
@@ -16,13 +17,14 @@ __all__ = ["Movement", "Source"]
 
 
 class Movement:
-    """LOAD_ACT and STORE_ACT of values that have a region in DRAM; the region's place in the window comes later.
+    """LOAD_ACT and STORE_ACT of values that have a region in DRAM, and LOAD_ACT of the image; where they lie in the
+    window comes later.
 
     More than two planes in a direction take a command for each row of each, which moves single pixels.
     """
 
-    def __init__(self, listing: Listing, regions: Mapping[Value, Region]):
-        self._listing, self._regions = listing, regions
+    def __init__(self, listing: Listing, regions: Mapping[Value, Region | Image], image: Value, im2col: Im2col):
+        self._listing, self._regions, self._image, self._im2col = listing, regions, image, im2col
 
     def store(self, value: Value, place: Placement, rows: tuple[int, int], cols: tuple[int, int], tag: int,
               at: tuple[int, int] = (0, 0)) -> None:
@@ -32,22 +34,38 @@ class Movement:
     def load(self, value: Value, place: Placement, rows: tuple[int, int], cols: tuple[int, int], tag: int,
              at: tuple[int, int], accesses: list[Access]) -> None:
         """The other way; ``accesses`` are those on the chip."""
+        if value is self._image and not self._im2col.is_region(self._listing.config):
+            self._windows(place, rows, cols, tag, at, [*accesses, Access(("dram", value.name), *rows, False)])
+            return
         self._move(Opcode.LOAD_ACT, value, place, rows, cols, tag, at, accesses)
 
     def _move(self, opcode, value, place, rows, cols, tag, at, accesses):
         region = self._regions[value]
-        pixel = region.groups * region.group_bytes
         accesses = [*accesses, Access(("dram", value.name), rows[0], rows[1], opcode == Opcode.STORE_ACT)]
         common = dict(tag=tag, value=value, mem_out=place.mem)
         if max(place.phases) <= 2:
-            self._listing.add(opcode, accesses, dram=rows[0] * region.stride + cols[0] * pixel, stride=region.stride,
+            self._listing.add(opcode, accesses, dram=rows[0] * region.stride + cols[0] * region.pixel, stride=region.stride,
                               rows=rows[1] - rows[0], cols=cols[1] - cols[0], **common,
                               **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
             return
         for row, col in product(range(*rows), range(cols[0], min(cols[1], cols[0] + place.phases[1]))):
-            self._listing.add(opcode, accesses, dram=row * region.stride + col * pixel, stride=place.phases[1] * pixel,
+            self._listing.add(opcode, accesses, dram=row * region.stride + col * region.pixel, stride=place.phases[1] * region.pixel,
                               rows=len(range(col, cols[1], place.phases[1])), cols=1, **common,
                               **place.line("out", y=row - at[0], x=col - at[1]))
+
+
+    def _windows(self, place, rows, cols, tag, at, accesses):
+        """Rows and columns of what is made of the image."""
+        config, apart = self._listing.config, place.phases[1]
+        if max(place.phases) <= 2:
+            parts = [(rows, cols, 1, place.view)]
+        else:
+            parts = [((row, row + 1), (col, cols[1]), apart, place.line) for row, col in product(
+                range(*rows), range(cols[0], min(cols[1], cols[0] + apart)))]
+        for area, across, step, view in parts:
+            for group, fields in self._im2col.loads(config, area, across, step):
+                self._listing.add(Opcode.LOAD_ACT, accesses, tag=tag, value=self._image, mem_out=place.mem, **fields,
+                                  **view("out", y=area[0] - at[0], x=across[0] - at[1], group=group))
 
 
 class Source:

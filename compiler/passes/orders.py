@@ -28,7 +28,7 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
     makes channels of two groups, nor reads those of two where it could read one.
     """
     classes = _classes(graph)
-    orders = {value: order for values in classes for value, order in _dense(graph, values).items()}
+    orders = {value: order for values in classes for value, order in _dense(graph, values, config).items()}
 
     def ordered(op):
         return op.mapped(lambda value: replace(value, order=orders[value]))
@@ -47,8 +47,8 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
 
 def close_groups(graph: Graph, some: Container[Value] | None = None) -> Graph:
     """The graph without holes in the groups of channels; with ``some`` values, of those and what shares their order."""
-    closed = {value for values in _classes(graph) if some is None or any(value in some for value in values)
-              for value in values}
+    closed = {value for values in _classes(graph) if graph.input not in values and (
+        some is None or any(value in some for value in values)) for value in values}
     return graph.mapped(lambda value: replace(
         value, order=tuple(channel for channel in value.order or () if channel != HOLE)) if value in closed else value)
 
@@ -76,14 +76,16 @@ def _classes(graph: Graph) -> list[list[Value]]:
 
 
 def _fixed(graph: Graph, values: list[Value]) -> bool:
-    return not {graph.input, *(value for op in graph.ops for value in op.ordered)}.isdisjoint(values)
+    return not {graph.output, *(value for op in graph.ops for value in op.ordered)}.isdisjoint(values)
 
 
 def _makers(graph: Graph, values: list[Value]) -> list[Operation]:
     return [op for op in graph.ops if op.output in values and op.made_by() is not None]
 
 
-def _dense(graph: Graph, values: list[Value]) -> dict[Value, tuple[int, ...]]:
+def _dense(graph: Graph, values: list[Value], config: EngineConfig) -> dict[Value, tuple[int, ...]]:
+    if graph.input in values:
+        return dict.fromkeys(values, graph.im2col.order(config.ic))
     makers = [] if _fixed(graph, values) else _makers(graph, values)
     return dict.fromkeys(values, _interleaved(values[0].channels, makers))
 

@@ -19,7 +19,7 @@ class Check(Limits):
     The rule is :func:`spec.check.refuse`; sizes are computed without wrapping. On-chip addresses that a view reaches
     only by its steps, and tap offsets, are not checked. After ``clear`` the next command is the first of a program.
     Latency: :data:`spec.latency.CHECK`, with one more for each bit of what is multiplied: ``depth`` of a CONV, ``rows``
-    and ``groups`` of a POOL, and twice ``rows`` of LOAD_ACT and STORE_ACT.
+    and ``groups`` of a POOL, and twice ``rows`` of LOAD_ACT and STORE_ACT, once those of an image.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Check(Limits):
     def elaborate(self, platform):
         m = Module()
         cmd = self.cmd.payload
-        m.submodules.region = region = SerialMultiplier(x_bits=16, y_bits=32)
+        m.submodules.region = region = SerialMultiplier(x_bits=17, y_bits=32)
         m.submodules.inner = inner = SerialMultiplier(x_bits=16, y_bits=16)
         first, summing, conv = Signal(init=1), Signal(), cmd.opcode == Opcode.CONV
         area = self._factors(m, region, inner, summing)
@@ -103,11 +103,20 @@ class Check(Limits):
         acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
         area = acts | pool
         m.d.comb += [
-            region.x.eq(Mux(area, Mux(summing, cmd.rows, cmd.rows - 1), 0)),
+            region.x.eq(Mux(area, Mux(summing, cmd.rows, Mux(self._rows() == 0, 0, self._rows() - 1)), 0)),
             region.y.eq(Mux(summing, inner.product, cmd.stride)),
             inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
             inner.y.eq(Mux(conv, Mux(cmd.shared, 1, cmd.taps), cmd.cols))]
         return area
+
+    def _image(self):
+        """Whether the command reads an image."""
+        return (self.cmd.payload.opcode == Opcode.LOAD_ACT) & self.cmd.payload.image
+
+    def _rows(self):
+        """Rows of DRAM that the command moves."""
+        cmd = self.cmd.payload
+        return Mux(self._image(), ((cmd.rows << cmd.pair) - cmd.above - cmd.below)[:17], cmd.rows)
 
     def _moves(self):
         """Whether the command has a region in DRAM."""
@@ -122,7 +131,8 @@ class Check(Limits):
             with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES):
                 m.d.comb += out.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) & ~(self.port_bytes - 1))
             with m.Default():
-                m.d.comb += out.eq(region + inner * self.act_group_bytes)
+                m.d.comb += out.eq(region + Mux(self._image(), cmd.bytes + self.port_bytes - 1,
+                                                inner * self.act_group_bytes))
         return out
 
     def _stream_beats(self):
@@ -140,6 +150,9 @@ class Check(Limits):
         out, res, records_held = self._view("out"), self._view("res"), self.param_depth * self.slots
         taps = (cmd.taps == 0) | (cmd.groups == 0) | (cmd.tap_base + cmd.taps > self.tap_depth)
 
+        image = (cmd.bytes == 0) | (cmd.above & cmd.below & ~cmd.pair & (cmd.rows == 1))
+        image |= cmd.pair & (self.act_lanes == 1)
+
         def records(depth):
             return address | (cmd.count == 0) | (cmd.dst + cmd.count > depth)
 
@@ -150,7 +163,7 @@ class Check(Limits):
             Opcode.LOAD_PARAMS: records(records_held),
             Opcode.LOAD_TAPS: records(self.tap_depth),
             Opcode.LOAD_TABLES: records(TABLE_RECORDS * self.tables),
-            Opcode.LOAD_ACT: address | stride | area | out,
+            Opcode.LOAD_ACT: Mux(cmd.image, image, address | stride) | area | out,
             Opcode.STORE_ACT: address | stride | area | out,
             # Sums of a part (acc_last is 0) have no output yet.
             Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0)

@@ -1,6 +1,6 @@
 """Load unit: moves weights, parameters, taps and activations from DRAM into the on-chip memories."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -14,16 +14,18 @@ from ..prim import (
     request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .group import GroupBlock
+from .image import IMAGE, ImageReader, image_of
 from .rows import RowReader
 
 __all__ = ["Load"]
 
 
-def _job_layout(coded):
+def _job_layout(coded, port_bytes):
     """What the data side keeps of a command; ``coded``: weights may be."""
     coded = {"beats": 32, "codes": 48} if coded else {}
     return data.StructLayout({
-        "opcode": 8, "give": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1, **coded})
+        "opcode": 8, "give": 8, "dst": 16, "count": 16, "rows": 16, "cols": 16, "view": VIEW, "mem": 1, "image": IMAGE,
+        "low": range(port_bytes), "stride": range(port_bytes), **coded})
 
 
 class Load(GroupBlock):
@@ -31,9 +33,10 @@ class Load(GroupBlock):
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
     before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the
-    rows of activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands). Throughput: one
-    wide beat, one record, or one beat of each lane each cycle, a few cycles for a record of a table, which is written
-    in parts; one to three cycles between commands. All write outputs come from registers.
+    rows of activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands), those of an
+    image over two of them. Throughput: one wide beat, one record, one beat of each lane or one window of an image each
+    cycle, a few cycles for a record of a table, which is written in parts; one to three cycles between commands. All
+    write outputs come from registers.
 
     Parameters
     ----------
@@ -82,7 +85,7 @@ class Load(GroupBlock):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.jobs = jobs = Queue(_job_layout(self.decode_lanes), LOADS_AHEAD)
+        m.submodules.jobs = jobs = Queue(_job_layout(self.decode_lanes, self.port_bytes), LOADS_AHEAD)
         issuing = self._issue(m, jobs)
         taking = self._take(m, jobs, jobs.o.payload)
         m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.give == 0))
@@ -97,14 +100,21 @@ class Load(GroupBlock):
         records = Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
         at, beats = Signal(self.addr_bits), Signal(self.beat_bits)
-        port, lane, row = Signal(range(self.ports)), Signal(range(self.act_lanes)), Signal(16)
-        chosen, free = Signal(), Signal()
-        self._requests(m, at, beats, port, chosen, free)
+        port, lane, row = Signal(range(self.ports)), Signal(range(self.act_lanes)), Signal(17)
+        chosen, free, image, rows, last = Signal(), Signal(), Signal(), Signal(17), Signal(range(self.act_lanes))
+        m.d.comb += [image.eq(act & cmd.image), last.eq(Mux(image, self.image_lanes, self.act_lanes) - 1)]
+        lines = Mux(image, (cmd.rows << cmd.pair) - cmd.above - cmd.below, cmd.rows)[:17]
+        # Rows of an image lie at any byte: all beats that hold one of theirs.
+        inner = (self.port_bytes - 1).bit_length()
+        spanned = (at[:inner] + cmd.bytes + self.port_bytes - 1) >> inner
+        self._requests(m, Cat(Const(0, inner), at[inner:]), Mux(image, spanned, beats), port, chosen, free)
         self._job(m, jobs.i.payload, multiply)
 
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
-                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, self.ports - 1, 0)), lane.eq(0), row.eq(1)]
+                first = image & cmd.above if self.image_lanes == 2 else 0       # a row's lane is that of its half
+                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, self.ports - 1 - first, 0)),
+                             lane.eq(first), row.eq(1)]
                 with m.If(self.cmd.valid & jobs.i.ready):
                     with m.If(weights | act | records):
                         m.d.comb += [jobs.i.valid.eq(1), multiply.start.eq(act)]
@@ -120,21 +130,24 @@ class Load(GroupBlock):
                 with m.Elif(records):
                     m.d.sync += beats.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) // self.port_bytes)
                 with m.Else():
-                    m.d.sync += beats.eq(multiply.product * self.group_beats)
+                    m.d.sync += [beats.eq(multiply.product * self.group_beats), rows.eq(lines)]
                 with m.If(~act | multiply.done):
                     m.next = "SEND"
+                    with m.If(act & (lines == 0)):      # all rows of the image lie outside
+                        m.d.comb += self.cmd.ready.eq(1)
+                        m.next = "IDLE"
             with m.State("SEND"):
                 with m.If(free):
                     m.d.comb += chosen.eq(1)
                     m.d.sync += at.eq(at + cmd.stride)
                     with m.If(weights):
                         m.d.sync += port.eq(port + 1)
-                    with m.Elif(lane == self.act_lanes - 1):
+                    with m.Elif(lane == last):
                         m.d.sync += [port.eq(self.ports - 1), lane.eq(0)]
                     with m.Else():
                         m.d.sync += [port.eq(port - 1), lane.eq(lane + 1)]
                     m.d.sync += row.eq(row + 1)
-                    with m.If(records | (weights & (port == self.ports - 1)) | (act & (row == cmd.rows))):
+                    with m.If(records | (weights & (port == self.ports - 1)) | (act & (row == rows))):
                         m.d.comb += self.cmd.ready.eq(1)
                         m.next = "IDLE"
             with m.State("REFUSE"):
@@ -162,7 +175,8 @@ class Load(GroupBlock):
         same += ("beats", "codes") if self.decode_lanes else ()
         m.d.comb += [getattr(job, n).eq(cmd[n]) for n in same]
         m.d.comb += [job.view.eq(view_of(cmd, "out")), job.mem.eq(cmd.mem_out), multiply.x.eq(cmd.out_groups),
-                     multiply.y.eq(cmd.cols)]
+                     multiply.y.eq(cmd.cols), job.image.eq(image_of(cmd)), job.low.eq(cmd.dram),
+                     job.stride.eq(cmd.stride)]
 
     def _take(self, m, jobs, job):
         """Takes the data of the job at the head of the queue. Returns whether it has work."""

@@ -55,9 +55,11 @@ def _tables(m: Memories, cmd: Command) -> Land:
 
 
 def _act(m: Memories, cmd: Command) -> Land:
-    writes = []
-    for place, at in m.pixels(cmd):
-        writes.append((place, m.channels(at, cmd["out_groups"]).copy()))
+    if cmd["image"]:
+        writes = list(m.windows(cmd))
+    else:
+        writes = [(place, m.channels(at, cmd["out_groups"]).copy()) for place, at in m.pixels(cmd)]
+    for place, _ in writes:
         m.act[place] = EMPTY
     m.apart(cmd, [place for place, _ in writes])
 

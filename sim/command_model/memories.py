@@ -7,6 +7,7 @@ import numpy as np
 from spec.commands import PARAM_BYTES, TABLE_RECORDS
 from spec.config import EngineConfig
 from spec.errors import AlloyError
+from spec.images import OUTSIDE, windows_of
 from spec.views import view_of, walk
 
 __all__ = ["EMPTY", "Command", "Memories", "Place", "inside"]
@@ -52,12 +53,20 @@ class Memories:
         return self.bytes(start, groups * self.config.act_group_bytes).reshape(groups, -1)[:, :self.config.ic]
 
     def pixels(self, cmd: Command) -> Iterator[tuple[Place, int]]:
-        """Place of the channels, and DRAM offset, of every pixel of a LOAD_ACT or STORE_ACT."""
+        """Place of the channels, and DRAM offset, of every pixel of a STORE_ACT, or a LOAD_ACT but of an image."""
         c, groups = self.config, cmd["out_groups"]
         for y, x, bank, addr in walk(view_of(cmd, "out"), cmd["rows"], cmd["cols"], c.pixels):
             inside(cmd, "activation words", addr, groups, c.act_depth)
             yield ((cmd["mem_out"], bank, slice(addr, addr + groups)),
                    cmd["dram"] + y * cmd["stride"] + x * groups * c.act_group_bytes)
+
+    def windows(self, cmd: Command) -> Iterator[tuple[Place, np.ndarray]]:
+        """Place of the channels, and their codes (1, ic), of every pixel of a LOAD_ACT of an image."""
+        sources = windows_of(cmd, self.config.ic)
+        codes = np.where(sources == OUTSIDE, cmd["fill"], self.dram[cmd["dram"] + np.maximum(sources, 0)])
+        for y, x, bank, addr in walk(view_of(cmd, "out"), cmd["rows"], cmd["cols"], self.config.pixels):
+            inside(cmd, "activation words", addr, 1, self.config.act_depth)
+            yield (cmd["mem_out"], bank, slice(addr, addr + 1)), codes[y, x][None]
 
     def tap_records(self, cmd: Command) -> list[Command]:
         """The taps of a command."""

@@ -17,11 +17,11 @@ from ..looks import looks_like
 from ..network import Tensor
 from ..records import check_types, from_values
 from ..tables import html, short
-from .region import Fold, Region
+from .region import Image, Region
 
 __all__ = ["Program", "Layer", "check_classes"]
 
-FORMAT = 2      # of the file, see docs/program.md
+FORMAT = 3      # of the file, see docs/program.md
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Program:
     image : bytes of the window from offset 0: commands, weights, parameters, taps.
     command_offset, command_count : where the commands lie.
     window_size : bytes of DRAM the program needs.
-    input : region of the (folded) input; use :meth:`pack_input`.
+    input : where the image lies; use :meth:`pack_input`.
     outputs : tensor name -> region, of the network's output and of every kept tensor.
     source : name of the image's tensor. tensors : name -> :class:`spec.network.Tensor`, of the image and of all
         outputs: shapes, bits, and what their codes stand for.
@@ -83,8 +83,7 @@ class Program:
     command_offset: int
     command_count: int
     window_size: int
-    input: Region
-    fold: Fold
+    input: Image
     output: str
     outputs: dict       # str -> Region
     layers: tuple       # of Layer
@@ -137,18 +136,17 @@ class Program:
                              f"{config.digest}: compile it again for this one")
 
     def pack_input(self, codes: np.ndarray) -> bytes:
-        """Image codes (C, H, W) to the bytes of the input region; :class:`AlloyError` for what are no codes of its
-        shape."""
+        """Image codes (C, H, W) to the bytes of the image; :class:`AlloyError` for what are no codes of its shape."""
         codes, region = np.asarray(codes), self.input
         if not codes.size or not np.issubdtype(codes.dtype, np.integer) or not 0 <= codes.min() <= codes.max() < 256:
             raise AlloyError(f"the image is {codes.dtype} and holds no codes: give integers from 0 to 255")
-        folded = self.fold(codes) if codes.ndim == 3 else codes
         if int(codes.max()) >> (bits := self.tensors[self.source].bits):
             raise AlloyError(f"the image has the code {codes.max()} and the program reads codes of {bits} bits, 0 to "
                              f"{(1 << bits) - 1}: give the integers that the network was quantized for")
-        if folded.shape != (region.channels, region.height, region.width):
-            raise AlloyError(f"the image is of shape {codes.shape}, which is not that of the program's input")
-        return region.pack(folded)
+        if codes.shape != (region.channels, region.height, region.width):
+            raise AlloyError(f"the image is of shape {codes.shape}, which is not that of the program's input: give "
+                             f"{(region.channels, region.height, region.width)}")
+        return region.pack(codes)
 
     def unpack(self, tensor: str, data: bytes) -> np.ndarray:
         """Bytes of an output region to codes (C, H, W)."""
@@ -165,8 +163,7 @@ class Program:
         """What there is to know of it, as (name, value) for people."""
         out = self.outputs[self.output]
         return [("configuration", self.digest),
-                ("input", f"{self.input.channels} x {self.input.height} x {self.input.width}"
-                          + (" (folded)" if self.fold.kernel != (1, 1) else "")),
+                ("input", f"{self.input.channels} x {self.input.height} x {self.input.width}"),
                 ("output", f"{out.channels} x {out.height} x {out.width}"), ("layers", f"{len(self.layers)}"),
                 ("multiply-accumulates", f"{sum(layer.macs for layer in self.layers):,}"),
                 ("commands", f"{self.command_count:,}"), ("image", f"{len(self.image):,} bytes"),
@@ -188,7 +185,7 @@ class Program:
     def save(self, path: str | PathLike) -> None:
         """Write one file; an existing file is replaced only when the new one is complete."""
         meta = {"format": FORMAT, "command_offset": self.command_offset, "command_count": self.command_count,
-                "window_size": self.window_size, "input": asdict(self.input), "fold": asdict(self.fold),
+                "window_size": self.window_size, "input": asdict(self.input),
                 "output": self.output, "source": self.source, "classes": self.classes,
                 "tensors": [tensor.form() for tensor in self.tensors.values()],
                 "outputs": {n: asdict(r) for n, r in self.outputs.items()},
@@ -222,8 +219,7 @@ def _program(meta, image):
     for name, wanted in (("outputs", dict), ("layers", list), ("tensors", list), ("classes", list)):
         if not isinstance(meta.get(name), wanted):
             raise AlloyError(f"program {name} is no {'object' if wanted is dict else 'list'}")
-    parts = {"input": from_values(Region, meta.get("input"), "region"),
-             "fold": from_values(Fold, meta.get("fold"), "fold"),
+    parts = {"input": from_values(Image, meta.get("input"), "image"),
              "outputs": {name: from_values(Region, values, "region") for name, values in meta["outputs"].items()},
              "layers": tuple(from_values(Layer, values, "layer") for values in meta["layers"]), "image": image,
              "tensors": {t.name: t for t in (from_values(Tensor, values, "tensor") for values in meta["tensors"])},

@@ -1,29 +1,13 @@
-"""How tensors lie in DRAM, and how the host makes the engine's input of an image."""
+"""How images and tensors lie in DRAM."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import AlloyError
-from ..operators.windows import Window
 from ..records import check_types
 
-__all__ = ["Fold", "Region"]
-
-
-@dataclass(frozen=True)
-class Fold(Window):
-    """How the host turns an image (C, H, W) into the engine's input: kernel positions become channels."""
-    kernel: tuple[int, int] = (1, 1)
-    zero: int = 0
-
-    def __post_init__(self):
-        check_types(self, "fold")
-
-    def __call__(self, codes: np.ndarray) -> np.ndarray:
-        """(C, H, W) to (C*kernel_h*kernel_w, rows, columns); padding becomes the zero point."""
-        view = self.over(codes[None], self.zero)[0]
-        return view.transpose(0, 3, 4, 1, 2).reshape(-1, *view.shape[1:3])
+__all__ = ["HOLE", "Image", "Region"]
 
 
 HOLE = -1           # in the order of channels: a position without one
@@ -55,9 +39,14 @@ class Region:
             raise AlloyError(f"region of {self.channels} channels has an order that is not one of them")
 
     @property
+    def pixel(self) -> int:
+        """Bytes of one pixel."""
+        return self.groups * self.group_bytes
+
+    @property
     def stride(self) -> int:
         """Bytes of one row."""
-        return self.width * self.groups * self.group_bytes
+        return self.width * self.pixel
 
     @property
     def size(self) -> int:
@@ -82,3 +71,38 @@ class Region:
     def _positions(self) -> np.ndarray:
         """Of each channel."""
         return np.argsort(self.order, kind="stable")[-self.channels:]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in DRAM as a camera or a decoder leaves it: rows of ``stride`` bytes, in each ``width`` pixels of
+    ``pixel`` bytes, of which the first ``channels`` are codes. What is not a code is not read, or makes no difference."""
+    offset: int
+    channels: int
+    height: int
+    width: int
+    pixel: int
+    stride: int
+
+    def __post_init__(self):
+        check_types(self, "image")
+        if min(self.channels, self.height, self.width) < 1:
+            raise AlloyError(f"the image is {self.channels}x{self.height}x{self.width}: give 1 or more of each")
+        if self.pixel < self.channels:
+            raise AlloyError(f"a pixel of the image has {self.pixel} bytes and {self.channels} channels: give "
+                             f"{self.channels} or more")
+        if self.stride < self.width * self.pixel:
+            raise AlloyError(f"a row of the image has {self.stride} bytes and {self.width} pixels of {self.pixel}: give "
+                             f"{self.width * self.pixel} or more")
+
+    @property
+    def size(self) -> int:
+        """Bytes from the first pixel to the last."""
+        return (self.height - 1) * self.stride + self.width * self.pixel
+
+    def pack(self, codes: np.ndarray) -> bytes:
+        """Codes (C, H, W) to the bytes of the image; 0 between them."""
+        out = np.zeros((self.height, self.stride), np.uint8)
+        pixels = out[:, :self.width * self.pixel].reshape(self.height, self.width, self.pixel)
+        pixels[..., :self.channels] = np.asarray(codes).transpose(1, 2, 0)
+        return out.tobytes()[:self.size]

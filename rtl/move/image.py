@@ -1,0 +1,270 @@
+"""Takes an image, rows of bytes, from read ports: what it gives is a window of bytes for every pixel."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Member, Out
+
+from spec.commands import FIELDS, IMAGE_FIELDS
+
+from ..prim import VIEW, Block, Locator, Parameter, place_layout, write_layout
+from .group import GroupBlock
+
+__all__ = ["IMAGE", "ImageReader", "RowRing", "image_of"]
+
+ENTRIES = 8         # bytes that a bank holds
+BYTES = FIELDS["bytes"].width + 2       # of a signed distance in a row, with what lies before it
+IMAGE = data.StructLayout({name: FIELDS[name].width for name in IMAGE_FIELDS})
+
+
+def image_of(command: data.View) -> data.View:
+    """The fields of a command that say how its windows lie, as :data:`IMAGE`."""
+    return data.View(IMAGE, Cat(command[name] for name in IMAGE_FIELDS))
+
+
+class RowRing(Block):
+    """What has come of one row, in a ring of byte banks: half of all banks, or, ``whole``, all of them with the other
+    ring, whose counters then rest.
+
+    Parameters
+    ----------
+    banks : of this ring, a power of two. port_bits : of a beat.
+
+    Members
+    -------
+    start : a new row; the next five are taken with it.
+    low : the byte of the first beat in which the row begins. before : bytes from the first window to there.
+    bytes : of the row; 0: it has no beats, and nothing is waited for.
+    whole, window : whether the ring has all banks, and the bytes of a window. Steady.
+    take : a beat is put in. fire : the next window is read; it is ``step`` bytes further.
+    due : beats are still to come. room : one may. enough : the next window is there.
+    at : byte of the ring where the next window begins. beat : beat of the ring that is put in next.
+    """
+
+    banks = Parameter(4)
+    port_bits = Parameter(choices=(32, 64, 128, 256))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all banks of both rings."""
+        return 2 * self.banks * ENTRIES
+
+    def members(self) -> dict[str, Member]:
+        size = self.port_bits // 8
+        return {"start": In(1), "low": In(range(size)), "before": In(16), "bytes": In(FIELDS["bytes"].width),
+                "whole": In(1), "window": In(8), "take": In(1), "fire": In(1), "step": In(16),
+                "due": Out(1), "room": Out(1), "enough": Out(1), "at": Out(range(self.size)),
+                "beat": Out(range(self.size // size))}
+
+    def elaborate(self, platform):
+        m, size = Module(), self.port_bits // 8
+        left = Signal(FIELDS["bytes"].width + 1)
+        ahead = Signal(signed(18))      # bytes from the next window to the end of what has come
+        m.d.comb += [self.due.eq(left != 0), self.enough.eq((ahead >= self.window) | (left == 0)),
+                     self.room.eq(ahead <= Mux(self.whole, self.size, self.size // 2) - size)]
+        with m.If(self.start):
+            m.d.sync += [left.eq(Mux(self.bytes == 0, 0, (self.low + self.bytes + size - 1) // size)), self.beat.eq(0),
+                         ahead.eq(self.before - self.low), self.at.eq(self.low - self.before)]
+        with m.Else():
+            m.d.sync += [left.eq(left - self.take), self.beat.eq(self.beat + self.take),
+                         ahead.eq(ahead + Mux(self.take, size, 0) - Mux(self.fire, self.step, 0)),
+                         self.at.eq(self.at + Mux(self.fire, self.step, 0))]
+        return m
+
+
+class ImageReader(GroupBlock):
+    """A region of activations whose pixels are windows of bytes of an image (docs/architecture.md, Images).
+
+    The beats of a row go into a ring of byte banks, from which ``ic`` bytes in a row, from any byte on, are read
+    together and turned into place. Of a pair of rows each has half of the banks and fills half of the channels.
+    Throughput: one window each cycle while its bytes are there; a few cycles between rows.
+
+    Parameters
+    ----------
+    ic, pixels, act_depth, port_bits, group_beats : as in :class:`spec.config.EngineConfig`.
+    lanes : ports that bring rows in turn, 1 or 2; pairs need both, one for each of their rows.
+
+    Members
+    -------
+    begin : take a new region. The next seven stay as they are while ``busy``.
+    view, mem, rows, cols : the region.
+    image : how the windows lie.
+    low, stride : in which byte of a beat the first row begins, and how many further the next one does.
+    data : the beats of the rows.
+    out : one channel group of one pixel.
+    busy : from the cycle after ``begin`` until the last ``out`` has been taken.
+    """
+
+    lanes = Parameter(1, high=2)
+
+    def members(self) -> dict[str, Member]:
+        low = range(self.port_bits // 8)
+        return {
+            "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16), "image": In(IMAGE),
+            "low": In(low), "stride": In(low),
+            "data": In(stream.Signature(self.port_bits)).array(self.lanes),
+            "out": Out(stream.Signature(write_layout(self))), "busy": Out(1)}
+
+    @property
+    def banks(self) -> int:
+        """Of each ring: at least half a window and one beat."""
+        return 1 << (max(self.windows[1], self.port_bits // 8) - 1).bit_length()
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Bytes of the windows of a pair."""
+        return self.ic // 2, self.ic - self.ic // 2
+
+    def elaborate(self, platform):
+        m, out, image = Module(), self.out, self.image
+        pair = image.pair if self.lanes == 2 else Const(0)
+        m.submodules.locator = locator = Locator.of(self, count=1)
+        row, left, lane, starting = Signal(17), Signal(16), Signal(), Signal()
+        low, active, moves, fire = Signal.like(self.low), Signal(), Signal(), Signal()
+        at, rest = Signal(signed(BYTES)), Signal(signed(BYTES))     # from the row's first byte, and to its end
+        lacks, end = Signal(2), Signal()        # whether the row, or those of a pair, lie outside the image
+        chosen = Signal(self._chosen())
+        rings = self._rings(m, pair, lacks, low, starting, fire)
+        m.d.comb += [
+            end.eq(row == self.rows - 1),
+            active.eq((row < self.rows) & ~starting), moves.eq(~chosen.valid | ~out.valid | out.ready),
+            self.busy.eq((row < self.rows) | chosen.valid | out.valid),
+            lacks.eq(Cat(image.above & (row == 0) | image.below & ~pair & end, image.below & pair & end)),
+            fire.eq(active & moves & (left != 0) & rings[0].enough & rings[1].enough),
+            locator.view.eq(self.view), locator.load.eq(self.begin), locator.step.eq(fire & (left != 1)),
+            locator.next_row.eq(fire & (left == 1))]
+        with m.If(starting):
+            m.d.sync += [starting.eq(0), left.eq(self.cols), at.eq(-image.before), rest.eq(image.bytes + image.before)]
+        with m.If(fire):
+            m.d.sync += [left.eq(left - 1), at.eq(at + image.step), rest.eq(rest - image.step)]
+        # What is left of a row behind the last window goes nowhere.
+        with m.If(active & (left == 0) & ~rings[0].due & ~rings[1].due):
+            m.d.sync += [row.eq(row + 1), starting.eq(1), lane.eq(lane ^ (self.lanes == 2)),
+                         low.eq(low + Mux(pair, Mux(lacks.any(), self.stride, self.stride << 1),
+                                          Mux(lacks.any(), 0, self.stride)))]
+        with m.If(self.begin):
+            m.d.sync += [row.eq(0), low.eq(self.low), lane.eq(0), starting.eq(1)]
+
+        beat, into = self._take(m, rings, pair, lane, active & moves, left == 0)
+        bytes_of = self._store(m, rings, chosen, beat, into)
+        with m.If(out.ready):
+            m.d.sync += out.valid.eq(0)
+        with m.If(moves):
+            m.d.sync += chosen.valid.eq(fire)
+            with m.If(chosen.valid):
+                m.d.sync += [out.valid.eq(1), out.payload.place.eq(chosen.place),
+                             out.payload.data.eq(Cat(self._turned(chosen, bytes_of)))]
+        with m.If(fire):
+            self._choose(m, chosen, rings, pair, lacks, at, rest)
+            m.d.sync += [chosen.place.mem.eq(self.mem), chosen.place.bank.eq(locator.place[0].bank),
+                         chosen.place.addr.eq(locator.place[0].addr)]
+        m.d.comb += out.payload.en.eq(~0)
+        return m
+
+    def _chosen(self):
+        """A window on its way: for each ring how far it is turned and the entry of every bank, which ring comes first,
+        and the channels that lie outside the image."""
+        entry = range(ENTRIES)
+        ring = data.StructLayout({"turn": range(self.banks), "entries": data.ArrayLayout(entry, self.banks)})
+        return data.StructLayout({"valid": 1, "place": place_layout(self), "rings": data.ArrayLayout(ring, 2),
+                                  "second": 1, "pair": 1, "outside": self.ic})
+
+    def _rings(self, m, pair, lacks, low, starting, fire):
+        image, rings = self.image, []
+        for number, need in enumerate(self.windows):
+            m.submodules[f"ring{number}"] = ring = RowRing.of(self)
+            later = low + Mux(lacks[0], 0, self.stride) if number else low
+            absent = lacks[number] | ~pair if number else lacks[number]
+            m.d.comb += [
+                ring.start.eq(starting), ring.low.eq(later), ring.before.eq(image.before), ring.fire.eq(fire),
+                ring.bytes.eq(Mux(absent, 0, image.bytes)), ring.whole.eq(~pair), ring.step.eq(image.step),
+                ring.window.eq(Mux(pair, need, self.ic))]
+            rings.append(ring)
+        return rings
+
+    def _take(self, m, rings, pair, lane, open, over):
+        """Takes a beat of a row that has room for it: the beat, and which ring it goes into."""
+        wants, lanes = [], [Mux(pair, 0, lane), 1]
+        valid = [Mux(lanes[n], self.data[-1].valid, self.data[0].valid) if n == 0 else self.data[-1].valid
+                 for n in range(2)]
+        for ring, here in zip(rings, valid, strict=True):
+            wants.append(open & ring.due & (ring.room | over) & here)
+        second = Signal()
+        m.d.comb += [second.eq(~wants[0]), rings[0].take.eq(wants[0]), rings[1].take.eq(wants[1] & second)]
+        source = Mux(second, 1, lanes[0])
+        for number, port in enumerate(self.data):
+            m.d.comb += port.ready.eq((wants[0] | wants[1]) & (source == number))
+        return Mux(source, self.data[-1].payload, self.data[0].payload), second
+
+    def _store(self, m, rings, chosen, beat, into):
+        """The banks of both rings: what each has at the entry that is chosen."""
+        size = self.port_bits // 8
+        per, found = self.banks // size, []         # beats of a word of one ring
+        at = Mux(into, rings[1].beat, rings[0].beat)
+        whole = rings[0].whole
+        # Where a beat goes: of a ring alone in its banks, or of both in turn.
+        part = at % per
+        half = Mux(whole, (at // per)[0], into)
+        entry = Mux(whole, at // (2 * per), at // per)
+        taken = rings[0].take | rings[1].take
+        for number in range(2):
+            found.append([])
+            for bank in range(self.banks):
+                m.submodules[f"bank{number}_{bank}"] = memory = Memory(shape=8, depth=ENTRIES, init=[])
+                write, read = memory.write_port(), memory.read_port(domain="comb")
+                m.d.comb += [
+                    write.en.eq(taken & (half == number) & (part == bank // size)), write.addr.eq(entry),
+                    write.data.eq(beat.word_select(bank % size, 8)), read.addr.eq(chosen.rings[number].entries[bank])]
+                found[-1].append(read.data)
+        return found
+
+    def _choose(self, m, chosen, rings, pair, lacks, at, rest):
+        """Registers of the next window."""
+        bits = (self.banks - 1).bit_length()
+        whole = rings[0].at
+        second = whole[bits] & ~pair
+        m.d.sync += [chosen.second.eq(second), chosen.pair.eq(pair)]
+        for number, ring in enumerate(rings):
+            place = Mux(pair, ring.at, Cat(whole[:bits], whole[bits + 1:]))
+            turn, entry = place[:bits], place[bits:]
+            # Of all banks: those of the first ring that a window from the second one on reaches are an entry further.
+            first = entry + (second if number == 0 else 0)
+            behind = Mux(pair | (second == number), turn, 0)
+            m.d.sync += chosen.rings[number].turn.eq(turn)
+            for bank in range(self.banks):
+                m.d.sync += chosen.rings[number].entries[bank].eq(Mux(bank < behind, first + 1, first))
+        outside = []
+        for channel in range(self.ic):
+            of = int(channel >= self.windows[0])
+            place = Mux(pair, channel - of * self.windows[0], channel)
+            outside.append((at + place < 0) | (rest <= place) | Mux(pair, lacks[of], lacks[0]))
+        m.d.sync += chosen.outside.eq(Cat(outside))
+
+    def _turned(self, chosen, banks):
+        """The bytes of a window, in order."""
+        rings = [_rotate(found, chosen.rings[number].turn) for number, found in enumerate(banks)]
+        turn, half = chosen.rings[0].turn, self.banks
+        for channel in range(self.ic):
+            number, place = divmod(channel, half)
+            # Whether the byte lies behind the end of the ring where its half of the window begins.
+            beyond = (turn + place >= half) ^ chosen.second
+            byte = Mux(beyond, rings[1 - number][place], rings[number][place])
+            own = channel - self.windows[0]
+            alone = rings[0][channel] if own < 0 else rings[1][own]
+            yield Mux(chosen.outside[channel], self.image.fill, Mux(chosen.pair, alone, byte))
+
+
+def _rotate(values, by):
+    """Value ``n`` of the result is value ``n + by``; ``by`` is turned by two bits at once."""
+    for low in range(0, len(by), 2):
+        part = by[low:low + 2]
+        values = [_choose([values[(n + (k << low)) % len(values)] for k in range(1 << len(part))], part)
+                  for n in range(len(values))]
+    return values
+
+
+def _choose(values, index):
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    return Mux(index[-1], _choose(values[half:], index[:-1]), _choose(values[:half], index[:-1]))
