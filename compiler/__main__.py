@@ -26,6 +26,10 @@ def compile_program(
     config: Annotated[str | None, Option(help="engine configuration (.json)")] = None,
     platform: Annotated[str | None, Option(help=f"instead of it the engine of a board: {boards.CHOICES}")] = None,
     keep_all: Annotated[bool, Option("--keep-all", help="also write every layer's output to DRAM")] = False,
+    pixel_bytes: Annotated[int | None, Option(
+        help="bytes from one pixel of the image to the next (default: its channels); 4 for RGBX")] = None,
+    row_bytes: Annotated[int | None, Option(
+        help="bytes from one row of the image to the next (default: its pixels)")] = None,
     classes: Annotated[str | None, Option(help="text file of names, one line for each class")] = None,
     also: Annotated[list[str] | None,
                     Option(help=f"write it beside OUT as well, of {', '.join(FORMS)}: one binary file, a C header, "
@@ -40,7 +44,8 @@ def compile_program(
         raise AlloyError(f"{out} would be written twice: give --out another suffix, such as .alloy")
     check_outputs(out, *more.values(), inputs=(network, config, classes))
     found = compile(Network.load(network), _engine(platform, config), keep="all" if keep_all else (),
-                    classes=_lines(classes), warn=lambda text: print(text, file=sys.stderr))
+                    classes=_lines(classes), pixel_bytes=pixel_bytes, row_bytes=row_bytes,
+                    warn=lambda text: print(text, file=sys.stderr))
     texts = {path: FORMS[form](found, path.stem) for form, path in more.items()}
     found.save(out)
     for path, data in texts.items():

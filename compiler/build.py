@@ -21,10 +21,10 @@ from .window import place_program
 __all__ = ["compile", "lowered", "planned"]
 
 
-def lowered(network: Network, config: EngineConfig, keep: Collection[str] | str = (), pixel: int | None = None,
-            row: int | None = None) -> Graph:
+def lowered(network: Network, config: EngineConfig, keep: Collection[str] | str = (),
+            pixel_bytes: int | None = None, row_bytes: int | None = None) -> Graph:
     """The graph after all passes, each of which has been checked."""
-    graph = verify(lower(network, keep, pixel, row), lower.__name__)
+    graph = verify(lower(network, keep, pixel_bytes, row_bytes), lower.__name__)
     for change in PASSES:
         graph = verify(change(graph, config), change.__name__)
     return graph
@@ -46,8 +46,8 @@ def planned(graph: Graph, config: EngineConfig) -> Plan:
 
 
 def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | str = (), classes: Sequence[str] = (),
-            warn: Callable[[str], object] | None = None, weights: bool = True, pixel: int | None = None,
-            row: int | None = None) -> Program:
+            warn: Callable[[str], object] | None = None, weights: bool = True,
+            pixel_bytes: int | None = None, row_bytes: int | None = None) -> Program:
     """Compile an integer network for one configuration.
 
     Parameters
@@ -57,13 +57,13 @@ def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | s
     warn : called with one sentence for each field of the configuration that is so small that it costs many cycles.
 
     weights : whether they are put into the image. Without them a program tells no more than sizes and cycles, sooner.
-    pixel, row : bytes of a pixel and of a row of the image in DRAM (H, W, C), if there is more than the channels'
+    pixel_bytes, row_bytes : of a pixel and of a row of the image in DRAM (H, W, C), if there is more than the channels'
         codes and the pixels of a row (4 bytes for RGBX, lines of a frame buffer that are aligned).
 
     Raises :class:`spec.errors.AlloyError` naming the layer that the configuration cannot run.
     """
     check_classes(tuple(classes), network.tensors[network.output].channels)
-    graph = lowered(network, config, keep, pixel, row)
+    graph = lowered(network, config, keep, pixel_bytes, row_bytes)
     plan = planned(graph, config)
     graph, emission = plan.graph, emit(plan, config, plan.graph.kept)
     if warn is not None:

@@ -113,8 +113,8 @@ def _calm(window, size, out):
                    padding_end=tuple(end if one else e for one, end, e in zip(lone, ends, window.end, strict=True)))
 
 
-def lower(network: Network, keep: Collection[str] | str = (), pixel: int | None = None,
-          row: int | None = None) -> Graph:
+def lower(network: Network, keep: Collection[str] | str = (), pixel_bytes: int | None = None,
+          row_bytes: int | None = None) -> Graph:
     """The operations of all nodes, as the nodes say them; the rest as in :func:`compiler.build.compile`."""
     builder = Builder(network)
     for tag, node in enumerate(network.nodes):
@@ -122,6 +122,7 @@ def lower(network: Network, keep: Collection[str] | str = (), pixel: int | None 
     source = builder.values[network.input]
     kept = [builder.values[name] for name in (node.output for node in network.nodes)
             if keep == "all" or name in keep or name == network.output]
-    pixel = source.channels if pixel is None else pixel
-    image = Image(0, source.channels, source.height, source.width, pixel, source.width * pixel if row is None else row)
+    pixel = source.channels if pixel_bytes is None else pixel_bytes
+    row = source.width * pixel if row_bytes is None else row_bytes
+    image = Image(0, source.channels, source.height, source.width, pixel, row)
     return Graph(source, builder.values[network.output], tuple(builder.ops), plain(image, source.zero), frozenset(kept))

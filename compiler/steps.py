@@ -39,7 +39,8 @@ def emit(plan: Plan, config: EngineConfig, kept: Collection[Value]) -> Emission:
     """Emit all steps; values in ``kept`` are stored to DRAM."""
     needed = {plan.graph.input, *kept, *(value for step in plan.steps for value in step.dram)}
     graph = plan.graph
-    regions: dict[Value, Region | Picture] = {value: _region(value, config) for value in graph.values if value in needed}
+    regions: dict[Value, Region | Picture] = {
+        value: _region(value, config) for value in graph.values if value in needed}
     regions[graph.input] = graph.im2col.image
     emitter = _Emitter(plan, config, regions)
     for turn in plan.turns:

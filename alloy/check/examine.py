@@ -133,5 +133,5 @@ def _performance(program: Program, request: Request) -> Performance:
 def _host(program: Program) -> Iterator[str]:
     """What is left to the host for each image."""
     yield f"puts the image there: {program.input.size:,} bytes, rows of pixels, each the codes of its channels"
-    yield (f"reads {program.outputs[program.output].size:,} bytes of output codes, channels in their order; their scale "
-           "is in the network file")
+    yield (f"reads {program.outputs[program.output].size:,} bytes of output codes, channels in their order; their "
+           "scale is in the network file")

@@ -44,15 +44,15 @@ class Movement:
         accesses = [*accesses, Access(("dram", value.name), rows[0], rows[1], opcode == Opcode.STORE_ACT)]
         common = dict(tag=tag, value=value, mem_out=place.mem)
         if max(place.phases) <= 2:
-            self._listing.add(opcode, accesses, dram=rows[0] * region.stride + cols[0] * region.pixel, stride=region.stride,
+            self._listing.add(opcode, accesses, dram=rows[0] * region.stride + cols[0] * region.pixel,
+                              stride=region.stride if rows[1] - rows[0] > 1 else 0,     # an image of one may have any
                               rows=rows[1] - rows[0], cols=cols[1] - cols[0], **common,
                               **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
             return
         for row, col in product(range(*rows), range(cols[0], min(cols[1], cols[0] + place.phases[1]))):
-            self._listing.add(opcode, accesses, dram=row * region.stride + col * region.pixel, stride=place.phases[1] * region.pixel,
-                              rows=len(range(col, cols[1], place.phases[1])), cols=1, **common,
-                              **place.line("out", y=row - at[0], x=col - at[1]))
-
+            self._listing.add(opcode, accesses, dram=row * region.stride + col * region.pixel,
+                              stride=place.phases[1] * region.pixel, rows=len(range(col, cols[1], place.phases[1])),
+                              cols=1, **common, **place.line("out", y=row - at[0], x=col - at[1]))
 
     def _windows(self, place, rows, cols, tag, at, accesses):
         """Rows and columns of what is made of the image."""

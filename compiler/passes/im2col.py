@@ -26,7 +26,7 @@ def im2col_input(graph: Graph, config: EngineConfig) -> Graph:
     Of each row of the kernel all positions may become channels, or as many as the stride; of its rows pairs, or as many
     as the stride.
     """
-    readers, source = [op for op in graph.ops if graph.input in op.reads], graph.input
+    readers = [op for op in graph.ops if graph.input in op.reads]
     if len(readers) != 1 or not readers[0].foldable:
         return graph
     op = readers[0]
@@ -43,11 +43,6 @@ def im2col_input(graph: Graph, config: EngineConfig) -> Graph:
     way, new = min(ways, key=cost)
     ops = tuple(new if one is op else one for one in graph.ops)
     return replace(graph, input=new.input, im2col=way, ops=ops)
-
-
-# Of one direction: how many positions of the kernel become channels, the stride, the padding before, and how many
-# positions the image then has in this direction; the rest is that of the convolution of what is made.
-Way = tuple[int, int, int, int]
 
 
 def _rows(op: Convolution, config: EngineConfig) -> Iterator[tuple[int, int]]:

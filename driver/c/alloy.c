@@ -10,18 +10,12 @@ enum { HEADER_BYTES = 128, TENSOR_BYTES = 64, PAGE = 4096, CHECKED = 24 };
 enum {
     FORMAT = 8, HEADER = 12, FILE_BYTES = 16, CHECKSUM = 20, VERSION = 24, DIGEST = 28, WINDOW = 32, WINDOW_2 = 36,
     IMAGE_AT = 40, IMAGE_BYTES = 44, COMMAND_COUNT = 48, COMMANDS = 52, COMMANDS_2 = 56, COMMANDS_AT = 60,
-    TENSORS = 64, TENSORS_AT = 68, CLASSES = 72, CLASSES_AT = 76, CHANNELS = 80, HEIGHT = 84, WIDTH = 88,
-    KERNEL = 92, STRIDE = 100, PADDING = 108, DILATION = 116
+    TENSORS = 64, TENSORS_AT = 68, CLASSES = 72, CLASSES_AT = 76, CHANNELS = 80, HEIGHT = 84, WIDTH = 88, PIXEL = 92,
+    ROW = 96
 };
 
 static uint32_t u16(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
 static uint32_t u32(const uint8_t *at) { return u16(at) | u16(at + 2) << 16; }
-
-static int32_t s32(const uint8_t *at)
-{
-    uint32_t value = u32(at);
-    return value < 0x80000000u ? (int32_t)value : -(int32_t)(~value) - 1;
-}
 
 static double f64(const uint8_t *at)
 {
@@ -78,6 +72,7 @@ static void read_tensor(const uint8_t *data, uint32_t index, alloy_tensor *t)
     t->scale = f64(at + 48);
     t->order = data + u32(at + 56);
     t->positions = u32(at + 60);
+    t->row_bytes = index == 0 ? u32(data + ROW) : (uint64_t)t->groups * t->group_bytes * t->width;
 }
 
 /* Everything that the loops over a tensor rely on. */
@@ -85,7 +80,7 @@ static int sound_tensor(const uint8_t *data, size_t size, uint32_t index)
 {
     const uint8_t *at = data + u32(data + TENSORS_AT) + (size_t)index * TENSOR_BYTES;
     alloy_tensor t;
-    uint64_t line, most = 0xffffffffu;
+    uint64_t pixels, most = 0xffffffffu;
     if (!texts(data, size, u32(at), 1) || !inside(u32(at + 56), 2 * (uint64_t)u32(at + 60), size))
         return 0;
     read_tensor(data, index, &t);
@@ -94,8 +89,8 @@ static int sound_tensor(const uint8_t *data, size_t size, uint32_t index)
             || t.channels > t.positions || t.positions > (uint64_t)t.groups * t.group_channels
             || (uint64_t)t.groups * t.group_bytes > most)
         return 0;
-    line = (uint64_t)t.groups * t.group_bytes * t.width;
-    if (line > most || line * t.height != t.bytes || !inside(t.offset[0], t.bytes, u32(data + WINDOW))
+    pixels = (uint64_t)t.groups * t.group_bytes * t.width;
+    if (pixels > t.row_bytes || t.row_bytes > most || t.row_bytes * (t.height - 1) + pixels != t.bytes || !inside(t.offset[0], t.bytes, u32(data + WINDOW))
             || !inside(t.offset[1], t.bytes, u32(data + WINDOW_2)))
         return 0;
     for (uint32_t p = 0; p < t.positions; p++) {
@@ -121,26 +116,23 @@ static int sound_parts(const uint8_t *data, size_t size)
         && texts(data, size, u32(data + CLASSES_AT), u32(data + CLASSES));
 }
 
-/* Whether the input is what the fold makes of an image. */
-static int sound_fold(const uint8_t *data)
+/* Whether the input is the image that the header describes: the channels of a pixel are its first bytes. */
+static int sound_image(const uint8_t *data)
 {
-    alloy_tensor input;
-    for (unsigned at = CHANNELS; at < HEADER_BYTES - 4; at += 4)
-        if ((at < PADDING || at >= DILATION) && (u32(data + at) == 0 || u32(data + at) > 0xffffu))
+    alloy_tensor t;
+    read_tensor(data, 0, &t);
+    for (uint32_t p = 0; p < t.positions; p++)
+        if (u16(t.order + 2 * (size_t)p) != p)
             return 0;
-    for (unsigned at = PADDING; at < DILATION; at += 4)
-        if (s32(data + at) < -0xffff || s32(data + at) > 0xffff)
-            return 0;
-    read_tensor(data, 0, &input);
-    return input.height <= 0xffffu && input.width <= 0xffffu
-        && (uint64_t)u32(data + CHANNELS) * u32(data + KERNEL) * u32(data + KERNEL + 4) == input.channels;
+    return t.groups == 1 && t.channels == u32(data + CHANNELS) && t.height == u32(data + HEIGHT)
+        && t.width == u32(data + WIDTH) && t.group_bytes == u32(data + PIXEL);
 }
 
 alloy_status alloy_parse(alloy_program *program, const void *file, size_t bytes)
 {
     const uint8_t *data = file, *start;
     memset(program, 0, sizeof *program);
-    if (data == NULL || bytes < HEADER_BYTES || memcmp(data, "ALLOYPRG", 8) != 0 || u32(data + FORMAT) != 1
+    if (data == NULL || bytes < HEADER_BYTES || memcmp(data, "ALLOYPRG", 8) != 0 || u32(data + FORMAT) != 2
             || u32(data + HEADER) < HEADER_BYTES || u32(data + FILE_BYTES) != bytes
             || u32(data + CHECKSUM) != checksum(data + CHECKED, bytes - CHECKED) || !sound_parts(data, bytes))
         return ALLOY_NO_PROGRAM;
@@ -148,7 +140,7 @@ alloy_status alloy_parse(alloy_program *program, const void *file, size_t bytes)
         if (!sound_tensor(data, bytes, i))
             return ALLOY_NO_PROGRAM;
     start = data + u32(data + IMAGE_AT) + u32(data + COMMANDS);
-    if (!sound_fold(data) || u32(start + ALLOY_START_DIGEST) != u32(data + DIGEST)
+    if (!sound_image(data) || u32(start + ALLOY_START_DIGEST) != u32(data + DIGEST)
             || u32(start + ALLOY_START_VERSION) != u32(data + VERSION))
         return ALLOY_NO_PROGRAM;
     program->data = data;
@@ -239,56 +231,40 @@ alloy_status alloy_load(const alloy_engine *engine, alloy_loaded *loaded, const 
     return ALLOY_OK;
 }
 
-/* One position of all pixels of the input: channel c of the image at offset (y, x) of each window. */
-static unsigned fold(const uint8_t *data, const alloy_tensor *input, uint8_t *out, const uint8_t *pixels,
-                     size_t row_bytes, size_t pixel_bytes, const uint32_t place[3])
+alloy_status alloy_image(const alloy_loaded *loaded, unsigned bank, uint8_t **at)
 {
-    int32_t height = (int32_t)u32(data + HEIGHT), width = (int32_t)u32(data + WIDTH);
-    int64_t stride_y = u32(data + STRIDE), stride_x = u32(data + STRIDE + 4);
-    int64_t first_y = (int64_t)place[1] * u32(data + DILATION) - s32(data + PADDING);
-    int64_t first_x = (int64_t)place[2] * u32(data + DILATION + 4) - s32(data + PADDING + 4);
-    size_t pixel = (size_t)input->groups * input->group_bytes;
-    unsigned seen = 0;
-    for (uint32_t r = 0; r < input->height; r++) {
-        int64_t row = first_y + r * stride_y;
-        for (uint32_t s = 0; s < input->width; s++, out += pixel) {
-            int64_t column = first_x + s * stride_x;
-            int is_inside = row >= 0 && row < height && column >= 0 && column < width;
-            *out = is_inside ? pixels[(size_t)row * row_bytes + (size_t)column * pixel_bytes + place[0]]
-                             : (uint8_t)input->zero;
-            seen |= *out;
-        }
-    }
-    return seen;
+    alloy_tensor input;
+    if (bank >= loaded->banks)
+        return ALLOY_ARGUMENT;
+    read_tensor(loaded->program->data, 0, &input);
+    *at = loaded->memory.at + input.offset[bank];
+    return ALLOY_OK;
 }
 
 alloy_status alloy_put_image(const alloy_engine *engine, const alloy_loaded *loaded, unsigned bank,
                              const uint8_t *pixels, size_t row_bytes, size_t pixel_bytes)
 {
-    const uint8_t *data;
-    alloy_tensor input;
+    alloy_tensor t;
     uint8_t *region;
-    uint32_t kernel_y, kernel_x;
     unsigned seen = 0;
-    if (bank >= loaded->banks)
+    if (alloy_image(loaded, bank, &region) != ALLOY_OK)
         return ALLOY_ARGUMENT;
     if (engine->running == loaded && engine->bank == bank)
         return ALLOY_BUSY;
-    data = loaded->program->data;
-    kernel_y = u32(data + KERNEL);
-    kernel_x = u32(data + KERNEL + 4);
-    read_tensor(data, 0, &input);
-    region = loaded->memory.at + input.offset[bank];
-    memset(region, 0, input.bytes);
-    for (uint32_t p = 0; p < input.positions; p++) {
-        uint32_t channel = u16(input.order + 2 * (size_t)p), rest = channel / kernel_x;
-        const uint32_t place[3] = {rest / kernel_y, rest % kernel_y, channel % kernel_x};
-        size_t at = (size_t)(p / input.group_channels) * input.group_bytes + p % input.group_channels;
-        if (channel != ALLOY_HOLE)
-            seen |= fold(data, &input, region + at, pixels, row_bytes, pixel_bytes, place);
+    read_tensor(loaded->program->data, 0, &t);
+    for (uint32_t y = 0; y < t.height; y++) {
+        const uint8_t *from = pixels + y * row_bytes;
+        uint8_t *to = region + y * t.row_bytes;
+        if (pixel_bytes == t.group_bytes && t.bits == 8) {
+            memcpy(to, from, (size_t)t.group_bytes * (t.width - 1) + t.channels);
+            continue;
+        }
+        for (uint32_t x = 0; x < t.width; x++, from += pixel_bytes, to += t.group_bytes)
+            for (uint32_t c = 0; c < t.channels; c++)
+                seen |= to[c] = from[c];
     }
-    clean(loaded->port, region, input.bytes);
-    return (seen >> input.bits) != 0 ? ALLOY_IMAGE : ALLOY_OK;
+    clean(loaded->port, region, t.bytes);
+    return (seen >> t.bits) != 0 ? ALLOY_IMAGE : ALLOY_OK;
 }
 
 static void forget_outputs(const alloy_loaded *loaded, unsigned bank)

@@ -68,6 +68,7 @@ typedef struct {
 typedef struct {
     const char *name;
     uint32_t offset[2];         /* in the window, of each bank */
+    uint64_t row_bytes;
     uint32_t bytes, channels, height, width, groups, group_bytes, group_channels, bits, zero;
     double scale;               /* a code q stands for scale * (q - zero); 0: not known */
     const uint8_t *order;       /* channel of each position, 16 bits each; ALLOY_HOLE: none */
@@ -105,10 +106,14 @@ alloy_status alloy_parse(alloy_program *program, const void *file, size_t bytes)
 alloy_status alloy_load(const alloy_engine *engine, alloy_loaded *loaded, const alloy_program *program,
                         const alloy_memory *memory);
 
-/* Put an image into a bank that is not running: pixel (row, column) has its channels, one byte each, at
+/* Copy an image into a bank that is not running: pixel (row, column) has its channels, one byte each, at
  * pixels + row * row_bytes + column * pixel_bytes. */
 alloy_status alloy_put_image(const alloy_engine *engine, const alloy_loaded *loaded, unsigned bank,
                              const uint8_t *pixels, size_t row_bytes, size_t pixel_bytes);
+
+/* Where the engine reads the image of a bank, for a camera or a decoder that writes it there itself: rows of row_bytes
+ * (alloy_describe of tensor 0), pixels of group_bytes. What the processor writes there it cleans from its caches. */
+alloy_status alloy_image(const alloy_loaded *loaded, unsigned bank, uint8_t **at);
 
 /* Start a bank. The caches are seen to. */
 alloy_status alloy_start(alloy_engine *engine, const alloy_loaded *loaded, unsigned bank);

@@ -1,6 +1,6 @@
 """Takes an image, rows of bytes, from read ports: what it gives is a window of bytes for every pixel."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
@@ -119,7 +119,8 @@ class ImageReader(GroupBlock):
         m, out, image = Module(), self.out, self.image
         pair = image.pair if self.lanes == 2 else Const(0)
         m.submodules.locator = locator = Locator.of(self, count=1)
-        row, left, lane, starting = Signal(17), Signal(16), Signal(), Signal()
+        row, left, lane = Signal(16), Signal(16), Signal()
+        running, starting = Signal(), Signal()
         low, active, moves, fire = Signal.like(self.low), Signal(), Signal(), Signal()
         at, rest = Signal(signed(BYTES)), Signal(signed(BYTES))     # from the row's first byte, and to its end
         lacks, end = Signal(2), Signal()        # whether the row, or those of a pair, lie outside the image
@@ -127,8 +128,8 @@ class ImageReader(GroupBlock):
         rings = self._rings(m, pair, lacks, low, starting, fire)
         m.d.comb += [
             end.eq(row == self.rows - 1),
-            active.eq((row < self.rows) & ~starting), moves.eq(~chosen.valid | ~out.valid | out.ready),
-            self.busy.eq((row < self.rows) | chosen.valid | out.valid),
+            active.eq(running & ~starting), moves.eq(~chosen.valid | ~out.valid | out.ready),
+            self.busy.eq(running | chosen.valid | out.valid),
             lacks.eq(Cat(image.above & (row == 0) | image.below & ~pair & end, image.below & pair & end)),
             fire.eq(active & moves & (left != 0) & rings[0].enough & rings[1].enough),
             locator.view.eq(self.view), locator.load.eq(self.begin), locator.step.eq(fire & (left != 1)),
@@ -139,11 +140,11 @@ class ImageReader(GroupBlock):
             m.d.sync += [left.eq(left - 1), at.eq(at + image.step), rest.eq(rest - image.step)]
         # What is left of a row behind the last window goes nowhere.
         with m.If(active & (left == 0) & ~rings[0].due & ~rings[1].due):
-            m.d.sync += [row.eq(row + 1), starting.eq(1), lane.eq(lane ^ (self.lanes == 2)),
+            m.d.sync += [row.eq(row + 1), running.eq(~end), starting.eq(~end), lane.eq(lane ^ (self.lanes == 2)),
                          low.eq(low + Mux(pair, Mux(lacks.any(), self.stride, self.stride << 1),
                                           Mux(lacks.any(), 0, self.stride)))]
         with m.If(self.begin):
-            m.d.sync += [row.eq(0), low.eq(self.low), lane.eq(0), starting.eq(1)]
+            m.d.sync += [row.eq(0), low.eq(self.low), lane.eq(0), running.eq(1), starting.eq(1)]
 
         beat, into = self._take(m, rings, pair, lane, active & moves, left == 0)
         bytes_of = self._store(m, rings, chosen, beat, into)
@@ -199,7 +200,8 @@ class ImageReader(GroupBlock):
     def _store(self, m, rings, chosen, beat, into):
         """The banks of both rings: what each has at the entry that is chosen."""
         size = self.port_bits // 8
-        per, found = self.banks // size, []         # beats of a word of one ring
+        per = self.banks // size            # beats of a word of one ring
+        found: list[list[Value]] = []
         at = Mux(into, rings[1].beat, rings[0].beat)
         whole = rings[0].whole
         # Where a beat goes: of a ring alone in its banks, or of both in turn.

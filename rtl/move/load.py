@@ -304,17 +304,26 @@ class Load(GroupBlock):
         m.d.comb += room.eq(~act.valid | act.ready)
         with m.If(act.ready):
             m.d.sync += act.valid.eq(0)
-        lanes = [RowReader.of(self, first=number) for number in range(self.act_lanes)]
-        for number, lane in enumerate(lanes):
-            m.submodules[f"lane{number}"] = lane
-            port = self.data[-1 - number]
-            m.d.comb += [lane.begin.eq(begin), lane.view.eq(job.view), lane.mem.eq(job.mem), lane.rows.eq(job.rows),
-                         lane.cols.eq(job.cols),
-                         lane.data.payload.eq(port.payload), lane.data.valid.eq(port.valid & active),
-                         lane.out.ready.eq(room & ~before)]
-            with m.If(active):
-                m.d.comb += port.ready.eq(lane.data.ready)
-            with m.If(lane.out.valid & lane.out.ready):
-                m.d.sync += [act.valid.eq(1), act.payload.eq(lane.out.payload)]
-            before |= lane.out.valid
-        return Cat(lane.busy for lane in lanes).any()
+        readers: list[ImageReader | RowReader] = [ImageReader.of(self, lanes=self.image_lanes)]
+        readers += [RowReader.of(self, first=number) for number in range(self.act_lanes)]
+        for number, reader in enumerate(readers):
+            m.submodules[f"reader{number}"] = reader
+            mine = job.image.image == (number == 0)
+            m.d.comb += [reader.begin.eq(begin & mine), reader.view.eq(job.view), reader.mem.eq(job.mem),
+                         reader.rows.eq(job.rows), reader.cols.eq(job.cols), reader.out.ready.eq(room & ~before)]
+            streams = reader.data if number == 0 else [reader.data]
+            for lane, taken in enumerate(streams, max(number - 1, 0)):
+                port = self.data[-1 - lane]
+                m.d.comb += [taken.payload.eq(port.payload), taken.valid.eq(port.valid & active & mine)]
+                with m.If(active & mine):
+                    m.d.comb += port.ready.eq(taken.ready)
+            with m.If(reader.out.valid & reader.out.ready):
+                m.d.sync += [act.valid.eq(1), act.payload.eq(reader.out.payload)]
+            before |= reader.out.valid
+        m.d.comb += [readers[0].image.eq(job.image), readers[0].low.eq(job.low), readers[0].stride.eq(job.stride)]
+        return Mux(job.image.image, readers[0].busy, Cat(reader.busy for reader in readers[1:]).any())
+
+    @property
+    def image_lanes(self) -> int:
+        """Ports that bring the rows of an image."""
+        return min(2, self.act_lanes)

@@ -14,12 +14,13 @@ from ..commands import VERSION
 from ..errors import AlloyError
 from .banks import banks
 from .program import Program
+from .region import Region
 
 __all__ = ["FORMS", "binary", "c_header", "hexadecimal"]
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"ALLOYPRG"
-HEADER = struct.Struct("<8s 29I 4x")
+HEADER = struct.Struct("<8s 23I 28x")
 TENSOR = struct.Struct("<12I d 2I")
 NONE = 0xFFFF      # in the order of channels: a position without one
 CHECKED = 24        # the checksum covers everything from here on
@@ -43,25 +44,27 @@ class _File:
 def binary(program: Program) -> bytes:
     """The file of ``docs/program.md``, "The flat file"."""
     first, second = banks(program)
-    regions = {program.source: program.input}
+    image = program.input
     order = [program.output, *(name for name in program.outputs if name != program.output)]
     file, entries = _File(HEADER.size), []
     image_at, commands_at = file.add(program.image), file.add(second.commands)
-    for name in (program.source, *order):
-        tensor, region = program.tensors[name], regions.get(name) or program.outputs[name]
-        own, other = ((bank.input if name == program.source else bank.outputs[name]) for bank in (first, second))
+    for number, name in enumerate((program.source, *order)):
+        tensor, region = program.tensors[name], program.outputs[name] if number else image
+        own, other = (bank.outputs[name] if number else bank.input for bank in (first, second))
+        shape, places = (1, region.pixel, region.channels), tuple(range(region.channels))
+        if isinstance(region, Region):
+            shape, places = (region.groups, region.group_bytes, region.ic), region.order
         entries.append(TENSOR.pack(
             file.add(name.encode() + b"\0"), own, other, region.size, region.channels, region.height, region.width,
-            region.groups, region.group_bytes, region.ic, tensor.bits, tensor.zero, tensor.scale or 0.0,
-            file.add((np.array(region.order) & NONE).astype("<u2").tobytes()), len(region.order)))
+            *shape, tensor.bits, tensor.zero, tensor.scale or 0.0,
+            file.add((np.array(places) & NONE).astype("<u2").tobytes()), len(places)))
     tensors_at = file.add(b"".join(entries))
     classes_at = file.add(b"".join(name.encode() + b"\0" for name in program.classes))
-    source, fold = program.tensors[program.source], program.fold
     start = program.start
     words = [FORMAT, HEADER.size, len(file.data), 0, start["version"], start["digest"], first.end, second.end,
              image_at, len(program.image), program.command_count, first.command_offset, second.command_offset,
-             commands_at, len(entries), tensors_at, len(program.classes), classes_at, source.channels, source.height,
-             source.width, *fold.kernel, *fold.stride, *(n & 0xFFFFFFFF for n in fold.padding), *fold.dilation]
+             commands_at, len(entries), tensors_at, len(program.classes), classes_at, image.channels, image.height,
+             image.width, image.pixel, image.stride]
     for _ in range(2):      # the checksum is known after the rest
         file.data[:HEADER.size] = HEADER.pack(MAGIC, *words)
         words[3] = zlib.crc32(file.data[CHECKED:])
@@ -83,6 +86,8 @@ def c_header(program: Program, name: str) -> str:
         "WINDOW_BYTES_2": (two, "the same, the next image prepared meanwhile"),
         "IMAGE_CHANNELS": (source.channels, "of an image"), "IMAGE_HEIGHT": (source.height, "rows"),
         "IMAGE_WIDTH": (source.width, "pixels of a row"), "IMAGE_BITS": (source.bits, "of a code"),
+        "IMAGE_PIXEL_BYTES": (program.input.pixel, "from one pixel to the next"),
+        "IMAGE_ROW_BYTES": (program.input.stride, "from one row to the next"),
         "OUTPUT_CHANNELS": (out.channels, "of the output"), "OUTPUT_HEIGHT": (out.height, "rows"),
         "OUTPUT_WIDTH": (out.width, "pixels of a row"), "OUTPUT_ZERO": (out.zero, "code of the output that is 0"),
         "CLASSES": (len(program.classes), "names of classes")}

@@ -76,7 +76,7 @@ class Region:
 @dataclass(frozen=True)
 class Image:
     """An image in DRAM as a camera or a decoder leaves it: rows of ``stride`` bytes, in each ``width`` pixels of
-    ``pixel`` bytes, of which the first ``channels`` are codes. What is not a code is not read, or makes no difference."""
+    ``pixel`` bytes, of which the first ``channels`` are codes. What is no code makes no difference."""
     offset: int
     channels: int
     height: int
@@ -92,8 +92,8 @@ class Image:
             raise AlloyError(f"a pixel of the image has {self.pixel} bytes and {self.channels} channels: give "
                              f"{self.channels} or more")
         if self.stride < self.width * self.pixel:
-            raise AlloyError(f"a row of the image has {self.stride} bytes and {self.width} pixels of {self.pixel}: give "
-                             f"{self.width * self.pixel} or more")
+            raise AlloyError(f"a row of the image has {self.stride} bytes and {self.width} pixels of {self.pixel}: "
+                             f"give {self.width * self.pixel} or more")
 
     @property
     def size(self) -> int:

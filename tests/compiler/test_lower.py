@@ -7,7 +7,8 @@ from compiler.lower import lower
 from compiler.operations import Convolution, Maximum
 from spec.operators.average_pool import AveragePool
 from spec.operators.select import Select
-from spec.program import Fold
+from compiler.im2col import plain
+from spec.program import Image
 from tests.compiler.graphs import layer, network, pool
 
 
@@ -25,7 +26,8 @@ def test_nodes_become_operations():
     assert maximum.kernel == (2, 2) and maximum.stride == (2, 2) and maximum.input is first.output
     assert added.residual is maximum.output and added.res_mult == 7 and len(added.table) == 256
     assert mean.by_channel and mean.kernel == (4, 4) and (mean.weight == 1).all() and set(mean.mult) == {256}
-    assert graph.input.name == "image" and graph.output is mean.output and graph.fold == Fold(zero=3)
+    assert graph.input.name == "image" and graph.output is mean.output
+    assert graph.im2col == plain(Image(0, 3, 8, 8, 3, 24), 3)
 
 
 def test_a_selection_passes_every_code():

@@ -98,7 +98,20 @@ EDGES = [
 EDGES += [Edge("", o, {"dram": SIZE - extent}, {"dram": SIZE - extent + 8}, config, Error.WINDOW) for o, extent,
           config in (
     (L, 64 + 2 * 2 * 8, {}), (P, 64, {}), (T, 32, {}), (B, 256, TABLE), (A, 64 + 24, {}), (S, 64 + 24, {}))]
+IMAGE = dict(image=1, bytes=18, step=3, dram=0x401, stride=19)
 EDGES += [
+    Edge("align", A, IMAGE, IMAGE | dict(image=0)), Edge("image", A, IMAGE, IMAGE | dict(bytes=0)),
+    Edge("image", A, IMAGE | dict(above=1, rows=1), IMAGE | dict(above=1, below=1, rows=1)),
+    Edge("image", A, IMAGE | dict(pair=1, above=1, below=1, rows=1), IMAGE | dict(above=1, below=1, rows=1),
+         dict(ic=16)),
+    Edge("image", A, IMAGE, IMAGE | dict(pair=1)),
+    # Whole beats, of 8 bytes, from any byte on: of two rows, of the three that a pair and the first of one more are.
+    Edge("", A, IMAGE | dict(dram=SIZE - 19 - 18 - 7), IMAGE | dict(dram=SIZE - 19 - 18 - 6), {}, Error.WINDOW),
+    Edge("", A, IMAGE | dict(pair=1, below=1, dram=SIZE - 2 * 19 - 18 - 7),
+         IMAGE | dict(pair=1, below=1, dram=SIZE - 2 * 19 - 18 - 6), dict(ic=16), Error.WINDOW),
+    Edge("", A, IMAGE | dict(rows=1, above=1, dram=SIZE - 18 - 7), IMAGE | dict(rows=1, above=1, dram=SIZE - 18 - 6),
+         {}, Error.WINDOW),
+    Edge("area", A, IMAGE | dict(rows=1, cols=256), IMAGE | dict(rows=1, cols=257)),
     Edge("", L, dict(beats=3, dram=SIZE - 64 - 24), dict(beats=4, dram=SIZE - 64 - 24), CODED, Error.WINDOW),
     # Records of half a beat end with the beat.
     Edge("", T, dict(count=1, dram=SIZE - 32), dict(count=3, dram=SIZE - 32), dict(port_bits=256), Error.WINDOW),

@@ -195,6 +195,23 @@ static void by_polling(void)
     CHECK(interrupts == 1);     /* not that of an earlier run */
 }
 
+/* A camera writes images where the engine reads them. */
+static void in_place(void)
+{
+    const job *j = &jobs[0];
+    uint8_t *at;
+    alloy_tensor t;
+    load(0);
+    CHECK(alloy_describe(&j->program, 0, &t) == ALLOY_OK && t.row_bytes * t.height == t.bytes);
+    CHECK(alloy_image(&j->loaded, 2, &at) == ALLOY_ARGUMENT);
+    for (unsigned bank = 0; bank < 2; bank++) {
+        CHECK(alloy_image(&j->loaded, bank, &at) == ALLOY_OK && at == j->loaded.memory.at + t.offset[bank]);
+        memcpy(memory + (at - cached), j->images + (bank + 2) * (size_t)t.bytes, t.bytes);
+        CHECK(alloy_start(&engine, &j->loaded, bank) == ALLOY_OK && alloy_wait(&engine) == ALLOY_OK);
+        compare(j, bank, bank + 2);
+    }
+}
+
 /* The next image is prepared, and the last one's results are read, while the engine works. */
 static void by_interrupt(void)
 {
@@ -404,6 +421,7 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); const alloy_port *port; } all[] = {
         {"by_polling", by_polling, &polling}, {"by_interrupt", by_interrupt, &sleeping},
+        {"in_place", in_place, &sleeping},
         {"late_lines", late_lines, &sleeping}, {"in_turn", in_turn, &sleeping},
         {"other_layouts", other_layouts, &polling}, {"refusals", refusals, &sleeping}, {"errors", errors, &sleeping}};
     CHECK(argc == 4);

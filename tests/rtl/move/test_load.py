@@ -10,6 +10,7 @@ from rtl.move import Load
 from spec import kwords
 from spec.coding import code_lengths, encode, pack_lengths
 from spec.commands import Error, Opcode
+from spec.images import OUTSIDE, windows_of
 
 from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until, watch
 from ..command_models import command, out_fields, tensor_view, walk
@@ -87,13 +88,33 @@ class Bench:
         return dict(dram=dram, stride=stride, beats=len(beats), codes=pack_lengths(lengths)), words
 
 
+def image(bench, rng):
+    """Fields of a random LOAD_ACT of an image, and what it writes."""
+    c, rows, cols, groups = bench.config, rng.randint(1, 4), rng.randint(1, 9), rng.randint(1, 2)
+    view, _ = tensor_view(c.pixels, rows, cols, groups, 0, rng.randrange(2), rng.randrange(2))
+    pair = rng.randrange(2) if c.act_lanes > 1 else 0
+    above = rng.randrange(2)
+    below = rng.randrange(2) if pair or rows > 1 or not above else 0
+    fields = dict(
+        image=1, pair=pair, above=above, below=below, bytes=rng.choice([1, 3, 21, rng.randint(1, 300)]),
+        before=rng.choice([0, 0, rng.randint(0, 40), 500]), step=rng.choice([1, 3, 6, rng.randint(1, 40), 700]),
+        fill=rng.randrange(256), rows=rows, cols=cols, stride=rng.randint(0, 400), dram=rng.randint(0, 0x3000),
+        mem_out=rng.randrange(2), **out_fields(view))
+    writes = []
+    sources_of = windows_of(fields, c.ic).reshape(-1, c.ic)
+    for place, sources in zip(walk(view, rows, cols, c.pixels), sources_of, strict=True):
+        codes = [fields["fill"] if at == OUTSIDE else bench.word(fields["dram"] + int(at), 1) for at in sources]
+        writes.append((fields["mem_out"], *place, int.from_bytes(bytes(codes), "little")))
+    return fields, writes
+
+
 def program(bench, seed):
     """Random load commands and what they write."""
     c, rng, commands = bench.config, Random(seed), []
     expected = {"w": [], "p": [], "t": [], "c": [], "act": []}
     align = c.port_bytes
     for number in range(10):
-        kind, give = rng.choice(["w", "p", "t", "c", "act"]), 1 << number % 8
+        kind, give = rng.choice(["w", "p", "t", "c", "act", "image", "image"]), 1 << number % 8
         dram = rng.randrange(0, 0x4000, align)
         if kind == "w":
             count = rng.randint(1, 9)
@@ -116,6 +137,10 @@ def program(bench, seed):
             dst = rng.randint(0, c.tables * 16 - count)
             commands.append(command(Opcode.LOAD_TABLES, dram=dram, dst=dst, count=count, give=give))
             expected[kind] += [(4 * dst + n, bench.word(dram + 4 * n, 4)) for n in range(4 * count)]
+        elif kind == "image":
+            fields, writes = image(bench, rng)
+            commands.append(command(Opcode.LOAD_ACT, give=give, **fields))
+            expected["act"] += writes
         else:
             rows, cols, groups = rng.randint(1, 4), rng.randint(1, 7), rng.randint(1, 3)
             view, words = tensor_view(c.pixels, rows, cols, groups, 0, rng.randrange(2), rng.randrange(2))
@@ -135,7 +160,7 @@ def program(bench, seed):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_load(case, seed):
     bench = Bench(small_config(tables=2, **case), seed, stall=0.4 * seed)
     commands, expected = program(bench, seed)

@@ -18,7 +18,7 @@ def _tables():
     """The two tables of bytes: name -> (first byte, bytes, signed)."""
     text = PAGE.read_text().split("## The flat file")[1]
     return [{name: (int(at), int(size), "signed" in what) for at, size, name, what in ROW.findall(part)}
-            for part in text.split("An entry of a tensor:")]
+            for part in text.split("An entry of a tensor;")]
 
 
 HEADER, TENSOR = _tables()
@@ -39,7 +39,7 @@ class File:
     def __init__(self, data):
         self.data, self.h = data, _values(data, HEADER)
         h = self.h
-        assert h["magic"] == b"ALLOYPRG" and h["format"] == 1 and h["header_bytes"] == 128
+        assert h["magic"] == b"ALLOYPRG" and h["format"] == 2 and h["header_bytes"] == 128
         assert h["file_bytes"] == len(data) and h["checksum"] == zlib.crc32(data[24:])
         self.t = [_values(data, TENSOR, h["tensors_at"] + 64 * i) for i in range(h["tensor_count"])]
         self.classes = self._names(h["classes_at"], h["class_count"])
@@ -66,18 +66,11 @@ class File:
 
     def input(self, image):
         """Bytes of the input for an image (rows, columns, channels)."""
-        h, t, order = self.h, self.t[0], self.order(self.t[0])
+        h, out = self.h, bytearray(self.t[0]["bytes"])
         assert image.shape == (h["image_height"], h["image_width"], h["image_channels"])
-        out = np.zeros((t["height"], t["width"], t["groups"], t["group_bytes"]), np.uint8)
-        for r, s, p in np.ndindex(t["height"], t["width"], t["channels"]):
-            rest, x = divmod(int(order[p]), h["kernel_w"])
-            c, y = divmod(rest, h["kernel_h"])
-            row = r * h["stride_h"] + y * h["dilation_h"] - h["padding_h"]
-            col = s * h["stride_w"] + x * h["dilation_w"] - h["padding_w"]
-            inside = 0 <= row < h["image_height"] and 0 <= col < h["image_width"]
-            out[r, s, p // t["group_channels"], p % t["group_channels"]] = image[row, col, c] if inside else t["zero"]
-        assert out.nbytes == t["bytes"]
-        return out.tobytes()
+        for r, s, c in np.ndindex(image.shape):
+            out[r * h["image_row"] + s * h["image_pixel"] + c] = image[r, s, c]
+        return bytes(out)
 
     def output(self, tensor, data):
         """Codes (channels, rows, columns) of a tensor's bytes."""

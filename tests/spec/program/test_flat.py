@@ -18,7 +18,7 @@ from tests.networks import random_config, random_network
 from .documented import File
 
 NAMES = ("cat", "dog", "Bär", "a b", "x", "y")
-FOLDED = network({"image": (3, 7, 9), "out": (6, 4, 5)},
+STRIDED = network({"image": (3, 7, 9), "out": (6, 4, 5)},
                  layer("image", "out", 6, 3, (3, 3), stride=(2, 2), padding=(1, 1)), bits=8, image=9)
 
 
@@ -30,7 +30,7 @@ def scaled(net):
 
 @pytest.fixture(scope="module")
 def program():
-    return compile(scaled(FOLDED), engine(ic=32), classes=NAMES, keep="all")
+    return compile(scaled(STRIDED), engine(ic=32), classes=NAMES, keep="all")
 
 
 def run(program, config, file, bank, image):
@@ -62,14 +62,20 @@ def test_the_page_is_enough(seed):
             assert (got == expected[name][bank]).all(), (bank, name)
 
 
-def test_folded_input(program):
-    """Kernel positions are channels, with a zero point and a border."""
-    assert program.fold.kernel != (1, 1) and program.fold.zero == 9
-    rng, file = np.random.default_rng(3), File(FORMS["bin"](program, "p"))
+@pytest.mark.parametrize("gaps", [{}, dict(pixel_bytes=4), dict(pixel_bytes=5, row_bytes=64)])
+def test_images_as_they_are(gaps):
+    """Rows of pixels, with gaps or without; the network has a zero point and a border."""
+    compiled = compile(STRIDED, engine(ic=32), **gaps)
+    rng, file = np.random.default_rng(3), File(FORMS["bin"](compiled, "p"))
     codes = rng.integers(0, 256, (3, 7, 9))
-    assert file.input(codes.transpose(1, 2, 0)) == program.pack_input(codes)
-    expected = FOLDED.codes(codes[None])["out"][0]
-    assert (run(program, engine(ic=32), file, 1, codes.transpose(1, 2, 0))["out"] == expected).all()
+    assert file.input(codes.transpose(1, 2, 0)) == compiled.pack_input(codes)
+    expected = STRIDED.codes(codes[None])["out"][0]
+    assert (run(compiled, engine(ic=32), file, 1, codes.transpose(1, 2, 0))["out"] == expected).all()
+
+
+def test_channels_of_the_output_are_in_their_order(program):
+    file = File(FORMS["bin"](program, "p"))
+    assert list(file.order(file.t[1])) == list(range(6)) == list(program.outputs["out"].order)
 
 
 def test_facts(program):
@@ -136,7 +142,7 @@ def test_names_that_do_not_fit(names, words, monkeypatch):
     """They are refused before the work."""
     monkeypatch.setattr("compiler.build.lowered", lambda *a: pytest.fail("compiled in vain"))
     with pytest.raises(AlloyError, match=words):
-        compile(FOLDED, CONFIG, classes=names)
+        compile(STRIDED, CONFIG, classes=names)
 
 
 def test_codes_of_more_bits_than_the_network_reads():

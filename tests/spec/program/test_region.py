@@ -1,4 +1,4 @@
-"""Tensors in DRAM, byte by byte, and the folding of images."""
+"""Tensors in DRAM, and images, byte by byte."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spec.errors import AlloyError
-from spec.program import HOLE, Fold, Region
+from spec.program import HOLE, Image, Region
 
 REGION = Region(offset=0, channels=5, height=2, width=3, groups=2, group_bytes=8, ic=3, order=(4, 0, 3, 1, 2))
 
@@ -37,18 +37,25 @@ def test_refusals(values, words):
         replace(REGION, **values)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_fold(seed):
-    """Each kernel position is a channel; what lies outside the image is the zero point."""
-    rng = np.random.default_rng(seed)
-    kernel, stride, padding = (tuple(int(n) for n in rng.integers(low, 4, 2)) for low in (1, 1, 0))
-    fold, codes = Fold(kernel, stride, padding, zero=9), rng.integers(0, 256, (2, 5, 6))
-    folded = fold(codes)
-    assert folded.shape == (2 * kernel[0] * kernel[1], *fold.size((5, 6)))
-    for c, ky, kx, y, x in np.ndindex(2, *kernel, *folded.shape[1:]):
-        row, col = y * stride[0] + ky - padding[0], x * stride[1] + kx - padding[1]
-        inside = 0 <= row < 5 and 0 <= col < 6
-        assert folded[(c * kernel[0] + ky) * kernel[1] + kx, y, x] == (codes[c, row, col] if inside else 9)
+@pytest.mark.parametrize("pixel, stride", [(2, 12), (4, 24), (3, 31)])
+def test_image(pixel, stride):
+    """Codes of a pixel side by side, gaps behind them and behind each row; nothing behind the last pixel."""
+    image, codes = Image(0, 2, 5, 6, pixel, stride), np.random.default_rng(2).integers(1, 256, (2, 5, 6))
+    data = image.pack(codes)
+    assert len(data) == image.size == 4 * stride + 6 * pixel
+    for at, value in enumerate(data):
+        row, (column, byte) = at // stride, divmod(at % stride, pixel)
+        assert value == (codes[byte, row, column] if column < 6 and byte < 2 else 0)
+
+
+@pytest.mark.parametrize("values, words", [
+    (dict(channels=0), "the image is 0x5x6: give 1 or more of each"), (dict(width=0), "2x5x0: give 1 or more"),
+    (dict(pixel=1), "a pixel of the image has 1 bytes and 2 channels: give 2 or more"),
+    (dict(stride=11), "a row of the image has 11 bytes and 6 pixels of 2: give 12 or more"),
+    (dict(stride=12.0), "image stride is 12.0: it must be an integer")])
+def test_images_that_are_none(values, words):
+    with pytest.raises(AlloyError, match=words):
+        replace(Image(0, 2, 5, 6, 2, 12), **values)
 
 
 def test_positions_without_a_channel_say_nothing():

@@ -1,0 +1,66 @@
+"""How the image is read: as rows of channel groups where it is such, and else window by window."""
+
+from dataclasses import replace
+
+import pytest
+
+from compiler import compile
+from compiler.im2col import Im2col, plain
+from spec.commands import Opcode, unpack
+from spec.errors import AlloyError
+from spec.program import HOLE, Image
+from tests.compiler.graphs import CONFIG, engine, layer, network
+
+RGB = Image(0, 3, 5, 6, 3, 18)
+
+
+def test_order():
+    """Channels are numbered by position; gaps of pixels and of windows are holes."""
+    assert plain(RGB, 0).order(8) == (0, 1, 2)
+    pairs = Im2col(replace(RGB, pixel=4, stride=24), 2, 2, 7, 8, (1, 4), 9)
+    assert pairs.order(16) == (0, 1, 2, HOLE, 3, 4, 5, HOLE, 6, 7, 8, HOLE, 9, 10, 11)
+    wide = Im2col(RGB, 2, 1, 9, 6, (0, 0), 9)
+    assert wide.groups(8) == 4 and wide.order(8) == (*range(9), *[HOLE] * 7, *range(9, 18))
+
+
+@pytest.mark.parametrize("image, region", [
+    (Image(0, 8, 5, 6, 8, 48), True), (Image(0, 16, 5, 6, 16, 96), True), (Image(0, 7, 5, 6, 7, 42), False),
+    (Image(0, 7, 1, 1, 7, 7), True), (Image(0, 8, 5, 6, 16, 96), False), (Image(0, 8, 5, 6, 8, 52), False)])
+def test_rows_of_groups(image, region):
+    """Those of a whole number of groups, in rows that begin with a beat; a single pixel whatever it has."""
+    config = engine(ic=8, ports=1, port_bits=64)
+    assert plain(image, 0).is_region(config) is region
+    assert not plain(image, 0).is_region(engine(ic=8, ports=1, port_bits=128))      # groups have gaps
+    assert not Im2col(image, 1, 1, image.pixel, 2 * image.pixel, (0, 0), 0).is_region(config)
+
+
+def test_a_part_reads_its_bytes_alone():
+    """Of columns 2 to 4 of windows 9 bytes wide that begin a pixel before the row: bytes 9 to 24, whole rows else."""
+    way = Im2col(RGB, 1, 1, 9, 3, (0, 3), 7)
+    (_, part), = way.loads(engine(ic=16), (1, 3), (4, 6))
+    assert (part["dram"], part["bytes"], part["before"], part["rows"], part["cols"]) == (18 + 9, 9, 0, 2, 2)
+    (_, whole), = way.loads(engine(ic=16), (0, 5), (0, 6))
+    assert (whole["dram"], whole["bytes"], whole["before"], whole["stride"]) == (0, 18, 3, 18)
+
+
+def test_what_lies_beside_the_image_is_not_read():
+    way = Im2col(RGB, 2, 2, 3, 3, (1, 0), 7)
+    config = engine(ic=8, ports=2, port_bits=32)
+    (_, first), = way.loads(config, (0, 1), (0, 6))
+    assert (first["above"], first["below"], first["dram"]) == (1, 0, 0)
+    (_, last), = way.loads(config, (2, 3), (0, 6))
+    assert (last["above"], last["below"], last["dram"]) == (0, 0, 3 * 18)
+    _, lone = list(replace(way, rows=3, pair=1, before=(2, 0)).loads(config, (0, 1), (0, 6)))[0]
+    assert lone["above"] == 1 and lone["dram"] == 0
+
+
+@pytest.mark.parametrize("values, words", [
+    (dict(pixel_bytes=2), "a pixel of the image has 2 bytes and 3 channels: give 3 or more"),
+    (dict(pixel_bytes=4, row_bytes=23), "a row of the image has 23 bytes and 6 pixels of 4: give 24 or more")])
+def test_gaps_that_are_none(values, words):
+    net = network({"image": (3, 5, 6), "out": (4, 5, 6)}, layer("image", "out", 4, 3))
+    with pytest.raises(AlloyError, match=words):
+        compile(net, CONFIG, **values)
+    loads = [c for c in map(unpack, compile(net, CONFIG, pixel_bytes=4, row_bytes=32).commands)
+             if c["opcode"] == Opcode.LOAD_ACT]
+    assert loads and all(c["image"] and c["step"] == 4 and c["stride"] == 32 for c in loads)
