@@ -59,7 +59,9 @@ def memories(config: EngineConfig) -> list[Memory]:
         Memory("bank", 2 * c.pixels, shapes.bank(c), bytes=True),
         *(Memory("weightcolumn", count, shapes.weights(c, slots)) for slots, count in Counter(columns(c)).items()),
         Memory("compute", 1, shapes.params(c)), Memory("compute", 1, shapes.taps(c), readers=2),
-        Memory("compute", 1, shapes.commands(c)), Memory("core", latency.chains(c), shapes.rows(c)),
+        Memory("compute", 1, shapes.commands(c)),
+        *(Memory("core", latency.chains(c) * count, part)
+          for part, count in Counter(part for part, _ in shapes.row_parts(c)).items()),
         Memory("control", 1, shapes.fetched(c)), Memory("readport", c.ports, shapes.read(c)),
         Memory("writeport", 1, shapes.written(c))]
     if c.tables:

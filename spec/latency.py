@@ -11,7 +11,7 @@ from .packing import columns, solve
 __all__ = ["READ", "GATHER", "RECORD", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT",
            "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER",
            "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array",
-           "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row", "last_row",
+           "parts", "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row", "last_row",
            "parameters", "post", "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
@@ -84,8 +84,20 @@ def element(total_latency: int) -> int:
 
 
 def array(config: Any) -> int:
-    """Grid: from a tile's last step to its first row; the columns at the left wait for those at the right."""
+    """Grid: from a tile's last step to the last part of its first row; the columns at the left are sooner done."""
     return element(totals(config)) + len(columns(config)) - 1
+
+
+def parts(config: Any) -> list[tuple[range, int]]:
+    """Slots of a row that leave the array together, and how many cycles after the first ones: so the FIFO behind it
+    takes them, and its block RAMs align them, two columns in each. Of ``out_pixels`` 1 it takes whole rows."""
+    widths, found = columns(config), []
+    many = 2 if config.out_pixels > 1 else len(widths)
+    for low in range(0, len(widths), many):
+        held = widths[low:low + many]
+        first = sum(widths[:low])
+        found.append((range(first, first + sum(held)), low + len(held) - min(many, len(widths))))
+    return found
 
 
 def chains(config: Any) -> int:

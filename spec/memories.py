@@ -4,15 +4,15 @@ Blocks make them in these shapes; :mod:`boards.resources` counts them. ``config`
 :class:`spec.config.EngineConfig`, or a block with the values that matter under the same names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .commands import COMMAND_BYTES, FETCH_AHEAD, PARAM_BYTES, TABLE_RECORDS
 from .kwords import word_bits
-from .latency import PARTS, chain_rows, entry_rows, tiles
+from .latency import PARTS, chain_rows, entry_rows, parts, tiles
 
 __all__ = ["RAMS", "RECORD_BITS", "REQUESTS_AHEAD", "STORES_AHEAD", "TABLE_CODES", "TABLE_WORDS", "Shape", "bank",
-           "commands", "fetched", "params", "read", "rows", "stored", "table", "taps", "weights", "written"]
+           "commands", "fetched", "params", "read", "row_parts", "rows", "stored", "table", "taps", "weights", "written"]
 
 RAMS = ("any", "block", "ultra")
 RECORD_BITS = 8 * PARAM_BYTES           # of every record that is loaded: parameters, a tap, 16 codes of a table
@@ -62,6 +62,12 @@ def rows(config: Any) -> Shape:
     together = entry_rows(config)
     return Shape(tiles(config) * chain_rows(config) // together, 2 * together * config.slots * config.acc_width,
                  "block" if config.out_pixels > 1 else "any")
+
+
+def row_parts(config: Any) -> list[tuple[Shape, int]]:
+    """Its memories, and how many cycles after the first part of an entry what belongs into each of them comes."""
+    whole, lanes = rows(config), 2 * entry_rows(config)
+    return [(replace(whole, width=lanes * len(slots) * config.acc_width), later) for slots, later in parts(config)]
 
 
 def commands(config: Any) -> Shape:

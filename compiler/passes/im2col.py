@@ -59,7 +59,7 @@ def _cols(op: Convolution) -> Iterator[int]:
     """How many columns are read together."""
     kernel, stride = op.kernel[1], op.stride[1]
     yield 1
-    if op.dilation[1] == 1 and kernel > 1 or stride > 1:
+    if (op.dilation[1] == 1 or kernel == 1) and max(kernel, stride) > 1:
         yield kernel
     if op.dilation[1] == 1 and 1 < stride < kernel:
         yield stride

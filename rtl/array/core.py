@@ -48,10 +48,11 @@ class Grid(WithFilters):
 class PEArray(Grid):
     """``pixels/2`` rows of elements; columns are DSP elements (two filter slots), then LUT elements (one).
 
-    One k-step each cycle. The rows leave in chains of as many neighbours (:func:`spec.latency.chains`). Row 0 of a tile
-    comes ``latency`` cycles after its last step, all columns aligned; in its chain each row comes two cycles after the
-    one above, and the first row of a chain as many cycles later as there are rows above it. Tiles must be
-    :func:`spec.latency.apart` cycles apart, or more.
+    One k-step each cycle. The rows leave in chains of as many neighbours (:func:`spec.latency.chains`), and the slots
+    of a row in parts, one after the other (:func:`spec.latency.parts`). The last part of row 0 of a tile comes
+    ``latency`` cycles after its last step; in its chain each row comes two cycles after the one above, and the first
+    row of a chain as many cycles later as there are rows above it. Tiles must be :func:`spec.latency.apart` cycles
+    apart, or more.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class PEArray(Grid):
     -------
     step, acts : a k-step and the activations of all lanes; row ``r`` is delayed by ``r`` cycles in here.
     weights : nibbles of all slots, slot-major; those of column ``c`` come ``c`` cycles after ``step``.
-    row, row_valid : the rows of each chain.
+    row, row_valid : the rows of each chain; ``row_valid`` is that of the first part.
 
     Raises
     ------
@@ -84,18 +85,20 @@ class PEArray(Grid):
         rows, widths, totals = self.pixels // 2, columns(self), latency.totals(self)
         grid = [[(DspPE if slots == DspPE.SLOTS else LutPE).of(self, total_latency=totals) for slots in widths]
                 for _ in range(rows)]
-        slot = 0
+        slot, together = 0, latency.parts(self)
+        ends = [-1 + sum(sum(widths[:n + 1]) <= part.stop for n in range(len(widths))) for part, _ in together]
         for column, slots in enumerate(widths):
             for row in range(rows):
                 pe = grid[row][column]
                 add_shared(m, f"pe{row}_{column}", pe, platform)
                 self._join(m, grid, row, column, slot, slots)
-            tops, wait = grid[::latency.chain_rows(self)], len(widths) - 1 - column
+            tops = grid[::latency.chain_rows(self)]
+            wait = next(end for end in ends if end >= column) - column      # for the last column of its part
             for chain, s, pixel in product(range(len(tops)), range(slots), range(2)):
                 drain = tops[chain][column].drain[2 * s + pixel]
                 m.d.comb += self.row[chain][pixel][slot + s].eq(delay(m, drain, wait, plain=True))
             slot += slots
-        m.d.comb += self.row_valid.eq(Cat(top[-1].drain_valid for top in tops))
+        m.d.comb += self.row_valid.eq(Cat(top[ends[0]].drain_valid for top in tops))
         return m
 
     def _join(self, m, grid, row, column, slot, slots):
@@ -206,7 +209,7 @@ class Core(Grid):
             m.d.comb += [out.ready.eq(pop & (turn == number)) for out in group]
         m.d.comb += [
             self.row.valid.eq(Array(Cat(out.valid for out in group).all() for group in groups)[turn]),
-            self.row.payload.eq(Array(Cat(out.payload for out in group) for group in groups)[turn]),
+            self.row.payload.eq(Array(Cat(map(self._row, group)) for group in groups)[turn]),
             pop.eq(self.row.valid & self.row.ready),
             self.room.eq((used <= depth - tile) & (gap == 0) & (flush == 0)),
             self.idle.eq((used == 0) & (flush == 0))]
@@ -235,20 +238,35 @@ class Core(Grid):
         return turn
 
     def _chain(self, m, array, chain, flushes):
-        """The rows of a chain, those of one entry together; its end of the FIFO."""
-        rows, row, shape = latency.entry_rows(self), array.row[chain], memories.rows(self)
-        fifo = Queue(shape.width, shape.depth, buffered=True, reserved=True, block=shape.ram == "block")
-        m.submodules[f"fifo{chain}"] = ResetInserter(self.clear)(fifo)
-        valid, number = Signal(name=f"valid{chain}"), Signal(range(rows), name=f"number{chain}")
+        """The rows of a chain, those of one entry together, part by part; its end of the FIFO."""
+        rows, shape, valid, payload = latency.entry_rows(self), memories.rows(self), Signal(name=f"valid{chain}"), []
         m.d.comb += valid.eq(array.row_valid[chain] & ~flushes)
-        together = [row.as_value()]
-        with m.If(valid):
-            m.d.sync += number.eq(Mux(number == rows - 1, 0, number + 1))
-            for n in range(rows - 1):
-                before = Signal(len(together[0]), name=f"row{chain}_{n}", reset_less=True)
-                m.d.sync += before.eq(together[0])
-                together.insert(0, before)
-        with m.If(flushes):
-            m.d.sync += number.eq(0)
-        m.d.comb += [fifo.i.valid.eq(valid & (number == rows - 1)), fifo.i.payload.eq(Cat(together))]
+        for part, (slots, later) in enumerate(latency.parts(self)):
+            here, number = delay(m, valid, later), Signal(range(rows), name=f"number{chain}_{part}")
+            together = [Cat(pixel[slot] for pixel in array.row[chain] for slot in slots)]
+            full = here & (number == rows - 1)
+            with m.If(here):
+                m.d.sync += number.eq(Mux(number == rows - 1, 0, number + 1))
+                for n in range(rows - 1):
+                    before = Signal(len(together[0]), name=f"row{chain}_{part}_{n}", reset_less=True)
+                    m.d.sync += before.eq(together[0])
+                    together.insert(0, before)
+            with m.If(flushes):
+                m.d.sync += number.eq(0)
+            payload += together
+            if not part:
+                come = full
+        late = [(part.width, later) for part, later in memories.row_parts(self)]
+        fifo = Queue(shape.width, shape.depth, buffered=True, reserved=True, block=shape.ram == "block", late=late)
+        m.submodules[f"fifo{chain}"] = ResetInserter(self.clear)(fifo)
+        m.d.comb += [fifo.i.valid.eq(come), fifo.i.payload.eq(Cat(payload))]
         return fifo.o
+
+    def _row(self, out):
+        """The lanes in an entry of a chain, ``[lane][slot]``."""
+        rows, bits, at, found = latency.entry_rows(self), self.acc_width, 0, {}
+        for slots, _ in latency.parts(self):
+            for lane, slot in product(range(2 * rows), slots):
+                found[lane, slot] = out.payload[at:at + bits]
+                at += bits
+        return Cat(found[key] for key in sorted(found))

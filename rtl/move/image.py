@@ -234,12 +234,17 @@ class ImageReader(GroupBlock):
             behind = Mux(pair | (second == number), turn, 0)
             m.d.sync += chosen.rings[number].turn.eq(turn)
             for bank in range(self.banks):
-                m.d.sync += chosen.rings[number].entries[bank].eq(Mux(bank < behind, first + 1, first))
+                m.d.sync += chosen.rings[number].entries[bank].eq(
+                    first if bank == self.banks - 1 else Mux(bank < behind, first + 1, first))
+        # Of a window, the first byte of the row and the first one behind it.
+        low, high = Signal(range(self.ic + 1)), Signal(range(self.ic + 1))
+        m.d.comb += [low.eq(Mux(at >= 0, 0, Mux(at < -self.ic, self.ic, -at))),
+                     high.eq(Mux(rest < 0, 0, Mux(rest > self.ic, self.ic, rest)))]
         outside = []
         for channel in range(self.ic):
             of = int(channel >= self.windows[0])
-            place = Mux(pair, channel - of * self.windows[0], channel)
-            outside.append((at + place < 0) | (rest <= place) | Mux(pair, lacks[of], lacks[0]))
+            alone, paired = ((low > place) | (high <= place) for place in (channel, channel - of * self.windows[0]))
+            outside.append(Mux(pair, paired | lacks[of], alone | lacks[0]))
         m.d.sync += chosen.outside.eq(Cat(outside))
 
     def _turned(self, chosen, banks):
@@ -249,7 +254,7 @@ class ImageReader(GroupBlock):
         for channel in range(self.ic):
             number, place = divmod(channel, half)
             # Whether the byte lies behind the end of the ring where its half of the window begins.
-            beyond = (turn + place >= half) ^ chosen.second
+            beyond = chosen.second ^ (turn + place >= half if place else 0)
             byte = Mux(beyond, rings[1 - number][place], rings[number][place])
             own = channel - self.windows[0]
             alone = rings[0][channel] if own < 0 else rings[1][own]

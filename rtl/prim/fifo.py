@@ -24,6 +24,8 @@ class Queue(wiring.Component):
     depth : entries that it holds at least, at any time and at any pace.
     buffered : entries leave from a register, as block RAM needs.
     block : and they are in block RAM, however few they are: wide entries would take many LUTs.
+    late : of an entry in block RAM, from its lowest bits on, (bits, cycles after ``i.valid`` in which they come) of
+        each part, later ones later; the entry is there when its last part is. None: all of it comes at once.
     reserved : who writes has reserved a place before and never waits: ``i`` has no ``ready`` to look at. In Amaranth's
         simulator an entry without a place is an error; synthesis has nothing of that.
 
@@ -37,11 +39,11 @@ class Queue(wiring.Component):
     AlloyError : a depth below 1.
     """
 
-    def __init__(self, shape, depth, *, buffered=False, reserved=False, block=False):
+    def __init__(self, shape, depth, *, buffered=False, reserved=False, block=False, late=None):
         if depth < 1:
             raise AlloyError(f"no queue holds {depth} entries: give 1 or more")
         self._shape, self._depth, self._buffered, self._reserved = shape, depth, buffered or block, reserved
-        self._block = block
+        self._block, self._late = block, late
         super().__init__({"i": In(stream.Signature(shape, always_ready=reserved)), "o": Out(stream.Signature(shape)),
                           "level": Out(range(depth + 2))})
 
@@ -70,7 +72,7 @@ class Queue(wiring.Component):
         width = len(Value.cast(self.i.payload))
         # The last register of a buffered FIFO fills a cycle late: until then there is one place less than its depth.
         if self._block:
-            entries = _BlockFIFO(width=width, depth=self._depth + 1)
+            entries = _BlockFIFO(width=width, depth=self._depth + 1, late=self._late or [(width, 0)])
         elif self._buffered:
             entries = fifo.SyncFIFOBuffered(width=width, depth=self._depth + 1)
         else:
@@ -87,27 +89,36 @@ class Queue(wiring.Component):
 
 
 class _BlockFIFO(Elaboratable, fifo.FIFOInterface):
-    """As ``SyncFIFOBuffered``, with its memory, which is all but one of its ``depth`` entries, in block RAM."""
+    """As ``SyncFIFOBuffered``, with its memory, which is all but one of its ``depth`` entries, in block RAM: one memory
+    for each of the parts of an entry that come ``late``."""
 
-    def __init__(self, *, width, depth):
+    def __init__(self, *, width, depth, late):
         super().__init__(width=width, depth=depth)
-        self.level = Signal(range(depth + 1))
+        self.level, self._late = Signal(range(depth + 1)), late
 
     def elaborate(self, platform):
         m = Module()
-        last, count = self.depth - 2, Signal(range(self.depth))
-        m.submodules.storage = storage = ram(Shape(last + 1, self.width, "block"))
-        write, read = storage.write_port(), storage.read_port()
+        last, low = self.depth - 2, 0
+        count, held = Signal(range(self.depth)), Signal(range(self.depth))      # of whole entries, and of those begun
+        begun, at, taken, out = Signal(), Signal(range(last + 1)), Signal(), Signal(range(last + 1))
+        whole, place = begun, at            # that of the part at hand
+        for number, (bits, later) in enumerate(self._late):
+            m.submodules[f"storage{number}"] = storage = ram(Shape(last + 1, bits, "block"))
+            for _ in range(later - (self._late[number - 1][1] if number else 0)):
+                after, there = Signal(), Signal.like(at, reset_less=True)
+                m.d.sync += [after.eq(whole), there.eq(place)]
+                whole, place = after, there
+            write, read = storage.write_port(), storage.read_port()
+            m.d.comb += [write.en.eq(whole), write.addr.eq(place), write.data.eq(self.w_data[low:low + bits]),
+                         read.en.eq(taken), read.addr.eq(out), self.r_data[low:low + bits].eq(read.data)]
+            low += bits
         m.d.comb += [
-            self.w_rdy.eq(count != self.depth - 1), write.en.eq(self.w_en & self.w_rdy), write.data.eq(self.w_data),
-            read.en.eq((count != 0) & (~self.r_rdy | self.r_en)), self.r_data.eq(read.data),
-            self.level.eq(count + self.r_rdy)]
-        m.d.sync += count.eq(count + write.en - read.en)
-        for port in (write, read):
-            at = Signal.like(port.addr)
-            m.d.comb += port.addr.eq(at)
-            with m.If(port.en):
-                m.d.sync += at.eq(Mux(at == last, 0, at + 1))
-        with m.If(read.en | self.r_en):
-            m.d.sync += self.r_rdy.eq(read.en)
+            self.w_rdy.eq(held != self.depth - 1), begun.eq(self.w_en & self.w_rdy),
+            taken.eq((count != 0) & (~self.r_rdy | self.r_en)), self.level.eq(held + self.r_rdy)]
+        m.d.sync += [count.eq(count + whole - taken), held.eq(held + begun - taken)]
+        for moves, pointer in ((begun, at), (taken, out)):
+            with m.If(moves):
+                m.d.sync += pointer.eq(Mux(pointer == last, 0, pointer + 1))
+        with m.If(taken | self.r_en):
+            m.d.sync += self.r_rdy.eq(taken)
         return m

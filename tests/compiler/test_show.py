@@ -32,7 +32,7 @@ def test_graph():
     assert "Maximum      2x2 stride 2x2" in lines[1] and "dsp" not in lines[1]
     assert "b 6x4x4.4 + b 6x4x4.4 -> c" in lines[2] and lines[2].endswith("6 dsp")
     mixed = show_graph(lowered(NETWORK, engine(act_depth=256, ic=32)))
-    assert "the host folds windows of 3x3, stride 1x1, padding 1x1" in list(mixed)[1]
+    assert "of each pixel's window of the image 1 rows of 9 bytes are channels, 3 bytes further" in list(mixed)[1]
 
 
 def test_placement():

@@ -12,6 +12,7 @@ from sim.origin import Origins
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, Opcode, pack_record, unpack, unpack_record
 from spec.errors import AlloyError
 from spec.network import Network
+from spec.program import Region
 from tests.networks import random_config, random_network, scaled_network
 from tests.sim.test_compare import CASES, pool, prepare, shortened
 
@@ -123,7 +124,9 @@ def test_a_pool():
 def test_what_no_command_computes():
     """A region that nothing stores, as the input's: there is no answer, and none is made up."""
     _, config, _, program = prepare("mixed")
-    given = replace(program, outputs={"image": program.input, **program.outputs})
+    image = program.input
+    region = Region(image.offset, 8, image.height, image.width, 1, 8, 8, tuple(range(8)))
+    given = replace(program, outputs={"image": region, **program.outputs})
     assert Origins(given, config).of("image", 0, 0, 0) is None
     cut = next(i for i, c in enumerate(map(unpack, program.commands)) if c["opcode"] == Opcode.CONV)
     short = replace(program, command_count=cut, layers=program.layers)

@@ -12,13 +12,14 @@ from spec.operators.convolution import accumulate
 from tests.compiler.graphs import engine, layer, network
 
 
-def changed(kernel, stride, padding, config, channels=2, size=(7, 8), **values):
+def changed(kernel, stride, padding, config, channels=2, size=(7, 8), dilation=(1, 1), **values):
     """The graph before and after, for an image of ``size``."""
     rng = np.random.default_rng(4)
-    out = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True)]
+    out = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(
+        size, kernel, stride, padding, dilation, strict=True)]
     weight = rng.integers(-7, 8, (3, channels, *kernel)).astype(np.int16)
     net = network({"image": (channels, *size), "out": (3, *out)},
-                  layer("image", "out", 3, channels, weight=weight, stride=stride, padding=padding), image=5)
+                  layer("image", "out", 3, channels, weight=weight, stride=stride, padding=padding, dilation=dilation), image=5)
     graph = lower(net, **values)
     return graph, im2col_input(graph, config)
 
@@ -63,15 +64,17 @@ def test_ways(kernel, stride, padding, ic, rows, bytes):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_sums_stay(seed):
-    """Any kernel, stride, border and channels, of pixels and rows with gaps, on engines of one and of two lanes."""
+    """Any kernel, stride, dilation, border and channels, of pixels and rows with gaps, on engines of one and of two lanes."""
     rng = np.random.default_rng(seed)
     config = engine(ic=int(rng.integers(1, 33)), ports=int(rng.integers(1, 3)), port_bits=int(rng.choice([32, 64])))
     kernel, stride = (tuple(map(int, rng.integers(1, high, 2))) for high in (8, 6))
     padding = tuple(int(rng.integers(0, k)) for k in kernel)
-    size = tuple(max(int(rng.integers(1, 20)), k - 2 * p) for k, p in zip(kernel, padding, strict=True))
+    dilation = tuple(map(int, rng.choice([1, 1, 1, 2, 3], 2)))
+    size = tuple(max(int(rng.integers(1, 20)), d * (k - 1) + 1 - 2 * p) for k, p, d in zip(
+        kernel, padding, dilation, strict=True))
     channels = int(rng.integers(1, 7))
     pixel = channels + int(rng.integers(3))
-    before, after = changed(kernel, stride, padding, config, channels, size, pixel_bytes=pixel,
+    before, after = changed(kernel, stride, padding, config, channels, size, dilation, pixel_bytes=pixel,
                             row_bytes=size[1] * pixel + int(rng.integers(9)))
     codes = rng.integers(0, 32, (channels, *size))
     assert (sums(after.ops[0], read(after, config, codes)) == sums(before.ops[0], codes)).all()

@@ -36,8 +36,10 @@ def test_kinds_are_spread():
     weight[6:] = 4
     scheme = np.array([Scheme.FIXED4] * 6 + [Scheme.POT4] * 6, np.uint8)
     node = layer("image", "out", 12, 3, weight=weight)
-    graph = ordered(type(node)(**{**vars(node), "scheme": scheme}), image=(3, 4, 4), out=(12, 4, 4))
-    op, = graph.ops
+    graph = ordered(type(node)(**{**vars(node), "scheme": scheme}), layer("out", "end", 5, 12), image=(3, 4, 4),
+                    out=(12, 4, 4), end=(5, 4, 4))
+    op, _ = graph.ops
+    assert graph.output.order == tuple(range(5))        # the host reads it
     columns = op.made_by()[list(op.output.order)] > 0
     assert set(op.made_by()[:6]) == {1} and 0 in op.made_by()[6:]
     share = columns.mean()

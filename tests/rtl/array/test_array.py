@@ -6,7 +6,7 @@ import pytest
 from rtl.array.core import PEArray
 from spec.config import EngineConfig
 from spec.systems import LUT
-from spec.latency import apart, chains
+from spec.latency import apart, chains, parts
 from spec.packing import columns
 from ..axi_models import simulate
 from .test_pe import word
@@ -21,11 +21,12 @@ def configuration(pixels, dsp_filters, lut_filters, out_pixels):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows(shape):
-    """Tiles of one to three steps as close as the drain allows; the weights of column ``c`` come ``c`` cycles late."""
+    """Tiles of one to three steps as close as the drain allows; the weights of column ``c`` come ``c`` cycles late, and
+    the parts of a row one after the other."""
     config = configuration(*shape)
     rng, count, widths = np.random.default_rng(sum(shape)), config.pixels // 2, columns(config)
     starts = np.cumsum([0, *widths])
-    array, steps = PEArray.of(config), []
+    array, steps, late = PEArray.of(config), [], parts(config)
     expected, got = ([[] for _ in range(chains(config))] for _ in range(2))
     for length in (1, 3, 1, 2):
         total = np.zeros((config.pixels, config.slots), int)
@@ -35,11 +36,13 @@ def test_rows(shape):
             steps.append(({"valid": 1, "first": k == 0, "last": k == length - 1}, nibbles, acts))
             values = np.concatenate([nibbles[:config.dsp_filters], LUT.decode(nibbles[config.dsp_filters:])])
             total += acts @ values.T
-        leaves = len(steps) - 1 + array.latency      # of row 0; each row of its chain two cycles later
+        leaves = len(steps) - 1 + array.latency      # of row 0, whole; each row of its chain two cycles later
         for r in range(count):
             chain, below = divmod(r, count // chains(config))
             expected[chain].append((leaves + r + below, total[2 * r:2 * r + 2].tolist()))
         steps += [None] * (apart(config) - 1)
+
+    rows, came = [], []
 
     async def drive(ctx):
         for cycle in range(len(steps) + array.latency + config.pixels + 5):
@@ -53,9 +56,14 @@ def test_rows(shape):
                     nibbles[starts[c]:starts[c + 1]] = item[1][starts[c]:starts[c + 1]]
             ctx.set(array.weights, word(nibbles))
             valid, row = (await ctx.tick().sample(array.row_valid, array.row))[2:]
-            for chain, pixels in enumerate(row):
-                if valid >> chain & 1:
-                    got[chain].append((cycle, [list(pixel) for pixel in pixels]))
+            rows.append([[list(pixel) for pixel in pixels] for pixels in row])
+            came.append(valid)
+            behind = cycle - late[-1][1]            # when the first part of what is whole now came
+            for chain, whole in enumerate(rows[-1]):
+                if behind >= 0 and came[behind] >> chain & 1:
+                    parted = [[rows[behind + later][chain][pixel][slot] for slots, later in late for slot in slots]
+                              for pixel in range(len(whole))]
+                    got[chain].append((cycle, parted))
 
     simulate({"array": array}, drive)
     assert got == expected

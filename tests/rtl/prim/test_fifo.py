@@ -46,6 +46,35 @@ def test_queue(depth, options):
     assert got == words
 
 
+@pytest.mark.parametrize("late", [[(8, 0)], [(3, 0), (5, 1)], [(3, 0), (2, 2), (3, 5)]])
+@pytest.mark.parametrize("pause", [0, 0.5])
+def test_parts_that_come_late(late, pause):
+    """Each part of an entry is given so many cycles after the entry; it leaves whole, in order, at any pace."""
+    queue, rng, got, words = Queue(8, 5, block=True, reserved=True, late=late), Random(len(late)), [], list(range(1, 90))
+
+    async def drive(ctx):
+        line = [0] * (late[-1][1] + 1)          # what has come, the latest first; 0: nothing
+        todo = list(words)
+        while len(got) < len(words):
+            offered = todo.pop(0) if todo and rng.random() >= pause and len(words) - len(todo) - len(got) < 5 else 0
+            line, low, payload = [offered, *line[:-1]], 0, 0
+            for bits, later in late:
+                payload |= line[later] & (1 << low + bits) - (1 << low)
+                low += bits
+            ctx.set(queue.i.valid, offered != 0)
+            ctx.set(queue.i.payload, payload)
+            await ctx.tick()
+
+    async def take(ctx):
+        while True:
+            ctx.set(queue.o.ready, rng.random() >= pause)
+            _, _, valid, ready, payload = await ctx.tick().sample(queue.o.valid, queue.o.ready, queue.o.payload)
+            got.extend([payload] * (valid and ready))
+
+    simulate({"queue": queue}, drive, background=[take, steady(queue.o)])
+    assert got == words
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_entry_without_a_place_is_an_error(options):
     """A queue whose writer reserves its places holds them all, and tells of one entry too many."""
