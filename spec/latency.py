@@ -10,9 +10,9 @@ from .packing import columns, solve
 
 __all__ = ["READ", "GATHER", "RECORD", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT",
            "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER",
-           "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array",
-           "parts", "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row", "last_row",
-           "parameters", "post", "post_done", "pool", "pool_done"]
+           "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "parts",
+           "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row",
+           "last_row", "parameters", "post", "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
 GATHER = READ + 1   # activation memories: from the place of one channel group to its codes

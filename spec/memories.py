@@ -12,7 +12,8 @@ from .kwords import word_bits
 from .latency import PARTS, chain_rows, entry_rows, parts, tiles
 
 __all__ = ["RAMS", "RECORD_BITS", "REQUESTS_AHEAD", "STORES_AHEAD", "TABLE_CODES", "TABLE_WORDS", "Shape", "bank",
-           "commands", "fetched", "params", "read", "row_parts", "rows", "stored", "table", "taps", "weights", "written"]
+           "commands", "fetched", "params", "read", "row_parts", "rows", "stored", "table", "taps", "weights",
+           "written"]
 
 RAMS = ("any", "block", "ultra")
 RECORD_BITS = 8 * PARAM_BYTES           # of every record that is loaded: parameters, a tap, 16 codes of a table

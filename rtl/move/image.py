@@ -7,12 +7,13 @@ from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import FIELDS, IMAGE_FIELDS
 
-from ..prim import VIEW, Block, Locator, Parameter, place_layout, write_layout
+from ..prim import Block, Parameter, place_layout, write_layout
 from .group import GroupBlock
+from .rows import WALK
 
 __all__ = ["IMAGE", "ImageReader", "RowRing", "image_of"]
 
-ENTRIES = 8         # bytes that a bank holds
+ENTRIES = 4         # bytes that a bank holds
 BYTES = FIELDS["bytes"].width + 2       # of a signed distance in a row, with what lies before it
 IMAGE = data.StructLayout({name: FIELDS[name].width for name in IMAGE_FIELDS})
 
@@ -86,11 +87,12 @@ class ImageReader(GroupBlock):
 
     Members
     -------
-    begin : take a new region. The next seven stay as they are while ``busy``.
-    view, mem, rows, cols : the region.
+    begin : take a new region. The next five stay as they are while ``busy``.
+    rows, cols : of the region.
     image : how the windows lie.
     low, stride : in which byte of a beat the first row begins, and how many further the next one does.
     data : the beats of the rows.
+    walk, place : moves a locator of the region; where the pixel lies.
     out : one channel group of one pixel.
     busy : from the cycle after ``begin`` until the last ``out`` has been taken.
     """
@@ -100,9 +102,10 @@ class ImageReader(GroupBlock):
     def members(self) -> dict[str, Member]:
         low = range(self.port_bits // 8)
         return {
-            "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16), "image": In(IMAGE),
+            "begin": In(1), "rows": In(16), "cols": In(16), "image": In(IMAGE),
             "low": In(low), "stride": In(low),
-            "data": In(stream.Signature(self.port_bits)).array(self.lanes),
+            "data": In(stream.Signature(self.port_bits)).array(self.lanes), "walk": Out(WALK),
+            "place": In(place_layout(self)),
             "out": Out(stream.Signature(write_layout(self))), "busy": Out(1)}
 
     @property
@@ -118,7 +121,6 @@ class ImageReader(GroupBlock):
     def elaborate(self, platform):
         m, out, image = Module(), self.out, self.image
         pair = image.pair if self.lanes == 2 else Const(0)
-        m.submodules.locator = locator = Locator.of(self, count=1)
         row, left, lane = Signal(16), Signal(16), Signal()
         running, starting = Signal(), Signal()
         low, active, moves, fire = Signal.like(self.low), Signal(), Signal(), Signal()
@@ -132,8 +134,8 @@ class ImageReader(GroupBlock):
             self.busy.eq(running | chosen.valid | out.valid),
             lacks.eq(Cat(image.above & (row == 0) | image.below & ~pair & end, image.below & pair & end)),
             fire.eq(active & moves & (left != 0) & rings[0].enough & rings[1].enough),
-            locator.view.eq(self.view), locator.load.eq(self.begin), locator.step.eq(fire & (left != 1)),
-            locator.next_row.eq(fire & (left == 1))]
+            self.walk.load.eq(self.begin), self.walk.step.eq(fire & (left != 1)),
+            self.walk.next_row.eq(fire & (left == 1))]
         with m.If(starting):
             m.d.sync += [starting.eq(0), left.eq(self.cols), at.eq(-image.before), rest.eq(image.bytes + image.before)]
         with m.If(fire):
@@ -157,8 +159,7 @@ class ImageReader(GroupBlock):
                              out.payload.data.eq(Cat(self._turned(chosen, bytes_of)))]
         with m.If(fire):
             self._choose(m, chosen, rings, pair, lacks, at, rest)
-            m.d.sync += [chosen.place.mem.eq(self.mem), chosen.place.bank.eq(locator.place[0].bank),
-                         chosen.place.addr.eq(locator.place[0].addr)]
+            m.d.sync += chosen.place.eq(self.place)
         m.d.comb += out.payload.en.eq(~0)
         return m
 

@@ -309,8 +309,10 @@ class Load(GroupBlock):
         for number, reader in enumerate(readers):
             m.submodules[f"reader{number}"] = reader
             mine = job.image.image == (number == 0)
-            m.d.comb += [reader.begin.eq(begin & mine), reader.view.eq(job.view), reader.mem.eq(job.mem),
-                         reader.rows.eq(job.rows), reader.cols.eq(job.cols), reader.out.ready.eq(room & ~before)]
+            m.d.comb += [reader.begin.eq(begin & mine), reader.rows.eq(job.rows), reader.cols.eq(job.cols),
+                         reader.out.ready.eq(room & ~before)]
+            if number:
+                m.d.comb += [reader.view.eq(job.view), reader.mem.eq(job.mem)]
             streams = reader.data if number == 0 else [reader.data]
             for lane, taken in enumerate(streams, max(number - 1, 0)):
                 port = self.data[-1 - lane]
@@ -320,7 +322,9 @@ class Load(GroupBlock):
             with m.If(reader.out.valid & reader.out.ready):
                 m.d.sync += [act.valid.eq(1), act.payload.eq(reader.out.payload)]
             before |= reader.out.valid
-        m.d.comb += [readers[0].image.eq(job.image), readers[0].low.eq(job.low), readers[0].stride.eq(job.stride)]
+        image, first = readers[:2]
+        m.d.comb += [image.image.eq(job.image), image.low.eq(job.low), image.stride.eq(job.stride),
+                     first.walk.eq(image.walk), image.place.eq(first.place)]
         return Mux(job.image.image, readers[0].busy, Cat(reader.busy for reader in readers[1:]).any())
 
     @property

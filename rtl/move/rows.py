@@ -1,15 +1,17 @@
 """Takes rows of activations from one read port: what it gives is where each channel group of each pixel goes."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.errors import AlloyError
 
-from ..prim import VIEW, Locator, Parameter, write_layout
+from ..prim import VIEW, Locator, Parameter, place_layout, write_layout
 from .group import GroupBlock
 
-__all__ = ["RowReader"]
+__all__ = ["WALK", "RowReader"]
+
+WALK = data.StructLayout({"load": 1, "step": 1, "next_row": 1})     # of a locator
 
 
 class RowReader(GroupBlock):
@@ -28,6 +30,8 @@ class RowReader(GroupBlock):
     view, mem, rows, cols : the region.
     data : the beats of the rows.
     out : one channel group of one pixel.
+    walk, place : another reader of the same view moves the locator and sees where the pixel lies, while this one has
+        nothing to do.
     busy : from the cycle after ``begin`` until the last ``out`` has been taken; low if the region has no such row.
     """
 
@@ -46,7 +50,7 @@ class RowReader(GroupBlock):
     def members(self) -> dict[str, Member]:
         return {
             "begin": In(1), "view": In(VIEW), "mem": In(1), "rows": In(16), "cols": In(16),
-            "data": In(stream.Signature(self.port_bits)),
+            "data": In(stream.Signature(self.port_bits)), "walk": In(WALK), "place": Out(place_layout(self)),
             "out": Out(stream.Signature(write_layout(self))), "busy": Out(1)}
 
     def elaborate(self, platform):
@@ -59,9 +63,11 @@ class RowReader(GroupBlock):
         due = Signal(range(max(self.act_lanes, 2)))
         m.d.comb += [
             active.eq(row < self.rows), self.busy.eq(active | out.valid),
-            self.data.ready.eq(active & (~out.valid | out.ready)),
-            taken.eq(self.data.valid & self.data.ready), locator.view.eq(self.view), locator.load.eq(self.begin),
-            locator.next_row.eq(due != 0), out.payload.data.eq(codes), out.payload.en.eq(~0)]
+            self.data.ready.eq(active & (~out.valid | out.ready)), taken.eq(self.data.valid & self.data.ready),
+            locator.view.eq(self.view), locator.load.eq(self.begin | self.walk.load),
+            locator.step.eq(self.walk.step), locator.next_row.eq((due != 0) | self.walk.next_row),
+            self.place.mem.eq(self.mem), self.place.bank.eq(locator.place[0].bank),
+            self.place.addr.eq(locator.place[0].addr), out.payload.data.eq(codes), out.payload.en.eq(~0)]
         with m.If(out.ready):
             m.d.sync += out.valid.eq(0)
         with m.If(due != 0):
@@ -74,9 +80,8 @@ class RowReader(GroupBlock):
                 with m.If(beat == n):
                     m.d.sync += codes[n * self.port_bits:(n + 1) * self.port_bits].eq(self.data.payload)
             with m.If(beat == beats - 1):
-                m.d.sync += [out.valid.eq(1), out.payload.place.mem.eq(self.mem),
-                             out.payload.place.bank.eq(locator.place[0].bank),
-                             out.payload.place.addr.eq(locator.place[0].addr + group), group.eq(group + 1)]
+                m.d.sync += [out.valid.eq(1), out.payload.place.eq(self.place),
+                             out.payload.place.addr.eq(self.place.addr + group), group.eq(group + 1)]
                 with m.If(group == self.view.groups - 1):
                     m.d.sync += [group.eq(0), left.eq(left - 1)]
                     with m.If(left != 1):

@@ -19,7 +19,8 @@ def changed(kernel, stride, padding, config, channels=2, size=(7, 8), dilation=(
         size, kernel, stride, padding, dilation, strict=True)]
     weight = rng.integers(-7, 8, (3, channels, *kernel)).astype(np.int16)
     net = network({"image": (channels, *size), "out": (3, *out)},
-                  layer("image", "out", 3, channels, weight=weight, stride=stride, padding=padding, dilation=dilation), image=5)
+                  layer("image", "out", 3, channels, weight=weight, stride=stride, padding=padding, dilation=dilation),
+                  image=5)
     graph = lower(net, **values)
     return graph, im2col_input(graph, config)
 
@@ -64,7 +65,7 @@ def test_ways(kernel, stride, padding, ic, rows, bytes):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_sums_stay(seed):
-    """Any kernel, stride, dilation, border and channels, of pixels and rows with gaps, on engines of one and of two lanes."""
+    """Any kernel, stride, dilation, border and channels; pixels and rows with gaps; one lane and two."""
     rng = np.random.default_rng(seed)
     config = engine(ic=int(rng.integers(1, 33)), ports=int(rng.integers(1, 3)), port_bits=int(rng.choice([32, 64])))
     kernel, stride = (tuple(map(int, rng.integers(1, high, 2))) for high in (8, 6))

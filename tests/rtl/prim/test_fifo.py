@@ -50,7 +50,8 @@ def test_queue(depth, options):
 @pytest.mark.parametrize("pause", [0, 0.5])
 def test_parts_that_come_late(late, pause):
     """Each part of an entry is given so many cycles after the entry; it leaves whole, in order, at any pace."""
-    queue, rng, got, words = Queue(8, 5, block=True, reserved=True, late=late), Random(len(late)), [], list(range(1, 90))
+    queue, rng = Queue(8, 5, block=True, reserved=True, late=late), Random(len(late))
+    got, words = [], list(range(1, 90))
 
     async def drive(ctx):
         line = [0] * (late[-1][1] + 1)          # what has come, the latest first; 0: nothing
