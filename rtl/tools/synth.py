@@ -92,7 +92,7 @@ def _part(name, found, lines, modules):
     """The :class:`Part` of one entry of what ``modules`` of :mod:`rtl.tools.yosys` writes."""
     first, last = found["lines"]
     own = "\n".join(lines[first - 1:last])
-    ports = [(direction, f"[{width - 1}:0] " if width > 1 else "", _name(port) + " ")
+    ports = [(direction, f"[{width - 1}:0] " if width > 1 else "", port + " ")       # escaped: it may be a keyword
              for direction, width, port in found["ports"]]
     stub = "\n".join([f"(* blackbox *)\nmodule {_name(name)} ({', '.join(port for *_, port in ports)});",
                       *(f"{direction} {bits}{port};" for direction, bits, port in ports), "endmodule\n"])
