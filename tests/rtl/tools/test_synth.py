@@ -91,6 +91,15 @@ def test_adder_and_product_maps_are_equivalent(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_ports_called_as_keywords():
+    """They are escaped in the black box of the module, too."""
+    text = """
+module child(\\begin , x); input \\begin ; output x; assign x = ~\\begin ; endmodule
+module top(a, y); input a; output y; child c (.\\begin (a), .x(y)); endmodule
+"""
+    assert synthesize(text, "top", "xcup", report=lambda line: None)["total"]["lut"] >= 0
+
+
 def test_a_cell_of_unknown_size():
     """Kind: a resource that is not counted. Known cells are counted by the table of the family."""
     xc7 = devices.family("xc7")
