@@ -180,10 +180,9 @@ def test_the_cheaper_of_strips_and_dram_is_taken(monkeypatch, seed):
 @pytest.mark.parametrize("phases", [(1, 1), (2, 1), (1, 2), (2, 2)])
 def test_pixels_lie_within_their_placement_and_apart(phases):
     size = tuple((7 - 1) // count + 1 for count in phases)
-    net = network({"image": (9, 7, 7), "a": (9, 7, 7), "out": (9, *size)}, layer("image", "a", 9, 9),
-                  layer("a", "out", 9, 9, stride=phases))
-    _, step = allocate(lowered(net, engine()), engine()).steps
-    place = step.strips[0].input
+    net = network({"image": (9, 7, 7), "a": (9, *size), "out": (9, *size)}, layer("image", "a", 9, 9, stride=phases),
+                  layer("image", "out", 9, 9, stride=phases, residual="a", res_mult=3))
+    place = allocate(lowered(net, engine()), engine()).input
     assert place.phases == phases
     split = [divmod(n, count) for count in phases for n in range(7)]
     rows, cols = split[:7], split[7:]
