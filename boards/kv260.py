@@ -13,4 +13,4 @@ KV260 = Board(
     processor="zynq_ultra_ps_e", preset="xilinx.com:kv260_som:part0",
     config=EngineConfig(name="kv260", ic=32, pixels=8, dsp_filters=16, lut_filters=6, dsp_device="dsp48e2",
                         act_depth=4096, act_ram="ultra", out_pixels=2, tables=2, weight_depth=512, ports=4,
-                        port_bits=128))
+                        act_ports=1, port_bits=128))

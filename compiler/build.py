@@ -11,6 +11,7 @@ from spec.program import HOLE, Program, check_classes
 
 from .allocate import allocate, cost_of
 from .graph import Graph
+from .im2col import pixel_of
 from .lower import lower
 from .passes import PASSES, array_cycles, close_groups
 from .plan import Plan
@@ -24,6 +25,8 @@ __all__ = ["compile", "lowered", "planned"]
 def lowered(network: Network, config: EngineConfig, keep: Collection[str] | str = (),
             pixel_bytes: int | None = None, row_bytes: int | None = None) -> Graph:
     """The graph after all passes, each of which has been checked."""
+    if pixel_bytes is None:
+        pixel_bytes = pixel_of(network.tensors[network.input].channels, config)
     graph = verify(lower(network, keep, pixel_bytes, row_bytes), lower.__name__)
     for change in PASSES:
         graph = verify(change(graph, config), change.__name__)
@@ -58,7 +61,8 @@ def compile(network: Network, config: EngineConfig, *, keep: Collection[str] | s
 
     weights : whether they are put into the image. Without them a program tells no more than sizes and cycles, sooner.
     pixel_bytes, row_bytes : of a pixel and of a row of the image in DRAM (H, W, C), if there is more than the channels'
-        codes and the pixels of a row (4 bytes for RGBX, lines of a frame buffer that are aligned).
+        codes and the pixels of a row (4 bytes for RGBX, lines of a frame buffer that are aligned). Pixels of more
+        channels than a group has are whole groups if nothing is given.
 
     Raises :class:`spec.errors.AlloyError` naming the layer that the configuration cannot run.
     """

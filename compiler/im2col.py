@@ -12,7 +12,7 @@ from spec.config import BOUNDARY as PAGE, EngineConfig
 from spec.images import image_rows
 from spec.program import HOLE, Image
 
-__all__ = ["Im2col", "plain"]
+__all__ = ["Im2col", "pixel_of", "plain"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Im2col:
         """Whether rows of the image are rows of channel groups."""
         image = self.image
         lone = image.height == image.width == 1 and PAGE % config.ic == 0       # what lies behind it may be anything
-        return (self == plain(image, self.fill) and image.channels == image.pixel
-                and config.ic == config.act_group_bytes and (image.pixel % config.ic == 0 or lone)
+        return (self == plain(image, self.fill) and config.ic == config.act_group_bytes
+                and (image.pixel == self.groups(config.ic) * config.ic or lone)
                 and (image.stride % config.port_bytes == 0 or lone))
 
     def cycles(self, config: EngineConfig, height: int, width: int) -> float:
@@ -103,6 +103,13 @@ class Im2col:
                 row = low + above * further if image_rows(fields) else 0
                 yield first // self.pair * self.parts(ic) + part, fields | {
                     "dram": row * image.stride + at, "stride": further * image.stride}
+
+
+def pixel_of(channels: int, config: EngineConfig) -> int:
+    """Bytes of a pixel if nobody says how many: those of its channels, or of whole groups if it has more than one, so
+    that its rows are rows of groups."""
+    whole = channels > config.ic == config.act_group_bytes
+    return -(-channels // config.ic) * config.ic if whole else channels
 
 
 def plain(image: Image, fill: int) -> Im2col:

@@ -129,8 +129,9 @@ class _Engine:
         for port in beats:
             self.port[port] = max(self.port[port], done - self.depth * cost)
         if cmd.get("image"):        # a window in each cycle, while the bytes of one port come
-            beats_of_row = -(-cmd["bytes"] // c.port_bytes)
-            row = max(cmd["cols"], beats_of_row << cmd["pair"]) + pipeline.IMAGE_ROW
+            beats_of_row, pair = -(-cmd["bytes"] // c.port_bytes) << cmd["pair"], cmd["pair"]
+            window = (1 + pair) * (-(-c.ic // (1 + pair) // c.port_bytes) + pair)       # beats of the first one
+            row = pipeline.IMAGE_ROW + max(min(window, beats_of_row) + cmd["cols"], beats_of_row)
             done = max(done, begin + cmd["rows"] * row)
         if cmd["opcode"] == Opcode.LOAD_TABLES:
             done = max(done, begin + beats[0] + cmd["count"] * pipeline.PARTS)

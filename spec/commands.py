@@ -164,9 +164,9 @@ _image, _last = _lay(_end, [
     ("pair", 1, "image: of two rows, a window of `ic` div 2 bytes of the first and the rest of the second"),
     ("above", 1, "image: the first row, of a pair the first one, lies outside and is not read"),
     ("below", 1, "image: the last row, of a pair the second one, lies outside and is not read"),
-    ("bytes", 20, "image: of a row"),
-    ("before", 16, "image: bytes from the first window of a row to its first byte"),
-    ("step", 16, "image: bytes from one window to the next"),
+    ("bytes", 18, "image: of a row"),
+    ("before", 12, "image: bytes from the first window of a row to its first byte"),
+    ("step", 14, "image: bytes from one window to the next"),
     ("fill", 8, "image: code outside"),
 ], (Opcode.LOAD_ACT,))
 _res, _stop = _lay(_end, [("res_" + n, w, t) for n, w, t in VIEW_FIELDS], _C + _P)

@@ -47,7 +47,8 @@ class EngineConfig:
     tap_depth : entries of the tap table.
     tables : tables of 256 codes behind the requantizers (levels that are not uniform); 0: none.
     decode_lanes : coded weights (:mod:`spec.coding`) decoded in each cycle, 0: all weights are stored plainly.
-    ports : AXI4 read ports (weights use all of them, everything else port 0).
+    ports : AXI4 read ports (weights use all of them, everything else port 0, but for activations).
+    act_ports : of these that load activations, at most; as many as fill a channel group in each cycle are enough.
     port_bits : data width of each AXI4 port.
     addr_bits : bits of a DRAM address.
     burst : beats of the longest AXI4 burst.
@@ -73,6 +74,7 @@ class EngineConfig:
     tables: int = 0
     decode_lanes: int = 0
     ports: int = 4
+    act_ports: int = 4
     port_bits: int = 128
     addr_bits: int = 40
     burst: int = 16
@@ -155,8 +157,9 @@ class EngineConfig:
 
     @property
     def act_lanes(self) -> int:
-        """Ports that load rows of activations side by side: as many as fill one channel group in each cycle."""
-        return min(self.ports, self.group_beats)
+        """Ports that load rows of activations side by side: as many as fill one channel group in each cycle, if there
+        are so many."""
+        return min(self.ports, self.group_beats, self.act_ports)
 
     @property
     def wide_bytes(self) -> int:
@@ -250,4 +253,5 @@ _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_fil
            ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("out_pixels", 1, 8),
            ("weight_depth", 4, 65536),
            ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("tables", 0, 15), ("decode_lanes", 0, 1024),
-           ("ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256), ("outstanding", 1, 64), ("queue_depth", 1, 16))
+           ("ports", 1, 8), ("act_ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256),
+           ("outstanding", 1, 64), ("queue_depth", 1, 16))

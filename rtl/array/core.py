@@ -108,7 +108,7 @@ class PEArray(Grid):
             left = grid[row][column - 1]
             m.d.comb += [pe.step.eq(left.step_out), pe.acts.eq(left.acts_out)]
         else:
-            m.d.comb += [pe.step.eq(delay(m, self.step, row)), pe.acts.eq(delay(m, self.acts[row], row, plain=True))]
+            m.d.comb += [pe.step.eq(delay(m, self.step, row)), pe.acts.eq(delay(m, self.acts[row], row, flops=True))]
         if row:
             m.d.comb += pe.weights.eq(grid[row - 1][column].weights_out)
         else:

@@ -1,6 +1,8 @@
 """Takes an image, rows of bytes, from read ports: what it gives is a window of bytes for every pixel."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from itertools import product
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
@@ -52,15 +54,15 @@ class RowRing(Block):
 
     def members(self) -> dict[str, Member]:
         size = self.port_bits // 8
-        return {"start": In(1), "low": In(range(size)), "before": In(16), "bytes": In(FIELDS["bytes"].width),
-                "whole": In(1), "window": In(8), "take": In(1), "fire": In(1), "step": In(16),
-                "due": Out(1), "room": Out(1), "enough": Out(1), "at": Out(range(self.size)),
+        taken = {name: In(FIELDS[name].width) for name in ("before", "bytes", "step")}
+        return {"start": In(1), "low": In(range(size)), **taken, "whole": In(1), "window": In(8), "take": In(1),
+                "fire": In(1), "due": Out(1), "room": Out(1), "enough": Out(1), "at": Out(range(self.size)),
                 "beat": Out(range(self.size // size))}
 
     def elaborate(self, platform):
         m, size = Module(), self.port_bits // 8
         left = Signal(FIELDS["bytes"].width + 1)
-        ahead = Signal(signed(18))      # bytes from the next window to the end of what has come
+        ahead = Signal(signed(FIELDS["step"].width + 2))        # bytes from the next window to the end of what has come
         m.d.comb += [self.due.eq(left != 0), self.enough.eq((ahead >= self.window) | (left == 0)),
                      self.room.eq(ahead <= Mux(self.whole, self.size, self.size // 2) - size)]
         with m.If(self.start):
@@ -126,12 +128,12 @@ class ImageReader(GroupBlock):
         low, active, moves, fire = Signal.like(self.low), Signal(), Signal(), Signal()
         at, rest = Signal(signed(BYTES)), Signal(signed(BYTES))     # from the row's first byte, and to its end
         lacks, end = Signal(2), Signal()        # whether the row, or those of a pair, lie outside the image
-        chosen = Signal(self._chosen())
+        chosen = first = Signal(self._chosen())
+        valid: Value = chosen.valid
         rings = self._rings(m, pair, lacks, low, starting, fire)
         m.d.comb += [
             end.eq(row == self.rows - 1),
-            active.eq(running & ~starting), moves.eq(~chosen.valid | ~out.valid | out.ready),
-            self.busy.eq(running | chosen.valid | out.valid),
+            active.eq(running & ~starting), moves.eq(~out.valid | out.ready),
             lacks.eq(Cat(image.above & (row == 0) | image.below & ~pair & end, image.below & pair & end)),
             fire.eq(active & moves & (left != 0) & rings[0].enough & rings[1].enough),
             self.walk.load.eq(self.begin), self.walk.step.eq(fire & (left != 1)),
@@ -150,16 +152,27 @@ class ImageReader(GroupBlock):
 
         beat, into = self._take(m, rings, pair, lane, active & moves, left == 0)
         bytes_of = self._store(m, rings, chosen, beat, into)
-        with m.If(out.ready):
-            m.d.sync += out.valid.eq(0)
+        # Two bits of the turn in each cycle, then what is whose.
         with m.If(moves):
             m.d.sync += chosen.valid.eq(fire)
-            with m.If(chosen.valid):
-                m.d.sync += [out.valid.eq(1), out.payload.place.eq(chosen.place),
-                             out.payload.data.eq(Cat(self._turned(chosen, bytes_of)))]
+        for low in range(0, (self.banks - 1).bit_length(), 2):
+            turned = Signal(self._chosen(), name=f"turned{low}")
+            lanes = [[Signal(8, name=f"lane{low}_{ring}_{bank}", reset_less=True) for bank in range(self.banks)]
+                     for ring in range(2)]
+            with m.If(moves):
+                m.d.sync += turned.eq(chosen)
+                for ring, bank in product(range(2), range(self.banks)):
+                    part = chosen.rings[ring].turn[low:low + 2]
+                    sources = [bytes_of[ring][(bank + (k << low)) % self.banks] for k in range(1 << len(part))]
+                    m.d.sync += lanes[ring][bank].eq(Array(sources)[part])
+            chosen, bytes_of, valid = turned, lanes, valid | turned.valid
+        with m.If(moves):
+            m.d.sync += [out.valid.eq(chosen.valid), out.payload.place.eq(chosen.place),
+                         out.payload.data.eq(Cat(self._bytes(chosen, bytes_of)))]
+        m.d.comb += self.busy.eq(running | valid | out.valid)
         with m.If(fire):
-            self._choose(m, chosen, rings, pair, lacks, at, rest)
-            m.d.sync += chosen.place.eq(self.place)
+            self._choose(m, first, rings, pair, lacks, at, rest)
+            m.d.sync += first.place.eq(self.place)
         m.d.comb += out.payload.en.eq(~0)
         return m
 
@@ -248,9 +261,8 @@ class ImageReader(GroupBlock):
             outside.append(Mux(pair, paired | lacks[of], alone | lacks[0]))
         m.d.sync += chosen.outside.eq(Cat(outside))
 
-    def _turned(self, chosen, banks):
-        """The bytes of a window, in order."""
-        rings = [_rotate(found, chosen.rings[number].turn) for number, found in enumerate(banks)]
+    def _bytes(self, chosen, rings):
+        """The bytes of a window, in order, of ``rings`` that have been turned."""
         turn, half = chosen.rings[0].turn, self.banks
         for channel in range(self.ic):
             number, place = divmod(channel, half)
@@ -261,18 +273,3 @@ class ImageReader(GroupBlock):
             alone = rings[0][channel] if own < 0 else rings[1][own]
             yield Mux(chosen.outside[channel], self.image.fill, Mux(chosen.pair, alone, byte))
 
-
-def _rotate(values, by):
-    """Value ``n`` of the result is value ``n + by``; ``by`` is turned by two bits at once."""
-    for low in range(0, len(by), 2):
-        part = by[low:low + 2]
-        values = [_choose([values[(n + (k << low)) % len(values)] for k in range(1 << len(part))], part)
-                  for n in range(len(values))]
-    return values
-
-
-def _choose(values, index):
-    if len(values) == 1:
-        return values[0]
-    half = len(values) // 2
-    return Mux(index[-1], _choose(values[half:], index[:-1]), _choose(values[:half], index[:-1]))

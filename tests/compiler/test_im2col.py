@@ -25,7 +25,8 @@ def test_order():
 
 @pytest.mark.parametrize("image, region", [
     (Image(0, 8, 5, 6, 8, 48), True), (Image(0, 16, 5, 6, 16, 96), True), (Image(0, 7, 5, 6, 7, 42), False),
-    (Image(0, 7, 1, 1, 7, 7), True), (Image(0, 8, 5, 6, 16, 96), False), (Image(0, 8, 5, 6, 8, 52), False)])
+    (Image(0, 7, 1, 1, 7, 7), True), (Image(0, 8, 5, 6, 16, 96), False), (Image(0, 8, 5, 6, 8, 52), False),
+    (Image(0, 11, 5, 6, 16, 96), True), (Image(0, 7, 5, 6, 8, 48), True)])
 def test_rows_of_groups(image, region):
     """Those of a whole number of groups, in rows that begin with a beat; a single pixel whatever it has."""
     config = engine(ic=8, ports=1, port_bits=64)
@@ -61,6 +62,16 @@ def test_gaps_that_are_none(values, words):
     net = network({"image": (3, 5, 6), "out": (4, 5, 6)}, layer("image", "out", 4, 3))
     with pytest.raises(AlloyError, match=words):
         compile(net, CONFIG, **values)
-    loads = [c for c in map(unpack, compile(net, CONFIG, pixel_bytes=4, row_bytes=32).commands)
+    loads = [c for c in map(unpack, compile(net, CONFIG, pixel_bytes=5, row_bytes=32).commands)
              if c["opcode"] == Opcode.LOAD_ACT]
-    assert loads and all(c["image"] and c["step"] == 4 and c["stride"] == 32 for c in loads)
+    assert loads and all(c["image"] and c["step"] == 5 and c["stride"] == 32 for c in loads)
+
+
+@pytest.mark.parametrize("channels, ic, pixel", [(3, 8, 3), (8, 8, 8), (9, 8, 16), (17, 8, 24), (9, 5, 9)])
+def test_pixels_of_many_channels_are_whole_groups(channels, ic, pixel):
+    """If a group fills its beats; then they are loaded as tensors are."""
+    net = network({"image": (channels, 5, 6), "out": (4, 5, 6)}, layer("image", "out", 4, channels))
+    program = compile(net, engine(ic=ic, ports=1, port_bits=64))
+    assert program.input.pixel == pixel
+    images = {bool(c["image"]) for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_ACT}
+    assert images == {pixel % 8 != 0}
