@@ -114,6 +114,9 @@ class Control(Limits):
                 with m.If(quiet == QUIET):
                     m.d.sync += self.done.eq(1)
                     m.next = "IDLE"
+                with m.Elif(stalled):
+                    m.d.sync += [self.code.eq(Error.TIMEOUT), self.tag.eq(last_tag)]
+                    m.next = "STOP"
             with m.State("STOP"):
                 m.d.comb += stopping.eq(1)
                 with m.If(quiet == QUIET):

@@ -60,13 +60,17 @@ def _responses(s, rng, number, measured):
 
 def _silence(s, rng, number, measured):
     """From a beat on nothing is answered, or nothing is taken, on one channel; then the bus comes back, or is reset
-    with the engine."""
+    with the engine. In every fourth case there are commands behind END."""
     m, channel, beat = rng.choice(_every_beat(measured))
-    wrong = rng.choice((Wrong.SILENT, Wrong.CLOSED))
+    wrong, count = rng.choice((Wrong.SILENT, Wrong.CLOSED)), m.job.program.command_count
+    if number % 4 == 3:
+        behind = rng.randrange(1, 16)
+        beats, count = behind * COMMAND_BYTES // s.config.port_bytes, count + behind
+        channel, wrong, beat = 0, Wrong.SILENT, m.beats[0] + beats - rng.randrange(1, 2 * beats)
     s.load(m.job)
     s.processor.spoil(channel, wrong, beat)
-    s.start(m.job)
-    late = wrong is Wrong.CLOSED        # perhaps all had been asked for
+    s.start(m.job, CMD_COUNT=count)
+    late = wrong is Wrong.CLOSED or number % 4 == 3     # perhaps all was asked for, or nothing of it was needed
     code = s.ended(Error.TIMEOUT, *[Error.NONE] * late, cycles=LONG)
     s.processor.spoil(channel, wrong)
     if code is Error.NONE:

@@ -398,6 +398,29 @@ def test_watchdog():
     bench.run(body)
 
 
+def test_a_bus_that_dies_behind_the_end():
+    """Kind: a state that nothing leads out of. Everything is done, but commands behind END are asked for and never
+    come: that is an error as any other silence is."""
+    bench = Bench([pack(Opcode.END, tag=7)] * 15, latency=40)
+
+    async def body(ctx):
+        d = bench.dut
+        ctx.set(d.watchdog, 100)
+        ctx.set(d.start, 1)
+        await ctx.tick()
+        ctx.set(d.start, 0)
+        await until(ctx, d.clear)
+        bench.dram.dead = True
+        await until(ctx, d.error, 300)
+        assert ctx.get(d.busy) and not ctx.get(d.done) and ctx.get(d.code) == Error.TIMEOUT and ctx.get(d.tag) == 0
+        bench.dram.dead = False
+        for _ in range(400):
+            await ctx.tick()
+        assert not ctx.get(d.busy)
+        assert await bench.start(ctx) == (1, 0, 0, 0)
+    bench.run(body)
+
+
 def test_progress_feeds_the_watchdog():
     bench = Bench([pack(Opcode.CONV, tag=12, **CONV), END], delay=600, seed=7)
 
