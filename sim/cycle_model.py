@@ -119,7 +119,7 @@ class _Engine:
         elif cmd["opcode"] == Opcode.LOAD_WEIGHTS:
             beats = dict.fromkeys(range(c.ports), beats_of(cmd, c))
         else:
-            beats = {0: -(-cmd["count"] * PARAM_BYTES // c.port_bytes)}
+            beats = {c.record_port: -(-cmd["count"] * PARAM_BYTES // c.port_bytes)}
         # A port reads ahead as far as its FIFO goes; the data side takes one load after the other.
         begin, done = max(self.load_done[-1] + 2, issue + self.latency), 0.0
         for port, number in beats.items():
@@ -134,7 +134,7 @@ class _Engine:
             row = pipeline.IMAGE_ROW + max(min(window, beats_of_row) + cmd["cols"], beats_of_row)
             done = max(done, begin + cmd["rows"] * row)
         if cmd["opcode"] == Opcode.LOAD_TABLES:
-            done = max(done, begin + beats[0] + cmd["count"] * pipeline.PARTS)
+            done = max(done, begin + beats[c.record_port] + cmd["count"] * pipeline.PARTS)
         if cmd.get("beats"):        # one step of the decoder in each cycle, after the table
             same, self.codes = cmd["codes"] == self.codes, cmd["codes"]
             table = 0 if same else pipeline.CODE_TABLE

@@ -47,7 +47,7 @@ class EngineConfig:
     tap_depth : entries of the tap table.
     tables : tables of 256 codes behind the requantizers (levels that are not uniform); 0: none.
     decode_lanes : coded weights (:mod:`spec.coding`) decoded in each cycle, 0: all weights are stored plainly.
-    ports : AXI4 read ports (weights use all of them, everything else port 0, but for activations).
+    ports : AXI4 read ports: weights use all of them, records the second, commands the first, activations the last.
     act_ports : of these that load activations, at most; as many as fill a channel group in each cycle are enough.
     port_bits : data width of each AXI4 port.
     addr_bits : bits of a DRAM address.
@@ -160,6 +160,11 @@ class EngineConfig:
         """Ports that load rows of activations side by side: as many as fill one channel group in each cycle, if there
         are so many."""
         return min(self.ports, self.group_beats, self.act_ports)
+
+    @property
+    def record_port(self) -> int:
+        """Port that loads records: not that of the commands, if there is another."""
+        return min(1, self.ports - 1)
 
     @property
     def wide_bytes(self) -> int:

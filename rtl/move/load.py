@@ -32,16 +32,16 @@ class Load(GroupBlock):
     """Runs the five load commands (docs/architecture.md, Load and store).
 
     The issue side sends the read requests of a command while the data side still takes data of up to three commands
-    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over port 0, the
-    rows of activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands), those of an
+    before it. Weights come over all ports (coded ones through the decoder, if there is one), records over one port,
+    the rows of activations in turn over ``act_lanes`` ports, the last ones (port 0 also fetches commands), those of an
     image over two of them. Throughput: one wide beat, one record, one beat of each lane or one window of an image each
     cycle, a few cycles for a record of a table, which is written in parts; one to three cycles between commands. All
     write outputs come from registers.
 
     Parameters
     ----------
-    slots, weight_depth, param_depth, tap_depth, tables, decode_lanes, decode_width, decode_steps, ports, addr_bits,
-    beat_bits, port_bytes, act_lanes, weight_beats : as in :class:`spec.config.EngineConfig`.
+    slots, weight_depth, param_depth, tap_depth, tables, decode_lanes, decode_width, decode_steps, ports, record_port,
+    addr_bits, beat_bits, port_bytes, act_lanes, weight_beats : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -67,6 +67,7 @@ class Load(GroupBlock):
     decode_width = Parameter(0, high=32)
     decode_steps = Parameter(0)
     ports = Parameter()
+    record_port = Parameter(0)
     addr_bits = Parameter(32, high=64)
     beat_bits = Parameter()
     port_bytes = Parameter(choices=(4, 8, 16, 32))
@@ -113,7 +114,8 @@ class Load(GroupBlock):
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
                 first = image & cmd.above if self.image_lanes == 2 else 0       # a row's lane is that of its half
-                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(Mux(act, self.ports - 1 - first, 0)),
+                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(
+                    Mux(act, self.ports - 1 - first, Mux(records, self.record_port, 0))),
                              lane.eq(first), row.eq(1)]
                 with m.If(self.cmd.valid & jobs.i.ready):
                     with m.If(weights | act | records):
@@ -270,7 +272,7 @@ class Load(GroupBlock):
 
     def _records(self, m, job, left, record):
         """Returns whether the last one is here."""
-        port, to, address = self.data[0], self.memories, job.dst + job.count - left
+        port, to, address = self.data[self.record_port], self.memories, job.dst + job.count - left
         # A record of a table leaves in parts: until then the next one waits.
         parts, first = Signal(range(PARTS + 1)), Signal.like(to.tables.addr)
         tables = job.opcode == Opcode.LOAD_TABLES
