@@ -32,30 +32,47 @@ class _NoRoom(Exception):
 
 
 class _Memories:
-    """What is taken of the activation memories: intervals (lo, hi, owner); ``dice`` may choose among the places."""
+    """What is taken of the activation memories: intervals (lo, hi, owner); ``dice`` may choose among the places.
+
+    What has been freed last may still be ``busy``: it is taken only if there is no other room."""
 
     def __init__(self, depth: int, dice: Random | None):
         self._depth, self._dice = depth, dice
         self._used: tuple[list, list] = ([], [])
+        self._freed: tuple[list, list] = ([], [])
+        self.busy = False
 
     def fit(self, words: int, mems: Iterable[int], owner: object) -> tuple[int, int] | None:
         """First fit in the emptier of ``mems``: (memory, base), or None."""
-        places = [(mem, at) for mem in sorted(mems, key=lambda m: sum(hi - lo for lo, hi, _ in self._used[m]))
-                  for lo, hi in self._gaps(mem) if hi - lo >= words for at in (lo, hi - words)]
-        if not places:
+        mems = sorted(mems, key=lambda m: sum(hi - lo for lo, hi, _ in self._used[m]))
+        both = [used + freed for used, freed in zip(self._used, self._freed, strict=True)]
+        for taken in (both, self._used) if self.busy else (self._used,):
+            places = [(mem, at) for mem in mems for lo, hi in self._gaps(taken[mem]) if hi - lo >= words
+                      for at in (lo, hi - words)]
+            if places:
+                break
+        else:
             return None
         mem, at = self._dice.choice(places) if self._dice else places[0]
         self._used[mem].append((at, at + words, owner))
         return mem, at
 
-    def _gaps(self, mem):
+    def _gaps(self, taken):
         """What is free, from the first word on."""
         at = 0
-        for lo, hi, _ in sorted([*self._used[mem], (self._depth, self._depth, None)], key=lambda u: u[0]):
+        for lo, hi, _ in sorted([*taken, (self._depth, self._depth, None)], key=lambda u: u[0]):
             yield at, lo
             at = max(at, hi)
 
-    def free(self, owner: object) -> None:
+    def free(self, owners: Collection[object]) -> None:
+        """Give back what these have."""
+        self._freed = [], []
+        for used, freed in zip(self._used, self._freed, strict=True):
+            freed += [one for one in used if one[2] in owners]
+            used[:] = [one for one in used if one[2] not in owners]
+
+    def forget(self, owner: object) -> None:
+        """As if ``owner`` had never had anything."""
         for used in self._used:
             used[:] = [u for u in used if u[2] is not owner]
 
@@ -176,7 +193,8 @@ class _Attempt:
 
     def _turn(self, index, ops):
         """The steps of operations that take turns, of which the last has this ``index``."""
-        out = ops[-1].output
+        out, first = ops[-1].output, index + 1 - len(ops)
+        self._memories.busy = first > 0 and ops[0].beside(self._graph.ops[first - 1], self._config)
         if out not in self._spilled and out not in self._where:
             self._settle(out)
         every = [v for op in ops for v in (*op.reads, op.output)]
@@ -187,9 +205,7 @@ class _Attempt:
             op, where = ops[0], self._where
             strips = [(Strip(0, out.height, 0, out.width, where[op.input], (0, 0), where[out], (0, 0),
                              where.get(op.residual)),)]
-        for value in every:
-            if self._last[value] <= index:
-                self._memories.free(value)
+        self._memories.free({value for value in every if self._last[value] <= index})
         return tuple(Step(op, strip, dram & {*op.reads, op.output}) for op, strip in zip(ops, strips, strict=True))
 
     def _settle(self, value):
@@ -292,7 +308,7 @@ class _Attempt:
                 if ok:
                     places["output", op.output] = places["input", op.output]
         ok = ok and (ops[-1].output not in dram or fits("output", ops[-1].output, made[-1], PLAIN, 0, {0, 1}))
-        self._memories.free(token)
+        self._memories.forget(token)
         return places if ok else None
 
 

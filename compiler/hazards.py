@@ -8,25 +8,47 @@ queues.
 A CONV gives twice: "feed" when weights, taps and input have been read, "compute" when its outputs are written.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from spec.commands import QUEUES, Opcode
+from spec.commands import QUEUES, SEMAPHORE_MAX, Opcode
 
-__all__ = ["Access", "Item", "Accesses", "Hazards", "SEMAPHORE"]
+__all__ = ["Access", "Groups", "Item", "Accesses", "Hazards", "SEMAPHORE"]
 
 SEMAPHORE = {("load", "compute"): 0, ("compute", "load"): 1, ("compute", "compute"): 2, ("compute", "store"): 3,
              ("store", "compute"): 4, ("store", "load"): 5, ("load", "store"): 6, ("feed", "load"): 7}
 
 
+class Groups(NamedTuple):
+    """Of every ``period`` words from ``base`` on, those from ``first`` up to ``end``: channel groups of a value."""
+    base: int
+    period: int
+    first: int
+    end: int
+
+    def grid(self) -> tuple[int, int]:
+        """What those have in common that can be told apart."""
+        return self.base, self.period
+
+
 class Access(NamedTuple):
     """A half-open range of words, records or rows of a resource; ``stage`` is "feed" for what the feeder of a CONV
-    reads, and None otherwise."""
+    reads, and None otherwise; ``groups`` are those of the words that are touched, None: all."""
     resource: tuple
     lo: int
     hi: int
     writes: bool
     stage: str | None = None
+    groups: Groups | None = None
+
+    def meets(self, other: "Access") -> bool:
+        """Whether both touch a word, as far as that can be told, and one of them writes."""
+        one, two = self.groups, other.groups
+        apart = (one is not None and two is not None and one.grid() == two.grid()
+                 and (one.end <= two.first or two.end <= one.first))
+        return (self.resource == other.resource and self.lo < other.hi and other.lo < self.hi
+                and (self.writes or other.writes) and not apart)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,38 +68,46 @@ class Accesses:
     """The latest accesses to every range, in program order."""
 
     def __init__(self):
-        # resource -> queue or "feed" -> [(lo, hi, writes, index)], the latest last
-        self._kept: dict[tuple, dict[str, list[tuple[int, int, bool, int]]]] = {}
+        # resource -> queue or "feed" -> [(access, index)], the latest last
+        self._kept: dict[tuple, dict[str, list[tuple[Access, int]]]] = {}
 
     def conflicts(self, item: Item) -> dict[str, int]:
         """Latest command of each queue ("feed" apart) that ``item`` must not overtake: {queue: index}."""
         needs: dict[str, int] = {}
         queue = item.queue
-        for resource, lo, hi, writes, _ in item.accesses:
-            for other, kept in self._kept.get(resource, {}).items():
+        for access in item.accesses:
+            for other, kept in self._kept.get(access.resource, {}).items():
                 # A queue is in order by itself; the compute queue starts a command before the one before it has
                 # written.
-                if (writes or queue != "compute") if other == queue else (other, queue) == ("feed", "compute"):
+                if (access.writes or queue != "compute") if other == queue else (other, queue) == ("feed", "compute"):
                     continue
                 latest = needs.get(other, -1)
-                for low, high, wrote, at in reversed(kept):
+                for before, at in reversed(kept):
                     if at <= latest:
                         break
-                    if low < hi and lo < high and (writes or wrote):
+                    if access.meets(before):
                         needs[other] = at
                         break
         return needs
 
     def record(self, item: Item, index: int) -> None:
         """Remember ``item`` under its number ``index``."""
-        for resource, lo, hi, writes, stage in item.accesses:
-            kept = self._kept.setdefault(resource, {}).setdefault(stage or item.queue, [])
-            # What a queue accesses again can no longer be its latest conflict.
-            again = [i for i, (low, high, wrote, _) in enumerate(kept)
-                     if low < hi and lo < high and (writes or not wrote)]
-            for i in reversed(again):
-                kept[i:i + 1] = _outside(kept[i], lo, hi)
-            kept.append((lo, hi, writes, index))
+        for access in item.accesses:
+            kept = self._kept.setdefault(access.resource, {}).setdefault(access.stage or item.queue, [])
+            more = [(access, index)]
+            for i in range(len(kept) - 1, -1, -1):
+                before = kept[i][0]
+                if not (before.lo < access.hi and access.lo < before.hi and (access.writes or not before.writes)):
+                    continue
+                # What a queue accesses again can no longer be its latest conflict.
+                if _covers(access.groups, before.groups):
+                    kept[i:i + 1] = _outside(*kept[i], access)
+                elif before.groups and access.groups and before.groups.grid() != access.groups.grid():
+                    # Other groups than can be compared: as if the later command had touched all of these words.
+                    kept[i:i + 1] = _outside(*kept[i], access)
+                    more.append((access._replace(lo=max(access.lo, before.lo), hi=min(access.hi, before.hi),
+                                                 groups=None), index))
+            kept += more
 
 
 class Hazards:
@@ -86,6 +116,7 @@ class Hazards:
     def __init__(self):
         self._accesses = Accesses()
         self._known: dict[tuple[str, str], int] = {}    # (source queue, queue) -> latest command known to be complete
+        self._waiting: list[int] = []       # compute commands that wait for others
         self._queues: dict[str, list[dict[str, Any]]] = {"load": [], "compute": [], "store": []}
         self.commands: list[tuple[Opcode, dict[str, Any]]] = []     # (opcode, fields)
 
@@ -94,6 +125,8 @@ class Hazards:
         queue, fields = item.queue, {"wait": 0, "give": 0, **item.fields}
         for other, at in self._accesses.conflicts(item).items():
             if at > self._known.get((other, queue), -1):
+                if other == queue:
+                    at = self._counted(at)
                 self._known[other, queue] = at
                 bit = 1 << SEMAPHORE[other, queue]
                 fields["wait"] |= bit
@@ -104,7 +137,22 @@ class Hazards:
         self._queues[queue].append(fields)
         self.commands.append((item.opcode, fields))
 
+    def _counted(self, at: int) -> int:
+        """The compute command that another one waits for instead of number ``at``: the latest one, where a semaphore
+        could not count all that are waited for later."""
+        if len(self._waiting) - bisect_right(self._waiting, at) >= SEMAPHORE_MAX:
+            at = len(self._queues["compute"]) - 1
+        self._waiting.append(len(self._queues["compute"]))
+        return at
 
-def _outside(old, lo, hi):
-    """What is left of an access beside a range."""
-    return [(low, high, *old[2:]) for low, high in ((old[0], lo), (hi, old[1])) if low < high]
+
+def _covers(groups, before):
+    """Whether one access is to all groups of another."""
+    return groups is None or (before is not None and groups.grid() == before.grid()
+                              and groups.first <= before.first and before.end <= groups.end)
+
+
+def _outside(before, index, access):
+    """What is left of an access beside the range of another."""
+    return [(before._replace(lo=lo, hi=hi), index) for lo, hi in ((before.lo, access.lo), (access.hi, before.hi))
+            if lo < hi]

@@ -1,5 +1,6 @@
 """Where the pixels of a value lie in an activation memory: planes, views and tap tables (docs/architecture.md)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,14 @@ class Placement:
         pixels = -(-self.height // self.phases[0]) * self.pitch
         sizes = [-(-(pixels + self.shift(p)) // self.pixels) * self.groups for p in range(self.phases[1])]
         return py * sum(sizes) + sum(sizes[:px])
+
+    def ranges(self, y0: int, y1: int) -> Iterator[tuple[int, int]]:
+        """First word and end of what each plane has of some rows."""
+        for py, px in np.ndindex(*self.phases):
+            low, high = (max(0, -(-(y - py) // self.phases[0])) * self.pitch + self.shift(px) for y in (y0, y1))
+            if low < high:
+                start = self.base + self.plane(py, px)
+                yield start + low // self.pixels * self.groups, start + -(-high // self.pixels) * self.groups
 
     def shift(self, px: int) -> int:
         """Banks from the first one to the first pixel of a plane."""

@@ -121,6 +121,10 @@ class Operation:
         """Cycles, about, for each pixel of the output, and the k-words that it takes."""
         return self.kernel[0] * self.kernel[1] * self.output.groups(config.ic) / config.out_pixels, 0
 
+    def beside(self, before: "Operation", config: EngineConfig) -> bool:
+        """Whether it is quicker to begin while the operation ``before`` goes on."""
+        return False
+
     def faults(self) -> Iterator[str]:
         """What is wrong with it, each a part of a sentence about the operation."""
         size = self.size
@@ -238,14 +242,31 @@ class Convolution(Filters):
                                for part in range(max(1, -(-int(largest.max()) // WEIGHT_MAX)))])
 
     def effort(self, config: EngineConfig) -> tuple[float, int]:
-        share, reads = self.weight.shape[1], self.input.groups(config.ic)
-        tiles, wide = -(-len(self.weight) // config.slots), 1 + (self.input.bits > config.act_digit_bits)
-        # Each tile reads all groups, or those of its own filters.
-        depth = reads if share == self.input.channels else min(reads, -(-config.slots * share // config.ic) + 1)
+        return max(self.spent(config)), self._tiles(config) * len(self.taps) * self._depth(config)
+
+    def spent(self, config: EngineConfig) -> tuple[float, float]:
+        """Cycles, about, of the array and of the post unit for each pixel of the output."""
+        wide = 1 + (self.input.bits > config.act_digit_bits)
         visits = 1 + config.slots / config.ic / 2       # some tiles make channels of two groups
         together = wide_pixels(config) if wide > 1 else config.out_pixels
-        cycles = max(wide * len(self.taps) * depth / config.pixels, visits / together)
-        return tiles * cycles, tiles * len(self.taps) * depth
+        tiles = self._tiles(config)
+        return tiles * wide * len(self.taps) * self._depth(config) / config.pixels, tiles * visits / together
+
+    def _tiles(self, config):
+        """Of the filters."""
+        return -(-len(self.weight) // config.slots)
+
+    def _depth(self, config):
+        """Channel groups, about, that each tile reads: all, or those of its own filters."""
+        share, reads = self.weight.shape[1], self.input.groups(config.ic)
+        return reads if share == self.input.channels else min(reads, -(-config.slots * share // config.ic) + 1)
+
+    def beside(self, before: Operation, config: EngineConfig) -> bool:
+        # One keeps the post unit busy and the other one the array, and filters do not need all that is made.
+        if not isinstance(before, Convolution) or self.input is not before.output or not self.by_channel:
+            return False
+        (array, post), (other, behind) = self.spent(config), before.spent(config)
+        return (array - post) * (other - behind) < 0
 
     def filters(self, indices: np.ndarray) -> np.ndarray:
         """Weights of some filters for all channels of the input: int8 (filters, channels, taps)."""

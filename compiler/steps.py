@@ -1,7 +1,7 @@
 """Commands and image of a whole plan, step by step."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from spec.commands import Opcode
@@ -9,7 +9,8 @@ from spec.config import EngineConfig
 from spec.program import Image as Picture, Region
 
 from .costs import Costs
-from .emit import Buffers, Listing, Movement, Source, Work
+from .emit import Alternation, Buffers, Listing, Movement, Source, Work
+from .emit.alternate import Job
 from .emit.image import Image
 from .emit.listing import whole
 from .graph import Value
@@ -45,6 +46,7 @@ def emit(plan: Plan, config: EngineConfig, kept: Collection[Value]) -> Emission:
     emitter = _Emitter(plan, config, regions)
     for turn in plan.turns:
         emitter.turn(turn, kept)
+    emitter.finish()
     listing = emitter.listing
     return Emission(schedule(listing.items, config), listing.image, regions, emitter.layers, listing.costs)
 
@@ -61,6 +63,7 @@ class _Emitter:
         self.layers: dict[Value, list[tuple[Operation, dict[str, Any]]]] = {}
         self._buffers, self._movement = Buffers(self.listing, regions), Movement(
             self.listing, regions, plan.graph.input, plan.graph.im2col)
+        self._alternation = Alternation(self._buffers, config)
         # The first step that reads a value which is on the chip, but not made there, loads it.
         self._pending = set() if plan.input is None else {plan.graph.input}
         self._sources: dict[tuple[Step, Value], Source] = {}
@@ -72,9 +75,14 @@ class _Emitter:
         for number in range(len(steps[0].strips)):
             for step, work in zip(steps, works, strict=True):
                 op, strip = step.op, step.strips[number]
-                self.listing.costs.layer(op, op.kernel[0] * op.kernel[1], work, len(step.strips))
-                self._strip(step, strip, work)
+                job = self._job(step, strip, work)
+                if job is not None:
+                    self._alternation.add(job)
+                else:
+                    self._alternation.flush()
+                    self._strip(step, strip, work)
                 if op.output in kept and op.output not in step.dram and step is not steps[-1]:
+                    self._alternation.flush()
                     self._store(step, strip.output, (strip.y0, strip.y1), (strip.x0, strip.x1), strip.output_at)
         for step, work in zip(steps, works, strict=True):
             self.layers.setdefault(step.op.output, []).append((step.op, {
@@ -84,9 +92,31 @@ class _Emitter:
         last = steps[-1]
         out = last.op.output
         if out in kept and out not in last.dram and self._last[out] is last:
+            self._alternation.flush()
             self._store(last, last.strips[0].output, (0, out.height), (0, out.width), (0, 0))
 
+    def finish(self) -> None:
+        """Add what is left."""
+        self._alternation.flush()
+
+    def _job(self, step: Step, strip: Strip, work: Work) -> Job | None:
+        """The work of a strip that neither loads nor stores values."""
+        if step.dram or not self._pending.isdisjoint(step.op.reads) or (step, step.op.input) in self._sources:
+            return None
+        job = work.job(strip, self._buffers, self.listing)
+        if job is None:
+            return None
+
+        def add(task, added=job.add):
+            self._costs(step, work)
+            added(task)
+        return replace(job, add=add)
+
+    def _costs(self, step: Step, work: Work) -> None:
+        self.listing.costs.layer(step.op, step.op.kernel[0] * step.op.kernel[1], work, len(step.strips))
+
     def _strip(self, step: Step, strip: Strip, work: Work) -> None:
+        self._costs(step, work)
         op, rows, cols = step.op, (strip.y0, strip.y1), (strip.x0, strip.x1)
         if op.residual is not None and self._missing(op.residual, step):
             assert strip.residual is not None

@@ -1,5 +1,6 @@
 """Convolutions on the array and the post unit behind it."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -10,12 +11,14 @@ import numpy as np
 from spec.commands import Opcode
 from spec.config import EngineConfig
 from spec.errors import AlloyError
+from spec.latency import wide_pixels
 
 from ..hazards import Access
 from ..layout import Placement
 from ..plan import Strip
+from .alternate import Job
 from .buffers import Buffers, tap_bytes
-from .listing import Listing, whole
+from .listing import Listing, some
 from .movement import Source
 from .order import Task, cut, growing, in_parts
 from .tiles import FilterTile, batch, filter_tiles
@@ -86,11 +89,13 @@ class ArrayWork:
         for part, tiles in self._parts(strip):
             self._part(part, tiles, source, buffers, listing)
 
+    def job(self, strip: Strip, buffers: Buffers, listing: Listing) -> Job | None:
+        """The same of a strip whose input is on the chip, bit by bit; None if it must be done at once."""
+        return None
+
     def _part(self, strip: Strip, tiles: list[FilterTile], source: Source | None, buffers: Buffers,
               listing: Listing) -> None:
-        op, pitch = self._op, strip.input.pitch
-        rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
-        count = -(-((rows - 1) * pitch + cols) // self.pixels)
+        op, pitch, rows, count = self._op, strip.input.pitch, strip.y1 - strip.y0, self._pixel_tiles(strip)
         taps, tiles = self._taps(strip), self._batched(tiles, count, source is not None)
         chunks = [(low, high, tap_bytes(taps[low:high])) for low, high in self._chunks]
         for task in self._order(strip, len(tiles), count, source is not None, buffers):
@@ -104,6 +109,11 @@ class ArrayWork:
                 read.append(source.read(below, "feed"))
             for chunk in chunks:
                 self._convolve(strip, tiles[task.tile], task, chunk, read, buffers, listing)
+
+    def _pixel_tiles(self, strip: Strip) -> int:
+        """Tiles of pixels of a strip."""
+        rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
+        return -(-((rows - 1) * strip.input.pitch + cols) // self.pixels)
 
     def _batched(self, tiles: list[FilterTile], count: int, loaded: bool) -> list[FilterTile]:
         """The filter ``tiles``, several in what one command loads if the array is sooner through with one of them, on
@@ -141,10 +151,10 @@ class ArrayWork:
         c, op, place = self._config, self._op, strip.input
         (low, high, taps), start = chunk, task.start * self.pixels
         tap_base, tap_access = buffers.taps(taps, op.tag, "feed")
-        accesses, last = [*read, whole(place, False, "feed"), tap_access], high == self._chunks[-1][1]
+        accesses, last = [*read, *self._reads(strip, filters, task), tap_access], high == self._chunks[-1][1]
         values: dict[str, int] = {}
         if last:
-            values, more = self._outputs(strip, filters, start, buffers)
+            values, more = self._outputs(strip, filters, task, buffers)
             accesses += more
         at, words = (0, self.depth) if self.shared else (low * self.depth, (high - low) * self.depth)
         base, access = buffers.weights(filters, at, words, op.tag)
@@ -157,19 +167,39 @@ class ArrayWork:
             acc_first=int(low == 0), acc_last=int(last), mem_in=place.mem, shared=int(self.shared),
             **values))
 
-    def _outputs(self, strip: Strip, filters: FilterTile, start: int,
+    def _rows(self, strip: Strip, task: Task) -> tuple[int, int]:
+        """Output rows [lo, hi) of a task."""
+        pitch = strip.input.pitch
+        return (strip.y0 + task.start * self.pixels // pitch,
+                min(strip.y1, strip.y0 + -(-(task.start + task.count) * self.pixels // pitch)))
+
+    def _reads(self, strip: Strip, filters: FilterTile, task: Task) -> list[Access]:
+        """What a task reads of the input."""
+        y0, y1, _, _ = self._op.region(*self._rows(strip, task), strip.x0, strip.x1)
+        at, _ = strip.input_at
+        return some(strip.input, (y0 - at, y1 - at), (filters.first, filters.first + self.depth), False, "feed")
+
+    def _makes(self, strip: Strip, filters: FilterTile, task: Task) -> list[Access]:
+        """What it makes, and adds to that."""
+        y0, y1 = self._rows(strip, task)
+        groups = filters.tile.group, filters.tile.group + 1 + filters.tile.straddle
+        operands = [(strip.output, strip.output_at[0], True)]
+        if strip.residual is not None:
+            operands.append((strip.residual, strip.residual_at[0], False))
+        return [access for place, at, writes in operands for access in some(place, (y0 - at, y1 - at), groups, writes)]
+
+    def _outputs(self, strip: Strip, filters: FilterTile, task: Task,
                  buffers: Buffers) -> tuple[dict[str, int], list[Access]]:
-        """Fields and accesses of the post unit for the command whose first pixel is ``start``."""
+        """Fields and accesses of the post unit for the command of a task."""
         op, tile = self._op, filters.tile
-        y, x = divmod(start, strip.input.pitch)
+        y, x = divmod(task.start * self.pixels, strip.input.pitch)
         base, access = self._params(filters, buffers)
-        accesses = [access, whole(strip.output, True)]
+        accesses = [access, *self._makes(strip, filters, task)]
         fields = {"param_base": base, "shift": op.shift, "lo": op.lo, "hi": op.hi, "straddle": int(tile.straddle),
                   "mem_out": strip.output.mem,
                   **_cursor("out", strip.output, strip, strip.output_at, y, x, tile.group)}
         if op.residual is not None:
             assert strip.residual is not None
-            accesses.append(whole(strip.residual, False))
             fields |= {"residual": 1, "res_mult": op.res_mult, "mem_res": strip.residual.mem,
                        **_cursor("res", strip.residual, strip, strip.residual_at, y, x, tile.group)}
         if op.table is not None:
@@ -196,6 +226,25 @@ class ConvolutionWork(ArrayWork):
         found = [(replace(strip, y0=max(strip.y0, y0), y1=min(strip.y1, y1), x0=max(strip.x0, x0),
                           x1=min(strip.x1, x1)), tiles) for (y0, y1, x0, x1), tiles in self._regions]
         return [(part, tiles) for part, tiles in found if part.y0 < part.y1 and part.x0 < part.x1]
+
+    def job(self, strip: Strip, buffers: Buffers, listing: Listing) -> Job | None:
+        if self._regions or len(self._chunks) > 1:
+            return None
+        count, records = self._pixel_tiles(strip), self._taps(strip)
+        tiles, chunk = self._batched(self._tiles, count, False), (0, len(records), tap_bytes(records))
+
+        def touches(task):
+            filters = tiles[task.tile]
+            return [*self._reads(strip, filters, task), *self._makes(strip, filters, task)]
+
+        def add(task):
+            self._convolve(strip, tiles[task.tile], task, chunk, [], buffers, listing)
+        together = wide_pixels(self._config) if self._wide else self._config.out_pixels
+        visits = self.pixels / together * sum(1 + filters.tile.straddle for filters in tiles) / len(tiles)
+        words, size = self.depth * (1 if self.shared else len(records)), max(filters.size for filters in tiles)
+        holds = {"weights": words * size, "params": size, "taps": len(records), "tables": self._op.table is not None}
+        return Job(deque(Task(number, 0, count) for number in range(len(tiles))), len(records) * self.depth, visits,
+                   holds, touches, add)
 
 
 def _cursor(prefix: str, place: Placement, strip: Strip, at: tuple[int, int], y: int, x: int,

@@ -33,6 +33,12 @@ class Buffers:
                         "params": (Opcode.LOAD_PARAMS, Ring(config.param_depth), config.slots),
                         "tables": (Opcode.LOAD_TABLES, Ring(config.tables), TABLE_RECORDS)}
 
+    def hold(self, units: Mapping[str, int]) -> bool:
+        """Whether there is room for so many units of each ring at a time, and for as many weights and parameters that
+        come next."""
+        sizes = {"weights": self._weights.size, **{name: ring.size for name, (_, ring, _) in self._tables.items()}}
+        return all(count * (2 if ring in ("weights", "params") else 1) <= sizes[ring] for ring, count in units.items())
+
     def weight_room(self, words: int) -> int:
         """How many ranges of ``words`` k-words can be loaded before the first of them is overwritten."""
         return self._weights.room(words)

@@ -6,11 +6,11 @@ from spec.commands import Opcode
 from spec.config import EngineConfig
 
 from ..costs import Costs
-from ..hazards import Access, Item
+from ..hazards import Access, Groups, Item
 from ..layout import Placement
 from .image import Image
 
-__all__ = ["Listing", "whole"]
+__all__ = ["Listing", "some", "whole"]
 
 
 class Listing:
@@ -30,3 +30,10 @@ class Listing:
 def whole(place: Placement, writes: bool, stage: str | None = None) -> Access:
     """The access to all words of a placement."""
     return Access(("act", place.mem), place.base, place.base + place.words, writes, stage)
+
+
+def some(place: Placement, rows: tuple[int, int], groups: tuple[int, int], writes: bool,
+         stage: str | None = None) -> list[Access]:
+    """Those to rows and channel groups [lo, hi) of a placement."""
+    return [Access(("act", place.mem), lo, hi, writes, stage, Groups(place.base, place.groups, *groups))
+            for lo, hi in place.ranges(*rows)]

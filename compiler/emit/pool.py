@@ -10,6 +10,7 @@ from spec.config import EngineConfig
 
 from ..hazards import Access
 from ..plan import Strip
+from .alternate import Job
 from .buffers import Buffers, tap_bytes
 from .listing import Listing, whole
 from .movement import Source
@@ -35,6 +36,9 @@ class PoolWork:
 
     def pitch(self, strip: Strip) -> int:
         return strip.x1 - strip.x0
+
+    def job(self, strip: Strip, buffers: Buffers, listing: Listing) -> Job | None:
+        return None
 
     @staticmethod
     def _size(strip: Strip) -> tuple[int, int]:

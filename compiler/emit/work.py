@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from ..plan import Strip
+from .alternate import Job
 from .buffers import Buffers
 from .listing import Listing
 from .movement import Source
@@ -32,3 +33,7 @@ class Work(Protocol):
 
     def commands(self, strip: Strip, source: Source | None, buffers: Buffers, listing: Listing) -> None:
         """Add the commands of a strip; ``source`` loads its input, None if that is on the chip."""
+
+    def job(self, strip: Strip, buffers: Buffers, listing: Listing) -> Job | None:
+        """The commands of a strip whose input is on the chip, for a while beside those of the operation before or
+        behind it; None if they must be added at once."""

@@ -119,6 +119,17 @@ def test_what_the_next_operation_alone_reads_is_handed_on_in_strips(monkeypatch,
     assert paint(moved, config) > 0 and places.cost_of(plan, config) < places.cost_of(moved, config)
 
 
+@pytest.mark.parametrize("depth, apart", [(64, True), (60, False)])
+def test_an_operation_beside_another_leaves_its_input_alone(depth, apart):
+    """If there is other room."""
+    config = engine(act_depth=depth)
+    plan = allocate(lowered(bottleneck(8, 12, 1), config), config)
+    (expand,), (deepen,) = ([step for step in plan.steps if step.op.name == name] for name in ("to_wide", "to_deep"))
+    assert deepen.op.beside(expand.op, config) and len(deepen.strips) == len(expand.strips) == 1
+    before, made = expand.strips[0].input, deepen.strips[0].output
+    assert (before.mem == made.mem and made.base < before.base + before.words) != apart
+
+
 def test_what_is_read_again_is_not_handed_on():
     """Two readers, a residual, or the network's output: the value is needed as a whole."""
     net = network({"image": (4, 6, 6), "a": (4, 6, 6), "b": (4, 6, 6), "c": (4, 6, 6), "y": (4, 6, 6)},

@@ -1,14 +1,15 @@
 """Semaphores order whatever two queues must not do in another order: against all pairs of commands."""
 
+from functools import cache
 from random import Random
 
 import numpy as np
 import pytest
 
 from compiler import compile, steps
-from compiler.hazards import SEMAPHORE, Access, Hazards, Item
+from compiler.hazards import SEMAPHORE, Access, Groups, Hazards, Item
 from compiler.schedule import in_time, schedule
-from spec.commands import Opcode
+from spec.commands import SEMAPHORE_MAX, Opcode
 from tests.networks import random_config, random_network
 
 TINY = dict(act_depth=24, weight_depth=24, tap_depth=12)
@@ -42,6 +43,14 @@ def known_at_start(items, commands):
     return at, out
 
 
+@cache
+def words(access):
+    """Those that an access touches."""
+    groups = access.groups or Groups(access.lo, 1, 0, 1)
+    return {at for at in range(access.lo, access.hi)
+            if groups.first <= (at - groups.base) % groups.period < groups.end}
+
+
 def check(items, commands):
     """Every pair of commands that touch the same words, one of them writing, is ordered."""
     at, knows = known_at_start(items, commands)
@@ -50,8 +59,7 @@ def check(items, commands):
         for a, earlier in enumerate(items[:b]):
             for one in earlier.accesses:
                 for two in later.accesses:
-                    apart = one.resource != two.resource or one.hi <= two.lo or two.hi <= one.lo
-                    if apart or not (one.writes or two.writes):
+                    if one.resource != two.resource or not (one.writes or two.writes) or not words(one) & words(two):
                         continue
                     # A queue is in order by itself, except that a CONV is fed before the one before it has written.
                     if earlier.queue == later.queue and not (
@@ -75,8 +83,12 @@ def random_items(dice, count):
     for _ in range(count):
         opcode, accesses = dice.choice([*TOUCHES, Opcode.CONV]), []
         for resources, writes, stage in TOUCHES[opcode]:
-            low = dice.randrange(8)
-            accesses.append(Access((dice.choice(resources),), low, low + dice.randrange(1, 5), writes, stage))
+            low, groups = dice.randrange(8), None
+            if resources == "ab" and dice.random() < 0.7:
+                base, count = dice.choice([(0, 2), (0, 3), (1, 3)])
+                first = dice.randrange(count)
+                groups = Groups(base, count, first, dice.randrange(first, count) + 1)
+            accesses.append(Access((dice.choice(resources),), low, low + dice.randrange(1, 7), writes, stage, groups))
         out.append(Item(opcode, tuple(accesses), {}))
     return out
 
@@ -122,3 +134,33 @@ def test_what_the_feeder_has_read_is_free_before_the_outputs_are_written():
     (_, conv), (_, weights), (_, params) = hazards.commands
     assert conv["release"] == weights["wait"] == 1 << SEMAPHORE["feed", "load"]
     assert conv["give"] == params["wait"] == 1 << SEMAPHORE["compute", "load"]
+
+
+def conv(reads, writes, count):
+    """One that reads and writes a channel group each, of so many."""
+    return Item(Opcode.CONV, tuple(Access((where,), 0, 2 * count, writes, stage, Groups(0, count, group, group + 1))
+                                   for where, group, writes, stage in (("a", reads, False, "feed"),
+                                                                       ("b", writes, True, None))), {})
+
+
+def test_groups_that_others_make_are_not_waited_for():
+    """What reads one group waits for the command that made it, and not for the one that makes the next one."""
+    hazards, read = Hazards(), Access(("b",), 0, 8, False, "feed", Groups(0, 4, 1, 2))
+    for item in (*(conv(0, group, 4) for group in range(4)), Item(Opcode.CONV, (read,), {})):
+        hazards.add(item)
+    assert [fields["give"] for _, fields in hazards.commands] == [0, 1 << SEMAPHORE["compute", "compute"], 0, 0, 0]
+
+
+@pytest.mark.parametrize("count", [SEMAPHORE_MAX, SEMAPHORE_MAX + 40])
+def test_a_semaphore_counts_all_that_is_waited_for(count):
+    """Each of many groups is made by a command and read by one after all of these."""
+    items = [conv(0, group, count) for group in range(count)]
+    items += [Item(Opcode.CONV, (Access(("b",), 0, 2 * count, False, "feed", Groups(0, count, group, group + 1)),), {})
+              for group in range(count)]
+    hazards, bit, open_, most = Hazards(), 1 << SEMAPHORE["compute", "compute"], 0, 0
+    for item in items:
+        hazards.add(item)
+    for _, fields in hazards.commands:
+        open_ += bool(fields["give"] & bit) - bool(fields["wait"] & bit)
+        most = max(most, open_)
+    assert open_ == 0 and min(count, SEMAPHORE_MAX) - 1 <= most <= SEMAPHORE_MAX

@@ -109,3 +109,18 @@ def test_a_spread_view_shows_pixels_of_one_plane_several_times(seed):
     for y, x, bank, addr in walk(view_of(view, "out"), rows, cols, place.pixels):
         at, first = spot(place, (y0 + y) // up[0], (x0 + x) // up[1])
         assert (bank, addr) == (at, first + ((y0 + y) % up[0] * up[1] + (x0 + x) % up[1]) * apart)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_ranges_have_all_words_of_some_rows(seed):
+    """And share few of them with those above."""
+    place, rng = made(seed)
+    y0 = int(rng.integers(0, place.height))
+    y1 = int(rng.integers(y0, place.height)) + 1
+
+    def ranges(low, high):
+        return {at for first, end in place.ranges(low, high) for at in range(first, end)}
+    assert ranges(y0, y1) >= {spot(place, y, x, group)[1] for y in range(y0, y1) for x in range(place.width)
+                              for group in range(place.groups)}
+    assert ranges(0, place.height) <= set(range(place.base, place.base + place.words))
+    assert len(ranges(0, y0) & ranges(y0, place.height)) <= place.groups * place.phases[0] * place.phases[1]
