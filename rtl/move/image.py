@@ -155,15 +155,15 @@ class ImageReader(GroupBlock):
         # Two bits of the turn in each cycle, then what is whose.
         with m.If(moves):
             m.d.sync += chosen.valid.eq(fire)
-        for low in range(0, (self.banks - 1).bit_length(), 2):
-            turned = Signal(self._chosen(), name=f"turned{low}")
-            lanes = [[Signal(8, name=f"lane{low}_{ring}_{bank}", reset_less=True) for bank in range(self.banks)]
+        for bit in range(0, (self.banks - 1).bit_length(), 2):
+            turned = Signal(self._chosen(), name=f"turned{bit}")
+            lanes = [[Signal(8, name=f"lane{bit}_{ring}_{bank}", reset_less=True) for bank in range(self.banks)]
                      for ring in range(2)]
             with m.If(moves):
                 m.d.sync += turned.eq(chosen)
                 for ring, bank in product(range(2), range(self.banks)):
-                    part = chosen.rings[ring].turn[low:low + 2]
-                    sources = [bytes_of[ring][(bank + (k << low)) % self.banks] for k in range(1 << len(part))]
+                    part = chosen.rings[ring].turn[bit:bit + 2]
+                    sources = [bytes_of[ring][(bank + (k << bit)) % self.banks] for k in range(1 << len(part))]
                     m.d.sync += lanes[ring][bank].eq(Array(sources)[part])
             chosen, bytes_of, valid = turned, lanes, valid | turned.valid
         with m.If(moves):

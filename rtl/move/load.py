@@ -107,16 +107,15 @@ class Load(GroupBlock):
         lines = Mux(image, (cmd.rows << cmd.pair) - cmd.above - cmd.below, cmd.rows)[:17]
         # Rows of an image lie at any byte: all beats that hold one of theirs.
         inner = (self.port_bytes - 1).bit_length()
-        spanned = (at[:inner] + cmd.bytes + self.port_bytes - 1) >> inner
-        self._requests(m, Cat(Const(0, inner), at[inner:]), Mux(image, spanned, beats), port, chosen, free)
+        self._requests(m, Cat(Const(0, inner), at[inner:]), Mux(
+            image, (at[:inner] + cmd.bytes + self.port_bytes - 1) >> inner, beats), port, chosen, free)
         self._job(m, jobs.i.payload, multiply)
 
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
                 first = image & cmd.above if self.image_lanes == 2 else 0       # a row's lane is that of its half
-                m.d.sync += [at.eq(self.base + cmd.dram), port.eq(
-                    Mux(act, self.ports - 1 - first, Mux(records, self.record_port, 0))),
-                             lane.eq(first), row.eq(1)]
+                m.d.sync += [at.eq(self.base + cmd.dram), lane.eq(first), row.eq(1), port.eq(
+                    Mux(act, self.ports - 1 - first, Mux(records, self.record_port, 0)))]
                 with m.If(self.cmd.valid & jobs.i.ready):
                     with m.If(weights | act | records):
                         m.d.comb += [jobs.i.valid.eq(1), multiply.start.eq(act)]
