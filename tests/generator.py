@@ -120,7 +120,8 @@ def _average_pool(d: _Drawing, at: int) -> int:
                  padding=[rng.randint(0, size // 2) for size in k], count_include_pad=rng.random() < 0.5)
     return d.step(rng.choice([
         nn.AvgPool2d(**given), lambda x: F.avg_pool2d(x, **given), nn.AdaptiveAvgPool2d(1),
-        lambda x: x.mean((2, 3), keepdim=True), lambda x: F.adaptive_avg_pool2d(x, (h, 1))]), at)
+        lambda x: x.mean((2, 3), keepdim=True), lambda x: F.adaptive_avg_pool2d(x, (h, 1)),
+        nn.AdaptiveAvgPool2d(rng.randint(1, 4))]), at)
 
 
 def _add(d: _Drawing, at: int) -> int:
@@ -166,7 +167,13 @@ def _slices(d: _Drawing, at: int) -> int:
 
 
 def _upsampling(d: _Drawing, at: int) -> int:
-    return d.step(d.rng.choice([lambda x: F.interpolate(x, scale_factor=2), nn.Upsample(scale_factor=2)]), at)
+    """Nearest, to any larger size, or bilinear, by whole factors."""
+    up = [d.rng.choice([1, 2, 2, 3]) for _ in range(2)]
+    size = [side * times + d.rng.choice([0, 0, side // 2]) for side, times in zip(d.shapes[at][1:], up, strict=True)]
+    return d.step(d.rng.choice([
+        nn.Upsample(scale_factor=2), lambda x: F.interpolate(x, size=size), lambda x: F.interpolate(x, scale_factor=up),
+        nn.Upsample(scale_factor=tuple(up), mode="bilinear"),
+        lambda x: F.interpolate(x, scale_factor=up, mode="bilinear", align_corners=False)]), at)
 
 
 def _scaling(d: _Drawing, at: int) -> int:
@@ -180,10 +187,16 @@ def _scaling(d: _Drawing, at: int) -> int:
 
 
 def _transposed(d: _Drawing, at: int) -> int:
-    """A transposed convolution whose windows do not overlap."""
-    size = [d.rng.choice([1, 2, 2]) for _ in range(2)]
-    return d.step(d.part(nn.ConvTranspose2d(d.shapes[at][0], d.rng.randint(1, 6), size, size,
-                                            bias=d.rng.random() < 0.5)), at)
+    """A transposed convolution of any window, with batch norm and ReLU perhaps."""
+    rng, channels = d.rng, d.shapes[at][0]
+    k, stride = ([rng.choice(sizes) for _ in range(2)] for sizes in ([1, 2, 2, 3, 4], [1, 2, 2, 3]))
+    padding = [rng.randint(0, (size - 1) // 2) for size in k]
+    more = [rng.randint(0, step - 1) for step in stride]
+    groups = rng.choice([1, 1, channels])
+    at = d.step(d.part(nn.ConvTranspose2d(channels, groups * rng.randint(1, max(1, 6 // groups)), k, stride, padding,
+                                          more, groups, rng.random() < 0.5)), at)
+    at = _norm(d, at) if rng.random() < 0.5 else at
+    return d.step(rng.choice(RELUS), at) if rng.random() < 0.5 else at
 
 
 def _shuffle(d: _Drawing, at: int) -> int:
@@ -193,8 +206,16 @@ def _shuffle(d: _Drawing, at: int) -> int:
         given = d.step(lambda x: x[:, :, :h // 2 * 2, :w // 2 * 2], at)
         return _conv(d, d.step(d.rng.choice([nn.PixelUnshuffle(2), lambda x: F.pixel_unshuffle(x, 2)]), given),
                      d.rng.randint(1, 6), same=True)
-    at = _conv(d, at, 4 * d.rng.randint(1, 2), same=True)
-    return d.step(d.rng.choice([nn.PixelShuffle(2), lambda x: F.pixel_shuffle(x, 2)]), at)
+    up = d.rng.choice([2, 2, 3])
+    at = _conv(d, at, up * up * d.rng.randint(1, 2), same=True)
+    return d.step(d.rng.choice([nn.PixelShuffle(up), lambda x: F.pixel_shuffle(x, up)]), at)
+
+
+def _larger(d: _Drawing, at: int) -> int:
+    """The larger or smaller of two maps at each place."""
+    fits = [other for other, size in enumerate(d.shapes) if size == d.shapes[at] and other != at]
+    other = d.rng.choice(fits) if fits and d.rng.random() < 0.6 else _conv(d, at, d.shapes[at][0], same=True)
+    return d.step(d.rng.choice([torch.maximum, torch.minimum, torch.fmax, lambda x, y: torch.max(x, y)]), at, other)
 
 
 def _pad(d: _Drawing, at: int) -> int:
@@ -224,7 +245,7 @@ def _decoder(d: _Drawing, at: int) -> int:
 
 KINDS = {kind.__name__.strip("_"): kind for kind in (
     _conv, _norm, _again, _max_pool, _average_pool, _add, _constant, _activation, _relu, _concatenation, _slices,
-    _upsampling, _scaling, _transposed, _shuffle, _pad, _channels_last, _decoder)}
+    _upsampling, _scaling, _transposed, _shuffle, _larger, _pad, _channels_last, _decoder)}
 LARGER = "upsampling", "transposed", "shuffle"
 
 
