@@ -36,7 +36,7 @@ PROGRAMS = {
     "torture": ("sim.torture.__main__", "main",
                 "Do to a small Verilated engine whatever can go wrong, and see that it stops with a code and runs on."),
     "explore": ("compiler.explore.__main__", "main",
-                "Search the engines that fit a board for the one that runs some networks fastest."),
+                "Search the engines that fit a board or a part for the one that runs some networks fastest."),
     "study": ("rtl.study", "main", "Compare alternatives of single blocks by synthesis, on both families."),
     "samples": ("rtl.samples", "main",
                 "Synthesize engines and arrays, and keep what each block takes, for the resource model."),
