@@ -52,7 +52,9 @@ def layer_network(text: str, config: EngineConfig, seed: int = 0) -> Network:
     _bounded(text, config, kh * kw * channels * filters, (channels * size * size, filters * rows * cols), rows * cols)
     rng, bits = np.random.default_rng(seed), config.act_digit_bits
     lut = round(filters * config.lut_filters / config.slots)
-    scheme = np.array([Scheme.POT4] * lut + [Scheme.FIXED4] * (filters - lut), np.uint8)
+    # In no order, as recipes choose them: outputs keep that of the channels.
+    scheme = np.random.default_rng(0).permutation(
+        np.array([Scheme.POT4] * lut + [Scheme.FIXED4] * (filters - lut), np.uint8))
     weight = np.stack([rng.choice(levels(Scheme(int(s))), (channels, kh, kw)) for s in scheme]).astype(np.int16)
     spread = np.sqrt((weight.astype(float) ** 2).reshape(filters, -1).sum(1)).clip(1) * (1 << bits) / 2
     mult = np.maximum(1, (spread.min() / spread * 30000)).astype(np.int32)
