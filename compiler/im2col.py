@@ -78,7 +78,7 @@ class Im2col:
         if self.is_region(config):
             return words * config.group_beats / config.act_lanes
         beats = height * self.rows * (width * self.step + self.bytes) / config.port_bytes
-        return max(words, beats * self.parts(config.ic) / min(2, config.act_lanes))
+        return max(words, beats * self.parts(config.ic) / config.image_lanes)
 
     def loads(self, config: EngineConfig, rows: tuple[int, int], cols: tuple[int, int],
               apart: int = 1) -> Iterator[tuple[int, dict[str, Any]]]:

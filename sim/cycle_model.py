@@ -113,7 +113,7 @@ class _Engine:
             lanes, rows = c.act_lanes, cmd["rows"]
             row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
             if cmd["image"]:
-                lanes, rows = min(2, lanes), image_rows(cmd)
+                lanes, rows = c.image_lanes, image_rows(cmd)
                 row = -(-cmd["bytes"] // c.port_bytes)
             beats = {c.ports - 1 - n: row * len(range(n, rows, lanes)) for n in range(lanes)}
         elif cmd["opcode"] == Opcode.LOAD_WEIGHTS:

@@ -68,7 +68,7 @@ def _fields(opcode, f, c):
         yield "view", _view("out", f, c)
         yield "area", f["rows"] * f["cols"] * f["groups" if pool else "out_groups"] > c.pixels * c.act_depth
     if image:
-        yield "image", f["bytes"] == 0 or image_rows(f) < 0 or f["pair"] and c.act_lanes == 1
+        yield "image", f["bytes"] == 0 or image_rows(f) < 0 or f["pair"] and c.image_lanes == 1
     if pool:
         yield "view", _view("res", f, c)
     if pool or conv:

@@ -162,6 +162,11 @@ class EngineConfig:
         return min(self.ports, self.group_beats, self.act_ports)
 
     @property
+    def image_lanes(self) -> int:
+        """Of these, those that load the rows of an image in turn; a pair of rows needs two."""
+        return min(2, self.act_lanes)
+
+    @property
     def record_port(self) -> int:
         """Port that loads records: not that of the commands, if there is another."""
         return min(1, self.ports - 1)

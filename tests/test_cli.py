@@ -42,6 +42,19 @@ def test_compile_and_disassemble(files, capsys):
     assert "LOAD_WEIGHTS" in capsys.readouterr().out
 
 
+def test_compile_for_images_with_gaps(files, capsys):
+    """Bytes of a pixel and of a row, which no smaller ones can be."""
+    image = Network.load(files / "network.npz").tensors["image"]
+    base = ["compile", "--network", str(files / "network.npz"), "--config", str(files / "config.json"), "--out",
+            str(files / "p")]
+    pixel, row = image.channels + 1, image.width * (image.channels + 1) + 5
+    assert compile_main([*base, "--pixel-bytes", str(pixel), "--row-bytes", str(row)]) == 0
+    found = Program.load(files / "p").input
+    assert (found.pixel, found.stride) == (pixel, row)
+    fails(capsys, compile_main, [*base, "--pixel-bytes", str(image.channels - 1)], f"give {image.channels} or more")
+    fails(capsys, compile_main, [*base, "--row-bytes", "1"], "a row of the image has 1 bytes")
+
+
 def test_compile_for_a_board_of_ones_own(files, capsys):
     """The same program as for its configuration; one of both is given."""
     network, board = str(files / "network.npz"), files / "mine.py"

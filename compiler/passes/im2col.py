@@ -49,7 +49,7 @@ def _rows(op: Convolution, config: EngineConfig) -> Iterator[tuple[int, int]]:
     """(rows that are read together, rows in one channel group)."""
     stride, dilation = op.stride[0], op.dilation[0]
     yield 1, 1
-    if stride % 2 == 0 and dilation == 1 and config.act_lanes > 1:
+    if stride % 2 == 0 and dilation == 1 and config.image_lanes == 2:
         yield 2, 2
     if stride > 2 and dilation == 1:
         yield stride, 1

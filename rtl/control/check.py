@@ -151,7 +151,7 @@ class Check(Limits):
         taps = (cmd.taps == 0) | (cmd.groups == 0) | (cmd.tap_base + cmd.taps > self.tap_depth)
 
         image = (cmd.bytes == 0) | (cmd.above & cmd.below & ~cmd.pair & (cmd.rows == 1))
-        image |= cmd.pair & (self.act_lanes == 1)
+        image |= cmd.pair & (self.image_lanes == 1)
 
         def records(depth):
             return address | (cmd.count == 0) | (cmd.dst + cmd.count > depth)

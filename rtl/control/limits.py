@@ -11,7 +11,7 @@ class Limits(Block):
     Parameters
     ----------
     digest_word, slots, pixels, act_depth, weight_depth, param_depth, tap_depth, tables, decode_lanes, ports,
-    port_bytes, act_lanes, act_group_bytes, weight_beats : as in :class:`spec.config.EngineConfig`.
+    port_bytes, image_lanes, act_group_bytes, weight_beats : as in :class:`spec.config.EngineConfig`.
     """
     digest_word = Parameter(0, high=0xFFFF_FFFF)
     slots = Parameter()
@@ -24,6 +24,6 @@ class Limits(Block):
     decode_lanes = Parameter(0)
     ports = Parameter()
     port_bytes = Parameter(choices=(4, 8, 16, 32))
-    act_lanes = Parameter()
+    image_lanes = Parameter(1, high=2)
     act_group_bytes = Parameter()
     weight_beats = Parameter()

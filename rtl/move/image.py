@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import FIELDS, IMAGE_FIELDS
+from spec.errors import AlloyError
 
 from ..prim import Block, Parameter, place_layout, write_layout
 from .group import GroupBlock
@@ -47,6 +48,10 @@ class RowRing(Block):
     banks = Parameter(4)
     port_bits = Parameter(choices=(32, 64, 128, 256))
 
+    def check(self) -> None:
+        if self.banks & (self.banks - 1):
+            raise AlloyError(f"no RowRing has {self.banks} banks: give a power of two")
+
     @property
     def size(self) -> int:
         """Bytes of all banks of both rings."""
@@ -85,7 +90,7 @@ class ImageReader(GroupBlock):
     Parameters
     ----------
     ic, pixels, act_depth, port_bits, group_beats : as in :class:`spec.config.EngineConfig`.
-    lanes : ports that bring rows in turn, 1 or 2; pairs need both, one for each of their rows.
+    image_lanes : ports that bring rows in turn; pairs need two, one for each of their rows.
 
     Members
     -------
@@ -99,14 +104,14 @@ class ImageReader(GroupBlock):
     busy : from the cycle after ``begin`` until the last ``out`` has been taken.
     """
 
-    lanes = Parameter(1, high=2)
+    image_lanes = Parameter(1, high=2)
 
     def members(self) -> dict[str, Member]:
         low = range(self.port_bits // 8)
         return {
             "begin": In(1), "rows": In(16), "cols": In(16), "image": In(IMAGE),
             "low": In(low), "stride": In(low),
-            "data": In(stream.Signature(self.port_bits)).array(self.lanes), "walk": Out(WALK),
+            "data": In(stream.Signature(self.port_bits)).array(self.image_lanes), "walk": Out(WALK),
             "place": In(place_layout(self)),
             "out": Out(stream.Signature(write_layout(self))), "busy": Out(1)}
 
@@ -122,7 +127,7 @@ class ImageReader(GroupBlock):
 
     def elaborate(self, platform):
         m, out, image = Module(), self.out, self.image
-        pair = image.pair if self.lanes == 2 else Const(0)
+        pair = image.pair if self.image_lanes == 2 else Const(0)
         row, left, lane = Signal(16), Signal(16), Signal()
         running, starting = Signal(), Signal()
         low, active, moves, fire = Signal.like(self.low), Signal(), Signal(), Signal()
@@ -144,7 +149,7 @@ class ImageReader(GroupBlock):
             m.d.sync += [left.eq(left - 1), at.eq(at + image.step), rest.eq(rest - image.step)]
         # What is left of a row behind the last window goes nowhere.
         with m.If(active & (left == 0) & ~rings[0].due & ~rings[1].due):
-            m.d.sync += [row.eq(row + 1), running.eq(~end), starting.eq(~end), lane.eq(lane ^ (self.lanes == 2)),
+            m.d.sync += [row.eq(row + 1), running.eq(~end), starting.eq(~end), lane.eq(lane ^ (self.image_lanes == 2)),
                          low.eq(low + Mux(pair, Mux(lacks.any(), self.stride, self.stride << 1),
                                           Mux(lacks.any(), 0, self.stride)))]
         with m.If(self.begin):
@@ -199,14 +204,12 @@ class ImageReader(GroupBlock):
 
     def _take(self, m, rings, pair, lane, open, over):
         """Takes a beat of a row that has room for it: the beat, and which ring it goes into."""
-        wants, lanes = [], [Mux(pair, 0, lane), 1]
-        valid = [Mux(lanes[n], self.data[-1].valid, self.data[0].valid) if n == 0 else self.data[-1].valid
-                 for n in range(2)]
-        for ring, here in zip(rings, valid, strict=True):
-            wants.append(open & ring.due & (ring.room | over) & here)
+        first = Mux(pair, 0, lane)          # the lane of the first ring's row
+        there = Mux(first, self.data[-1].valid, self.data[0].valid), self.data[-1].valid
+        wants = [open & ring.due & (ring.room | over) & here for ring, here in zip(rings, there, strict=True)]
         second = Signal()
         m.d.comb += [second.eq(~wants[0]), rings[0].take.eq(wants[0]), rings[1].take.eq(wants[1] & second)]
-        source = Mux(second, 1, lanes[0])
+        source = Mux(second, 1, first)
         for number, port in enumerate(self.data):
             m.d.comb += port.ready.eq((wants[0] | wants[1]) & (source == number))
         return Mux(source, self.data[-1].payload, self.data[0].payload), second

@@ -41,7 +41,7 @@ class Load(GroupBlock):
     Parameters
     ----------
     slots, weight_depth, param_depth, tap_depth, tables, decode_lanes, decode_width, decode_steps, ports, record_port,
-    addr_bits, beat_bits, port_bytes, act_lanes, weight_beats : as in :class:`spec.config.EngineConfig`.
+    addr_bits, beat_bits, port_bytes, act_lanes, image_lanes, weight_beats : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -72,6 +72,7 @@ class Load(GroupBlock):
     beat_bits = Parameter()
     port_bytes = Parameter(choices=(4, 8, 16, 32))
     act_lanes = Parameter()
+    image_lanes = Parameter(1, high=2)
     weight_beats = Parameter()
 
     def members(self) -> dict[str, Member]:
@@ -305,7 +306,7 @@ class Load(GroupBlock):
         m.d.comb += room.eq(~act.valid | act.ready)
         with m.If(act.ready):
             m.d.sync += act.valid.eq(0)
-        readers: list[ImageReader | RowReader] = [ImageReader.of(self, lanes=self.image_lanes)]
+        readers: list[ImageReader | RowReader] = [ImageReader.of(self)]
         readers += [RowReader.of(self, first=number) for number in range(self.act_lanes)]
         for number, reader in enumerate(readers):
             m.submodules[f"reader{number}"] = reader
@@ -327,8 +328,3 @@ class Load(GroupBlock):
         m.d.comb += [image.image.eq(job.image), image.low.eq(job.low), image.stride.eq(job.stride),
                      first.walk.eq(image.walk), image.place.eq(first.place)]
         return Mux(job.image.image, readers[0].busy, Cat(reader.busy for reader in readers[1:]).any())
-
-    @property
-    def image_lanes(self) -> int:
-        """Ports that bring the rows of an image."""
-        return min(2, self.act_lanes)

@@ -202,3 +202,10 @@ def test_runs_that_do_not_end_well(monkeypatch, result, words):
         simulation.run_network(board, board.config, network, images, say=lambda text: None)
     with pytest.raises(AlloyError, match=words):
         simulation._timed(Broken(result), None, images, {}, {}, set(), lambda text: None)
+
+
+def test_filters_of_a_layer_are_in_no_order():
+    """Kind: a layer that is slow for the order of its filters alone. Of each run of some, about their share is LUT's."""
+    scheme = layer_network("1x1,8,192,4", boards.get("zcu102").config).nodes[0].scheme
+    shares = (scheme.reshape(4, 48) == Scheme.POT4).mean(1)
+    assert abs(shares.mean() - 1 / 3) < 0.01 and shares.min() > 0.2 and shares.max() < 0.5

@@ -307,5 +307,5 @@ def test_parameters():
         *((name, 0, "1 or more") for name in whole), ("pixels", 1, "2 or more"),
         ("port_bits", 16, "one of 32, 64, 128, 256"), ("port_bytes", 3, "one of 4, 8, 16, 32"),
         ("addr_bits", 65, "32 to 64"), ("tables", 16, "0 to 15"), ("decode_lanes", -1, "0 or more"),
-        ("record_port", -1, "0 or more"),
+        ("record_port", -1, "0 or more"), ("image_lanes", 3, "1 to 2"),
         ("decode_width", 33, "0 to 32"), ("decode_steps", -1, "0 or more")])

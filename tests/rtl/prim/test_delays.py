@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 import pytest
 
 from rtl.prim import delay
+from rtl.tools.study import measure
 
 from ..axi_models import simulate
 
@@ -45,3 +46,20 @@ def test_line(cycles, clears, plain):
 
     simulate({"line": line}, drive)
     assert found == expected
+
+
+@pytest.mark.parametrize("how, lut, ff", [("plain", 40, 0), ("flops", 0, 120)])
+def test_what_a_delay_is_made_of(how, lut, ff):
+    """Shift-register LUTs, or flip-flops where LUTs are short, on both families."""
+    class Wide(wiring.Component):
+        i: In(40)
+        o: Out(40)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.d.comb += self.o.eq(delay(m, self.i, 3, **{how: True}))
+            return m
+
+    for family in ("xcup", "xc7"):
+        used, _ = measure(Wide(), family)
+        assert (used["lut"], used["ff"]) == (lut, ff)
