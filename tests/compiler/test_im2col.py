@@ -8,6 +8,7 @@ from compiler import compile
 from compiler.im2col import Im2col, plain
 from spec.commands import Opcode, unpack
 from spec.errors import AlloyError
+from spec.images import OUTSIDE, windows_of
 from spec.program import HOLE, Image
 from tests.compiler.graphs import CONFIG, engine, layer, network
 
@@ -75,3 +76,10 @@ def test_pixels_of_many_channels_are_whole_groups(channels, ic, pixel):
     assert program.input.pixel == pixel
     images = {bool(c["image"]) for c in map(unpack, program.commands) if c["opcode"] == Opcode.LOAD_ACT}
     assert images == {pixel % 8 != 0}
+
+
+@pytest.mark.parametrize("before, cols", [(3, (0, 1)), (9, (0, 2)), (0, (6, 7)), (0, (8, 9))])
+def test_windows_beside_the_row_read_nothing(before, cols):
+    """All of them lie before it, or behind it: one byte is named, and none of it is in a window."""
+    (_, fields), = Im2col(RGB, 1, 1, 3, 3, (0, before), 7).loads(engine(ic=8), (0, 5), cols)
+    assert fields["bytes"] >= 1 and (windows_of(fields, 8)[..., :3] == OUTSIDE).all()

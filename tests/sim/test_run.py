@@ -205,7 +205,7 @@ def test_runs_that_do_not_end_well(monkeypatch, result, words):
 
 
 def test_filters_of_a_layer_are_in_no_order():
-    """Kind: a layer that is slow for the order of its filters alone. Of each run of some, about their share is LUT's."""
+    """Kind: a layer that is slow for the order of its filters alone. Of each run of some, about a third is LUT's."""
     scheme = layer_network("1x1,8,192,4", boards.get("zcu102").config).nodes[0].scheme
     shares = (scheme.reshape(4, 48) == Scheme.POT4).mean(1)
-    assert abs(shares.mean() - 1 / 3) < 0.01 and shares.min() > 0.2 and shares.max() < 0.5
+    assert abs(shares.mean() - 1 / 3) < 0.01 and shares.min() > 0.1 and shares.max() < 0.6

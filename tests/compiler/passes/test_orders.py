@@ -5,7 +5,7 @@ import pytest
 
 from compiler import compile
 from compiler.lower import lower
-from compiler.passes import array_cycles, choose_columns, close_groups, order_channels
+from compiler.passes import array_cycles, choose_columns, close_groups, im2col_input, order_channels
 from compiler.slots import HELD, slots_of
 from sim import command_model
 from sim.compare import first_difference
@@ -39,7 +39,6 @@ def test_kinds_are_spread():
     graph = ordered(type(node)(**{**vars(node), "scheme": scheme}), layer("out", "end", 5, 12), image=(3, 4, 4),
                     out=(12, 4, 4), end=(5, 4, 4))
     op, _ = graph.ops
-    assert graph.output.order == tuple(range(5))        # the host reads it
     columns = op.made_by()[list(op.output.order)] > 0
     assert set(op.made_by()[:6]) == {1} and 0 in op.made_by()[6:]
     share = columns.mean()
@@ -132,3 +131,26 @@ def test_what_the_host_lays_out_has_no_holes():
     for net in (ends, begins):
         graph = order_channels(choose_columns(lower(net), config), config)
         assert all(HOLE not in value.order for value in (graph.input, graph.output))
+
+
+def test_what_the_host_reads_keeps_its_order():
+    """Channels of the output, of whatever kind of column, and what is added to it."""
+    weight = np.full((12, 12, 1, 1), 4, np.int16)
+    scheme = np.array([Scheme.FIXED4] * 6 + [Scheme.POT4] * 6, np.uint8)
+    first, last = layer("image", "a", 12, 12, weight=weight), layer("a", "out", 12, 12, weight=weight, residual="a",
+                                                                  res_mult=3)
+    for nodes, kept in (([first, last], True), ([first, layer("a", "out", 12, 12, weight=weight)], False)):
+        mixed = [type(node)(**{**vars(node), "scheme": scheme}) for node in nodes]
+        shapes = dict(image=(12, 4, 4), a=(12, 4, 4), out=(12, 4, 4))
+        graph = ordered(*mixed, **shapes)
+        assert graph.output.order == tuple(range(12))
+        assert (graph.ops[0].output.order == tuple(range(12))) == kept
+
+
+def test_holes_that_the_load_unit_makes_stay():
+    """Of an image whose windows leave channels of a group empty."""
+    net = network({"image": (3, 9, 9), "out": (4, 5, 5)},
+                  layer("image", "out", 4, 3, (3, 3), stride=(2, 2), padding=(1, 1)))
+    config = engine(ic=32, ports=2, port_bits=128)
+    graph = order_channels(choose_columns(im2col_input(lower(net), config), config), config)
+    assert HOLE in graph.input.order and close_groups(graph).input.order == graph.input.order
