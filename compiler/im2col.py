@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from spec.config import BOUNDARY as PAGE, EngineConfig
+from spec.config import EngineConfig
 from spec.images import image_rows
 from spec.program import HOLE, Image
 
@@ -67,10 +67,8 @@ class Im2col:
     def is_region(self, config: EngineConfig) -> bool:
         """Whether rows of the image are rows of channel groups."""
         image = self.image
-        lone = image.height == image.width == 1 and PAGE % config.ic == 0       # what lies behind it may be anything
         return (self == plain(image, self.fill) and config.ic == config.act_group_bytes
-                and (image.pixel == self.groups(config.ic) * config.ic or lone)
-                and (image.stride % config.port_bytes == 0 or lone))
+                and image.pixel == self.groups(config.ic) * config.ic and image.stride % config.port_bytes == 0)
 
     def cycles(self, config: EngineConfig, height: int, width: int) -> float:
         """About how many it takes to load ``height`` x ``width`` pixels of the input."""

@@ -45,8 +45,7 @@ class Movement:
         common = dict(tag=tag, value=value, mem_out=place.mem)
         if max(place.phases) <= 2:
             self._listing.add(opcode, accesses, dram=rows[0] * region.stride + cols[0] * region.pixel,
-                              stride=region.stride if rows[1] - rows[0] > 1 else 0,     # an image of one may have any
-                              rows=rows[1] - rows[0], cols=cols[1] - cols[0], **common,
+                              stride=region.stride, rows=rows[1] - rows[0], cols=cols[1] - cols[0], **common,
                               **place.view("out", y=rows[0] - at[0], x=cols[0] - at[1]))
             return
         for row, col in product(range(*rows), range(cols[0], min(cols[1], cols[0] + place.phases[1]))):

@@ -166,9 +166,6 @@ def test_accepted_networks_have_been_compiled():
     report = ask(Clean())
     graph = examine(Clean().eval(), (3, 8, 8))[0]
     network, plan, refused = sketch(graph, VARIANTS["alloy"], boards.get("zcu102").config)
-    for node in network.nodes:      # filters as recipes leave them: of no kind all in a row
-        kinds = getattr(node, "scheme", np.zeros(0))
-        assert len(kinds) < 12 or len(np.flatnonzero(np.diff(kinds.astype(int)))) > 2
     cycles = layer_cycles(network, "zcu102")
     assert report.accepted and refused == []
     assert [(x.name, x.cycles) for x in report.performance.layers] == [(n, round(c)) for n, c in cycles.items()]

@@ -308,6 +308,7 @@ static void refusals(void)
     alloy_tensor t;
     uint8_t flipped;
     const uint8_t *pixels = jobs[1].images;
+    static const uint8_t too_large[4096] = {0, 0, 0x10};
     wrong_register = ALLOY_ID;
     CHECK(alloy_open(&engine, &sleeping) == ALLOY_NO_ENGINE);
     wrong_register = ALLOY_VERSION;
@@ -344,6 +345,7 @@ static void refusals(void)
     CHECK(alloy_describe(&jobs[1].program, 0, &t) == ALLOY_OK && t.bits == 4);
     pixels = (const uint8_t *)"\x10\x10\x10\x10";
     CHECK(alloy_put_image(&engine, &jobs[1].loaded, 0, pixels, 0, 0) == ALLOY_IMAGE);
+    CHECK(alloy_put_image(&engine, &jobs[1].loaded, 0, too_large, t.width, 1) == ALLOY_IMAGE);     /* laid out as read */
     CHECK(alloy_poll(&engine) == ALLOY_IDLE);
     run(j, 0, 0);
 }
