@@ -53,16 +53,8 @@ class Region:
         """Bytes of all rows."""
         return self.height * self.stride
 
-    def pack(self, codes: np.ndarray) -> bytes:
-        """Codes (C, H, W) to the bytes of the region."""
-        out = np.zeros((self.height, self.width, self.groups, self.group_bytes), np.uint8)
-        flat = np.zeros((self.height, self.width, self.groups * self.ic), np.uint8)
-        flat[..., self._positions] = np.asarray(codes).transpose(1, 2, 0)
-        out[..., :self.ic] = flat.reshape(self.height, self.width, self.groups, self.ic)
-        return out.tobytes()
-
     def unpack(self, data: bytes) -> np.ndarray:
-        """Inverse of :meth:`pack`: int64 (C, H, W)."""
+        """The codes, int64 (C, H, W), in the bytes of the region."""
         whole = np.frombuffer(data, np.uint8).reshape(self.height, self.width, self.groups, self.group_bytes)
         flat = whole[..., :self.ic].reshape(self.height, self.width, -1)
         return flat[..., self._positions].transpose(2, 0, 1).astype(np.int64)
