@@ -150,9 +150,10 @@ def test_what_a_damaged_program_may_end_with(made, change, codes):
 @pytest.mark.parametrize("line, words", [
     ("--only nothing", "there is nothing 'nothing' to do to an engine: give one of responses, "),
     ("--only soak:x", "or one of them with a number"), ("--share 2", "less than or equal to 1")])
-def test_refusals(capsys, line, words):
-    assert main([*line.split(), "--out", "/tmp/none.json"]) == 2
+def test_refusals(capsys, tmp_path, line, words):
+    assert main([*line.split(), "--out", str(tmp_path / "none.json")]) == 2
     error = capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
     assert words in error and error.count("\n") == 1
 
 
