@@ -167,6 +167,9 @@ def test_what_is_no_verdict(project, capsys, monkeypatch):
     assert "which says nothing of spec/small.py, x: try it again" in capsys.readouterr().err
     assert not (project / "build" / "mutants" / "results.json").exists()
     assert (project / "spec" / "small.py").read_text() == FILES["spec/small.py"]
+    monkeypatch.setattr(mutants, "run_tests", lambda tree, *args, **more: 3 if "ONE = 2" in (
+        tree / "spec" / "small.py").read_text() else 0)
+    assert mutants.main(["--count", "0"]) == 0 and "pytest itself, which does not" in capsys.readouterr().out
 
 
 def test_report(project, monkeypatch):
