@@ -162,7 +162,7 @@ class Alloy:
         source = self.program.tensors[self.program.source]
         wanted = tuple(np.array(source.shape)[np.argsort(LAYOUTS[layout])].tolist())
         found = images
-        if source.channels == 1 and found.shape[-2:] == source.shape[1:]:
+        if source.channels == 1 and found.shape[-2:] == source.shape[1:] and found.shape != wanted:
             found = found[..., None] if layout == "HWC" else found[..., None, :, :]
         single = found.ndim == 3
         found = found[None] if single else found

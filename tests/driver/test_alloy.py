@@ -89,6 +89,8 @@ def test_maps_and_gray_images(processor):
     alloy = Alloy(processor, compile(MAP, CONFIG), timeout=PATIENCE)
     assert (alloy.codes(batch) == expected).all() and (alloy.codes(batch[..., 0]) == expected).all()
     assert (alloy.codes(batch[1, ..., 0], "CHW") == expected[1]).all()
+    one = alloy.codes(batch[1].transpose(2, 0, 1), "CHW")       # with its channel
+    assert one.shape == expected[1].shape and (one == expected[1]).all()
     cycles = alloy.cycles
     with pytest.raises(AlloyError, match="the output of the program is a map, not one value for each class"):
         alloy.classify(batch)
