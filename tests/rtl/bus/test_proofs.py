@@ -4,10 +4,10 @@ The bus may wait and answer as it likes, as long as it keeps to IHI 0022; reques
 modulo 4096.
 """
 
-from amaranth.hdl import C, Mux, Signal
+from amaranth.hdl import C, Cat, Mux, Signal, Value
 import pytest
 
-from rtl.bus import ReadPort, Skid, Slice, WritePort
+from rtl.bus import ReadArbiter, ReadPort, Skid, Slice, WritePort, arbiter as arbiter_module
 from spec.config import BOUNDARY
 
 from ..formal import Proof
@@ -134,6 +134,69 @@ def write_port(values, stop):
 def test_write_port(tmp_path, values, stop):
     """Each beat goes out once, in bursts whose end is where it was announced, and whose beats are all there."""
     write_port(values, stop).run(tmp_path)
+
+
+def choice(p, part, forget):
+    """What the arbiter asks of the port is what one of its users asks, the first if both do; whether the port takes it
+    and whether it is the second user's."""
+    users, req, order = part.user_req, part.req, p.inside("order")
+    for user in users:
+        p.give(user.valid, user.payload)
+        p.assume(user.payload.beats != 0)
+        p.steady(user.valid, user.ready, user.payload, then=lambda kept: p.assume(kept | p.past(forget)))
+    p.give(req.ready)
+    p.steady(req.valid, req.ready, req.payload, then=lambda kept: p.check(kept | p.past(forget)))
+    taken, (first, second) = req.valid & req.ready, (user.valid & user.ready for user in users)
+    p.check((first | second) == taken)
+    p.check(~(first & second))
+    for user, takes in zip(users, (first, second), strict=True):
+        p.check(~takes | (Value.cast(req.payload) == Value.cast(user.payload)))
+    p.check(~(second & users[0].valid) | p.past(req.valid & ~req.ready & ~forget))
+    p.check(taken | ~req.ready | ~(users[0].valid | users[1].valid) | (order.level >= order.depth))
+    p.check(~order.i.valid | order.i.ready)
+    p.check(order.level <= order.depth)
+    return taken, second
+
+
+def arbiter(beat_bits, clear):
+    """The proof: one request, any, is followed from its user to its last beat; ``clear``: at any time all of them are
+    forgotten, by the port as well."""
+    part = ReadArbiter(addr_bits=32, port_bits=32, beat_bits=beat_bits)
+    p, back, given = Proof(part), part.user_data, part.data
+    m, forget = p.m, p.free(name="forget") if clear else C(0, 1)
+    taken, second = choice(p, part, forget)
+    owed, ahead, left = (Signal(beat_bits + 4, name=name) for name in ("owed", "ahead", "left"))
+    p.give(given.payload, *(user.ready for user in back))
+    beat = given.valid & given.ready
+    m.d.comb += [part.clear.eq(forget), given.valid.eq(p.free(name="beat") & (owed != 0))]
+    m.d.sync += owed.eq(Mux(forget, 0, owed + Mux(taken, part.req.payload.beats, 0) - beat))
+
+    # The beats before those of the request, and of its own those that are still to come.
+    whose = Signal()
+    with m.If(forget):
+        m.d.sync += left.eq(0)
+    with m.Elif(left == 0):
+        with m.If(taken & p.free()):
+            m.d.sync += [left.eq(part.req.payload.beats), ahead.eq(owed - beat), whose.eq(second)]
+    with m.Elif(beat):
+        m.d.sync += [ahead.eq(Mux(ahead == 0, 0, ahead - 1)), left.eq(Mux(ahead == 0, left - 1, left))]
+    now, offered = (left != 0) & (ahead == 0) & given.valid & ~forget, Cat(user.valid for user in back)
+    p.check(~now | (offered == Mux(whose, 0b10, 0b01)))
+    p.check(~now | (given.ready == Mux(whose, back[1].ready, back[0].ready)))
+    p.check(beat == (offered & Cat(user.ready for user in back)).any())
+    p.check(~offered.all() & (given.valid | ~offered.any()))
+    for user in back:
+        p.check(~user.valid | (user.payload == given.payload))
+    return p
+
+
+@pytest.mark.parametrize("clear", [False, True])
+@pytest.mark.parametrize("ahead", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+def test_arbiter(tmp_path, monkeypatch, ahead, clear):
+    """No request or beat is lost, invented or overtaken, and no more requests are kept than there is room for: fewer
+    than in the engine, with which the proof does not end."""
+    monkeypatch.setattr(arbiter_module, "REQUESTS_AHEAD", ahead)
+    arbiter(2, clear).run(tmp_path, engine="abc pdr")
 
 
 @pytest.mark.parametrize("kind", [Slice, Skid])
