@@ -230,7 +230,7 @@ def _starts(s, rng, number, measured):
     s.start(m.job)
     s.wait(LONG)
     s.write("CTRL", START)
-    s.idle()
+    s.idle(LONG)
     s.ended(Error.NONE)
     s.check(m.job)
     return "at the interrupt: done again"

@@ -223,12 +223,12 @@ class Subject:
         if self.read("IRQ_STATUS") or self.processor.wait(cycles) or self.read("STATUS") & 1:
             raise Fault(f"there was no start, and STATUS is 0x{self.read('STATUS'):x}")
 
-    def idle(self) -> None:
+    def idle(self, cycles: int = BOUND) -> None:
         """Wait until it is not busy."""
-        end = self.processor.cycle + BOUND
+        end = self.processor.cycle + cycles
         while self.read("STATUS") & 1:
             if self.processor.cycle > end:
-                raise Fault(f"it is still busy after {BOUND:,} cycles, STATUS is 0x{self.read('STATUS'):x}")
+                raise Fault(f"it is still busy after {cycles:,} cycles, STATUS is 0x{self.read('STATUS'):x}")
 
     def check(self, job: Job) -> None:
         """Every output in memory is what the golden model says."""

@@ -53,6 +53,12 @@ def test_a_share(line, tmp_path, capsys):
     assert main(line) == 0 and json.loads((tmp_path / "state.json").read_text()) == state
 
 
+def test_a_start_at_the_interrupt(line, capsys):
+    """A program may take longer than the engine takes to stop."""
+    assert main([*line, "--only", "starts:3"]) == 0
+    assert "starts: 4 of 200 cases, 1 at the interrupt: done again" in capsys.readouterr().out
+
+
 def test_a_fault_is_seen_and_shown_again(line, monkeypatch, capsys):
     """The number in the report leads to the same fault."""
     kind = KINDS["starts"]
