@@ -23,6 +23,7 @@ from spec.files import check_outputs, write_text
 from spec.folders import check_generated, generating
 from spec.progress import going, say as _say
 
+from .bitstream import FILES as SMALL_FILES, SMALL, build_small, small_text
 from .generate import TOP, generate
 from .tools import (PACKAGE, PAGES, SOFTWARE, banner, find_yosys, longest_paths, report_of, report_text, synthesize,
                     write_package, write_pages, write_software)
@@ -72,7 +73,7 @@ def build(board: boards.Board, config: EngineConfig, out: str | Path, *, synth: 
 
 @entry("python -m rtl.build", "--platform zcu102 --no-synth")
 def main(
-    platform: Annotated[str, Option(help=f"one of {boards.CHOICES}")],
+    platform: Annotated[str, Option(help=f"one of {', '.join(SMALL)}, {boards.CHOICES}")],
     out: Annotated[str | None, Option(help="output directory (default build/PLATFORM)")] = None,
     config: Annotated[str | None, Option(help="engine configuration (JSON) instead of the board's own")] = None,
     no_synth: Annotated[bool, Option("--no-synth", help="skip synthesis: no resources in the report")] = False,
@@ -82,8 +83,11 @@ def main(
     """Write the engine's Verilog with everything a user needs around it.
 
     That is Verilog, register and command map for C, Python and other tools, IP-XACT, the C driver, a page about the
-    build (build.md), configuration, Vivado script, report.json and report.txt.
+    build (build.md), configuration, Vivado script, report.json and report.txt. For ulx3s and ecpix5 it is a bitstream,
+    made with Yosys and nextpnr: an engine with memory on the chip and a UART.
     """
+    if platform in SMALL:
+        return _small(platform, config, out, not no_synth, paths)
     board = boards.get(platform)
     engine = EngineConfig.load(config) if config else board.config
     folder = Path(out or Path("build") / board.name)
@@ -91,6 +95,19 @@ def main(
     check_outputs(*(folder / name for name in FILES), inputs=(config,))
     report = build(board, engine, folder, synth=not no_synth, paths=paths)
     print(report_text(report), end="")
+    print(f"written to {folder}")
+    return 0, report
+
+
+def _small(platform, config, out, synth, paths):
+    """The same for a board that open tools make a bitstream for."""
+    if paths:
+        raise AlloyError(f"place and route says how fast {platform} is: leave out --paths")
+    engine = EngineConfig.load(config) if config else SMALL[platform].config
+    folder = Path(out or Path("build") / platform)
+    check_outputs(*(folder / name for name in SMALL_FILES), inputs=(config,))
+    report = build_small(platform, engine, generate, folder, synth=synth)
+    print(small_text(report), end="")
     print(f"written to {folder}")
     return 0, report
 

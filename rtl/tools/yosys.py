@@ -10,7 +10,7 @@ import sys
 
 from pyosys import libyosys as ys
 
-__all__ = ["flat", "modules", "netlist"]
+__all__ = ["flat", "mapped", "modules", "netlist"]
 
 
 def modules(out: str, source: str) -> None:
@@ -48,6 +48,13 @@ def flat(out: str, *steps: str) -> None:
     ys.run_pass(f"write_json -selected {out}", design)
 
 
+def mapped(out: str, *steps: str) -> None:
+    """Run the ``steps``; write the design as JSON."""
+    design = ys.Design()
+    for step in (*steps, f"write_json {out}"):
+        ys.run_pass(f"tee -q -o {out}.log {step}", design)
+
+
 if __name__ == "__main__":
-    tasks: dict[str, Callable[..., None]] = {"flat": flat, "modules": modules, "netlist": netlist}
+    tasks: dict[str, Callable[..., None]] = {"flat": flat, "mapped": mapped, "modules": modules, "netlist": netlist}
     tasks[sys.argv[1]](*sys.argv[2:])
