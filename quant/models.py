@@ -36,13 +36,14 @@ class Loaded:
     ``channels`` are those of the first convolution where nothing else tells; ``size`` is (height, width) or None.
     ``on_pixels`` makes, with mean and std of the training or None, a network that reads pixels of one that reads codes
     of its own; None for all that reads pixels. ``refused`` is what the file asks for and nothing supports: the model
-    has something in its place.
+    has something in its place. ``findings`` are about a quantized file, how its network compares with it.
     """
     model: nn.Module | Network
     channels: int
     size: tuple[int, int] | None = None
     on_pixels: Callable[[Any, Any], Any] | None = None
     refused: tuple[Unsupported, ...] = ()
+    findings: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, model: nn.Module | Network, shape: tuple[int, int, int] | None = None) -> "Loaded":
@@ -112,7 +113,7 @@ def _tflite(name, size, partly):
 def _found(found):
     model = found.network if found.module is None else found.module.eval()
     assert model is not None
-    loaded = replace(Loaded.of(model, found.shape), refused=found.refused)
+    loaded = replace(Loaded.of(model, found.shape), refused=found.refused, findings=found.findings)
     if found.network is None or found.refused:
         return loaded
     return replace(loaded, on_pixels=lambda mean, std: found.on_pixels(mean, std).network)

@@ -45,8 +45,9 @@ def main(
     assert engine is not None
     chosen, began = variant(recipe), time.monotonic()
     with _uncollected():
-        loaded, found, refused = load(model, weights, size, shape)
-        report = look(Request(model, loaded, found, board, engine, recipe, chosen, images, began, refused))
+        loaded, found = load(model, weights, size, shape)
+        report = look(Request(model, loaded.model, found, board, engine, recipe, chosen, images, began, loaded.refused,
+                              loaded.findings))
     print(*lines(report), sep="\n")
     return 0 if report.accepted else 1, report.form()
 

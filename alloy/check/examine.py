@@ -1,6 +1,6 @@
 """From a model to a report: every part of the flow is asked what it would refuse, and the cycle model what it takes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +12,8 @@ from torch import nn
 
 from boards import Board
 from compiler.check import check, refusals
+from quant.grids.emit import Finding as Compared
+from quant.grids.together import together
 from quant.imports import examine
 from quant.recipes import Variant
 from quant.sketch import sketch
@@ -22,7 +24,7 @@ from spec.errors import AlloyError, Unsupported
 from spec.network import Network, Parts
 from spec.program import Program
 
-from .report import Finding, Fit, Layer, Performance, Report
+from .report import Finding, Fit, Layer, Performance, Report, Rounding
 from .risks import risks
 
 __all__ = ["Request", "look"]
@@ -33,7 +35,7 @@ class Request:
     """What to look at: a model for images of ``shape`` (C, H, W), or an integer network, on an engine.
 
     ``board`` is None for a configuration without one; ``images`` is their number, if they are known. ``refused`` is
-    what the model's file asks for and nothing supports.
+    what the model's file asks for and nothing supports, ``findings`` how an integer network compares with its file.
     """
     name: str
     model: nn.Module | Network
@@ -45,13 +47,14 @@ class Request:
     images: int | None = None
     began: float = field(default_factory=time.monotonic)
     refused: tuple[Unsupported, ...] = ()
+    findings: tuple[Compared, ...] = ()
 
 
 def look(request: Request) -> Report:
     """Everything that can be said of a model without images."""
     found: list[tuple[str, Unsupported]] = []
     config, network = request.config, request.model
-    parts: dict[str, Any] = {"layers": 0, "fit": None, "performance": None, "risks": []}
+    parts: dict[str, Any] = {"layers": 0, "fit": None, "performance": None, "risks": [], "roundings": []}
     places: Mapping[str, str] = {}
     try:
         if isinstance(network, nn.Module):
@@ -66,6 +69,7 @@ def look(request: Request) -> Report:
         else:
             found = [("model", one) for one in request.refused]
             found += _compiled(network, request, None, parts)
+            parts["roundings"] = list(_roundings(network, request.findings))
     except AlloyError as error:         # of the model as a whole
         parts |= {"fit": None, "performance": None}
         found = found or [("model", one) for one in request.refused]
@@ -97,6 +101,16 @@ def _compiled(network, request, bits, parts):
     if program is not None:
         parts |= {"fit": _fit(program, network, bits, warnings), "performance": _performance(program, request)}
     return [("compiler", one) for one in refused]
+
+
+def _roundings(network: Network | Parts, findings: Sequence[Compared]) -> Iterator[Rounding]:
+    """Everything about a file but the layers that are exact."""
+    for one in findings:
+        if not (one.layer and one.exact):
+            yield Rounding.of(one.where, one.share, one.most, one.text)
+    whole = together(network, findings) if isinstance(network, Network) else None
+    if whole is not None:
+        yield Rounding.of(whole.where, whole.share, whole.most, whole.text)
 
 
 def _merged(loaded, read):

@@ -10,7 +10,7 @@ from spec.errors import Unsupported
 
 from .rewrites import REWRITES, rewrite
 
-__all__ = ["SCHEMA", "Finding", "Fit", "Layer", "Performance", "Report", "Risk"]
+__all__ = ["SCHEMA", "Finding", "Fit", "Layer", "Performance", "Report", "Risk", "Rounding"]
 
 SCHEMA = 1          # version of the JSON form
 _WHERE = re.compile(r"layer (?P<layer>\S+)(?: \((?P<place>.*)\))?")
@@ -124,6 +124,30 @@ class Risk:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """Where the network of a quantized file is not what the file says.
+
+    Attributes
+    ----------
+    layer : None for the model as a whole. place : in the file.
+    share, most : of all sums that the layer can have, those whose code differs, and the largest difference in codes.
+    reason : as a sentence.
+    """
+    layer: str | None
+    place: str | None
+    share: float
+    most: int
+    reason: str
+
+    @classmethod
+    def of(cls, where: str, share: float, most: int, text: str) -> "Rounding":
+        """Of what a message calls the layer."""
+        found = _WHERE.fullmatch(where)
+        layer, place = found.groups() if found else (None, None)
+        return cls(layer, place, share, most, text)
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that :mod:`alloy.check` says. Without refusals there are ``fit`` and ``performance``."""
     model: str
@@ -135,6 +159,7 @@ class Report:
     fit: Fit | None
     performance: Performance | None
     risks: list[Risk]
+    roundings: list[Rounding]
     seconds: float
     schema: int = field(default=SCHEMA, init=False)
 

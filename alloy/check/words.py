@@ -25,12 +25,22 @@ def lines(report: Report) -> Iterator[str]:
         yield from _fit(report)
     if report.performance:
         yield from _performance(report)
+    yield from _roundings(report.roundings)
     for risk in report.risks:
         yield f"accuracy: {_names(risk.layers) + ': ' if risk.layers else ''}{risk.reason}"
     count = len(report.refused)
     verdict = ("everything is supported" if report.accepted else
                f"{count} thing{'s' * (count > 1)} cannot run")
     yield f"{verdict} ({report.layers} layers looked at in {report.seconds:.1f} s)"
+
+
+def _roundings(found):
+    """What is said of the model, and the layers that differ most from the file."""
+    layers = sorted((one for one in found if one.layer), key=lambda one: -one.share)
+    yield from (f"rounding: {one.reason}" for one in layers[:SHOWN])
+    if len(layers) > SHOWN:
+        yield f"    and {len(layers) - SHOWN} layers that differ less"
+    yield from (f"rounding: {one.reason}" for one in found if not one.layer)
 
 
 def _names(names):

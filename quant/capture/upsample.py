@@ -1,5 +1,6 @@
 """Maps that become larger and are more than moved: transposed convolutions, and upsampling between the pixels."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -15,37 +16,57 @@ from .nodes import BATCH, Found, Node, View, reads, supported, whole
 from .ops import Apply, Op
 from .settle import moves
 
-__all__: list[str] = []
+__all__ = ["Parts", "parts_of"]
 
 
 @reads("conv_transpose2d")
 def _transposed(node: Node) -> Found:
-    """A convolution that makes the pixels of one place, as channels, which are spread then: each of them reads the
-    places of the input that the positions of the kernel there lead to."""
     given, (view,) = node.arguments, node.views
     if not view.by_channel or not isinstance(given["weight"], torch.Tensor):
         raise AlloyError(f"{node.where} is a transposed convolution of channels in another order, or by weights that "
                          "depend on the image: only constant weights, and all channels as they are, are supported")
-    weight, up = _dense(given["weight"], given["groups"], pair(given["dilation"])), pair(given["stride"])
-    filters, out = weight.shape[1], node.shape[2:]
-    down, across = (_Phases.of(*axis) for axis in zip(weight.shape[2:], up, pair(given["padding"]), view.size[1:], out,
-                                                      strict=True))
-    made = weight.new_zeros(*up, filters, len(weight), down.size, across.size)
-    for y, at, ky in down.taps:
-        for x, to, kx in across.taps:
-            made[y, x, :, :, at, to] = weight[:, :, ky, kx].t()
+    up, out = pair(given["stride"]), node.shape[2:]
+    found = parts_of(given["weight"], given["groups"], pair(given["dilation"]), up, pair(given["padding"]),
+                     view.size[1:], out)
     parts, bias = up[0] * up[1], given["bias"]
     inner = f"{node.name}_parts" if parts > 1 else node.name
     conv = apply_layer(Node(inner, node.where, "conv2d", {"input": view}, node.shape), "conv2d", {
-        "input": view, "weight": made.flatten(0, 2), "bias": None if bias is None else bias.repeat(parts),
+        "input": view, "weight": found.weight, "bias": None if bias is None else bias.repeat(parts),
         "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1})
-    conv.layer = widened(conv.layer, (down.before, across.before), (down.behind, across.behind))
-    size = filters, down.places * up[0], across.places * up[1]
-    index = whole(size)[:, :, :out[0], :out[1]]
+    conv.layer = widened(conv.layer, found.before, found.behind)
+    index = whole(found.size)[:, :, :out[0], :out[1]]
     if parts == 1:
         return conv, index
     spread = SpreadLayer(name=node.name, sources=(inner,), output=node.name, up=up, apart=True)
     return [conv, Apply(name=node.name, inputs=(inner,), layer=spread)], index
+
+
+class Parts(NamedTuple):
+    """A transposed convolution as one that makes the pixels of one place, as channels, which are spread then: each of
+    them reads the places of the input that the positions of the kernel there lead to.
+
+    ``weight``: (up * up * F, C, kh, kw). ``before``, ``behind``: rows and columns of padding. ``size``: (F, rows,
+    columns) of what is spread, the first of which are the output.
+    """
+    weight: torch.Tensor
+    before: tuple[int, int]
+    behind: tuple[int, int]
+    size: tuple[int, int, int]
+
+
+def parts_of(weight: torch.Tensor, groups: int, dilation: tuple[int, int], up: tuple[int, int],
+             padding: tuple[int, int], size: Sequence[int], out: Sequence[int]) -> Parts:
+    """The :class:`Parts` of ``weight`` (C, F / groups, kh, kw) with the strides ``up``, from a map of ``size`` to one
+    of ``out``, (rows, columns) both."""
+    weight = _dense(weight, groups, dilation)
+    filters = weight.shape[1]
+    down, across = (_Phases.of(*axis) for axis in zip(weight.shape[2:], up, padding, size, out, strict=True))
+    made = weight.new_zeros(*up, filters, len(weight), down.size, across.size)
+    for y, at, ky in down.taps:
+        for x, to, kx in across.taps:
+            made[y, x, :, :, at, to] = weight[:, :, ky, kx].t()
+    return Parts(made.flatten(0, 2), (down.before, across.before), (down.behind, across.behind),
+                 (filters, down.places * up[0], across.places * up[1]))
 
 
 class _Phases(NamedTuple):

@@ -1,7 +1,8 @@
 """Sums and curves of a quantized ONNX graph as nodes of the integer network, and how far these are the same."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from spec.errors import AlloyError
 from spec.network import Tensor
 from spec.numerics import Scheme, round_shift
 from spec.operators.average_pool import AveragePool
-from spec.operators.convolution import Conv, worst_case
+from spec.operators.convolution import Conv, accumulate, worst_case
 from spec.operators.lookup import CODES, Lookup
 from spec.operators.windows import Window
 
@@ -18,13 +19,16 @@ from .rounding import NEAR as TRIED
 from .rounding import fit, thresholds
 from .values import Codes, Curve, Grid, Sum
 
-__all__ = ["EQUAL", "Finding", "average", "codes_tensor", "convolution", "curve_of", "finding_of", "identity_sum",
-           "scheme_of", "table"]
+__all__ = ["EQUAL", "NEAR", "Finding", "Source", "average", "codes_tensor", "convolution", "curve_of", "finding_of",
+           "identity_sum", "scheme_of", "table"]
 
 NEAR = 5e-4             # codes: so near to the border of two of them, sums of 32-bit numbers may fall to either side
 CELLS = 1 << 23         # thresholds times residual codes that are compared
 WIDEST = 255            # largest weight
 EQUAL = 14              # shift beside the multiplier 2**14: codes stay as they are
+# The codes (N, C, H, W) of a layer's output as the file computes them, of the network and the codes of the inputs;
+# ``change`` is added before it rounds, in codes, where it computes with 32-bit numbers.
+Source: TypeAlias = Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,15 @@ class Finding:
     ----------
     where : names the node. share : of all values that its accumulator can have, those whose code differs; 0: every
         one is the same. most : the largest difference, in codes. text : the whole as a sentence.
+    layer : name of the layer; empty for what is said of the network. source : the file's own arithmetic, where it is
+        not that of the layer.
     """
     where: str
     share: float
     most: int
     text: str
+    layer: str = ""
+    source: Source | None = field(default=None, repr=False, compare=False)
 
     @property
     def exact(self) -> bool:
@@ -114,7 +122,8 @@ def convolution(made: Sum, grid: Grid, name: str) -> tuple[Conv, Tensor, Finding
         padding=window.padding, padding_end=window.padding_end, dilation=window.dilation,
         residual=made.residual.name if made.residual else None, res_mult=found.res_mult,
         bounds=worst_case(made.weight, source_tensor))
-    return node, tensor, finding_of(made.where, share, max(most, int(share > 0)), sparse)
+    return node, tensor, finding_of(made.where, name, share, max(most, int(share > 0)), sparse,
+                                    source=_convolved(made, grid, node))
 
 
 def table(source: Codes, real: np.ndarray, grid: Grid, where: str, name: str) -> tuple[Lookup, Tensor, Finding]:
@@ -123,7 +132,7 @@ def table(source: Codes, real: np.ndarray, grid: Grid, where: str, name: str) ->
     codes = np.zeros(CODES, np.uint8)
     codes[:len(real)] = grid.codes(real)
     tensor = codes_tensor(name, source.shape, grid)
-    return Lookup(name=name, input=source.name, output=name, table=codes), tensor, finding_of(where, 0.0, 0)
+    return Lookup(name=name, input=source.name, output=name, table=codes), tensor, finding_of(where, name)
 
 
 def average(made: Sum, grid: Grid, name: str) -> tuple[AveragePool, Tensor, Finding]:
@@ -148,7 +157,12 @@ def average(made: Sum, grid: Grid, name: str) -> tuple[AveragePool, Tensor, Find
     node = AveragePool(
         name=name, input=made.source.name, output=name, mult=max(mults), shift=shift, lo=lo, hi=hi,
         mults=np.array(mults, np.int32)[np.searchsorted(found, made.divisors)], **asdict(made.window))
-    return node, codes_tensor(name, made.shape, grid), finding_of(made.where, off / count, most)
+
+    def source(network, codes, change=0.0):
+        total = Window.of(node).over(codes - network.tensors[node.input].zero, 0).sum((4, 5))
+        real = (total * (factor / made.divisors) + change) * grid.scale
+        return np.clip(grid.numbers(real) - grid.low, lo, hi).astype(np.int64)
+    return node, codes_tensor(name, made.shape, grid), finding_of(made.where, name, off / count, most, source=source)
 
 
 def _averaged(sums, factor, grid, ends, shift, near):
@@ -196,11 +210,12 @@ def _reachable(made):
 
 
 def _loose(made, grid, factor):
-    """Whether rounding within the source, of 32-bit sums, can decide between two codes."""
+    """Whether rounding within the source, of 32-bit sums, can decide between two codes: not where all are multiples of
+    powers of two."""
     if made.exact is not None or _whole(made, grid):
         return False
-    known = [*factor, *([made.residual.grid.scale / grid.scale] if made.residual else [])]
-    powers = np.log2(known)
+    scales = [made.source.grid.scale, grid.scale, *([made.residual.grid.scale] if made.residual else [])]
+    powers = np.log2([*factor, *scales])
     units = made.bias / made.factor
     return bool((powers != np.round(powers)).any() or (units * 2 ** 8 != np.round(units * 2 ** 8)).any())
 
@@ -214,16 +229,32 @@ def _source(made, grid, columns, rows, change, pick):
     """A function of accumulators (F, n): whether the source gives each at least its code beside the residual codes
     ``rows``; ``change`` is added, in codes."""
     codes = columns + grid.zero
+    return lambda acc: _numbers(made, grid, acc, rows, pick, change) >= codes
+
+
+def _numbers(made, grid, acc, res, pick, change=0.0):
+    """q of accumulators (F, n) beside residual codes, less their zero point, as the source computes it, not clipped."""
     if made.exact is not None:
-        return lambda acc: made.exact(acc, rows, pick) >= codes
+        return made.exact(acc, res, pick)
     if _whole(made, grid):
         bias, scale, scales = made.whole
         mult = (np.float32(scale) * scales.astype(np.float32) / np.float32(grid.scale)).astype(np.float32)[pick, None]
-        whole = bias[pick, None]
-        return lambda acc: np.round((acc + whole).astype(np.float32) * mult) + grid.zero >= codes
+        return np.round((acc + bias[pick, None]).astype(np.float32) * mult) + grid.zero
     factor, bias = made.factor[pick, None], made.bias[pick, None]
-    shifts = change + (rows * (made.residual.grid.scale / grid.scale) if made.residual else 0.0)
-    return lambda acc: grid.numbers(acc * factor + bias + shifts * grid.scale) >= codes
+    shifts = change + (res * (made.residual.grid.scale / grid.scale) if made.residual else 0.0)
+    return grid.numbers(acc * factor + bias + shifts * grid.scale)
+
+
+def _convolved(made, grid, node):
+    """The :data:`Source` of a convolution."""
+    def source(network, codes, *residual, change=0.0):
+        acc = accumulate(node, codes, network.tensors[node.input].zero).transpose(1, 0, 2, 3)
+        res = [(one - network.tensors[node.residual].zero).transpose(1, 0, 2, 3) for one in residual]
+        flat, *res = (one.reshape(len(node.weight), -1) for one in (acc, *res))
+        numbers = _numbers(made, grid, flat, res[0] if res else np.zeros(1, np.int64), slice(None), change)
+        codes = np.clip(numbers - grid.low, node.lo, node.hi).astype(np.int64)
+        return codes.reshape(acc.shape).transpose(1, 0, 2, 3)
+    return source
 
 
 def _most(found, wanted, columns, rows, low, high):
@@ -242,9 +273,11 @@ def _most(found, wanted, columns, rows, low, high):
     return worst
 
 
-def finding_of(where: str, share: float, most: int, sparse: int = 1) -> Finding:
-    """That codes differ for a ``share`` of all sums, by at most ``most``; only one of ``sparse`` has been looked at."""
+def finding_of(where: str, layer: str, share: float = 0.0, most: int = 0, sparse: int = 1,
+               source: Source | None = None) -> Finding:
+    """That codes of a layer differ for a ``share`` of all sums, by at most ``most``; only one of ``sparse`` has been
+    looked at."""
     if share == 0 and sparse == 1:
-        return Finding(where, 0.0, 0, f"{where} computes exactly what the file says")
+        return Finding(where, 0.0, 0, f"{where} computes exactly what the file says", layer)
     what = f"differs by at most {most} code{'s' * (most != 1)} for a share of {share:.2g} of its sums"
-    return Finding(where, max(share, 1e-9), max(most, 1), f"{where} {what}")
+    return Finding(where, max(share, 1e-9), max(most, 1), f"{where} {what}", layer, source)

@@ -11,7 +11,7 @@ from spec.operators.windows import Window
 
 from .rounding import MODES
 
-__all__ = ["Grid", "Weights", "Real", "Codes", "Rounded", "Curve", "Sum", "Joined", "Moved", "Value"]
+__all__ = ["Grid", "Weights", "Real", "Codes", "Rounded", "Curve", "Sum", "Joined", "Moved", "Product", "Value"]
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class Grid:
             raise AlloyError(f"{where} has the scale {self.scale:g}: it must be finite and above 0")
 
     def numbers(self, real: np.ndarray) -> np.ndarray:
-        """q of real numbers, not clipped."""
+        """q of real numbers, not clipped; they are rounded to 32 bits and divided in them, as the source does it."""
+        ratio = np.asarray(real, np.float32) / np.float32(self.scale)
         if self.mode == "LINEAR":
-            return np.round(real / self.scale) + self.zero
-        return MODES[self.mode](real / self.scale + self.zero)
+            return np.round(ratio).astype(np.float64) + self.zero
+        return MODES[self.mode](ratio + np.float32(self.zero)).astype(np.float64)
 
     def codes(self, real: np.ndarray) -> np.ndarray:
-        """The engine's codes of real numbers, which are divided as the source does it, in 32 bits."""
-        found = (np.asarray(real, np.float32) / np.float32(self.scale)).astype(np.float64) * self.scale
-        return np.clip(self.numbers(found), self.low, self.high).astype(np.int64) - self.low
+        """The engine's codes of real numbers."""
+        return np.clip(self.numbers(real), self.low, self.high).astype(np.int64) - self.low
 
     def real(self, codes: np.ndarray) -> np.ndarray:
         """Real numbers of the engine's codes."""
@@ -168,6 +168,15 @@ class Moved:
     """The values that stand at ``index`` (C, H, W) in another one, 0 at -1."""
     value: "Value"
     index: np.ndarray
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Each channel of a map times its number in ``factor``, (C, 1, 1)."""
+    map: Codes
+    factor: Codes
+    name: str
     where: str
 
 

@@ -8,11 +8,12 @@ import torch
 from spec.operators.average_pool import AveragePoolLayer
 from spec.operators.windows import Window, pair
 
+from ..capture.upsample import parts_of
 from ..grids.emit import curve_of
 from ..grids.rounding import MODES
-from ..grids.values import Curve, Grid, Joined, Moved, Real, Rounded, Sum, Value, Weights
+from ..grids.values import Curve, Grid, Joined, Moved, Product, Real, Rounded, Sum, Value, Weights
 from .given import FUNCTIONS
-from .layers import window_of
+from .layers import larger, window_of
 from .module import compute, constant
 from .quantized import Reader, Step, grid_of, reads_quantized
 
@@ -21,6 +22,8 @@ __all__: list[str] = []
 CURVES = ("Sigmoid", "Tanh", "LeakyRelu", "Elu", "Celu", "Selu", "Softplus", "Softsign", "Mish", "HardSwish",
           "HardSigmoid", "Gelu", "Erf", "Exp", "Abs", "Neg", "Sqrt", "ThresholdedRelu", "Floor", "Ceil", "Round", "Log",
           "Reciprocal")
+NO_PRODUCT = ("multiplies two tensors value by value, which is not supported: multiply by constants, by a function of "
+              "the same tensor, or by one number for each channel, channels x 1 x 1")
 
 
 # -- roundings -------------------------------------------------------------------------------------------------------
@@ -186,11 +189,58 @@ def _gemm(reader: Reader, step: Step) -> Value:
     return _rounded(step, made, 6) if linear else made
 
 
+@reads_quantized("ConvTranspose")
+def _transposed(reader: Reader, step: Step) -> Value:
+    """A convolution that makes the pixels of one place, as channels, which are moved then."""
+    codes, weights = reader.codes(step.inputs[0], step.where), _weights(step, step.inputs[1])
+    shape, groups = weights.whole.shape, step.attributes.get("group", 1)
+    if len(shape) != 4 or shape[0] != codes.shape[0] or shape[0] % groups or codes.flat:
+        step.refuse(f"has weights {'x'.join(map(str, shape))} for images of {codes.shape[0]} channels in {groups} "
+                    "groups: transposed convolutions of images (N, C, H, W) are supported")
+    given, image = step.given(), torch.empty(1, *codes.shape, device="meta")
+    move = larger(given, image, shape[2:])
+    out = FUNCTIONS["ConvTranspose"](given, image, torch.empty(shape, device="meta")).shape[2:]
+    whole, scale = (parts_of(torch.from_numpy(np.array(one, np.float64)), groups, pair(move.dilations),
+                             pair(move.strides), pair(move.before), codes.shape[1:], out)
+                    for one in (weights.whole, weights.scale))
+    parts, bias = int(np.prod(move.strides)), step.inputs[2] if step.has(2) else None
+    each = scale.weight.flatten(1).amax(1).unflatten(0, (parts, -1)).amax(0)    # no position may lead to some pixels
+    scales = each.repeat(parts).numpy()[:, None, None, None]
+    if isinstance(bias, Weights):
+        bias = Weights(np.tile(bias.whole, parts), np.tile(bias.scale, parts))
+    elif bias is not None:
+        bias = np.tile(bias, parts)
+    found = np.where(scale.weight.numpy() == 0, scales, scale.weight.numpy())
+    window = Window(pair(whole.weight.shape[2:]), padding=whole.before, padding_end=whole.behind)
+    made = _linear_sum(step, codes, Weights(whole.weight.numpy().astype(np.int64), found.astype(np.float32)), bias,
+                       window)
+    filters, rows, cols = whole.size
+    index = np.arange(filters * rows * cols).reshape(move.strides[0], move.strides[1], filters,
+                                                     rows // move.strides[0], cols // move.strides[1])
+    spread = Moved(made, index.transpose(2, 3, 0, 4, 1).reshape(filters, rows, cols), step.where)
+    if (rows, cols) == tuple(out):
+        return spread
+    return Moved(spread, np.arange(filters * rows * cols).reshape(whole.size)[:, :out[0], :out[1]], step.where)
+
+
 @reads_quantized("BatchNormalization")
 def _batch_norm(reader: Reader, step: Step) -> Value:
     gain, bias, mean, var = (step.array(index).astype(np.float64) for index in range(1, 5))
     gain = gain / np.sqrt(var + step.attributes.get("epsilon", 1e-5))
-    return reader.sum_of(step.inputs[0], step).affine(gain, bias - mean * gain)
+    return _affine(reader, step, step.inputs[0], gain, bias - mean * gain)
+
+
+def _affine(reader, step, value, gain, offset):
+    """``gain * value + offset``, one number or one for each channel; of what is moved before it is moved, if each of
+    its channels becomes one."""
+    if not isinstance(value, Moved) or not isinstance(value.value, Sum | Moved):
+        return reader.sum_of(value, step).affine(gain, offset)
+    channels, rows, cols = reader.shape_of(value.value)[1:]
+    becomes = np.stack([np.bincount(one[one >= 0] // (rows * cols), minlength=channels) > 0 for one in value.index])
+    if (becomes.sum(0) > 1).any() or (value.index < 0).any() and np.any(offset):
+        step.refuse("is applied to channels that several have become, or to a border of zeros: quantize in between")
+    gain, offset = (np.broadcast_to(one, len(value.index))[becomes.argmax(0)] for one in (gain, offset))
+    return replace(value, value=_affine(reader, step, value.value, gain, offset))
 
 
 # -- pools -----------------------------------------------------------------------------------------------------------
@@ -326,8 +376,9 @@ def _prelu(reader: Reader, step: Step) -> Value:
 def _by_channel(step, value, codes):
     """A constant as numbers, one or one for each channel of a sum or tensor."""
     real = (value.real if isinstance(value, Weights) else np.asarray(value)).astype(np.float64)
-    channels = len(codes.weight) if isinstance(codes, Sum) else codes.shape[0]
-    rank = 2 if codes.flat else 4
+    channels = len(codes.index) if isinstance(codes, Moved) else (
+        len(codes.weight) if isinstance(codes, Sum) else codes.shape[0])
+    rank = 2 if getattr(codes, "flat", False) else 4
     full = real.reshape([1] * (rank - real.ndim) + list(real.shape)) if real.ndim <= rank else real
     if real.size == 1:
         return real.ravel()
@@ -353,8 +404,8 @@ def _add(reader: Reader, step: Step) -> Value:
         constants, value = (two, one) if _is_constant(two) else (one, two)
         sign = (1.0, -1.0) if step.op_type == "Sub" and constants is two else (
             (-1.0, 1.0) if step.op_type == "Sub" else (1.0, 1.0))
-        made = reader.sum_of(value, step)
-        return made.affine(np.array(sign[0]), sign[1] * _by_channel(step, constants, made))
+        made = value if isinstance(value, Moved) else reader.sum_of(value, step)
+        return _affine(reader, step, made, np.array(sign[0]), sign[1] * _by_channel(step, constants, made))
     if step.op_type == "Sub":
         step.refuse("subtracts two tensors, which is not supported: add one with negative weights")
     return _added(reader, step, one, two)
@@ -380,15 +431,35 @@ def _added(reader, step, one, two):
     return replace(one, residual=other, where=step.where)
 
 
+@reads_quantized("QLinearMul")
+def _whole_product(reader: Reader, step: Step) -> Value:
+    made = _product(reader, step, reader.taken(step, 0), reader.taken(step, 3))
+    if made is None:
+        step.refuse(NO_PRODUCT)
+    return _rounded(step, made, 6)
+
+
+def _product(reader, step, one, two):
+    """The product of a map and a number for each of its channels; None for other shapes."""
+    shapes = [reader.shape_of(value)[1:] for value in (one, two)]
+    for image, numbers, (size, other) in ((one, two, shapes), (two, one, shapes[::-1])):
+        if len(size) == 3 and other == (size[0], 1, 1) and size != other:
+            return Product(reader.codes(image, step.where), reader.codes(numbers, step.where), step.name, step.where)
+    return None
+
+
 @reads_quantized("Mul", "Div")
 def _mul(reader: Reader, step: Step) -> Value:
     one, two = step.inputs
     if step.op_type == "Div" and not _is_constant(two):
         step.refuse("divides by a tensor, which is not supported: multiply by a constant")
     if not (_is_constant(one) or _is_constant(two)):
+        made = _product(reader, step, one, two)
+        if made is not None:
+            return made
         curves = [_curve(reader, step, value) for value in (one, two)]
         if curves[0].source.name != curves[1].source.name:
-            step.refuse("multiplies two tensors, which is not supported in a quantized network")
+            step.refuse(NO_PRODUCT)
         return Curve(curves[0].source, curves[0].values * curves[1].values, step.where, step.name)
     constants, value = (two, one) if _is_constant(two) else (one, two)
     if isinstance(value, Curve):
@@ -396,9 +467,9 @@ def _mul(reader: Reader, step: Step) -> Value:
         if gain.size == 1:
             return Curve(value.source, value.values / gain if step.op_type == "Div" else value.values * gain,
                          step.where, step.name)
-    made = reader.sum_of(value, step)
+    made = value if isinstance(value, Moved) else reader.sum_of(value, step)
     gain = _by_channel(step, constants, made)
-    return made.affine(1 / gain if step.op_type == "Div" else gain, np.array(0.0))
+    return _affine(reader, step, made, 1 / gain if step.op_type == "Div" else gain, np.array(0.0))
 
 
 @reads_quantized("Concat", "QLinearConcat")
@@ -440,7 +511,8 @@ def _flatten(reader: Reader, step: Step) -> Value:
 @reads_quantized("DepthToSpace", "SpaceToDepth", "Resize", "Upsample", "Slice", "Split", "Gather", "Pad", "Transpose")
 def _moved(reader: Reader, step: Step) -> Value | tuple[Value, ...]:
     """Where values come to stand: the float operator moves their numbers, which count from 1, for it pads with 0."""
-    value = step.inputs[0] if isinstance(step.inputs[0], Sum | Curve) else reader.codes(step.inputs[0], step.where)
+    kept = isinstance(step.inputs[0], Sum | Curve | Moved)
+    value = step.inputs[0] if kept else reader.codes(step.inputs[0], step.where)
     shape = reader.shape_of(value)
     size = int(np.prod(shape[1:]))
     numbers = torch.arange(1, 1 + shape[0] * size, dtype=torch.float64).reshape(shape)
@@ -452,8 +524,7 @@ def _moved(reader: Reader, step: Step) -> Value | tuple[Value, ...]:
                 index[1] != np.where(at < 0, at, at + size)).any():
             step.refuse(f"makes {'x'.join(map(str, made.shape[1:]))} of {'x'.join(map(str, shape[1:]))}: only what "
                         "moves values within images (N, C, H, W), and pads with 0, is supported in a quantized network")
-        found.append(Moved(value, at, step.where) if isinstance(value, Sum | Curve) else
-                     reader.put(value, at, step.where))
+        found.append(Moved(value, at, step.where) if kept else reader.put(value, at, step.where))
     return found[0] if len(found) == 1 else tuple(found)
 
 

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from .given import Given, function
 
-__all__ = ["window_of"]
+__all__ = ["Larger", "larger", "window_of"]
 
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d}
@@ -55,18 +56,33 @@ def _conv(given: Given, x: Tensor, weight: Tensor, bias: Tensor | None = None) -
     return CONVOLUTIONS[x.dim() - 2](x, weight, bias, strides, padding, dilations, given.attributes.get("group", 1))
 
 
-@function("ConvTranspose")
-def _conv_transpose(given: Given, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    strides, dilations, before, behind = window_of(given, x, weight.shape[2:])
+class Larger(NamedTuple):
+    """How a transposed convolution moves over its map, a number for each axis: ``more`` is added at the end."""
+    strides: list[int]
+    dilations: list[int]
+    before: list[int]
+    behind: list[int]
+    more: list[int]
+
+
+def larger(given: Given, x: Tensor, kernel: Sequence[int]) -> Larger:
+    """The window of a ConvTranspose that reads ``x``."""
+    strides, dilations, before, behind = window_of(given, x, kernel)
     more = list(given.attributes.get("output_padding") or [0] * len(strides))
     auto, wanted = given.attributes.get("auto_pad", "NOTSET"), given.attributes.get("output_shape")
     if wanted or auto.startswith("SAME"):
         for axis, step in enumerate(strides):
-            full = step * (x.shape[2 + axis] - 1) + more[axis] + (weight.shape[2 + axis] - 1) * dilations[axis] + 1
+            full = step * (x.shape[2 + axis] - 1) + more[axis] + (kernel[axis] - 1) * dilations[axis] + 1
             total = full - (list(wanted)[axis - len(strides)] if wanted else x.shape[2 + axis] * step)
             more[axis], total = more[axis] + max(0, -total), max(0, total)
             before[axis] = (total + (auto != "SAME_UPPER")) // 2
             behind[axis] = total - before[axis]
+    return Larger(strides, dilations, before, behind, more)
+
+
+@function("ConvTranspose")
+def _conv_transpose(given: Given, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    strides, dilations, before, behind, more = larger(given, x, weight.shape[2:])
     padding = [min(pair) for pair in zip(before, behind, strict=True)]
     out = TRANSPOSED[x.dim() - 2](x, weight, bias, strides, padding, more, given.attributes.get("group", 1), dilations)
     for axis, (one, two, both) in enumerate(zip(before, behind, padding, strict=True), 2):

@@ -22,7 +22,8 @@ from ..capture import BATCH
 from ..capture.settle import moves
 from ..grids.draft import Draft
 from ..grids.emit import EQUAL, Finding, average, convolution, curve_of, identity_sum, table
-from ..grids.values import Codes, Curve, Grid, Joined, Moved, Real, Rounded, Sum, Value, Weights
+from ..grids.products import scaled
+from ..grids.values import Codes, Curve, Grid, Joined, Moved, Product, Real, Rounded, Sum, Value, Weights
 from ..normalize import SCALE
 from .files import OWN
 from .given import FUNCTIONS, Given
@@ -169,6 +170,8 @@ class Reader(Draft[str]):
         if isinstance(value, Joined):
             shapes = [self.shape_of(part) for part in value.parts]
             return shapes[0][0], sum(shape[1] for shape in shapes), *shapes[0][2:]
+        if isinstance(value, Product):
+            return BATCH, *value.map.shape
         shape = value.source.shape if isinstance(value, Curve) else value.shape
         for window in getattr(value, "pools", ()):
             shape = shape[0], *window.size(shape[1:])
@@ -278,6 +281,11 @@ class Reader(Draft[str]):
             name = self.unique(name)
             self.append(*table(value.source, value.values, grid, value.where, name))
             return Codes(name, grid, value.source.shape, value.source.flat)
+        if isinstance(value, Product):
+            grid.check(value.where)
+            return scaled(self, value.map, value.factor, grid.codes(np.multiply.outer(*(
+                one.grid.real(np.arange(one.grid.high - one.grid.low + 1)).astype(np.float32)
+                for one in (value.map, value.factor)))), grid, value.name, value.where)
         if not isinstance(value, Sum):
             raise AlloyError(f"{where} quantizes constants that nothing reads as weights: export the model again")
         name = self.unique(value.name)

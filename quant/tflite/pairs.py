@@ -8,6 +8,7 @@ from spec.operators.concat import Concat
 from spec.operators.windows import Window
 
 from ..grids.emit import EQUAL, codes_tensor, finding_of
+from ..grids.products import scaled
 from ..grids.values import Codes, Sum
 from .arithmetic import away, multiplier, times
 from .reader import Reader, reads, whole
@@ -119,9 +120,33 @@ def _mul(reader: Reader, step: Step) -> View:
     def function(x, y):
         return times((x - one.zero) * (y - two.zero), mult, shift) + grid.zero
 
+    views = [view for view in step.inputs if isinstance(view, View)]
+    if len(views) == 2 and views[0].index.shape != views[1].index.shape:
+        return _scaled(reader, step, function)
+
     def make(a, b, limits):
-        step.refuse("multiplies two tensors, which is not supported in a quantized network: multiply by constants")
+        step.refuse("multiplies two tensors value by value, which is not supported: multiply by constants, by a "
+                    "function of the same tensor, or by one number for each channel (1, 1, 1, channels)")
     return _binary(reader, step, function, make)
+
+
+def _scaled(reader, step, function):
+    """Each channel times a number of its own."""
+    views, grid, limits = [step.view(0), step.view(1)], step.grid(), step.limits()
+    turned = views[0].index.size < views[1].index.size
+    image, numbers = views[::-1] if turned else views
+    channels = image.index.shape[-1]
+    if numbers.index.shape[-1:] != (channels,) or numbers.index.size != channels:
+        step.refuse(f"multiplies {'x'.join(map(str, image.index.shape))} values by "
+                    f"{'x'.join(map(str, numbers.index.shape))}: only one number for each channel, 1x1x1x{channels}, "
+                    "is supported")
+    x, s = reader.settle(image, step.where), reader.settle(numbers, step.where)
+    codes, factors = (np.arange(view.codes.grid.low, view.codes.grid.high + 1) for view in (image, numbers))
+    pair = codes[:, None], factors[None]
+    right = np.clip(function(*(pair[::-1] if turned else pair)), *limits) - grid.low
+    root, values = reader.root(s)
+    return whole(scaled(reader, x, s, right, grid, step.name, step.where, (root, values - s.grid.low)),
+                 image.index.shape)
 
 
 @reads("MAXIMUM", "MINIMUM")
@@ -152,7 +177,7 @@ def _concat(reader: Reader, step: Step) -> View:
     name, shape = reader.unique(step.name), (sum(one.shape[0] for one in codes), *codes[0].shape[1:])
     node = Concat(name=name, input=codes[0].name, others=tuple(one.name for one in codes[1:]), output=name,
                   mult=np.full(len(codes), 1 << EQUAL, np.int32), shift=EQUAL)
-    reader.append(node, codes_tensor(name, shape, grid), finding_of(step.where, 0.0, 0))
+    reader.append(node, codes_tensor(name, shape, grid), finding_of(step.where, name))
     return whole(Codes(name, grid, shape), joined.shape)
 
 

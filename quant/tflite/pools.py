@@ -35,7 +35,7 @@ def _maxima(reader, step, codes, window):
     tensor = replace(reader.tensors[codes.name], name=name, height=shape[1], width=shape[2])
     reader.append(MaxPool(name=name, input=codes.name, output=name, kernel=window.kernel, stride=window.stride,
                           padding=window.padding, padding_end=window.padding_end, hi=(1 << tensor.bits) - 1), tensor,
-                  finding_of(step.where, 0.0, 0))
+                  finding_of(step.where, name))
     return Codes(name, codes.grid, shape)
 
 
@@ -90,7 +90,12 @@ def _uneven(reader, step, codes, window, counts):
     node = AveragePool(name=name, input=codes.name, output=name, kernel=window.kernel, stride=window.stride,
                        padding=window.padding, padding_end=window.padding_end, mult=int(mults.max()), shift=shift,
                        mults=mults, lo=low - grid.low, hi=high - grid.low)
-    reader.append(node, codes_tensor(name, shape, grid), finding_of(step.where, off / total, most))
+
+    def source(network, codes, change=0.0):
+        found = window.over(codes - codes_zero, 0).sum((4, 5))
+        return np.clip(_mean(found + counts * grid.zero, counts), low, high) - grid.low
+    codes_zero = grid.zero - grid.low
+    reader.append(node, codes_tensor(name, shape, grid), finding_of(step.where, name, off / total, most, source=source))
     return Codes(name, grid, shape)
 
 

@@ -270,7 +270,7 @@ class Reader(Draft[int]):
         full = np.zeros(CODES, np.uint8)
         full[:len(values)] = values - grid.low
         self.append(Lookup(name=name, input=source.name, output=name, table=full),
-                    codes_tensor(name, source.shape, grid), finding_of(step.where, 0.0, 0))
+                    codes_tensor(name, source.shape, grid), finding_of(step.where, name))
         made = Codes(name, grid, source.shape)
         self.tables[name] = source, values
         return View(made, view.index)

@@ -98,3 +98,30 @@ def test_loading_names_the_first(tmp_path):
     assert len(model.refused) == 2 and model.module is not None
     with pytest.raises(AlloyError, match="does not depend on the image"):
         load(save(tmp_path / "m.onnx", [node("Relu", ["one"])], WEIGHTS, (3, 4, 4)), partly=True)
+
+
+def test_roundings(capsys, tmp_path):
+    """Of a quantized file: which nodes are not what the file says, by how much, and what becomes of that; nothing of
+    those that are exact."""
+    rng = np.random.default_rng(1)
+    weights = {"s": np.float32(1 / 255), "z": np.uint8(0), "t": np.float32(0.11374), "u": np.float32(0.13193),
+               "w1_s": rng.uniform(0.0005, 0.02, 8).astype(np.float32), "w2_s": np.full(4, 2 ** -6, np.float32),
+               **{name: rng.integers(-127, 128, shape).astype(np.int8) for name, shape in (
+                   ("w1", (8, 3, 5, 5)), ("w2", (4, 8, 1, 1)))}}
+    nodes = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+             *(node("DequantizeLinear", [f"w{at}", f"w{at}_s"], [f"v{at}"], axis=0) for at in (1, 2)),
+             node("Conv", ["d", "v1"], ["c"]), node("QuantizeLinear", ["c", "t", "z"], ["e"]),
+             node("DequantizeLinear", ["e", "t", "z"], ["f"]), node("Conv", ["f", "v2"], ["g"]),
+             node("QuantizeLinear", ["g", "u", "z"], ["h"]), node("DequantizeLinear", ["h", "u", "z"])]
+    path = save(tmp_path / "m.onnx", nodes, weights, (3, 12, 12))
+    assert main([path, "--platform", "zcu102", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["roundings"]
+    expected = [one for one in load(path).findings if not one.exact]
+    assert [one["layer"] for one in found] == [*(one.layer for one in expected), None] and found[0]["layer"] == "Conv_4"
+    assert all(one["most"] == 1 and 0 < one["share"] < 0.01 and one["reason"].endswith(" of its sums") and one[
+        "place"].startswith("Conv node ") for one in found[:-1])
+    whole = found[-1]["reason"]
+    assert whole.startswith("all layers together: the output ") and "on 8 random images" in whole
+    main([path, "--platform", "zcu102"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rounding: ")]
+    assert sorted(lines) == sorted(f"rounding: {one['reason']}" for one in found)

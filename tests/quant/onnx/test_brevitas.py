@@ -1,5 +1,6 @@
 """Networks of Brevitas, exported as QONNX and as QCDQ: codes are those that Brevitas and QONNX compute."""
 
+from importlib.resources import files
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 import torch
 
+from quant.grids.together import file_codes, together
 from quant.onnx import load
 from spec.errors import AlloyError
 
@@ -180,3 +182,58 @@ def test_proto_constants(tmp_path):
     path = save(tmp_path / "m.onnx", [*constants, quant("x", "q"), node("Relu", ["q"], ["r"]), quant("r", "y")], {},
                 (3, 4, 4), domains=(DOMAIN,), dtype=TensorProto.FLOAT)
     assert load(path).network.tensors["input"].bits == 4
+
+
+def executed(path, images):
+    """What qonnx's executor makes of real images."""
+    wrapped = ModelWrapper(str(path)).transform(InferShapes())
+    name = wrapped.graph.input[0].name
+    return np.concatenate([next(iter(execute_onnx(wrapped, {name: one[None]}).values())) for one in images])
+
+
+def beside(path, images):
+    """(model, differences in codes of the network, of the file's own arithmetic) from qonnx's executor."""
+    model, expected = load(path), executed(path, images)
+    network = model.network
+    codes, out = input_codes(network, images), network.tensors[network.output]
+    right = np.round(expected / out.scale) + out.zero
+    found = [network.codes(codes)[out.name], file_codes(network, model.findings, codes)[out.name]]
+    return model, *(np.abs(one.reshape(right.shape) - right).astype(int) for one in found)
+
+
+def test_differences_spread(tmp_path):
+    """A code of 4 bits that the engine rounds otherwise reaches many of 8 bits: not the single layers, but what is said
+    of all together is how far the output may be off."""
+    rng = np.random.default_rng(3)
+    weights = settings("i", 1 / 255, 0, 8) | settings("a", 0.1137421, 0, 4) | settings("o", 0.0041931, 0, 8)
+    for at, shape in enumerate(((32, 3, 5, 5), (32, 32, 3, 3), (4, 32, 3, 3)), 1):
+        scale = rng.uniform(0.001, 0.02, (shape[0], 1, 1, 1)).astype(np.float32)
+        weights |= settings(f"w{at}", scale, 0, 4) | {f"w{at}": rng.normal(0, 3.5, shape).astype(np.float32) * scale}
+    nodes = [quant("x", "i", "i", signed=0)]
+    for index, (scale, source) in enumerate((("a", "i"), ("a", "y1"), ("o", "y2")), 1):
+        pads = [2 if index == 1 else 1] * 4
+        nodes += [quant(f"w{index}", f"v{index}", f"w{index}", narrow=1),
+                  node("Conv", [source, f"v{index}"], [f"c{index}"], pads=pads),
+                  node("Relu", [f"c{index}"], [f"r{index}"]),
+                  quant(f"r{index}", f"y{index}" if index < 3 else "y", scale, signed=0)]
+    path = quant_file(tmp_path / "m.onnx", nodes, weights, (3, 32, 32))
+    images = (rng.integers(0, 256, (4, 3, 32, 32)) / 255).astype(np.float32)
+    model, ours, theirs = beside(path, images)
+    assert all(one.most <= 1 and one.share < 2e-3 for one in model.findings)
+    said = together(model.network, model.findings)
+    assert ours.max() > 1                                       # more than any layer by itself
+    assert ours.max() <= said.most and (ours > 0).mean() <= 2 * said.share
+    assert (theirs > 0).mean() < (ours > 0).mean() / 4          # all but 32-bit sums beside a border
+    assert said.text.startswith("all layers together: the output differs by at most")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["subpixel", "nn_resize"])
+def test_networks_of_others(kind):
+    """ESPCN of 4 bits as QONNX brings it."""
+    path = files("qonnx").joinpath("data", "onnx", "bsd300x3-espcn", kind, "quant_model.onnx")
+    images = (np.random.default_rng(0).integers(0, 256, (1, 3, 128, 128)) / 255).astype(np.float32)
+    model, ours, theirs = beside(path, images)
+    said = together(model.network, model.findings)
+    assert (theirs > 0).mean() < 1e-3 and ours.max() <= said.most + 1 and (ours > 0).mean() < 2 * said.share
+    assert all(one.most <= 1 and one.share < 1e-3 for one in model.findings)

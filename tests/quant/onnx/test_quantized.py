@@ -380,6 +380,64 @@ def test_moves(tmp_path, moves, weights, layer):
     assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
 
 
+@pytest.mark.parametrize("form", ["QDQ", "QLinearMul"])
+@pytest.mark.parametrize("scale", [0.011, 0.017, 0.023, 0.03])
+def test_products(tmp_path, form, scale):
+    """Squeeze-and-excite: the engine scales by a weight and a shift, and a table takes the rest."""
+    weights = scalars(np.uint8, x=(0.03, 110), y=(scale, 90), s=(1 / 256, 0), m=(0.02, 120))
+    first = [node("QuantizeLinear", ["p", "m_s", "m_z"], ["q"]), node("DequantizeLinear", ["q", "m_s", "m_z"], ["e"]),
+             node("Sigmoid", ["e"], ["g"]), node("QuantizeLinear", ["g", "s_s", "s_z"], ["h"])]
+    if form == "QDQ":
+        nodes = rounded([node("ReduceMean", ["d"], ["p"], axes=[2, 3]), *first,
+                         node("DequantizeLinear", ["h", "s_s", "s_z"], ["f"]), node("Mul", ["f", "d"], ["r"])])
+    else:
+        nodes = [node("DequantizeLinear", ["x", "x_s", "x_z"], ["d"]), node("ReduceMean", ["d"], ["p"], axes=[2, 3]),
+                 *first, node("QLinearMul", ["x", "x_s", "x_z", "h", "s_s", "s_z", "y_s", "y_z"],
+                              domain="com.microsoft")]
+    model = one_node(tmp_path, nodes, weights, (8, 6, 5))
+    assert model.network.nodes[-1].kind == "scaling"
+    assert model.findings[-1].share < 0.2 and model.findings[-1].most <= 1
+    codes = np.random.default_rng(1).integers(0, 256, (1, 8, 6, 5))
+    got = command_model.run(compile(model.network, CONFIG, keep="all"), CONFIG, codes[0])
+    assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
+
+
+@pytest.mark.parametrize("attributes", [
+    {"strides": [2, 2]}, {"strides": [2, 1], "pads": [1, 0, 0, 1]}, {"strides": [2, 2], "output_padding": [1, 1]},
+    {"group": 2, "strides": [1, 2]}, {"dilations": [2, 1], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+    {"strides": [3, 2], "auto_pad": "SAME_UPPER"}, {"strides": [1, 1]}])
+@pytest.mark.parametrize("then", [False, True], ids=["alone", "more"])
+def test_transposed_convolutions(tmp_path, attributes, then):
+    """A scale for each filter, a bias, and behind it a batch norm, a ReLU and a move."""
+    rng = np.random.default_rng(0)
+    filters = 4 if then else 6
+    share = filters // attributes.get("group", 1)
+    weights = scalars(np.uint8, x=(0.03, 110), y=(0.05, 90)) | {
+        "w": rng.integers(-127, 128, (4, share, 3, 2)).astype(np.int8),
+        "w_s": np.tile(rng.uniform(0.002, 0.01, share), 1).astype(np.float32), "w_z": np.zeros(share, np.int8),
+        "b": rng.normal(0, 0.3, filters).astype(np.float32)}
+    weights |= {f"n_{end}": rng.uniform(0.5, 1.5, filters).astype(np.float32) for end in "gbmv"}
+    nodes = [node("DequantizeLinear", ["w", "w_s", "w_z"], ["v"], axis=1),
+             node("ConvTranspose", ["d", "v", "b"], ["t" if then else "r"], kernel_shape=[3, 2], **attributes)]
+    if then:
+        nodes += [node("BatchNormalization", ["t", *(f"n_{end}" for end in "gbmv")], ["n"]), node("Relu", ["n"], ["u"]),
+                  node("DepthToSpace", ["u"], ["r"], blocksize=2)]
+    model = one_node(tmp_path, rounded(nodes), weights, (4, 5, 4), domains=())
+    codes = rng.integers(0, 256, (1, 4, 5, 4))
+    got = command_model.run(compile(model.network, CONFIG, keep="all"), CONFIG, codes[0])
+    assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
+
+
+@pytest.mark.parametrize("scale, share", [(2.0 ** -6, 1 / 16), (0.007874016, 3 / 16)])
+def test_sums_between_two_codes(tmp_path, scale, share):
+    """An average of four in steps of an eighth: one in 16 sums is a half that goes to the even code below; with a scale
+    that is no power of two, the source's 32-bit numbers may round each half to either side, and that is said."""
+    nodes = rounded([node("AveragePool", ["d"], ["r"], kernel_shape=[2, 2], strides=[2, 2])])
+    path = save(tmp_path / "m.onnx", nodes, scalars(np.uint8, x=(scale, 0), y=(2 * scale, 0)), (2, 4, 4),
+                dtype=TensorProto.UINT8, made_dtype=TensorProto.UINT8)
+    assert load(path).findings[-1].share == pytest.approx(share, rel=0.05)
+
+
 # -- refusals --------------------------------------------------------------------------------------------------------
 def refused(tmp_path, nodes, weights, words, shape=(3, 4, 4), **other):
     with pytest.raises(AlloyError, match=words):

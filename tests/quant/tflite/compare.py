@@ -8,7 +8,7 @@ from spec.operators.convolution import accumulate
 
 from .build import reference
 
-__all__ = ["codes_of", "compared", "images_of"]
+__all__ = ["codes_of", "compared", "images_of", "in_file"]
 
 
 def images_of(builder, seed=0, count=4):

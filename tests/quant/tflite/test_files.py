@@ -116,7 +116,7 @@ def test_everything_that_is_refused(tmp_path):
     found = load(path, partly=True)
     assert [one.reason for one in found.refused] == [
         "is SIN, which is not supported", "is ABS, which is not supported",
-        "multiplies two tensors, which is not supported in a quantized network"]
+        "multiplies two tensors value by value, which is not supported"]
     assert all(f"operator {index})" in one.where for index, one in zip((0, 1, 4), found.refused, strict=True))
     with pytest.raises(AlloyError, match="SIN, which is not supported.*2 more things are not supported either"):
         load(path)

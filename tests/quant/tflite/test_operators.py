@@ -4,8 +4,12 @@ from ai_edge_litert import schema_py_generated as schema
 import numpy as np
 import pytest
 
-from .build import Builder
-from .compare import compared, images_of
+from quant.grids.together import file_codes
+from quant.tflite import load
+from spec.errors import AlloyError
+
+from .build import Builder, reference
+from .compare import codes_of, compared, images_of, in_file
 
 NONE, RELU, RELU6 = 0, 1, 3
 DTYPES = [np.int8, np.uint8]
@@ -213,3 +217,38 @@ def test_products_of_one_value(tmp_path, monkeypatch):
     images = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1)
     model, off = compared(monkeypatch, builder.save(tmp_path / "m.tflite", y), images)
     assert not off.any() and [node.kind for node in model.network.nodes] == ["lookup"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scaling(tmp_path, dtype, seed):
+    """Squeeze-and-excite: each channel by a number that the network computes; the file's arithmetic is known exactly,
+    and the engine's weight and shift come as near as they can."""
+    draw, builder, scale, zero = draws(seed, dtype)
+    x = builder.input((1, 4, 5, 8), dtype, scale, zero)
+    mean = builder.op("MEAN", [x, builder.const(np.int32([1, 2]))], (1, 1, 1, 8), scale, zero, dtype, keepDims=True)
+    low = np.iinfo(dtype).min
+    gate = builder.op("LOGISTIC", [mean], (1, 1, 1, 8), 1 / 256, low, dtype)
+    pair = [x, gate] if seed % 2 else [gate, x]
+    y = builder.op("MUL", pair, (1, 4, 5, 8), scale * draw.uniform(0.4, 0.9), int(np.clip(zero, low + 30, low + 220)),
+                   dtype, fusedActivationFunction=seed % 3)
+    path, images = builder.save(tmp_path / "m.tflite", y), images_of(builder)
+    model, expected = load(path), reference(path, images)
+    network, codes = model.network, codes_of(images, model.network)
+    theirs = file_codes(network, model.findings, codes)[network.output]
+    assert np.array_equal(in_file(theirs, expected), expected), "the arithmetic is not that of the file"
+    off = np.abs(in_file(network.codes(codes)[network.output], expected).astype(int) - expected)
+    last = model.findings[-1]
+    assert network.nodes[-1].kind == "scaling" and last.layer == network.output and last.most <= 1 and last.share < 0.15
+    assert off.max() <= 2 and (off > 0).mean() < 0.3        # the mean before it may be another, too
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5, 1), (1, 1, 5, 8)])
+def test_scaling_by_other_shapes(tmp_path, shape):
+    builder = Builder()
+    x = builder.input((1, 4, 5, 8), np.int8, 0.1)
+    begin = builder.const(np.zeros(4, np.int32))
+    part = builder.op("SLICE", [x, begin, builder.const(np.int32(shape))], shape, 0.1)
+    path = builder.save(tmp_path / "m.tflite", builder.op("MUL", [x, part], (1, 4, 5, 8), 0.1))
+    with pytest.raises(AlloyError, match="only one number for each channel, 1x1x1x8, is supported"):
+        load(path)
