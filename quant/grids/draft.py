@@ -10,7 +10,7 @@ from spec.operators.operator import Operator
 
 from .emit import Finding
 
-__all__ = ["Draft", "LARGEST"]
+__all__ = ["Draft", "Key", "LARGEST"]
 
 LARGEST = 1 << 26       # values of one tensor
 

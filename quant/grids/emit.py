@@ -158,11 +158,11 @@ def average(made: Sum, grid: Grid, name: str) -> tuple[AveragePool, Tensor, Find
         name=name, input=made.source.name, output=name, mult=max(mults), shift=shift, lo=lo, hi=hi,
         mults=np.array(mults, np.int32)[np.searchsorted(found, made.divisors)], **asdict(made.window))
 
-    def source(network, codes, change=0.0):
+    def computed(network, codes, change=0.0):
         total = Window.of(node).over(codes - network.tensors[node.input].zero, 0).sum((4, 5))
         real = (total * (factor / made.divisors) + change) * grid.scale
         return np.clip(grid.numbers(real) - grid.low, lo, hi).astype(np.int64)
-    return node, codes_tensor(name, made.shape, grid), finding_of(made.where, name, off / count, most, source=source)
+    return node, codes_tensor(name, made.shape, grid), finding_of(made.where, name, off / count, most, source=computed)
 
 
 def _averaged(sums, factor, grid, ends, shift, near):

@@ -1,11 +1,10 @@
 """Products of a map and a number for each of its channels (squeeze-and-excite): the engine's weight and shift for what
 the source computes with a real multiplier."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from math import floor, log2
-from typing import TypeVar
 
 import numpy as np
 
@@ -13,13 +12,12 @@ from spec.numerics import round_shift
 from spec.operators.lookup import CODES, Lookup
 from spec.operators.scaling import SHIFT, WEIGHT, Scaling
 
-from .draft import Draft
+from .draft import Draft, Key
 from .emit import Finding, codes_tensor, finding_of
 from .values import Codes, Grid
 
 __all__ = ["scaled"]
 
-Key = TypeVar("Key", bound=Hashable)
 NONE = np.zeros(0, np.uint8)
 WIDE = 1.5          # from the real multiplier to one that the engine has, at most
 

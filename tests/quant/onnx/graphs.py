@@ -1,10 +1,12 @@
 """ONNX models made node by node, and what onnxruntime makes of them."""
 
+from dataclasses import replace
+
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 import onnxruntime
 
-__all__ = ["save", "run", "node"]
+__all__ = ["check_same", "save", "run", "node"]
 
 OPSET = 17
 
@@ -37,3 +39,21 @@ def run(path, images, precise=False):
     one = session.get_inputs()[0]
     batches = [images] if not isinstance(one.shape[0], int) else np.split(images, len(images) // one.shape[0])
     return np.concatenate([session.run(None, {one.name: batch})[0] for batch in batches])
+
+
+def check_same(one, two):
+    """Raise where two integer networks differ in anything but the names of layers and tensors, which stand for one
+    another in their order."""
+    names = {one.input: two.input}
+    for first, second in zip(one.nodes, two.nodes, strict=True):
+        names |= {first.name: second.name, first.output: second.output}
+        assert first.kind == second.kind and [names[source] for source in first.inputs] == second.inputs, first.name
+        for key, value in vars(first).items():
+            other = getattr(second, key)
+            if isinstance(value, str) and value in names:
+                assert names[value] == other, (first.name, key)
+            elif key != "others":       # names, too, which are among the inputs
+                assert np.array_equal(value, other), (first.name, key)
+    assert names[one.output] == two.output
+    for name, tensor in one.tensors.items():
+        assert replace(tensor, name=names[name]) == two.tensors[names[name]], name

@@ -1,5 +1,6 @@
 """ONNX files of PyTorch's exporters are the networks that were exported: layers, names, integer networks."""
 
+from dataclasses import replace
 import warnings
 
 import numpy as np
@@ -12,7 +13,7 @@ from quant import quantize, trace
 from quant.onnx import load
 from spec.errors import AlloyError
 
-from .graphs import node, run, save
+from .graphs import check_same, node, run, save
 from .nets import NETS, made
 
 SHAPE = (3, 32, 32)
@@ -80,11 +81,11 @@ def test_same_network(tmp_path, name, images):
     one, two = (quantize(module, images, report=None, recipe="fixed4", name="net") for module in (net, model.module))
     assert [node.name for node in one.nodes if node.kind == "conv"] == [
         node.name for node in two.nodes if node.kind == "conv"]
-    for first, second in zip(one.nodes, two.nodes, strict=True):
-        for key, value in vars(first).items():
-            if key not in ("name", "input", "output", "residual"):
-                assert np.array_equal(value, getattr(second, key)), (first.name, key)
+    check_same(one, two)
     assert np.array_equal(one.run(images), two.run(images))
+    changed = replace(two, nodes=[*two.nodes[:-1], replace(two.nodes[-1], bias=two.nodes[-1].bias + 1)])
+    with pytest.raises(AssertionError):
+        check_same(one, changed)
 
 
 @pytest.mark.slow

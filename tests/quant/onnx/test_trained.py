@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from alloy.flow import FlowOptions, run_flow
-from quant import trace
+from quant import quantize, trace
 from quant.bench import data
 from quant.normalize import Normalization
 from quant.onnx import load
 from spec.errors import AlloyError
 
-from .graphs import run
+from .graphs import check_same, run
 from .test_quantized import input_codes
 
 
@@ -71,6 +71,18 @@ def test_both_doors_lead_to_the_same_graph(tmp_path, name):
                 value, other = getattr(first, key), getattr(second, key)
                 same = torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
                 assert same, (way, first.name, key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2", "resnet18", "resnet50"])
+def test_both_doors_lead_to_the_same_integer_network(tmp_path, name):
+    """Every field of every layer and tensor, and so the logits."""
+    task = task_of(name)
+    models = task.model, load(export(task, tmp_path / "net.onnx", "default")).module
+    one, two = (quantize(model, task.train[0][:16], mean=task.mean, std=task.std, recipe="fixed8", report=None)
+                for model in models)
+    check_same(one, two)
+    assert np.array_equal(one.logits(task.test[0][:4]), two.logits(task.test[0][:4]))
 
 
 @pytest.mark.slow
