@@ -33,7 +33,7 @@ def _quantize(reader: Reader, step: Step) -> Value:
     if isinstance(value, np.ndarray):
         scale, zeros = _by_axis(step, value.shape)
         info = np.iinfo(zeros.dtype if zero.size else np.uint8)
-        return np.clip(np.round(value / scale) + zeros.astype(np.int64), info.min, info.max).astype(info.dtype)
+        return np.asarray(np.clip(np.round(value / scale) + zeros.astype(np.int64), info.min, info.max), info.dtype)
     return Rounded(value, grid_of(step.number(1), zero, step), step.name, step.where)
 
 
@@ -79,7 +79,7 @@ def _quant(reader: Reader, step: Step) -> Value:
         whole = MODES[mode](np.clip(value / scale + zero, low, high)) - zero
         if (whole != np.round(whole)).any():
             step.refuse("has a zero point that is no whole number: quantize weights symmetrically")
-        return Weights(whole.astype(np.int64), np.broadcast_to(np.asarray(scale, np.float32), value.shape))
+        return Weights(np.asarray(whole, np.int64), np.broadcast_to(np.asarray(scale, np.float32), value.shape))
     origin = step.number(2)
     if origin != round(origin):
         step.refuse(f"has the zero point {origin:g}, no whole number: use another")
@@ -433,10 +433,20 @@ def _added(reader, step, one, two):
 
 @reads_quantized("QLinearMul")
 def _whole_product(reader: Reader, step: Step) -> Value:
-    made = _product(reader, step, reader.taken(step, 0), reader.taken(step, 3))
-    if made is None:
-        step.refuse(NO_PRODUCT)
-    return _rounded(step, made, 6)
+    pair = []
+    for index in (0, 3):
+        value = step.inputs[index]
+        if isinstance(value, np.ndarray):
+            value = Weights(np.asarray(value.astype(np.int64) - step.array(index + 2).astype(np.int64)),
+                            np.broadcast_to(np.float32(step.number(index + 1)), value.shape))
+        pair.append(value if isinstance(value, Weights) else reader.taken(step, index))
+    return _rounded(step, _multiplied(reader, step, *pair), 6)
+
+
+def _through(reader, curve):
+    """A function of what a table makes, as one of what that reads."""
+    found = reader.tables.get(curve.source.name)
+    return curve if found is None else replace(curve, source=found[0], values=curve.values[found[1]])
 
 
 def _product(reader, step, one, two):
@@ -453,11 +463,18 @@ def _mul(reader: Reader, step: Step) -> Value:
     one, two = step.inputs
     if step.op_type == "Div" and not _is_constant(two):
         step.refuse("divides by a tensor, which is not supported: multiply by a constant")
+    return _multiplied(reader, step, one, two)
+
+
+def _multiplied(reader, step, one, two):
+    """A product, or a quotient by a constant, which nothing has rounded."""
     if not (_is_constant(one) or _is_constant(two)):
         made = _product(reader, step, one, two)
         if made is not None:
             return made
         curves = [_curve(reader, step, value) for value in (one, two)]
+        if curves[0].source.name != curves[1].source.name:      # one may be a table of the other
+            curves = [_through(reader, curve) for curve in curves]
         if curves[0].source.name != curves[1].source.name:
             step.refuse(NO_PRODUCT)
         return Curve(curves[0].source, curves[0].values * curves[1].values, step.where, step.name)

@@ -94,6 +94,7 @@ class Reader(Draft[str]):
         super().__init__(name)
         self.shape = shape
         self.input: Codes | None = None
+        self.tables: dict[str, tuple[Codes, np.ndarray]] = {}   # of what tables make: source, and code of each of its
         self._made: dict[tuple[int, Grid], tuple[Rounded, Codes]] = {}
 
     # -- the graph ---------------------------------------------------------------------------------------------------
@@ -187,7 +188,13 @@ class Reader(Draft[str]):
         if not self.nodes:
             raise AlloyError("the model returns its input: there is nothing to compute")
         assert self.input is not None
-        return Network(name=self.name, input=self.input.name, output=codes.name, tensors=self.tensors, nodes=self.nodes)
+        needed, nodes = {codes.name, self.input.name}, []
+        for node in reversed(self.nodes):       # tables that were put together leave some that nobody reads
+            if node.output in needed:
+                needed.update(node.inputs)
+                nodes.append(node)
+        return Network(name=self.name, input=self.input.name, output=codes.name, nodes=nodes[::-1],
+                       tensors={name: one for name, one in self.tensors.items() if name in needed})
 
     def _output_grid(self, out):
         """8-bit codes for an output that the file leaves real."""
@@ -280,6 +287,7 @@ class Reader(Draft[str]):
         if isinstance(value, Curve):
             name = self.unique(name)
             self.append(*table(value.source, value.values, grid, value.where, name))
+            self.tables[name] = value.source, grid.codes(value.values)
             return Codes(name, grid, value.source.shape, value.source.flat)
         if isinstance(value, Product):
             grid.check(value.where)

@@ -402,6 +402,27 @@ def test_products(tmp_path, form, scale):
     assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_products_of_one_tensor(tmp_path, whole):
+    """SiLU as onnxruntime quantizes it: the sigmoid is rounded before the product, which is one table all the same; and
+    products with constants that are quantized as tensors are."""
+    weights = scalars(np.uint8, x=(0.05, 110), y=(0.04, 20), s=(1 / 256, 0), t=(0.02, 30))
+    weights["c"] = np.array(200, np.uint8)
+    domain = {"domain": "com.microsoft"}
+    if whole:
+        nodes = [node("QLinearSigmoid", ["x", "x_s", "x_z", "s_s", "s_z"], ["h"], **domain),
+                 node("QLinearMul", ["x", "x_s", "x_z", "h", "s_s", "s_z", "t_s", "t_z"], ["p"], **domain),
+                 node("QLinearMul", ["p", "t_s", "t_z", "c", "s_s", "s_z", "y_s", "y_z"], **domain)]
+    else:
+        nodes = rounded([
+            node("Sigmoid", ["d"], ["g"]), node("QuantizeLinear", ["g", "s_s", "s_z"], ["h"]),
+            node("DequantizeLinear", ["h", "s_s", "s_z"], ["f"]), node("Mul", ["d", "f"], ["m"]),
+            node("QuantizeLinear", ["m", "t_s", "t_z"], ["p"]), node("DequantizeLinear", ["p", "t_s", "t_z"], ["q"]),
+            node("DequantizeLinear", ["c", "s_s", "s_z"], ["e"]), node("Mul", ["q", "e"], ["r"])])
+    model = one_node(tmp_path, nodes, weights, (3, 6, 5))
+    assert {one.kind for one in model.network.nodes} == {"lookup"} and all(one.exact for one in model.findings)
+
+
 @pytest.mark.parametrize("attributes", [
     {"strides": [2, 2]}, {"strides": [2, 1], "pads": [1, 0, 0, 1]}, {"strides": [2, 2], "output_padding": [1, 1]},
     {"group": 2, "strides": [1, 2]}, {"dilations": [2, 1], "strides": [2, 2], "pads": [1, 1, 1, 1]},
