@@ -1,6 +1,7 @@
 """What the flow needs to know about a board."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from spec import devices
 from spec.config import EngineConfig
@@ -9,11 +10,19 @@ from spec.tables import html, short
 
 from .resources import multipliers, rams
 
-__all__ = ["Board", "LIMITS"]
+__all__ = ["Board", "Dram", "LIMITS"]
 
 # Largest share of the budget at which a design counts as fitting.
 LIMITS = {"lut": 0.80, "ff": 0.90, "dsp": 0.97, "bram36": 0.90, "uram": 1.00}
 DRAM_SHARE = 0.75       # of the peak bandwidth: the rest goes into refreshes, turns of the bus and rows that are opened
+
+
+class Dram(TypedDict):
+    """The DRAM as simulator and cycle model take it: bytes that a port gets in each cycle, at most its width, and all
+    ports together; cycles from a read's address to its data."""
+    bytes_per_cycle: float
+    all_bytes_per_cycle: float
+    latency: int
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -66,9 +75,11 @@ class Board:
     def _repr_html_(self) -> str:
         return html("Board", self.facts())
 
-    def bytes_per_cycle(self, config: EngineConfig) -> float:
-        """Bytes per cycle and port: its part of what the DRAM gives, at most the port's width."""
-        return min(config.port_bytes, self.dram_gbs * (1e3 * DRAM_SHARE) / self.clock_mhz / config.ports)
+    def memory(self, config: EngineConfig) -> Dram:
+        """The DRAM behind an engine."""
+        together = self.dram_gbs * (1e3 * DRAM_SHARE) / self.clock_mhz
+        return {"bytes_per_cycle": min(config.port_bytes, together), "all_bytes_per_cycle": together,
+                "latency": self.latency}
 
     def over(self, resources: dict[str, float]) -> list[tuple[str, float, int]]:
         """(resource, used, limit) of everything beyond its share of the budget."""

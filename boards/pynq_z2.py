@@ -11,5 +11,5 @@ PYNQ_Z2 = Board(
     budget={"lut": 53_200, "ff": 106_400, "dsp": 220, "bram36": 140, "uram": 0},
     clock_mhz=100, dram_gbs=2.1,
     processor="processing_system7", preset="tul.com.tw:pynq-z2:part0",
-    config=EngineConfig(name="pynq-z2", ic=32, pixels=4, dsp_filters=6, lut_filters=3, dsp_device="dsp48e1",
-                        act_depth=1024, tables=2, weight_depth=1024, ports=4, port_bits=64, addr_bits=32))
+    config=EngineConfig(name="pynq-z2", ic=16, pixels=4, dsp_filters=10, lut_filters=6, dsp_device="dsp48e1",
+                        act_depth=2048, tables=2, weight_depth=1024, ports=4, port_bits=64, addr_bits=32))

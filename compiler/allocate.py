@@ -8,9 +8,9 @@ other places are tried, by chance but always the same.
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
+from itertools import cycle, pairwise
 from random import Random
 
 from spec.config import EngineConfig
@@ -18,17 +18,40 @@ from spec.errors import AlloyError
 
 from .graph import Graph, Value
 from .layout import Placement
+from .operations import Operation
 from .plan import Plan, Step, Strip
 
-__all__ = ["allocate", "cost_of"]
+__all__ = ["Homes", "allocate", "cost_of", "step_costs"]
 
 PLAIN = (1, 1)
 TRIES = 8
 EARLY = 6           # strips, so that what reads the first of them begins early
+BEGIN = 80          # cycles, about, from the beginning of a command to that of the next one, at least
+BESIDE = 3          # steps beside one that costs something
+MOVES = 150         # of single values that are tried
+FEW = 2             # values that are left over, for which other places for all may be found
 
 
 class _NoRoom(Exception):
     """``args``: the value that is not to be on the chip as a whole."""
+
+
+@dataclass(frozen=True)
+class Homes:
+    """Where values live: ``spilled`` in DRAM, ``banded`` ones never whole, the others on the chip. Only those may be
+    banded that are ``passed`` on. ``early`` is made in several strips in any case; ``seed`` is of the places, None for
+    the first that fits."""
+    spilled: frozenset[Value]
+    banded: frozenset[Value] = frozenset()
+    passed: frozenset[Value] = frozenset()
+    early: Value | None = None
+    seed: int | None = None
+
+    def moved(self, value: Value, spilled: bool, banded: bool) -> "Homes":
+        """With a value in DRAM, in bands, or as a whole on the chip."""
+        rest = frozenset({value})
+        return replace(self, spilled=self.spilled | rest if spilled else self.spilled - rest,
+                       banded=self.banded | rest if banded else self.banded - rest)
 
 
 class _Memories:
@@ -85,31 +108,38 @@ def allocate(graph: Graph, config: EngineConfig) -> Plan:
 
     Raises :class:`AlloyError` naming the layer if not even one pixel's operands fit.
     """
-    fixed, passed = {value for op in graph.ops for value in op.from_dram}, _passed_on(graph)
-    best, least = _plan(graph, config, fixed, passed, None)
+    fixed, passed = frozenset(value for op in graph.ops for value in op.from_dram), _passed_on(graph)
+    best, homes = _plan(graph, config, Homes(fixed, passed=passed))
+    costs = step_costs(best, config, fixed)
 
-    def attempt(bands, seed):
-        """Whether the plan of these is the best so far."""
-        nonlocal best, least
-        with suppress(AlloyError):      # other places may leave no room for a single pixel
-            other, cost = _plan(graph, config, fixed, bands, seed)
-            if cost < least:
-                best, least = other, cost
-                return True
-        return False
-    if least and passed and attempt(frozenset(), None):
-        passed = frozenset()
+    def attempt(other):
+        """Take the plan with these homes if it is the best so far."""
+        nonlocal best, homes, costs
+        with suppress(AlloyError):      # there may be no room for a single pixel
+            plan, other = _plan(graph, config, other)
+            found = step_costs(plan, config, fixed)
+            if sum(found.values()) < sum(costs.values()):
+                best, homes, costs = plan, other, found
+    if any(costs.values()) and passed:
+        attempt(Homes(fixed))
+    tried = {homes}
+    while any(costs.values()) and len(tried) < MOVES:
+        other = next((other for other in _moves(graph, best, costs, homes, fixed) if other not in tried), None)
+        if other is None:
+            break
+        tried.add(other)
+        attempt(other)
+    for seed in range(TRIES if any(costs.values()) else 0):
+        if len(homes.banded | homes.spilled - fixed) <= FEW:
+            attempt(Homes(fixed, passed=passed, seed=seed))
+        attempt(replace(homes, seed=seed))
     first = graph.ops[0].output
-    if least and first in passed and graph.ops[0].input is graph.input:     # whose work goes on while the input comes
-        with suppress(AlloyError):
-            other, cost = _plan(graph, config, fixed, passed, None, first)
-            if cost < least:
-                best, least = other, cost
-    for value in [step.op.output for turn in best.turns for step in turn[:-1]] if least else ():
-        if attempt(passed - {value}, None):
-            passed -= {value}
-    for seed in range(TRIES if least else 0):
-        attempt(passed, seed)
+    if first in passed and graph.ops[0].input is graph.input and (wait := _wait(best, config)):
+        with suppress(AlloyError):      # work goes on while the input comes, and so do commands
+            plan, _ = _plan(graph, config, replace(homes, banded=homes.banded | {first}, early=first))
+            if sum(step_costs(plan, config, fixed, 0).values()) + _wait(plan, config) < wait + sum(
+                    step_costs(best, config, fixed, 0).values()):
+                best = plan
     return best
 
 
@@ -123,59 +153,99 @@ def _passed_on(graph: Graph) -> frozenset[Value]:
         and one.output not in after.from_dram and one.output is not graph.output)
 
 
-def _plan(graph, config, fixed, passed, seed, early=None):
-    """A plan in which values may live in bands that are ``passed`` on, and its cost besides what is ``fixed``: cycles,
-    about. Value ``early`` does so in several strips even if there is room for one."""
-    spilled: set[Value] = set(fixed)
-    banded: set[Value] = set() if early is None else {early}
+def _moves(graph, plan, costs, homes, fixed):
+    """Homes in which a value, or two of which one is made from the other, live elsewhere: first those of the steps that
+    cost most, and beside them."""
+    steps = list(plan.steps)
+    order = sorted((at for at in range(len(steps)) if costs[steps[at].op]), key=lambda at: -costs[steps[at].op])
+    near = {value: None for at in order for step in steps[max(0, at - BESIDE):at + BESIDE + 1]
+            for value in (step.op.output, *step.op.reads) if value not in fixed}
+    after = {one.output: two.output for one, two in pairwise(graph.ops)}
+    for value in near:
+        for banded, spilled in ((True, False), (False, False), (False, True)):
+            if value in homes.passed or not banded:
+                yield homes.moved(value, spilled, banded)
+        if value in homes.passed and after[value] in homes.passed:
+            yield homes.moved(value, False, True).moved(after[value], False, True)
+
+
+def _plan(graph, config, homes):
+    """A plan in which values live as in ``homes``, or less well where the room is not there, and what they got."""
     while True:
         try:
-            plan = _Attempt(graph, config, spilled, banded, seed, early).plan()
+            return _Attempt(graph, config, homes).plan(), homes
         except _NoRoom as full:
             value, alive = full.args[0], full.args[1:]
-            rest = [one for one in (value, *alive) if one in passed and one not in banded | spilled]
-            if value in banded or not rest:
-                banded.discard(value)
-                spilled.add(value)
+            rest = [one for one in (value, *alive) if one in homes.passed and one not in homes.banded | homes.spilled]
+            if value in homes.banded or not rest:
+                homes = homes.moved(value, True, False)
             else:
-                banded.add(value if value in rest else max(rest, key=lambda one: one.height * one.width * one.channels))
-        else:
-            return plan, cost_of(plan, config, fixed)
+                most = value if value in rest else max(rest, key=lambda one: one.height * one.width * one.channels)
+                homes = homes.moved(most, False, True)
 
 
-def cost_of(plan: Plan, config: EngineConfig, fixed: Collection[Value] = ()) -> float:
+def step_costs(plan: Plan, config: EngineConfig, fixed: Collection[Value] = (),
+               begin: float | None = None) -> dict[Operation, float]:
     """Cycles, about, of moving values to DRAM and back, but for those that are ``fixed`` there, of computing the same
-    pixels again, of loading the same k-words again, and of waiting for the input."""
-    beats, cycles = config.act_group_bytes / config.port_bytes, 0.0
-    image, work = plan.graph.input, [step.op.effort(config)[0] * step.op.output.height * step.op.output.width
-                                     for step in plan.turns[0]]
-    if plan.input is not None:
-        cycles += max(0, plan.graph.im2col.cycles(config, image.height, image.width) - sum(work))
-    for step in plan.steps:
-        cycles += sum(beats * v.height * v.width * v.groups(config.ic) for v in step.dram if v not in fixed)
+    pixels again, of loading the same k-words again, and of commands that take ``begin`` cycles (None: :data:`BEGIN`),
+    but have less work: of each operation."""
+    found = dict[Operation, float]()
+    for turn in plan.turns:
+        found |= _turn_costs(turn, config, fixed, BEGIN if begin is None else begin)
+    return found
+
+
+def _wait(plan, config):
+    """Cycles, about, in which the first operations wait for the input."""
+    if plan.input is None:
+        return 0.0
+    work = sum(step.op.effort(config)[0] * _pixels(step.op.output) for step in plan.turns[0])
+    return max(0.0, plan.graph.im2col.cycles(config, plan.graph.input.height, plan.graph.input.width) - work)
+
+
+def _pixels(value):
+    return value.height * value.width
+
+
+def _turn_costs(turn, config, fixed, begin):
+    """The same of steps that take turns: of what is moved ahead, what takes longer than the work, and the first
+    strip."""
+    found, moved, work = {}, {}, 0.0
+    for step in turn:
         each, words = step.op.effort(config)
         pixels = sum((strip.y1 - strip.y0) * (strip.x1 - strip.x0) for strip in step.strips)
-        cycles += (pixels - step.op.output.height * step.op.output.width) * each
-        if words > config.weight_depth:
-            cycles += (len(step.strips) - 1) * words * config.weight_beats
-    return cycles
+        moved[step.op] = sum(_pixels(v) * v.groups(config.ic) * config.group_beats / (
+            1 if v is step.op.output else config.act_lanes) for v in step.dram if v not in fixed)
+        again = (len(step.strips) - 1) * words * config.weight_beats if words > config.weight_depth else 0
+        begun = begin * step.op.commands(config) * len(step.strips)
+        if len(step.strips) > 1:        # commands that are sooner done than the next ones are there
+            again += max(0, begun - pixels * each)
+        found[step.op] = (pixels - _pixels(step.op.output)) * each + again
+        work += pixels * each
+    total, strips = sum(moved.values()), len(turn[0].strips)
+    waits = max(total - work, total / strips) / total if total and turn[0].ahead else 1
+    return {op: cycles + waits * moved[op] for op, cycles in found.items()}
+
+
+def cost_of(plan: Plan, config: EngineConfig) -> float:
+    """The sum of :func:`step_costs`, and of waiting for the input."""
+    return sum(step_costs(plan, config).values()) + _wait(plan, config)
 
 
 class _Attempt:
-    """One try with ``spilled`` values in DRAM and ``banded`` ones never whole; raises :class:`_NoRoom` with one more
-    that is not to be on the chip as a whole, and others that take the room. ``seed`` of the places, None for the first
-    that fits; ``early`` is a value that is made in several strips in any case."""
+    """One try; raises :class:`_NoRoom` with one more value that is not to be on the chip as a whole, and others that
+    take the room."""
 
-    def __init__(self, graph, config, spilled, banded, seed, early):
-        self._graph, self._config, self._spilled, self._banded = graph, config, spilled, banded
-        self._early = early
-        self._memories = _Memories(config.act_depth, None if seed is None else Random(seed))
+    def __init__(self, graph: Graph, config: EngineConfig, homes: Homes):
+        self._graph, self._config, self._spilled, self._banded = graph, config, homes.spilled, homes.banded
+        self._early = homes.early
+        self._memories = _Memories(config.act_depth, None if homes.seed is None else Random(homes.seed))
         self._where: dict[Value, Placement] = {}
         self._last = {v: i for i, op in enumerate(graph.ops) for v in (*op.reads, op.output)}
         self._rivals: dict[Value, set[Value]] = {}      # those that cannot be in a value's memory
         for op in graph.ops:
             if op.residual is not None:
-                if op.residual is op.input and op.input not in spilled:
+                if op.residual is op.input and op.input not in self._spilled:
                     raise _NoRoom(op.input)
                 self._rivals.setdefault(op.input, set()).add(op.residual)
                 self._rivals.setdefault(op.residual, set()).add(op.input)
@@ -200,13 +270,13 @@ class _Attempt:
         every = [v for op in ops for v in (*op.reads, op.output)]
         dram = frozenset(v for v in every if v in self._spilled)
         if dram or len(ops) > 1:
-            strips = self._strips(ops, dram)
+            steps = self._strips(ops, dram)
         else:
             op, where = ops[0], self._where
-            strips = [(Strip(0, out.height, 0, out.width, where[op.input], (0, 0), where[out], (0, 0),
-                             where.get(op.residual)),)]
+            steps = (Step(op, (Strip(0, out.height, 0, out.width, where[op.input], (0, 0), where[out], (0, 0),
+                                     where.get(op.residual)),)),)
         self._memories.free({value for value in every if self._last[value] <= index})
-        return tuple(Step(op, strip, dram & {*op.reads, op.output}) for op, strip in zip(ops, strips, strict=True))
+        return steps
 
     def _settle(self, value):
         """Place a whole value on the chip."""
@@ -228,17 +298,20 @@ class _Attempt:
                          self._config.out_pixels)
 
     def _strips(self, ops, dram):
-        """Strips of each operation, as large as the free space allows: fewer rows first, then, of one that is alone,
-        fewer columns."""
+        """The steps, in strips as large as the free space allows: fewer rows first, then, of one that is alone, fewer
+        columns; or smaller ones, of which one is moved while another is worked on, if that is quicker."""
         height, width = ops[-1].output.height, ops[-1].output.width
         sizes = [(rows, width) for rows in _parts(height) if self._early not in [op.output for op in ops]
                  or rows * EARLY <= height]
         if len(ops) == 1:
             sizes = [(rows, width) for rows in _halvings(height)] + [(1, cols) for cols in _halvings(width)[1:]]
-        for rows, cols in sizes:
-            strips = self._cut(ops, dram, rows, cols)
-            if strips:
-                return strips
+        found = self._largest(ops, dram, sizes, False)
+        if found and dram and len(ops) == 1 and len(found[0].strips) > 1:
+            ahead = self._largest(ops, dram, sizes, True)
+            if ahead:
+                return min((found, ahead), key=lambda turn: sum(_turn_costs(turn, self._config, (), BEGIN).values()))
+        if found:
+            return found
         alive = sorted((v for v in self._alive() if v not in dram), key=lambda v: -self._where[v].words)
         if len(ops) > 1:
             raise _NoRoom(max((op.output for op in ops[:-1]), key=lambda v: v.height * v.width * v.channels))
@@ -247,17 +320,26 @@ class _Attempt:
         raise AlloyError(f"layer {ops[0].name} does not fit the activation memories even one pixel at a time: "
                          f"raise act_depth (now {self._config.act_depth})")
 
-    def _cut(self, ops, dram, rows, cols):
+    def _largest(self, ops, dram, sizes, ahead):
+        """The steps in strips of the first of these sizes that fits."""
+        for rows, cols in sizes:
+            if strips := self._cut(ops, dram, rows, cols, ahead):
+                return tuple(Step(op, strip, dram & {*op.reads, op.output}, ahead)
+                             for op, strip in zip(ops, strips, strict=True))
+        return None
+
+    def _cut(self, ops, dram, rows, cols, ahead):
         """The strips of each operation, of this size of the last one's output, if there is room for the largest of
         them; None if not."""
         height, width = ops[-1].output.height, ops[-1].output.width
         every = [(y, min(y + rows, height), x, min(x + cols, width))
                  for y in range(0, height, rows) for x in range(0, width, cols)]
         # Those that are looked at first are about as large as any.
-        if len(every) > 4 and self._scratch(ops, dram, *_areas(ops, every[:2] + every[-2:], False)) is None:
+        made, read = _areas(ops, every[:2] + every[-2:], False)
+        if len(every) > 4 and self._scratch(ops, dram, made, read, ahead) is None:
             return None
         made, read = _areas(ops, every)
-        places = self._scratch(ops, dram, made, read)
+        places = self._scratch(ops, dram, made, read, ahead)
         if places is None:
             return None
         strips = []
@@ -275,17 +357,23 @@ class _Attempt:
             return places[role, value][number], (area[0], area[2])
         return self._where.get(value), (0, 0)
 
-    def _scratch(self, ops, dram, made, read):
+    def _scratch(self, ops, dram, made, read, ahead):
         """Placements, by role and value, for all strips of what is not on the chip as a whole, in one scratch region
-        each; None without room."""
+        each, or two in turn of what is moved ``ahead``; None without room."""
         token, places = object(), {}
 
         def fits(role, value, areas, phases, reach, mems):
             shapes = [self._placement(value, y1 - y0, x1 - x0, phases, reach) for y0, y1, x0, x1 in areas]
-            found = self._memories.fit(max(s.words for s in shapes), mems, token)
-            if found is not None:
-                places[role, value] = [replace(s, mem=found[0], base=found[1]) for s in shapes]
-            return found is not None
+            words, regions = max(s.words for s in shapes), []
+            for _ in range(1 + (ahead and value in dram)):
+                found = self._memories.fit(words, mems, token)
+                if found is None:
+                    return False
+                regions.append(found)
+                mems = {found[0]}
+            places[role, value] = [replace(s, mem=mem, base=base)
+                                   for s, (mem, base) in zip(shapes, cycle(regions), strict=False)]
+            return True
 
         def input_fits(role, at):
             op = ops[at]

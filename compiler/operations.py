@@ -121,6 +121,10 @@ class Operation:
         """Cycles, about, for each pixel of the output, and the k-words that it takes."""
         return self.kernel[0] * self.kernel[1] * self.output.groups(config.ic) / config.out_pixels, 0
 
+    def commands(self, config: EngineConfig) -> int:
+        """Those for each strip, about."""
+        return 1
+
     def beside(self, before: "Operation", config: EngineConfig) -> bool:
         """Whether it is quicker to begin while the operation ``before`` goes on."""
         return False
@@ -244,10 +248,14 @@ class Convolution(Filters):
     def effort(self, config: EngineConfig) -> tuple[float, int]:
         return max(self.spent(config)), self._tiles(config) * len(self.taps) * self._depth(config)
 
+    def commands(self, config: EngineConfig) -> int:
+        return self._tiles(config)
+
     def spent(self, config: EngineConfig) -> tuple[float, float]:
         """Cycles, about, of the array and of the post unit for each pixel of the output."""
         wide = 1 + (self.input.bits > config.act_digit_bits)
-        visits = 1 + config.slots / config.ic / 2       # some tiles make channels of two groups
+        # Some tiles make channels of two groups, if they do not fill a group.
+        visits = 1 + config.slots / config.ic / 2 * (config.ic % config.slots > 0)
         together = wide_pixels(config) if wide > 1 else config.out_pixels
         tiles = self._tiles(config)
         return tiles * wide * len(self.taps) * self._depth(config) / config.pixels, tiles * visits / together
@@ -259,7 +267,9 @@ class Convolution(Filters):
     def _depth(self, config):
         """Channel groups, about, that each tile reads: all, or those of its own filters."""
         share, reads = self.weight.shape[1], self.input.groups(config.ic)
-        return reads if share == self.input.channels else min(reads, -(-config.slots * share // config.ic) + 1)
+        together = config.slots * share
+        return reads if share == self.input.channels else min(
+            reads, -(-together // config.ic) + (max(together, config.ic) % min(together, config.ic) > 0))
 
     def beside(self, before: Operation, config: EngineConfig) -> bool:
         # One keeps the post unit busy and the other one the array, and filters do not need all that is made.

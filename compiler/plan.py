@@ -39,11 +39,13 @@ class Strip:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One operation; ``dram`` are those of its operands that are loaded and stored strip by strip. Where it makes its
-    output for the next step alone, strips may overlap."""
+    """One operation; ``dram`` are those of its operands that are loaded and stored strip by strip, ``ahead`` if those
+    of one strip do not lie where those of the next one do. Where it makes its output for the next step alone, strips
+    may overlap."""
     op: "Operation"
     strips: tuple[Strip, ...]
     dram: frozenset[Value] = frozenset()
+    ahead: bool = False
 
 
 @dataclass(frozen=True, eq=False)

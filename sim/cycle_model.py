@@ -7,6 +7,7 @@ of its own last command, as the trace of the RTL counts them.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+import math
 
 import numpy as np
 
@@ -47,8 +48,10 @@ class LayerCycles:
 
 
 class _Engine:
-    def __init__(self, config, rate, latency, timing):
+    def __init__(self, config, rate, together, latency, timing):
         self.c, self.rate, self.latency, self.t = config, min(rate, config.port_bytes), latency, timing
+        self.together = together        # bytes a cycle of all ports
+        self.moved = 0.0                # until when the DRAM has moved what was asked for, at that rate
         self.tokens: list[list[float]] = [[] for _ in range(SEMAPHORES)]
         self.taken = [0] * SEMAPHORES
         self.fetched, self.arrivals = 0.0, []                       # when each command has been read
@@ -72,7 +75,8 @@ class _Engine:
             cmd = unpack(record)
             while len(self.arrivals) < min(len(records), index + FETCH_AHEAD):
                 asked = self.fetched + (self.latency if index else 0)
-                self.port[0] = max(self.port[0], asked) + COMMAND_BYTES / self.rate
+                self.port[0] = max(max(self.port[0], asked) + COMMAND_BYTES / self.rate,
+                                   self._move(asked, COMMAND_BYTES))
                 self.arrivals.append(self.port[0])
             # A command is put together when the one before it has passed the check.
             together = max(self.fetched + COMMAND_BYTES // self.c.port_bytes, self.arrivals[index] + self.t.fetch)
@@ -126,6 +130,7 @@ class _Engine:
             cost = c.port_bytes / self.rate
             self.port[port] = max(self.port[port], issue + self.latency) + number * cost
             done = max(done, self.port[port], begin + max(number, (number - self.depth) * cost))
+        done = max(done, self._move(issue + self.latency, sum(beats.values()) * c.port_bytes))
         for port in beats:
             self.port[port] = max(self.port[port], done - self.depth * cost)
         if cmd.get("image"):        # a window in each cycle, while the bytes of one port come
@@ -143,11 +148,17 @@ class _Engine:
         self.entered["load"].append(issue)
         self._give(cmd["give"], done + self.t.landed)
 
+    def _move(self, start, count):
+        """When so many bytes from ``start`` on have been moved, behind all others."""
+        self.moved = max(self.moved, start) + count / self.together
+        return self.moved
+
     def _store(self, cmd, ready, _):
         c = self.c
         beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes
         start = max(ready, self.store_free)
-        self.store_free = start + self.t.store + beats * c.port_bytes / self.rate + self.latency
+        moved = self._move(start + self.t.store, beats * c.port_bytes)
+        self.store_free = max(start + self.t.store + beats * c.port_bytes / self.rate, moved) + self.latency
         self.entered["store"].append(start)
         self._give(cmd["give"], self.store_free)
 
@@ -255,20 +266,23 @@ class _Log:
         return dict(zip(self._causes.tolist(), sums.tolist(), strict=True))
 
 
-def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | None = None, latency: int = 40,
+def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | None = None,
+          all_bytes_per_cycle: float | None = None, latency: int = 40,
           timing: Timing | None = None) -> list[LayerCycles]:
     """Modelled cycles of each layer of a program.
 
     Parameters
     ----------
-    bytes_per_cycle : of each port (the port's width if None). latency : of a DRAM read, cycles.
+    bytes_per_cycle : of each port (the port's width if None). all_bytes_per_cycle : of all ports together (no limit if
+        None). latency : of a DRAM read, cycles.
 
     Returns
     -------
     list of :class:`LayerCycles`, one for each layer of the network in order of completion.
     """
     program.runs_on(config)
-    engine = _Engine(config, bytes_per_cycle or config.port_bytes, latency, timing or Timing())
+    engine = _Engine(config, bytes_per_cycle or config.port_bytes, all_bytes_per_cycle or math.inf, latency,
+                     timing or Timing())
     engine.run(program.commands)
     ends: dict[int, float] = {}
     for time, tag in engine.completed:

@@ -113,9 +113,7 @@ class Engine:
     @property
     def memory(self) -> dict:
         """How fast the DRAM is: that of the board, else that of the ports."""
-        if self.board is None:
-            return {}
-        return {"bytes_per_cycle": self.board.bytes_per_cycle(self.config), "latency": self.board.latency}
+        return {} if self.board is None else {**self.board.memory(self.config)}
 
     def estimate(self, program: Program) -> int:
         """Cycles of one image by the cycle model, an estimate that takes no simulator."""

@@ -53,4 +53,4 @@ def modelled(program: Program, config: EngineConfig, board: Board | None) -> lis
     ports."""
     if board is None:
         return model(program, config)
-    return model(program, config, bytes_per_cycle=board.bytes_per_cycle(config), latency=board.latency)
+    return model(program, config, **board.memory(config))

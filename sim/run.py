@@ -117,7 +117,7 @@ def run_network(board: boards.Board, config: EngineConfig, network: Network, ima
     say(f"compiling {sum(node.macs(network) for node in network.nodes):,} multiply-accumulates for {config.name}")
     with going(say, "compiling"):
         whole, fast = compile(network, config, keep="all"), compile(network, config, warn=say)
-        options: dict = {"bytes_per_cycle": board.bytes_per_cycle(config), "latency": board.latency}
+        options: dict = {**board.memory(config)}
         modelled = {x.tag: x for x in model(fast, config, **options)}
     guess = round(sum(x.cycles for x in modelled.values()))
     _finishes(f"the network {network.name}", guess)

@@ -103,8 +103,7 @@ def parts(config: Any) -> list[tuple[range, int]]:
 def chains(config: Any) -> int:
     """In which the rows of the array leave it, neighbours in each: as many as there are ``lanes``, if the rows can be
     shared out evenly, or half of them."""
-    rows = config.pixels // 2
-    return 1 if config.out_pixels == 1 else next(n for n in (lanes(config), config.out_pixels) if rows % n == 0)
+    return next(n for n in (lanes(config), config.out_pixels) if config.pixels // 2 % n == 0)
 
 
 def chain_rows(config: Any) -> int:
@@ -135,8 +134,9 @@ def wide_pixels(config: Any) -> int:
 
 
 def tiles(config: Any) -> int:
-    """Tiles whose rows the FIFOs behind the array hold: as many as the post unit takes while a tile is on its way."""
-    return 3 if config.out_pixels == 1 else 4 * lanes(config)
+    """Tiles whose rows the FIFOs behind the array hold: as many as the post unit takes while a tile is on its way, if
+    its codes have two digits, and two more; of several pixels at once, as many as block RAMs hold anyway."""
+    return 2 + -(-first_row(config) // (config.pixels // 2)) if config.out_pixels == 1 else 4 * lanes(config)
 
 
 def _arrives(config, row):

@@ -42,9 +42,7 @@ class Engine:
     @property
     def memory(self) -> dict[str, Any]:
         """How fast the DRAM is."""
-        if self.board is None:
-            return {}
-        return {"bytes_per_cycle": self.board.bytes_per_cycle(self.config), "latency": self.board.latency}
+        return {} if self.board is None else {**self.board.memory(self.config)}
 
 
 @dataclass

@@ -73,7 +73,8 @@ def _order(board, engines, shapes):
     """(bound of the rate, engine), the fastest first, with smaller engines among them."""
     found = []
     for config, share in engines:
-        rate = board.bytes_per_cycle(config) * config.ports
+        memory = board.memory(config)
+        rate = min(memory["bytes_per_cycle"] * config.ports, memory["all_bytes_per_cycle"])
         cycles = [bound(one, config, rate) for one in shapes.values()]
         found.append((-float(np.mean(np.log(cycles))), config, max(share.values())))
     found.sort(key=lambda one: -one[0])

@@ -40,11 +40,11 @@ def used(board: Board, config: EngineConfig, builds: str | Path) -> dict:
 
 def _row(board, config, name, weights, source, cycles, macs, losses, builds):
     """A row of the table; ``losses`` are the shares of the cycles by cause."""
-    total = sum(losses.values())
+    total, cycles = sum(losses.values()), round(cycles)
     peak = config.macs_dsp + config.macs_lut
     return {
         "board": board.name, "network": name, "weights": weights, "source": source, "tuned": config != board.config,
-        "clock_mhz": board.clock_mhz, "cycles": round(cycles), "fps": round(board.clock_mhz * 1e6 / cycles, 1),
+        "clock_mhz": board.clock_mhz, "cycles": cycles, "fps": round(board.clock_mhz * 1e6 / cycles, 1),
         "utilisation": round(macs / cycles / peak, 4),
         "losses": {cause: round(losses[cause] / total, 4) for cause in CAUSES}, **used(board, config, builds),
         "digest": config.digest, "date": date.today().isoformat()}

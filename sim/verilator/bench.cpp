@@ -48,6 +48,7 @@ int main(int argc, char **argv) {
         reads[i].latency = (uint64_t)job.get("latency");
     }
     writes.rate = job.get("bytes_per_cycle");
+    shared_rate = job.get("all_bytes_per_cycle");
     writes.latency = (uint64_t)job.get("latency");
     reads[0].fault.beat = (uint64_t)job.get("bad_read");
     writes.fault.beat = (uint64_t)job.get("bad_write");

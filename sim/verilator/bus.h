@@ -24,6 +24,7 @@ static std::mt19937_64 dice;
 static double stall;
 static std::string violation;
 static bool dead;                               // nothing in memory answers
+static double shared, shared_rate = 1e9;        // bytes that the DRAM gives all ports together: now, and in each cycle
 
 static bool flows() { return stall == 0 || std::uniform_real_distribution<>(0, 1)(dice) >= stall; }
 static void fail(const std::string &what) { if (violation.empty()) violation = what + " in cycle " + std::to_string(now); }
@@ -75,10 +76,11 @@ struct ReadPort {
     void drive() {
         *p.arready = bursts.size() < 64 && !fault.is(CLOSED, beat) && flows();
         tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
-        if (!dead && !fault.is(SILENT, beat) && !offered && !bursts.empty() && bursts.front().ready <= now && tokens >= PORT_BYTES && flows()) {
+        if (!dead && !fault.is(SILENT, beat) && !offered && !bursts.empty() && bursts.front().ready <= now && tokens >= PORT_BYTES && shared >= PORT_BYTES && flows()) {
             Burst &b = bursts.front();
             offered = true;
             tokens -= PORT_BYTES;
+            shared -= PORT_BYTES;
             if (b.ok) std::memcpy(p.rdata, dram + (b.addr - base), PORT_BYTES); else std::memset(p.rdata, 0, PORT_BYTES);
             *p.rresp = fault.response(beat, b.ok);
             *p.rlast = b.beats == 1;
@@ -125,7 +127,7 @@ struct WritePort {
     void drive() {
         tokens = std::min(tokens + rate, 4.0 * PORT_BYTES);
         *p.awready = !fault.is(CLOSED, beat) && flows();
-        *p.wready = !fault.is(CLOSED, beat) && tokens >= PORT_BYTES && flows();
+        *p.wready = !fault.is(CLOSED, beat) && tokens >= PORT_BYTES && shared >= PORT_BYTES && flows();
         if (!dead && !offered && !responses.empty() && !fault.is(SILENT, responses.front().beat) && responses.front().ready <= now && flows()) {
             offered = true;
             *p.bvalid = 1;
@@ -148,7 +150,7 @@ struct WritePort {
         held = now_beat;
         if (*p.awvalid && *p.awready)
             bursts.push_back({asked.addr, *p.awlen + 1u, 0, legal("write", asked.addr, *p.awlen, *p.awsize, *p.awburst), *p.awid});
-        if (*p.wvalid && *p.wready) { beats.push_back(now_beat); tokens -= PORT_BYTES; }
+        if (*p.wvalid && *p.wready) { beats.push_back(now_beat); tokens -= PORT_BYTES; shared -= PORT_BYTES; }
         while (!bursts.empty() && !beats.empty()) {
             Burst &b = bursts.front();
             Beat &x = beats.front();
@@ -204,8 +206,11 @@ static void show(unsigned half) {
 }
 
 static void tick() {
-    for (auto &r : reads) r.drive();
-    writes.drive();
+    shared = std::min(shared + shared_rate, 4.0 * PORT_BYTES * (reads.size() + 1));
+    for (size_t i = 0; i <= reads.size(); i++) {        // another one is the first in each cycle
+        size_t port = (now + i) % (reads.size() + 1);
+        if (port < reads.size()) reads[port].drive(); else writes.drive();
+    }
     top->aclk = 0;
     top->eval();
     show(0);

@@ -20,6 +20,7 @@ __all__ = ["LIMIT", "Model", "Result", "Run", "Window"]
 
 LIMIT = 50_000_000      # cycles after which a run counts as hung
 NEVER = 2 ** 52         # an event that does not happen
+NO_LIMIT = 1e9          # bytes a cycle, which no ports take
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,18 @@ class Model:
         self.program, self.config, self.waveform = Path(program), config, waveform
 
     def run(self, program: Program, images: Iterable[np.ndarray], *, latency: int = 40,
-            bytes_per_cycle: float | None = None, stall: float = 0.0, seed: int = 1, watchdog: int = 100_000,
-            limit: int = LIMIT, bad_read: int | None = None, bad_write: int | None = None, abort_at: int = 0,
-            reset_at: int = 0, report: Callable[[int], object] | None = None, check: bool = True,
+            bytes_per_cycle: float | None = None, all_bytes_per_cycle: float | None = None, stall: float = 0.0,
+            seed: int = 1, watchdog: int = 100_000, limit: int = LIMIT, bad_read: int | None = None,
+            bad_write: int | None = None, abort_at: int = 0, reset_at: int = 0,
+            report: Callable[[int], object] | None = None, check: bool = True,
             window: Window | None = None) -> Result:
         """Run ``images`` (codes (N, C, H, W)) one after the other.
 
         Parameters
         ----------
         latency : cycles from a read address to its first data, and from the last write data to the response.
-        bytes_per_cycle : of each port; the port's width if None.
+        bytes_per_cycle : of each port; the port's width if None. all_bytes_per_cycle : of all ports together, reads
+            and writes; no limit if None.
         stall : probability that a channel of any port pauses in a cycle, drawn with ``seed``.
         bad_read, bad_write : number of the beat of port 0, from the reset, that answers SLVERR. abort_at, reset_at :
             cycle of the first run, counted from the write that starts it; 0 is never.
@@ -95,6 +98,7 @@ class Model:
             raise AlloyError("this simulator was built without waveforms: build it with waveform=True")
         job = {"base": 1 << self.config.addr_bits - 2, "size": program.window_size, "seed": seed, "stall": stall,
                "latency": latency, "bytes_per_cycle": bytes_per_cycle or self.config.port_bytes,
+               "all_bytes_per_cycle": all_bytes_per_cycle or NO_LIMIT,
                "command_offset": program.command_offset, "command_count": program.command_count,
                "watchdog": watchdog, "limit": limit, "abort_at": abort_at, "reset_at": reset_at,
                "bad_read": NEVER if bad_read is None else bad_read,

@@ -83,13 +83,16 @@ def test_default_configuration(name):
     assert EngineConfig.from_dict(board.config.to_dict()) == board.config
     board.check(board.config)
     assert set(board.budget) == {"lut", "ff", "dsp", "bram36", "uram"}
-    assert 0 < board.bytes_per_cycle(board.config) <= board.config.port_bytes
+    memory = board.memory(board.config)
+    assert 0 < memory["bytes_per_cycle"] <= min(board.config.port_bytes, memory["all_bytes_per_cycle"])
 
 
-def test_bytes_per_cycle():
+def test_memory():
+    """A port's width each, and three quarters of the peak together."""
     zcu102, pynq = boards.get("zcu102"), boards.get("pynq-z2")
-    assert zcu102.bytes_per_cycle(zcu102.config) == 16      # the port's width, and three quarters of 19.2 GB/s
-    assert pynq.bytes_per_cycle(pynq.config) == pytest.approx(3.94, abs=0.01)     # of 2.1 GB/s at 100 MHz over four
+    assert zcu102.memory(zcu102.config) == {"bytes_per_cycle": 16, "all_bytes_per_cycle": 96, "latency": 60}
+    of_pynq = pynq.memory(pynq.config)      # of 2.1 GB/s at 100 MHz
+    assert of_pynq["bytes_per_cycle"] == 8 and of_pynq["all_bytes_per_cycle"] == pytest.approx(15.75)
 
 
 @pytest.mark.parametrize("change, text", [

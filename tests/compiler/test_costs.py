@@ -21,7 +21,7 @@ def cycles(network, config):
     """(cycles by the model, warnings)."""
     lines = []
     program = compile(network, config, warn=lines.append)
-    found = model(program, config, bytes_per_cycle=BOARD.bytes_per_cycle(config), latency=BOARD.latency)
+    found = model(program, config, **BOARD.memory(config))
     return sum(layer.cycles for layer in found), lines
 
 

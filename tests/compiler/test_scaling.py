@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import boards
-from compiler import compile
+from compiler import allocate, compile
 from compiler.build import lowered, planned
 from compiler.passes.records import make_records
 from compiler.scaling import Groups, Product, RecordLayout, Records
@@ -46,12 +46,14 @@ def test_boards(name, signed):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_strips(signed):
+def test_strips(signed, monkeypatch):
     """Maps that live in DRAM are scaled in parts; the records, too, are made in parts where they are many."""
+    monkeypatch.setattr(allocate, "MOVES", 0)       # or another one does
+    monkeypatch.setattr(allocate, "BEGIN", 0)
     config = engine(act_depth=84, tables=1)
     net = scaled_network(np.random.default_rng(2), channels=18, size=(9, 7), signed=signed)
     strips = {step.op.name: len(step.strips) for step in planned(lowered(net, config), config).steps}
-    assert strips["to_y"] == 2 and strips["to_y.records"] == 1 + signed
+    assert strips["to_y"] > 1 and strips["to_y.records"] == 1 + signed
     assert right(net, config, 3)
 
 

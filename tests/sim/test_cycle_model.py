@@ -37,6 +37,8 @@ def test_bandwidth_matters():
     program = compile(layer_network("3x3,32,24,6", CONFIG), CONFIG)
     fast, slow = (model(program, CONFIG, bytes_per_cycle=rate)[0] for rate in (8, 0.5))
     assert slow.cycles > 2 * fast.cycles and slow.losses["weights"] > fast.losses["weights"]
+    shared = model(program, CONFIG, all_bytes_per_cycle=1)[0]       # by the two ports
+    assert shared.cycles == pytest.approx(slow.cycles, rel=0.02)
 
 
 def test_spilled_tensors_take_as_long_as_their_bytes():
@@ -62,10 +64,19 @@ def errors(engine, network, **bus):
     return {tag: modelled[tag] / cycles - 1 for tag, cycles in measured.items()}, whole
 
 
-@pytest.mark.parametrize("rate", [8, 4])
+@pytest.mark.parametrize("bus", [dict(bytes_per_cycle=8), dict(bytes_per_cycle=4), dict(all_bytes_per_cycle=6)], ids=str)
 @pytest.mark.parametrize("text", ["3x3,32,24,10", "1x1,64,40,8", "3x3,8,60,12"])
-def test_layers_on_rtl(engine, text, rate):
-    assert abs(errors(engine, layer_network(text, CONFIG), bytes_per_cycle=rate)[1]) < 0.055
+def test_layers_on_rtl(engine, text, bus):
+    assert abs(errors(engine, layer_network(text, CONFIG), **bus)[1]) < 0.055
+
+
+def test_spilled_tensors_on_rtl(engine):
+    """Loads, stores and weights at once, of a memory that gives all of them together less than their ports take."""
+    spilled = graphs.network({"image": (8, 24, 24), "mid": (64, 24, 24), "one": (8, 24, 24), "out": (8, 24, 24)},
+                             graphs.layer("image", "mid", 64, 8), graphs.layer("mid", "one", 8, 64),
+                             graphs.layer("mid", "out", 8, 64, residual="one", res_mult=30))
+    for rate in (12, 6, 3):
+        assert abs(errors(engine, spilled, all_bytes_per_cycle=rate)[1]) < 0.08
 
 
 @pytest.mark.parametrize("text, most", [

@@ -39,7 +39,7 @@ def test_cycles_are_those_of_the_cycle_model(network):
     for place in (board, slow):
         config = place.config
         layers = model(
-            compile(network, config), config, bytes_per_cycle=place.bytes_per_cycle(config), latency=place.latency
+            compile(network, config), config, **place.memory(config)
         )
         assert layer_cycles(network, place) == {layer.name: layer.cycles for layer in layers}
     assert sum(layer_cycles(network, slow).values()) > sum(layer_cycles(network, board).values())

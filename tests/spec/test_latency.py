@@ -43,3 +43,21 @@ def test_fed(values):
     config = configuration(**values)
     before = config.pixels // 2 - 1 + config.dsp_filters // 2 + config.lut_filters - 1
     assert latency.fed(config) > latency.feed(config) + before
+
+
+@pytest.mark.parametrize("pixels, apart", [(2, 1), (4, 1), (6, 6), (8, 4), (12, 6), (16, 8)])
+def test_rows_leave_as_fast_as_one_is_visited(pixels, apart):
+    """Of one pixel at once, whose two digits are a row: each of two chains gives a row in every second cycle, so that
+    the rows of a tile leave in as many cycles as there are; an odd number of rows is one chain."""
+    config = configuration(pixels=pixels)
+    assert latency.apart(config) == apart
+    assert latency.chains(config) == (2 if pixels % 4 == 0 else 1)
+
+
+@pytest.mark.parametrize("values", [dict(), dict(pixels=2), dict(pixels=16), dict(ic=64, lut_filters=20)])
+def test_the_fifo_holds_what_is_visited_while_a_tile_comes(values):
+    """Kind: an array that waits for room although the post unit waits for rows. A tile of two digits takes as many
+    visits as it has rows."""
+    config = configuration(**values)
+    rows = config.pixels // 2
+    assert (latency.tiles(config) - 1) * rows >= latency.first_row(config) + 1 > (latency.tiles(config) - 3) * rows

@@ -37,8 +37,9 @@ def test_synthesis_never_chooses_ultra_ram(act_ram, ram):
 
 
 @pytest.mark.parametrize("out_pixels, shape", [
-    (1, Shape(3 * 8, 2 * 6 * 22)), (2, Shape(8 * 4, 2 * 6 * 22, "block")),
+    (1, Shape(5 * 4, 2 * 6 * 22)), (2, Shape(8 * 4, 2 * 6 * 22, "block")),
     (4, Shape(32, 2 * 6 * 22, "block"))])
 def test_rows(out_pixels, shape):
-    """Eight rows: a chain of three tiles; two chains of eight tiles; eight chains of 32."""
+    """Eight rows: two chains of five tiles, which come 20 cycles after their last steps; two chains of eight tiles;
+    eight chains of 32."""
     assert memories.rows(configuration(out_pixels=out_pixels)) == shape

@@ -62,7 +62,7 @@ def test_pareto():
 def test_bound():
     """Below what the cycle model says for the boards, and not by much; more pixels, filters and bytes are no slower."""
     network = sketched(graph("resnet8")[0], BOARD.config)
-    shapes, rate = Shapes.of(network), BOARD.bytes_per_cycle(BOARD.config) * BOARD.config.ports
+    shapes, rate = Shapes.of(network), BOARD.memory(BOARD.config)["all_bytes_per_cycle"]
     cycles = bound(shapes, BOARD.config, rate)
     assert 10_000 < cycles < 40_000
     for more in ({"pixels": 8}, {"dsp_filters": 12}, {"out_pixels": 2}, {"act_depth": 4096}):
@@ -151,7 +151,7 @@ def test_the_best_is_found(here, monkeypatch):
 def test_stops():
     """What a larger engine would need, or why there is none."""
     lines = stops(BOARD.config, BOARD)
-    assert "two more DSP filters: 130% of the dsp that may be used" in lines
+    assert "two more DSP filters: 107% of the dsp that may be used" in lines
     assert any(line.startswith("twice the pixels behind the array: ") for line in lines)
     assert any("must be 1 or an even number whose square divides pixels" in line
                for line in stops(replace(BOARD.config, out_pixels=2), BOARD))

@@ -60,7 +60,7 @@ def test_rows_one_by_one(folder, monkeypatch, capsys):
     assert page.count("| ds_cnn | seeded | model |") == 1 and "*stale*" not in page.split("## pynq")[1]
 
     board = boards.get("pynq-z2")
-    monkeypatch.setitem(boards.BOARDS, "pynq-z2", replace(board, config=replace(board.config, act_depth=2048)))
+    monkeypatch.setitem(boards.BOARDS, "pynq-z2", replace(board, config=replace(board.config, act_depth=1024)))
     assert all(map(stale, rows_of(folder)))
     assert main(["--board", "zcu102", "--network", "ds_cnn", "--source", "model", "--out", str(folder)]) == 0
     page, readme = (folder / "speed.md").read_text(), (folder.parents[1] / "README.md").read_text()

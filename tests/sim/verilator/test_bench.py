@@ -94,6 +94,16 @@ def test_bandwidth_limits_the_bytes(model, rate):
     assert (total - bucket) / rate <= slow <= 2 * total / rate
 
 
+@pytest.mark.parametrize("rate", [1, 2, 3])
+def test_all_ports_share_what_the_memory_gives(model, rate):
+    """Reads and writes take their bytes from one more bucket, of four beats for each port."""
+    total, bucket = 2 * 32 * BYTES, 2 * 4 * 8
+    cycles = run(model, count=1, bursts=32, latency=0, all_bytes_per_cycle=rate).runs[0].cycles
+    assert (total - bucket) / rate <= cycles <= 1.3 * total / rate
+    result = run(model, count=2, stall=0.3, all_bytes_per_cycle=rate)
+    assert result.violation == "" and all(one.done for one in result.runs)
+
+
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_each_breach_is_seen(model, defect):
     """Without it the same run is clean (``test_copies``), so the finding is the defect's."""
