@@ -1,5 +1,6 @@
 """Operations: weights that two digits do not hold are read in parts, and what is read of an input."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -9,6 +10,7 @@ from compiler import compile
 from compiler.graph import Value
 from compiler.operations import Convolution, Spread
 from sim import command_model
+from spec.config import EngineConfig
 from spec.network import Network, Tensor
 from spec.numerics import Scheme
 from spec.operators.convolution import Conv
@@ -76,3 +78,12 @@ def test_programs_with_large_weights(seed):
     found = command_model.run(program, config, codes[0])
     for name, values in network.codes(codes).items():
         assert name == network.input or np.array_equal(found[name], values[0]), name
+
+
+def test_codes_of_two_digits_take_twice_the_steps():
+    """A pixel takes two lanes; the post unit visits as many pixels, one at once."""
+    config = EngineConfig(name="x", ic=8, pixels=4, dsp_filters=4, lut_filters=4)
+    weight = np.ones((16, 8, 3, 3), np.int16)
+    both = [replace(op, input=replace(op.input, bits=bits)) for op in [convolution(weight)] for bits in (5, 8)]
+    (narrow, visits), (wide, same) = (op.spent(config) for op in both)
+    assert narrow == 2 * 9 / 4 and wide == 2 * narrow and visits == same

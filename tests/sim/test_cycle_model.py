@@ -158,3 +158,13 @@ def test_linear_networks_on_rtl(engine, widths, rate):
     tensors = {n: Tensor(name=n, channels=c, height=1, width=1, bits=5) for n, c in zip(names, widths, strict=True)}
     network = Network(name="linear", input="image", output=names[-1], tensors=tensors, nodes=nodes)
     assert abs(errors(engine, network, bytes_per_cycle=rate)[1]) < 0.07
+
+
+@pytest.mark.parametrize("text", ["1x1,16,24,12", "3x3,16,12,8"])
+def test_codes_of_two_digits_on_rtl(engine, text):
+    """Twice the tiles of pixels, half of the pixels in each."""
+    network = layer_network(text, CONFIG)
+    wide = replace(network, tensors={**network.tensors, "image": replace(network.tensors["image"], bits=8)})
+    assert abs(errors(engine, wide)[1]) < 0.06
+    assert 1.3 < sum(one.cycles for one in model(compile(wide, CONFIG), CONFIG)) / sum(
+        one.cycles for one in model(compile(network, CONFIG), CONFIG))

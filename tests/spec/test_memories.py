@@ -36,6 +36,15 @@ def test_synthesis_never_chooses_ultra_ram(act_ram, ram):
     assert memories.bank(configuration(act_ram=act_ram)).ram == ram
 
 
+@pytest.mark.parametrize("out_pixels", [1, 2, 4])
+def test_the_parts_of_an_entry_are_as_wide_as_it(out_pixels):
+    """Two columns in each part, of as many rows as the entry has."""
+    config = configuration(out_pixels=out_pixels)
+    found, whole = memories.row_parts(config), memories.rows(config)
+    assert sum(part.width for part, _ in found) == whole.width and {part.depth for part, _ in found} == {whole.depth}
+    assert {part.ram for part, _ in found} == {whole.ram} and (len(found) > 1) == (out_pixels > 1)
+
+
 @pytest.mark.parametrize("out_pixels, shape", [
     (1, Shape(5 * 4, 2 * 6 * 22)), (2, Shape(8 * 4, 2 * 6 * 22, "block")),
     (4, Shape(32, 2 * 6 * 22, "block"))])

@@ -1,5 +1,7 @@
 """The integer network: its codes by the definition, its file, and whatever is damaged is one sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,13 @@ def test_whatever_goes_wrong_is_one_error(saved, monkeypatch, error):
     words = rf"is not a whole .*: its layers do not fit each other \({type(error).__name__}\); export it again"
     with pytest.raises(AlloyError, match=words):
         Network.load(saved[0])
+
+
+def test_logits_are_the_real_values_of_the_codes():
+    network = random_network(np.random.default_rng(4))
+    out = network.tensors[network.output]
+    images = np.random.default_rng(5).integers(0, 256, (3, *network.tensors[network.input].shape))
+    given = replace(network, tensors={**network.tensors, network.output: replace(out, scale=0.75)})
+    assert np.array_equal(given.logits(images), ((network.run(images) - out.zero) * 0.75).astype(np.float32))
+    with pytest.raises(AlloyError, match="keeps no scale of its output"):
+        replace(network, tensors={**network.tensors, network.output: replace(out, scale=None)}).logits(images)

@@ -33,7 +33,8 @@ def proved(weights, *, bits=4, mult=1, bias=0, res_mult=0, ones=0, **values):
     (dict(weights=[[1]], bias=-LIMIT), dict(bias=-LIMIT - 1), "48-bit requantizer"),
     (dict(weights=[[1]], mult=1 << 15, bias=LIMIT - (15 << 15) - 1), dict(mult=(1 << 15) + 1), "48-bit requantizer"),
     (dict(weights=[[0], [1]], bias=LIMIT - 16 * 15 - 1), dict(bias=LIMIT - 16 * 15), "48-bit requantizer"),
-    (dict(weights=[[0]], res_mult=100, bias=LIMIT - 25501), dict(res_mult=101), "48-bit requantizer")])
+    (dict(weights=[[0]], res_mult=100, bias=LIMIT - 25501), dict(res_mult=101), "48-bit requantizer"),
+    (dict(weights=[[0]], res_mult=(LIMIT - 1) // 255), dict(res_mult=(LIMIT - 1) // 255 + 1), "48-bit requantizer")])
 def test_the_last_that_fits(fits, more, words):
     proved(**fits)
     with pytest.raises(AlloyError, match=f"layer layer filter 5 .*{words}"):

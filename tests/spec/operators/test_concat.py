@@ -7,7 +7,7 @@ from compiler.build import lowered, planned
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.numerics import Scheme
-from spec.operators.concat import Concat
+from spec.operators.concat import Concat, ConcatLayer
 from spec.operators.max_pool import MaxPool
 from tests.networks import random_conv
 from tests.spec.operators.programs import case, check_programs
@@ -124,3 +124,9 @@ def test_what_the_programs_above_are():
         joined, tables = joined + len(parts), tables + sum(op.table is not None for op in parts)
         strips += any(len(step.strips) > 1 and step.op.at is not None for step in planned(graph, config).steps)
     assert joined > 20 and tables > 5 and strips > 1
+
+
+def test_where_channels_come_from():
+    layer = ConcatLayer(name="cat", sources=("a", "b", "c"), output="cat", channels=(2, 1, 3))
+    assert [found.tolist() for found in layer.origins(2, 1, 3)] == [
+        [0, 1, -1, -1, -1, -1], [-1, -1, 0, -1, -1, -1], [-1, -1, -1, 0, 1, 2]]
