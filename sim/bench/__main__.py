@@ -42,6 +42,11 @@ def _key(row):
     return row["board"], row["network"], row["source"], row["tuned"] and row["digest"]
 
 
+def _asked(job, engine):
+    """The key of a job's row, on an engine that is given, or on the board's own."""
+    return (*job, engine is not None and engine != boards.get(job[0]).config and engine.digest)
+
+
 def _rows(folder):
     path = folder / PAGES[0]
     rows = read_json(path, "table of speeds").get("rows") if path.exists() else []
@@ -51,14 +56,15 @@ def _rows(folder):
     return rows
 
 
-def _add(folder, *new):
-    """Put rows into all files; several benches may run side by side."""
+def _add(folder, *new, without=()):
+    """Put rows into all files, and take those ``without`` a row, by their keys, out; several benches may run side by
+    side."""
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        rows = [row for row in _rows(folder) if _key(row) not in map(_key, new)] + list(new)
+        rows = [row for row in _rows(folder) if _key(row) not in {*map(_key, new), *without}] + list(new)
         names = {name: list(known) for name, known in (("board", boards.BOARDS), ("network", NETWORKS),
                                                        ("source", SOURCES))}
         rows.sort(key=lambda row: [*(known.index(row[name]) for name, known in names.items()), row["tuned"]])
@@ -126,8 +132,8 @@ def main(
 ) -> int:
     """Make rows of the table of speeds: networks on boards, by the cycle model and by the Verilated engine.
 
-    Rows that are there already are kept, unless they are stale or --again is given. The README beside the folder of the
-    rows gets its table.
+    Rows that are there already are kept, unless they are stale or --again is given. A network that a board's engine
+    cannot run has no row. The README beside the folder of the rows gets its table.
     """
     folder, known = Path(out), dict[str, tuple[Graph, str]]()
     check_outputs(*(folder / name for name in PAGES), inputs=(file, config))
@@ -138,10 +144,9 @@ def main(
                          "and --source")
     engine = EngineConfig.load(config) if config else None
     there = {_key(row): row for row in _rows(folder)}
-    todo, course = [], Course()
+    todo, none, course = [], [], Course()
     for job in jobs:
-        tuned = engine is not None and engine != boards.get(job[0]).config and engine.digest
-        row = there.get((*job, tuned))
+        row = there.get(_asked(job, engine))
         if row and not stale(row) and not again:
             _show(row, f"of {row['date']}, --again makes it again")
         else:
@@ -150,12 +155,19 @@ def main(
     folders: dict[str, Any] = {"kept": kept, "cache": cache, "builds": builds}
     for number, job in enumerate(todo, 1):
         say(f"row {number} of {len(todo)}: {' '.join(job)}{course}")
-        row = _made(job, engine, file, known, folders)
+        try:
+            row = _made(job, engine, file, known, folders)
+        except AlloyError as error:
+            if len(jobs) == 1:
+                raise
+            say(f"no row of {' '.join(job)}: {error}")
+            none.append(_asked(job, engine))
+        else:
+            _show(row, "now")
+            _add(folder, row)
         course.step("rows")
-        _show(row, "now")
-        _add(folder, row)
-    _add(folder)        # the page of rows that were there already, too
-    return 0
+    _add(folder, without=none)      # the page of rows that were there already, too
+    return int(bool(none))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,18 @@ def made(monkeypatch):
     return jobs
 
 
+def test_a_network_that_an_engine_cannot_run_has_no_row(folder, monkeypatch, capsys):
+    """Kind: one row that fails, and none behind it. The others are made, and a row of before goes."""
+    words = ["--only", "pynq-z2:resnet8,ds_cnn:model", "--out", str(folder)]
+    assert main(words) == 0 and [row["network"] for row in rows_of(folder)] == ["resnet8", "ds_cnn"]
+    board = boards.get("pynq-z2")
+    monkeypatch.setitem(boards.BOARDS, "pynq-z2", replace(board, config=replace(board.config, act_depth=32)))
+    assert main(words) == 1 and [row["network"] for row in rows_of(folder)] == []
+    assert "no row of pynq-z2 resnet8 model: layer" in capsys.readouterr().out
+    assert main(["--only", "pynq-z2:resnet8:model", "--out", str(folder)]) == 2
+    assert "raise act_depth" in capsys.readouterr().err
+
+
 def test_rows_one_by_one(folder, monkeypatch, capsys):
     """A row is made once; it is made again with --again, and when the board has another engine."""
     jobs, words = made(monkeypatch), ["--only", "pynq-z2:ds_cnn,resnet8:model", "--out", str(folder)]
