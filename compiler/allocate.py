@@ -191,7 +191,7 @@ def step_costs(plan: Plan, config: EngineConfig, fixed: Collection[Value] = (),
     but have less work: of each operation."""
     found = dict[Operation, float]()
     for turn in plan.turns:
-        found |= _turn_costs(turn, config, fixed, BEGIN if begin is None else begin)
+        found |= _turn_costs(plan.graph, turn, config, fixed, BEGIN if begin is None else begin)
     return found
 
 
@@ -207,21 +207,32 @@ def _pixels(value):
     return value.height * value.width
 
 
-def _turn_costs(turn, config, fixed, begin):
+def _beats(value, config):
+    """Of a port, in which a value comes from DRAM or goes there."""
+    return _pixels(value) * value.groups(config.ic) * config.group_beats
+
+
+def _turn_costs(graph, turn, config, fixed, begin):
     """The same of steps that take turns: of what is moved ahead, what takes longer than the work, and the first
     strip."""
     found, moved, work = {}, {}, 0.0
     for step in turn:
         each, words = step.op.effort(config)
         pixels = sum((strip.y1 - strip.y0) * (strip.x1 - strip.x0) for strip in step.strips)
-        moved[step.op] = sum(_pixels(v) * v.groups(config.ic) * config.group_beats / (
-            1 if v is step.op.output else config.act_lanes) for v in step.dram if v not in fixed)
+        moved[step.op] = sum(_beats(v, config) / (1 if v is step.op.output else config.act_lanes)
+                             for v in step.dram if v not in fixed and v is not graph.input)
+        if graph.input in step.dram:        # whose rows come while others are worked on
+            image = graph.im2col.cycles(config, graph.input.height, graph.input.width)
+            moved[step.op] += max(0, image - pixels * each)
         again = (len(step.strips) - 1) * words * config.weight_beats if words > config.weight_depth else 0
         begun = begin * step.op.commands(config) * len(step.strips)
         if len(step.strips) > 1:        # commands that are sooner done than the next ones are there
             again += max(0, begun - pixels * each)
         found[step.op] = (pixels - _pixels(step.op.output)) * each + again
         work += pixels * each
+    if turn[-1].ahead and turn[-1].op.gathers and turn[-1].op.output in turn[-1].dram:
+        # The store reads what the unit leaves it time to.
+        found[turn[-1].op] += _beats(turn[-1].op.output, config)
     total, strips = sum(moved.values()), len(turn[0].strips)
     waits = max(total - work, total / strips) / total if total and turn[0].ahead else 1
     return {op: cycles + waits * moved[op] for op, cycles in found.items()}
@@ -309,7 +320,8 @@ class _Attempt:
         if found and dram and len(ops) == 1 and len(found[0].strips) > 1:
             ahead = self._largest(ops, dram, sizes, True)
             if ahead:
-                return min((found, ahead), key=lambda turn: sum(_turn_costs(turn, self._config, (), BEGIN).values()))
+                return min((found, ahead), key=lambda turn: sum(_turn_costs(
+                    self._graph, turn, self._config, (), BEGIN).values()))
         if found:
             return found
         alive = sorted((v for v in self._alive() if v not in dram), key=lambda v: -self._where[v].words)

@@ -99,6 +99,11 @@ class Operation:
         return []
 
     @property
+    def gathers(self) -> bool:
+        """Whether it reads its input as stores do, and leaves them no time until it is done."""
+        return True
+
+    @property
     def across(self) -> int:
         """The columns of the output that are counted over each row of the input."""
         return self.output.width
@@ -162,6 +167,10 @@ class Filters(Operation):
     def taps(self) -> np.ndarray:
         """Positions of the kernel, row by row, in the order in which they are read."""
         return np.arange(self.kernel[0] * self.kernel[1])
+
+    @property
+    def gathers(self) -> bool:
+        return False        # the feeder reads every bank
 
 
 @dataclass(frozen=True, eq=False)
