@@ -56,6 +56,12 @@ class Normalization:
         training."""
         return round(255 * sum(self.mean) / len(self.mean))
 
+    @property
+    def padded(self) -> bool:
+        """Whether that pixel is the mean of every channel: else zero padding is a little off, and what lies near the
+        border of an image with it."""
+        return all(abs(255 * value - self.zero) < CLOSE * 255 for value in self.mean)
+
     def real(self, codes: np.ndarray | torch.Tensor) -> torch.Tensor:
         """What the model reads, of pixels uint8 (N, C, H, W)."""
         mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (self.mean, self.std))

@@ -62,14 +62,18 @@ class Subject:
         images = self.job.test.some(range(min(count, len(self.job.test)))).codes()
         return images.reshape(-1, *self.network.tensors[self.network.input].shape)
 
+    @property
+    def normalization(self) -> Normalization:
+        """Of the images, that the model was trained with."""
+        return Normalization.of(self.job.mean, self.job.std, self.network.tensors[self.network.input].channels)
+
     def outputs(self, count: int) -> np.ndarray:
         """What the model itself makes of the same images: (N, features)."""
         import torch
         codes = self.job.test.some(range(min(count, len(self.job.test)))).codes()
         assert isinstance(self.job.model, nn.Module)
         with torch.no_grad():
-            real = Normalization.of(self.job.mean, self.job.std, codes.shape[1]).real(codes)
-            return self.job.model(real).flatten(1).numpy()
+            return self.job.model(self.normalization.real(codes)).flatten(1).numpy()
 
 
 def open_subject(options: DiffOptions, say: Report, *, quantized: bool, simulated: bool) -> Subject:

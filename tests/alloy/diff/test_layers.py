@@ -5,9 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from alloy.diff import __main__ as main_of_diff
 from alloy.diff.layers import compare_layers, values_of
 from alloy.diff.words import float_lines, worst_of
+from quant.graph import compute
+from quant.imports import trace
+from quant.normalize import Normalization
 from tests.alloy.diff.faults import diff
 from tests.user import trained
 
@@ -54,6 +59,30 @@ def test_a_float_network_that_is_not_the_model(here, capsys):
     (here / "moved" / "flow.yaml").write_text(text.replace("net.pth", "other.pth"))
     assert diff("moved", "--to", "float") == 1
     assert "the float network is not the model: their outputs are up to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mean, padded", [
+    ((0.2, 0.2, 0.2), True), ((128 / 255,) * 3, True), ((0.2, 0.4, 0.2), False), ((0.485, 0.456, 0.406), False)])
+def test_zero_padding_that_is_not_the_mean(mean, padded):
+    """0.2 is pixel 51. Only what lies at the border differs."""
+    normalization = Normalization.of(mean, (0.25,) * 3, 3)
+    graph = trace(nn.Conv2d(3, 2, 3, padding=1), (3, 6, 6))
+    codes = torch.randint(0, 256, (4, 3, 6, 6))
+    read = {False: normalization.real(codes), True: (codes - normalization.zero) / 255}
+    one, two = (compute(net.layers[0], {net.input: read[folded]}) for folded, net in (
+        (False, graph), (True, normalization.folded(graph))))
+    assert torch.allclose(one, two, atol=1e-5) == normalization.padded == padded
+    assert torch.allclose(one[..., 1:-1, 1:-1], two[..., 1:-1, 1:-1], atol=1e-5)
+
+
+def test_padding_that_is_a_little_off_is_said(here, capsys, monkeypatch):
+    """Kind: a known difference that reads like a fault."""
+    monkeypatch.setattr(main_of_diff, "NEAR", -1.0)
+    monkeypatch.setattr(Normalization, "padded", False)
+    assert diff("flow", "--to", "float") == 0
+    assert "which is not the mean of every channel" in capsys.readouterr().out
+    monkeypatch.setattr(main_of_diff, "PADDED", -1.0)
+    assert diff("flow", "--to", "float") == 1
 
 
 def test_the_worst_of_none(subject):
