@@ -238,3 +238,15 @@ def test_a_place_that_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AlloyError, match="below cannot be written .*: choose another --out"):
         _add(tmp_path / "file" / "below")
+
+
+def test_cycles_and_rates(monkeypatch):
+    """Of each board, at its clock; or why it cannot run the network."""
+    def layer_cycles(network, board):
+        if board.name == "zcu102":
+            return {"a": 1000.4, "b": 500.0}
+        raise AlloyError("too large")
+    monkeypatch.setattr(runs, "layer_cycles", layer_cycles)
+    cycles, fps = runs._cycles(None)
+    assert cycles.pop("zcu102") == 1500 and fps.pop("zcu102") == 100_000.0
+    assert {*cycles.values()} == {"too large"} and {*fps.values()} == {None} and cycles.keys() == fps.keys()

@@ -154,3 +154,12 @@ def test_holes_that_the_load_unit_makes_stay():
     config = engine(ic=32, ports=2, port_bits=128)
     graph = order_channels(choose_columns(im2col_input(lower(net), config), config), config)
     assert HOLE in graph.input.order and close_groups(graph).input.order == graph.input.order
+
+
+def test_cycles_of_codes_of_two_digits():
+    """They take two lanes: twice the tiles of pixels."""
+    config = engine(ic=8, dsp_filters=8, lut_filters=0, act_depth=256)
+    cycles = [array_cycles(order_channels(choose_columns(lower(network(
+        {"image": (8, 4, 4), "y": (8, 4, 4)}, layer("image", "y", 8, 8, (3, 3), padding=(1, 1)), bits=bits)), config),
+        config).ops, config) for bits in (4, 5, 6, 8)]
+    assert cycles[0] == cycles[1] == 4 * 9 and cycles[2] == cycles[3] == 8 * 9
