@@ -1,5 +1,6 @@
 """Places of values: what a step reads is still there when it reads it. Against memories painted word by word."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,11 +10,12 @@ import compiler.allocate as places
 from compiler import compile
 from compiler.allocate import allocate
 from compiler.build import lowered
+from compiler.plan import Step
 from sim import command_model
 from sim.cycle_model import model
 from spec.commands import Opcode, unpack
 from spec.errors import AlloyError
-from tests.compiler.graphs import bottleneck, engine, layer, network, random_graph
+from tests.compiler.graphs import bottleneck, engine, layer, network, pool, random_graph
 
 TINY = dict(act_depth=12)
 
@@ -174,6 +176,31 @@ def test_one_strip_is_moved_while_another_is_worked_on(monkeypatch):
     monkeypatch.setattr(places._Attempt, "_largest", lambda self, ops, dram, sizes, ahead: None if ahead else largest(
         self, ops, dram, sizes, ahead))
     assert cycles < 0.97 * sum(layer.cycles for layer in model(compile(wide_layer(), config), config))
+
+
+def test_what_strips_cost(monkeypatch):
+    """By hand, of a maximum in strips in DRAM: each needs a command; moved ahead, the store alone is waited for, which
+    reads when the pool unit does not."""
+    config = engine(act_depth=90)
+    graph = lowered(network({"image": (4, 16, 16), "a": (32, 16, 16), "y": (32, 8, 8)}, layer("image", "a", 32, 4),
+                            pool("a", "y")), config)
+    op = graph.ops[-1]
+    one = allocate(graph, config).steps
+    strip = next(step for step in one if step.op.name == graph.ops[0].name).strips[0]
+    parts = tuple(replace(strip, y0=row, y1=row + 1, x0=0, x1=8) for row in range(8))
+    step = Step(op, parts, frozenset({op.input, op.output}))
+    groups, beats = 8, config.group_beats
+    loads, stores, work = 256 * groups * beats / config.act_lanes, 64 * groups * beats, 64 * op.effort(config)[0]
+
+    def cost(**values):
+        return places._turn_costs(graph, (replace(step, **values),), config, (), begin)[op]
+    begin = 0
+    assert cost() == loads + stores
+    assert cost(ahead=True) == stores + max(loads + stores - work, (loads + stores) / 8)
+    begin = work / 8 + 10
+    assert cost() == loads + stores + 80
+    monkeypatch.setattr(type(op), "gathers", False)
+    assert cost(ahead=True) == 80 + max(loads + stores - work, (loads + stores) / 8)
 
 
 @pytest.mark.parametrize("depth, apart", [(64, True), (60, False)])
