@@ -57,6 +57,17 @@ def test_strips(signed, monkeypatch):
     assert right(net, config, 3)
 
 
+def test_what_is_read_from_dram_stays_there():
+    """Kind: a value that another unit reads is moved to the chip because that would cost less."""
+    config = engine(act_depth=84, tables=1)
+    graph = lowered(scaled_network(np.random.default_rng(2), channels=18, size=(9, 7), signed=True), config)
+    fixed = frozenset(value for op in graph.ops for value in op.from_dram)
+    plan, homes = allocate._plan(graph, config, allocate.Homes(fixed, passed=allocate._passed_on(graph)))
+    costs = {step.op: 1.0 for step in plan.steps}
+    moved = list(allocate._moves(graph, plan, costs, homes, fixed))
+    assert fixed and moved and all(fixed <= other.spilled for other in moved)
+
+
 def test_tables_in_turn():
     """Records of several layers in a buffer that holds those of two tiles."""
     assert right(scaled_network(np.random.default_rng(4), channels=11), engine(param_depth=2, tables=1), 1)
