@@ -167,12 +167,13 @@ def _slices(d: _Drawing, at: int) -> int:
 
 
 def _upsampling(d: _Drawing, at: int) -> int:
-    """Nearest, by whole factors, to a row or column less, too, or bilinear, by whole factors."""
+    """Nearest, to any larger size, or bilinear, by whole factors."""
     up = [d.rng.choice([1, 2, 2, 3]) for _ in range(2)]
-    size = [side * times - d.rng.choice([0, 0, int(times > 1)])
+    size = [d.rng.choice([side * times, side * times - int(times > 1), d.rng.randint(side, min(2 * side, side + 6))])
             for side, times in zip(d.shapes[at][1:], up, strict=True)]
     return d.step(d.rng.choice([
-        nn.Upsample(scale_factor=2), lambda x: F.interpolate(x, size=size), lambda x: F.interpolate(x, scale_factor=up),
+        nn.Upsample(scale_factor=2), lambda x: F.interpolate(x, size=size),
+        lambda x: F.interpolate(x, size=size, mode="nearest-exact"), lambda x: F.interpolate(x, scale_factor=up),
         nn.Upsample(scale_factor=tuple(up), mode="bilinear"),
         lambda x: F.interpolate(x, scale_factor=up, mode="bilinear", align_corners=False)]), at)
 

@@ -1,6 +1,7 @@
 """Views as layers: what moves values and no layer takes into its weights is done by selections and spreads."""
 
 from collections.abc import Iterator
+import math
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from spec.operators.unflatten import UnflattenLayer
 __all__ = ["bordered", "moves"]
 
 FURTHEST = 8        # pixels that one selection brings together
-UPS = (2, 2), (2, 1), (1, 2), (3, 3), (4, 4)       # of maps that are cut off
 LEVELS = 4          # of channels that become pixels
 LARGEST = 1 << 25   # number of its weights
 
@@ -30,15 +30,16 @@ def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -
             before = moves(planes[0], size, levels)
             if before is not None:
                 return [*before, SpreadLayer(name="", sources=(), output="", up=up)]
-    for up in UPS:      # the same, cut off
-        rows, cols = index.shape[1:]
-        first = index[:, ::up[0], ::up[1]]
-        full = first.repeat(up[0], 1).repeat(up[1], 2)
-        if first.size < index.size < full.size and np.array_equal(full[:, :rows, :cols], index):
-            before = moves(first, size, levels)
-            cut = _selection(np.arange(full.size).reshape(full.shape)[:, :rows, :cols], full.shape)
-            if before is not None and cut is not None:
-                return [*before, SpreadLayer(name="", sources=(), output="", up=up), cut]
+    (rows, up_y, taken_y), (cols, up_x, taken_x) = (_repeated(index, axis) for axis in (1, 2))
+    if max(taken_y.step, taken_x.step) > 1 < min(up_y, up_x):   # one after the other: the maps between are smaller
+        rows, up_y, taken_y = np.arange(index.shape[1]), 1, slice(0, None, 1)
+    full = len(index), len(rows) * up_y, len(cols) * up_x
+    if max(up_y, up_x) > 1 and math.prod(full) <= LARGEST:
+        before = moves(index[:, rows][:, :, cols], size, levels)
+        cut = _selection(np.arange(math.prod(full)).reshape(full)[
+            :, taken_y, taken_x][:, :index.shape[1], :index.shape[2]], full)
+        if before is not None and cut is not None:
+            return [*before, SpreadLayer(name="", sources=(), output="", up=(up_y, up_x)), cut]
     for up, planes in sorted(_planes(index), key=lambda found: not _grown(index, size, found[0])) if levels else ():
         # The map has grown, but for what was cut off.
         near = all(2 * rows > before * count for rows, before, count in zip(index.shape[1:], size[1:], up, strict=True))
@@ -48,6 +49,21 @@ def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -
     if size[1:] == (1, 1) and index.size * size[0] <= LARGEST:
         return [UnflattenLayer(name="", sources=(), output="", channels=size[0], index=index)]
     return None
+
+
+def _repeated(index: np.ndarray, axis: int) -> tuple[np.ndarray, int, slice]:
+    """Rows or columns of an ``index`` of which the others repeat the nearest: their places, how often each stands in a
+    map that is larger, and the rows or columns of that of which the ``index`` is made."""
+    along = np.moveaxis(index, axis, 0)
+    begins = np.flatnonzero([True, *(along[1:] != along[:-1]).any((1, 2))])
+    count, longest = len(along), int(np.diff([*begins, len(along)]).max())
+    run, place = np.searchsorted(begins, np.arange(count), "right") - 1, np.arange(count)
+    # Cut off; the nearest, whose places are those of corners, or of middles.
+    for up, step, start in ((longest, 1, 0), (count, len(begins), 0), (2 * count, 2 * len(begins), len(begins))):
+        shared = math.gcd(up, step, start)
+        if np.array_equal((place * step + start) // up, run):
+            return begins, up // shared, slice(start // shared, None, step // shared)
+    return place, 1, slice(0, None, 1)
 
 
 def _planes(index: np.ndarray) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:

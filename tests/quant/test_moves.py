@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from compiler import compile
 from quant import QuantNet, trace
+from quant.capture.settle import moves
 from quant.equalize import equalize
 from quant.normalize import Normalization
 from quant.ptq import reconstruct
@@ -230,6 +231,10 @@ SHAPED = {      # how, and the layers behind the first convolution
     "between pixels, by four and one": (lambda m, x, i: F.interpolate(x, size=(32, 6), mode="bilinear"),
                                         "Spread Spread AveragePool AveragePool"),
     "of one pixel": (lambda m, x, i: m.b(x) + F.interpolate(x.mean((2, 3), True), size=(8, 6), mode="bilinear"), None),
+    "one and a half times": (lambda m, x, i: m.b(F.interpolate(x, scale_factor=1.5)), None),
+    "to any size, from the middles": (lambda m, x, i: m.b(F.interpolate(x, size=(11, 13), mode="nearest-exact")),
+                                      "Spread Select Spread Select Conv"),
+    "in one direction, cut off": (lambda m, x, i: m.b(F.interpolate(x, size=(8, 17))), "Spread Select Conv"),
     "rows": (lambda m, x, i: m.b(x.repeat_interleave(2, 2)), "Spread Conv"),
     "expanded": (lambda m, x, i: m.b(x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(
         len(x), 8, 16, 12)), "Spread Conv"),
@@ -262,10 +267,25 @@ def test_shapes(name):
         assert torch.allclose(equalize(graph, x).tensors(x)[graph.output].flatten(1), model(x).flatten(1), atol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_layers_of_larger_maps(seed):
+    """To any size that is at least the map's: they do what PyTorch does."""
+    rng = np.random.default_rng(seed)
+    c, h, w = rng.integers(1, 14, 3).tolist()
+    index = torch.arange(c * h * w).reshape(c, h, w)
+    size = int(rng.integers(h, 3 * h + 2)), int(rng.integers(w, 3 * w + 2))
+    wanted = F.interpolate(index[None].double(), size=size, mode=("nearest", "nearest-exact")[seed % 2])
+    layers, values = moves(wanted[0].long().numpy(), (c, h, w)), index[None].double()
+    assert layers is not None
+    for layer in layers:
+        values = layer.apply(torch, values)
+    assert torch.equal(values, wanted)
+
+
 @pytest.mark.parametrize("name", ["blocks of ShuffleNet-V2", "the focus of YOLOv5", "option A",
                                   "channels to four by four", "added to a finer map", "beside a finer map",
                                   "a transposed convolution", "channels to five by five", "between pixels",
-                                  "one of groups, cut off"])
+                                  "one of groups, cut off", "to any size, from the middles"])
 def test_programs(name):
     """From the model to the commands."""
     graph = trace(Moved(SHAPED[name][0]), SHAPE)
@@ -293,7 +313,7 @@ def test_normalized_images(name):
      "is upsample_bilinear2d, which is not supported with align_corners"),
     (lambda m, x, i: F.interpolate(x, scale_factor=1.5, mode="bilinear"),
      "is upsample_bilinear2d, which is not supported by factors that are not whole"),
-    (lambda m, x, i: m.d(F.interpolate(x, size=(12, 12), mode="nearest")), "by moving values between its pixels"),
+    (lambda m, x, i: m.d(F.interpolate(x, size=(5, 5), mode="nearest")), "by moving values between its pixels"),
     (lambda m, x, i: F.pad(x, (1, 1, 1, 1), mode="reflect"), "pads with the mode reflect: only zeros are supported"),
     (lambda m, x, i: nn.ReplicationPad2d(1)(x), "pads with the mode replicate: only zeros are supported"),
     (lambda m, x, i: F.pad(x, (1, 1, 1, 1), value=1.0), "pads with 1: only zeros are supported"),
