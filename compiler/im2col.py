@@ -6,6 +6,7 @@ A pixel of the input is one or more windows of bytes of the image's rows, each o
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from spec.config import EngineConfig
@@ -21,8 +22,9 @@ class Im2col:
 
     Attributes
     ----------
-    rows : of the image in each row of the input, one after the other; ``pair`` of them share a channel group (1 or 2).
+    rows : of the image in each row of the input, one after the other.
     bytes, step : of a window, and to the next one. Windows longer than a group go on in the groups behind it.
+    pair : rows (1 or 2) whose windows share a channel group; of longer ones, what is left behind whole groups does.
     before : (rows, bytes) of the first window that lie outside the image.
     fill : code outside.
     """
@@ -34,32 +36,39 @@ class Im2col:
     before: tuple[int, int]
     fill: int
 
-    def parts(self, ic: int) -> int:
-        """Channel groups of a window."""
-        return 1 if self.pair == 2 else -(-self.bytes // ic)
+    def windows(self, ic: int) -> Iterator[tuple[int, int, int, int]]:
+        """What each channel group of a pixel holds: its row and first byte of a window, how many, and of how many
+        rows."""
+        for first in range(0, self.rows, self.pair):
+            whole = self.bytes if self.pair == 1 else self.bytes // ic * ic
+            for row, at in product(range(first, first + self.pair), range(0, whole, ic)):
+                yield row, at, min(whole - at, ic), 1
+            if whole < self.bytes:
+                yield first, whole, self.bytes - whole, self.pair
+
+    def fits(self, ic: int) -> bool:
+        """Whether half a channel group holds what rows have in it."""
+        return all(rows == 1 or size <= ic // 2 for _, _, size, rows in self.windows(ic))
 
     def groups(self, ic: int) -> int:
         """Channel groups of a pixel."""
-        return self.rows // self.pair * self.parts(ic)
+        return len(list(self.windows(ic)))
 
     def positions(self, ic: int) -> list[tuple[int, int] | None]:
         """(row, byte of the window) at each position of the channels; None where there is none."""
         out: list[tuple[int, int] | None] = []
-        for row in range(0, self.rows, self.pair):
-            if self.pair == 2:
-                size = ic // 2
-                out += [(row, at) if at < self.bytes else None for at in range(size)]
-                out += [(row + 1, at) if at < self.bytes else None for at in range(ic - size)]
-            else:
-                out += [(row, at) if at < self.bytes else None for at in range(self.parts(ic) * ic)]
+        for first, at, count, rows in self.windows(ic):
+            for row, size in enumerate((ic // rows, ic - ic // rows)[:rows]):
+                out += [(first + row, at + byte) if byte < count else None for byte in range(size)]
         return out
 
     def order(self, ic: int) -> tuple[int, ...]:
-        """Of the channels of the input, which are numbered by position: those of pixels, and not of what may lie beside
-        them."""
-        used = [at is not None and at[1] % self.image.pixel < self.image.channels for at in self.positions(ic)]
-        numbers = iter(range(sum(used)))
-        order = [next(numbers) if one else HOLE for one in used]
+        """Of the channels of the input, which are numbered by row and byte: those of pixels, and not of what may lie
+        beside them."""
+        positions = self.positions(ic)
+        used = sorted(at for at in positions if at is not None and at[1] % self.image.pixel < self.image.channels)
+        numbers = {at: number for number, at in enumerate(used)}
+        order = [HOLE if at is None else numbers.get(at, HOLE) for at in positions]
         while order[-1] == HOLE:
             order.pop()
         return tuple(order)
@@ -76,7 +85,7 @@ class Im2col:
         if self.is_region(config):
             return words * config.group_beats / config.act_lanes
         beats = height * self.rows * (width * self.step + self.bytes) / config.port_bytes
-        return max(words, beats * self.parts(config.ic) / config.image_lanes)
+        return max(words, beats * -(-self.bytes // config.ic) / config.image_lanes)
 
     def loads(self, config: EngineConfig, rows: tuple[int, int], cols: tuple[int, int],
               apart: int = 1) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -84,23 +93,19 @@ class Im2col:
         the fields that say what a LOAD_ACT reads, with ``dram`` from the image's first byte."""
         image, whole = self.image, self.image.width * self.image.pixel
         count, step, ic = len(range(*cols, apart)), self.step * apart, config.ic
-        for first in range(0, self.rows, self.pair):
+        for number, (first, byte, size, pair) in enumerate(self.windows(ic)):
             low = rows[0] * self.rows - self.before[0] + first
-            high = (rows[1] - 1) * self.rows - self.before[0] + first + self.pair - 1
+            high = (rows[1] - 1) * self.rows - self.before[0] + first + pair - 1
             above, below = int(low < 0), int(high >= image.height)
-            for part in range(self.parts(ic)):
-                size = min(self.bytes - part * ic, ic) if self.pair == 1 else self.bytes
-                start = cols[0] * self.step - self.before[1] + part * ic
-                at, end = max(0, start), min(whole, start + (count - 1) * step + size)
-                if at >= end:       # all of it lies outside
-                    at, end, start = 0, 1, -(count - 1) * step - size
-                fields = {"image": 1, "pair": int(self.pair == 2), "above": above, "below": below, "bytes": end - at,
-                          "before": at - start, "step": step, "fill": self.fill, "rows": rows[1] - rows[0],
-                          "cols": count}
-                further = self.rows // self.pair        # rows of the image from one that is read to the next
-                row = low + above * further if image_rows(fields) else 0
-                yield first // self.pair * self.parts(ic) + part, fields | {
-                    "dram": row * image.stride + at, "stride": further * image.stride}
+            start = cols[0] * self.step - self.before[1] + byte
+            at, end = max(0, start), min(whole, start + (count - 1) * step + size)
+            if at >= end:       # all of it lies outside
+                at, end, start = 0, 1, -(count - 1) * step - size
+            fields = {"image": 1, "pair": int(pair == 2), "above": above, "below": below, "bytes": end - at,
+                      "before": at - start, "step": step, "fill": self.fill, "rows": rows[1] - rows[0], "cols": count}
+            further = self.rows // pair     # rows of the image from one that is read to the next
+            row = low + above * further if image_rows(fields) else 0
+            yield number, fields | {"dram": row * image.stride + at, "stride": further * image.stride}
 
 
 def pixel_of(channels: int, config: EngineConfig) -> int:

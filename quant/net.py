@@ -335,10 +335,12 @@ class QuantNet(nn.Module):
         return encode_(ratio, self.zeros[layer.output], self.top(layer)).numpy().astype(np.uint8)
 
     @staticmethod
-    def multiplier(factor: float) -> tuple[int, int]:
-        """Whole (mult, shift) of the engine for a real ``factor``: ``mult / 2**shift``."""
-        shift = largest_shift(factor)
-        return round(factor * 2 ** shift), shift
+    def multipliers(factors: np.ndarray) -> tuple[np.ndarray, int]:
+        """Whole (mult, shift) of the engine for real ``factors``: ``mult / 2**shift``. One that makes more of a single
+        unit than all codes counts as that: values of such units are 0 or clipped."""
+        factors = np.minimum(factors, CODES)
+        shift = largest_shift(float(factors.max()))
+        return np.round(factors * 2.0 ** shift).astype(np.int32), shift
 
     def export(self, name: str = "network") -> Network:
         """The integer network (:class:`spec.network.Network`). Raises :class:`AlloyError` if the network is not

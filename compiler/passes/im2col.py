@@ -32,8 +32,7 @@ def im2col_input(graph: Graph, config: EngineConfig) -> Graph:
     op = readers[0]
     assert isinstance(op, Convolution)
     ways = [_made(graph.im2col, op, rows, cols) for rows, cols in product(_rows(op, config), _cols(op))]
-    ways = [(way, new) for way, new in ways if way.groups(config.ic) < GROUPS
-            and (way.pair == 1 or way.bytes <= config.ic // 2)]
+    ways = [(way, new) for way, new in ways if way.groups(config.ic) < GROUPS and way.fits(config.ic)]
 
     def cost(found: tuple[Im2col, Convolution]) -> tuple[bool, float, float]:
         way, new = found

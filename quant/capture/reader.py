@@ -28,7 +28,7 @@ from .layers import read_layer, widened
 from .moves import JOINS, LIKE, MOVES, REAL, joined, moved
 from .nodes import BATCH, READERS, Named, Node, View, flat, supported, views, whole
 from .ops import INPUT, Apply, Missing, Op
-from .settle import bordered, moves
+from .settle import bordered, maps_of, moves
 
 __all__ = ["capture", "first_line", "is_read"]
 
@@ -396,8 +396,8 @@ class _Reader:
         index = view.index[0]
         key = view.value, index.shape, index.numpy().tobytes()
         if key not in self._settled_views:
-            layers = moves(index.reshape(*index.shape, *(1,) * (3 - index.dim())).numpy(), view.size) \
-                if 1 <= index.dim() <= 3 else None
+            ways = [moves(index.reshape(shape).numpy(), view.size) for shape in maps_of(tuple(index.shape))]
+            layers = min((way for way in ways if way is not None), key=len, default=None)
             if layers is None:
                 return None
             value, size = view.value, view.size

@@ -10,11 +10,19 @@ from spec.operators.select import SelectLayer
 from spec.operators.spread import SpreadLayer
 from spec.operators.unflatten import UnflattenLayer
 
-__all__ = ["bordered", "moves"]
+__all__ = ["bordered", "maps_of", "moves"]
 
 FURTHEST = 8        # pixels that one selection brings together
 LEVELS = 4          # of channels that become pixels
 LARGEST = 1 << 25   # number of its weights
+
+
+def maps_of(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """The maps (C, H, W) that a tensor of this ``shape`` can be: a sequence may be one of any number of rows."""
+    if 1 <= len(shape) <= 3:
+        yield *shape, *(1,) * (3 - len(shape))
+    if len(shape) == 2:
+        yield from ((shape[0], rows, shape[1] // rows) for rows in range(1, shape[1]) if shape[1] % rows == 0)
 
 
 def moves(index: np.ndarray, size: tuple[int, int, int], levels: int = LEVELS) -> list[Layer] | None:

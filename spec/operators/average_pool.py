@@ -109,8 +109,8 @@ class AveragePoolLayer(PoolLayer):
     def export(self, net: Any) -> AveragePool:
         one, two = (float(net.step(name).double()) for name in (self.input, self.output))
         factors = one / two / self.divisors(net.tensor(self.input).shape[1:])
-        mult, shift = net.multiplier(float(factors.max()))
-        mults = np.round(factors * 2.0 ** shift).astype(np.int32)
+        mults, shift = net.multipliers(factors)
+        mult = int(mults.max())
         several = {} if (mults == mult).all() else {"mults": mults}
         return AveragePool(name=self.name, input=self.input, output=self.output, mult=mult, shift=shift,
                            hi=net.top(self), **asdict(Window.of(self)), **several)

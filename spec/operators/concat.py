@@ -105,7 +105,6 @@ class ConcatLayer(Layer):
     def export(self, net: Any) -> Concat:
         out = float(net.step(self.output).double())
         factors = np.array([float(net.step(name).double()) / out for name in self.sources])
-        shift = net.multiplier(factors.max())[1]
-        mult = np.round(factors * 2 ** shift).astype(np.int32)
+        mult, shift = net.multipliers(factors)
         return Concat(name=self.name, input=self.input, others=self.sources[1:], output=self.output, mult=mult,
                       shift=shift)

@@ -24,6 +24,17 @@ def test_order():
     assert wide.groups(8) == 4 and wide.order(8) == (*range(9), *[HOLE] * 7, *range(9, 18))
 
 
+def test_what_is_left_of_rows_shares_a_group():
+    """Of windows longer than one, if half of it is enough."""
+    long = Im2col(RGB, 2, 2, 11, 6, (1, 3), 9)
+    assert long.fits(8) and list(long.windows(8)) == [(0, 0, 8, 1), (1, 0, 8, 1), (0, 8, 3, 2)]
+    assert long.order(8) == (*range(8), *range(11, 19), *range(8, 11), HOLE, *range(19, 22))
+    assert not replace(long, bytes=13).fits(8) and replace(long, bytes=16).groups(8) == 4
+    loads = [fields for _, fields in long.loads(engine(ic=8), (0, 3), (0, 3))]
+    assert [(f["pair"], f["above"], f["below"], f["stride"], f["dram"]) for f in loads] == [
+        (0, 1, 0, 36, 18), (0, 0, 0, 36, 0), (1, 1, 0, 18, 5)], loads
+
+
 @pytest.mark.parametrize("image, region", [
     (Image(0, 8, 5, 6, 8, 48), True), (Image(0, 16, 5, 6, 16, 96), True), (Image(0, 7, 5, 6, 7, 42), False),
     (Image(0, 7, 1, 1, 7, 7), False), (Image(0, 7, 1, 1, 8, 8), True), (Image(0, 8, 5, 6, 16, 96), False),

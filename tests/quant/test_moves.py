@@ -247,6 +247,8 @@ SHAPED = {      # how, and the layers behind the first convolution
     "one that leaves pixels out": (lambda m, x, i: F.conv_transpose2d(x, m.t.weight, stride=(3, 4), padding=(0, 1)),
                                    "Conv Spread Select"),
     "one of stride 1": (lambda m, x, i: F.conv_transpose2d(x, m.u.weight, padding=2, dilation=2), "Conv"),
+    "shuffled and a sequence, scaled": (lambda m, x, i: (lambda y: (y.flatten(2) * y.mean((2, 3))[:, :, None]).view_as(
+        y))(F.pixel_shuffle(x, 2)), "Spread AveragePool Scaling"),
     "repeated": (lambda m, x, i: m.w(x.repeat(1, 4, 1, 1)), "Conv"),
     "tiled": (lambda m, x, i: F.max_pool2d(torch.tile(x, (1, 2, 1, 1)), 2), "MaxPool Select"),
     "a block of YOLOv8": (lambda m, x, i: (lambda y: m.q(torch.cat([*y, m.e(y[1])], 1)))(x.chunk(2, 1)),
@@ -265,6 +267,12 @@ def test_shapes(name):
         assert [type(layer).__name__.removesuffix("Layer") for layer in graph.layers[1:]] == layers.split()
     with torch.no_grad():
         assert torch.allclose(equalize(graph, x).tensors(x)[graph.output].flatten(1), model(x).flatten(1), atol=1e-4)
+
+
+def test_factors_beyond_all_codes():
+    """Count as that many, and leave the others their precision."""
+    mults, shift = QuantNet.multipliers(np.array([43560.7, 0.3]))
+    assert mults[0] / 2 ** shift == 256 and abs(mults[1] / 2 ** shift - 0.3) < 0.01
 
 
 @pytest.mark.parametrize("seed", range(30))

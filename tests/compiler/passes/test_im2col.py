@@ -52,7 +52,7 @@ LANES = dict(ports=2, port_bits=32)     # of groups of 8 channels or more: two r
     ((3, 3), (1, 1), (1, 1), 18, 1, 6), ((3, 3), (2, 2), (1, 1), 18, 2, 6), ((3, 3), (2, 2), (1, 1), 11, 2, 4),
     ((7, 7), (2, 2), (3, 3), 32, 2, 14), ((7, 7), (2, 2), (3, 3), 24, 1, 14), ((4, 4), (4, 4), (0, 0), 16, 2, 8),
     ((5, 7), (3, 3), (2, 4), 18, 3, 14), ((2, 2), (5, 5), (1, 1), 8, 5, 4),
-    ((11, 11), (4, 4), (2, 2), 32, 2, 8)])
+    ((11, 11), (4, 4), (2, 2), 32, 2, 8), ((7, 7), (2, 2), (3, 3), 11, 2, 14)])
 def test_ways(kernel, stride, padding, ic, rows, bytes):
     """Rows of the kernel that are channels together, and bytes of a window."""
     config = engine(ic=ic, **LANES)
