@@ -394,8 +394,9 @@ class _Reader:
         if view.by_channel:
             return view
         index = view.index[0]
-        key = view.value, index.shape, index.numpy().tobytes()
-        if key not in self._settled_views:
+        key = view.value, len(index), index.numpy().tobytes()
+        found = self._settled_views.get(key)
+        if found is None or index.dim() == 3 and index.shape != found.size:
             ways = [moves(index.reshape(shape).numpy(), view.size) for shape in maps_of(tuple(index.shape))]
             layers = min((way for way in ways if way is not None), key=len, default=None)
             if layers is None:
@@ -406,8 +407,8 @@ class _Reader:
                 op = Apply(name=name, inputs=(source,), layer=replace(layer, name=name, output=name, sources=(source,)))
                 size, value = self._append(op, where), name
                 op.index = whole(size)[0]
-            self._settled_views[key] = View(value, whole(size).reshape(BATCH, *index.shape), size)
-        return self._settled_views[key]
+            found = self._settled_views[key] = View(value, whole(size), size)
+        return replace(found, index=found.index.reshape(BATCH, *index.shape))
 
     def _apply(self, node, where, layer):
         """What shows the output of a layer, which is appended."""

@@ -248,7 +248,7 @@ SHAPED = {      # how, and the layers behind the first convolution
                                    "Conv Spread Select"),
     "one of stride 1": (lambda m, x, i: F.conv_transpose2d(x, m.u.weight, padding=2, dilation=2), "Conv"),
     "shuffled and a sequence, scaled": (lambda m, x, i: (lambda y: (y.flatten(2) * y.mean((2, 3))[:, :, None]).view_as(
-        y))(F.pixel_shuffle(x, 2)), "Spread AveragePool Scaling"),
+        y))(F.pixel_shuffle(x, 2)), "Select Spread AveragePool Scaling"),
     "repeated": (lambda m, x, i: m.w(x.repeat(1, 4, 1, 1)), "Conv"),
     "tiled": (lambda m, x, i: F.max_pool2d(torch.tile(x, (1, 2, 1, 1)), 2), "MaxPool Select"),
     "a block of YOLOv8": (lambda m, x, i: (lambda y: m.q(torch.cat([*y, m.e(y[1])], 1)))(x.chunk(2, 1)),
