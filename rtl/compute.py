@@ -156,6 +156,7 @@ class Compute(WithFilters):
         gather, write = self.activations.gather, self.activations.write
         connect(m, feeder.bank, flipped(self.activations.feed))
         m.d.comb += [
+            pool.stores.eq(self.activations.stores),
             gather.en.eq(post.gather.en | pool.gather.en),
             gather.place.eq(Mux(pool.gather.en.any(), pool.gather.place, post.gather.place)),
             post.gather.codes.eq(gather.codes), pool.gather.codes.eq(gather.codes),

@@ -65,6 +65,7 @@ class _Engine:
         # the next one, and until when it visits pixels.
         self.post_free, self.post_taken, self.post_open, self.visiting = 0.0, [], 0.0, 0.0
         self.store_free = 0.0
+        self.stores: list[tuple[float, float, float]] = []          # (from, to, words) of those that read
         self.feeder_log = []            # (from, to, cause)
         self.completed = []             # (time, tag)
         self.last = [-1e9]              # reservation times of tiles
@@ -75,8 +76,8 @@ class _Engine:
             cmd = unpack(record)
             while len(self.arrivals) < min(len(records), index + FETCH_AHEAD):
                 asked = self.fetched + (self.latency if index else 0)
-                self.port[0] = max(max(self.port[0], asked) + COMMAND_BYTES / self.rate,
-                                   self._move(asked, COMMAND_BYTES))
+                self.port[0] = max(self.port[0], asked) + COMMAND_BYTES / self.rate
+                self.moved += COMMAND_BYTES / self.together     # between what other ports have asked for
                 self.arrivals.append(self.port[0])
             # A command is put together when the one before it has passed the check.
             together = max(self.fetched + COMMAND_BYTES // self.c.port_bytes, self.arrivals[index] + self.t.fetch)
@@ -158,7 +159,9 @@ class _Engine:
         beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes
         start = max(ready, self.store_free)
         moved = self._move(start + self.t.store, beats * c.port_bytes)
-        self.store_free = max(start + self.t.store + beats * c.port_bytes / self.rate, moved) + self.latency
+        end = max(start + self.t.store + beats * c.port_bytes / self.rate, moved)
+        self.stores.append((start, end, cmd["rows"] * cmd["cols"] * cmd["out_groups"]))
+        self.store_free = end + self.latency
         self.entered["store"].append(start)
         self._give(cmd["give"], self.store_free)
 
@@ -172,13 +175,23 @@ class _Engine:
             at_once, cols = 1 if cmd["res_phase_x"] else self.c.out_pixels, cmd["cols"]
             # From the odd one of two planes on, one pixel less: then the next visit begins in the other one.
             less = at_once > 1 and cols >= at_once and cmd["out_phase_x"] and cmd["out_par_x"]
-            visits = cmd["rows"] * (less + -(-(cols - less * (at_once - 1)) // at_once)) * cmd["groups"] * cmd["taps"]
+            made = cmd["rows"] * (less + -(-(cols - less * (at_once - 1)) // at_once)) * cmd["groups"]
+            visits = made * cmd["taps"] + min(made, self._stored(start, start + made * cmd["taps"]))
             self.post_free = start + visits + pipeline.pool_done()
             self.post_open = self.post_free + 1
         else:
             self._conv(cmd, taken, cause)
         self._give(cmd["give"], self.post_free)
         self.completed.append((self.post_free, cmd["tag"]))
+
+    def _stored(self, low, high):
+        """Words that stores read in an interval, about: they begin one after the other."""
+        words = 0.0
+        for start, end, count in reversed(self.stores):
+            if end <= low:
+                break
+            words += count * max(0.0, min(end, high) - max(start, low)) / (end - start)
+        return words
 
     def _conv(self, cmd, taken, cause):
         c = self.c

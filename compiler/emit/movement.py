@@ -26,6 +26,11 @@ class Movement:
     def __init__(self, listing: Listing, regions: Mapping[Value, Region | Image], image: Value, im2col: Im2col):
         self._listing, self._regions, self._image, self._im2col = listing, regions, image, im2col
 
+    @property
+    def lanes(self) -> int:
+        """Ports that bring rows in turn."""
+        return self._listing.config.act_lanes
+
     def store(self, value: Value, place: Placement, rows: tuple[int, int], cols: tuple[int, int], tag: int,
               at: tuple[int, int] = (0, 0)) -> None:
         """Tensor rows and columns [lo, hi) from where the placement holds them (``at``: its first pixel)."""
@@ -77,12 +82,13 @@ class Source:
         self._movement, self._value, self._tag = movement, value, tag
         self._place, self._at = strip.input, strip.input_at
         self._loaded, self.stop = strip.input_at[0], strip.input_at[0] + strip.input.height
-        self._rows = ("rows", object())
+        self._rows, self._lanes = ("rows", object()), movement.lanes
 
     def read(self, stop: int, stage: str | None) -> Access:
         """The access of a command that reads tensor rows below ``stop``; loads those that are missing."""
-        low, self._loaded = self._loaded, max(self._loaded, min(stop, self.stop))
         y, x = self._at
+        whole_turns = y + -(-(stop - y) // self._lanes) * self._lanes       # over all ports that rows come by
+        low, self._loaded = self._loaded, max(self._loaded, min(whole_turns, self.stop))
         if low < self._loaded:
             accesses = [Access(self._rows, low, self._loaded, True)] + [whole(self._place, True)] * (low == y)
             self._movement.load(self._value, self._place, (low, self._loaded), (x, x + self._place.width), self._tag,

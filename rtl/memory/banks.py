@@ -101,6 +101,7 @@ class Banks(Block):
     def elaborate(self, platform):
         m = Module()
         feed, gather, store = self.compute.feed, self.compute.gather, self.store.place
+        m.d.sync += self.compute.stores.eq(store.valid)
         m.d.comb += store.ready.eq(~gather.en.any() & ~(feed.en & (feed.mem == store.payload.mem)))
         gathers = _lanes(m, gather.en, gather.place, store.ready, store.valid, store.payload)
         reads = self._turned(m, "read", gathers, lambda place: place.bank)

@@ -23,7 +23,8 @@ class Pool(Block):
 
     One tap of one channel group of up to ``out_pixels`` pixels of a row is visited in each cycle, of one pixel if the
     input is walked over in planes; the write of a group comes ``latency`` cycles after the visit of its last tap,
-    ``done`` ``done_latency`` cycles after the last of all.
+    ``done`` ``done_latency`` cycles after the last of all. While ``stores``, the first tap waits a cycle, so that one
+    word can be read for each that is written.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ class Pool(Block):
     clear : forget everything.
     tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
     gather : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
+    stores : a store has something to read in a cycle without gathers.
     write : codes.
     done, give, tag, gathered : a command is complete, its last write can be read; its semaphores, its tag, and whether
         it has gathered from each memory.
@@ -64,7 +66,7 @@ class Pool(Block):
         return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
             "tap": Out(tap_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
-            "done": Out(1), "give": Out(8), "tag": Out(16), "gathered": Out(2)}
+            "stores": In(1), "done": Out(1), "give": Out(8), "tag": Out(16), "gathered": Out(2)}
 
     def elaborate(self, platform):
         m = Module()
@@ -79,7 +81,7 @@ class Pool(Block):
     def _walk(self, m, job, out, source):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
-        visit, last_tap, last_group, last_x, last_y = (Signal() for _ in range(5))
+        visit, last_tap, last_group, last_x, last_y, waits, waited = (Signal() for _ in range(7))
         # Of several planes, some pixels that follow each other could lie in banks that meet.
         most, left_in_row = Mux(job.res_phase_x, 1, self.out_pixels), Signal(16)
         count = Signal(range(self.out_pixels + 1))
@@ -101,11 +103,13 @@ class Pool(Block):
                 with m.If(self.cmd.valid):
                     m.next = "VISIT"
             with m.State("VISIT"):
-                m.d.comb += visit.eq(1)
-                m.d.sync += tap_index.eq(Mux(last_tap, 0, tap_index + 1))
-                with m.If(last_tap):
+                m.d.comb += [waits.eq(self.stores & (tap_index == 0) & ~waited), visit.eq(~waits)]
+                m.d.sync += waited.eq(waits)
+                with m.If(visit):
+                    m.d.sync += tap_index.eq(Mux(last_tap, 0, tap_index + 1))
+                with m.If(visit & last_tap):
                     m.d.sync += group.eq(Mux(last_group, 0, group + 1))
-                with m.If(last_tap & last_group):
+                with m.If(visit & last_tap & last_group):
                     m.d.sync += [x.eq(Mux(last_x, 0, x + count)), y.eq(y + last_x)]
                     for locator in (out, source):
                         m.d.comb += [locator.step.eq(count), locator.next_row.eq(last_x)]

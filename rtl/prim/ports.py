@@ -78,9 +78,10 @@ def act_write_port(config: EngineConfig | Block) -> Signature:
 
 
 def activations(config: EngineConfig | Block) -> Signature:
-    """Activation memories, as the compute side uses them: it never waits."""
+    """Activation memories, as the compute side uses them: it never waits. ``stores``: a store has something to read,
+    which waits for a cycle without gathers."""
     return Signature({"feed": Out(feed_port(config)), "gather": Out(gather_port(config)),
-                      "write": Out(act_write_port(config))})
+                      "write": Out(act_write_port(config)), "stores": In(1)})
 
 
 def join_streams(m: Module, source: stream.Interface | FlippedInterface,

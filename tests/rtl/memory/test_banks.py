@@ -121,6 +121,7 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
                 for lane, word in gathers.pop(0)[1]:
                     assert list(gathered[lane]) == word and (lane or list(codes) == word)
             assert valid == bool(stores and stores[0] == cycle)
+            assert ctx.get(banks.compute.stores) == (store is not None)
             if valid:
                 stores.pop(0)
             # A read in the cycle of a write gives what was there before.

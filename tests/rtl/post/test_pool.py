@@ -75,16 +75,20 @@ class Bench:
         simulate({"pool": pool}, drive, background=[self.memories.serve, taps])
 
 
+@pytest.mark.parametrize("stores", [0, 1])
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_commands(seed, size):
-    """One command behind the other or with pauses; ``done`` comes when the last write can be read."""
+def test_commands(seed, size, stores):
+    """One command behind the other or with pauses; ``done`` comes when the last write can be read. A store gets a cycle
+    for each word that is written."""
     bench, taken, all_fields = Bench(seed, size), [], []
     pool = bench.pool
 
     async def drive(ctx):
+        ctx.set(pool.stores, stores)
         for _ in range(4):
             fields, writes, count = bench.command()
+            count += stores * count // fields["taps"]
             all_fields.append(fields)
             bench.memories.writes.clear()
             before = len(bench.done)
