@@ -36,6 +36,7 @@ DOMAINS = (*OWN, "com.microsoft", *QONNX)
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "Quant", "IntQuant",
              "BipolarQuant", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "FloatQuant", "MultiThreshold",
              "Trunc")
+EITHER = ("Add", "Sub", "Mul")      # operators whose first operand may be the constant one
 SPREAD = 8.0            # standard deviations of an output that is not quantized, of random codes, that get codes
 
 READERS: dict[str, Callable[["Reader", "Step"], Value]] = {}
@@ -144,7 +145,8 @@ class Reader(Draft[str]):
         if constants and step.op_type not in QUANTIZED and step.op_type in FUNCTIONS:
             return tuple(one.numpy() for one in compute(step.given(), [
                 None if one is None else constant(one) for one in step.inputs], "cpu"))
-        if any(isinstance(one, Weights) for one in step.inputs[:1]):
+        whole = all(one is None or isinstance(one, np.ndarray | Weights) for one in step.inputs)
+        if isinstance(next(iter(step.inputs), None), Weights) and (whole or step.op_type not in EITHER):
             return self._moved_weights(step)
         if step.op_type not in READERS:
             step.refuse(f"is {step.op_type}, which is not supported in a quantized network: write the model with the "

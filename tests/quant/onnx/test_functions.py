@@ -135,6 +135,29 @@ def test_transposed_convolutions(tmp_path, seed):
     same(tmp_path, [node("ConvTranspose", ["x", "w"], group=group, **found)], {"w": weight}, (4, 5, 6))
 
 
+@pytest.mark.parametrize("kernel", [[1, 1], [2, 3], [3, 2]])
+@pytest.mark.parametrize("more, attributes", [
+    ((0, 0), {}), ((1, 0), {}), ((1, 1), {}), ((-1, -2), {}), ((-3, 1), {}), ((-2, -1), {"auto_pad": "SAME_UPPER"}),
+    ((1, -1), {"output_padding": [0, 1]})])
+def test_sizes_of_transposed_convolutions(tmp_path, kernel, more, attributes):
+    """As asked for: less is cut off, and what is more than the windows reach has the bias alone."""
+    draw = np.random.default_rng(0)
+    size = [2 * (count - 1) + k + n for count, k, n in zip((5, 6), kernel, more, strict=True)]
+    weights = {"w": draw.normal(size=(4, 3, *kernel)).astype(np.float32), "b": np.float32([1, -2, 3])}
+    same(tmp_path, [node("ConvTranspose", ["x", "w", "b"], strides=[2, 2], output_shape=size, **attributes)], weights,
+         (4, 5, 6))
+
+
+@pytest.mark.parametrize("way", ["SAME_UPPER", "SAME_LOWER"])
+def test_transposed_convolutions_of_fewer_values_than_their_stride(tmp_path, way):
+    """By the standard the output is as many times larger as the stride says; onnxruntime's is smaller."""
+    weights = {"w": np.ones((1, 1, 1, 2), np.float32), "b": np.float32([5])}
+    path = save(tmp_path / "m.onnx", [node("ConvTranspose", ["x", "w", "b"], strides=[2, 3], auto_pad=way)], weights,
+                (1, 2, 2))
+    found = load(path).module(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    assert (found[0, 0] == torch.tensor([[6, 6, 5, 7, 7, 5], [5] * 6, [8, 8, 5, 9, 9, 5], [5] * 6])).all()
+
+
 @pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool"])
 @pytest.mark.parametrize("seed", some(24))
 def test_pools(tmp_path, op_type, seed):
@@ -250,6 +273,16 @@ MOVES = {
 def test_moves(tmp_path, name):
     nodes, weights = MOVES[name]
     same(tmp_path, nodes, weights, (4, 4, 6))
+
+
+@pytest.mark.parametrize("name, nodes, said", [
+    ("mask", [node("Dropout", ["x"], ["a", "more"])], "returns its mask, which is not supported: export"),
+    ("places", [node("MaxPool", ["x"], ["a", "more"], kernel_shape=[1, 1])], "returns the places of its maxima")])
+def test_what_else_is_returned(tmp_path, name, nodes, said):
+    """Is refused where it is read, and not made up."""
+    nodes += [node("Cast", ["more"], ["c"], to=1), node("Add", ["a", "c"])]
+    with pytest.raises(AlloyError, match=said):
+        load(save(tmp_path / "m.onnx", nodes, {}, (3, 4, 4)))
 
 
 @pytest.mark.parametrize("batch", [1, 2, "n"])

@@ -16,7 +16,7 @@ from sim import command_model
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
-from .graphs import node, run, save
+from .graphs import check_same, node, run, save
 from .nets import made
 
 SHAPE = (3, 24, 24)
@@ -203,6 +203,20 @@ def test_additions(tmp_path, seed):
     one_node(tmp_path, nodes, weights, (4, 5, 6), dtype, seed)
 
 
+@pytest.mark.parametrize("scales", [(0.02, 0.05), (0.05, 0.02)])
+def test_both_orders_of_an_addition(tmp_path, scales):
+    """Lead to one network, in which what has the smaller steps is added to the other one."""
+    weights = scalars(np.uint8, x=(scales[0], 110), a=(scales[1], 90), y=(0.06, 100))
+    first = [node("DequantizeLinear", ["x", "x_s", "x_z"], ["d"]), node("MaxPool", ["d"], ["m"], kernel_shape=[1, 1]),
+             node("LeakyRelu", ["m"], ["l"]), node("QuantizeLinear", ["l", "a_s", "a_z"], ["e"]),
+             node("DequantizeLinear", ["e", "a_s", "a_z"], ["f"])]
+    one, two = (one_node(tmp_path, [*first, node("Add", pair, ["r"]), node("QuantizeLinear", ["r", "y_s", "y_z"])],
+                         weights, (3, 6, 5), domains=()).network for pair in (["d", "f"], ["f", "d"]))
+    check_same(one, two)
+    fine = min((one.nodes[-1].input, one.nodes[-1].residual), key=lambda name: one.tensors[name].scale)
+    assert one.nodes[-1].residual == fine
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("op_type", ["QLinearGlobalAveragePool", "QLinearAveragePool"])
 def test_averages(tmp_path, op_type, seed):
@@ -298,6 +312,18 @@ def rounded(nodes, **pairs):
 ])
 def test_between_roundings(tmp_path, nodes, extra):
     weights = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90)) | extra
+    one_node(tmp_path, rounded(nodes), weights, (3, 6, 5), domains=())
+
+
+@pytest.mark.parametrize("op_type", ["Add", "Sub", "Mul"])
+@pytest.mark.parametrize("shape", [(), (3, 1, 1)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_constants_with_scales(tmp_path, op_type, shape, turned):
+    """As either operand."""
+    weights = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90), c=(0.011, 70)) | {
+        "c": np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)}
+    nodes = [node("DequantizeLinear", ["c", "c_s", "c_z"], ["e"]),
+             node(op_type, ["e", "d"] if turned else ["d", "e"], ["r"])]
     one_node(tmp_path, rounded(nodes), weights, (3, 6, 5), domains=())
 
 
@@ -402,23 +428,25 @@ def test_products(tmp_path, form, scale):
     assert np.array_equal(got[model.network.output], model.network.codes(codes)[model.network.output][0])
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("whole", [False, True])
-def test_products_of_one_tensor(tmp_path, whole):
-    """SiLU as onnxruntime quantizes it: the sigmoid is rounded before the product, which is one table all the same; and
-    products with constants that are quantized as tensors are."""
+def test_products_of_one_tensor(tmp_path, whole, turned):
+    """SiLU as onnxruntime quantizes it: the sigmoid is rounded before the product, which is one table all the same,
+    whichever comes first; and products with constants that are quantized as tensors are."""
     weights = scalars(np.uint8, x=(0.05, 110), y=(0.04, 20), s=(1 / 256, 0), t=(0.02, 30))
     weights["c"] = np.array(200, np.uint8)
-    domain = {"domain": "com.microsoft"}
+    domain, order = {"domain": "com.microsoft"}, -1 if turned else 1
     if whole:
+        pairs = (["x", "x_s", "x_z"], ["h", "s_s", "s_z"])[::order], (["p", "t_s", "t_z"], ["c", "s_s", "s_z"])[::order]
         nodes = [node("QLinearSigmoid", ["x", "x_s", "x_z", "s_s", "s_z"], ["h"], **domain),
-                 node("QLinearMul", ["x", "x_s", "x_z", "h", "s_s", "s_z", "t_s", "t_z"], ["p"], **domain),
-                 node("QLinearMul", ["p", "t_s", "t_z", "c", "s_s", "s_z", "y_s", "y_z"], **domain)]
+                 node("QLinearMul", [*pairs[0][0], *pairs[0][1], "t_s", "t_z"], ["p"], **domain),
+                 node("QLinearMul", [*pairs[1][0], *pairs[1][1], "y_s", "y_z"], **domain)]
     else:
         nodes = rounded([
             node("Sigmoid", ["d"], ["g"]), node("QuantizeLinear", ["g", "s_s", "s_z"], ["h"]),
-            node("DequantizeLinear", ["h", "s_s", "s_z"], ["f"]), node("Mul", ["d", "f"], ["m"]),
+            node("DequantizeLinear", ["h", "s_s", "s_z"], ["f"]), node("Mul", ["d", "f"][::order], ["m"]),
             node("QuantizeLinear", ["m", "t_s", "t_z"], ["p"]), node("DequantizeLinear", ["p", "t_s", "t_z"], ["q"]),
-            node("DequantizeLinear", ["c", "s_s", "s_z"], ["e"]), node("Mul", ["q", "e"], ["r"])])
+            node("DequantizeLinear", ["c", "s_s", "s_z"], ["e"]), node("Mul", ["q", "e"][::order], ["r"])])
     model = one_node(tmp_path, nodes, weights, (3, 6, 5))
     assert {one.kind for one in model.network.nodes} == {"lookup"} and all(one.exact for one in model.findings)
 
@@ -466,6 +494,7 @@ def refused(tmp_path, nodes, weights, words, shape=(3, 4, 4), **other):
 
 
 BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
+ANOTHER = [node("MaxPool", ["d"], ["p"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]), node("Sigmoid", ["p"], ["o"])]
 
 
 @pytest.mark.parametrize("nodes, extra, words", [
@@ -481,6 +510,10 @@ BASE = scalars(np.uint8, x=(0.03, 110), y=(0.025, 90))
      "adds tensors of 3x1x1 and 3x4x4"),
     ([node("Sub", ["d", "d"], ["r"])], {}, "subtracts two tensors"),
     ([node("Div", ["d", "d"], ["r"])], {}, "divides by a tensor"),
+    ([node("DequantizeLinear", ["c", "x_s", "x_z"], ["e"]), node("Mul", ["e", "e"], ["f"]),
+      node("Add", ["d", "f"], ["r"])], {"c": np.uint8(3)}, "computes with quantized weights"),
+    ([*ANOTHER, node("Mul", ["d", "o"], ["r"])], {}, "multiplies two tensors value by value"),
+    ([*ANOTHER, node("Mul", ["o", "d"], ["r"])], {}, "multiplies two tensors value by value"),
     ([node("Mul", ["d", "c"], ["r"])], {"c": np.ones((4, 1), np.float32)}, r"constant of shape \(4, 1\)"),
     ([node("Reshape", ["d", "c"], ["r"])], {"c": np.array([0, 12, 4])}, "makes 12x4 of 3x4x4: only flattening"),
     ([node("ReduceMean", ["d"], ["r"], axes=[0, 2])], {}, r"reduces the dimensions \[0, 2\]: only channels"),
