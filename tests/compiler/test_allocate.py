@@ -203,6 +203,21 @@ def test_what_strips_cost(monkeypatch):
     assert cost(ahead=True) == 80 + max(loads + stores - work, (loads + stores) / 8)
 
 
+@pytest.mark.parametrize("more, again", [(-1, 3), (0, 0), (1, 0)])
+def test_weights_that_the_buffer_does_not_hold_are_loaded_for_each_strip(more, again):
+    """By hand, of a convolution in four strips: all but the first load its words once more."""
+    config = engine(weight_depth=512)
+    graph = lowered(network({"image": (4, 16, 16), "y": (16, 16, 16)}, layer("image", "y", 16, 4, (3, 3),
+                                                                            padding=(1, 1))), config)
+    op, = graph.ops
+    strip = next(iter(allocate(graph, config).steps)).strips[0]
+    parts = tuple(replace(strip, y0=row, y1=row + 4, x0=0, x1=16) for row in range(0, 16, 4))
+    words = op.effort(config)[1]
+    small = engine(weight_depth=words + more)
+    assert places._turn_costs(graph, (Step(op, parts, frozenset()),), small, (), 0)[op] == (
+        again * words * small.weight_beats)
+
+
 @pytest.mark.parametrize("depth, apart", [(64, True), (60, False)])
 def test_an_operation_beside_another_leaves_its_input_alone(depth, apart):
     """If there is other room."""
@@ -247,14 +262,16 @@ def test_the_second_layer_begins_before_the_whole_image_is_there():
     assert (got["y"] == slow_image(48).codes(codes)["y"][0]).all()
 
 
-def test_the_whole_image_is_loaded_for_those_who_read_it_later():
-    """Its last row and column are none of the first layer's windows, but of the second one's."""
-    net = network({"image": (4, 6, 6), "a": (4, 3, 3), "y": (4, 3, 3)}, layer("image", "a", 4, 4, stride=(2, 2)),
+@pytest.mark.parametrize("size, act_depth", [(6, 256), (6, 10), (66, 4096)])
+def test_the_whole_image_is_loaded_for_those_who_read_it_later(size, act_depth):
+    """Its last row and column are none of the first layer's windows, but of the second one's; of many tiles, too."""
+    half, config = size // 2, engine(act_depth=act_depth)
+    net = network({"image": (4, size, size), "a": (4, half, half), "y": (4, half, half)},
+                  layer("image", "a", 4, 4, stride=(2, 2)),
                   layer("image", "y", 4, 4, (3, 3), stride=(2, 2), padding=(1, 1), residual="a", res_mult=300))
-    codes = np.random.default_rng(0).integers(0, 16, (1, 4, 6, 6))
-    for config in (engine(act_depth=256), engine(act_depth=10)):
-        got = command_model.run(compile(net, config), config, codes[0], 0)
-        assert (got["y"] == net.codes(codes)["y"][0]).all()
+    codes = np.random.default_rng(0).integers(0, 16, (1, 4, size, size))
+    got = command_model.run(compile(net, config), config, codes[0], 0)
+    assert (got["y"] == net.codes(codes)["y"][0]).all()
 
 
 @pytest.mark.parametrize("seed", range(12))

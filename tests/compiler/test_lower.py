@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from compiler.im2col import plain
 from compiler.lower import lower
 from compiler.operations import Convolution, Maximum
+from spec.numerics import Scheme
 from spec.operators.average_pool import AveragePool
+from spec.operators.concat import Concat
+from spec.operators.lookup import Lookup
 from spec.operators.select import Select
-from compiler.im2col import plain
 from spec.program import Image
 from tests.compiler.graphs import layer, network, pool
 
@@ -58,3 +61,22 @@ def test_a_stride_that_nothing_follows_is_none(stride, found):
     net = network({"image": (3, 7, 7), "out": (2, *size)}, layer("image", "out", 2, 3, (3, 3), stride=stride))
     op, = lower(net).ops
     assert op.stride == found and op.windows.size((7, 7)) == size
+
+
+def test_what_passes_codes_on_has_the_shortest_weights():
+    """One 1 in a filter, of 2 bits, however it comes about; zero points and multipliers are as the nodes have them."""
+    net = network({"image": (2, 3, 3), "a": (2, 3, 3), "b": (4, 3, 3), "y": (3, 3, 3)},
+                  Lookup(name="l", input="image", output="a", table=np.arange(256, dtype=np.uint8) % 16),
+                  Concat(name="c", input="image", others=("a",), output="b", mult=np.array([7, 9]), shift=3),
+                  Select(name="s", input="b", output="y", channel=np.array([3, 0, 2]), row=np.zeros(3, np.int64),
+                         col=np.zeros(3, np.int64), size=(3, 3), stride=(1, 1)), image=5, a=2)
+    ops = lower(net).ops
+    looked, *parts, chosen = ops
+    for op in ops:
+        assert (op.scheme == Scheme.FIXED2).all() and len(op.scheme) == len(op.weight) == len(op.mult) == len(op.bias)
+        assert (op.weight.reshape(len(op.weight), -1).sum(1) == 1).all() and set(op.weight.flat) <= {0, 1}
+    assert (looked.mult == 2).all() and (looked.bias == (5 - 2) * 2).all() and looked.shift == 1
+    assert (looked.table == net.nodes[0].table).all() and (looked.lo, looked.hi) == (0, 255)
+    assert [(op.at, set(op.mult), set(op.bias), op.shift, op.hi) for op in parts] == [
+        (0, {7}, {0}, 3, 15), (2, {9}, {0}, 3, 15)]
+    assert (chosen.mult == 2).all() and chosen.shift == 1 and chosen.hi == 15

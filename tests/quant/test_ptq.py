@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from quant import QuantNet, Ratio, ptq, trace
+from quant.graph import compute
 from quant.ptq import columns, reconstruct
 from quant.ranges import RULES, search_logits, search_range
 from quant.rounding import Spread, round_weights, search_scales
@@ -136,6 +137,8 @@ def test_mirrored_images_are_images_once_more():
     both = np.concatenate([images, images[..., ::-1]])
     mirrored = quantized(images, True)
     assert alike(quantized(both, False), mirrored) and not alike(quantized(images, False), mirrored)
+
+
 def test_mirrored_images_are_held_out_together(monkeypatch):
     # 46 are no fives: a pair could be torn.
     images, seen = np.random.default_rng(0).integers(0, 256, (23, 2, 6, 6)).astype(np.uint8), []
@@ -216,3 +219,39 @@ def test_errors_of_what_is_added_are_undone():
     def error(out):
         return float((out + given - goal).var((0, 2, 3)).mean())
     assert error(both) < 0.1 * error(alone)
+
+
+class Sums(nn.Module):
+    """A convolution that only sums read, two of them, and others."""
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        self.a, self.b, self.c, self.d, self.e = (nn.Conv2d(2, 8, 1), *(nn.Conv2d(8, 8, 1) for _ in range(4)))
+        with torch.no_grad():
+            self.b.bias[3], self.b.bias[4] = -300, 200
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        once = self.b(x)
+        return self.e(torch.relu(self.c(x) + once) + torch.relu(self.d(x) + once))
+
+
+def test_sums_take_the_middle_of_what_they_add():
+    """The network is the same, and each channel that only sums read is as far above 0 as below."""
+    graph, images = trace(Sums(), (2, 6, 6)), np.random.default_rng(0).integers(0, 256, (20, 2, 6, 6)).astype(np.uint8)
+    net = QuantNet(graph, ratio=Ratio(0, 0, 1), bits=8)
+    before = {layer.name: layer.bias.clone() for layer in net.graph.layers}
+    real, tensors = torch.from_numpy(images).float() / 255, {}
+    reconstruct(net, images)
+    tensors[net.graph.input], layers = real, {layer.name: layer for layer in net.graph.layers}
+    for layer in net.graph.layers:
+        tensors[layer.output] = compute(layer, tensors)
+    assert torch.allclose(tensors[net.graph.output], Sums().eval()(real), rtol=1e-3, atol=1e-3)
+    alone = tensors[layers["b"].output]
+    least, most = alone.amin((0, 2, 3)), alone.amax((0, 2, 3))
+    assert torch.allclose(least, -most, atol=1e-3) and most.min() > 0
+    moved = before["b"] - layers["b"].bias
+    assert moved[3] < -200 and moved[4] > 100
+    for name in ("c", "d"):
+        assert torch.allclose(layers[name].bias - before[name], moved, rtol=1e-5, atol=1e-4)
+    assert all(torch.equal(layers[name].bias, before[name]) for name in ("a", "e"))

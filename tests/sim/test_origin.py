@@ -12,7 +12,9 @@ from sim.origin import Origins
 from spec.commands import PARAM_BYTES, PARAM_FIELDS, Opcode, pack_record, unpack, unpack_record
 from spec.errors import AlloyError
 from spec.network import Network
+from spec.operators.max_pool import MaxPool
 from spec.program import Region
+from tests.compiler import graphs
 from tests.networks import random_config, random_network, scaled_network
 from tests.sim.test_compare import CASES, pool, prepare, shortened
 
@@ -119,6 +121,29 @@ def test_a_pool():
     origin = Origins(program, config).of("out", 5, 1, 2)
     assert (origin.opcode, origin.slot, origin.lanes, origin.tile, origin.tiles) == (Opcode.POOL, None, (1,), 5, 6)
     assert f"command {origin.index} POOL, pixel 5 of 6, lane 1, moved by {origin.index + 1} STORE_ACT" in str(origin)
+
+
+@pytest.mark.parametrize("padding, stride", [((1, 1), (1, 1)), ((0, 1), (1, 1)), ((1, 0), (1, 1)), ((1, 1), (2, 2)),
+                                             ((0, 1), (2, 1))])
+def test_values_that_a_pool_copies(padding, stride):
+    """To other banks and rows: they are of the command, the lanes and the slot that the value copied is of; the border
+    is the pool's."""
+    size = tuple((n + p + 2 - 1) // s + 1 for n, p, s in zip((6, 7), padding, stride, strict=True))
+    copy = MaxPool(name="copy", input="a", output="y", kernel=(1, 1), stride=stride, padding=padding,
+                   padding_end=(2, 2), lo=0, hi=15)
+    made = graphs.network({"image": (3, 6, 7), "a": (9, 6, 7), "y": (9, *size)}, graphs.layer("image", "a", 9, 3), copy)
+    config = graphs.engine()
+    found = Origins(compile(made, config, keep="all"), config)
+
+    def place(*where):
+        origin = found.of(*where)
+        return origin.index, origin.tile, origin.lanes, origin.slot
+    for channel, row, column in np.ndindex(9, *size):
+        y, x = (at * s - p for at, s, p in zip((row, column), stride, padding, strict=True))
+        if not (0 <= y < 6 and 0 <= x < 7):
+            assert found.of("y", channel, row, column).opcode == Opcode.POOL
+        else:
+            assert place("y", channel, row, column) == place("a", channel, y, x)
 
 
 def test_what_no_command_computes():

@@ -1,5 +1,6 @@
 """The search of engines: all fit, the fastest are found, what binds is named, and the default is compared with."""
 
+from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
 import json
@@ -9,12 +10,12 @@ import pytest
 
 import boards
 from boards.board import LIMITS
-from boards.resources import resources
+from boards.resources import multipliers, resources
 from compiler.explore import __main__ as explore, search as searching
 from compiler.explore.__main__ import main
 from compiler.explore.bound import Shapes, bound
 from compiler.explore.search import Found, pareto, search
-from compiler.explore.space import engines, fits, shares, stops
+from compiler.explore.space import DEPTHS, engines, fits, shares, stops
 from quant.bench import data
 from sim.bench.networks import graph, sketched
 from spec.errors import AlloyError
@@ -38,6 +39,23 @@ def test_engines_fit(space):
     for name in ("lut", "dsp", "bram36"):
         assert sum(share[name] > 0.9 for _, share in space) > 20, name
     assert {config.lut_filters == 0 for config, _ in space} == {True, False}
+
+
+def test_shares_of_the_multipliers(space):
+    """For each array as many DSP filters as there are multipliers for, one pair less, three quarters, half and a
+    quarter of them; those that are left out do not fit."""
+    most, found = LIMITS["dsp"] * BOARD.budget["dsp"], defaultdict(set)
+    for config, _ in space:
+        found[config.ic, config.pixels, config.out_pixels].add(config.dsp_filters)
+    assert len(found) > 20 and {0, 2} in found.values()
+    for (ic, pixels, out), some in found.items():
+        base = replace(BOARD.config, ic=ic, pixels=pixels, out_pixels=out, act_depth=DEPTHS[0], weight_depth=256,
+                       lut_filters=0)
+        full = max(n for n in range(0, 129, 2) if not n or multipliers(replace(base, dsp_filters=n)) <= most)
+        wanted = {full, max(full - 2, 0), *(int(full * share) // 2 * 2 for share in (0.75, 0.5, 0.25))}
+        assert some <= wanted
+        for n in wanted - some:
+            assert not fits(replace(base, dsp_filters=n, lut_filters=int(not n)), BOARD), (ic, pixels, out, n)
 
 
 def test_ultra_ram():

@@ -29,6 +29,8 @@ CASES = {
     "weights of type INT16": lambda b, x: conv(b, x, dtype=np.int16),
     "has weights with 2 scales, or some that are not above 0": lambda b, x: conv(b, x, scale=[0.1, 0.0]),
     "has 3 scales along dimension 0": lambda b, x: conv(b, x, scale=[0.1, 0.1, 0.1]),
+    "has 3 scales along dimension 3": lambda b, x: b.op("CONV_2D", [x, b.const(
+        np.ones((3, 3, 3, 3), np.int8), [0.1, 0.2, 0.3], axis=3)], (1, 4, 4, 3), **G, **SAME),
     "weights with the zero point 3": lambda b, x: conv(b, x, zero=3),
     "a bias of 3 numbers": lambda b, x: conv(b, x, bias=np.zeros(3, np.int32)),
     "weights 2x3x3x5 for 3 channels": lambda b, x: conv(b, x, shape=(2, 3, 3, 5)),
