@@ -9,7 +9,7 @@ from spec.errors import AlloyError
 
 from ..capture import BATCH
 from ..grids.model import Model
-from . import integer
+from . import integer, pairs
 from .files import read
 from .given import LARGEST
 from .module import attributes_of, build, tensor_of
@@ -17,7 +17,7 @@ from .quantized import QUANTIZED, Reader
 
 __all__ = ["load"]
 
-assert integer       # it enters its readers
+assert all((integer, pairs))     # they enter their readers
 
 
 def load(path: str | Path, size: tuple[int, int] | None = None, *, partly: bool = False) -> Model:
