@@ -35,6 +35,8 @@ PROGRAMS = {
               "Make rows of the table of speeds: networks on boards, by the cycle model and by the Verilated engine."),
     "torture": ("sim.torture.__main__", "main",
                 "Do to a small Verilated engine whatever can go wrong, and see that it stops with a code and runs on."),
+    "soc": ("examples.soc.__main__", "main",
+            "Let a RISC-V processor classify images on the engine beside it, in one simulation."),
     "explore": ("compiler.explore.__main__", "main",
                 "Search the engines that fit a board or a part for the one that runs some networks fastest."),
     "study": ("rtl.study", "main", "Compare alternatives of single blocks by synthesis, on both families."),

