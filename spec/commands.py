@@ -18,7 +18,7 @@ from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "IMAGE_FIELDS", "TAP_FIELDS", "PARAM_FIELDS",
            "VIEW_FIELDS", "COMMAND_BYTES", "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES",
-           "FETCH_AHEAD", "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack",
+           "FETCH_AHEAD", "TOGETHER", "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack",
            "unpack", "pack_record", "pack_records", "unpack_record"]
 
 COMMAND_BYTES = 128
@@ -30,6 +30,7 @@ SEMAPHORES = 8
 SEMAPHORE_MAX = 255     # one more given than this is an error
 MAGIC = 0xA1            # a command without it is malformed
 FETCH_AHEAD = 16        # commands on the way or waiting: a request waits while another user's long one is under way
+TOGETHER = 4            # commands of one request
 LOADS_AHEAD = 3         # loads whose data may be on the way
 VERSION = 3             # of the tables: raised when a register or field keeps its place and means something else
 

@@ -5,14 +5,13 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec import memories
-from spec.commands import COMMAND_BYTES, FETCH_AHEAD
+from spec.commands import COMMAND_BYTES, FETCH_AHEAD, TOGETHER
 from spec.config import PORT_BITS
 
 from ..prim import COMMAND, Block, Parameter, Queue, ResetInserter, request_layout
 
 __all__ = ["Fetch"]
 
-TOGETHER = 4        # commands of one request
 
 
 class Fetch(Block):
