@@ -18,8 +18,8 @@ from .errors import AlloyError
 
 __all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "IMAGE_FIELDS", "TAP_FIELDS", "PARAM_FIELDS",
            "VIEW_FIELDS", "COMMAND_BYTES", "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES",
-           "FETCH_AHEAD", "TOGETHER", "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC", "pack",
-           "unpack", "pack_record", "pack_records", "unpack_record"]
+           "FETCH_AHEAD", "TOGETHER", "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC",
+           "pack", "unpack", "pack_record", "pack_records", "unpack_record"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
