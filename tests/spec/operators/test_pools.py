@@ -69,7 +69,7 @@ def test_averages():
         assert torch.allclose(layer.apply(torch, x), expected), given
         net = SimpleNamespace(step=lambda name: torch.tensor(0.125 if name == "x" else 0.5), top=lambda layer: 255,
                               tensor=lambda name, size=tuple(x.shape[1:]): SimpleNamespace(shape=size),
-                              multiplier=lambda factor: (round(factor * 2.0 ** 14), 14))
+                              multipliers=lambda factors: (np.round(factors * 2.0 ** 14).astype(np.int32), 14))
         node = layer.export(net)
         several += node.mults.size > 0
         assert (node.mults.size > 0) == (len(np.unique(layer.divisors(tuple(x.shape[2:])))) > 1), given
