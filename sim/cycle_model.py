@@ -16,6 +16,7 @@ from spec import latency as pipeline
 from spec.commands import (
     COMMAND_BYTES, FETCH_AHEAD, LOADS_AHEAD, PARAM_BYTES, QUEUES, SEMAPHORES, TOGETHER, Opcode, unpack)
 from spec.config import EngineConfig
+from spec.errors import AlloyError
 from spec.images import image_rows
 from spec.kwords import beats_of
 from spec.program import Program
@@ -94,11 +95,16 @@ class _Engine:
             older = len(left) + len(waiting) - self.c.queue_depth - 1
             if older >= 0:              # the queue is full until an older command has gone
                 while len(left) <= older:
-                    self._step(math.inf)
+                    self._leave()
                 self.fetched = max(self.fetched, left[older])
             waiting.append((cmd, self.fetched))
-        while self._step(math.inf):
-            pass
+        while any(self.waiting.values()):
+            self._leave()
+
+    def _leave(self):
+        """The next command leaves its queue, whenever that is."""
+        if not self._step(math.inf):
+            raise AlloyError("the program waits for a semaphore that no command gives: compile it again")
 
     def _fetch(self, index, count):
         """Ask for commands, several at a time, when there is room for them: ``index`` have been taken."""

@@ -7,7 +7,7 @@ import pytest
 
 from compiler import compile
 from rtl.generate import generate
-from sim import verilator
+from sim import cycle_model, verilator
 from sim.cycle_model import CAUSES, ERROR, model
 from sim.run import layer_network, rtl_layer_cycles
 from spec.config import EngineConfig
@@ -31,6 +31,15 @@ def test_every_cycle_is_accounted_for():
         for layer in layers:
             assert set(layer.losses) == set(CAUSES) and abs(sum(layer.losses.values()) - layer.cycles) < 1e-6
             assert 0 <= layer.macs <= layer.cycles * (config.macs_dsp + config.macs_lut)
+
+
+@pytest.mark.parametrize("text", ["1x1,8,6,1", "3x3,16,24,8"])
+def test_a_program_that_waits_for_ever(monkeypatch, text):
+    """Nothing gives what its commands wait for: no hang, and no cycles of a part."""
+    program = compile(layer_network(text, CONFIG), CONFIG)
+    monkeypatch.setattr(cycle_model._Engine, "_give", lambda *_: None)
+    with pytest.raises(AlloyError, match="waits for a semaphore that no command gives"):
+        model(program, CONFIG)
 
 
 def test_bandwidth_matters():
