@@ -95,18 +95,18 @@ class Accesses:
         for access in item.accesses:
             kept = self._kept.setdefault(access.resource, {}).setdefault(access.stage or item.queue, [])
             more = [(access, index)]
-            _, low, high, writes, _, groups = access
             for i in range(len(kept) - 1, -1, -1):
-                _, lo, hi, wrote, _, others = kept[i][0]
-                if lo >= high or low >= hi or (wrote and not writes):
+                before = kept[i][0]
+                if not (before.lo < access.hi and access.lo < before.hi and (access.writes or not before.writes)):
                     continue
                 # What a queue accesses again can no longer be its latest conflict.
-                if _covers(groups, others):
+                if _covers(access.groups, before.groups):
                     kept[i:i + 1] = _outside(*kept[i], access)
-                elif others and groups and others.grid() != groups.grid():
+                elif before.groups and access.groups and before.groups.grid() != access.groups.grid():
                     # Other groups than can be compared: as if the later command had touched all of these words.
                     kept[i:i + 1] = _outside(*kept[i], access)
-                    more.append((access._replace(lo=max(low, lo), hi=min(high, hi), groups=None), index))
+                    more.append((access._replace(lo=max(access.lo, before.lo), hi=min(access.hi, before.hi),
+                                                 groups=None), index))
             kept += more
 
 

@@ -4,7 +4,6 @@
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from functools import cached_property, partial, wraps
-import gc
 import inspect
 import json
 import os
@@ -22,7 +21,6 @@ __all__ = ["Entry", "Outcome", "entry", "group", "invoke"]
 # Exit status, and what --json shows.
 Outcome = int | tuple[int, Mapping[str, Any]]
 STDOUT = "-"
-GARBAGE = 100_000       # objects between two searches for cycles: 700 take a command an eighth of its time
 COMMON = {
     "json": Annotated[str | None, typer.Option("--json", metavar="[FILE.json]", rich_help_panel="Output", help="print "
                                                "the result as JSON and everything else to standard error, or write it "
@@ -144,7 +142,6 @@ def group(name: str, text: str, entries: dict[str, Entry]) -> Callable[..., int]
 
 def invoke(command: Any, name: str, arguments: list[str] | None) -> int:
     """Run a command of typer, with no handling of errors and signals but one sentence for a wrong command line."""
-    gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
     try:
         with command.make_context(name, sys.argv[1:] if arguments is None else list(arguments)) as context:
             return command.invoke(context) or 0
