@@ -9,8 +9,8 @@ from spec.commands import Error, Opcode
 from spec.memories import STORES_AHEAD
 
 from ..prim import (
-    COMMAND, Locator, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, request_layout,
-    store_port, view_of)
+    COMMAND, Locator, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, join_streams,
+    request_layout, store_port, view_of)
 from .group import GroupBlock
 
 __all__ = ["Store"]
@@ -57,23 +57,27 @@ class Store(GroupBlock):
         cmd = self.cmd.payload
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
         m.submodules.locator = locator = Locator.of(self, count=1)
+        m.submodules.asked = asked = Queue(self.gather.place.payload.shape(), 2)
         begin, active = Signal(), Signal()
         room = Signal(range(STORES_AHEAD + 1), init=STORES_AHEAD)
-        self._gather(m, locator, room, begin, active)
+        join_streams(m, asked.o, self.gather.place)
+        self._gather(m, locator, asked.i, room, begin, active)
         answered = self._request(m, multiply, begin, active)
-        self._send(m, room)
+        self._send(m, asked.i, room)
         m.d.comb += [multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols), multiply.start.eq(begin),
                      locator.view.eq(view_of(cmd, "out")), locator.load.eq(begin)]
 
-        m.d.sync += self.give.eq(0)
+        m.d.sync += [self.give.eq(0), begin.eq(0)]
         with m.FSM(name="store"):
             with m.State("IDLE"):
                 with m.If(self.cmd.valid):
                     with m.If(cmd.opcode == Opcode.STORE_ACT):
-                        m.d.comb += begin.eq(1)
-                        m.next = "SIZE"
+                        m.d.sync += begin.eq(1)
+                        m.next = "BEGIN"
                     with m.Else():
                         m.next = "REFUSE"
+            with m.State("BEGIN"):
+                m.next = "SIZE"
             with m.State("SIZE"):
                 with m.If(multiply.done):
                     m.next = "ACTIVE"
@@ -91,29 +95,34 @@ class Store(GroupBlock):
             self.progress.eq(self.moving | self.done | (self.req.valid & self.req.ready) | self.gather.valid)]
         return ResetInserter(self.clear)(m)
 
-    def _gather(self, m, locator, room, begin, active):
+    def _gather(self, m, locator, ask, room, begin, active):
         """Asks for every group of every pixel while there is room."""
-        cmd, ask = self.cmd.payload, self.gather.place
-        place = ask.payload
-        cols, rows, group, finished = Signal(16), Signal(16), Signal(8), Signal()
+        cmd, place = self.cmd.payload, ask.payload
+        cols, rows, group, left, finished = Signal(16), Signal(16), Signal(8), Signal(8), Signal()
+        last_group, last_col = Signal(), Signal()       # of the pixel and of the row: those at hand
         m.d.comb += [ask.valid.eq(active & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
                      place.bank.eq(locator.place[0].bank), place.addr.eq(locator.place[0].addr + group)]
+        moved, next_pixel, next_row = Signal(), Signal(), Signal()
+        m.d.comb += [moved.eq(ask.valid & ask.ready), next_pixel.eq(moved & last_group),
+                     next_row.eq(next_pixel & last_col), locator.step.eq(next_pixel & ~last_col),
+                     locator.next_row.eq(next_row)]
+        with m.If(begin | next_pixel):
+            m.d.sync += [group.eq(0), left.eq(cmd.out_groups), last_group.eq(cmd.out_groups == 1)]
+        with m.Elif(moved):
+            m.d.sync += [group.eq(group + 1), left.eq(left - 1), last_group.eq(left == 2)]
+        with m.If(begin | next_row):
+            m.d.sync += [cols.eq(cmd.cols), last_col.eq(cmd.cols == 1)]
+        with m.Elif(next_pixel):
+            m.d.sync += [cols.eq(cols - 1), last_col.eq(cols == 2)]
         with m.If(begin):
-            m.d.sync += [cols.eq(cmd.cols), rows.eq(cmd.rows), group.eq(0), finished.eq(0)]
-        with m.Elif(ask.valid & ask.ready):
-            m.d.sync += group.eq(group + 1)
-            with m.If(group == cmd.out_groups - 1):
-                m.d.sync += [group.eq(0), cols.eq(cols - 1)]
-                with m.If(cols == 1):
-                    m.d.comb += locator.next_row.eq(1)
-                    m.d.sync += [cols.eq(cmd.cols), rows.eq(rows - 1), finished.eq(rows == 1)]
-                with m.Else():
-                    m.d.comb += locator.step.eq(1)
+            m.d.sync += [rows.eq(cmd.rows), finished.eq(0)]
+        with m.Elif(next_row):
+            m.d.sync += [rows.eq(rows - 1), finished.eq(rows == 1)]
 
     def _request(self, m, multiply, begin, active):
-        """One request for each row; returns whether all have been answered."""
+        """One request for each row; returns, a cycle late, whether all have been answered."""
         cmd, req = self.cmd.payload, self.req
-        rows, waiting, moved = Signal(16), Signal(16), Signal()
+        rows, waiting, moved, answered = Signal(16), Signal(16), Signal(), Signal()
         at, beats = Signal(self.addr_bits), Signal(self.beat_bits)
         m.d.sync += beats.eq(multiply.product * self.group_beats)
         m.d.comb += [req.valid.eq(active & (rows != 0)), req.payload.addr.eq(at), req.payload.beats.eq(beats),
@@ -122,10 +131,10 @@ class Store(GroupBlock):
             m.d.sync += [rows.eq(cmd.rows), at.eq(self.base + cmd.dram)]
         with m.Elif(moved):
             m.d.sync += [rows.eq(rows - 1), at.eq(at + cmd.stride)]
-        m.d.sync += waiting.eq(waiting + moved - self.done)
-        return (rows == 0) & (waiting == 0)
+        m.d.sync += [waiting.eq(waiting + moved - self.done), answered.eq(active & (rows == 0) & (waiting == 0))]
+        return answered
 
-    def _send(self, m, room):
+    def _send(self, m, ask, room):
         """Cuts the groups that have arrived into beats."""
         count = self.group_beats
         shape = memories.stored(self)
@@ -139,4 +148,4 @@ class Store(GroupBlock):
             arrived.o.ready.eq(self.data.ready & last)]
         with m.If(moved):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
-        m.d.sync += room.eq(room - (self.gather.place.valid & self.gather.place.ready) + (moved & last))
+        m.d.sync += room.eq(room - (ask.valid & ask.ready) + (moved & last))

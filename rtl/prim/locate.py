@@ -79,7 +79,8 @@ class Locator(Block):
             # Of two planes, every other pixel.
             odd, steps = px ^ (phase_x & ahead % 2), Mux(phase_x, ahead // 2, ahead)
             bank, addr = (Mux(odd, of_odd, of_even) for of_even, of_odd in zip(*cur, strict=True))
-            bank, addr = advance(m, self.pixels, bank, addr, steps, 0, groups)
+            if ahead:
+                bank, addr = advance(m, self.pixels, bank, addr, steps, 0, groups)
             m.d.comb += [self.place[ahead].bank.eq(bank), self.place[ahead].addr.eq(addr)]
         with m.If(self.load):
             for p in range(4):

@@ -2,6 +2,7 @@
 
 from collections import deque
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,6 +93,36 @@ def test_store(case, stall):
 
     bench.run(body, *map(steady, (bench.dut.gather.place, bench.dut.req, bench.dut.data)))
     assert bench.gives == images
+
+
+@pytest.mark.parametrize("latency, every", [(3, 1), (12, 1), (3, 3)])
+def test_a_beat_each_cycle(latency, every):
+    """Of a group each: as long as every cycle serves one, or as often as one does."""
+    config, beats, (rows, cols, groups) = small_config(ic=8, port_bits=64), [], (4, 7, 3)
+    dut = Store.of(config)
+    values, places = region(SimpleNamespace(config=config), Random(5), rows, cols, groups)
+
+    async def body(ctx):
+        ctx.set(dut.req.ready, 1), ctx.set(dut.data.ready, 1)
+        await put(ctx, dut.cmd, command(Opcode.STORE_ACT, give=1, **values))
+
+    async def memories(ctx):
+        pipe, cycle = deque([None] * latency), 0
+        while True:
+            word, cycle = pipe.popleft(), cycle + 1
+            ctx.set(dut.gather.valid, word is not None), ctx.set(dut.gather.codes.as_value(), word or 0)
+            ctx.set(dut.gather.place.ready, cycle % every == 0)
+            valid, ready, place, beat, data = (await ctx.tick().sample(
+                dut.gather.place.valid, dut.gather.place.ready, dut.gather.place.payload, dut.data.valid,
+                dut.data.payload.data))[2:]
+            pipe.append(codes(config, place.mem, place.bank, place.addr) if valid and ready else None)
+            beats.extend([(cycle, data)] * beat)
+            ctx.set(dut.done, beat and len(beats) % (cols * groups) == 0)
+
+    simulate({"store": dut}, body, background=[memories])
+    assert [data for _, data in beats] == [
+        codes(config, values["mem_out"], bank, addr + group) for bank, addr in places for group in range(groups)]
+    assert beats[-1][0] - beats[0][0] == every * (len(beats) - 1)
 
 
 def test_refuses_other_commands():
