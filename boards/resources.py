@@ -128,7 +128,7 @@ def _queues(config, family):
     """LUTs of the LUT RAMs of each block."""
     c, found = config, dict[str, float]()
     small = [Memory("control", len({*QUEUES.values()}), Shape(c.queue_depth, QUEUED)),
-             Memory("load", 1, Shape(LOADS_AHEAD, LOADING)),
+             Memory("load", 1, Shape(LOADS_AHEAD - 1, LOADING)),
              Memory("readarbiter", 1, Shape(shapes.REQUESTS_AHEAD, c.beat_bits + 1)),
              Memory("store", 1, shapes.stored(c)), Memory("writeport", 1, Shape(c.outstanding, 1))]
     for memory in (*memories(config), *small):

@@ -36,10 +36,12 @@ class RowRing(Block):
 
     Members
     -------
-    start : a new row; the next five are taken with it.
-    low : the byte of the first beat in which the row begins. before : bytes from the first window to there.
-    bytes : of the row; 0: it has no beats, and nothing is waited for.
-    whole, window : whether the ring has all banks, and the bytes of a window. Steady.
+    start : a new row; the next two are taken with it.
+    low : the byte of the first beat in which the row begins.
+    absent : the row has no beats, and nothing is waited for.
+    before, bytes, step : bytes from the first window to the row, of the row (0: it is absent), and between windows.
+    whole, window : whether the ring has all banks, and the bytes of a window. These five are steady from two cycles
+        before ``start`` on.
     take : a beat is put in. fire : the next window is read; it is ``step`` bytes further.
     due : beats are still to come. room : one may. enough : the next window is there.
     at : byte of the ring where the next window begins. beat : beat of the ring that is put in next.
@@ -59,24 +61,34 @@ class RowRing(Block):
 
     def members(self) -> dict[str, Member]:
         size = self.port_bits // 8
-        taken = {name: In(FIELDS[name].width) for name in ("before", "bytes", "step")}
-        return {"start": In(1), "low": In(range(size)), **taken, "whole": In(1), "window": In(8), "take": In(1),
-                "fire": In(1), "due": Out(1), "room": Out(1), "enough": Out(1), "at": Out(range(self.size)),
-                "beat": Out(range(self.size // size))}
+        steady = {name: In(FIELDS[name].width) for name in ("before", "bytes", "step")}
+        return {"start": In(1), "low": In(range(size)), "absent": In(1), **steady, "whole": In(1), "window": In(8),
+                "take": In(1), "fire": In(1), "due": Out(1), "room": Out(1), "enough": Out(1),
+                "at": Out(range(self.size)), "beat": Out(range(self.size // size))}
 
     def elaborate(self, platform):
         m, size = Module(), self.port_bits // 8
-        left = Signal(FIELDS["bytes"].width + 1)
-        ahead = Signal(signed(FIELDS["step"].width + 2))        # bytes from the next window to the end of what has come
-        m.d.comb += [self.due.eq(left != 0), self.enough.eq((ahead >= self.window) | (left == 0)),
-                     self.room.eq(ahead <= Mux(self.whole, self.size, self.size // 2) - size)]
+        # What a row begins with, as far as it is the same for all.
+        behind, none = Signal(FIELDS["bytes"].width, reset_less=True), Signal(reset_less=True)
+        distance = signed(FIELDS["step"].width + 2)
+        first_lead, first_space, forth, back = (Signal(distance, name=name, reset_less=True)
+                                                for name in ("first_lead", "first_space", "forth", "back"))
+        m.d.sync += [behind.eq(self.bytes - 1), none.eq(self.bytes == 0), first_lead.eq(self.before - self.window),
+                     first_space.eq(Mux(self.whole, self.size - size, self.size // 2 - size) - self.before),
+                     forth.eq(size - self.step), back.eq(-self.step)]
+        # Signs say what is to be known: ``left`` is one less than the beats that are due, ``lead`` are the bytes from
+        # the next window's end to the end of what has come, ``space`` those that are free besides a beat.
+        left = Signal(signed(FIELDS["bytes"].width + 2), init=-1)
+        lead, space, moved = Signal(distance), Signal(distance), Signal(distance)
+        m.d.comb += [self.due.eq(~left[-1]), self.enough.eq(~lead[-1] | left[-1]), self.room.eq(~space[-1]),
+                     moved.eq(Mux(self.take, Mux(self.fire, forth, size), Mux(self.fire, back, 0)))]
         with m.If(self.start):
-            m.d.sync += [left.eq(Mux(self.bytes == 0, 0, (self.low + self.bytes + size - 1) // size)), self.beat.eq(0),
-                         ahead.eq(self.before - self.low), self.at.eq(self.low - self.before)]
+            m.d.sync += [left.eq(Mux(self.absent | none, -1, (self.low + behind) // size)), self.beat.eq(0),
+                         lead.eq(first_lead - self.low), space.eq(first_space + self.low),
+                         self.at.eq(self.low - self.before)]
         with m.Else():
-            m.d.sync += [left.eq(left - self.take), self.beat.eq(self.beat + self.take),
-                         ahead.eq(ahead + Mux(self.take, size, 0) - Mux(self.fire, self.step, 0)),
-                         self.at.eq(self.at + Mux(self.fire, self.step, 0))]
+            m.d.sync += [left.eq(left - self.take), self.beat.eq(self.beat + self.take), lead.eq(lead + moved),
+                         space.eq(space - moved), self.at.eq(self.at + Mux(self.fire, self.step, 0))]
         return m
 
 
@@ -128,36 +140,42 @@ class ImageReader(GroupBlock):
     def elaborate(self, platform):
         m, out, image = Module(), self.out, self.image
         pair = image.pair if self.image_lanes == 2 else Const(0)
-        row, left, lane = Signal(16), Signal(16), Signal()
-        running, starting = Signal(), Signal()
         low, active, moves, fire = Signal.like(self.low), Signal(), Signal(), Signal()
-        at, rest = Signal(signed(BYTES)), Signal(signed(BYTES))     # from the row's first byte, and to its end
-        lacks, end = Signal(2), Signal()        # whether the row, or those of a pair, lie outside the image
-        chosen = first = Signal(self._chosen())
-        valid: Value = chosen.valid
-        rings = self._rings(m, pair, lacks, low, starting, fire)
+        lane, running, opening, starting, ends = Signal(), Signal(), Signal(), Signal(), Signal()
+        lacks, outside = Signal(2), Signal(2)   # whether the row, or those of a pair, lie outside the image
+        second = Signal.like(low)               # where the second one begins
+        over, final = self._windows(m, starting, fire)
+        top, end = self._ends(m, ends)
+        rings = self._rings(m, pair, lacks, (low, second), starting, fire)
+        chosen = self._choose(m, rings, pair, lacks, starting, fire, final)
         m.d.comb += [
-            end.eq(row == self.rows - 1),
-            active.eq(running & ~starting), moves.eq(~out.valid | out.ready),
-            lacks.eq(Cat(image.above & (row == 0) | image.below & ~pair & end, image.below & pair & end)),
-            fire.eq(active & moves & (left != 0) & rings[0].enough & rings[1].enough),
-            self.walk.load.eq(self.begin), self.walk.step.eq(fire & (left != 1)),
-            self.walk.next_row.eq(fire & (left == 1))]
+            moves.eq(~out.valid | out.ready),
+            # What is left of a row behind the last window goes nowhere.
+            ends.eq(active & over & ~rings[0].due & ~rings[1].due),
+            fire.eq(active & moves & ~over & rings[0].enough & rings[1].enough),
+            self.walk.load.eq(self.begin), self.walk.step.eq(moves & chosen.valid & ~chosen.final),
+            self.walk.next_row.eq(moves & chosen.valid & chosen.final),
+            outside.eq(Cat(image.above & top | image.below & ~pair & end, image.below & pair & end))]
+        m.d.sync += [opening.eq(0), starting.eq(opening)]
+        with m.If(opening):
+            m.d.sync += [lacks.eq(outside), second.eq(low + Mux(outside[0], 0, self.stride))]
         with m.If(starting):
-            m.d.sync += [starting.eq(0), left.eq(self.cols), at.eq(-image.before), rest.eq(image.bytes + image.before)]
-        with m.If(fire):
-            m.d.sync += [left.eq(left - 1), at.eq(at + image.step), rest.eq(rest - image.step)]
-        # What is left of a row behind the last window goes nowhere.
-        with m.If(active & (left == 0) & ~rings[0].due & ~rings[1].due):
-            m.d.sync += [row.eq(row + 1), running.eq(~end), starting.eq(~end), lane.eq(lane ^ (self.image_lanes == 2)),
+            m.d.sync += active.eq(1)
+        with m.If(ends):
+            m.d.sync += [active.eq(0), running.eq(~end), opening.eq(~end), lane.eq(lane ^ (self.image_lanes == 2)),
                          low.eq(low + Mux(pair, Mux(lacks.any(), self.stride, self.stride << 1),
                                           Mux(lacks.any(), 0, self.stride)))]
         with m.If(self.begin):
-            m.d.sync += [row.eq(0), low.eq(self.low), lane.eq(0), running.eq(1), starting.eq(1)]
+            m.d.sync += [low.eq(self.low), lane.eq(0), running.eq(1), opening.eq(1)]
 
-        beat, into = self._take(m, rings, pair, lane, active & moves, left == 0)
-        bytes_of = self._store(m, rings, chosen, beat, into)
-        # Two bits of the turn in each cycle, then what is whose.
+        beat, into = self._take(m, rings, pair, lane, active & moves, over)
+        busy = self._turn(m, chosen, self._store(m, rings, chosen, beat, into), moves, fire)
+        m.d.comb += self.busy.eq(running | busy)
+        return m
+
+    def _turn(self, m, chosen, bytes_of, moves, fire):
+        """Two bits of the turn in each cycle, then what is whose; returns whether a window is on its way."""
+        out, valid = self.out, chosen.valid
         with m.If(moves):
             m.d.sync += chosen.valid.eq(fire)
         for bit in range(0, (self.banks - 1).bit_length(), 2):
@@ -165,7 +183,7 @@ class ImageReader(GroupBlock):
             lanes = [[Signal(8, name=f"lane{bit}_{ring}_{bank}", reset_less=True) for bank in range(self.banks)]
                      for ring in range(2)]
             with m.If(moves):
-                m.d.sync += turned.eq(chosen)
+                m.d.sync += [turned.eq(chosen), turned.place.eq(chosen.place if bit else self.place)]
                 for ring, bank in product(range(2), range(self.banks)):
                     part = chosen.rings[ring].turn[bit:bit + 2]
                     sources = [bytes_of[ring][(bank + (k << bit)) % self.banks] for k in range(1 << len(part))]
@@ -174,31 +192,46 @@ class ImageReader(GroupBlock):
         with m.If(moves):
             m.d.sync += [out.valid.eq(chosen.valid), out.payload.place.eq(chosen.place),
                          out.payload.data.eq(Cat(self._bytes(chosen, bytes_of)))]
-        m.d.comb += self.busy.eq(running | valid | out.valid)
-        with m.If(fire):
-            self._choose(m, first, rings, pair, lacks, at, rest)
-            m.d.sync += first.place.eq(self.place)
         m.d.comb += out.payload.en.eq(~0)
-        return m
+        return valid | out.valid
 
     def _chosen(self):
-        """A window on its way: for each ring how far it is turned and the entry of every bank, which ring comes first,
-        and the channels that lie outside the image."""
+        """A window on its way, which may be the ``final`` one of its row: for each ring how far it is turned and the
+        entry of every bank, which ring comes first, which rows are outside the image, and the first byte of the window
+        inside and the first one behind them."""
         entry = range(ENTRIES)
         ring = data.StructLayout({"turn": range(self.banks), "entries": data.ArrayLayout(entry, self.banks)})
-        return data.StructLayout({"valid": 1, "place": place_layout(self), "rings": data.ArrayLayout(ring, 2),
-                                  "second": 1, "pair": 1, "outside": self.ic})
+        channel = range(self.ic + 1)
+        return data.StructLayout({
+            "valid": 1, "final": 1, "place": place_layout(self), "rings": data.ArrayLayout(ring, 2), "second": 1,
+            "pair": 1, "lacks": 2, "low": channel, "high": channel})
 
-    def _rings(self, m, pair, lacks, low, starting, fire):
+    def _windows(self, m, start, fire):
+        """Registers: whether all windows of a row have been read, and whether the next one is the last."""
+        left, over, final = Signal(16), Signal(), Signal()
+        with m.If(start):
+            m.d.sync += [left.eq(self.cols), over.eq(self.cols == 0), final.eq(self.cols == 1)]
+        with m.Elif(fire):
+            m.d.sync += [left.eq(left - 1), over.eq(final), final.eq(left == 2)]
+        return over, final
+
+    def _ends(self, m, over):
+        """Registers: whether the row is the first one, and whether it is the last."""
+        left, top, end = Signal(16), Signal(), Signal()
+        with m.If(self.begin):
+            m.d.sync += [left.eq(self.rows), top.eq(1), end.eq(self.rows == 1)]
+        with m.Elif(over):
+            m.d.sync += [left.eq(left - 1), top.eq(0), end.eq(left == 2)]
+        return top, end
+
+    def _rings(self, m, pair, lacks, lows, starting, fire):
         image, rings = self.image, []
         for number, need in enumerate(self.windows):
             m.submodules[f"ring{number}"] = ring = RowRing.of(self)
-            later = low + Mux(lacks[0], 0, self.stride) if number else low
-            absent = lacks[number] | ~pair if number else lacks[number]
             m.d.comb += [
-                ring.start.eq(starting), ring.low.eq(later), ring.before.eq(image.before), ring.fire.eq(fire),
-                ring.bytes.eq(Mux(absent, 0, image.bytes)), ring.whole.eq(~pair), ring.step.eq(image.step),
-                ring.window.eq(Mux(pair, need, self.ic))]
+                ring.start.eq(starting), ring.low.eq(lows[number]), ring.before.eq(image.before), ring.fire.eq(fire),
+                ring.absent.eq(lacks[number] | ~pair if number else lacks[number]), ring.bytes.eq(image.bytes),
+                ring.whole.eq(~pair), ring.step.eq(image.step), ring.window.eq(Mux(pair, need, self.ic))]
             rings.append(ring)
         return rings
 
@@ -237,32 +270,39 @@ class ImageReader(GroupBlock):
                 found[-1].append(read.data)
         return found
 
-    def _choose(self, m, chosen, rings, pair, lacks, at, rest):
-        """Registers of the next window."""
-        bits = (self.banks - 1).bit_length()
+    def _choose(self, m, rings, pair, lacks, start, fire, final):
+        """The next window, in registers."""
+        chosen, image, bits = Signal(self._chosen()), self.image, (self.banks - 1).bit_length()
+        at, rest = Signal(signed(BYTES)), Signal(signed(BYTES))     # from the row's first byte, and to its end
+        with m.If(start):
+            m.d.sync += [at.eq(-image.before), rest.eq(image.bytes + image.before)]
         whole = rings[0].at
         second = whole[bits] & ~pair
-        m.d.sync += [chosen.second.eq(second), chosen.pair.eq(pair)]
+        with m.If(fire):
+            m.d.sync += [
+                at.eq(at + image.step), rest.eq(rest - image.step), chosen.final.eq(final),
+                chosen.second.eq(second), chosen.pair.eq(pair), chosen.lacks.eq(lacks),
+                chosen.low.eq(Mux(at >= 0, 0, Mux(at < -self.ic, self.ic, -at))),
+                chosen.high.eq(Mux(rest < 0, 0, Mux(rest > self.ic, self.ic, rest)))]
         for number, ring in enumerate(rings):
             place = Mux(pair, ring.at, Cat(whole[:bits], whole[bits + 1:]))
             turn, entry = place[:bits], place[bits:]
             # Of all banks: those of the first ring that a window from the second one on reaches are an entry further.
             first = entry + (second if number == 0 else 0)
             behind = Mux(pair | (second == number), turn, 0)
-            m.d.sync += chosen.rings[number].turn.eq(turn)
-            for bank in range(self.banks):
-                m.d.sync += chosen.rings[number].entries[bank].eq(
-                    first if bank == self.banks - 1 else Mux(bank < behind, first + 1, first))
-        # Of a window, the first byte of the row and the first one behind it.
-        low, high = Signal(range(self.ic + 1)), Signal(range(self.ic + 1))
-        m.d.comb += [low.eq(Mux(at >= 0, 0, Mux(at < -self.ic, self.ic, -at))),
-                     high.eq(Mux(rest < 0, 0, Mux(rest > self.ic, self.ic, rest)))]
-        outside = []
-        for channel in range(self.ic):
-            of = int(channel >= self.windows[0])
-            alone, paired = ((low > place) | (high <= place) for place in (channel, channel - of * self.windows[0]))
-            outside.append(Mux(pair, paired | lacks[of], alone | lacks[0]))
-        m.d.sync += chosen.outside.eq(Cat(outside))
+            with m.If(fire):
+                m.d.sync += chosen.rings[number].turn.eq(turn)
+                for bank in range(self.banks):
+                    m.d.sync += chosen.rings[number].entries[bank].eq(
+                        first if bank == self.banks - 1 else Mux(bank < behind, first + 1, first))
+        return chosen
+
+    def _outside(self, chosen, channel):
+        """Whether a channel of a window lies outside the image."""
+        of = int(channel >= self.windows[0])
+        alone, paired = (_more(chosen.low, place) | ~_more(chosen.high, place)
+                         for place in (channel, channel - of * self.windows[0]))
+        return Mux(chosen.pair, paired | chosen.lacks[of], alone | chosen.lacks[0])
 
     def _bytes(self, chosen, rings):
         """The bytes of a window, in order, of ``rings`` that have been turned."""
@@ -274,5 +314,12 @@ class ImageReader(GroupBlock):
             byte = Mux(beyond, rings[1 - number][place], rings[number][place])
             own = channel - self.windows[0]
             alone = rings[0][channel] if own < 0 else rings[1][own]
-            yield Mux(chosen.outside[channel], self.image.fill, Mux(chosen.pair, alone, byte))
+            yield Mux(self._outside(chosen, channel), self.image.fill, Mux(chosen.pair, alone, byte))
 
+
+def _more(value, number):
+    """``value > number`` without a carry chain, which a few bits do not need."""
+    more: Value = Const(0)
+    for place, bit in enumerate(value):
+        more = bit & more if number >> place & 1 else bit | more
+    return more

@@ -28,6 +28,24 @@ def _job_layout(coded, port_bytes):
         "low": range(port_bytes), "stride": range(port_bytes), **coded})
 
 
+class _Words:
+    """Counts k-words or records: ``at`` is the address of the next one, ``last`` the last one, ``over`` none.
+
+    All are registers.
+    """
+
+    def __init__(self):
+        self.at, self.last, self.over, self._left = Signal(16), Signal(), Signal(), Signal(16)
+
+    def begin(self, m, job):
+        m.d.sync += [self.at.eq(job.dst), self._left.eq(job.count), self.last.eq(job.count == 1),
+                     self.over.eq(job.count == 0)]
+
+    def step(self, m):
+        m.d.sync += [self.at.eq(self.at + 1), self._left.eq(self._left - 1), self.last.eq(self._left == 2),
+                     self.over.eq(self.last)]
+
+
 class Load(GroupBlock):
     """Runs the five load commands (docs/architecture.md, Load and store).
 
@@ -50,7 +68,7 @@ class Load(GroupBlock):
     req, data : to and from each read port.
     memories : weights, parameters, taps and tables (:func:`rtl.prim.loaded`).
     act : one channel group of one pixel.
-    give : semaphores of a command, one cycle after its last write.
+    give : semaphores of a command, one cycle after its last write, of activations two.
     idle : no command here. Low from the cycle after a command is offered until its ``give`` is over.
     error : the command is none of the load unit.
     progress : a request or a beat moved.
@@ -87,86 +105,113 @@ class Load(GroupBlock):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.jobs = jobs = Queue(_job_layout(self.decode_lanes, self.port_bytes), LOADS_AHEAD)
+        # The job at hand is in a register, the others wait.
+        layout = _job_layout(self.decode_lanes, self.port_bytes)
+        m.submodules.jobs = jobs = Queue(layout, LOADS_AHEAD - 1)
+        job, there, done = Signal(layout, reset_less=True), Signal(), Signal()
+        m.d.comb += jobs.o.ready.eq(~there | done)
+        with m.If(jobs.o.ready):
+            m.d.sync += [job.eq(jobs.o.payload), there.eq(jobs.o.valid)]
         issuing = self._issue(m, jobs)
-        taking = self._take(m, jobs, jobs.o.payload)
-        m.d.comb += self.idle.eq(~issuing & ~taking & (jobs.level == 0) & (self.give == 0))
+        self._take(m, job, there, done)
+        m.d.comb += self.idle.eq(~issuing & ~there & (jobs.level == 0) & (self.give == 0))
         requested = Cat(r.valid & r.ready for r in self.req).any()
         m.d.comb += self.progress.eq(requested | self.moving)
         return ResetInserter(self.clear)(m)
 
     def _issue(self, m, jobs):
-        """Reads ``cmd`` where it is, sends its requests, then takes it. Returns whether it has work."""
+        """Reads ``cmd`` where it is, sends its requests, then takes it. Returns whether it has work.
+
+        What follows from ``cmd`` alone is in registers, which are right from the cycle after it comes on.
+        """
         cmd = self.cmd.payload
-        weights, act = cmd.opcode == Opcode.LOAD_WEIGHTS, cmd.opcode == Opcode.LOAD_ACT
-        records = Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
-        at, beats = Signal(self.addr_bits), Signal(self.beat_bits)
-        port, lane, row = Signal(range(self.ports)), Signal(range(self.act_lanes)), Signal(17)
-        chosen, free, image, rows, last = Signal(), Signal(), Signal(), Signal(17), Signal(range(self.act_lanes))
-        m.d.comb += [image.eq(act & cmd.image), last.eq(Mux(image, self.image_lanes, self.act_lanes) - 1)]
-        lines = Mux(image, (cmd.rows << cmd.pair) - cmd.above - cmd.below, cmd.rows)[:17]
-        # Rows of an image lie at any byte: all beats that hold one of theirs.
-        inner = (self.port_bytes - 1).bit_length()
-        self._requests(m, Cat(Const(0, inner), at[inner:]), Mux(
-            image, (at[:inner] + cmd.bytes + self.port_bytes - 1) >> inner, beats), port, chosen, free)
+        weights, act, records, image = self._kinds(m)
+        at, lane, port = Signal(self.addr_bits), Signal(range(self.act_lanes)), Signal(range(self.ports))
+        rows, left, none, final = Signal(17), Signal(17), Signal(), Signal()
+        m.d.sync += [none.eq(rows == 0), rows.eq(Mux(cmd.image, (cmd.rows << cmd.pair) - Cat(
+            cmd.above ^ cmd.below, cmd.above & cmd.below), cmd.rows))]
+        chosen, free = Signal(), Signal()
+        self._requests(m, at, image, self._beats(m, weights, records, multiply), port, chosen, free)
         self._job(m, jobs.i.payload, multiply)
 
         with m.FSM(name="issue") as fsm:
             with m.State("IDLE"):
-                first = image & cmd.above if self.image_lanes == 2 else 0       # a row's lane is that of its half
-                m.d.sync += [at.eq(self.base + cmd.dram), lane.eq(first), row.eq(1), port.eq(
-                    Mux(act, self.ports - 1 - first, Mux(records, self.record_port, 0)))]
                 with m.If(self.cmd.valid & jobs.i.ready):
-                    with m.If(weights | act | records):
-                        m.d.comb += [jobs.i.valid.eq(1), multiply.start.eq(act)]
-                        m.next = "SIZE"
-                    with m.Else():
-                        m.next = "REFUSE"
-            with m.State("SIZE"):
-                with m.If(weights):
-                    m.d.sync += beats.eq(cmd.count * self.weight_beats)
-                    if self.decode_lanes:
-                        with m.If(cmd.beats != 0):
-                            m.d.sync += beats.eq(cmd.beats)
-                with m.Elif(records):
-                    m.d.sync += beats.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) // self.port_bytes)
+                    m.next = "LOOK"
+            with m.State("LOOK"):
+                first = image & cmd.above if self.image_lanes == 2 else 0       # a row's lane is that of its half
+                m.d.sync += [at.eq(self.base + cmd.dram), lane.eq(first), port.eq(
+                    Mux(act, self.ports - 1 - first, Mux(records, self.record_port, 0)))]
+                with m.If(weights | act | records):
+                    m.d.comb += [jobs.i.valid.eq(1), multiply.start.eq(act)]
+                    m.next = "SIZE"
                 with m.Else():
-                    m.d.sync += [beats.eq(multiply.product * self.group_beats), rows.eq(lines)]
+                    m.next = "REFUSE"
+            with m.State("SIZE"):
+                m.d.sync += [left.eq(Mux(act, rows, self.ports)),
+                             final.eq(Mux(act, rows == 1, records | (self.ports == 1)))]
                 with m.If(~act | multiply.done):
                     m.next = "SEND"
-                    with m.If(act & (lines == 0)):      # all rows of the image lie outside
+                    with m.If(act & none):      # all rows of the image lie outside
                         m.d.comb += self.cmd.ready.eq(1)
                         m.next = "IDLE"
             with m.State("SEND"):
                 with m.If(free):
                     m.d.comb += chosen.eq(1)
-                    m.d.sync += at.eq(at + cmd.stride)
+                    m.d.sync += [at.eq(at + cmd.stride), left.eq(left - 1), final.eq(left == 2)]
                     with m.If(weights):
                         m.d.sync += port.eq(port + 1)
-                    with m.Elif(lane == last):
+                    with m.Elif(lane == Mux(image, self.image_lanes, self.act_lanes) - 1):
                         m.d.sync += [port.eq(self.ports - 1), lane.eq(0)]
                     with m.Else():
                         m.d.sync += [port.eq(port - 1), lane.eq(lane + 1)]
-                    m.d.sync += row.eq(row + 1)
-                    with m.If(records | (weights & (port == self.ports - 1)) | (act & (row == rows))):
+                    with m.If(final):
                         m.d.comb += self.cmd.ready.eq(1)
                         m.next = "IDLE"
             with m.State("REFUSE"):
                 m.d.comb += [self.error.valid.eq(1), self.error.code.eq(Error.OPCODE), self.error.tag.eq(cmd.tag)]
         return self.cmd.valid | ~fsm.ongoing("IDLE") | Cat(r.valid for r in self.req).any()
 
-    def _requests(self, m, at, beats, port, chosen, free):
+    def _kinds(self, m):
+        """Registers: what the command loads."""
+        weights, act, records, image, cmd = Signal(), Signal(), Signal(), Signal(), self.cmd.payload
+        m.d.sync += [
+            weights.eq(cmd.opcode == Opcode.LOAD_WEIGHTS), act.eq(cmd.opcode == Opcode.LOAD_ACT),
+            records.eq(Cat(cmd.opcode == o for o in (Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES)).any()),
+            image.eq((cmd.opcode == Opcode.LOAD_ACT) & cmd.image)]
+        return weights, act, records, image
+
+    def _beats(self, m, weights, records, multiply):
+        """Register: beats of each request, but for those of an image; it is right when the multiplier is done."""
+        cmd, beats = self.cmd.payload, Signal(self.beat_bits)
+        with m.If(weights):
+            m.d.sync += beats.eq(cmd.count * self.weight_beats)
+            if self.decode_lanes:
+                with m.If(cmd.beats != 0):
+                    m.d.sync += beats.eq(cmd.beats)
+        with m.Elif(records):
+            m.d.sync += beats.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) // self.port_bytes)
+        with m.Else():
+            m.d.sync += beats.eq(multiply.product * self.group_beats)
+        return beats
+
+    def _requests(self, m, at, image, beats, port, chosen, free):
         """One request waits in front of each port, so the ports need not take theirs together.
 
-        ``free``: there is room in front of ``port``; ``chosen`` puts ``beats`` from ``at`` on there.
+        ``free``: there is room in front of ``port``; ``chosen`` puts one from ``at`` on there.
         """
-        m.d.comb += free.eq(0)
+        # Rows of an image lie at any byte: all beats that hold one of theirs.
+        inner = (self.port_bytes - 1).bit_length()
+        bytes_ = Signal(range(self.port_bytes + (1 << len(self.cmd.payload.bytes))))
+        m.d.sync += bytes_.eq(self.cmd.payload.bytes + self.port_bytes - 1)
+        count = Mux(image, (at[:inner] + bytes_) >> inner, beats)
         for n, req in enumerate(self.req):
             with m.If(port == n):
-                m.d.comb += free.eq(~req.valid | req.ready)
+                m.d.comb += free.eq(~req.valid)
             with m.If(chosen & (port == n)):
-                m.d.sync += [req.payload.addr.eq(at), req.payload.beats.eq(beats), req.valid.eq(1)]
+                m.d.sync += [req.payload.addr.eq(Cat(Const(0, inner), at[inner:])), req.payload.beats.eq(count),
+                             req.valid.eq(1)]
             with m.Elif(req.ready):
                 m.d.sync += req.valid.eq(0)
 
@@ -180,20 +225,19 @@ class Load(GroupBlock):
                      multiply.y.eq(cmd.cols), job.image.eq(image_of(cmd)), job.low.eq(cmd.dram),
                      job.stride.eq(cmd.stride)]
 
-    def _take(self, m, jobs, job):
-        """Takes the data of the job at the head of the queue. Returns whether it has work."""
-        left = Signal(16)                       # k-words or records still to come
+    def _take(self, m, job, there, done):
+        """Takes the data of a ``job`` that is ``there`` until it is ``done``."""
         m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
         to = self.memories
         m.d.sync += [self.give.eq(0), *(port.en.eq(0) for port in (to.weights, to.params, to.taps, to.tables))]
         k_word, record = Signal(word_bits(self.slots, self.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
         m.d.comb += [to.weights.data.eq(k_word), *(port.data.eq(record) for port in (to.params, to.taps))]
-        begin, coming, beats_left = Signal(), Signal(), Signal(32)
+        begin, coming, beats_left, words = Signal(), Signal(), Signal(32), _Words()
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
-                m.d.comb += begin.eq(jobs.o.valid & (job.opcode == Opcode.LOAD_ACT))
-                m.d.sync += left.eq(job.count)
-                with m.If(jobs.o.valid):
+                m.d.comb += begin.eq(there & (job.opcode == Opcode.LOAD_ACT))
+                words.begin(m, job)
+                with m.If(there):
                     with m.Switch(job.opcode):
                         with m.Case(Opcode.LOAD_WEIGHTS):
                             m.next = "WEIGHTS"
@@ -206,27 +250,26 @@ class Load(GroupBlock):
                         with m.Default():
                             m.next = "RECORDS"
             with m.State("WEIGHTS"):
-                with m.If(self._weights(m, job, left, k_word) & (left == 1)):
+                with m.If(self._weights(m, words, k_word) & words.last):
                     m.next = "FINISH"
             if self.decode_lanes:
                 with m.State("CODED"):
-                    self._coded(m, job, left, k_word, beats_left)
-                    with m.If((left == 0) & (beats_left == 0)):
+                    self._coded(m, job, words, k_word, beats_left)
+                    with m.If(words.over & (beats_left == 0)):
                         m.next = "FINISH"
             with m.State("RECORDS"):
-                with m.If(self._records(m, job, left, record)):
+                with m.If(self._records(m, job, words, record)):
                     m.next = "FINISH"
             with m.State("ACTIVATIONS"):
                 with m.If(~coming):
-                    m.next = "FINISH"
-            with m.State("FINISH"):
-                # The last write happens in this cycle, or when the activation memory takes it.
-                with m.If(~self.act.valid | self.act.ready):
-                    m.d.comb += jobs.o.ready.eq(1)
-                    m.d.sync += self.give.eq(job.give)
+                    m.d.comb += done.eq(1)
                     m.next = "IDLE"
+            with m.State("FINISH"):     # the last write happens in this cycle
+                m.d.comb += done.eq(1)
+                m.next = "IDLE"
+        with m.If(done):
+            m.d.sync += self.give.eq(job.give)
         m.d.comb += coming.eq(self._activations(m, job, begin, fsm.ongoing("ACTIVATIONS")))
-        return ~fsm.ongoing("IDLE")
 
     def _collect(self, m, name, words, count, target):
         """Puts ``count`` beats, each of all ``words`` joined, together in ``target``; returns when the last is here."""
@@ -240,19 +283,20 @@ class Load(GroupBlock):
                     m.d.sync += target[n * width:(n + 1) * width].eq(Cat(w.p for w in words))
         return taken & last
 
-    def _weights(self, m, job, left, k_word):
+    def _weights(self, m, words, k_word):
         m.d.comb += [d.ready.eq(Cat(other.valid for other in self.data).all()) for d in self.data]
         whole = self._collect(m, "weight", self.data, self.weight_beats, k_word)
         with m.If(whole):
-            self._word(m, job, left)
+            self._word(m, words)
         return whole
 
-    def _word(self, m, job, left):
+    def _word(self, m, words):
         """A k-word is complete."""
         port = self.memories.weights
-        m.d.sync += [port.en.eq(1), port.addr.eq(job.dst + job.count - left), left.eq(left - 1)]
+        m.d.sync += [port.en.eq(1), port.addr.eq(words.at)]
+        words.step(m)
 
-    def _coded(self, m, job, left, k_word, beats_left):
+    def _coded(self, m, job, words, k_word, beats_left):
         """Weights through the decoder; ``beats_left`` counts what is still to be taken.
 
         Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may
@@ -261,18 +305,18 @@ class Load(GroupBlock):
         m.submodules.decoder = decoder = WeightDecoder.of(self)
         come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
         m.d.comb += [decoder.codes.eq(job.codes), decoder.active.eq(1),
-                     decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(left != 0),
+                     decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(~words.over),
                      decoder.data.payload.eq(Cat(d.payload for d in self.data))]
         taken = Signal()
-        m.d.comb += [taken.eq(come & (decoder.data.ready | (left == 0))), *(d.ready.eq(taken) for d in self.data)]
+        m.d.comb += [taken.eq(come & (decoder.data.ready | words.over)), *(d.ready.eq(taken) for d in self.data)]
         with m.If(taken):
             m.d.sync += beats_left.eq(beats_left - 1)
         with m.If(self._collect(m, "coded", [decoder.out], self.decode_steps, k_word)):
-            self._word(m, job, left)
+            self._word(m, words)
 
-    def _records(self, m, job, left, record):
+    def _records(self, m, job, words, record):
         """Returns whether the last one is here."""
-        port, to, address = self.data[self.record_port], self.memories, job.dst + job.count - left
+        port, to = self.data[self.record_port], self.memories
         # A record of a table leaves in parts: until then the next one waits.
         parts, first = Signal(range(PARTS + 1)), Signal.like(to.tables.addr)
         tables = job.opcode == Opcode.LOAD_TABLES
@@ -283,36 +327,41 @@ class Load(GroupBlock):
             # Several records in a beat: the beat is taken with its last record, or with the last of the command.
             per = self.port_bits // RECORD_BITS
             part, whole = Signal(range(per)), port.valid & (parts == 0)
-            m.d.comb += port.ready.eq(((part == per - 1) | (left == 1)) & (parts == 0))
+            m.d.comb += port.ready.eq(((part == per - 1) | words.last) & (parts == 0))
             with m.If(whole):
                 m.d.sync += [part.eq(Mux(port.ready, 0, part + 1)),
                              record.eq(port.payload.word_select(part, RECORD_BITS))]
         with m.If(whole):
-            m.d.sync += left.eq(left - 1)
+            words.step(m)
             for port, opcode in ((to.taps, Opcode.LOAD_TAPS), (to.params, Opcode.LOAD_PARAMS)):
-                m.d.sync += [port.en.eq(job.opcode == opcode), port.addr.eq(address)]
+                m.d.sync += [port.en.eq(job.opcode == opcode), port.addr.eq(words.at)]
             with m.If(tables):
-                m.d.sync += [parts.eq(PARTS), first.eq(address * PARTS)]
+                m.d.sync += [parts.eq(PARTS), first.eq(words.at * PARTS)]
         with m.If(parts != 0):
             done = (PARTS - parts)[:PARTS.bit_length() - 1]
             m.d.sync += [parts.eq(parts - 1), to.tables.en.eq(1), to.tables.addr.eq(first + done),
                          to.tables.data.eq(record.word_select(done, 8 * TABLE_CODES))]
-        return Mux(tables, (parts == 1) & (left == 0), whole & (left == 1))
+        return Mux(tables, (parts == 1) & words.over, whole & words.last)
 
     def _activations(self, m, job, begin, active):
         """Takes rows over all lanes while ``active``, a cycle after ``begin``; returns whether some still come."""
         act = self.act
-        room, before = Signal(), 0
-        m.d.comb += room.eq(~act.valid | act.ready)
-        with m.If(act.ready):
-            m.d.sync += act.valid.eq(0)
+        # What comes while ``act`` waits is kept beside it, so that the readers see registers alone.
+        came, kept, beside = Signal.like(act.payload), Signal(), Signal.like(act.payload, reset_less=True)
+        comes, before = Signal(), Const(0)
+        with m.If(~act.valid | act.ready):
+            m.d.sync += [act.valid.eq(kept | comes), act.payload.eq(Mux(kept, beside, came)), kept.eq(0)]
+        with m.Else():
+            m.d.sync += kept.eq(kept | comes)
+        with m.If(~kept):
+            m.d.sync += beside.eq(came)
         readers: list[ImageReader | RowReader] = [ImageReader.of(self)]
         readers += [RowReader.of(self, first=number) for number in range(self.act_lanes)]
         for number, reader in enumerate(readers):
             m.submodules[f"reader{number}"] = reader
             mine = job.image.image == (number == 0)
             m.d.comb += [reader.begin.eq(begin & mine), reader.rows.eq(job.rows), reader.cols.eq(job.cols),
-                         reader.out.ready.eq(room & ~before)]
+                         reader.out.ready.eq(~kept & ~before)]
             if number:
                 m.d.comb += [reader.view.eq(job.view), reader.mem.eq(job.mem)]
             streams = reader.data if number == 0 else [reader.data]
@@ -321,10 +370,11 @@ class Load(GroupBlock):
                 m.d.comb += [taken.payload.eq(port.payload), taken.valid.eq(port.valid & active & mine)]
                 with m.If(active & mine):
                     m.d.comb += port.ready.eq(taken.ready)
-            with m.If(reader.out.valid & reader.out.ready):
-                m.d.sync += [act.valid.eq(1), act.payload.eq(reader.out.payload)]
-            before |= reader.out.valid
+            with m.If(reader.out.valid & ~before):
+                m.d.comb += [comes.eq(~kept), came.eq(reader.out.payload)]
+            before = before | reader.out.valid
         image, first = readers[:2]
         m.d.comb += [image.image.eq(job.image), image.low.eq(job.low), image.stride.eq(job.stride),
                      first.walk.eq(image.walk), image.place.eq(first.place)]
-        return Mux(job.image.image, readers[0].busy, Cat(reader.busy for reader in readers[1:]).any())
+        busy = Mux(job.image.image, readers[0].busy, Cat(reader.busy for reader in readers[1:]).any())
+        return busy | act.valid

@@ -1,6 +1,6 @@
 """Takes rows of activations from one read port: what it gives is where each channel group of each pixel goes."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -57,36 +57,59 @@ class RowReader(GroupBlock):
         m, out = Module(), self.out
         m.submodules.locator = locator = Locator.of(self, count=1)
         beats = self.group_beats
-        row, left, group, beat = Signal(17), Signal(16), Signal(8), Signal(range(beats))
-        active, taken, codes = Signal(), Signal(), Signal(beats * self.port_bits, reset_less=True)
-        # Moves of the locator to the next row that are still due; they are over before the next group is complete.
-        due = Signal(range(max(self.act_lanes, 2)))
+        beat, last_beat = Signal(range(beats)), Signal()
+        active, taken, left, codes = Signal(), Signal(), Signal(), Signal(beats * self.port_bits, reset_less=True)
+        group, last_group, last_col = self._walk(m, taken & last_beat, active)
+        # Of the group in ``out``, and where it leads to. Moves of the locator to the next row that are still due are
+        # over before the next group is complete.
+        number, step, next_row, due = Signal(8), Signal(), Signal(), Signal(range(max(self.act_lanes, 2)))
         m.d.comb += [
-            active.eq(row < self.rows), self.busy.eq(active | out.valid),
+            self.busy.eq(active | out.valid), left.eq(out.valid & out.ready), last_beat.eq(beat == beats - 1),
             self.data.ready.eq(active & (~out.valid | out.ready)), taken.eq(self.data.valid & self.data.ready),
             locator.view.eq(self.view), locator.load.eq(self.begin | self.walk.load),
-            locator.step.eq(self.walk.step), locator.next_row.eq((due != 0) | self.walk.next_row),
+            locator.step.eq((left & step) | self.walk.step),
+            locator.next_row.eq((left & next_row) | (due != 0) | self.walk.next_row),
             self.place.mem.eq(self.mem), self.place.bank.eq(locator.place[0].bank),
-            self.place.addr.eq(locator.place[0].addr), out.payload.data.eq(codes), out.payload.en.eq(~0)]
+            self.place.addr.eq(locator.place[0].addr), out.payload.place.eq(self.place),
+            out.payload.place.addr.eq(self.place.addr + number), out.payload.data.eq(codes), out.payload.en.eq(~0)]
         with m.If(out.ready):
             m.d.sync += out.valid.eq(0)
-        with m.If(due != 0):
-            m.d.sync += due.eq(due - 1)
-        with m.If(self.begin):
-            m.d.sync += [row.eq(self.first), left.eq(self.cols), group.eq(0), beat.eq(0), due.eq(self.first)]
-        with m.Elif(taken):
-            m.d.sync += beat.eq(Mux(beat == beats - 1, 0, beat + 1))
+        with m.If(taken):
+            m.d.sync += beat.eq(Mux(last_beat, 0, beat + 1))
             for n in range(beats):
                 with m.If(beat == n):
                     m.d.sync += codes[n * self.port_bits:(n + 1) * self.port_bits].eq(self.data.payload)
-            with m.If(beat == beats - 1):
-                m.d.sync += [out.valid.eq(1), out.payload.place.eq(self.place),
-                             out.payload.place.addr.eq(self.place.addr + group), group.eq(group + 1)]
-                with m.If(group == self.view.groups - 1):
-                    m.d.sync += [group.eq(0), left.eq(left - 1)]
-                    with m.If(left != 1):
-                        m.d.comb += locator.step.eq(1)
-                    with m.Else():
-                        m.d.comb += locator.next_row.eq(1)
-                        m.d.sync += [left.eq(self.cols), row.eq(row + self.act_lanes), due.eq(self.act_lanes - 1)]
+            with m.If(last_beat):
+                m.d.sync += [out.valid.eq(1), number.eq(group), step.eq(last_group & ~last_col),
+                             next_row.eq(last_group & last_col)]
+        with m.If(self.begin):
+            m.d.sync += due.eq(self.first)
+        with m.Elif(self.walk.load):
+            m.d.sync += due.eq(0)
+        with m.Elif(left & next_row):
+            m.d.sync += due.eq(self.act_lanes - 1)
+        with m.Elif(due != 0):
+            m.d.sync += due.eq(due - 1)
         return m
+
+    def _walk(self, m, whole, active):
+        """Counts the groups that are ``whole``: registers of the next one, whether it is the pixel's or the row's last.
+
+        ``active``: there is one.
+        """
+        group, left, cols, rows = Signal(8), Signal(8), Signal(16), Signal(signed(18), init=-1)
+        last_group, last_col, next_pixel, next_row = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [active.eq(~rows[-1]), next_pixel.eq(whole & last_group), next_row.eq(next_pixel & last_col)]
+        with m.If(self.begin | next_pixel):
+            m.d.sync += [group.eq(0), left.eq(self.view.groups), last_group.eq(self.view.groups == 1)]
+        with m.Elif(whole):
+            m.d.sync += [group.eq(group + 1), left.eq(left - 1), last_group.eq(left == 2)]
+        with m.If(self.begin | next_row):
+            m.d.sync += [cols.eq(self.cols), last_col.eq(self.cols == 1)]
+        with m.Elif(next_pixel):
+            m.d.sync += [cols.eq(cols - 1), last_col.eq(cols == 2)]
+        with m.If(self.begin):
+            m.d.sync += rows.eq(self.rows - (self.first + 1))
+        with m.Elif(next_row):
+            m.d.sync += rows.eq(rows - self.act_lanes)
+        return group, last_group, last_col

@@ -21,7 +21,7 @@ OFF = {"lut": 0.08, "ff": 0.12}
 SMALL = EngineConfig(name="small", ic=4, pixels=4, dsp_filters=2, lut_filters=1, act_depth=64, weight_depth=32, ports=2,
                      port_bits=32, tap_depth=20, param_depth=5, burst=8)
 # Memories that are read in the same cycle cannot be in block RAM.
-QUEUES = r"\.(queues|jobs|order|arrived|words)|bank\d_"
+QUEUES = r"\.(queues|jobs|order|asked|arrived|words)|bank\d_"
 
 
 def total(row, resource):

@@ -309,3 +309,24 @@ def test_parameters():
         ("addr_bits", 65, "32 to 64"), ("tables", 16, "0 to 15"), ("decode_lanes", -1, "0 or more"),
         ("record_port", -1, "0 or more"), ("image_lanes", 3, "1 to 2"),
         ("decode_width", 33, "0 to 32"), ("decode_steps", -1, "0 or more")])
+
+
+@pytest.mark.parametrize("stall", [0, 0.2, 0.5])
+def test_activations_without_a_gap(stall):
+    """A group each cycle in which ``act`` is taken, from the first to the last."""
+    bench = Bench(small_config(ic=8, port_bits=64, ports=1, burst=16), stall=0, latency=4, act_stall=stall)
+    rows, cols, groups = 5, 9, 2
+    view, _ = tensor_view(bench.config.pixels, rows, cols, groups)
+    size, waits = 8 * groups * cols, []
+
+    async def body(ctx):
+        await put(ctx, bench.dut.cmd, command(Opcode.LOAD_ACT, stride=size, rows=rows, cols=cols, **out_fields(view)))
+        await until(ctx, bench.dut.idle)
+
+    async def gaps(ctx):
+        while True:
+            valid, = (await ctx.tick().sample(bench.dut.act.valid))[2:]
+            waits.extend([not valid] * (0 < len(bench.log["act"]) < rows * cols * groups))
+
+    bench.run(body, gaps)
+    assert len(bench.log["act"]) == rows * cols * groups and waits and not any(waits)
