@@ -9,7 +9,7 @@ from typing import Any
 from .packing import columns, solve
 
 __all__ = ["READ", "GATHER", "RECORD", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT",
-           "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER",
+           "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "WALK", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER",
            "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "parts",
            "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row",
            "last_row", "parameters", "post", "post_done", "pool", "pool_done"]
@@ -28,6 +28,7 @@ RESIDUAL = GATHER + 1       # from the place of a residual to its code, beside t
 QUEUE = 1           # from an entry that goes into an empty queue to its leaving
 BUFFERED = 2        # of a queue that entries leave from a register
 DONE = 3            # from the last write of post and pool unit to ``done``: it can be read by then
+WALK = 3            # post unit: from the first pixel of a command to its visit, which waits for its row
 START = 2           # feeder: from a command to its first k-step, besides one cycle for each lane
 ROOM = 1            # from the last row of a tile that leaves the FIFO to the k-step that takes its place
 CHECK = 5           # from a command to its passing, besides one cycle for each bit of what is multiplied
@@ -167,7 +168,7 @@ def last_row(config: Any) -> int:
 
 def parameters(config: Any) -> int:
     """Post unit: from a command to its first visit, if none is before it."""
-    return config.dsp_filters + config.lut_filters + RECORD + 1
+    return config.dsp_filters + config.lut_filters + RECORD + WALK
 
 
 def post(config: Any) -> int:
@@ -181,8 +182,8 @@ def post_done(config: Any) -> int:
 
 
 def pool() -> int:
-    """Pool unit: from the visit of a pixel's last tap to its write: tap, place, gather, maximum."""
-    return RECORD + 1 + GATHER + 1
+    """Pool unit: from the visit of a pixel's last tap to its write: tap, position, inside, gather, maximum."""
+    return RECORD + 2 + GATHER + 1
 
 
 def pool_done() -> int:

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 
-from ..prim import COMMAND, STEP, Parameter, WithFilters, delay, feed_port, tap_port
+from ..prim import COMMAND, STEP, Countdown, Parameter, WithFilters, delay, feed_port, tap_port
 
 __all__ = ["Feeder"]
 
@@ -110,37 +110,42 @@ class Feeder(WithFilters):
         nxt, nxt_valid, nxt_ready = shadow.command, shadow.valid, shadow.ready
         start = Signal()
         job = Signal(COMMAND)
-        active, issue, last_k, last_tap, last_group, last_tile = (Signal() for _ in range(6))
-        tile, tap_index, group, weight = Signal(16), Signal(16), Signal(16), Signal(range(self.weight_depth))
+        active, issue, last_k, begins, tile_begins = (Signal() for _ in range(5))
+        groups, taps, tiles = (Countdown(m, 16, name) for name in ("groups", "taps", "tiles"))
+        tap_index, group, weight = Signal(16), Signal(16), Signal(range(self.weight_depth))
         base, in_half = Signal(range(self.act_depth)), Signal()
         m.d.comb += [
-            last_group.eq(group + 1 == job.depth), last_tap.eq(tap_index + 1 == job.taps),
-            last_tile.eq(tile + 1 == job.tiles), last_k.eq(last_group & last_tap),
+            last_k.eq(groups.last & taps.last),
             issue.eq(active & ~self.clear & (self.room | ~(last_k & job.acc_last))),
             self.reserve.eq(issue & last_k & job.acc_last),
-            start.eq(nxt_ready & nxt_valid & (~active | (issue & last_k & last_tile))
+            start.eq(nxt_ready & nxt_valid & (~active | (issue & last_k & tiles.last))
                      & ~Array(self.blocked)[nxt.mem_in] & ~self.clear),
             self.tap.en.eq(1), self.tap.addr.eq(job.tap_base + tap_index)]
         with m.If(issue):
-            m.d.sync += [group.eq(group + 1), weight.eq(weight + 1)]
-            with m.If(last_group):
+            m.d.sync += [group.eq(group + 1), weight.eq(weight + 1), begins.eq(last_k), tile_begins.eq(0)]
+            groups.step()
+            with m.If(groups.last):
                 m.d.sync += [group.eq(0), tap_index.eq(tap_index + 1)]
+                taps.step()
                 with m.If(job.shared):
                     m.d.sync += weight.eq(job.weight_base)
             with m.If(last_k):
-                m.d.sync += [tap_index.eq(0), weight.eq(job.weight_base), tile.eq(tile + 1), in_half.eq(~in_half)]
+                m.d.sync += [tap_index.eq(0), weight.eq(job.weight_base), in_half.eq(~in_half)]
+                tiles.step()
                 with m.If(~job.wide | in_half):
                     m.d.sync += base.eq(base + job.groups)
-                with m.If(last_tile):
+                with m.If(tiles.last):
                     m.d.sync += active.eq(0)
         with m.If(start):
-            m.d.sync += [job.eq(nxt), active.eq(1), nxt_valid.eq(0), nxt_ready.eq(0), tile.eq(0), tap_index.eq(0),
-                         group.eq(0), weight.eq(nxt.weight_base), base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
+            m.d.sync += [job.eq(nxt), active.eq(1), nxt_valid.eq(0), nxt_ready.eq(0), tap_index.eq(0),
+                         begins.eq(1), tile_begins.eq(1), group.eq(0), weight.eq(nxt.weight_base), base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
+            for counter, number in ((groups, nxt.depth), (taps, nxt.taps), (tiles, nxt.tiles)):
+                counter.load(number)
         with m.If(self.clear):
             m.d.sync += [active.eq(0), nxt_valid.eq(0), nxt_ready.eq(0)]
         return SimpleNamespace(
-            job=job, active=active, start=start, issue=issue, last_k=last_k, last_tile=last_tile, tile=tile,
-            tap_index=tap_index, group=group, weight=weight, base=base, in_half=in_half)
+            job=job, active=active, start=start, issue=issue, last_k=last_k, last_tile=tiles.last, begins=begins,
+            first=tile_begins, group=group, weight=weight, base=base, in_half=in_half)
 
     def _fields(self, m, s0):
         """S1: what goes with a k-step; its tap has arrived."""
@@ -150,11 +155,11 @@ class Feeder(WithFilters):
                                        "weight": range(self.weight_depth), "end": 1, "begin": 1}))
         m.d.sync += [
             s1.valid.eq(s0.issue), s1.load.eq(s0.start), s1.k_last.eq(s0.issue & s0.last_k),
-            s1.first.eq((s0.tap_index == 0) & (s0.group == 0) & job.acc_first), s1.last.eq(s0.last_k & job.acc_last),
+            s1.first.eq(s0.begins & job.acc_first), s1.last.eq(s0.last_k & job.acc_last),
             s1.wide.eq(job.wide), s1.half.eq(job.wide & s0.in_half), s1.mem.eq(job.mem_in), s1.zero.eq(job.zero),
             s1.base.eq(s0.base + s0.group), s1.groups.eq(job.groups), s1.weight.eq(s0.weight),
             s1.end.eq(s0.issue & s0.last_k & s0.last_tile),
-            s1.begin.eq(s0.issue & (s0.tile == 0) & (s0.tap_index == 0) & (s0.group == 0))]
+            s1.begin.eq(s0.issue & s0.first)]
         return s1
 
     def _coordinates(self, m, s1, start, shadow):
@@ -162,7 +167,7 @@ class Feeder(WithFilters):
         lanes, nxt, tap = self.pixels, shadow.command, self.tap.data
         half = lanes // 2
         coords = [(Signal(16, name=f"y{i}"), Signal(16, name=f"x{i}")) for i in range(lanes)]
-        pitch, step_y, step_x = Signal(16), Signal(16), Signal(16)
+        step_y, step_x, step_row, back = Signal(16), Signal(16), Signal(16), Signal(signed(17))
         rot, carry_rot = Signal(range(2 * lanes)), Signal()
         valid = Signal(lanes)
         m.d.comb += [rot.eq(tap.rot + Mux(s1.half, half, 0)), carry_rot.eq(rot >= lanes)]
@@ -170,15 +175,15 @@ class Feeder(WithFilters):
             tap_y, tap_x = Signal(signed(18), name=f"tap_y{i}"), Signal(signed(18), name=f"tap_x{i}")
             m.d.comb += [tap_y.eq(y + tap.dy), tap_x.eq(x + tap.dx),
                          valid[i].eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]
-            next_x = Signal(17, name=f"next_x{i}")
-            wrap = Signal(name=f"wrap{i}")
-            m.d.comb += [next_x.eq(x + step_x), wrap.eq(next_x >= pitch)]
+            turned = Signal(signed(18), name=f"turned{i}")      # in the row below
+            m.d.comb += turned.eq(x + back)
             with m.If(s1.load):
                 m.d.sync += [y.eq(shadow.coordinates[i][0]), x.eq(shadow.coordinates[i][1])]
             with m.Elif(s1.k_last):
-                m.d.sync += [x.eq(Mux(wrap, next_x - pitch, next_x)), y.eq(y + step_y + wrap)]
+                m.d.sync += [x.eq(Mux(turned < 0, x + step_x, turned)), y.eq(Mux(turned < 0, y + step_y, y + step_row))]
         with m.If(start):
-            m.d.sync += [pitch.eq(nxt.pitch), step_y.eq(nxt.step_y), step_x.eq(nxt.step_x)]
+            m.d.sync += [step_y.eq(nxt.step_y), step_x.eq(nxt.step_x), step_row.eq(nxt.step_y + 1),
+                         back.eq(nxt.step_x - nxt.pitch)]
         return rot, carry_rot, valid
 
     def _addresses(self, m, s1, rot, carry_rot, valid):

@@ -3,19 +3,19 @@ layout."""
 
 from types import SimpleNamespace
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 
 from ..prim import (
-    COMMAND, Block, Locator, Parameter, ResetInserter, act_write_port, advance, at_once, check_out_pixels,
-    codes_layout, delay, gather_port, tap_port, view_of, visited_apart)
+    COMMAND, Block, Countdown, Left, Locator, Parameter, ResetInserter, act_write_port, advance, at_once,
+    check_out_pixels, codes_layout, delay, gather_port, small_less, tap_port, view_of, visited_apart)
 
 __all__ = ["Pool"]
 
-BEFORE = latency.RECORD + 1         # cycles from a visit to its gather
+BEFORE = latency.RECORD + 2         # cycles from a visit to its gather
 
 
 class Pool(Block):
@@ -81,9 +81,11 @@ class Pool(Block):
     def _walk(self, m, job, out, source):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
-        visit, last_tap, last_group, last_x, last_y, waits, waited = (Signal() for _ in range(7))
+        visit, waits, waited, pixels, row_end = (Signal() for _ in range(5))
+        taps, groups, rows = (Countdown(m, 16, name) for name in ("taps", "groups", "rows"))
+        row = Left(m, self.out_pixels, "row")
         # Of several planes, some pixels that follow each other could lie in banks that meet.
-        most, left_in_row = Mux(job.res_phase_x, 1, self.out_pixels), Signal(16)
+        most = Mux(job.res_phase_x, 1, self.out_pixels)
         count = Signal(range(self.out_pixels + 1))
         flight = self.done_latency - 1      # the first of these cycles ends the visits
         left = Signal(range(flight + 1))
@@ -91,66 +93,78 @@ class Pool(Block):
 
         m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(job.tag),
                      self.gathered.eq(Mux(job.mem_in, 0b10, 0b01)),
-                     last_tap.eq(tap_index + 1 == job.taps), last_group.eq(group + 1 == job.groups),
-                     left_in_row.eq(job.cols - x), last_x.eq(left_in_row == count),
-                     count.eq(at_once(Mux(left_in_row < most, left_in_row, most), apart, self.out_pixels)),
-                     last_y.eq(y + 1 == job.rows),
+                     count.eq(at_once(row.least(most), apart, self.out_pixels)), row_end.eq(row.ends(count)),
+                     pixels.eq(visit & taps.last & groups.last),
                      self.tap.en.eq(1), self.tap.addr.eq(job.tap_base + tap_index)]
+        for locator in (out, source):
+            m.d.comb += [locator.step.eq(count), locator.next_row.eq(row_end), locator.hold.eq(~pixels)]
         with m.FSM(name="pool"):
             with m.State("IDLE"):
                 m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), source.load.eq(1)]
                 m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), left.eq(flight)]
+                for counter, number in ((taps, new.taps), (groups, new.groups), (rows, new.rows)):
+                    counter.load(number)
+                row.load(new.cols, Const(0, 16))
                 with m.If(self.cmd.valid):
                     m.next = "VISIT"
             with m.State("VISIT"):
                 m.d.comb += [waits.eq(self.stores & (tap_index == 0) & ~waited), visit.eq(~waits)]
                 m.d.sync += waited.eq(waits)
                 with m.If(visit):
-                    m.d.sync += tap_index.eq(Mux(last_tap, 0, tap_index + 1))
-                with m.If(visit & last_tap):
-                    m.d.sync += group.eq(Mux(last_group, 0, group + 1))
-                with m.If(visit & last_tap & last_group):
-                    m.d.sync += [x.eq(Mux(last_x, 0, x + count)), y.eq(y + last_x)]
-                    for locator in (out, source):
-                        m.d.comb += [locator.step.eq(count), locator.next_row.eq(last_x)]
-                    with m.If(last_x & last_y):
+                    m.d.sync += tap_index.eq(Mux(taps.last, 0, tap_index + 1))
+                    taps.step()
+                with m.If(visit & taps.last):
+                    m.d.sync += group.eq(Mux(groups.last, 0, group + 1))
+                    groups.step()
+                with m.If(pixels):
+                    m.d.sync += x.eq(Mux(row_end, 0, x + count))
+                    row.step(count, row_end)
+                with m.If(pixels & row_end):
+                    m.d.sync += y.eq(y + 1)
+                    rows.step()
+                    with m.If(rows.last):
                         m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 0):
                     m.d.comb += [self.done.eq(1), self.give.eq(job.give)]
                     m.next = "IDLE"
-        return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=last_tap,
-                               taken=Cat(visit & ~self.clear & (lane < count) for lane in range(self.out_pixels)))
-
-    def _places(self, walk, locator):
-        """Of the pixels of a visit, in its channel group."""
-        return [(place.bank, (place.addr + walk.group)[:len(place.addr)]) for place in locator.place]
+        return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=taps.last,
+                               taken=Cat(visit & ~self.clear & small_less(lane, count)
+                                         for lane in range(self.out_pixels)))
 
     def _gather(self, m, job, walk, source):
-        """The tap arrives one cycle after its address; then one cycle for the places. Returns the pixels of the tap
-        that are inside of the input."""
+        """The tap arrives one cycle after its address; then one cycle for the position, and one for whether that is
+        inside of the input. Returns the pixels of the tap that are."""
         tap = self.tap.data
-        y, x, taken = (delay(m, value, latency.RECORD) for value in (walk.y, walk.x, walk.taken))
-        tap_y, tap_x = Signal(signed(18)), Signal(signed(18))
+        y, x, taken, group = (delay(m, value, latency.RECORD) for value in (walk.y, walk.x, walk.taken, walk.group))
+        tap_y, rows, cols, asked = Signal(signed(18)), Signal(16), Signal(16), Signal(self.out_pixels)
         inside = Signal(self.out_pixels)
-        m.d.comb += [tap_y.eq(y + tap.dy), tap_x.eq(x + tap.dx)]
-        for lane, (bank, addr) in enumerate(self._places(walk, source)):
-            at = tap_x + lane
-            m.d.comb += inside[lane].eq(taken[lane] & (tap_y >= 0) & (tap_y < tap.rows) & (at >= 0) & (at < tap.cols))
-            before = delay(m, bank, latency.RECORD), delay(m, addr, latency.RECORD)
-            bank, addr = advance(m, self.pixels, *before, tap.rot, tap.addr, job.res_groups)
-            place = self.gather.place[lane]
+        m.d.sync += [tap_y.eq(y + tap.dy), rows.eq(tap.rows), cols.eq(tap.cols), asked.eq(taken)]
+        for lane, spot in enumerate(source.place):
+            tap_x, place = Signal(signed(18), name=f"tap_x{lane}"), self.gather.place[lane]
+            bank, addr = Signal.like(place.bank, name=f"bank{lane}"), Signal.like(place.addr, name=f"addr{lane}")
+            before = (delay(m, value, latency.RECORD) for value in (spot.bank, spot.addr))
+            moved = advance(m, self.pixels, *before, tap.rot, tap.addr + group, job.res_groups)
+            m.d.sync += [tap_x.eq(x + tap.dx + lane), bank.eq(moved[0]), addr.eq(moved[1])]
+            m.d.comb += inside[lane].eq(asked[lane] & (tap_y >= 0) & (tap_y < rows) & (tap_x >= 0) & (tap_x < cols))
             m.d.sync += [self.gather.en[lane].eq(inside[lane]), place.mem.eq(job.mem_in), place.bank.eq(bank),
                          place.addr.eq(addr)]
         return inside
+
+    def _places(self, m, walk, locator):
+        """Of the pixels of a visit, in its channel group, a cycle later."""
+        group = delay(m, walk.group, 1)
+        for place in locator.place:
+            bank, addr = delay(m, place.bank, 1), delay(m, place.addr, 1)
+            yield bank, (addr + group)[:len(addr)]
 
     def _maximum(self, m, job, walk, out, inside):
         """Running maxima; codes are unsigned, so they start from 0."""
         inside = delay(m, inside, 1 + latency.GATHER)
         first = delay(m, walk.tap_index == 0, BEFORE + latency.GATHER)
         last = delay(m, Mux(walk.last_tap, walk.taken, 0), BEFORE + latency.GATHER)
-        for lane, place in enumerate(self._places(walk, out)):
+        for lane, place in enumerate(self._places(m, walk, out)):
             best, word = Signal(codes_layout(self), name=f"best{lane}"), self.write.word[lane]
             for i in range(self.ic):
                 before, got, after = (Signal(8, name=f"{name}{lane}_{i}") for name in ("before", "got", "after"))
@@ -158,4 +172,4 @@ class Pool(Block):
                              got.eq(Mux(inside[lane], self.gather.codes[lane][i], 0))]
                 m.d.sync += [best[i].eq(after), word.data[i].eq(after)]
             m.d.sync += [self.write.en[lane].eq(last[lane]), word.en.eq(~0), word.place.mem.eq(job.mem_out),
-                         Cat(word.place.bank, word.place.addr).eq(delay(m, Cat(*place), BEFORE + latency.GATHER))]
+                         Cat(word.place.bank, word.place.addr).eq(delay(m, Cat(*place), BEFORE + latency.GATHER - 1))]

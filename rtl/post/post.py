@@ -16,9 +16,10 @@ from spec.errors import AlloyError
 
 from ..memory import CodeTable
 from ..prim import (
-    COMMAND, PARAM, Locator, Parameter, ResetInserter, WithFilters, act_write_port, add_shared, at_once,
-    check_out_pixels, delay, gather_port, lanes_layout, param_port, table_port, view_of, visited_apart)
+    COMMAND, PARAM, Parameter, ResetInserter, WithFilters, act_write_port, add_shared, check_out_pixels, delay,
+    gather_port, lanes_layout, param_port, table_port)
 from .requant import Requant
+from .walk import Walk
 
 __all__ = ["Post"]
 
@@ -103,58 +104,56 @@ class Post(WithFilters):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.out = out = Locator.of(self, count=self.out_pixels)
-        m.submodules.res = res = Locator.of(self, count=self.out_pixels)
-        job = Signal(COMMAND)
-        new = self._next(m)
-        walk = self._walk(m, job, new, out, res)
-        self._visit(m, job, walk, out, res)
-        self._done(m, job, walk)
+        m.submodules.walk = walk = Walk.of(self)
+        new = self._next(m, walk)
+        take, fed = self._control(m, new, walk)
+        self._done(m, new, walk, take, fed)
         stages = self._stages(m, new, *self._parameters(m, new))
         for pixel in range(self.out_pixels):
-            beat = self._beat(m, job, walk, pixel)
-            accs = self._accumulators(m, job, walk, pixel)
-            self._gather(m, job, walk, res, pixel, beat)
+            visit, beat = walk.visit.payload, Signal(name=f"beat{pixel}")
+            m.d.comb += beat.eq(take & visit.pixels[pixel] & ~self.clear)
+            accs = self._accumulators(m, visit, pixel)
+            self._gather(m, visit, pixel, beat)
             codes = self._requantize(m, stages, accs, pixel, platform)
-            self._write(m, stages, walk, out, pixel, beat, codes)
+            self._write(m, stages, visit, pixel, beat, codes)
         return ResetInserter(self.clear)(m)
 
-    def _next(self, m):
+    def _next(self, m, walk):
         """The next command, and which of its parameters arrives; it waits until the one before it has changed all
         stages."""
         command, held, fetching, slot = Signal(COMMAND), Signal(), Signal(), Signal(range(self.slots + 2))
-        start, ready = Signal(), Signal()
-        changes = [start, *(delay(m, start, n) for n in range(1, self.latency))]
+        start, ready, waits, changing = Signal(), Signal(), Signal(), Signal()
+        changes = [walk.change, *(delay(m, walk.change, n) for n in range(1, self.latency))]
         last = slot == self.slots
-        m.d.comb += [self.cmd.ready.eq(~held & ~Cat(changes[1:]).any()), ready.eq(held & (~fetching | last)),
+        m.d.comb += [self.cmd.ready.eq(~held & ~waits & ~changing), ready.eq(held & (~fetching | last)),
                      self.param.en.eq(fetching), self.param.addr.eq(command.param_base + slot)]
         with m.If(fetching):
             m.d.sync += [slot.eq(slot + 1), fetching.eq(~last)]
+        with m.If(changes[-1]):
+            m.d.sync += changing.eq(0)
+        with m.If(walk.change):
+            m.d.sync += [waits.eq(0), changing.eq(1)]
         with m.If(start):
-            m.d.sync += held.eq(0)
+            m.d.sync += [held.eq(0), waits.eq(command.acc_last)]
         with m.If(self.cmd.ready):
             m.d.sync += [command.eq(self.cmd.payload), held.eq(self.cmd.valid), slot.eq(0),
                          fetching.eq(self.cmd.valid & self.cmd.payload.acc_last)]
         return SimpleNamespace(command=command, held=held, slot=slot, loading=fetching & (slot != 0), ready=ready,
-                               start=start, changes=changes)
+                               start=start, changes=changes, idle=Signal())
 
-    def _walk(self, m, job, new, out, res):
-        """Control: visit the pixels of a command, or wait until it is fed; go on with the next one."""
-        tile, entry, second_group = Signal(16), Signal(range(self.entries)), Signal()
-        half, pixel = Signal(), Signal(range(self.out_pixels))      # of the lanes' pixels, if there are two halves
-        y, x = Signal(16), Signal(16)
-        visit, inside, leave, last_entry, pixel_done, row_end = (Signal() for _ in range(6))
-        count, command = Signal(range(self.out_pixels + 1)), new.command
-
-        m.d.comb += [out.view.eq(view_of(command, "out")), res.view.eq(view_of(command, "res")),
-                     out.start_x.eq(command.start_x[0]), res.start_x.eq(command.start_x[0]),
-                     out.load.eq(new.start), res.load.eq(new.start)]
+    def _control(self, m, new, walk):
+        """Walk over a command, or wait until it is fed; go on with the next one. Returns whether a visit is taken, and
+        whether a part has been fed."""
+        take, fed = Signal(), Signal()
+        m.d.comb += [walk.command.eq(new.command), walk.load.eq(new.start & new.command.acc_last),
+                     walk.visit.ready.eq(self.row.valid), take.eq(walk.visit.valid & self.row.valid),
+                     self.row.ready.eq(walk.visit.valid & walk.visit.payload.leaves | self.clear)]
 
         def go_on():
             m.next = "IDLE"
             with m.If(new.ready):
                 m.d.comb += new.start.eq(1)
-                with m.If(command.acc_last):
+                with m.If(new.command.acc_last):
                     m.next = "ROWS"
                 with m.Else():
                     m.next = "PART"
@@ -162,59 +161,28 @@ class Post(WithFilters):
             with m.State("IDLE"):
                 go_on()
             with m.State("PART"):
-                m.d.comb += self.through.eq(self.fed)
-                with m.If(self.fed):
+                m.d.comb += fed.eq(self.fed & walk.none)
+                with m.If(fed):
                     go_on()
             with m.State("ROWS"):
-                m.d.comb += visit.eq(self.row.valid)
-                with m.If(visit & pixel_done & leave & last_entry & (tile + 1 == job.tiles)):
-                    m.d.comb += self.through.eq(1)
+                with m.If(walk.last):
                     go_on()
-            idle = fsm.ongoing("IDLE")
-        return SimpleNamespace(
-            idle=idle & ~new.held, tile=tile, entry=entry, half=half, pixel=pixel, second_group=second_group, y=y, x=x,
-            count=count, visit=visit, inside=inside, leave=leave, last_entry=last_entry, pixel_done=pixel_done,
-            row_end=row_end, new=new)
+            m.d.comb += new.idle.eq(fsm.ongoing("IDLE") & walk.none & ~new.held)
+        return take, fed
 
-    def _visit(self, m, job, walk, out, res):
-        """From one visit to the next: as many pixels as there are in the lanes and in the row, and at once."""
-        w, visit, inside, row_end, count = walk, walk.visit, walk.inside, walk.row_end, walk.count
-        pixel_done, leave, last_entry = walk.pixel_done, walk.leave, walk.last_entry
-        left_in_row, left, ends = Signal(16), Signal(range(self.out_pixels + 1)), Signal()
-        apart = visited_apart(job, "out", w.x) | job.residual & visited_apart(job, "res", w.x)
-        m.d.comb += [
-            left_in_row.eq(job.pitch - w.x),
-            left.eq(Mux(job.wide, latency.wide_pixels(self), self.out_pixels) - w.pixel),
-            count.eq(at_once(Mux(left_in_row < left, left_in_row, left), apart, self.out_pixels)
-                     if self.out_pixels > 1 else 1),
-            inside.eq((w.x < job.cols) & (w.y < job.rows)), row_end.eq(left_in_row == count),
-            pixel_done.eq(w.second_group | ~job.straddle | ~inside),
-            ends.eq(left == count), leave.eq(ends & (w.half | job.wide | (self.lanes == self.out_pixels))),
-            last_entry.eq(w.entry == self.entries - 1),
-            self.row.ready.eq(visit & pixel_done & leave | self.clear)]
-        with m.If(visit):
-            with m.If(pixel_done):
-                m.d.sync += [w.second_group.eq(0), w.x.eq(Mux(row_end, 0, w.x + count)), w.y.eq(w.y + row_end),
-                             w.pixel.eq(Mux(ends, 0, w.pixel + count)), w.half.eq((w.half ^ ends) & ~leave)]
-                for locator in (out, res):
-                    m.d.comb += [locator.step.eq(Mux(inside, count, 0)), locator.next_row.eq(row_end)]
-                with m.If(leave):
-                    m.d.sync += w.entry.eq(Mux(last_entry, 0, w.entry + 1))
-                    with m.If(last_entry):
-                        m.d.sync += w.tile.eq(w.tile + 1)
-            with m.Else():
-                m.d.sync += w.second_group.eq(1)
-        with m.If(w.new.start):
-            m.d.sync += [job.eq(w.new.command), w.tile.eq(0), w.entry.eq(0), w.half.eq(0), w.pixel.eq(0),
-                         w.second_group.eq(0), w.y.eq(w.new.command.start_y), w.x.eq(w.new.command.start_x)]
-
-    def _done(self, m, job, walk):
+    def _done(self, m, new, walk, take, fed):
         """What comes after the last visit, once the pipeline has let it through."""
-        gathered = Cat(job.residual & (job.mem_res == mem) for mem in range(2))
-        line, left = [Cat(self.through, job.give, job.tag, gathered)], Signal(range(self.done_latency + 1))
-        late = delay(m, line[0], self.done_latency)
-        m.d.comb += [self.done.eq(late[0]), self.give.eq(Mux(late[0], late[1:9], 0)), self.tag.eq(late[9:25]),
-                     self.gathered.eq(late[25:]), self.idle.eq(walk.idle & (left == 0))]
+        command, left = new.command, Signal(range(self.done_latency + 1))
+        gathered = Cat(command.residual & (command.mem_res == mem) for mem in range(2))
+        begun, about = Signal(26), Signal(26)
+        with m.If(new.start):
+            m.d.sync += begun.eq(Cat(command.give, command.tag, gathered))
+        with m.If(walk.change):
+            m.d.sync += about.eq(begun)
+        m.d.comb += self.through.eq(take & walk.visit.payload.last | fed)
+        line = delay(m, Cat(self.through, Mux(fed, begun, about)), self.done_latency)
+        m.d.comb += [self.done.eq(line[0]), self.give.eq(Mux(line[0], line[1:9], 0)), self.tag.eq(line[9:25]),
+                     self.gathered.eq(line[25:]), self.idle.eq(new.idle & (left == 0))]
         with m.If(self.through):
             m.d.sync += left.eq(self.done_latency)
         with m.Elif(left != 0):
@@ -259,40 +227,28 @@ class Post(WithFilters):
             source=[[held(s, writes) for s in group] for group in source],
             filled=[held(group, writes) for group in filled])
 
-    def _beat(self, m, job, walk, pixel):
-        """Whether a pixel of the lanes is visited and inside of the output."""
-        beat = Signal(name=f"beat{pixel}")
-        among = (pixel >= walk.pixel) & (pixel < walk.pixel + walk.count) if self.out_pixels > 1 else 1
-        inside = walk.inside & (walk.x + self._ahead(walk, pixel) < job.cols)
-        m.d.comb += beat.eq(walk.visit & inside & among & ~self.clear)
-        return beat
-
-    def _ahead(self, walk, pixel):
-        """How many pixels a pixel of the lanes comes after the first that is visited."""
-        return (pixel - walk.pixel)[:len(walk.pixel)] if self.out_pixels > 1 else 0
-
-    def _place(self, walk, locator, pixel):
-        """Of a pixel of the lanes that is visited, in its channel group."""
-        place = locator.place[self._ahead(walk, pixel)] if self.out_pixels > 1 else locator.place[0]
-        return place.bank, (place.addr + walk.second_group)[:len(place.addr)]
-
-    def _accumulators(self, m, job, walk, pixel):
+    def _accumulators(self, m, visit, pixel):
         """Stage 0: accumulators of a pixel of the lanes, pixel digits joined."""
         accs, lanes = [], self.row.payload
         for s in range(self.slots):
             acc = Signal(signed(self.joined_width), name=f"acc{pixel}_{s}")
             halves = [lanes[first + pixel][s] for first in range(0, self.lanes, self.out_pixels)]
-            m.d.sync += acc.eq(Mux(walk.half, halves[-1], halves[0]))
+            m.d.sync += acc.eq(Mux(visit.half, halves[-1], halves[0]))
             if pixel < latency.wide_pixels(self):
-                with m.If(job.wide):
+                with m.If(visit.wide):
                     m.d.sync += acc.eq(lanes[2 * pixel][s] + (lanes[2 * pixel + 1][s] << self.act_digit_bits))
             accs.append(acc)
         return accs
 
-    def _gather(self, m, job, walk, res, pixel, beat):
+    def _place(self, visit, places, pixel):
+        """Of a pixel of the lanes that is visited, in its channel group."""
+        place = places[pixel]
+        return place.bank, (place.addr + visit.second)[:len(place.addr)]
+
+    def _gather(self, m, visit, pixel, beat):
         """The residual of a pixel."""
-        place, (bank, addr) = self.gather.place[pixel], self._place(walk, res, pixel)
-        m.d.comb += [self.gather.en[pixel].eq(beat & job.residual), place.mem.eq(job.mem_res), place.bank.eq(bank),
+        place, (bank, addr) = self.gather.place[pixel], self._place(visit, visit.res, pixel)
+        m.d.comb += [self.gather.en[pixel].eq(beat & visit.residual), place.mem.eq(visit.mem_res), place.bank.eq(bank),
                      place.addr.eq(addr)]
 
     def _requantize(self, m, stages, accs, pixel, platform):
@@ -321,11 +277,11 @@ class Post(WithFilters):
                 codes[-1] = levels.out
         return codes
 
-    def _write(self, m, stages, walk, out, pixel, beat, codes):
+    def _write(self, m, stages, visit, pixel, beat, codes):
         """Crossbar from slots to lanes, then the write."""
         source, filled = stages.source, stages.filled
-        second, word = walk.second_group, self.write.word[pixel]
-        late = delay(m, Cat(beat, second, *self._place(walk, out, pixel)), self.latency - 1)
+        word = self.write.word[pixel]
+        late = delay(m, Cat(beat, visit.second, *self._place(visit, visit.out, pixel)), self.latency - 1)
         group = late[1]
         m.d.sync += [self.write.en[pixel].eq(late[0]), word.place.mem.eq(stages.mem_out),
                      Cat(word.place.bank, word.place.addr).eq(late[2:]),

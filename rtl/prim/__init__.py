@@ -6,6 +6,7 @@ Of the rooms it alone may be used by all others; vendor primitives are nowhere e
 from .adders import add_tree
 from .block import Block, Parameter, WithFilters, check_out_pixels
 from .cells import MODELS, models_of
+from .count import Countdown, Left
 from .delays import delay
 from .dsp import Scaled, packed_chain, scaled_sum
 from .fifo import Queue
@@ -19,10 +20,13 @@ from .ports import (
     tap_port, write_port)
 from .ram import ram
 from .share import Library, ResetInserter, add_shared
+from .small import small_difference, small_less, small_sum
 
-__all__ = ["COMMAND", "MODELS", "PARAM", "STEP", "TAP", "VIEW", "Block", "Library", "Locator", "Parameter", "Queue",
+__all__ = ["COMMAND", "MODELS", "PARAM", "STEP", "TAP", "VIEW", "Block", "Countdown", "Left", "Library", "Locator",
+           "Parameter", "Queue",
            "ResetInserter", "Scaled", "SerialMultiplier", "WithFilters", "act_write_port", "activations", "add_shared",
            "add_tree", "advance", "at_once", "bank_addrs_layout", "bank_data_layout", "check_out_pixels",
            "codes_layout", "delay", "error_layout", "feed_port", "gather_port", "join_streams", "lanes_layout",
            "loaded", "models_of", "packed_chain", "param_port", "place_layout", "ram", "request_layout", "scaled_sum",
-           "store_port", "table_port", "tap_port", "view_of", "visited_apart", "write_layout", "write_port"]
+           "small_difference", "small_less", "small_sum", "store_port", "table_port", "tap_port", "view_of",
+           "visited_apart", "write_layout", "write_port"]

@@ -8,6 +8,7 @@ from spec.errors import AlloyError
 
 from .block import Block, Parameter
 from .layouts import VIEW
+from .small import small_difference, small_sum
 
 __all__ = ["Locator", "advance", "at_once", "visited_apart"]
 
@@ -18,10 +19,20 @@ def advance(m: Module, pixels: int, bank: Value, addr: Value, step_bank: ValueLi
 
     Passing the last bank wraps to bank 0 of the next ``groups`` words.
     """
-    total = Signal(range(2 * pixels))
-    wrap = Signal()
-    m.d.comb += [total.eq(bank + step_bank), wrap.eq(total >= pixels)]
-    return Mux(wrap, total - pixels, total), (addr + step_addr + Mux(wrap, groups, 0))
+    bank, wrap = _turned(m, pixels, bank, step_bank)
+    return bank, addr + step_addr + Mux(wrap, groups, 0)
+
+
+def _turned(m, pixels, bank, step):
+    """A bank so many further, and whether that passes the last one."""
+    total, wrap = Signal(range(2 * pixels)), Signal()
+    m.d.comb += total.eq(small_sum(bank, step))
+    if not pixels & pixels - 1:
+        m.d.comb += wrap.eq(total[-1])
+        return total[:-1], wrap
+    left, below = small_difference(total, pixels)
+    m.d.comb += wrap.eq(~below)
+    return Mux(wrap, left, total)[:len(bank)], wrap
 
 
 def visited_apart(command: data.View, prefix: str, x: Value) -> Value:
@@ -51,6 +62,7 @@ class Locator(Block):
     view, start_x : the view, and the parity of the first pixel's column relative to the region; taken by ``load``.
     load, next_row : to the first pixel, to the first of the next row; the first of these counts.
     step : so many pixels further in the row.
+    hold : neither ``next_row`` nor ``step`` counts in this cycle.
     place : where they lie.
     """
     pixels = Parameter(2)
@@ -64,6 +76,7 @@ class Locator(Block):
     def members(self) -> dict[str, Member]:
         place = data.StructLayout({"bank": range(self.pixels), "addr": range(self.act_depth)})
         return {"view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(range(self.count + 1)), "next_row": In(1),
+                "hold": In(1),
                 "place": Out(data.ArrayLayout(place, self.count))}
 
     def elaborate(self, platform):
@@ -71,7 +84,7 @@ class Locator(Block):
         bank_t, addr_t = range(self.pixels), range(self.act_depth)
         row = [(Signal(bank_t, name=f"row_bank{p}"), Signal(addr_t, name=f"row_addr{p}")) for p in range(4)]
         cur = [(Signal(bank_t, name=f"cur_bank{p}"), Signal(addr_t, name=f"cur_addr{p}")) for p in range(2)]
-        groups, step_addr, step_bank = Signal(8), Signal(addr_t), Signal(bank_t)
+        groups, step_addr, step_more, step_bank = Signal(8), Signal(addr_t), Signal(addr_t), Signal(bank_t)
         phase_x, phase_y, par_x, px, py = Signal(), Signal(), Signal(), Signal(), Signal()
         v = self.view
 
@@ -87,26 +100,30 @@ class Locator(Block):
                 m.d.sync += [row[p][0].eq(v[f"row_bank{p}"]), row[p][1].eq(v[f"row_addr{p}"])]
             for p in range(2):
                 m.d.sync += [cur[p][0].eq(v[f"cur_bank{p}"]), cur[p][1].eq(v[f"cur_addr{p}"])]
-            m.d.sync += [groups.eq(v.groups), step_addr.eq(v.step_addr), step_bank.eq(v.step_bank),
-                         phase_x.eq(v.phase_x), phase_y.eq(v.phase_y), par_x.eq(v.par_x),
+            m.d.sync += [groups.eq(v.groups), step_addr.eq(v.step_addr), step_more.eq(v.step_addr + v.groups),
+                         step_bank.eq(v.step_bank), phase_x.eq(v.phase_x), phase_y.eq(v.phase_y), par_x.eq(v.par_x),
                          px.eq(v.phase_x & (v.par_x ^ self.start_x)), py.eq(v.phase_y & v.par_y)]
-        with m.Elif(self.next_row):
-            flipped = Signal()
-            m.d.comb += flipped.eq(py ^ phase_y)
-            m.d.sync += [py.eq(flipped), px.eq(phase_x & par_x)]
-            moved = [advance(m, self.pixels, *place, step_bank, step_addr, groups) for place in row]
-            # Only the rows of the parity just finished move on; with one row parity that is every row.
-            for p in range(4):
-                with m.If(py == p >> 1):
-                    m.d.sync += [row[p][0].eq(moved[p][0]), row[p][1].eq(moved[p][1])]
-            for p in range(2):
-                for part in range(2):
-                    after = Mux(flipped, row[2 + p][part], row[p][part])
-                    m.d.sync += cur[p][part].eq(Mux(phase_y, after, moved[p][part]))
-        with m.Elif(self.step != 0):
-            m.d.sync += px.eq(px ^ (phase_x & self.step[0]))
-            for p in range(2):
-                steps = Mux(phase_x, (self.step + (px == p)) >> 1, self.step)
-                bank, addr = advance(m, self.pixels, *cur[p], steps, 0, groups)
-                m.d.sync += [cur[p][0].eq(bank), cur[p][1].eq(addr)]
+        with m.Elif(~self.hold):
+            with m.If(self.next_row):
+                flipped = Signal()
+                m.d.comb += flipped.eq(py ^ phase_y)
+                m.d.sync += [py.eq(flipped), px.eq(phase_x & par_x)]
+                moved = []
+                for bank, addr in row:
+                    bank, wrap = _turned(m, self.pixels, bank, step_bank)
+                    moved.append((bank, addr + Mux(wrap, step_more, step_addr)))
+                # Only the rows of the parity just finished move on; with one row parity that is every row.
+                for p in range(4):
+                    with m.If(py == p >> 1):
+                        m.d.sync += [row[p][0].eq(moved[p][0]), row[p][1].eq(moved[p][1])]
+                for p in range(2):
+                    for part in range(2):
+                        after = Mux(flipped, row[2 + p][part], row[p][part])
+                        m.d.sync += cur[p][part].eq(Mux(phase_y, after, moved[p][part]))
+            with m.Else():
+                m.d.sync += px.eq(px ^ (phase_x & self.step[0]))
+                for p in range(2):
+                    steps = Mux(phase_x, small_sum(self.step, px == p)[1:], self.step)
+                    bank, addr = advance(m, self.pixels, *cur[p], steps, 0, groups)
+                    m.d.sync += [cur[p][0].eq(bank), cur[p][1].eq(addr)]
         return m
