@@ -270,7 +270,7 @@ class _Engine:
         self.post_taken.append(begin)
         steps = cmd["taps"] * cmd["depth"]
         if cmd["acc_last"]:
-            first = max(begin + pipeline.parameters(c), self.visiting + 1)
+            first = max(begin + pipeline.parameters(c), self.visiting + 2)
             self.feeder_end, end = self._tiles(cmd, start, steps, first)
         else:
             first = max(begin + 2, self.visiting + 1)

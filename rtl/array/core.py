@@ -199,7 +199,7 @@ class Core(Grid):
         flight = array.latency + 1 + 3 * self.pixels + latency.READ + 16
         apart = latency.apart(self)
         flush, gap, used = Signal(range(flight + 1)), Signal(range(apart + 1)), Signal(range(depth + 1))
-        pop = Signal()
+        pop, apart_enough = Signal(), Signal(init=1)
         outputs = [self._chain(m, array, chain, flush != 0) for chain in range(latency.chains(self))]
         # Chains whose rows fill an entry together, and entries that each of them has of a tile.
         beside = max(1, self.lanes // 2 // latency.chain_rows(self))
@@ -211,8 +211,9 @@ class Core(Grid):
             self.row.valid.eq(Array(Cat(out.valid for out in group).all() for group in groups)[turn]),
             self.row.payload.eq(Array(Cat(map(self._row, group)) for group in groups)[turn]),
             pop.eq(self.row.valid & self.row.ready),
-            self.room.eq((used <= depth - tile) & (gap == 0) & (flush == 0)),
+            self.room.eq((used <= depth - tile) & apart_enough),
             self.idle.eq((used == 0) & (flush == 0))]
+        m.d.sync += apart_enough.eq((gap <= 1) & (flush <= 1) & ~(self.reserve & (apart > 1)) & ~self.clear)
         with m.If(self.reserve):
             m.d.sync += gap.eq(apart - 1)
         with m.Elif(gap != 0):

@@ -88,19 +88,20 @@ class Feeder(WithFilters):
         lanes = self.pixels
         nxt = Signal(COMMAND)
         nxt_valid, nxt_ready = Signal(), Signal()
-        init_index, init_y, init_x = Signal(range(lanes + 1)), Signal(16), Signal(16)
+        init_index, init_y, init_x, edge = Signal(range(lanes + 1)), Signal(16), Signal(16), Signal(16)
         shadow = [(Signal(16, name=f"shadow_y{i}"), Signal(16, name=f"shadow_x{i}")) for i in range(lanes)]
         m.d.comb += [self.cmd.ready.eq(~nxt_valid & ~self.clear), self.pending.eq(nxt_valid)]
         with m.If(self.cmd.valid & self.cmd.ready):
             m.d.sync += [nxt.eq(self.cmd.payload), nxt_valid.eq(1), nxt_ready.eq(0), init_index.eq(0),
-                         init_y.eq(self.cmd.payload.start_y), init_x.eq(self.cmd.payload.start_x)]
+                         edge.eq(self.cmd.payload.pitch - 1), init_y.eq(self.cmd.payload.start_y),
+                         init_x.eq(self.cmd.payload.start_x)]
         with m.If(nxt_valid & ~nxt_ready):
             with m.Switch(init_index):
                 for i, (y, x) in enumerate(shadow):
                     with m.Case(i):
                         m.d.sync += [y.eq(init_y), x.eq(init_x)]
             row_end = Signal()
-            m.d.comb += row_end.eq(init_x + 1 == nxt.pitch)
+            m.d.comb += row_end.eq(init_x == edge)
             m.d.sync += [init_x.eq(Mux(row_end, 0, init_x + 1)), init_y.eq(init_y + row_end),
                          init_index.eq(init_index + 1), nxt_ready.eq(init_index == lanes - 1)]
         return SimpleNamespace(command=nxt, valid=nxt_valid, ready=nxt_ready, coordinates=shadow)
@@ -115,14 +116,14 @@ class Feeder(WithFilters):
         tap_index, group, weight = Signal(16), Signal(16), Signal(range(self.weight_depth))
         base, in_half = Signal(range(self.act_depth)), Signal()
         m.d.comb += [
-            last_k.eq(groups.last & taps.last),
             issue.eq(active & ~self.clear & (self.room | ~(last_k & job.acc_last))),
             self.reserve.eq(issue & last_k & job.acc_last),
-            start.eq(nxt_ready & nxt_valid & (~active | (issue & last_k & tiles.last))
-                     & ~Array(self.blocked)[nxt.mem_in] & ~self.clear),
+            start.eq(nxt_ready & nxt_valid & ~Array(self.blocked)[nxt.mem_in] & ~self.clear
+                     & (~active | last_k & tiles.last & (self.room | ~job.acc_last))),
             self.tap.en.eq(1), self.tap.addr.eq(job.tap_base + tap_index)]
         with m.If(issue):
-            m.d.sync += [group.eq(group + 1), weight.eq(weight + 1), begins.eq(last_k), tile_begins.eq(0)]
+            m.d.sync += [group.eq(group + 1), weight.eq(weight + 1), begins.eq(last_k), tile_begins.eq(0),
+                         last_k.eq(groups.after & Mux(groups.last, taps.after, taps.last))]
             groups.step()
             with m.If(groups.last):
                 m.d.sync += [group.eq(0), tap_index.eq(tap_index + 1)]
@@ -138,7 +139,9 @@ class Feeder(WithFilters):
                     m.d.sync += active.eq(0)
         with m.If(start):
             m.d.sync += [job.eq(nxt), active.eq(1), nxt_valid.eq(0), nxt_ready.eq(0), tap_index.eq(0),
-                         begins.eq(1), tile_begins.eq(1), group.eq(0), weight.eq(nxt.weight_base), base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
+                         begins.eq(1), tile_begins.eq(1), group.eq(0), weight.eq(nxt.weight_base),
+                         base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
+            m.d.sync += last_k.eq((nxt.depth == 1) & (nxt.taps == 1))
             for counter, number in ((groups, nxt.depth), (taps, nxt.taps), (tiles, nxt.tiles)):
                 counter.load(number)
         with m.If(self.clear):
@@ -180,7 +183,7 @@ class Feeder(WithFilters):
             with m.If(s1.load):
                 m.d.sync += [y.eq(shadow.coordinates[i][0]), x.eq(shadow.coordinates[i][1])]
             with m.Elif(s1.k_last):
-                m.d.sync += [x.eq(Mux(turned < 0, x + step_x, turned)), y.eq(Mux(turned < 0, y + step_y, y + step_row))]
+                m.d.sync += [x.eq(Mux(turned[-1], x + step_x, turned)), y.eq(Mux(turned[-1], y + step_y, y + step_row))]
         with m.If(start):
             m.d.sync += [step_y.eq(nxt.step_y), step_x.eq(nxt.step_x), step_row.eq(nxt.step_y + 1),
                          back.eq(nxt.step_x - nxt.pitch)]

@@ -3,7 +3,7 @@ layout."""
 
 from types import SimpleNamespace
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -81,7 +81,7 @@ class Pool(Block):
     def _walk(self, m, job, out, source):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
-        visit, waits, waited, pixels, row_end = (Signal() for _ in range(5))
+        visit, waits, waited, first, pixels, row_end = (Signal() for _ in range(6))
         taps, groups, rows = (Countdown(m, 16, name) for name in ("taps", "groups", "rows"))
         row = Left(m, self.out_pixels, "row")
         # Of several planes, some pixels that follow each other could lie in banks that meet.
@@ -89,11 +89,12 @@ class Pool(Block):
         count = Signal(range(self.out_pixels + 1))
         flight = self.done_latency - 1      # the first of these cycles ends the visits
         left = Signal(range(flight + 1))
-        new, apart = self.cmd.payload, visited_apart(job, "out", x)
+        new, apart = self.cmd.payload, visited_apart(job, "out", x) if self.out_pixels > 1 else C(0)
 
         m.d.comb += [out.view.eq(view_of(new, "out")), source.view.eq(view_of(new, "res")), self.tag.eq(job.tag),
                      self.gathered.eq(Mux(job.mem_in, 0b10, 0b01)),
-                     count.eq(at_once(row.least(most), apart, self.out_pixels)), row_end.eq(row.ends(count)),
+                     count.eq(at_once(row.least(most), apart, self.out_pixels)),
+                     row_end.eq(row.within(most) & ~(apart & row.holds(self.out_pixels))),
                      pixels.eq(visit & taps.last & groups.last),
                      self.tap.en.eq(1), self.tap.addr.eq(job.tap_base + tap_index)]
         for locator in (out, source):
@@ -101,17 +102,17 @@ class Pool(Block):
         with m.FSM(name="pool"):
             with m.State("IDLE"):
                 m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), source.load.eq(1)]
-                m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), left.eq(flight)]
+                m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), first.eq(1), left.eq(flight)]
                 for counter, number in ((taps, new.taps), (groups, new.groups), (rows, new.rows)):
                     counter.load(number)
-                row.load(new.cols, Const(0, 16))
+                row.load(new.cols, C(0, 16))
                 with m.If(self.cmd.valid):
                     m.next = "VISIT"
             with m.State("VISIT"):
-                m.d.comb += [waits.eq(self.stores & (tap_index == 0) & ~waited), visit.eq(~waits)]
+                m.d.comb += [waits.eq(self.stores & first & ~waited), visit.eq(~waits)]
                 m.d.sync += waited.eq(waits)
                 with m.If(visit):
-                    m.d.sync += tap_index.eq(Mux(taps.last, 0, tap_index + 1))
+                    m.d.sync += [tap_index.eq(Mux(taps.last, 0, tap_index + 1)), first.eq(taps.last)]
                     taps.step()
                 with m.If(visit & taps.last):
                     m.d.sync += group.eq(Mux(groups.last, 0, group + 1))
@@ -129,7 +130,7 @@ class Pool(Block):
                 with m.If(left == 0):
                     m.d.comb += [self.done.eq(1), self.give.eq(job.give)]
                     m.next = "IDLE"
-        return SimpleNamespace(y=y, x=x, group=group, tap_index=tap_index, visit=visit, last_tap=taps.last,
+        return SimpleNamespace(y=y, x=x, group=group, first=first, visit=visit, last_tap=taps.last,
                                taken=Cat(visit & ~self.clear & small_less(lane, count)
                                          for lane in range(self.out_pixels)))
 
@@ -162,7 +163,7 @@ class Pool(Block):
     def _maximum(self, m, job, walk, out, inside):
         """Running maxima; codes are unsigned, so they start from 0."""
         inside = delay(m, inside, 1 + latency.GATHER)
-        first = delay(m, walk.tap_index == 0, BEFORE + latency.GATHER)
+        first = delay(m, walk.first, BEFORE + latency.GATHER)
         last = delay(m, Mux(walk.last_tap, walk.taken, 0), BEFORE + latency.GATHER)
         for lane, place in enumerate(self._places(m, walk, out)):
             best, word = Signal(codes_layout(self), name=f"best{lane}"), self.write.word[lane]

@@ -31,7 +31,7 @@ class Post(WithFilters):
 
     Parameters are fetched in ``slots + 1`` cycles, while the command before is still worked on; then one channel group
     of up to ``out_pixels`` pixels of a row is visited in each cycle; its write comes ``latency`` cycles after that.
-    The visits of the next command may follow at once: what a stage of the pipeline takes from its command changes as
+    The visits of the next command follow a cycle later: what a stage of the pipeline takes from its command changes as
     the first visit comes by. ``done`` comes ``done_latency`` cycles after the last visit; for sums of a part, which
     nothing is written of, once the feeder is through with it: ``fed``.
 
@@ -122,13 +122,12 @@ class Post(WithFilters):
         """The next command, and which of its parameters arrives; it waits until the one before it has changed all
         stages."""
         command, held, fetching, slot = Signal(COMMAND), Signal(), Signal(), Signal(range(self.slots + 2))
-        start, ready, waits, changing = Signal(), Signal(), Signal(), Signal()
+        start, ready, last, waits, changing = (Signal() for _ in range(5))
         changes = [walk.change, *(delay(m, walk.change, n) for n in range(1, self.latency))]
-        last = slot == self.slots
         m.d.comb += [self.cmd.ready.eq(~held & ~waits & ~changing), ready.eq(held & (~fetching | last)),
                      self.param.en.eq(fetching), self.param.addr.eq(command.param_base + slot)]
         with m.If(fetching):
-            m.d.sync += [slot.eq(slot + 1), fetching.eq(~last)]
+            m.d.sync += [slot.eq(slot + 1), last.eq(slot == self.slots - 1), fetching.eq(~last)]
         with m.If(changes[-1]):
             m.d.sync += changing.eq(0)
         with m.If(walk.change):
@@ -136,7 +135,7 @@ class Post(WithFilters):
         with m.If(start):
             m.d.sync += [held.eq(0), waits.eq(command.acc_last)]
         with m.If(self.cmd.ready):
-            m.d.sync += [command.eq(self.cmd.payload), held.eq(self.cmd.valid), slot.eq(0),
+            m.d.sync += [command.eq(self.cmd.payload), held.eq(self.cmd.valid), slot.eq(0), last.eq(0),
                          fetching.eq(self.cmd.valid & self.cmd.payload.acc_last)]
         return SimpleNamespace(command=command, held=held, slot=slot, loading=fetching & (slot != 0), ready=ready,
                                start=start, changes=changes, idle=Signal())
@@ -149,24 +148,20 @@ class Post(WithFilters):
                      walk.visit.ready.eq(self.row.valid), take.eq(walk.visit.valid & self.row.valid),
                      self.row.ready.eq(walk.visit.valid & walk.visit.payload.leaves | self.clear)]
 
-        def go_on():
-            m.next = "IDLE"
-            with m.If(new.ready):
-                m.d.comb += new.start.eq(1)
-                with m.If(new.command.acc_last):
-                    m.next = "ROWS"
-                with m.Else():
-                    m.next = "PART"
         with m.FSM(name="post") as fsm:
             with m.State("IDLE"):
-                go_on()
+                with m.If(new.ready):
+                    m.d.comb += new.start.eq(1)
+                    m.next = "PART"
+                    with m.If(new.command.acc_last):
+                        m.next = "ROWS"
             with m.State("PART"):
                 m.d.comb += fed.eq(self.fed & walk.none)
                 with m.If(fed):
-                    go_on()
+                    m.next = "IDLE"
             with m.State("ROWS"):
                 with m.If(walk.last):
-                    go_on()
+                    m.next = "IDLE"
             m.d.comb += new.idle.eq(fsm.ongoing("IDLE") & walk.none & ~new.held)
         return take, fed
 

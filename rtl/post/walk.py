@@ -82,18 +82,17 @@ class Walk(Block):
 
     def _find(self, m, job, found, take):
         """The next visit: as many pixels as there are in the lanes and in the row, and at once."""
-        most, command = self.out_pixels, self.command
+        most, wide, command = self.out_pixels, latency.wide_pixels(self), self.command
         inside, ends, whole, row_end, step = (Signal() for _ in range(5))
         pixel, left, second, half = Signal(range(most)), Signal(range(most + 1)), Signal(), Signal()
         entries, entry, odd = self.pixels // latency.lanes(self), Countdown(m, 7, "entry"), Signal()
         tiles, below, covers = Countdown(m, 16, "tiles"), Signal(17), Signal()      # the next row; this one is inside
         row, covered = Left(m, most, "row"), Left(m, most, "covered")
-        apart = visited_apart(job, "out", odd) | job.residual & visited_apart(job, "res", odd)
+        apart = visited_apart(job, "out", odd) | job.residual & visited_apart(job, "res", odd) if most > 1 else 0
         m.d.comb += [
-            left.eq(small_difference(Mux(job.wide, latency.wide_pixels(self), most), pixel)[0]),
             found.count.eq(at_once(row.least(left), apart, most) if most > 1 else 1),
-            row_end.eq(row.ends(found.count)), inside.eq(~covered.over & covers),
-            whole.eq(second | ~job.straddle | ~inside), ends.eq(left == found.count),
+            row_end.eq(row.within(left) & ~(apart & row.holds(most))), inside.eq(~covered.over & covers),
+            whole.eq(second | ~job.straddle | ~inside), ends.eq(~row.below(left) & ~(apart & (left == most))),
             step.eq(take & whole),
             found.pixel.eq(pixel), found.row_end.eq(row_end & whole), found.steps.eq(inside & whole),
             found.second.eq(second), found.half.eq(half),
@@ -109,6 +108,7 @@ class Walk(Block):
         with m.If(step):
             m.d.sync += [odd.eq((odd ^ found.count[0]) & ~row_end),
                          pixel.eq(Mux(ends, 0, small_sum(pixel, found.count))),
+                         left.eq(Mux(ends, Mux(job.wide, wide, most), small_difference(left, found.count)[0])),
                          half.eq((half ^ ends) & ~found.leaves)]
             for counter in (row, covered):
                 counter.step(found.count, row_end)
@@ -121,8 +121,8 @@ class Walk(Block):
         with m.If(self.load):
             entry.load(C(entries, 7))
             tiles.load(command.tiles)
-            m.d.sync += [half.eq(0), pixel.eq(0), second.eq(0), odd.eq(command.start_x[0]),
-                         below.eq(command.start_y + 1), covers.eq(command.start_y < command.rows)]
+            m.d.sync += [half.eq(0), pixel.eq(0), left.eq(Mux(command.wide, wide, most)), second.eq(0),
+                         odd.eq(command.start_x[0]), below.eq(command.start_y + 1), covers.eq(command.start_y < command.rows)]
             for counter, size in ((row, command.pitch), (covered, command.cols)):
                 counter.load(size, command.start_x)
 

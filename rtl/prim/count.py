@@ -25,8 +25,12 @@ class Countdown:
                            self.last.eq(number == 1)]
 
     def step(self) -> None:
-        self._m.d.sync += [self._left.eq(Mux(self.last, self._whole, self._left - 1)),
-                           self.last.eq(Mux(self.last, self._one, self._left == 2))]
+        self._m.d.sync += [self._left.eq(Mux(self.last, self._whole, self._left - 1)), self.last.eq(self.after)]
+
+    @property
+    def after(self) -> Value:
+        """``last`` behind the next step."""
+        return Mux(self.last, self._one, self._left == 2)
 
 
 class Left:
@@ -65,12 +69,19 @@ class Left:
 
     def least(self, other: Value) -> Value:
         """The lesser of what is left and ``other``, which is at most ``most``."""
-        mine = small_sum(self._low, 1)
-        return Mux(self._none & small_less(mine, other), mine, other)
+        return Mux(self.below(other), small_sum(self._low, 1), other)
 
-    def ends(self, count: Value) -> Value:
-        """Whether ``count`` pixels are all that is left."""
-        return self._none & (small_sum(self._low, 1) == count)
+    def below(self, other: Value) -> Value:
+        """Whether less is left than ``other``, which is at most ``most``."""
+        return self._none & small_less(small_sum(self._low, 1), other)
+
+    def within(self, other: Value) -> Value:
+        """Whether no more is left than ``other``, which is at most ``most``."""
+        return self._none & small_less(self._low, other)
+
+    def holds(self, number: int) -> Value:
+        """Whether just ``number`` are left, which is at most ``most``."""
+        return self._none & (self._low == number - 1)
 
     def beyond(self, ahead: Value) -> Value:
         """Whether there is a pixel so far ahead, less than ``most``."""

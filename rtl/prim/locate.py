@@ -76,8 +76,7 @@ class Locator(Block):
     def members(self) -> dict[str, Member]:
         place = data.StructLayout({"bank": range(self.pixels), "addr": range(self.act_depth)})
         return {"view": In(VIEW), "start_x": In(1), "load": In(1), "step": In(range(self.count + 1)), "next_row": In(1),
-                "hold": In(1),
-                "place": Out(data.ArrayLayout(place, self.count))}
+                "hold": In(1), "place": Out(data.ArrayLayout(place, self.count))}
 
     def elaborate(self, platform):
         m = Module()
@@ -88,13 +87,27 @@ class Locator(Block):
         phase_x, phase_y, par_x, px, py = Signal(), Signal(), Signal(), Signal(), Signal()
         v = self.view
 
+        next_words = [(addr + groups)[:len(addr)] for _, addr in cur]
+
+        def further(p, steps):
+            if isinstance(steps, int):
+                return cur[p]
+            bank, wrap = _turned(m, self.pixels, cur[p][0], steps)
+            return bank, Mux(wrap, next_words[p], cur[p][1])
         for ahead in range(self.count):
             # Of two planes, every other pixel.
-            odd, steps = px ^ (phase_x & ahead % 2), Mux(phase_x, ahead // 2, ahead)
-            bank, addr = (Mux(odd, of_odd, of_even) for of_even, of_odd in zip(*cur, strict=True))
-            if ahead:
-                bank, addr = advance(m, self.pixels, bank, addr, steps, 0, groups)
-            m.d.comb += [self.place[ahead].bank.eq(bank), self.place[ahead].addr.eq(addr)]
+            odd, steps = px ^ (phase_x & ahead % 2), Mux(phase_x, ahead // 2, ahead) if ahead else 0
+            for name, even, other in zip(("bank", "addr"), further(0, steps), further(1, steps), strict=True):
+                m.d.comb += self.place[ahead][name].eq(Mux(odd, other, even))
+        # Outside of the conditions: what they choose from is there before they are known.
+        flipped, moved, after_step = Signal(), [], []
+        m.d.comb += flipped.eq(py ^ phase_y)
+        for bank, addr in row:
+            bank, wrap = _turned(m, self.pixels, bank, step_bank)
+            moved.append((bank, addr + Mux(wrap, step_more, step_addr)))
+        for p in range(2):
+            steps = Mux(phase_x, small_sum(self.step, px == p)[1:], self.step)
+            after_step.append(further(p, steps))
         with m.If(self.load):
             for p in range(4):
                 m.d.sync += [row[p][0].eq(v[f"row_bank{p}"]), row[p][1].eq(v[f"row_addr{p}"])]
@@ -105,13 +118,7 @@ class Locator(Block):
                          px.eq(v.phase_x & (v.par_x ^ self.start_x)), py.eq(v.phase_y & v.par_y)]
         with m.Elif(~self.hold):
             with m.If(self.next_row):
-                flipped = Signal()
-                m.d.comb += flipped.eq(py ^ phase_y)
                 m.d.sync += [py.eq(flipped), px.eq(phase_x & par_x)]
-                moved = []
-                for bank, addr in row:
-                    bank, wrap = _turned(m, self.pixels, bank, step_bank)
-                    moved.append((bank, addr + Mux(wrap, step_more, step_addr)))
                 # Only the rows of the parity just finished move on; with one row parity that is every row.
                 for p in range(4):
                     with m.If(py == p >> 1):
@@ -123,7 +130,5 @@ class Locator(Block):
             with m.Else():
                 m.d.sync += px.eq(px ^ (phase_x & self.step[0]))
                 for p in range(2):
-                    steps = Mux(phase_x, small_sum(self.step, px == p)[1:], self.step)
-                    bank, addr = advance(m, self.pixels, *cur[p], steps, 0, groups)
-                    m.d.sync += [cur[p][0].eq(bank), cur[p][1].eq(addr)]
+                    m.d.sync += [cur[p][part].eq(after_step[p][part]) for part in range(2)]
         return m
