@@ -145,9 +145,9 @@ class Pool(Block):
         for lane, spot in enumerate(source.place):
             tap_x, place = Signal(signed(18), name=f"tap_x{lane}"), self.gather.place[lane]
             bank, addr = Signal.like(place.bank, name=f"bank{lane}"), Signal.like(place.addr, name=f"addr{lane}")
-            before = (delay(m, value, latency.RECORD) for value in (spot.bank, spot.addr))
-            moved = advance(m, self.pixels, *before, tap.rot, tap.addr + group, job.res_groups)
-            m.d.sync += [tap_x.eq(x + tap.dx + lane), bank.eq(moved[0]), addr.eq(moved[1])]
+            at_bank, at_addr = delay(m, spot.bank, latency.RECORD), delay(m, spot.addr, latency.RECORD)
+            to_bank, to_addr = advance(m, self.pixels, at_bank, at_addr, tap.rot, tap.addr + group, job.res_groups)
+            m.d.sync += [tap_x.eq(x + tap.dx + lane), bank.eq(to_bank), addr.eq(to_addr)]
             m.d.comb += inside[lane].eq(asked[lane] & (tap_y >= 0) & (tap_y < rows) & (tap_x >= 0) & (tap_x < cols))
             m.d.sync += [self.gather.en[lane].eq(inside[lane]), place.mem.eq(job.mem_in), place.bank.eq(bank),
                          place.addr.eq(addr)]

@@ -122,7 +122,8 @@ class Walk(Block):
             entry.load(C(entries, 7))
             tiles.load(command.tiles)
             m.d.sync += [half.eq(0), pixel.eq(0), left.eq(Mux(command.wide, wide, most)), second.eq(0),
-                         odd.eq(command.start_x[0]), below.eq(command.start_y + 1), covers.eq(command.start_y < command.rows)]
+                         odd.eq(command.start_x[0]), below.eq(command.start_y + 1),
+                         covers.eq(command.start_y < command.rows)]
             for counter, size in ((row, command.pitch), (covered, command.cols)):
                 counter.load(size, command.start_x)
 
