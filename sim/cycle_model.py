@@ -34,7 +34,7 @@ CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
 @dataclass(frozen=True)
 class Timing:
     """What the bus adds, in cycles, to its data and its latency."""
-    fetch: int = 7              # from a command's data to the check
+    fetch: int = 10             # from a command's data to the check
     request: int = 8            # from a load command to its first request
     turn: int = 3               # from the last beat of a burst to the request of another one
     landed: int = 6             # from the last beat to the semaphore
@@ -85,9 +85,9 @@ class _Engine:
                 pass
             self._fetch(index, len(records))
             cmd = unpack(record)
-            # A command is put together when the one before it has passed the check.
+            # A command is put together when the one before it has passed the check, from the cycle after that on.
             together = max(self.fetched + COMMAND_BYTES // self.c.port_bytes, self.arrivals[index] + self.t.fetch)
-            self.fetched = together + self._check(cmd)
+            self.fetched = together + self._check(cmd) + 1
             if cmd["opcode"] not in QUEUES:
                 continue
             queue = QUEUES[cmd["opcode"]]
@@ -97,7 +97,7 @@ class _Engine:
                 while len(left) <= older:
                     self._leave()
                 self.fetched = max(self.fetched, left[older])
-            waiting.append((cmd, self.fetched))
+            waiting.append((cmd, self.fetched - 1 + pipeline.TOKEN))
         while any(self.waiting.values()):
             self._leave()
 
@@ -152,7 +152,7 @@ class _Engine:
         """Cycles of the check (:mod:`rtl.control.check`): its multipliers take one for each bit."""
         factors = {Opcode.CONV: ("depth",), Opcode.POOL: ("groups", "rows"), Opcode.LOAD_ACT: ("rows", "rows"),
                    Opcode.STORE_ACT: ("rows", "rows")}
-        return pipeline.CHECK + pipeline.TOKEN + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
+        return pipeline.CHECK + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
 
     def _give(self, mask, time):
         for s in range(SEMAPHORES):

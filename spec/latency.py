@@ -31,8 +31,8 @@ DONE = 3            # from the last write of post and pool unit to ``done``: it 
 WALK = 3            # post unit: from the first pixel of a command to its visit, which waits for its row
 START = 2           # feeder: from a command to its first k-step, besides one cycle for each lane
 ROOM = 1            # from the last row of a tile that leaves the FIFO to the k-step that takes its place
-CHECK = 5           # from a command to its passing, besides one cycle for each bit of what is multiplied
-TOKEN = 2           # from a semaphore's giving to a command that waits for it, or from its passing if it waits for none
+CHECK = 6           # from a command to its passing, besides one cycle for each bit of what is multiplied
+TOKEN = 3           # from a semaphore's giving to a command that waits for it, or from its passing if it waits for none
 CODE_TABLE = 140    # decoder: at most, for the table of new codes
 DECODER = 6         # from the beats of coded weights to the last nibbles
 

@@ -41,7 +41,7 @@ class ReadArbiter(Block):
     def elaborate(self, platform):
         m = Module()
         beats = self.beat_bits
-        order = Queue(data.StructLayout({"owner": 1, "beats": beats}), REQUESTS_AHEAD)
+        order = Queue(data.StructLayout({"owner": 1, "beats": beats, "single": 1}), REQUESTS_AHEAD)
         m.submodules.order = ResetInserter(self.clear)(order)
         # The choice stays while the port makes the chosen user wait: its request may not change.
         owner, held, chosen = Signal(), Signal(), Signal()
@@ -54,10 +54,13 @@ class ReadArbiter(Block):
                                  self.req.valid.eq(self.user_req[n].valid & order.i.ready),
                                  self.user_req[n].ready.eq(self.req.ready & order.i.ready)]
         m.d.comb += [order.i.payload.owner.eq(owner), order.i.payload.beats.eq(self.req.payload.beats),
+                     order.i.payload.single.eq(self.req.payload.beats == 1),
                      order.i.valid.eq(self.req.valid & self.req.ready)]
 
-        sent, transfer, last = Signal(beats), Signal(), Signal()
-        m.d.comb += [transfer.eq(self.data.valid & self.data.ready), last.eq(sent + 1 == order.o.payload.beats),
+        # Whether the next beat is the last of its request is known a cycle before.
+        behind, first, ends = Signal(beats, init=2), Signal(init=1), Signal()
+        transfer, last = Signal(), Signal()
+        m.d.comb += [transfer.eq(self.data.valid & self.data.ready), last.eq(Mux(first, order.o.payload.single, ends)),
                      order.o.ready.eq(transfer & last)]
         for n in range(2):
             m.d.comb += self.user_data[n].payload.eq(self.data.payload)
@@ -67,8 +70,8 @@ class ReadArbiter(Block):
                     with m.Case(n):
                         m.d.comb += [self.user_data[n].valid.eq(self.data.valid),
                                      self.data.ready.eq(self.user_data[n].ready)]
-        with m.If(self.clear):
-            m.d.sync += sent.eq(0)
-        with m.Elif(transfer):
-            m.d.sync += sent.eq(Mux(last, 0, sent + 1))
+        with m.If(transfer):
+            m.d.sync += [first.eq(last), ends.eq(behind == order.o.payload.beats), behind.eq(behind + 1)]
+        with m.If(self.clear | (transfer & last)):
+            m.d.sync += [first.eq(1), behind.eq(2)]
         return m

@@ -1,6 +1,6 @@
 """The read and the write port: bus masters that cut requests into AXI4 bursts."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -10,6 +10,7 @@ from spec.errors import AlloyError
 
 from ..prim import Block, Parameter, Queue, request_layout
 from .axi import AXI4ReadSignature, AXI4WriteSignature
+from .slices import Skid
 
 __all__ = ["ReadPort", "WritePort"]
 
@@ -36,29 +37,39 @@ class _Port(Block):
 class _Bursts:
     """Cuts requests into bursts, one each cycle: ``addr``, ``count`` beats and ``last`` of the request while ``valid``.
 
-    All come from registers. ``take`` moves on; ``stop`` forgets everything. ``busy``: there is or will be a burst.
+    All come from registers, as does ``req.ready``, which ``stop`` alone takes away. ``take`` moves on; ``stop`` forgets
+    everything. ``busy``: there is or will be a burst.
     """
     def __init__(self, m, port, req, stop, take):
         longest, shift = port.burst_beats, (port.port_bytes - 1).bit_length()
-        self.addr, self.count, self.last = Signal(port.addr_bits), Signal(range(longest + 1)), Signal()
+        inner = (longest - 1).bit_length()
+        burst = data.StructLayout({"addr": port.addr_bits, "count": range(longest + 1), "last": 1})
+        staged, next_burst = Signal(), Signal(burst)
+        self.addr, self.count, self.last = next_burst.addr, next_burst.count, next_burst.last
         self.valid, self.busy = Signal(), Signal()
-        staged, at, left = Signal(), Signal(port.addr_bits), Signal(port.beat_bits)
-        count, room, final, fill = Signal(range(longest + 1)), Signal(range(longest + 1)), Signal(), Signal()
-        offset = at[shift:shift + (longest - 1).bit_length()] if longest > 1 else Const(0, 1)
+        # Of the request that is cut: beats from the multiple of ``longest`` below ``at`` to its end, in one burst?
+        more, at, end, final = Signal(), Signal(port.addr_bits), Signal(port.beat_bits + 1), Signal()
+        offset, first = at[shift:shift + inner], req.payload.addr[shift:shift + inner]
+        m.submodules.cut = cut = Skid(burst)
+        to_end, cuts = Signal(inner + 2), Signal()          # ``end`` of a request, if it is short
         m.d.comb += [
-            room.eq(longest - offset), final.eq(left <= room), count.eq(Mux(final, left, room)),
-            fill.eq((left != 0) & (~staged | take)),
-            self.valid.eq(staged & ~stop), self.busy.eq(staged | (left != 0)),
-            req.ready.eq(((left == 0) | (fill & final)) & ~stop)]
-        with m.If(fill):
-            m.d.sync += [staged.eq(1), self.addr.eq(at), self.count.eq(count), self.last.eq(final),
-                         at.eq(at + (count << shift)), left.eq(left - count)]
-        with m.Elif(take):
-            m.d.sync += staged.eq(0)
+            cuts.eq(more & cut.i.ready), to_end.eq(req.payload.beats[:inner + 1] + first),
+            cut.i.valid.eq(more), cut.i.payload.addr.eq(at), cut.i.payload.last.eq(final),
+            cut.i.payload.count.eq(Mux(final, end[:inner + 1], longest) - offset),
+            cut.o.ready.eq(~staged | take | stop),
+            self.valid.eq(staged & ~stop), self.busy.eq(staged | more | ~cut.i.ready),
+            req.ready.eq((~more | (cut.i.ready & final)) & ~stop)]
+        with m.If(cuts):
+            m.d.sync += [more.eq(~final), at.eq(Cat(Const(0, shift + inner), at[shift + inner:] + 1)),
+                         end[inner:].eq(end[inner:] - 1),
+                         final.eq((end[inner + 1:] == 0) | ((end[inner:] == 2) & (end[:inner] == 0)))]
         with m.If(req.valid & req.ready):
-            m.d.sync += [at.eq(req.payload.addr), left.eq(req.payload.beats)]
+            m.d.sync += [at.eq(req.payload.addr), end.eq(req.payload.beats + first), more.eq(1),
+                         final.eq((req.payload.beats[inner + 1:] == 0) & (to_end <= longest))]
+        with m.If(~staged | take):
+            m.d.sync += [staged.eq(cut.o.valid), next_burst.eq(cut.o.payload)]
         with m.If(stop):
-            m.d.sync += [staged.eq(0), left.eq(0)]
+            m.d.sync += [staged.eq(0), more.eq(0)]
 
 
 def _constants(m, bus, prefix, port_bytes):
@@ -114,6 +125,7 @@ class ReadPort(_Port):
         bursts = _Bursts(m, self, self.req, self.stop, take)
         free = Signal(range(depth + 1), init=depth)             # beats neither reserved nor waiting
         on_way = Signal(range(self.outstanding + 1))               # bursts
+        beat, ends, back = Signal(), Signal(), Signal()         # one comes, the last of a burst; one has left
         m.d.comb += take.eq(bursts.valid & (~bus.arvalid | bus.arready) & (free >= bursts.count)
                             & (on_way != self.outstanding))
         with m.If(take):
@@ -121,17 +133,19 @@ class ReadPort(_Port):
         with m.Elif(bus.arready):
             m.d.sync += bus.arvalid.eq(0)
 
-        beat, out = Signal(), Signal()
         m.d.comb += [
             bus.rready.eq(1),
-            beat.eq(bus.rvalid & bus.rready),
+            beat.eq(bus.rvalid & bus.rready), ends.eq(beat & bus.rlast),
             queue.i.payload.eq(bus.rdata), queue.i.valid.eq(beat),
             self.data.payload.eq(queue.o.payload), self.data.valid.eq(queue.o.valid & ~self.stop),
             queue.o.ready.eq(self.data.ready | self.stop),
-            out.eq(queue.o.valid & queue.o.ready),
             self.idle.eq(~bursts.busy & (on_way == 0) & (queue.level == 0))]
-        m.d.sync += [free.eq(free - Mux(take, bursts.count, 0) + out),
-                     on_way.eq(on_way + take - (beat & bus.rlast))]
+        m.d.sync += [back.eq(queue.o.valid & queue.o.ready),
+                     free.eq(Mux(take, free - bursts.count + back, free + back))]
+        with m.If(take & ~ends):
+            m.d.sync += on_way.eq(on_way + 1)
+        with m.Elif(~take & ends):
+            m.d.sync += on_way.eq(on_way - 1)
 
         with m.If(beat & (bus.rresp != 0)):
             m.d.sync += self.error.eq(1)
@@ -180,9 +194,11 @@ class WritePort(_Port):
         take, beat, response = Signal(), Signal(), Signal()
         bursts = _Bursts(m, self, self.req, self.stop, take)
         left = Signal(range(longest + 1))                       # beats of the started burst
+        here, came, thrown = Signal(range(queue.depth + 2)), Signal(), Signal()     # beats of none yet
         m.d.comb += [
-            take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & (queue.level >= bursts.count)
+            take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & (here >= bursts.count)
                     & order.i.ready),
+            came.eq(queue.i.valid & queue.i.ready), thrown.eq(queue.o.valid & self.stop & (left == 0)),
             beat.eq(bus.wvalid & bus.wready),
             response.eq(bus.bvalid & bus.bready)]
         with m.If(take):
@@ -202,6 +218,8 @@ class WritePort(_Port):
             order.i.payload.eq(bursts.last), order.i.valid.eq(take), order.o.ready.eq(response),
             self.done.eq(response & order.o.payload),
             self.idle.eq(~bursts.busy & (left == 0) & (order.level == 0) & (queue.level == 0))]
+
+        m.d.sync += here.eq(Mux(take, here - bursts.count + came, Mux(thrown, here - 1, here + came)))
 
         with m.If(response & (bus.bresp != 0)):
             m.d.sync += self.error.eq(1)

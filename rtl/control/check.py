@@ -1,6 +1,8 @@
 """Checks every command before any unit sees it."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from functools import partial
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -9,6 +11,7 @@ from spec.views import ADDRESSES, BANKS
 
 from ..prim import COMMAND, ResetInserter, SerialMultiplier, error_layout
 from .limits import Limits
+from .queues import QUEUES
 
 __all__ = ["Check"]
 
@@ -28,6 +31,7 @@ class Check(Limits):
     Members
     -------
     cmd, out : commands in and out.
+    into : the queue of ``out``, one bit for each of :data:`rtl.control.queues.QUEUES`.
     size : bytes of the DRAM window.
     error : why ``cmd`` is refused; stays until ``clear``.
     clear : forget everything.
@@ -35,40 +39,45 @@ class Check(Limits):
 
     def members(self) -> dict[str, Member]:
         return {"cmd": In(stream.Signature(COMMAND)), "out": Out(stream.Signature(COMMAND)), "size": In(32),
-                "error": Out(error_layout()), "clear": In(1)}
+                "into": Out(len(QUEUES)), "error": Out(error_layout()), "clear": In(1)}
 
     def elaborate(self, platform):
         m = Module()
         cmd = self.cmd.payload
         m.submodules.region = region = SerialMultiplier(x_bits=17, y_bits=32)
         m.submodules.inner = inner = SerialMultiplier(x_bits=16, y_bits=16)
-        first, summing, conv = Signal(init=1), Signal(), cmd.opcode == Opcode.CONV
-        area = self._factors(m, region, inner, summing)
-        m.d.comb += [self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag)]
-        unknown, bad, code, extent = Signal(), Signal(), Signal(8), Signal(50)
-        right = ((cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == self.digest_word)
-                 & (cmd.version == VERSION))
+        first, summing, starts, code = Signal(init=1), Signal(), Signal(), Signal(8)
+        conv, area = self._factors(m, region, inner, summing)
+        m.d.comb += [self.out.payload.eq(cmd), self.error.tag.eq(cmd.tag), inner.start.eq(starts),
+                     region.start.eq(starts | summing), self.into.eq(self._queue(m))]
+        right = _late(m, (cmd.magic == MAGIC) & (cmd.opcode == Opcode.START) & (cmd.digest == self.digest_word)
+                      & (cmd.version == VERSION))
+        unknown, wrong = self._fields(m)
+        moves, beyond, space = _late(m, self._moves()), _late(m, cmd.dram > self.size), _late(m, self.size - cmd.dram)
+        rows_bytes, more, extent, weights, bad = Signal(49), Signal(50), Signal(50), Signal(33), Signal()
+        added = self._bytes(m, inner.product)
 
         with m.FSM(name="check"):
             with m.State("IDLE"):
-                m.d.comb += [region.start.eq(self.cmd.valid), inner.start.eq(self.cmd.valid)]
+                m.d.sync += bad.eq(0)
                 with m.If(self.cmd.valid):
-                    m.next = "MULTIPLY"
+                    m.next = "FACTORS"
+            with m.State("FACTORS"):
+                m.d.comb += starts.eq(1)
+                m.next = "MULTIPLY"
             with m.State("MULTIPLY"):
-                self._fields(m, unknown, bad)
                 with m.If(region.done & inner.done):
                     m.next = "SUM"
             with m.State("SUM"):
-                m.d.comb += [summing.eq(1), region.start.eq(1)]
-                m.d.sync += extent.eq(self._bytes(m, region.product, inner.product))
-                with m.If(conv & (cmd.weight_base + inner.product > self.weight_depth)):
-                    m.d.sync += bad.eq(1)
+                m.d.comb += summing.eq(1)
+                m.d.sync += [rows_bytes.eq(region.product), more.eq(added), weights.eq(cmd.weight_base + inner.product)]
                 m.next = "END"
             with m.State("END"):
+                m.d.sync += extent.eq(rows_bytes + more)
+                with m.If((conv & (weights > self.weight_depth))
+                          | (region.done & area & (region.product > self.pixels * self.act_depth))):
+                    m.d.sync += bad.eq(1)
                 with m.If(region.done):
-                    m.d.sync += extent.eq(extent + cmd.dram)
-                    with m.If(area & (region.product > self.pixels * self.act_depth)):
-                        m.d.sync += bad.eq(1)
                     m.next = "JUDGE"
             with m.State("JUDGE"):
                 m.next = "REFUSE"
@@ -78,9 +87,9 @@ class Check(Limits):
                         m.next = "PASS"
                 with m.Elif(unknown):
                     m.d.sync += code.eq(Error.OPCODE)
-                with m.Elif(bad):
+                with m.Elif(wrong | bad):
                     m.d.sync += code.eq(Error.FIELD)
-                with m.Elif(self._moves() & (extent > self.size)):
+                with m.Elif(moves & (beyond | (extent > space))):
                     m.d.sync += code.eq(Error.WINDOW)
                 with m.Else():
                     m.next = "PASS"
@@ -96,18 +105,22 @@ class Check(Limits):
     def _factors(self, m, region, inner, summing):
         """The bytes of the rows, then (``summing``) the words of the region; a factor of 0 takes no time.
 
-        Returns whether the command has a region.
+        Returns whether the command is a convolution, and whether it has a region.
         """
         cmd = self.cmd.payload
-        conv, pool = cmd.opcode == Opcode.CONV, cmd.opcode == Opcode.POOL
-        acts = (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT)
-        area = acts | pool
+        conv, pool = _late(m, cmd.opcode == Opcode.CONV), _late(m, cmd.opcode == Opcode.POOL)
+        acts = _late(m, (cmd.opcode == Opcode.LOAD_ACT) | (cmd.opcode == Opcode.STORE_ACT))
+        rows = _late(m, self._rows())
         m.d.comb += [
-            region.x.eq(Mux(area, Mux(summing, cmd.rows, Mux(self._rows() == 0, 0, self._rows() - 1)), 0)),
+            region.x.eq(Mux(acts | pool, Mux(summing, cmd.rows, Mux(rows == 0, 0, rows - 1)), 0)),
             region.y.eq(Mux(summing, inner.product, cmd.stride)),
             inner.x.eq(Mux(conv, cmd.depth, Mux(pool, cmd.groups, Mux(acts, cmd.out_groups, 0)))),
             inner.y.eq(Mux(conv, Mux(cmd.shared, 1, cmd.taps), cmd.cols))]
-        return area
+        return conv, acts | pool
+
+    def _queue(self, m):
+        """One bit for each queue: the command is for it."""
+        return Cat(_late(m, Cat(self.cmd.payload.opcode == o for o in queue).any()) for queue in QUEUES.values())
 
     def _image(self):
         """Whether the command reads an image."""
@@ -122,17 +135,20 @@ class Check(Limits):
         """Whether the command has a region in DRAM."""
         return Cat(self.cmd.payload.opcode == o for o in Opcode if o.name.startswith(("LOAD", "STORE"))).any()
 
-    def _bytes(self, m, region, inner):
-        """Bytes from the first to the last of the DRAM region."""
+    def _bytes(self, m, inner):
+        """Bytes of the DRAM region, but for those from its first row to its last."""
         cmd, out = self.cmd.payload, Signal(50)
+        image, tail = _late(m, self._image()), _late(m, cmd.bytes + self.port_bytes - 1)
+        stream = _late(m, self._stream_beats())
+        stream = _late(m, cmd.stride * (self.ports - 1) + stream * self.port_bytes)
+        records = _late(m, (cmd.count * PARAM_BYTES + self.port_bytes - 1) & ~(self.port_bytes - 1))
         with m.Switch(cmd.opcode):
             with m.Case(Opcode.LOAD_WEIGHTS):
-                m.d.comb += out.eq(cmd.stride * (self.ports - 1) + self._stream_beats() * self.port_bytes)
+                m.d.comb += out.eq(stream)
             with m.Case(Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES):
-                m.d.comb += out.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) & ~(self.port_bytes - 1))
+                m.d.comb += out.eq(records)
             with m.Default():
-                m.d.comb += out.eq(region + Mux(self._image(), cmd.bytes + self.port_bytes - 1,
-                                                inner * self.act_group_bytes))
+                m.d.comb += out.eq(Mux(image, tail, inner * self.act_group_bytes))
         return out
 
     def _stream_beats(self):
@@ -141,48 +157,59 @@ class Check(Limits):
         plain = cmd.count * self.weight_beats
         return Mux(cmd.beats != 0, cmd.beats, plain) if self.decode_lanes else plain
 
-    def _fields(self, m, unknown, bad):
-        """Registers whether the command is unknown or has a field outside the configuration."""
-        cmd = self.cmd.payload
+    def _fields(self, m):
+        """Registers whether the command is unknown, and whether it has a field outside the configuration."""
+        cmd, late = self.cmd.payload, partial(_late, m)
         low = (1 << self.port_bytes.bit_length() - 1) - 1
-        address, stride = (cmd.dram & low) != 0, (cmd.stride & low) != 0
-        area = (cmd.rows == 0) | (cmd.cols == 0)
-        out, res, records_held = self._view("out"), self._view("res"), self.param_depth * self.slots
-        taps = (cmd.taps == 0) | (cmd.groups == 0) | (cmd.tap_base + cmd.taps > self.tap_depth)
+        address, stride = late((cmd.dram & low) != 0), late((cmd.stride & low) != 0)
+        area = late((cmd.rows == 0) | (cmd.cols == 0))
+        out, res, records_held = self._view(m, "out"), self._view(m, "res"), self.param_depth * self.slots
+        taps = late((cmd.taps == 0) | (cmd.groups == 0)) | late(late(cmd.tap_base + cmd.taps) > self.tap_depth)
 
         image = (cmd.bytes == 0) | (cmd.above & cmd.below & ~cmd.pair & (cmd.rows == 1))
         image |= cmd.pair & (self.image_lanes == 1)
+        end, coded = late(cmd.dst + cmd.count), late(cmd.count * self.weight_beats) if self.decode_lanes else 0
 
         def records(depth):
-            return address | (cmd.count == 0) | (cmd.dst + cmd.count > depth)
+            return address | late(cmd.count == 0) | late(end > depth)
 
         wrong = {
             Opcode.END: 0,
-            Opcode.LOAD_WEIGHTS: records(self.weight_depth) | stride
-            | (cmd.beats > (cmd.count * self.weight_beats if self.decode_lanes else 0)),
+            Opcode.LOAD_WEIGHTS: records(self.weight_depth) | stride | late(cmd.beats > coded),
             Opcode.LOAD_PARAMS: records(records_held),
             Opcode.LOAD_TAPS: records(self.tap_depth),
             Opcode.LOAD_TABLES: records(TABLE_RECORDS * self.tables),
-            Opcode.LOAD_ACT: Mux(cmd.image, image, address | stride) | area | out,
+            Opcode.LOAD_ACT: Mux(cmd.image, late(image), address | stride) | area | out,
             Opcode.STORE_ACT: address | stride | area | out,
             # Sums of a part (acc_last is 0) have no output yet.
-            Opcode.CONV: area | taps | (cmd.depth == 0) | (cmd.tiles == 0) | (cmd.pitch == 0)
-            | (cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1))
-            | (cmd.start_x >= cmd.pitch)
-            | (cmd.acc_last & (out | (cmd.residual & res) | (cmd.param_base + self.slots > records_held)
-                               | (cmd.table > self.tables) | (cmd.shift > 63) | (cmd.lo > cmd.hi))),
+            Opcode.CONV: area | taps | late((cmd.depth == 0) | (cmd.tiles == 0)) | late(cmd.pitch == 0)
+            | late((cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1)))
+            | late(cmd.start_x >= cmd.pitch)
+            | (cmd.acc_last & (out | (cmd.residual & res) | late(late(cmd.param_base + self.slots) > records_held)
+                               | late((cmd.table > self.tables) | (cmd.shift > 63)) | late(cmd.lo > cmd.hi))),
             Opcode.POOL: area | taps | out | res}
-        m.d.sync += [bad.eq(0), unknown.eq(cmd.magic != MAGIC)]
+        found, unknown = Signal(), Signal()
         with m.Switch(cmd.opcode):
             for opcode, value in wrong.items():
                 with m.Case(opcode):
-                    m.d.sync += bad.eq(value)
+                    m.d.comb += found.eq(late(value))
             with m.Default():
-                m.d.sync += unknown.eq(1)
+                m.d.comb += unknown.eq(1)
+        return late(unknown | (cmd.magic != MAGIC)), late(found)
 
-    def _view(self, prefix):
+    def _view(self, m, prefix):
         """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""
         cmd = self.cmd.payload
         banks = *BANKS, "step_bank"
-        return (Cat(cmd[f"{prefix}_{n}"] >= self.pixels for n in banks).any() | (cmd[f"{prefix}_groups"] == 0)
-                | Cat(cmd[f"{prefix}_{n}"] > self.act_depth for n in ADDRESSES).any())
+        return (_late(m, Cat(cmd[f"{prefix}_{n}"] >= self.pixels for n in banks).any())
+                | _late(m, (cmd[f"{prefix}_groups"] == 0)
+                        | Cat(cmd[f"{prefix}_{n}"] > self.act_depth for n in ADDRESSES).any()))
+
+
+def _late(m, value):
+    """What a value that depends on the command alone was in the cycle before: the command stays, and up to five such
+    registers in a row have what is right before it is judged."""
+    value = Value.cast(value)
+    late = Signal(value.shape())
+    m.d.sync += late.eq(value)
+    return late

@@ -23,7 +23,7 @@ class Control(Limits):
     """The engine's life: idle, running, stopping.
 
     ``start`` (while idle) runs the program until its END has everything before it done: then ``done``. ``abort`` or any
-    error stops: ``code`` and ``tag`` appear at once, ``clear`` is high until bus and units are idle, then ``error``
+    error stops: ``code`` and ``tag`` appear soon, ``clear`` is high until bus and units are idle, then ``error``
     rises and ``busy`` falls. When the bus does not become idle within ``watchdog`` cycles ``error`` rises all the same
     and ``busy`` stays. A window or program that leaves the address space or the window gives WINDOW, a program without
     END gives OPCODE, both with the tag of the last command (0 if none). SEMAPHORE: END or a command waits for
@@ -77,17 +77,17 @@ class Control(Limits):
         m.submodules.queues = queues = Queues.of(self)
         run, beginning, passed = self._program(m, fetch, check, queues)
         given, tags = self._give(m, queues)
-        out, last_tag, left = check.out, Signal(16), Signal(32)
+        out, last_tag, left, ended = check.out, Signal(16), Signal(32), Signal()
+        m.d.sync += ended.eq(left == 0)
         with m.If(passed):
             m.d.sync += [last_tag.eq(out.payload.tag), left.eq(left - 1)]
 
-        begin, stopping, stalled = Signal(), Signal(), Signal()
-        moves = self.progress | fetch.progress | passed | Cat(given).any() | self._giving()
-        self._watchdog(m, run["watchdog"], begin, stopping, moves, stalled)
-        quiet = self._quiet(m, out, given, stopping)
-        outside = self._outside(m)
-        errors = self._errors(check, queues, tags, last_tag, left, stalled)
-        m.d.comb += self.clear.eq(stopping)
+        begin, running, stalled = Signal(), Signal(), Signal()
+        moved, worked = self._moves(m, fetch, passed, given, beginning, running)
+        expired = self._watchdog(m, run["watchdog"], begin, moved, stalled)
+        quiet, still = self._quiet(m, out, worked)
+        outside = self._outside(m, run)
+        error = self._errors(m, check, queues, tags, last_tag, ended, expired, running)
 
         # Invariant: outside RUN no unit has a command. Only STOP sets ``error``, only FLUSH sets ``done``.
         with m.FSM(name="engine") as fsm:
@@ -96,39 +96,49 @@ class Control(Limits):
                     m.d.sync += [
                         *(signal.eq(getattr(self, name)) for name, signal in run.items()),
                         *(tag.eq(0) for tag in tags.values()), *self._forget(), last_tag.eq(0), left.eq(self.cmd_count)]
-                    m.next = "BEGIN"
+                    m.next = "PLACE"
+            with m.State("PLACE"):
+                m.next = "BEGIN"
+                with m.If(self.abort):
+                    self._stop(m, Error.ABORT, 0, quiet, still)
             with m.State("BEGIN"):
-                m.d.sync += quiet.eq(0)
                 with m.If(outside | self.abort):
-                    m.d.sync += self.code.eq(Mux(self.abort, Error.ABORT, Error.WINDOW))
-                    m.next = "STOP"
+                    self._stop(m, Mux(self.abort, Error.ABORT, Error.WINDOW), 0, quiet, still)
                 with m.Else():
                     m.d.comb += [begin.eq(1), fetch.start.eq(1)]
                     m.next = "RUN"
             with m.State("RUN"):
-                m.d.sync += [self.commands.eq(self.commands + sum(given) + beginning), self.cycles.eq(self.cycles + 1)]
-                self._run(m, errors, quiet, queues, out)
+                m.d.comb += running.eq(1)
+                m.d.sync += self.cycles.eq(self.cycles + 1)
+                self._run(m, error, quiet, still, queues, out)
             with m.State("FLUSH"):
                 # END stands in the check, commands behind it may be on the way.
-                m.d.comb += stopping.eq(1)
-                with m.If(quiet == QUIET):
-                    m.d.sync += self.done.eq(1)
+                with m.If(error.valid):         # of the last cycle of RUN
+                    self._stop(m, error.code, error.tag, quiet, still)
+                with m.Elif(quiet == QUIET):
+                    m.d.sync += [self.done.eq(1), self.clear.eq(0)]
                     m.next = "IDLE"
                 with m.Elif(stalled):
                     m.d.sync += [self.code.eq(Error.TIMEOUT), self.tag.eq(last_tag)]
                     m.next = "STOP"
             with m.State("STOP"):
-                m.d.comb += stopping.eq(1)
                 with m.If(quiet == QUIET):
+                    m.d.sync += self.clear.eq(0)
                     m.next = "IDLE"
                 with m.If((quiet == QUIET) | stalled):
                     m.d.sync += self.error.eq(1)
         m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
         return m
 
-    def _giving(self):
-        """Whether a unit gives semaphores."""
-        return Cat(getattr(self, name).any() for name in GIVEN).any()
+    def _moves(self, m, fetch, passed, given, beginning, running):
+        """Counts commands. Whether something moved, two cycles ago, and whether a unit was given a command or gave
+        semaphores in the cycle before."""
+        moved, worked, counted, gave = Signal(), Signal(), Signal(4), Signal(3)
+        gives = Cat(*given, *(getattr(self, name).any() for name in GIVEN)).any()
+        m.d.sync += [worked.eq(gives), moved.eq(self.progress | fetch.progress | passed | worked),
+                     counted.eq(Mux(running, Cat(*given, beginning), 0)), gave.eq(sum(counted)),
+                     self.commands.eq(self.commands + gave)]
+        return moved, worked
 
     def _program(self, m, fetch, check, queues):
         """Fetch to check to queues.
@@ -144,6 +154,7 @@ class Control(Limits):
             fetch.at.eq(run["base"] + run["cmd_offset"]), fetch.count.eq(run["cmd_count"]), check.size.eq(run["size"]),
             beginning.eq(out.valid & (out.payload.opcode == Opcode.START)),
             passed.eq(out.valid & out.ready), queues.cmd.payload.eq(out.payload), queues.cmd.valid.eq(out.valid),
+            queues.into.eq(check.into),
             out.ready.eq(beginning | queues.cmd.ready), queues.wait.eq(out.payload.wait),
             *(queues.give[n].eq(getattr(self, name)) for n, name in enumerate(GIVEN))]
         join_streams(m, fetch.req, self.req)
@@ -165,30 +176,31 @@ class Control(Limits):
                 m.d.sync += tags[name].eq(unit.payload.tag)
         return given, tags
 
-    def _quiet(self, m, out, given, stopping):
-        """Cycles, up to :data:`QUIET`, in which nothing works.
+    def _quiet(self, m, out, worked):
+        """Cycles, up to :data:`QUIET`, in which nothing worked, and whether nothing did in the cycle before.
 
         The next command (END, or one whose queue is full) cannot go on either: what waits, waits for ever.
         """
-        units_idle = Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()
-        quiet, still = Signal(range(QUIET + 1)), Signal()
-        ends = out.valid & ~out.ready & units_idle & ~Cat(given).any() & ~self._giving()
-        m.d.comb += still.eq(Mux(stopping, self.ports_idle & units_idle, ends))
-        m.d.sync += quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))
-        return quiet
+        units_idle, quiet, still = Signal(), Signal(range(QUIET + 1)), Signal()
+        ends = out.valid & ~out.ready & units_idle & ~worked
+        m.d.sync += [units_idle.eq(Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()),
+                     still.eq(Mux(self.clear, self.ports_idle & units_idle, ends)),
+                     quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))]
+        return quiet, still
 
-    def _outside(self, m):
-        """Whether window or program, latched in the cycle before, leave the address space or the window."""
-        outside = Signal()
-        m.d.sync += outside.eq((self.base + self.size > 1 << self.addr_bits)
-                               | (self.cmd_offset + self.cmd_count * COMMAND_BYTES > self.size))
-        return outside
+    def _outside(self, m, run):
+        """Whether window or program, latched two cycles before, leave the address space or the window."""
+        window, program = Signal(self.addr_bits + 1), Signal(33 + COMMAND_BYTES.bit_length())
+        m.d.sync += [window.eq(run["base"] + run["size"]),
+                     program.eq(run["cmd_offset"] + run["cmd_count"] * COMMAND_BYTES)]
+        return (window > 1 << self.addr_bits) | (program > run["size"])
 
-    def _errors(self, check, queues, tags, last_tag, left, stalled):
-        """(condition, code, tag) of everything that stops a program; the first one that is true counts."""
-        busiest = Mux(~self.compute_idle, tags["compute"], Mux(~self.load_idle, tags["load"],
-                      Mux(~self.store_idle, tags["store"], last_tag)))
-        return [
+    def _errors(self, m, check, queues, tags, last_tag, ended, expired, running):
+        """What stops a program, a cycle later: of everything that does, the first one that is true counts."""
+        busiest = Signal(16)
+        m.d.sync += busiest.eq(Mux(~self.compute_idle, tags["compute"], Mux(
+            ~self.load_idle, tags["load"], Mux(~self.store_idle, tags["store"], last_tag))))
+        found = [
             (self.abort, Error.ABORT, last_tag),
             (self.read_error, Error.READ, tags["load"]),
             (self.write_error, Error.WRITE, tags["store"]),
@@ -196,36 +208,48 @@ class Control(Limits):
             (self.load_error.valid, self.load_error.code, self.load_error.tag),
             (self.store_error.valid, self.store_error.code, self.store_error.tag),
             (queues.overflow, Error.SEMAPHORE, last_tag),
-            (left == 0, Error.OPCODE, last_tag),
-            (stalled, Error.TIMEOUT, busiest)]
+            (ended, Error.OPCODE, last_tag),
+            (expired, Error.TIMEOUT, busiest)]
+        error = Signal(error_layout())
+        m.d.sync += error.valid.eq(running & Cat(condition for condition, *_ in found).any())
+        for condition, code, tag in reversed(found):
+            with m.If(condition):
+                m.d.sync += [error.code.eq(code), error.tag.eq(tag)]
+        return error
 
     def _forget(self):
         """A new program: nothing is said of the last one."""
         return [self.done.eq(0), self.error.eq(0), self.code.eq(Error.NONE), self.tag.eq(0), self.cycles.eq(0),
                 self.commands.eq(0)]
 
-    def _run(self, m, errors, quiet, queues, out):
+    def _stop(self, m, code, tag, quiet, still):
+        """Stop, and say why."""
+        m.d.sync += [self.code.eq(code), self.tag.eq(tag), quiet.eq(0), still.eq(0), self.clear.eq(1)]
+        m.next = "STOP"
+
+    def _run(self, m, error, quiet, still, queues, out):
         """The ends of state RUN: an error, END with everything before it done, or a wait for ever."""
-        for n, (condition, code, tag) in enumerate(errors):
-            with (m.If if n == 0 else m.Elif)(condition):
-                m.d.sync += [self.code.eq(code), self.tag.eq(tag), quiet.eq(0)]
-                m.next = "STOP"
+        with m.If(error.valid):
+            self._stop(m, error.code, error.tag, quiet, still)
         with m.Elif(quiet == QUIET):
-            m.d.sync += quiet.eq(0)
+            m.d.sync += [quiet.eq(0), still.eq(0)]
             with m.If(queues.empty & queues.met):
-                m.d.sync += self.commands.eq(self.commands + 1)
+                m.d.sync += [self.commands.eq(self.commands + 1), self.clear.eq(1)]
                 m.next = "FLUSH"
             with m.Else():
-                m.d.sync += [self.code.eq(Error.SEMAPHORE),
-                             self.tag.eq(Mux(queues.empty, out.payload.tag, queues.waiting))]
-                m.next = "STOP"
+                self._stop(m, Error.SEMAPHORE, Mux(queues.empty, out.payload.tag, queues.waiting), quiet, still)
 
-    def _watchdog(self, m, limit, begin, stopping, moves, stalled):
-        """``stalled`` after ``limit`` cycles without a move, counted afresh when a program begins or stops."""
-        waited, was_stopping = Signal(32), Signal()
-        m.d.sync += was_stopping.eq(stopping)
-        with m.If(begin | (stopping & ~was_stopping) | (moves & ~stopping)):
+    def _watchdog(self, m, limit, begin, moved, stalled):
+        """``stalled`` after ``limit`` cycles without a move, counted afresh when a program begins or stops.
+
+        Returns whether a program that does not stop is.
+        """
+        waited, was_stopping, expired, afresh = Signal(32), Signal(), Signal(), Signal()
+        m.d.comb += [afresh.eq(begin | (self.clear & ~was_stopping)),
+                     stalled.eq(expired & (~self.clear | was_stopping))]
+        m.d.sync += [was_stopping.eq(self.clear), expired.eq((limit != 0) & (waited >= limit) & ~afresh)]
+        with m.If(afresh | (moved & ~self.clear)):
             m.d.sync += waited.eq(0)
         with m.Elif(waited < limit):
             m.d.sync += waited.eq(waited + 1)
-        m.d.comb += stalled.eq((limit != 0) & (waited >= limit) & (~stopping | was_stopping))
+        return expired

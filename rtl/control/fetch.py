@@ -46,24 +46,26 @@ class Fetch(Block):
     def elaborate(self, platform):
         m = Module()
         beats = 8 * COMMAND_BYTES // self.port_bits
-        m.submodules.queue = queue = Queue(self.port_bits, memories.fetched(self).depth, buffered=True)
+        m.submodules.queue = queue = Queue(self.port_bits, memories.fetched(self).depth, buffered=True, reserved=True)
         at, left, room = Signal(self.addr_bits), Signal(32), Signal(range(FETCH_AHEAD + 1), init=FETCH_AHEAD)
         word, beat, full = Signal(8 * COMMAND_BYTES, reset_less=True), Signal(range(beats)), Signal()
-        asked, last, number = Signal(), Signal(), Signal(range(TOGETHER + 1))
+        asks, number, asked, last, back = Signal(), Signal(range(TOGETHER + 1)), Signal(), Signal(), Signal()
         m.d.comb += [
-            number.eq(Mux(left < TOGETHER, left, TOGETHER)),
-            self.req.valid.eq((left != 0) & (room >= TOGETHER)), self.req.payload.addr.eq(at),
-            self.req.payload.beats.eq(number * beats),
+            self.req.valid.eq(asks), self.req.payload.addr.eq(at), self.req.payload.beats.eq(number * beats),
             asked.eq(self.req.valid & self.req.ready),
-            queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid), self.data.ready.eq(queue.i.ready),
+            queue.i.payload.eq(self.data.payload), queue.i.valid.eq(self.data.valid), self.data.ready.eq(1),
             queue.o.ready.eq(~full), last.eq(queue.o.valid & queue.o.ready & (beat == beats - 1)),
             self.cmd.payload.eq(word), self.cmd.valid.eq(full),
-            self.progress.eq(asked | (self.data.valid & self.data.ready))]
-        m.d.sync += room.eq(room - Mux(asked, number, 0) + last)
+            self.progress.eq(asked | self.data.valid)]
+        fresh, some, many = Signal(), Signal(), Signal()        # ``left`` is new; at least one, at least TOGETHER
+        m.d.sync += [back.eq(last), room.eq(Mux(asked, room - number + back, room + back)),
+                     fresh.eq(self.start | asked), some.eq(left != 0), many.eq(left >= TOGETHER)]
+        with m.If(~asks & ~fresh):
+            m.d.sync += [asks.eq(some & (room >= TOGETHER)), number.eq(Mux(many, TOGETHER, left))]
         with m.If(self.start):
             m.d.sync += [at.eq(self.at), left.eq(self.count)]
         with m.Elif(asked):
-            m.d.sync += [at.eq(at + number * COMMAND_BYTES), left.eq(left - number)]
+            m.d.sync += [asks.eq(0), at.eq(at + number * COMMAND_BYTES), left.eq(left - number)]
         with m.If(queue.o.valid & queue.o.ready):
             m.d.sync += [word.eq(Cat(word[self.port_bits:], queue.o.payload)), beat.eq(Mux(last, 0, beat + 1)),
                          full.eq(last)]

@@ -30,7 +30,7 @@ class Registers(Block):
     Members
     -------
     bus : AXI4-Lite, 32 bits, byte addresses.
-    start, abort : one cycle when the host writes the bit.
+    start, abort : one cycle, after the one in which the host writes the bit.
     base, size, cmd_offset, cmd_count, watchdog : what the host has set.
     irq : level, while an enabled interrupt is pending.
     busy, done, error, code, tag, cycles, commands : state of the engine, shown as it is.
@@ -91,7 +91,7 @@ class Registers(Block):
                         m.d.sync += stored[r.name].eq(new & masks[r.name])
         acts = write["data"] & Cat(byte)
         at = {r.name: r.offset >> 2 for r in REGISTERS}
-        m.d.comb += [
+        m.d.sync += [
             self.start.eq(write["valid"] & (write["addr"] == at["CTRL"]) & acts[0]),
             self.abort.eq(write["valid"] & (write["addr"] == at["CTRL"]) & acts[1])]
 

@@ -91,6 +91,25 @@ def test_read_bandwidth():
     assert cycles <= 162, cycles
 
 
+def test_a_request_each_cycle():
+    """Of one beat each: a burst, and a beat, in each cycle."""
+    config = small_config(burst=4, outstanding=64)
+    port, dram, beats, cycles = ReadPort.of(config), AxiMemory(stall=0, latency=20), [], 0
+
+    async def ask(ctx):
+        for n in range(60):
+            await put(ctx, port.req, {"addr": 4096 + 8 * n, "beats": 1})
+
+    async def count(ctx):
+        nonlocal cycles
+        while len(beats) < 60:
+            await ctx.tick()
+            cycles += bool(beats)
+
+    simulate({"port": port}, ask, count, background=[dram.read_slave(port.bus), sink(port.data, beats)])
+    assert cycles <= 62, cycles
+
+
 def test_read_reserves_space():
     config = small_config(burst=4, outstanding=64)
     port, dram = ReadPort.of(config), AxiMemory(stall=0)

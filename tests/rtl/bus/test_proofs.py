@@ -37,11 +37,15 @@ def bursts(p, port, channel):
     # For induction: what is behind the pins keeps to it, too.
     def fits(at, count):
         return (at[:low] == 0) & (count != 0) & ((at[low:] & longest - 1) + count <= longest)
-    staged, at, left, burst = p.inside("staged", "at", "left", "self", of="__init__")
-    p.check(at[:low] == 0)
+    staged, more, at, end, offset, final, cut, burst = p.inside(
+        "staged", "more", "at", "end", "offset", "final", "cut", "self", of="__init__")
+    kept = cut.o.payload
+    p.check(~more | (at[:low] == 0) & (end > offset) & (final == (end <= longest)))
     p.check(~staged | fits(burst.addr, burst.count))
+    p.check(cut.i.ready | fits(kept.addr, kept.count) & staged)
     p.check(~valid | fits(addr, length + 1))
-    return left + Mux(staged, burst.count, 0) + Mux(valid, length + 1, 0)
+    return (Mux(more, end - offset, 0) + Mux(cut.i.ready, 0, kept.count) + Mux(staged, burst.count, 0)
+            + Mux(valid, length + 1, 0))
 
 
 def read_slave(p, bus, most):
@@ -68,10 +72,10 @@ def read_port(values, read_beats, stop):
     taken = requests(p, port.req, port.port_bytes)
     asked, beat, owed, beats = read_slave(p, bus, port.outstanding)
     p.give(port.data.ready, *([port.stop] if stop else []))
-    free, on_way, queue = p.inside("free", "on_way", "queue")
+    free, back, on_way, queue = p.inside("free", "back", "on_way", "queue")
     p.check(bus.rready)
     p.check((on_way == owed + bus.arvalid) & (on_way <= port.outstanding))
-    p.check(free + queue.level + beats + Mux(bus.arvalid, bus.arlen + 1, 0) == read_beats)
+    p.check(free + back + queue.level + beats + Mux(bus.arvalid, bus.arlen + 1, 0) == read_beats)
     p.check((queue.level != 0) | ~queue.o.valid)
     p.check(~port.idle | (owed == 0) & ~bus.arvalid & (queue.level == 0))
     to_come = bursts(p, port, "ar")
@@ -98,7 +102,7 @@ def write_port(values, stop):
     p, bus = Proof(port), port.bus
     taken = requests(p, port.req, port.port_bytes)
     p.give(port.data.valid, port.data.payload, bus.awready, bus.wready, bus.bresp, *([port.stop] if stop else []))
-    queue, order, left = p.inside("queue", "order", "left")
+    queue, order, left, here = p.inside("queue", "order", "left", "here")
     address, beat = bus.awvalid & bus.awready, bus.wvalid & bus.wready
     # A response comes when address and last beat have been taken.
     answer, addressed, sent = p.free(), Signal(8), Signal(8)
@@ -118,7 +122,7 @@ def write_port(values, stop):
     p.check(Mux(left != 0, beats + left == bus.awlen + 1, beats == 0))
     p.check(~bus.awvalid | (left != 0) | (sent != 0))
     p.steady(bus.wvalid, bus.wready, bus.wdata, bus.wstrb, bus.wlast)
-    p.check((queue.level >= left) & (queue.level <= 2 * port.burst_beats + 1))
+    p.check((queue.level == here + left) & (queue.level <= 2 * port.burst_beats + 1))
     p.check((queue.level != 0) | ~queue.o.valid)
     to_come = bursts(p, port, "aw")
     p.check(~port.idle | (addressed == 0) & (sent == 0) & ~bus.awvalid & ~bus.wvalid)

@@ -356,6 +356,30 @@ def test_abort_and_restart(after):
     bench.run(body)
 
 
+def test_an_abort_at_the_end():
+    """Kind: an error in the very cycle in which everything is found done, and lost because it is noticed a cycle later.
+    """
+    async def end(bench, ctx, at):
+        d, cycles = bench.dut, 0
+        ctx.set(d.start, 1)
+        await ctx.tick()
+        ctx.set(d.start, 0)
+        while ctx.get(d.busy):
+            if ctx.get(d.clear):
+                ends.append(cycles)
+            ctx.set(d.abort, cycles == at)
+            await ctx.tick()
+            cycles += 1
+        found.append((ctx.get(d.done), ctx.get(d.error), ctx.get(d.code)))
+
+    ends, found = [], []
+    for before in (None, 0, 1, 2, 3):
+        bench = Bench([END], seed=1)
+        at = None if before is None else ends[0] - before
+        bench.run(lambda ctx, bench=bench, at=at: end(bench, ctx, at))
+    assert found == [(1, 0, 0)] * 2 + [(0, 1, Error.ABORT)] * 3
+
+
 def test_a_start_beside_an_abort_is_none():
     bench = Bench(chain(2))
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Signal
 
 from rtl.control import Registers
 from rtl.control.fetch import Fetch
-from spec.commands import COMMAND_BYTES, FETCH_AHEAD
+from spec.commands import COMMAND_BYTES, FETCH_AHEAD, TOGETHER
 
 from ..formal import Proof
 
@@ -37,15 +37,18 @@ def test_fetch(tmp_path):
     beats = 8 * COMMAND_BYTES // 256
     part = Fetch(addr_bits=32, port_bits=256, beat_bits=10)
     p = Proof(part)
-    left, room, queue, beat = p.inside("left", "room", "queue", "beat")
+    left, room, queue, beat, asks, number, back, fresh, some, many = p.inside(
+        "left", "room", "queue", "beat", "asks", "number", "back", "fresh", "some", "many")
     owed = Signal(10)
     p.give(part.at, part.count, part.req.ready, part.data.payload, part.cmd.ready)
     p.m.d.comb += [part.start.eq(p.free() & (left == 0)), part.data.valid.eq(p.free() & (owed != 0))]
     asked, came = part.req.valid & part.req.ready, part.data.valid & part.data.ready
     p.m.d.sync += owed.eq(owed + (part.req.payload.beats * asked) - came)
-    p.check(room * beats + owed + queue.level + beat == FETCH_AHEAD * beats)
+    p.check((room + back) * beats + owed + queue.level + beat == FETCH_AHEAD * beats)
+    p.check(~asks | (number != 0) & (number <= TOGETHER) & (number <= left) & (room >= TOGETHER))
     p.check((queue.level != 0) | ~queue.o.valid)
     p.check(beat < beats)
-    p.check(part.data.ready | ~part.data.valid)
+    p.check(fresh | (some == (left != 0)) & (many == (left >= TOGETHER)))
+    p.check(part.data.ready & (queue.level <= queue.depth))
     p.steady(part.req.valid, part.req.ready, part.req.payload.addr)
     p.run(tmp_path)

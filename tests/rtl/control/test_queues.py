@@ -8,9 +8,21 @@ from rtl.control.queues import QUEUES, Queues
 from spec.commands import FIELDS, SEMAPHORE_MAX, SEMAPHORES, Opcode
 from spec.latency import TOKEN
 
-from ..axi_models import put, simulate, sink, small_config, steady, until
+from ..axi_models import put as put_payload
+from ..axi_models import simulate, sink, small_config, steady, until
 from ..command_models import command
 from ..parameters import check_parameters
+
+
+def offer(ctx, queues, item):
+    """A command, and the queue that it goes to."""
+    ctx.set(queues.cmd.payload, item)
+    ctx.set(queues.into, sum(1 << n for n, opcodes in enumerate(QUEUES.values()) if item.opcode in opcodes))
+
+
+async def put(ctx, queues, item, *stalls):
+    offer(ctx, queues, item)
+    await put_payload(ctx, queues.cmd, item, *stalls)
 
 
 def test_commands_arrive_whole():
@@ -28,7 +40,7 @@ def test_commands_arrive_whole():
 
     async def body(ctx):
         for item in todo:
-            await put(ctx, queues.cmd, item)
+            await put(ctx, queues, item)
         await until(ctx, queues.empty)
 
     simulate({"queues": queues}, body, background=[sink(getattr(queues, n), got[n], Random(3)) for n in got])
@@ -41,7 +53,7 @@ def test_what_no_queue_takes(opcode):
     queues = Queues(queue_depth=2)
 
     async def body(ctx):
-        ctx.set(queues.cmd.payload, command(opcode, tag=3))
+        offer(ctx, queues, command(opcode, tag=3))
         ctx.set(queues.cmd.valid, 1)
         for _ in range(10):
             await ctx.tick()
@@ -60,7 +72,7 @@ def test_posts_in_one_cycle_all_count():
         for n in range(4):
             ctx.set(queues.give[n], 0)
         for n in range(5):
-            await put(ctx, queues.cmd, command(Opcode.CONV, wait=0b101, tag=n))
+            await put(ctx, queues, command(Opcode.CONV, wait=0b101, tag=n))
         await ctx.tick().repeat(20)
         assert [g.tag for g in got] == [0, 1, 2, 3] and not ctx.get(queues.empty)
         for n in range(2):
@@ -93,7 +105,7 @@ def test_semaphores(depth, seed):
 
     async def send(ctx):
         for item in todo:
-            await put(ctx, queues.cmd, item, rng, 0.3)
+            await put(ctx, queues, item, rng, 0.3)
 
     async def give(ctx):
         while gives:
@@ -135,7 +147,7 @@ def test_one_queue_takes_a_semaphore():
 
     async def body(ctx):
         for opcode in (Opcode.STORE_ACT, Opcode.CONV, Opcode.LOAD_TAPS):
-            await put(ctx, queues.cmd, command(opcode, wait=1))
+            await put(ctx, queues, command(opcode, wait=1))
         for count in range(len(QUEUES) + 1):
             await ctx.tick().repeat(8)
             assert [len(items) for items in got.values()] == [int(n < count) for n in range(len(QUEUES))]
@@ -153,19 +165,27 @@ def test_what_waits():
     async def body(ctx):
         assert ctx.get(queues.empty)
         for opcode, tag in ((Opcode.STORE_ACT, 7), (Opcode.CONV, 6), (Opcode.LOAD_TAPS, 5)):
-            await put(ctx, queues.cmd, command(opcode, wait=1, tag=tag))
+            await put(ctx, queues, command(opcode, wait=1, tag=tag))
             assert not ctx.get(queues.empty)
             await ctx.tick()
             assert ctx.get(queues.waiting) == tag
         ctx.set(queues.wait, 2)
+        await ctx.tick()
         assert not ctx.get(queues.met)
         ctx.set(queues.give[0], 2)
         for n in range(SEMAPHORE_MAX):
-            assert not ctx.get(queues.overflow), n
             await ctx.tick()
-            assert ctx.get(queues.met)
-        assert ctx.get(queues.overflow)
+            assert ctx.get(queues.met) == (n > 0)
         ctx.set(queues.give[0], 0)
+        await ctx.tick().repeat(4)
+        assert not ctx.get(queues.overflow)
+        ctx.set(queues.give[0], 2)
+        await ctx.tick()
+        ctx.set(queues.give[0], 0)
+        ctx.set(queues.wait, 0)
+        await put(ctx, queues, command(Opcode.POOL, wait=2))        # it takes one, too late
+        await ctx.tick().repeat(10)
+        assert ctx.get(queues.overflow)
         ctx.set(queues.clear, 1)
         await ctx.tick()
         ctx.set(queues.clear, 0)
@@ -184,7 +204,7 @@ def test_latency(wait):
     queues = Queues.of(small_config())
 
     async def body(ctx):
-        ctx.set(queues.cmd.payload, command(Opcode.CONV, wait=wait))
+        offer(ctx, queues, command(Opcode.CONV, wait=wait))
         ctx.set(queues.cmd.valid, 1)
         if wait:
             await ctx.tick().repeat(5)
