@@ -144,18 +144,22 @@ class Banks(Block):
         feed, write, load, outputs = self.compute.feed, self.compute.write, self.load.payload, []
         feeds, loads = feed.en & (feed.mem == mem), load.place.mem == mem
         posts = Cat(enable & (word.place.mem == mem) for enable, word in zip(write.en, write.word, strict=True))
+        turn = ~posts.any()
         with m.If(loads):
-            m.d.comb += self.load.ready.eq(~posts.any())
-        lanes = _lanes(m, posts, write.word, ~posts.any(), self.load.valid & loads, load)
+            m.d.comb += self.load.ready.eq(turn)
+        lanes = _lanes(m, posts, write.word, turn, self.load.valid & loads, load)
         words, shape = self._turned(m, f"write{mem}_", lanes, lambda word: word.place.bank), memories.bank(self)
         for index in range(self.pixels):
             bank = Bank(depth=shape.depth, width=shape.width // 8, ram=shape.ram)
             add_shared(m, f"bank{mem}_{index}", bank, platform)
-            (reads, read), (writes, word) = gathers[index % self.out_pixels], words[index % self.out_pixels]
+            (reads, read), (_, word) = gathers[index % self.out_pixels], words[index % self.out_pixels]
+            # Of all words at once: which one it is takes longer.
+            writes = Cat(self.load.valid & loads & turn & (load.place.bank == index), *(
+                enable & (word.place.bank == index) for enable, word in zip(posts, write.word, strict=True))).any()
             m.d.comb += [
                 bank.r_en.eq(feeds | (reads & (read.bank == index) & (read.mem == mem))),
                 bank.r_addr.eq(Mux(feeds, feed.addr[index], read.addr)),
-                bank.w_en.eq(Mux(writes & (word.place.bank == index), word.en, 0)),
+                bank.w_en.eq(Mux(writes, word.en, 0)),
                 bank.w_addr.eq(word.place.addr), bank.w_data.eq(word.data)]
             outputs.append(bank.r_data)
         return outputs

@@ -109,13 +109,17 @@ class Load(GroupBlock):
         layout = _job_layout(self.decode_lanes, self.port_bytes)
         m.submodules.jobs = jobs = Queue(layout, LOADS_AHEAD - 1)
         job, there, done = Signal(layout, reset_less=True), Signal(), Signal()
+        weights, act = Signal(reset_less=True), Signal(reset_less=True)
         m.d.comb += jobs.o.ready.eq(~there | done)
         with m.If(jobs.o.ready):
-            m.d.sync += [job.eq(jobs.o.payload), there.eq(jobs.o.valid)]
+            m.d.sync += [job.eq(jobs.o.payload), there.eq(jobs.o.valid),
+                         weights.eq(jobs.o.payload.opcode == Opcode.LOAD_WEIGHTS),
+                         act.eq(jobs.o.payload.opcode == Opcode.LOAD_ACT)]
         issuing = self._issue(m, jobs)
-        self._take(m, job, there, done)
+        self._take(m, job, there & weights, there & act, there, done)
         m.d.comb += self.idle.eq(~issuing & ~there & (jobs.level == 0) & (self.give == 0))
-        requested = Cat(r.valid & r.ready for r in self.req).any()
+        requested = Signal()
+        m.d.sync += requested.eq(Cat(r.valid & r.ready for r in self.req).any())
         m.d.comb += self.progress.eq(requested | self.moving)
         return ResetInserter(self.clear)(m)
 
@@ -191,7 +195,7 @@ class Load(GroupBlock):
                 with m.If(cmd.beats != 0):
                     m.d.sync += beats.eq(cmd.beats)
         with m.Elif(records):
-            m.d.sync += beats.eq((cmd.count * PARAM_BYTES + self.port_bytes - 1) // self.port_bytes)
+            m.d.sync += beats.eq((cmd.count * PARAM_BYTES + (self.port_bytes - 1)) // self.port_bytes)
         with m.Else():
             m.d.sync += beats.eq(multiply.product * self.group_beats)
         return beats
@@ -204,7 +208,7 @@ class Load(GroupBlock):
         # Rows of an image lie at any byte: all beats that hold one of theirs.
         inner = (self.port_bytes - 1).bit_length()
         bytes_ = Signal(range(self.port_bytes + (1 << len(self.cmd.payload.bytes))))
-        m.d.sync += bytes_.eq(self.cmd.payload.bytes + self.port_bytes - 1)
+        m.d.sync += bytes_.eq(self.cmd.payload.bytes + (self.port_bytes - 1))
         count = Mux(image, (at[:inner] + bytes_) >> inner, beats)
         for n, req in enumerate(self.req):
             with m.If(port == n):
@@ -225,9 +229,19 @@ class Load(GroupBlock):
                      multiply.y.eq(cmd.cols), job.image.eq(image_of(cmd)), job.low.eq(cmd.dram),
                      job.stride.eq(cmd.stride)]
 
-    def _take(self, m, job, there, done):
-        """Takes the data of a ``job`` that is ``there`` until it is ``done``."""
-        m.d.comb += self.moving.eq(Cat(d.valid & d.ready for d in self.data).any())
+    def _beats_in(self, m):
+        """The beats, each port's behind a register, so that nothing here sees what its ``valid`` follows from."""
+        beats = [stream.Signature(self.port_bits).create() for _ in self.data]
+        for beat, port in zip(beats, self.data, strict=True):
+            m.d.comb += port.ready.eq(~beat.valid | beat.ready)
+            with m.If(port.ready):
+                m.d.sync += [beat.valid.eq(port.valid), beat.payload.eq(port.payload)]
+        m.d.comb += self.moving.eq(Cat(beat.valid & beat.ready for beat in beats).any())
+        return beats
+
+    def _take(self, m, job, weights, act, there, done):
+        """Takes the data of a ``job`` of ``weights``, of activations or of records until it is ``done``."""
+        data = self._beats_in(m)
         to = self.memories
         m.d.sync += [self.give.eq(0), *(port.en.eq(0) for port in (to.weights, to.params, to.taps, to.tables))]
         k_word, record = Signal(word_bits(self.slots, self.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
@@ -235,30 +249,28 @@ class Load(GroupBlock):
         begin, coming, beats_left, words = Signal(), Signal(), Signal(32), _Words()
         with m.FSM(name="take") as fsm:
             with m.State("IDLE"):
-                m.d.comb += begin.eq(there & (job.opcode == Opcode.LOAD_ACT))
+                m.d.comb += begin.eq(act)
                 words.begin(m, job)
-                with m.If(there):
-                    with m.Switch(job.opcode):
-                        with m.Case(Opcode.LOAD_WEIGHTS):
-                            m.next = "WEIGHTS"
-                            if self.decode_lanes:
-                                m.d.sync += beats_left.eq(job.beats)
-                                with m.If(job.beats != 0):
-                                    m.next = "CODED"
-                        with m.Case(Opcode.LOAD_ACT):
-                            m.next = "ACTIVATIONS"
-                        with m.Default():
-                            m.next = "RECORDS"
+                with m.If(weights):
+                    m.next = "WEIGHTS"
+                    if self.decode_lanes:
+                        m.d.sync += beats_left.eq(job.beats)
+                        with m.If(job.beats != 0):
+                            m.next = "CODED"
+                with m.Elif(act):
+                    m.next = "ACTIVATIONS"
+                with m.Elif(there):
+                    m.next = "RECORDS"
             with m.State("WEIGHTS"):
-                with m.If(self._weights(m, words, k_word) & words.last):
+                with m.If(self._weights(m, data, words, k_word) & words.last):
                     m.next = "FINISH"
             if self.decode_lanes:
                 with m.State("CODED"):
-                    self._coded(m, job, words, k_word, beats_left)
+                    self._coded(m, job, data, words, k_word, beats_left)
                     with m.If(words.over & (beats_left == 0)):
                         m.next = "FINISH"
             with m.State("RECORDS"):
-                with m.If(self._records(m, job, words, record)):
+                with m.If(self._records(m, job, data, words, record)):
                     m.next = "FINISH"
             with m.State("ACTIVATIONS"):
                 with m.If(~coming):
@@ -269,13 +281,13 @@ class Load(GroupBlock):
                 m.next = "IDLE"
         with m.If(done):
             m.d.sync += self.give.eq(job.give)
-        m.d.comb += coming.eq(self._activations(m, job, begin, fsm.ongoing("ACTIVATIONS")))
+        m.d.comb += coming.eq(self._activations(m, job, data, begin, fsm.ongoing("ACTIVATIONS")))
 
-    def _collect(self, m, name, words, count, target):
-        """Puts ``count`` beats, each of all ``words`` joined, together in ``target``; returns when the last is here."""
-        beat, width, taken, last = (
-            Signal(range(count), name=f"{name}_beat"), sum(len(w.p) for w in words), Signal(), Signal())
-        m.d.comb += [taken.eq(Cat(w.valid & w.ready for w in words).all()), last.eq(beat == count - 1)]
+    def _collect(self, m, name, words, taken, count, target):
+        """Puts ``count`` beats, each of all ``words`` joined, together in ``target``; returns when the last is
+        ``taken``."""
+        beat, width, last = Signal(range(count), name=f"{name}_beat"), sum(len(w.p) for w in words), Signal()
+        m.d.comb += last.eq(beat == count - 1)
         with m.If(taken):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
             for n in range(count):
@@ -283,9 +295,10 @@ class Load(GroupBlock):
                     m.d.sync += target[n * width:(n + 1) * width].eq(Cat(w.p for w in words))
         return taken & last
 
-    def _weights(self, m, words, k_word):
-        m.d.comb += [d.ready.eq(Cat(other.valid for other in self.data).all()) for d in self.data]
-        whole = self._collect(m, "weight", self.data, self.weight_beats, k_word)
+    def _weights(self, m, data, words, k_word):
+        here = Cat(d.valid for d in data).all()
+        m.d.comb += [d.ready.eq(here) for d in data]
+        whole = self._collect(m, "weight", data, here, self.weight_beats, k_word)
         with m.If(whole):
             self._word(m, words)
         return whole
@@ -296,33 +309,34 @@ class Load(GroupBlock):
         m.d.sync += [port.en.eq(1), port.addr.eq(words.at)]
         words.step(m)
 
-    def _coded(self, m, job, words, k_word, beats_left):
+    def _coded(self, m, job, data, words, k_word, beats_left):
         """Weights through the decoder; ``beats_left`` counts what is still to be taken.
 
         Streams of damaged weights that end early go on with anything, and what is left over is thrown away: neither may
         hold the engine.
         """
         m.submodules.decoder = decoder = WeightDecoder.of(self)
-        come = Cat(d.valid for d in self.data).all() & (beats_left != 0)
+        come = Cat(d.valid for d in data).all() & (beats_left != 0)
         m.d.comb += [decoder.codes.eq(job.codes), decoder.active.eq(1),
                      decoder.data.valid.eq(come | (beats_left == 0)), decoder.out.ready.eq(~words.over),
-                     decoder.data.payload.eq(Cat(d.payload for d in self.data))]
+                     decoder.data.payload.eq(Cat(d.payload for d in data))]
         taken = Signal()
-        m.d.comb += [taken.eq(come & (decoder.data.ready | words.over)), *(d.ready.eq(taken) for d in self.data)]
+        m.d.comb += [taken.eq(come & (decoder.data.ready | words.over)), *(d.ready.eq(taken) for d in data)]
         with m.If(taken):
             m.d.sync += beats_left.eq(beats_left - 1)
-        with m.If(self._collect(m, "coded", [decoder.out], self.decode_steps, k_word)):
+        step = decoder.out.valid & ~words.over
+        with m.If(self._collect(m, "coded", [decoder.out], step, self.decode_steps, k_word)):
             self._word(m, words)
 
-    def _records(self, m, job, words, record):
+    def _records(self, m, job, data, words, record):
         """Returns whether the last one is here."""
-        port, to = self.data[self.record_port], self.memories
+        port, to = data[self.record_port], self.memories
         # A record of a table leaves in parts: until then the next one waits.
         parts, first = Signal(range(PARTS + 1)), Signal.like(to.tables.addr)
         tables = job.opcode == Opcode.LOAD_TABLES
         if self.port_bits <= RECORD_BITS:
             m.d.comb += port.ready.eq(parts == 0)
-            whole = self._collect(m, "record", [port], RECORD_BITS // self.port_bits, record)
+            whole = self._collect(m, "record", [port], port.valid & (parts == 0), RECORD_BITS // self.port_bits, record)
         else:
             # Several records in a beat: the beat is taken with its last record, or with the last of the command.
             per = self.port_bits // RECORD_BITS
@@ -343,7 +357,7 @@ class Load(GroupBlock):
                          to.tables.data.eq(record.word_select(done, 8 * TABLE_CODES))]
         return Mux(tables, (parts == 1) & words.over, whole & words.last)
 
-    def _activations(self, m, job, begin, active):
+    def _activations(self, m, job, data, begin, active):
         """Takes rows over all lanes while ``active``, a cycle after ``begin``; returns whether some still come."""
         act = self.act
         # What comes while ``act`` waits is kept beside it, so that the readers see registers alone.
@@ -366,7 +380,7 @@ class Load(GroupBlock):
                 m.d.comb += [reader.view.eq(job.view), reader.mem.eq(job.mem)]
             streams = reader.data if number == 0 else [reader.data]
             for lane, taken in enumerate(streams, max(number - 1, 0)):
-                port = self.data[-1 - lane]
+                port = data[-1 - lane]
                 m.d.comb += [taken.payload.eq(port.payload), taken.valid.eq(port.valid & active & mine)]
                 with m.If(active & mine):
                     m.d.comb += port.ready.eq(taken.ready)

@@ -58,12 +58,12 @@ class Store(GroupBlock):
         m.submodules.multiply = multiply = SerialMultiplier(x_bits=8, y_bits=16)
         m.submodules.locator = locator = Locator.of(self, count=1)
         m.submodules.asked = asked = Queue(self.gather.place.payload.shape(), 2)
-        begin, active = Signal(), Signal()
-        room = Signal(range(STORES_AHEAD + 1), init=STORES_AHEAD)
+        begin, sized, active = Signal(), Signal(), Signal()
+        room, some = Signal(range(STORES_AHEAD + 1), init=STORES_AHEAD), Signal(init=1)    # ``some``: not 0
         join_streams(m, asked.o, self.gather.place)
-        self._gather(m, locator, asked.i, room, begin, active)
-        answered = self._request(m, multiply, begin, active)
-        self._send(m, asked.i, room)
+        self._gather(m, locator, asked.i, some, begin, sized)
+        moved, answered = self._request(m, multiply, begin, sized, active)
+        self._send(m, asked.i, room, some)
         m.d.comb += [multiply.x.eq(cmd.out_groups), multiply.y.eq(cmd.cols), multiply.start.eq(begin),
                      locator.view.eq(view_of(cmd, "out")), locator.load.eq(begin)]
 
@@ -80,6 +80,7 @@ class Store(GroupBlock):
                 m.next = "SIZE"
             with m.State("SIZE"):
                 with m.If(multiply.done):
+                    m.d.comb += sized.eq(1)
                     m.next = "ACTIVE"
             with m.State("ACTIVE"):
                 m.d.comb += active.eq(1)
@@ -92,15 +93,15 @@ class Store(GroupBlock):
         m.d.comb += [
             self.idle.eq(~self.cmd.valid & (self.give == 0)),
             self.moving.eq(self.data.valid & self.data.ready),
-            self.progress.eq(self.moving | self.done | (self.req.valid & self.req.ready) | self.gather.valid)]
+            self.progress.eq(self.moving | self.done | moved | self.gather.valid)]
         return ResetInserter(self.clear)(m)
 
-    def _gather(self, m, locator, ask, room, begin, active):
+    def _gather(self, m, locator, ask, some, begin, sized):
         """Asks for every group of every pixel while there is room."""
         cmd, place = self.cmd.payload, ask.payload
-        cols, rows, group, left, finished = Signal(16), Signal(16), Signal(8), Signal(8), Signal()
+        cols, rows, group, left, asking = Signal(16), Signal(16), Signal(8), Signal(8), Signal()
         last_group, last_col = Signal(), Signal()       # of the pixel and of the row: those at hand
-        m.d.comb += [ask.valid.eq(active & ~finished & (room != 0)), place.mem.eq(cmd.mem_out),
+        m.d.comb += [ask.valid.eq(asking & some), place.mem.eq(cmd.mem_out),
                      place.bank.eq(locator.place[0].bank), place.addr.eq(locator.place[0].addr + group)]
         moved, next_pixel, next_row = Signal(), Signal(), Signal()
         m.d.comb += [moved.eq(ask.valid & ask.ready), next_pixel.eq(moved & last_group),
@@ -115,26 +116,35 @@ class Store(GroupBlock):
         with m.Elif(next_pixel):
             m.d.sync += [cols.eq(cols - 1), last_col.eq(cols == 2)]
         with m.If(begin):
-            m.d.sync += [rows.eq(cmd.rows), finished.eq(0)]
+            m.d.sync += rows.eq(cmd.rows)
+        with m.Elif(sized):
+            m.d.sync += asking.eq(1)
         with m.Elif(next_row):
-            m.d.sync += [rows.eq(rows - 1), finished.eq(rows == 1)]
+            m.d.sync += [rows.eq(rows - 1), asking.eq(rows != 1)]
 
-    def _request(self, m, multiply, begin, active):
-        """One request for each row; returns, a cycle late, whether all have been answered."""
+    def _request(self, m, multiply, begin, sized, active):
+        """One request for each row; returns, a cycle late, whether one has been taken, and whether all are answered."""
         cmd, req = self.cmd.payload, self.req
         rows, waiting, moved, answered = Signal(16), Signal(16), Signal(), Signal()
         at, beats = Signal(self.addr_bits), Signal(self.beat_bits)
-        m.d.sync += beats.eq(multiply.product * self.group_beats)
-        m.d.comb += [req.valid.eq(active & (rows != 0)), req.payload.addr.eq(at), req.payload.beats.eq(beats),
-                     moved.eq(req.valid & req.ready)]
+        m.d.sync += [beats.eq(multiply.product * self.group_beats), moved.eq(req.valid & req.ready)]
+        m.d.comb += [req.payload.addr.eq(at), req.payload.beats.eq(beats)]
         with m.If(begin):
             m.d.sync += [rows.eq(cmd.rows), at.eq(self.base + cmd.dram)]
+        with m.Elif(sized):
+            m.d.sync += req.valid.eq(rows != 0)
         with m.Elif(moved):
-            m.d.sync += [rows.eq(rows - 1), at.eq(at + cmd.stride)]
-        m.d.sync += [waiting.eq(waiting + moved - self.done), answered.eq(active & (rows == 0) & (waiting == 0))]
-        return answered
+            m.d.sync += [rows.eq(rows - 1), at.eq(at + cmd.stride), req.valid.eq(rows != 1)]
+        with m.Elif(req.ready):
+            m.d.sync += req.valid.eq(0)
+        with m.If(moved & ~self.done):
+            m.d.sync += waiting.eq(waiting + 1)
+        with m.Elif(self.done & ~moved):
+            m.d.sync += waiting.eq(waiting - 1)
+        m.d.sync += answered.eq(active & (rows == 0) & (waiting == 0))
+        return moved, answered
 
-    def _send(self, m, ask, room):
+    def _send(self, m, ask, room, some):
         """Cuts the groups that have arrived into beats."""
         count = self.group_beats
         shape = memories.stored(self)
@@ -148,4 +158,8 @@ class Store(GroupBlock):
             arrived.o.ready.eq(self.data.ready & last)]
         with m.If(moved):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
-        m.d.sync += room.eq(room - (ask.valid & ask.ready) + (moved & last))
+        given, back = ask.valid & ask.ready, moved & last
+        with m.If(given & ~back):
+            m.d.sync += [room.eq(room - 1), some.eq(room != 1)]
+        with m.Elif(back & ~given):
+            m.d.sync += [room.eq(room + 1), some.eq(1)]

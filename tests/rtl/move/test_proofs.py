@@ -10,7 +10,7 @@ def test_store(tmp_path):
     """Groups come at any time after they were asked for, and leave as the port takes them."""
     part = Store(ic=6, pixels=2, act_depth=8, addr_bits=32, port_bits=32, beat_bits=12, group_beats=2)
     p = Proof(part)
-    room, asked = p.inside("room", "asked")
+    room, some, asked = p.inside("room", "some", "asked")
     arrived = p.inside("arrived", of="_send")
     ask = part.gather.place
     p.give(part.cmd.valid, part.cmd.payload, part.base, ask.ready, part.gather.codes, part.req.ready, part.data.ready,
@@ -21,5 +21,6 @@ def test_store(tmp_path):
     p.m.d.comb += came.eq(p.free() & (owed != 0))
     p.check(room + asked.level + owed + arrived.level == STORES_AHEAD)
     p.check(asked.level <= asked.depth)
+    p.check(some == (room != 0))
     p.check((arrived.level != 0) == arrived.o.valid)
     p.run(tmp_path)
