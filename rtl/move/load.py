@@ -1,6 +1,6 @@
 """Load unit: moves weights, parameters, taps and activations from DRAM into the on-chip memories."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -10,12 +10,13 @@ from spec.latency import PARTS
 from spec.memories import RECORD_BITS, TABLE_CODES
 
 from ..prim import (
-    COMMAND, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, loaded,
-    request_layout, view_of, write_layout)
+    COMMAND, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, join_streams,
+    loaded, request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .group import GroupBlock
 from .image import IMAGE, ImageReader, image_of
 from .rows import RowReader
+from .stage import Stage
 
 __all__ = ["Load"]
 
@@ -230,12 +231,12 @@ class Load(GroupBlock):
                      job.stride.eq(cmd.stride)]
 
     def _beats_in(self, m):
-        """The beats, each port's behind a register, so that nothing here sees what its ``valid`` follows from."""
-        beats = [stream.Signature(self.port_bits).create() for _ in self.data]
-        for beat, port in zip(beats, self.data, strict=True):
-            m.d.comb += port.ready.eq(~beat.valid | beat.ready)
-            with m.If(port.ready):
-                m.d.sync += [beat.valid.eq(port.valid), beat.payload.eq(port.payload)]
+        """The beats of each port, behind a stage."""
+        beats = []
+        for number, port in enumerate(self.data):
+            m.submodules[f"stage{number}"] = stage = Stage(self.port_bits)
+            join_streams(m, port, stage.i)
+            beats.append(stage.o)
         m.d.comb += self.moving.eq(Cat(beat.valid & beat.ready for beat in beats).any())
         return beats
 
@@ -360,22 +361,16 @@ class Load(GroupBlock):
     def _activations(self, m, job, data, begin, active):
         """Takes rows over all lanes while ``active``, a cycle after ``begin``; returns whether some still come."""
         act = self.act
-        # What comes while ``act`` waits is kept beside it, so that the readers see registers alone.
-        came, kept, beside = Signal.like(act.payload), Signal(), Signal.like(act.payload, reset_less=True)
-        comes, before = Signal(), Const(0)
-        with m.If(~act.valid | act.ready):
-            m.d.sync += [act.valid.eq(kept | comes), act.payload.eq(Mux(kept, beside, came)), kept.eq(0)]
-        with m.Else():
-            m.d.sync += kept.eq(kept | comes)
-        with m.If(~kept):
-            m.d.sync += beside.eq(came)
+        m.submodules.written = written = Stage(act.payload.shape())
+        join_streams(m, written.o, act)
+        before: Value = Const(0)
         readers: list[ImageReader | RowReader] = [ImageReader.of(self)]
         readers += [RowReader.of(self, first=number) for number in range(self.act_lanes)]
         for number, reader in enumerate(readers):
             m.submodules[f"reader{number}"] = reader
             mine = job.image.image == (number == 0)
             m.d.comb += [reader.begin.eq(begin & mine), reader.rows.eq(job.rows), reader.cols.eq(job.cols),
-                         reader.out.ready.eq(~kept & ~before)]
+                         reader.out.ready.eq(written.i.ready & ~before)]
             if number:
                 m.d.comb += [reader.view.eq(job.view), reader.mem.eq(job.mem)]
             streams = reader.data if number == 0 else [reader.data]
@@ -385,7 +380,7 @@ class Load(GroupBlock):
                 with m.If(active & mine):
                     m.d.comb += port.ready.eq(taken.ready)
             with m.If(reader.out.valid & ~before):
-                m.d.comb += [comes.eq(~kept), came.eq(reader.out.payload)]
+                m.d.comb += [written.i.valid.eq(1), written.i.payload.eq(reader.out.payload)]
             before = before | reader.out.valid
         image, first = readers[:2]
         m.d.comb += [image.image.eq(job.image), image.low.eq(job.low), image.stride.eq(job.stride),
