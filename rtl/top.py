@@ -92,9 +92,9 @@ class Engine(_Whole):
             control.progress.eq(load.progress | store.progress | compute.progress),
             *(u.clear.eq(control.clear) for u in (load, store, compute, arbiter)),
             *(p.stop.eq(control.clear) for p in (*reads, write)),
-            registers.inc_array.eq(compute.accumulates), registers.inc_load.eq(load.moving),
-            registers.inc_store.eq(store.moving), registers.inc_post.eq(compute.activations.write.en.any())]
-        m.d.sync += self.irq.eq(registers.irq)
+            registers.inc_array.eq(compute.accumulates)]
+        m.d.sync += [registers.inc_load.eq(load.moving), registers.inc_store.eq(store.moving),
+                     registers.inc_post.eq(compute.activations.write.en.any()), self.irq.eq(registers.irq)]
         m.d.comb += [self.trace_valid.eq(compute.trace_valid), self.trace_event.eq(compute.trace_event),
                      self.trace_tag.eq(compute.trace_tag)]
         return m

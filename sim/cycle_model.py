@@ -35,7 +35,7 @@ CAUSES = ("macs", "edge", "weights", "dependency", "commands", "post", "drain")
 class Timing:
     """What the bus adds, in cycles, to its data and its latency."""
     fetch: int = 10             # from a command's data to the check
-    request: int = 8            # from a load command to its first request
+    request: int = 10           # from a load command to its first request
     turn: int = 3               # from the last beat of a burst to the request of another one
     landed: int = 6             # from the last beat to the semaphore
     store: int = 12             # of a store

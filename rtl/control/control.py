@@ -1,13 +1,13 @@
 """Runs a program: fetch, check, queues, END, errors and the watchdog."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import COMMAND_BYTES, SEMAPHORES, Error, Opcode
 from spec.config import PORT_BITS
 
-from ..prim import COMMAND, Parameter, error_layout, join_streams, request_layout
+from ..prim import COMMAND, Parameter, delay, error_layout, join_streams, request_layout
 from .check import Check
 from .fetch import Fetch
 from .limits import Limits
@@ -200,13 +200,15 @@ class Control(Limits):
         busiest = Signal(16)
         m.d.sync += busiest.eq(Mux(~self.compute_idle, tags["compute"], Mux(
             ~self.load_idle, tags["load"], Mux(~self.store_idle, tags["store"], last_tag))))
+        load_error, store_error = (data.View(error_layout(), delay(m, error, 1))
+                                   for error in (self.load_error, self.store_error))
         found = [
             (self.abort, Error.ABORT, last_tag),
             (self.read_error, Error.READ, tags["load"]),
             (self.write_error, Error.WRITE, tags["store"]),
             (check.error.valid, check.error.code, check.error.tag),
-            (self.load_error.valid, self.load_error.code, self.load_error.tag),
-            (self.store_error.valid, self.store_error.code, self.store_error.tag),
+            (load_error.valid, load_error.code, load_error.tag),
+            (store_error.valid, store_error.code, store_error.tag),
             (queues.overflow, Error.SEMAPHORE, last_tag),
             (ended, Error.OPCODE, last_tag),
             (expired, Error.TIMEOUT, busiest)]

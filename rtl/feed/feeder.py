@@ -88,21 +88,21 @@ class Feeder(WithFilters):
         lanes = self.pixels
         nxt = Signal(COMMAND)
         nxt_valid, nxt_ready = Signal(), Signal()
-        init_index, init_y, init_x, edge = Signal(range(lanes + 1)), Signal(16), Signal(16), Signal(16)
+        init_index, init_y, init_x = Signal(range(lanes + 1)), Signal(16), Signal(16)
+        columns, command = Countdown(m, 16, "columns"), self.cmd.payload
         shadow = [(Signal(16, name=f"shadow_y{i}"), Signal(16, name=f"shadow_x{i}")) for i in range(lanes)]
         m.d.comb += [self.cmd.ready.eq(~nxt_valid & ~self.clear), self.pending.eq(nxt_valid)]
         with m.If(self.cmd.valid & self.cmd.ready):
-            m.d.sync += [nxt.eq(self.cmd.payload), nxt_valid.eq(1), nxt_ready.eq(0), init_index.eq(0),
-                         edge.eq(self.cmd.payload.pitch - 1), init_y.eq(self.cmd.payload.start_y),
-                         init_x.eq(self.cmd.payload.start_x)]
+            m.d.sync += [nxt.eq(command), nxt_valid.eq(1), nxt_ready.eq(0), init_index.eq(0),
+                         init_y.eq(command.start_y), init_x.eq(command.start_x)]
+            columns.load(command.pitch, (command.pitch - command.start_x)[:16])
         with m.If(nxt_valid & ~nxt_ready):
             with m.Switch(init_index):
                 for i, (y, x) in enumerate(shadow):
                     with m.Case(i):
                         m.d.sync += [y.eq(init_y), x.eq(init_x)]
-            row_end = Signal()
-            m.d.comb += row_end.eq(init_x == edge)
-            m.d.sync += [init_x.eq(Mux(row_end, 0, init_x + 1)), init_y.eq(init_y + row_end),
+            columns.step()
+            m.d.sync += [init_x.eq(Mux(columns.last, 0, init_x + 1)), init_y.eq(init_y + columns.last),
                          init_index.eq(init_index + 1), nxt_ready.eq(init_index == lanes - 1)]
         return SimpleNamespace(command=nxt, valid=nxt_valid, ready=nxt_ready, coordinates=shadow)
 

@@ -81,13 +81,13 @@ class Pool(Block):
     def _walk(self, m, job, out, source):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
         y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
-        visit, waits, waited, first, pixels, row_end = (Signal() for _ in range(6))
+        visit, waits, waited, first, pixels, row_end, over = (Signal() for _ in range(7))
         taps, groups, rows = (Countdown(m, 16, name) for name in ("taps", "groups", "rows"))
         row = Left(m, self.out_pixels, "row")
         # Of several planes, some pixels that follow each other could lie in banks that meet.
         most = Mux(job.res_phase_x, 1, self.out_pixels)
         count = Signal(range(self.out_pixels + 1))
-        flight = self.done_latency - 1      # the first of these cycles ends the visits
+        flight = self.done_latency - 2      # the first two of these cycles end the visits
         left = Signal(range(flight + 1))
         new, apart = self.cmd.payload, visited_apart(job, "out", x) if self.out_pixels > 1 else C(0)
 
@@ -102,15 +102,17 @@ class Pool(Block):
         with m.FSM(name="pool"):
             with m.State("IDLE"):
                 m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), source.load.eq(1)]
-                m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), first.eq(1), left.eq(flight)]
+                m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), first.eq(1), left.eq(flight), over.eq(0)]
                 for counter, number in ((taps, new.taps), (groups, new.groups), (rows, new.rows)):
                     counter.load(number)
                 row.load(new.cols, C(0, 16))
                 with m.If(self.cmd.valid):
                     m.next = "VISIT"
             with m.State("VISIT"):
-                m.d.comb += [waits.eq(self.stores & first & ~waited), visit.eq(~waits)]
-                m.d.sync += waited.eq(waits)
+                m.d.comb += [waits.eq(self.stores & first & ~waited & ~over), visit.eq(~waits & ~over)]
+                m.d.sync += [waited.eq(waits), over.eq(pixels & row_end & rows.last)]
+                with m.If(over):
+                    m.next = "DRAIN"
                 with m.If(visit):
                     m.d.sync += [tap_index.eq(Mux(taps.last, 0, tap_index + 1)), first.eq(taps.last)]
                     taps.step()
@@ -123,8 +125,6 @@ class Pool(Block):
                 with m.If(pixels & row_end):
                     m.d.sync += y.eq(y + 1)
                     rows.step()
-                    with m.If(rows.last):
-                        m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 0):

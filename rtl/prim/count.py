@@ -20,9 +20,11 @@ class Countdown:
         self._m, self._left, self._whole = m, Signal(width, name=f"{name}_left"), Signal(width, name=f"{name}_whole")
         self._one = Signal(name=f"{name}_one")
 
-    def load(self, number: Value) -> None:
-        self._m.d.sync += [self._whole.eq(number), self._one.eq(number == 1), self._left.eq(number),
-                           self.last.eq(number == 1)]
+    def load(self, number: Value, first: Value | None = None) -> None:
+        """``first`` : to what it counts the first time, if that is another number."""
+        first = number if first is None else first
+        self._m.d.sync += [self._whole.eq(number), self._one.eq(number == 1), self._left.eq(first),
+                           self.last.eq(first == 1)]
 
     def step(self) -> None:
         self._m.d.sync += [self._left.eq(Mux(self.last, self._whole, self._left - 1)), self.last.eq(self.after)]
