@@ -115,17 +115,17 @@ class Control(Limits):
                 # END stands in the check, commands behind it may be on the way.
                 with m.If(error.valid):         # of the last cycle of RUN
                     self._stop(m, error.code, error.tag, quiet, still)
-                with m.Elif(quiet == QUIET):
+                with m.Elif(quiet):
                     m.d.sync += [self.done.eq(1), self.clear.eq(0)]
                     m.next = "IDLE"
                 with m.Elif(stalled):
                     m.d.sync += [self.code.eq(Error.TIMEOUT), self.tag.eq(last_tag)]
                     m.next = "STOP"
             with m.State("STOP"):
-                with m.If(quiet == QUIET):
+                with m.If(quiet):
                     m.d.sync += self.clear.eq(0)
                     m.next = "IDLE"
-                with m.If((quiet == QUIET) | stalled):
+                with m.If(quiet | stalled):
                     m.d.sync += self.error.eq(1)
         m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
         return m
@@ -177,15 +177,16 @@ class Control(Limits):
         return given, tags
 
     def _quiet(self, m, out, worked):
-        """Cycles, up to :data:`QUIET`, in which nothing worked, and whether nothing did in the cycle before.
+        """Whether nothing worked for :data:`QUIET` cycles, and whether nothing did in the cycle before.
 
         The next command (END, or one whose queue is full) cannot go on either: what waits, waits for ever.
         """
-        units_idle, quiet, still = Signal(), Signal(range(QUIET + 1)), Signal()
+        units_idle, ports_idle, count, quiet, still = (Signal(), Signal(), Signal(range(QUIET)), Signal(), Signal())
         ends = out.valid & ~out.ready & units_idle & ~worked
         m.d.sync += [units_idle.eq(Cat(getattr(self, f"{name}_idle") for name in QUEUES).all()),
-                     still.eq(Mux(self.clear, self.ports_idle & units_idle, ends)),
-                     quiet.eq(Mux(still, quiet + (quiet != QUIET), 0))]
+                     ports_idle.eq(self.ports_idle), still.eq(Mux(self.clear, ports_idle & units_idle, ends)),
+                     quiet.eq(still & (count == QUIET - 1)),
+                     count.eq(Mux(still, count + (count != QUIET - 1), 0))]
         return quiet, still
 
     def _outside(self, m, run):
@@ -233,7 +234,7 @@ class Control(Limits):
         """The ends of state RUN: an error, END with everything before it done, or a wait for ever."""
         with m.If(error.valid):
             self._stop(m, error.code, error.tag, quiet, still)
-        with m.Elif(quiet == QUIET):
+        with m.Elif(quiet):
             m.d.sync += [quiet.eq(0), still.eq(0)]
             with m.If(queues.empty & queues.met):
                 m.d.sync += [self.commands.eq(self.commands + 1), self.clear.eq(1)]

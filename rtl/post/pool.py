@@ -102,7 +102,8 @@ class Pool(Block):
         with m.FSM(name="pool"):
             with m.State("IDLE"):
                 m.d.comb += [self.cmd.ready.eq(1), out.load.eq(1), source.load.eq(1)]
-                m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), first.eq(1), left.eq(flight), over.eq(0)]
+                m.d.sync += [job.eq(new), y.eq(0), x.eq(0), group.eq(0), tap_index.eq(0), first.eq(1), left.eq(flight),
+                             over.eq(0)]
                 for counter, number in ((taps, new.taps), (groups, new.groups), (rows, new.rows)):
                     counter.load(number)
                 row.load(new.cols, C(0, 16))
