@@ -212,7 +212,7 @@ class Post(WithFilters):
             return kept
         clips, writes = first + latency.REQUANT, self.latency - 1
         return SimpleNamespace(
-            lanes=[held(p.lane, latency.GATHER) for p in params], mults=[held(p.mult, first) for p in params],
+            lanes=[held(p.lane, first - 1) for p in params], mults=[held(p.mult, first) for p in params],
             res_mult=held(Mux(command.residual, command.res_mult, 0), first),
             biases=[held(p.bias, first + latency.ADDED) for p in params],
             joins=[held(p.join, first + latency.ADDED) for p in params],
@@ -243,7 +243,7 @@ class Post(WithFilters):
     def _gather(self, m, visit, pixel, beat):
         """The residual of a pixel."""
         place, (bank, addr) = self.gather.place[pixel], self._place(visit, visit.res, pixel)
-        m.d.comb += [self.gather.en[pixel].eq(beat & visit.residual), place.mem.eq(visit.mem_res), place.bank.eq(bank),
+        m.d.sync += [self.gather.en[pixel].eq(beat & visit.residual), place.mem.eq(visit.mem_res), place.bank.eq(bank),
                      place.addr.eq(addr)]
 
     def _requantize(self, m, stages, accs, pixel, platform):
