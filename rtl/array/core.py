@@ -213,7 +213,7 @@ class Core(Grid):
             pop.eq(self.row.valid & self.row.ready),
             self.room.eq((used <= depth - tile) & apart_enough),
             self.idle.eq((used == 0) & (flush == 0))]
-        m.d.sync += apart_enough.eq((gap <= 1) & (flush <= 1) & ~(self.reserve & (apart > 1)) & ~self.clear)
+        m.d.sync += apart_enough.eq(~gap[1:].any() & ~flush[1:].any() & ~(self.reserve & (apart > 1)) & ~self.clear)
         with m.If(self.reserve):
             m.d.sync += gap.eq(apart - 1)
         with m.Elif(gap != 0):

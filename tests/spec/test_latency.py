@@ -33,7 +33,7 @@ def test_sums():
     config = configuration()
     assert latency.array(config) == 1 + 4 + 2 + 3 and latency.rows(config) == 2 + 10 + 2
     assert latency.feed(config) == 7
-    assert latency.post(config) == 4 + 7 + 1 and latency.post(configuration(tables=1)) == 4 + 7 + 2 + 1
+    assert latency.post(config) == 5 + 7 + 1 and latency.post(configuration(tables=1)) == 5 + 7 + 2 + 1
 
 
 @pytest.mark.parametrize("values", [dict(), dict(pixels=64), dict(dsp_filters=0, lut_filters=60), dict(pixels=2)])
