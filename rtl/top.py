@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from spec.config import EngineConfig
 
-from .bus import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature, ReadArbiter, ReadPort, Skid, Slice, WritePort
+from .bus import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature, ReadArbiter, ReadPort, WritePort
 from .compute import Compute
 from .control import BUS_ADDR_BITS, Control, Registers
 from .memory import Banks
 from .move import Load, Store
-from .prim import add_shared, join_streams
+from .prim import Skid, Slice, add_shared, join_streams
 
 __all__ = ["Engine", "Pins", "PLAIN"]
 

@@ -1,9 +1,7 @@
-"""The buses: AXI4 and AXI4-Lite, their ports, and the register slices at the pins."""
+"""The buses: AXI4 and AXI4-Lite, and their ports."""
 
 from .arbiter import ReadArbiter
 from .axi import AXI4LiteSignature, AXI4ReadSignature, AXI4WriteSignature
 from .ports import ReadPort, WritePort
-from .slices import Skid, Slice
 
-__all__ = ["AXI4LiteSignature", "AXI4ReadSignature", "AXI4WriteSignature", "ReadArbiter", "ReadPort", "Skid", "Slice",
-           "WritePort"]
+__all__ = ["AXI4LiteSignature", "AXI4ReadSignature", "AXI4WriteSignature", "ReadArbiter", "ReadPort", "WritePort"]

@@ -8,9 +8,8 @@ from spec import memories
 from spec.config import BOUNDARY, PORT_BITS
 from spec.errors import AlloyError
 
-from ..prim import Block, Parameter, Queue, request_layout
+from ..prim import Block, Parameter, Queue, Skid, request_layout
 from .axi import AXI4ReadSignature, AXI4WriteSignature
-from .slices import Skid
 
 __all__ = ["ReadPort", "WritePort"]
 

@@ -10,13 +10,12 @@ from spec.latency import PARTS
 from spec.memories import RECORD_BITS, TABLE_CODES
 
 from ..prim import (
-    COMMAND, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, error_layout, join_streams,
+    COMMAND, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, Stage, error_layout, join_streams,
     loaded, request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .group import GroupBlock
 from .image import IMAGE, ImageReader, image_of
 from .rows import RowReader
-from .stage import Stage
 
 __all__ = ["Load"]
 

@@ -7,7 +7,8 @@ modulo 4096.
 from amaranth.hdl import C, Cat, Mux, Signal, Value
 import pytest
 
-from rtl.bus import ReadArbiter, ReadPort, Skid, Slice, WritePort, arbiter as arbiter_module
+from rtl.bus import ReadArbiter, ReadPort, WritePort, arbiter as arbiter_module
+from rtl.prim import Skid, Slice
 from spec.config import BOUNDARY
 
 from ..formal import Proof

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from rtl.bus import Skid, Slice
+from rtl.prim import Skid, Slice
 
 from ..axi_models import get, put, simulate, steady
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from rtl.move.stage import Stage
+from rtl.prim import Stage
 
 from ..axi_models import put, simulate, sink, steady
 
