@@ -14,7 +14,7 @@ from .feed import Feeder
 from .memory import read_records, record_table
 from .post import Pool, Post
 from .prim import (
-    COMMAND, Parameter, Queue, ResetInserter, WithFilters, activations, add_shared, loaded)
+    COMMAND, Parameter, Queue, ResetInserter, WithFilters, activations, add_shared, change, loaded)
 
 __all__ = ["Compute"]
 
@@ -127,7 +127,7 @@ class Compute(WithFilters):
         most = self.queue_depth + 3 + latency.post_done(self)
         # Convolutions that are fed, and that the post unit is not yet through with.
         fed = Signal(range(most))
-        m.d.sync += fed.eq(fed + feeder.finished - post.through)
+        m.d.sync += fed.eq(fed + change(feeder.finished, post.through))
         with m.If(self.clear):
             m.d.sync += fed.eq(0)
         m.d.comb += post.fed.eq(fed != 0)
@@ -139,7 +139,7 @@ class Compute(WithFilters):
                                             command.mem_in == mem))
             pending, ends = Signal(range(most), name=f"pending{mem}"), Signal(name=f"ends{mem}")
             m.d.comb += ends.eq((post.done & post.gathered[mem]) | (pool.done & pool.gathered[mem]))
-            m.d.sync += pending.eq(pending + (take & gathers[mem]) - ends)
+            m.d.sync += pending.eq(pending + change(take & gathers[mem], ends))
             with m.If(self.clear):
                 m.d.sync += pending.eq(0)
             m.d.comb += feeder.blocked[mem].eq(pending != 0)
@@ -157,8 +157,9 @@ class Compute(WithFilters):
         connect(m, feeder.bank, flipped(self.activations.feed))
         m.d.comb += [
             pool.stores.eq(self.activations.stores),
-            gather.en.eq(post.gather.en | pool.gather.en),
-            gather.place.eq(Mux(pool.gather.en.any(), pool.gather.place, post.gather.place)),
+            gather.en.eq(post.gather.en | pool.gather.en), gather.mems.eq(post.gather.mems | pool.gather.mems),
+            gather.place.eq(Mux(pool.gather.mems.any(), pool.gather.place, post.gather.place)),
             post.gather.codes.eq(gather.codes), pool.gather.codes.eq(gather.codes),
-            write.en.eq(post.write.en | pool.write.en),
-            write.word.eq(Mux(pool.write.en.any(), pool.write.word, post.write.word))]
+            write.en.eq(post.write.en | pool.write.en), write.mems.eq(post.write.mems | pool.write.mems),
+            write.mask.eq(Mux(pool.write.mems.any(), pool.write.mask, post.write.mask)),
+            write.word.eq(Mux(pool.write.mems.any(), pool.write.word, post.write.word))]

@@ -8,7 +8,7 @@ from spec import memories
 from spec.config import BOUNDARY, PORT_BITS
 from spec.errors import AlloyError
 
-from ..prim import Block, Parameter, Queue, Skid, request_layout
+from ..prim import Block, Parameter, Queue, Skid, change, request_layout, small_less, sum_and_carry
 from .axi import AXI4ReadSignature, AXI4WriteSignature
 
 __all__ = ["ReadPort", "WritePort"]
@@ -34,17 +34,19 @@ class _Port(Block):
 
 
 class _Bursts:
-    """Cuts requests into bursts, one each cycle: ``addr``, ``count`` beats and ``last`` of the request while ``valid``.
+    """Cuts requests into bursts, one each cycle: ``addr``, ``len``, which is one less than its beats, and ``last`` of
+    the request while ``valid``.
 
     All come from registers, as does ``req.ready``, which ``stop`` alone takes away. ``take`` moves on; ``stop`` forgets
-    everything. ``busy``: there is or will be a burst.
+    everything. ``busy``: there is or will be a burst. ``minus``: its beats, less than 0.
     """
     def __init__(self, m, port, req, stop, take):
         longest, shift = port.burst_beats, (port.port_bytes - 1).bit_length()
         inner = (longest - 1).bit_length()
-        burst = data.StructLayout({"addr": port.addr_bits, "count": range(longest + 1), "last": 1})
+        burst = data.StructLayout({"addr": port.addr_bits, "len": range(longest), "last": 1})
         staged, next_burst = Signal(), Signal(burst)
-        self.addr, self.count, self.last = next_burst.addr, next_burst.count, next_burst.last
+        self.addr, self.len, self.last = next_burst.addr, next_burst.len, next_burst.last
+        self.minus = ~Cat(self.len, Const(0, 1)).as_signed()
         self.valid, self.busy = Signal(), Signal()
         # Of the request that is cut: beats from the multiple of ``longest`` below ``at`` to its end, in one burst?
         more, at, end, final = Signal(), Signal(port.addr_bits), Signal(port.beat_bits + 1), Signal()
@@ -54,7 +56,7 @@ class _Bursts:
         m.d.comb += [
             cuts.eq(more & cut.i.ready), to_end.eq(req.payload.beats[:inner + 1] + first),
             cut.i.valid.eq(more), cut.i.payload.addr.eq(at), cut.i.payload.last.eq(final),
-            cut.i.payload.count.eq(Mux(final, end[:inner + 1], longest) - offset),
+            cut.i.payload.len.eq(Mux(final, end[:inner], 0) + ~offset),
             cut.o.ready.eq(~staged | take | stop),
             self.valid.eq(staged & ~stop), self.busy.eq(staged | more | ~cut.i.ready),
             req.ready.eq((~more | (cut.i.ready & final)) & ~stop)]
@@ -81,8 +83,8 @@ def _constants(m, bus, prefix, port_bytes):
 class ReadPort(_Port):
     """AXI4 read master: requests in, their beats out, in order.
 
-    Space for a burst is reserved before it is issued, so ``rready`` never falls; up to ``outstanding`` bursts and
-    ``read_beats`` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
+    A burst is issued while there is space for one of ``burst_beats``, so ``rready`` never falls; up to ``outstanding``
+    bursts and ``read_beats`` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
     other without a gap. Latency: 3 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to ``data.valid``; one
     beat each cycle.
 
@@ -122,13 +124,13 @@ class ReadPort(_Port):
 
         take = Signal()
         bursts = _Bursts(m, self, self.req, self.stop, take)
-        free = Signal(range(depth + 1), init=depth)             # beats neither reserved nor waiting
+        # Beats neither reserved nor waiting, besides a burst of the most beats.
+        free = Signal(range(-self.burst_beats, depth - self.burst_beats + 1), init=depth - self.burst_beats)
         on_way = Signal(range(self.outstanding + 1))               # bursts
         beat, ends, back = Signal(), Signal(), Signal()         # one comes, the last of a burst; one has left
-        m.d.comb += take.eq(bursts.valid & (~bus.arvalid | bus.arready) & (free >= bursts.count)
-                            & (on_way != self.outstanding))
+        m.d.comb += take.eq(bursts.valid & (~bus.arvalid | bus.arready) & ~free[-1] & (on_way != self.outstanding))
         with m.If(take):
-            m.d.sync += [bus.araddr.eq(bursts.addr), bus.arlen.eq(bursts.count - 1), bus.arvalid.eq(1)]
+            m.d.sync += [bus.araddr.eq(bursts.addr), bus.arlen.eq(bursts.len), bus.arvalid.eq(1)]
         with m.Elif(bus.arready):
             m.d.sync += bus.arvalid.eq(0)
 
@@ -140,11 +142,8 @@ class ReadPort(_Port):
             queue.o.ready.eq(self.data.ready | self.stop),
             self.idle.eq(~bursts.busy & (on_way == 0) & (queue.level == 0))]
         m.d.sync += [back.eq(queue.o.valid & queue.o.ready),
-                     free.eq(Mux(take, free - bursts.count + back, free + back))]
-        with m.If(take & ~ends):
-            m.d.sync += on_way.eq(on_way + 1)
-        with m.Elif(~take & ends):
-            m.d.sync += on_way.eq(on_way - 1)
+                     free.eq(sum_and_carry(free, Mux(take, bursts.minus, 0), back)),
+                     on_way.eq(on_way + change(take, ends))]
 
         with m.If(beat & (bus.rresp != 0)):
             m.d.sync += self.error.eq(1)
@@ -195,14 +194,14 @@ class WritePort(_Port):
         left = Signal(range(longest + 1))                       # beats of the started burst
         here, came, thrown = Signal(range(queue.depth + 2)), Signal(), Signal()     # beats of none yet
         m.d.comb += [
-            take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & (here >= bursts.count)
+            take.eq(bursts.valid & (~bus.awvalid | bus.awready) & (left == 0) & small_less(bursts.len, here)
                     & order.i.ready),
             came.eq(queue.i.valid & queue.i.ready), thrown.eq(queue.o.valid & self.stop & (left == 0)),
             beat.eq(bus.wvalid & bus.wready),
             response.eq(bus.bvalid & bus.bready)]
         with m.If(take):
-            m.d.sync += [bus.awaddr.eq(bursts.addr), bus.awlen.eq(bursts.count - 1), bus.awvalid.eq(1),
-                         left.eq(bursts.count)]
+            m.d.sync += [bus.awaddr.eq(bursts.addr), bus.awlen.eq(bursts.len), bus.awvalid.eq(1),
+                         left.eq(bursts.len + 1)]
         with m.Else():
             m.d.sync += left.eq(left - beat)
             with m.If(bus.awready):
@@ -218,7 +217,7 @@ class WritePort(_Port):
             self.done.eq(response & order.o.payload),
             self.idle.eq(~bursts.busy & (left == 0) & (order.level == 0) & (queue.level == 0))]
 
-        m.d.sync += here.eq(Mux(take, here - bursts.count + came, Mux(thrown, here - 1, here + came)))
+        m.d.sync += here.eq(sum_and_carry(here, Mux(take, bursts.minus, Mux(thrown, -1, 0)), came))
 
         with m.If(response & (bus.bresp != 0)):
             m.d.sync += self.error.eq(1)

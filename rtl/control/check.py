@@ -129,7 +129,8 @@ class Check(Limits):
     def _rows(self):
         """Rows of DRAM that the command moves."""
         cmd = self.cmd.payload
-        return Mux(self._image(), ((cmd.rows << cmd.pair) - cmd.above - cmd.below)[:17], cmd.rows)
+        outside = Cat(cmd.above ^ cmd.below, cmd.above & cmd.below)
+        return Mux(self._image(), ((cmd.rows << cmd.pair) - outside)[:17], cmd.rows)
 
     def _moves(self):
         """Whether the command has a region in DRAM."""
@@ -138,10 +139,10 @@ class Check(Limits):
     def _bytes(self, m, inner):
         """Bytes of the DRAM region, but for those from its first row to its last."""
         cmd, out = self.cmd.payload, Signal(50)
-        image, tail = _late(m, self._image()), _late(m, cmd.bytes + self.port_bytes - 1)
+        image, tail = _late(m, self._image()), _late(m, cmd.bytes + (self.port_bytes - 1))
         stream = _late(m, self._stream_beats())
         stream = _late(m, cmd.stride * (self.ports - 1) + stream * self.port_bytes)
-        records = _late(m, (cmd.count * PARAM_BYTES + self.port_bytes - 1) & ~(self.port_bytes - 1))
+        records = _late(m, (cmd.count * PARAM_BYTES + (self.port_bytes - 1)) & ~(self.port_bytes - 1))
         with m.Switch(cmd.opcode):
             with m.Case(Opcode.LOAD_WEIGHTS):
                 m.d.comb += out.eq(stream)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Member, Out
 from spec.commands import COMMAND_BYTES, SEMAPHORES, Error, Opcode
 from spec.config import PORT_BITS
 
-from ..prim import COMMAND, Parameter, delay, error_layout, join_streams, request_layout
+from ..prim import COMMAND, Parameter, delay, error_layout, join_streams, request_layout, small_sum
 from .check import Check
 from .fetch import Fetch
 from .limits import Limits
@@ -136,7 +136,7 @@ class Control(Limits):
         moved, worked, counted, gave = Signal(), Signal(), Signal(4), Signal(3)
         gives = Cat(*given, *(getattr(self, name).any() for name in GIVEN)).any()
         m.d.sync += [worked.eq(gives), moved.eq(self.progress | fetch.progress | passed | worked),
-                     counted.eq(Mux(running, Cat(*given, beginning), 0)), gave.eq(sum(counted)),
+                     counted.eq(Mux(running, Cat(*given, beginning), 0)), gave.eq(small_sum(small_sum(counted[0], counted[1]), counted[2], counted[3])),
                      self.commands.eq(self.commands + gave)]
         return moved, worked
 
@@ -247,12 +247,12 @@ class Control(Limits):
 
         Returns whether a program that does not stop is.
         """
-        waited, was_stopping, expired, afresh = Signal(32), Signal(), Signal(), Signal()
+        left, was_stopping, expired, afresh = Signal(32), Signal(), Signal(), Signal()
         m.d.comb += [afresh.eq(begin | (self.clear & ~was_stopping)),
                      stalled.eq(expired & (~self.clear | was_stopping))]
-        m.d.sync += [was_stopping.eq(self.clear), expired.eq((limit != 0) & (waited >= limit) & ~afresh)]
+        m.d.sync += [was_stopping.eq(self.clear), expired.eq((limit != 0) & (left == 0) & ~afresh)]
         with m.If(afresh | (moved & ~self.clear)):
-            m.d.sync += waited.eq(0)
-        with m.Elif(waited < limit):
-            m.d.sync += waited.eq(waited + 1)
+            m.d.sync += left.eq(limit)
+        with m.Else():
+            m.d.sync += left.eq(left - (left != 0))
         return expired

@@ -12,7 +12,9 @@ from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
 
-from ..prim import COMMAND, STEP, Countdown, Parameter, WithFilters, delay, feed_port, tap_port
+from ..prim import (
+    COMMAND, STEP, Countdown, Parameter, WithFilters, delay, feed_port, small_difference, small_less, small_sum,
+    sum_of_three, tap_port)
 
 __all__ = ["Feeder"]
 
@@ -76,9 +78,9 @@ class Feeder(WithFilters):
         shadow = self._shadow(m)
         s0 = self._issue(m, shadow)
         s1 = self._fields(m, s0)
-        rot, carry_rot, valid = self._coordinates(m, s1, s0.start, shadow)
-        s2 = self._addresses(m, s1, rot, carry_rot, valid)
-        value, info = self._rotate(m, s2)
+        valid = self._coordinates(m, s1, s0.start, shadow)
+        s2 = self._addresses(m, s1)
+        value, info = self._rotate(m, s2, valid)
         self._select(m, s2, value, info)
         self._report(m, shadow, s0, s1, s2)
         return m
@@ -166,50 +168,51 @@ class Feeder(WithFilters):
         return s1
 
     def _coordinates(self, m, s1, start, shadow):
-        """S1: coordinates of the tile live here. Returns offset of the banks, whether it wraps, and the valid lanes."""
-        lanes, nxt, tap = self.pixels, shadow.command, self.tap.data
-        half = lanes // 2
-        coords = [(Signal(16, name=f"y{i}"), Signal(16, name=f"x{i}")) for i in range(lanes)]
+        """S1: coordinates of the tile live here. Returns the valid lanes in S2."""
+        nxt, tap = shadow.command, self.tap.data
         step_y, step_x, step_row, back = Signal(16), Signal(16), Signal(16), Signal(signed(17))
-        rot, carry_rot = Signal(range(2 * lanes)), Signal()
-        valid = Signal(lanes)
-        m.d.comb += [rot.eq(tap.rot + Mux(s1.half, half, 0)), carry_rot.eq(rot >= lanes)]
-        for i, (y, x) in enumerate(coords):
-            tap_y, tap_x = Signal(signed(18), name=f"tap_y{i}"), Signal(signed(18), name=f"tap_x{i}")
-            m.d.comb += [tap_y.eq(y + tap.dy), tap_x.eq(x + tap.dx),
-                         valid[i].eq((tap_y >= 0) & (tap_y < tap.rows) & (tap_x >= 0) & (tap_x < tap.cols))]
-            turned = Signal(signed(18), name=f"turned{i}")      # in the row below
-            m.d.comb += turned.eq(x + back)
+        rows, cols, valid = Signal.like(tap.rows), Signal.like(tap.cols), Signal(self.pixels)
+        m.d.sync += [rows.eq(tap.rows), cols.eq(tap.cols)]
+        for i, (shadow_y, shadow_x) in enumerate(shadow.coordinates):
+            # Of a lane's pixel: where it is, and its column a step further if that is in the next row, else below 0.
+            y, x, turned = Signal(16, name=f"y{i}"), Signal(16, name=f"x{i}"), Signal(signed(18), name=f"turned{i}")
+            stays, tap_y, tap_x = turned[-1], Signal(signed(18), name=f"tap_y{i}"), Signal(signed(18), name=f"tap_x{i}")
+            m.d.sync += [tap_y.eq(y + tap.dy), tap_x.eq(x + tap.dx)]
+            m.d.comb += valid[i].eq(~tap_y[-1] & (tap_y[:-1] < rows) & ~tap_x[-1] & (tap_x[:-1] < cols))
+            with m.If(s1.load | s1.k_last):
+                m.d.sync += turned.eq(Mux(s1.load, shadow_x, turned) + Mux(~s1.load & stays, step_x, back))
             with m.If(s1.load):
-                m.d.sync += [y.eq(shadow.coordinates[i][0]), x.eq(shadow.coordinates[i][1])]
+                m.d.sync += [y.eq(shadow_y), x.eq(shadow_x)]
             with m.Elif(s1.k_last):
-                m.d.sync += [x.eq(Mux(turned[-1], x + step_x, turned)), y.eq(Mux(turned[-1], y + step_y, y + step_row))]
+                m.d.sync += [x.eq(Mux(stays, x + step_x, turned)), y.eq(y + Mux(stays, step_y, step_row))]
         with m.If(start):
             m.d.sync += [step_y.eq(nxt.step_y), step_x.eq(nxt.step_x), step_row.eq(nxt.step_y + 1),
                          back.eq(nxt.step_x - nxt.pitch)]
-        return rot, carry_rot, valid
+        return valid
 
-    def _addresses(self, m, s1, rot, carry_rot, valid):
+    def _addresses(self, m, s1):
         """S2: two addresses (before and after the wrap of the banks). S3: one for each bank."""
-        lanes, addr_t = self.pixels, range(self.act_depth)
+        lanes, addr_t, tap = self.pixels, range(self.act_depth), self.tap.data
         s2 = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1, "wide": 1, "mem": 1, "zero": 8,
-                                       "addr": addr_t, "groups": addr_t, "rot": range(lanes), "mask": lanes,
+                                       "addr": addr_t, "groups": addr_t, "rot": range(lanes),
                                        "weight": range(self.weight_depth)}))
+        rot = Signal(range(2 * lanes))
+        m.d.comb += rot.eq(small_sum(tap.rot[:len(s2.rot)], Mux(s1.half, lanes // 2, 0)))
+        less, stays = small_difference(rot, lanes)          # whether the banks do not wrap
         m.d.sync += [
             s2.valid.eq(s1.valid & ~self.clear), s2.first.eq(s1.first), s2.last.eq(s1.last), s2.wide.eq(s1.wide),
-            s2.mem.eq(s1.mem), s2.zero.eq(s1.zero), s2.groups.eq(s1.groups), s2.weight.eq(s1.weight), s2.mask.eq(valid),
-            s2.addr.eq(s1.base + self.tap.data.addr + Mux(carry_rot, s1.groups, 0)),
-            s2.rot.eq(Mux(carry_rot, rot - lanes, rot))]
+            s2.mem.eq(s1.mem), s2.zero.eq(s1.zero), s2.groups.eq(s1.groups), s2.weight.eq(s1.weight),
+            s2.addr.eq(sum_of_three(s1.base, tap.addr, Mux(stays, 0, s1.groups))), s2.rot.eq(Mux(stays, rot, less))]
         m.d.sync += [self.bank.en.eq(s2.valid), self.bank.mem.eq(s2.mem)]
         for bank in range(lanes):
-            before = s2.rot > bank if bank < lanes - 1 else 0       # nothing is behind the last bank
+            before = small_less(bank, s2.rot) if bank < lanes - 1 else 0        # nothing is behind the last bank
             m.d.sync += self.bank.addr[bank].eq(s2.addr + Mux(before, s2.groups, 0))
         return s2
 
-    def _rotate(self, m, s2):
+    def _rotate(self, m, s2, valid):
         """Position j is bank (rot + j) mod pixels."""
         lanes = self.pixels
-        info = delay(m, Cat(s2.rot, s2.mask, s2.wide, s2.zero), 1 + latency.READ)
+        info = delay(m, Cat(s2.rot, valid, s2.wide, s2.zero), 1 + latency.READ)
         value = [self.bank.data[i] for i in range(lanes)]
         for stage in range(latency.rotator(self)):
             amount = info[2 * stage:min(2 * stage + 2, len(s2.rot))]

@@ -102,20 +102,22 @@ class Banks(Block):
         m = Module()
         feed, gather, store = self.compute.feed, self.compute.gather, self.store.place
         m.d.sync += self.compute.stores.eq(store.valid)
-        m.d.comb += store.ready.eq(~gather.en.any() & ~(feed.en & (feed.mem == store.payload.mem)))
-        gathers = _lanes(m, gather.en, gather.place, store.ready, store.valid, store.payload)
-        reads = self._turned(m, "read", gathers, lambda place: place.bank)
+        m.d.comb += store.ready.eq(~gather.mems.any() & ~(feed.en & (feed.mem == store.payload.mem)))
+        gathers, turn = gather.mems.any(), self._turned(m, "read", zip(gather.en, gather.place, strict=True),
+                                                        lambda place: place.bank)
+        reads = [data.View(place.shape(), Mux(gathers, place, store.payload)) for place in turn]
         outputs = [self._memory(m, mem, reads, platform) for mem in range(2)]
 
         feed_mem = delay(m, feed.mem, READ)
         for index in range(self.pixels):
             m.d.comb += feed.data[index].eq(Mux(feed_mem, outputs[1][index], outputs[0][index]))
         words = [Signal(8 * self.ic, name=f"word{rest}") for rest in range(self.out_pixels)]
-        for rest, (word, (_, place)) in enumerate(zip(words, reads, strict=True)):
+        for rest, (word, place) in enumerate(zip(words, reads, strict=True)):
             mem, row = delay(m, place.mem, READ), delay(m, self._divided(place.bank)[0], READ)
             m.d.comb += word.eq(Mux(mem, *(Array(outputs[n][rest::self.out_pixels])[row] for n in (1, 0))))
-        for lane, (_, place) in enumerate(gathers):
-            m.d.sync += gather.codes[lane].eq(Array(words)[delay(m, self._divided(place.bank)[1], READ)])
+        for lane, place in enumerate(gather.place):
+            bank = place.bank if lane else Mux(gathers, place.bank, store.payload.bank)
+            m.d.sync += gather.codes[lane].eq(Array(words)[delay(m, self._divided(bank)[1], READ)])
         m.d.comb += [self.store.codes.eq(gather.codes[0]),
                      self.store.valid.eq(delay(m, store.valid & store.ready, GATHER))]
         return m
@@ -129,22 +131,21 @@ class Banks(Block):
                                                            strict=True))
 
     def _turned(self, m, name, lanes, bank_of):
-        """(enable, value) of the pixel whose bank has each remainder."""
-        out = []
+        """Of (enable, value) of each pixel: for each remainder the value of the one whose bank has it."""
+        lanes, out = list(lanes), []
         for rest in range(self.out_pixels):
-            flag, value = _chosen((enable & (self._divided(bank_of(value))[1] == rest), value)
-                                  for enable, value in lanes)
-            enable, chosen = Signal(name=f"{name}_en{rest}"), Signal.like(lanes[0][1], name=f"{name}{rest}")
-            m.d.comb += [enable.eq(flag), chosen.eq(value)]
-            out.append((enable, chosen))
+            chosen = Signal.like(lanes[0][1], name=f"{name}{rest}")
+            m.d.comb += chosen.eq(_chosen((enable & (self._divided(bank_of(value))[1] == rest), value)
+                                          for enable, value in lanes))
+            out.append(chosen)
         return out
 
-    def _memory(self, m, mem, gathers, platform):
+    def _memory(self, m, mem, reads, platform):
         """The banks of one memory; what they read."""
         feed, write, load, outputs = self.compute.feed, self.compute.write, self.load.payload, []
         feeds, loads = feed.en & (feed.mem == mem), load.place.mem == mem
-        posts = Cat(enable & (word.place.mem == mem) for enable, word in zip(write.en, write.word, strict=True))
-        turn = ~posts.any()
+        asks, turn = self.compute.gather.mems[mem] | self.store.place.valid, ~write.mems[mem]
+        posts, mask = Cat(enable & write.mems[mem] for enable in write.en), write.mask | turn.replicate(self.ic)
         with m.If(loads):
             m.d.comb += self.load.ready.eq(turn)
         lanes = _lanes(m, posts, write.word, turn, self.load.valid & loads, load)
@@ -152,14 +153,14 @@ class Banks(Block):
         for index in range(self.pixels):
             bank = Bank(depth=shape.depth, width=shape.width // 8, ram=shape.ram)
             add_shared(m, f"bank{mem}_{index}", bank, platform)
-            (reads, read), (_, word) = gathers[index % self.out_pixels], words[index % self.out_pixels]
+            read, word = reads[index % self.out_pixels], words[index % self.out_pixels]
             # Of all words at once: which one it is takes longer.
             writes = Cat(self.load.valid & loads & turn & (load.place.bank == index), *(
                 enable & (word.place.bank == index) for enable, word in zip(posts, write.word, strict=True))).any()
             m.d.comb += [
-                bank.r_en.eq(feeds | (reads & (read.bank == index) & (read.mem == mem))),
+                bank.r_en.eq(feeds | asks),
                 bank.r_addr.eq(Mux(feeds, feed.addr[index], read.addr)),
-                bank.w_en.eq(Mux(writes, word.en, 0)),
+                bank.w_en.eq(Mux(writes, mask, 0)),
                 bank.w_addr.eq(word.place.addr), bank.w_data.eq(word.data)]
             outputs.append(bank.r_data)
         return outputs
@@ -175,8 +176,8 @@ def _lanes(m, enables, values, turn, valid, value):
 
 
 def _chosen(choices):
-    """Whether one of the flags of (flag, value) is set, and its value."""
+    """Of (flag, value), of which one flag may be set: its value."""
     flags, values = zip(*choices, strict=True)
     number = Cat(Cat(flag for at, flag in enumerate(flags) if at >> bit & 1).any()
                  for bit in range((len(flags) - 1).bit_length()))
-    return Cat(flags).any(), data.View(values[0].shape(), Array(value.as_value() for value in values)[number])
+    return data.View(values[0].shape(), Array(value.as_value() for value in values)[number])

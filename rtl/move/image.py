@@ -192,7 +192,6 @@ class ImageReader(GroupBlock):
         with m.If(moves):
             m.d.sync += [out.valid.eq(chosen.valid), out.payload.place.eq(chosen.place),
                          out.payload.data.eq(Cat(self._bytes(chosen, bytes_of)))]
-        m.d.comb += out.payload.en.eq(~0)
         return valid | out.valid
 
     def _chosen(self):
@@ -239,12 +238,12 @@ class ImageReader(GroupBlock):
         """Takes a beat of a row that has room for it: the beat, and which ring it goes into."""
         first = Mux(pair, 0, lane)          # the lane of the first ring's row
         there = Mux(first, self.data[-1].valid, self.data[0].valid), self.data[-1].valid
-        wants = [open & ring.due & (ring.room | over) & here for ring, here in zip(rings, there, strict=True)]
+        wants = [ring.due & (ring.room | over) & here for ring, here in zip(rings, there, strict=True)]
         second = Signal()
-        m.d.comb += [second.eq(~wants[0]), rings[0].take.eq(wants[0]), rings[1].take.eq(wants[1] & second)]
+        m.d.comb += [second.eq(~wants[0]), rings[0].take.eq(open & wants[0]), rings[1].take.eq(open & wants[1] & second)]
         source = Mux(second, 1, first)
         for number, port in enumerate(self.data):
-            m.d.comb += port.ready.eq((wants[0] | wants[1]) & (source == number))
+            m.d.comb += port.ready.eq(open & (wants[0] | wants[1]) & (source == number))
         return Mux(source, self.data[-1].payload, self.data[0].payload), second
 
     def _store(self, m, rings, chosen, beat, into):

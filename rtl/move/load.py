@@ -71,7 +71,7 @@ class Load(GroupBlock):
     give : semaphores of a command, one cycle after its last write, of activations two.
     idle : no command here. Low from the cycle after a command is offered until its ``give`` is over.
     error : the command is none of the load unit.
-    progress : a request or a beat moved.
+    progress : a request or a beat moved in the cycle before.
     moving : a beat was taken in this cycle.
     clear : forget everything.
     """
@@ -118,9 +118,7 @@ class Load(GroupBlock):
         issuing = self._issue(m, jobs)
         self._take(m, job, there & weights, there & act, there, done)
         m.d.comb += self.idle.eq(~issuing & ~there & (jobs.level == 0) & (self.give == 0))
-        requested = Signal()
-        m.d.sync += requested.eq(Cat(r.valid & r.ready for r in self.req).any())
-        m.d.comb += self.progress.eq(requested | self.moving)
+        m.d.sync += self.progress.eq(Cat(*(r.valid & r.ready for r in self.req), self.moving).any())
         return ResetInserter(self.clear)(m)
 
     def _issue(self, m, jobs):
@@ -158,8 +156,7 @@ class Load(GroupBlock):
                 with m.If(~act | multiply.done):
                     m.next = "SEND"
                     with m.If(act & none):      # all rows of the image lie outside
-                        m.d.comb += self.cmd.ready.eq(1)
-                        m.next = "IDLE"
+                        m.next = "TAKE"
             with m.State("SEND"):
                 with m.If(free):
                     m.d.comb += chosen.eq(1)
@@ -171,8 +168,10 @@ class Load(GroupBlock):
                     with m.Else():
                         m.d.sync += [port.eq(port - 1), lane.eq(lane + 1)]
                     with m.If(final):
-                        m.d.comb += self.cmd.ready.eq(1)
-                        m.next = "IDLE"
+                        m.next = "TAKE"
+            with m.State("TAKE"):
+                m.d.comb += self.cmd.ready.eq(1)
+                m.next = "IDLE"
             with m.State("REFUSE"):
                 m.d.comb += [self.error.valid.eq(1), self.error.code.eq(Error.OPCODE), self.error.tag.eq(cmd.tag)]
         return self.cmd.valid | ~fsm.ongoing("IDLE") | Cat(r.valid for r in self.req).any()
@@ -247,7 +246,7 @@ class Load(GroupBlock):
         k_word, record = Signal(word_bits(self.slots, self.ic), reset_less=True), Signal(RECORD_BITS, reset_less=True)
         m.d.comb += [to.weights.data.eq(k_word), *(port.data.eq(record) for port in (to.params, to.taps))]
         begin, coming, beats_left, words = Signal(), Signal(), Signal(32), _Words()
-        with m.FSM(name="take") as fsm:
+        with m.FSM(name="take"):
             with m.State("IDLE"):
                 m.d.comb += begin.eq(act)
                 words.begin(m, job)
@@ -281,7 +280,7 @@ class Load(GroupBlock):
                 m.next = "IDLE"
         with m.If(done):
             m.d.sync += self.give.eq(job.give)
-        m.d.comb += coming.eq(self._activations(m, job, data, begin, fsm.ongoing("ACTIVATIONS")))
+        m.d.comb += coming.eq(self._activations(m, job, data, begin, coming))
 
     def _collect(self, m, name, words, taken, count, target):
         """Puts ``count`` beats, each of all ``words`` joined, together in ``target``; returns when the last is
@@ -357,8 +356,8 @@ class Load(GroupBlock):
                          to.tables.data.eq(record.word_select(done, 8 * TABLE_CODES))]
         return Mux(tables, (parts == 1) & words.over, whole & words.last)
 
-    def _activations(self, m, job, data, begin, active):
-        """Takes rows over all lanes while ``active``, a cycle after ``begin``; returns whether some still come."""
+    def _activations(self, m, job, data, begin, coming):
+        """Takes rows over all lanes from the cycle after ``begin`` on; returns whether some still come."""
         act = self.act
         m.submodules.written = written = Stage(act.payload.shape())
         join_streams(m, written.o, act)
@@ -367,7 +366,8 @@ class Load(GroupBlock):
         readers += [RowReader.of(self, first=number) for number in range(self.act_lanes)]
         for number, reader in enumerate(readers):
             m.submodules[f"reader{number}"] = reader
-            mine = job.image.image == (number == 0)
+            mine, open = job.image.image == (number == 0), Signal(name=f"open{number}")
+            m.d.sync += open.eq(mine & (begin | open & coming))
             m.d.comb += [reader.begin.eq(begin & mine), reader.rows.eq(job.rows), reader.cols.eq(job.cols),
                          reader.out.ready.eq(written.i.ready & ~before)]
             if number:
@@ -375,8 +375,8 @@ class Load(GroupBlock):
             streams = reader.data if number == 0 else [reader.data]
             for lane, taken in enumerate(streams, max(number - 1, 0)):
                 port = data[-1 - lane]
-                m.d.comb += [taken.payload.eq(port.payload), taken.valid.eq(port.valid & active & mine)]
-                with m.If(active & mine):
+                m.d.comb += [taken.payload.eq(port.payload), taken.valid.eq(port.valid & open)]
+                with m.If(open):
                     m.d.comb += port.ready.eq(taken.ready)
             with m.If(reader.out.valid & ~before):
                 m.d.comb += [written.i.valid.eq(1), written.i.payload.eq(reader.out.payload)]

@@ -63,15 +63,16 @@ class RowReader(GroupBlock):
         # Of the group in ``out``, and where it leads to. Moves of the locator to the next row that are still due are
         # over before the next group is complete.
         number, step, next_row, due = Signal(8), Signal(), Signal(), Signal(range(max(self.act_lanes, 2)))
+        rows_on = Signal()
         m.d.comb += [
             self.busy.eq(active | out.valid), left.eq(out.valid & out.ready), last_beat.eq(beat == beats - 1),
             self.data.ready.eq(active & (~out.valid | out.ready)), taken.eq(self.data.valid & self.data.ready),
             locator.view.eq(self.view), locator.load.eq(self.begin | self.walk.load),
-            locator.step.eq((left & step) | self.walk.step),
-            locator.next_row.eq((left & next_row) | (due != 0) | self.walk.next_row),
+            locator.hold.eq(~(left & (step | next_row) | self.walk.step | rows_on)), locator.step.eq(1),
+            locator.next_row.eq(out.valid & next_row | rows_on), rows_on.eq((due != 0) | self.walk.next_row),
             self.place.mem.eq(self.mem), self.place.bank.eq(locator.place[0].bank),
             self.place.addr.eq(locator.place[0].addr), out.payload.place.eq(self.place),
-            out.payload.place.addr.eq(self.place.addr + number), out.payload.data.eq(codes), out.payload.en.eq(~0)]
+            out.payload.place.addr.eq(self.place.addr + number), out.payload.data.eq(codes)]
         with m.If(out.ready):
             m.d.sync += out.valid.eq(0)
         with m.If(taken):

@@ -105,8 +105,8 @@ class Store(GroupBlock):
                      place.bank.eq(locator.place[0].bank), place.addr.eq(locator.place[0].addr + group)]
         moved, next_pixel, next_row = Signal(), Signal(), Signal()
         m.d.comb += [moved.eq(ask.valid & ask.ready), next_pixel.eq(moved & last_group),
-                     next_row.eq(next_pixel & last_col), locator.step.eq(next_pixel & ~last_col),
-                     locator.next_row.eq(next_row)]
+                     next_row.eq(next_pixel & last_col), locator.hold.eq(~next_pixel), locator.step.eq(1),
+                     locator.next_row.eq(last_col)]
         with m.If(begin | next_pixel):
             m.d.sync += [group.eq(0), left.eq(cmd.out_groups), last_group.eq(cmd.out_groups == 1)]
         with m.Elif(moved):

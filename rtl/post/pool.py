@@ -139,7 +139,8 @@ class Pool(Block):
         """The tap arrives one cycle after its address; then one cycle for the position, and one for whether that is
         inside of the input. Returns the pixels of the tap that are."""
         tap = self.tap.data
-        y, x, taken, group = (delay(m, value, latency.RECORD) for value in (walk.y, walk.x, walk.taken, walk.group))
+        y, taken, group, behind = (delay(m, value, latency.RECORD) for value in (
+            walk.y, walk.taken, walk.group, walk.group + job.res_groups))
         tap_y, rows, cols, asked = Signal(signed(18)), Signal(16), Signal(16), Signal(self.out_pixels)
         inside = Signal(self.out_pixels)
         m.d.sync += [tap_y.eq(y + tap.dy), rows.eq(tap.rows), cols.eq(tap.cols), asked.eq(taken)]
@@ -147,11 +148,12 @@ class Pool(Block):
             tap_x, place = Signal(signed(18), name=f"tap_x{lane}"), self.gather.place[lane]
             bank, addr = Signal.like(place.bank, name=f"bank{lane}"), Signal.like(place.addr, name=f"addr{lane}")
             at_bank, at_addr = delay(m, spot.bank, latency.RECORD), delay(m, spot.addr, latency.RECORD)
-            to_bank, to_addr = advance(m, self.pixels, at_bank, at_addr, tap.rot, tap.addr + group, job.res_groups)
-            m.d.sync += [tap_x.eq(x + tap.dx + lane), bank.eq(to_bank), addr.eq(to_addr)]
+            to_bank, to_addr = advance(m, self.pixels, at_bank, at_addr, tap.rot, tap.addr, group, behind)
+            m.d.sync += [tap_x.eq(delay(m, walk.x + lane, latency.RECORD) + tap.dx), bank.eq(to_bank), addr.eq(to_addr)]
             m.d.comb += inside[lane].eq(asked[lane] & (tap_y >= 0) & (tap_y < rows) & (tap_x >= 0) & (tap_x < cols))
             m.d.sync += [self.gather.en[lane].eq(inside[lane]), place.mem.eq(job.mem_in), place.bank.eq(bank),
                          place.addr.eq(addr)]
+        m.d.sync += self.gather.mems.eq(Mux(inside.any(), self.gathered, 0))
         return inside
 
     def _places(self, m, walk, locator):
@@ -166,6 +168,8 @@ class Pool(Block):
         inside = delay(m, inside, 1 + latency.GATHER)
         first = delay(m, walk.first, BEFORE + latency.GATHER)
         last = delay(m, Mux(walk.last_tap, walk.taken, 0), BEFORE + latency.GATHER)
+        m.d.comb += self.write.mask.eq(~0)
+        m.d.sync += self.write.mems.eq(Mux(last.any(), Mux(job.mem_out, 0b10, 0b01), 0))
         for lane, place in enumerate(self._places(m, walk, out)):
             best, word = Signal(codes_layout(self), name=f"best{lane}"), self.write.word[lane]
             for i in range(self.ic):
@@ -173,5 +177,5 @@ class Pool(Block):
                 m.d.comb += [before.eq(Mux(first, 0, best[i])), after.eq(Mux(got > before, got, before)),
                              got.eq(Mux(inside[lane], self.gather.codes[lane][i], 0))]
                 m.d.sync += [best[i].eq(after), word.data[i].eq(after)]
-            m.d.sync += [self.write.en[lane].eq(last[lane]), word.en.eq(~0), word.place.mem.eq(job.mem_out),
+            m.d.sync += [self.write.en[lane].eq(last[lane]), word.place.mem.eq(job.mem_out),
                          Cat(word.place.bank, word.place.addr).eq(delay(m, Cat(*place), BEFORE + latency.GATHER - 1))]

@@ -109,9 +109,10 @@ class Post(WithFilters):
         take, fed = self._control(m, new, walk)
         self._done(m, new, walk, take, fed)
         stages = self._stages(m, new, *self._parameters(m, new))
-        for pixel in range(self.out_pixels):
-            visit, beat = walk.visit.payload, Signal(name=f"beat{pixel}")
-            m.d.comb += beat.eq(take & visit.pixels[pixel] & ~self.clear)
+        visit, beats = walk.visit.payload, Signal(self.out_pixels)
+        m.d.comb += beats.eq(Mux(take & ~self.clear, visit.pixels, 0))
+        self._mask(m, stages, visit, beats)
+        for pixel, beat in enumerate(beats):
             accs = self._accumulators(m, visit, pixel)
             self._gather(m, visit, pixel, beat)
             codes = self._requantize(m, stages, accs, pixel, platform)
@@ -123,7 +124,7 @@ class Post(WithFilters):
         stages."""
         command, held, fetching, slot = Signal(COMMAND), Signal(), Signal(), Signal(range(self.slots + 2))
         start, ready, last, waits, changing = (Signal() for _ in range(5))
-        changes = [walk.change, *(delay(m, walk.change, n) for n in range(1, self.latency))]
+        changes = [delay(m, walk.change, n) for n in range(self.latency - 1)]
         m.d.comb += [self.cmd.ready.eq(~held & ~waits & ~changing), ready.eq(held & (~fetching | last)),
                      self.param.en.eq(fetching), self.param.addr.eq(command.param_base + slot)]
         with m.If(fetching):
@@ -175,7 +176,7 @@ class Post(WithFilters):
         with m.If(walk.change):
             m.d.sync += about.eq(begun)
         m.d.comb += self.through.eq(take & walk.visit.payload.last | fed)
-        line = delay(m, Cat(self.through, Mux(fed, begun, about)), self.done_latency)
+        line = delay(m, Cat(self.through, Mux(fed | walk.change, begun, about)), self.done_latency)
         m.d.comb += [self.done.eq(line[0]), self.give.eq(Mux(line[0], line[1:9], 0)), self.tag.eq(line[9:25]),
                      self.gathered.eq(line[25:]), self.idle.eq(new.idle & (left == 0))]
         with m.If(self.through):
@@ -207,7 +208,7 @@ class Post(WithFilters):
 
         def held(value, stage):
             kept = Signal.like(value)
-            with m.If(new.changes[stage]):
+            with m.If(new.changes[stage - 1]):      # so that it is right a cycle later, as the first visit is there
                 m.d.sync += kept.eq(value)
             return kept
         clips, writes = first + latency.REQUANT, self.latency - 1
@@ -272,14 +273,19 @@ class Post(WithFilters):
                 codes[-1] = levels.out
         return codes
 
+    def _mask(self, m, stages, visit, beats):
+        """What the gathers and the writes of all pixels have in common."""
+        m.d.sync += self.gather.mems.eq(Mux(beats.any() & visit.residual, Mux(visit.mem_res, 0b10, 0b01), 0))
+        there, group = delay(m, Cat(beats.any(), visit.second), self.latency - 1)
+        m.d.sync += [self.write.mems.eq(Mux(there, Mux(stages.mem_out, 0b10, 0b01), 0)),
+                     self.write.mask.eq(Mux(group, stages.filled[1], stages.filled[0]))]
+
     def _write(self, m, stages, visit, pixel, beat, codes):
         """Crossbar from slots to lanes, then the write."""
-        source, filled = stages.source, stages.filled
-        word = self.write.word[pixel]
+        source, word = stages.source, self.write.word[pixel]
         late = delay(m, Cat(beat, visit.second, *self._place(visit, visit.out, pixel)), self.latency - 1)
         group = late[1]
         m.d.sync += [self.write.en[pixel].eq(late[0]), word.place.mem.eq(stages.mem_out),
-                     Cat(word.place.bank, word.place.addr).eq(late[2:]),
-                     word.en.eq(Mux(group, filled[1], filled[0]))]
+                     Cat(word.place.bank, word.place.addr).eq(late[2:])]
         for i in range(self.ic):
             m.d.sync += word.data[i].eq(Array(codes)[Mux(group, source[1][i], source[0][i])])

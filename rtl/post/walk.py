@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Member, Out
 from spec import latency
 
 from ..prim import (
-    COMMAND, Block, Countdown, Left, Locator, Parameter, at_once, check_out_pixels, small_difference, small_less,
-    small_sum, view_of, visited_apart)
+    COMMAND, Block, Countdown, Left, Locator, Parameter, Stage, at_once, check_out_pixels, small_difference,
+    small_less, small_sum, view_of, visited_apart)
 
 __all__ = ["Walk"]
 
@@ -29,7 +29,7 @@ class Walk(Block):
     visit : the visits: which pixels of the lanes, in the first or the ``second`` group, of the first or the other
         ``half`` of the lanes; their places in the output and in the residual; whether the row ``leaves`` with it, and
         whether it is the ``last`` of a command.
-    change : in the next cycle the first visit of a command is there, and none of the command before.
+    change : in the cycle before the first visit of a command was not there yet.
     none : no visit is found and not taken.
     """
     pixels = Parameter(2, even=True)
@@ -65,8 +65,15 @@ class Walk(Block):
             "first": 1, "pixel": range(self.out_pixels), "count": range(self.out_pixels + 1), "row_end": 1,
             "steps": 1, **self._kinds()}))
         ahead, more, active, take, moves = Signal.like(found), Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [moves.eq(more & (~self.visit.valid | self.visit.ready)), take.eq(active & (~more | moves)),
-                     self.last.eq(take & found.last), found.first.eq(first), self.change.eq(moves & ahead.first),
+        m.submodules.stage = stage = Stage(data.StructLayout({"first": 1, "visit": self.visit_layout()}))
+        waited = Signal()
+        m.d.sync += waited.eq(self.visit.valid & ~self.visit.ready)
+        m.d.comb += [moves.eq(more & stage.i.ready), take.eq(active & (~more | moves)),
+                     stage.i.valid.eq(more), stage.i.payload.first.eq(ahead.first),
+                     self.visit.valid.eq(stage.o.valid), self.visit.payload.eq(stage.o.payload.visit),
+                     stage.o.ready.eq(self.visit.ready),
+                     self.last.eq(take & found.last), found.first.eq(first),
+                     self.change.eq(stage.o.valid & stage.o.payload.first & ~waited),
                      self.none.eq(~more & ~self.visit.valid)]
         with m.If(self.load):
             m.d.sync += [job.eq(self.command), active.eq(1), first.eq(1)]
@@ -77,7 +84,7 @@ class Walk(Block):
         with m.Elif(moves):
             m.d.sync += more.eq(0)
         self._find(m, job, found, take)
-        self._place(m, job, ahead, take & first, moves)
+        self._place(m, job, ahead, take & first, moves, stage.i.payload.visit)
         return m
 
     def _find(self, m, job, found, take):
@@ -131,14 +138,9 @@ class Walk(Block):
         """How many pixels ``lane`` comes after the first that is visited."""
         return small_difference(lane, pixel)[0][:len(pixel)] if self.out_pixels > 1 else 0
 
-    def _place(self, m, job, ahead, load, moves):
-        """The places of the pixels of a visit, and the register in which it waits."""
-        visit = self.visit.payload
-        with m.If(moves):
-            m.d.sync += self.visit.valid.eq(1)
-            m.d.sync += [visit[name].eq(ahead[name]) for name in self._kinds()]
-        with m.Elif(self.visit.ready):
-            m.d.sync += self.visit.valid.eq(0)
+    def _place(self, m, job, ahead, load, moves, visit):
+        """The places of the pixels of a visit."""
+        m.d.comb += [visit[name].eq(ahead[name]) for name in self._kinds()]
         for name in ("out", "res"):
             locator = Locator.of(self, count=self.out_pixels)
             m.submodules[name] = locator
@@ -147,5 +149,4 @@ class Walk(Block):
                          locator.hold.eq(~moves)]
             for lane in range(self.out_pixels):
                 place = Array(locator.place)[self._ahead(lane, ahead.pixel)]
-                with m.If(moves):
-                    m.d.sync += [visit[name][lane].bank.eq(place.bank), visit[name][lane].addr.eq(place.addr)]
+                m.d.comb += [visit[name][lane].bank.eq(place.bank), visit[name][lane].addr.eq(place.addr)]

@@ -21,13 +21,13 @@ from .ports import (
 from .ram import ram
 from .share import Library, ResetInserter, add_shared
 from .slices import Skid, Slice, Stage
-from .small import small_difference, small_less, small_sum
+from .small import change, small_difference, small_less, small_sum, sum_and_carry, sum_of_three
 
 __all__ = ["Block", "COMMAND", "Countdown", "Left", "Library", "Locator", "MODELS", "PARAM", "Parameter", "Queue",
            "ResetInserter", "STEP", "Scaled", "SerialMultiplier", "Skid", "Slice", "Stage", "TAP", "VIEW",
            "WithFilters", "act_write_port", "activations", "add_shared", "add_tree", "advance", "at_once",
-           "bank_addrs_layout", "bank_data_layout", "check_out_pixels", "codes_layout", "delay", "error_layout",
+           "bank_addrs_layout", "bank_data_layout", "change", "check_out_pixels", "codes_layout", "delay", "error_layout",
            "feed_port", "gather_port", "join_streams", "lanes_layout", "loaded", "models_of", "packed_chain",
            "param_port", "place_layout", "ram", "request_layout", "scaled_sum", "small_difference", "small_less",
-           "small_sum", "store_port", "table_port", "tap_port", "view_of", "visited_apart", "write_layout",
+           "small_sum", "store_port", "sum_and_carry", "sum_of_three", "table_port", "tap_port", "view_of", "visited_apart", "write_layout",
            "write_port"]

@@ -65,9 +65,9 @@ class Left:
                 self._none.eq(Mux(borrow, self._high == 1, self._none)), self.over.eq(self.over | borrow & self._none)]
 
     def _set(self, less):
-        high = less[self._bits:].as_signed()
+        high = less[self._bits:]
         self._m.d.sync += [self._low.eq(less[:self._bits]), self._high.eq(high), self._none.eq(high == 0),
-                           self.over.eq(high < 0)]
+                           self.over.eq(high[-1])]
 
     def least(self, other: Value) -> Value:
         """The lesser of what is left and ``other``, which is at most ``most``."""

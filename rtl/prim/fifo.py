@@ -9,6 +9,7 @@ from spec.latency import BUFFERED, QUEUE
 from spec.memories import Shape
 
 from .ram import ram
+from .small import change
 
 __all__ = ["Queue"]
 
@@ -115,7 +116,7 @@ class _BlockFIFO(Elaboratable, fifo.FIFOInterface):
         m.d.comb += [
             self.w_rdy.eq(held != self.depth - 1), begun.eq(self.w_en & self.w_rdy),
             taken.eq((count != 0) & (~self.r_rdy | self.r_en)), self.level.eq(held + self.r_rdy)]
-        m.d.sync += [count.eq(count + whole - taken), held.eq(held + begun - taken)]
+        m.d.sync += [count.eq(count + change(whole, taken)), held.eq(held + change(begun, taken))]
         for moves, pointer in ((begun, at), (taken, out)):
             with m.If(moves):
                 m.d.sync += pointer.eq(Mux(pointer == last, 0, pointer + 1))

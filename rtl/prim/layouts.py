@@ -51,8 +51,8 @@ def place_layout(config: EngineConfig | Block) -> data.StructLayout:
 
 
 def write_layout(config: EngineConfig | Block) -> data.StructLayout:
-    """One write of up to ``ic`` activation codes: place, codes, one enable for each channel."""
-    return data.StructLayout({"place": place_layout(config), "data": codes_layout(config), "en": config.ic})
+    """One channel group of one pixel to be written: place and codes."""
+    return data.StructLayout({"place": place_layout(config), "data": codes_layout(config)})
 
 
 def codes_layout(config: EngineConfig | Block) -> data.ArrayLayout:

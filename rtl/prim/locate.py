@@ -8,19 +8,19 @@ from spec.errors import AlloyError
 
 from .block import Block, Parameter
 from .layouts import VIEW
-from .small import small_difference, small_sum
+from .small import small_difference, small_sum, sum_of_three
 
 __all__ = ["Locator", "advance", "at_once", "visited_apart"]
 
 
 def advance(m: Module, pixels: int, bank: Value, addr: Value, step_bank: ValueLike, step_addr: ValueLike,
-            groups: ValueLike) -> tuple[Value, Value]:
-    """Combinational ``(bank, addr)`` moved on by ``step_bank`` (< ``pixels``) banks and ``step_addr`` words.
+            more: ValueLike, behind: ValueLike) -> tuple[Value, Value]:
+    """Combinational ``(bank, addr)`` moved on by ``step_bank`` (< ``pixels``) banks and ``step_addr + more`` words.
 
-    Passing the last bank wraps to bank 0 of the next ``groups`` words.
+    Passing the last bank wraps to bank 0, with ``behind`` instead of ``more``, which is the groups of a pixel more.
     """
     bank, wrap = _turned(m, pixels, bank, step_bank)
-    return bank, addr + step_addr + Mux(wrap, groups, 0)
+    return bank, sum_of_three(addr, step_addr, Mux(wrap, behind, more))
 
 
 def _turned(m, pixels, bank, step):

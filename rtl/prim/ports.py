@@ -58,9 +58,10 @@ def feed_port(config: EngineConfig | Block) -> Signature:
 
 def gather_port(config: EngineConfig | Block) -> Signature:
     """Activation memories: the codes of one channel group of ``out_pixels`` pixels, :data:`spec.latency.GATHER` cycles
-    later. Their banks have different remainders of a division by ``out_pixels``."""
+    later. Their banks have different remainders of a division by ``out_pixels``. All lie in one memory: ``mems`` has a
+    bit for it, while something is read."""
     count = config.out_pixels
-    return Signature({"en": Out(count), "place": Out(data.ArrayLayout(place_layout(config), count)),
+    return Signature({"en": Out(count), "mems": Out(2), "place": Out(data.ArrayLayout(place_layout(config), count)),
                       "codes": In(data.ArrayLayout(codes_layout(config), count))})
 
 
@@ -72,9 +73,11 @@ def store_port(config: EngineConfig | Block) -> Signature:
 
 def act_write_port(config: EngineConfig | Block) -> Signature:
     """Activation memories: codes of one channel group of ``out_pixels`` pixels, whose banks have different remainders
-    of a division by that; readable in the next cycle."""
+    of a division by that; readable in the next cycle. All lie in one memory: ``mems`` has a bit for it, while there is
+    something to write. ``mask``: the channels that are written."""
     count = config.out_pixels
-    return Signature({"en": Out(count), "word": Out(data.ArrayLayout(write_layout(config), count))})
+    return Signature({"en": Out(count), "mems": Out(2), "mask": Out(config.ic),
+                      "word": Out(data.ArrayLayout(write_layout(config), count))})
 
 
 def activations(config: EngineConfig | Block) -> Signature:

@@ -1,9 +1,9 @@
 """Arithmetic on numbers of a few bits, in gates: a carry chain takes more levels of logic than it saves there, and
-nothing behind it can be merged with it."""
+nothing behind it can be merged with it. Sums of more than two numbers in one carry chain."""
 
-from amaranth.hdl import Cat, Const, Value, ValueLike
+from amaranth.hdl import C, Cat, Const, Value, ValueLike
 
-__all__ = ["small_difference", "small_less", "small_sum"]
+__all__ = ["change", "small_difference", "small_less", "small_sum", "sum_and_carry", "sum_of_three"]
 
 
 def _extended(number, width):
@@ -31,3 +31,20 @@ def small_difference(one: ValueLike, other: ValueLike) -> tuple[Value, Value]:
 def small_less(one: ValueLike, other: ValueLike) -> Value:
     """Whether an unsigned number is less than another."""
     return small_difference(one, other)[1]
+
+
+def change(up: ValueLike, down: ValueLike) -> Value:
+    """1, -1 or 0 for a counter whose two events may come together."""
+    up, down = Value.cast(up)[:1], Value.cast(down)[:1]
+    return Cat(up ^ down, down & ~up).as_signed()
+
+
+def sum_and_carry(one: Value, other: ValueLike, carry: ValueLike) -> Value:
+    """``one + other + carry``, as many bits as ``one`` has."""
+    return (Cat(C(1, 1), one).as_signed() + Cat(carry, other).as_signed())[1:len(one) + 1]
+
+
+def sum_of_three(one: Value, two: ValueLike, three: ValueLike) -> Value:
+    """The sum of three unsigned numbers, as many bits as ``one`` has: one gate, then one carry chain."""
+    a, b, c = (_extended(Value.cast(number)[:len(one)], len(one)) for number in (one, two, three))
+    return ((a ^ b ^ c) + Cat(C(0, 1), a & b | c & (a ^ b)))[:len(one)]

@@ -42,10 +42,10 @@ def bursts(p, port, channel):
         "staged", "more", "at", "end", "offset", "final", "cut", "self", of="__init__")
     kept = cut.o.payload
     p.check(~more | (at[:low] == 0) & (end > offset) & (final == (end <= longest)))
-    p.check(~staged | fits(burst.addr, burst.count))
-    p.check(cut.i.ready | fits(kept.addr, kept.count) & staged)
+    p.check(~staged | fits(burst.addr, burst.len + 1))
+    p.check(cut.i.ready | fits(kept.addr, kept.len + 1) & staged)
     p.check(~valid | fits(addr, length + 1))
-    return (Mux(more, end - offset, 0) + Mux(cut.i.ready, 0, kept.count) + Mux(staged, burst.count, 0)
+    return (Mux(more, end - offset, 0) + Mux(cut.i.ready, 0, kept.len + 1) + Mux(staged, burst.len + 1, 0)
             + Mux(valid, length + 1, 0))
 
 
@@ -76,7 +76,8 @@ def read_port(values, read_beats, stop):
     free, back, on_way, queue = p.inside("free", "back", "on_way", "queue")
     p.check(bus.rready)
     p.check((on_way == owed + bus.arvalid) & (on_way <= port.outstanding))
-    p.check(free + back + queue.level + beats + Mux(bus.arvalid, bus.arlen + 1, 0) == read_beats)
+    p.check(free >= -port.burst_beats)
+    p.check(free + port.burst_beats + back + queue.level + beats + Mux(bus.arvalid, bus.arlen + 1, 0) == read_beats)
     p.check((queue.level != 0) | ~queue.o.valid)
     p.check(~port.idle | (owed == 0) & ~bus.arvalid & (queue.level == 0))
     to_come = bursts(p, port, "ar")

@@ -72,15 +72,15 @@ class Traffic:
 
     def write(self, place=None):
         codes = [self.dice.randrange(256) for _ in range(self.ic)]
-        return {"place": place or self.place(), "data": codes, "en": self.dice.getrandbits(self.ic)}
+        return {"place": place or self.place(), "data": codes}
 
     def read(self, place):
         return list(self.words[place["mem"], place["bank"], place["addr"]])
 
-    def land(self, write):
+    def land(self, write, mask=-1):
         word = self.words[tuple(write["place"][n] for n in ("mem", "bank", "addr"))]
         for i, code in enumerate(write["data"]):
-            if write["en"] >> i & 1:
+            if mask >> i & 1:
                 word[i] = code
 
 
@@ -101,13 +101,16 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
             gather, write = (dice.getrandbits(out_pixels) * (dice.random() < 0.5) for _ in range(2))
             asked, written = t.places(1 - feed_mem if feed else None), [t.write(place) for place in t.places()]
             places = [place if gather >> n & 1 else t.place() for n, place in enumerate(asked)]
+            reads = (1 << asked[0]["mem"]) * bool(gather)
             words = [word if write >> n & 1 else t.write() for n, word in enumerate(written)]
+            mems, mask = (1 << written[0]["place"]["mem"]) * bool(write), dice.getrandbits(ic)
             store = store or (t.place() if dice.random() < 0.6 else None)
             load = load or (t.write() if dice.random() < 0.6 else None)
             for signal, value in ((banks.compute.feed.en, feed), (banks.compute.feed.mem, feed_mem),
                                   (banks.compute.feed.addr, addresses), (banks.compute.gather.en, gather),
-                                  (banks.compute.gather.place, places),
+                                  (banks.compute.gather.place, places), (banks.compute.gather.mems, reads),
                                   (banks.compute.write.en, write), (banks.compute.write.word, words),
+                                  (banks.compute.write.mems, mems), (banks.compute.write.mask, mask),
                                   (banks.store.place.valid, store is not None),
                                   (banks.store.place.payload, store or t.place()),
                                   (banks.load.valid, load is not None), (banks.load.payload, load or t.write())):
@@ -139,8 +142,11 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
                                   ("load", load and loaded), ("write", write), ("store waits", store and not stored),
                                   ("load waits", load and not loaded)):
                 counts[name] += bool(happens)
-            for word in [word for n, word in enumerate(words) if write >> n & 1] + [load] * bool(load and loaded):
-                t.land(word)
+            for n, word in enumerate(words):
+                if write >> n & 1:
+                    t.land(word, mask)
+            if load and loaded:
+                t.land(load)
             store, load = (None if stored else store), (None if loaded else load)
 
     simulate({"banks": banks}, drive)

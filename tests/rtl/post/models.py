@@ -24,8 +24,10 @@ class Memories:
         unit = self.unit
         line = [[[0] * unit.ic] * unit.out_pixels] * (GATHER - 1)
         while True:
-            asks, asked, writes, written = (await ctx.tick().sample(
-                unit.gather.en, unit.gather.place, unit.write.en, unit.write.word))[2:]
+            asks, asked, reads, writes, mems, mask, written = (await ctx.tick().sample(
+                unit.gather.en, unit.gather.place, unit.gather.mems, unit.write.en, unit.write.mems, unit.write.mask,
+                unit.write.word))[2:]
+            assert reads == sum({1 << place.mem for n, place in enumerate(asked) if asks >> n & 1})
             reads = [self.read(place.mem, place.bank, place.addr) if asks >> n & 1 else [170] * unit.ic
                      for n, place in enumerate(asked)]
             self.gathers += asks.bit_count()
@@ -33,10 +35,11 @@ class Memories:
             apart([write.place for n, write in enumerate(written) if writes >> n & 1], unit.out_pixels)
             line.append(reads)
             ctx.set(unit.gather.codes, line.pop(0))
+            assert mems == sum({1 << write.place.mem for n, write in enumerate(written) if writes >> n & 1})
             for n, write in enumerate(written):
                 if writes >> n & 1:
                     place = write.place.mem, write.place.bank, write.place.addr
-                    codes = {lane: code for lane, code in enumerate(write.data) if write.en >> lane & 1}
+                    codes = {lane: code for lane, code in enumerate(write.data) if mask >> lane & 1}
                     self.writes.append((self.cycle, place, codes))
                     self.written |= {(*place, lane): code for lane, code in codes.items()}
             self.cycle += 1
