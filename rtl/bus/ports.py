@@ -84,9 +84,9 @@ class ReadPort(_Port):
     """AXI4 read master: requests in, their beats out, in order.
 
     A burst is issued while there is space for one of ``burst_beats``, so ``rready`` never falls; up to ``outstanding``
-    bursts and ``read_beats`` beats are on the way. A new request is taken while earlier data still flows; bursts follow each
-    other without a gap. Latency: 3 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to ``data.valid``; one
-    beat each cycle.
+    bursts and ``read_beats`` beats are on the way. A new request is taken while earlier data still flows; bursts
+    follow each other without a gap. Latency: 3 cycles from ``req`` to ``arvalid``, 2 from ``rvalid`` to
+    ``data.valid``; one beat each cycle.
 
     Parameters
     ----------

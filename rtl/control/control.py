@@ -135,8 +135,9 @@ class Control(Limits):
         semaphores in the cycle before."""
         moved, worked, counted, gave = Signal(), Signal(), Signal(4), Signal(3)
         gives = Cat(*given, *(getattr(self, name).any() for name in GIVEN)).any()
+        total = small_sum(small_sum(counted[0], counted[1]), counted[2], counted[3])
         m.d.sync += [worked.eq(gives), moved.eq(self.progress | fetch.progress | passed | worked),
-                     counted.eq(Mux(running, Cat(*given, beginning), 0)), gave.eq(small_sum(small_sum(counted[0], counted[1]), counted[2], counted[3])),
+                     counted.eq(Mux(running, Cat(*given, beginning), 0)), gave.eq(total),
                      self.commands.eq(self.commands + gave)]
         return moved, worked
 

@@ -240,7 +240,8 @@ class ImageReader(GroupBlock):
         there = Mux(first, self.data[-1].valid, self.data[0].valid), self.data[-1].valid
         wants = [ring.due & (ring.room | over) & here for ring, here in zip(rings, there, strict=True)]
         second = Signal()
-        m.d.comb += [second.eq(~wants[0]), rings[0].take.eq(open & wants[0]), rings[1].take.eq(open & wants[1] & second)]
+        m.d.comb += [second.eq(~wants[0]), rings[0].take.eq(open & wants[0]),
+                     rings[1].take.eq(open & wants[1] & second)]
         source = Mux(second, 1, first)
         for number, port in enumerate(self.data):
             m.d.comb += port.ready.eq(open & (wants[0] | wants[1]) & (source == number))

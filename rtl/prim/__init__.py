@@ -26,8 +26,8 @@ from .small import change, small_difference, small_less, small_sum, sum_and_carr
 __all__ = ["Block", "COMMAND", "Countdown", "Left", "Library", "Locator", "MODELS", "PARAM", "Parameter", "Queue",
            "ResetInserter", "STEP", "Scaled", "SerialMultiplier", "Skid", "Slice", "Stage", "TAP", "VIEW",
            "WithFilters", "act_write_port", "activations", "add_shared", "add_tree", "advance", "at_once",
-           "bank_addrs_layout", "bank_data_layout", "change", "check_out_pixels", "codes_layout", "delay", "error_layout",
-           "feed_port", "gather_port", "join_streams", "lanes_layout", "loaded", "models_of", "packed_chain",
-           "param_port", "place_layout", "ram", "request_layout", "scaled_sum", "small_difference", "small_less",
-           "small_sum", "store_port", "sum_and_carry", "sum_of_three", "table_port", "tap_port", "view_of", "visited_apart", "write_layout",
-           "write_port"]
+           "bank_addrs_layout", "bank_data_layout", "change", "check_out_pixels", "codes_layout", "delay",
+           "error_layout", "feed_port", "gather_port", "join_streams", "lanes_layout", "loaded", "models_of",
+           "packed_chain", "param_port", "place_layout", "ram", "request_layout", "scaled_sum", "small_difference",
+           "small_less", "small_sum", "store_port", "sum_and_carry", "sum_of_three", "table_port", "tap_port",
+           "view_of", "visited_apart", "write_layout", "write_port"]

@@ -40,7 +40,7 @@ def change(up: ValueLike, down: ValueLike) -> Value:
 
 
 def sum_and_carry(one: Value, other: ValueLike, carry: ValueLike) -> Value:
-    """``one + other + carry``, as many bits as ``one`` has."""
+    """``one + other + carry``, as many bits as ``one`` has; ``other`` is signed."""
     return (Cat(C(1, 1), one).as_signed() + Cat(carry, other).as_signed())[1:len(one) + 1]
 
 

@@ -103,7 +103,7 @@ class Bench:
 
     async def load_act(self, ctx, cmd):
         for place, codes, _ in self.words(cmd):
-            await put(ctx, self.side.banks.load, {"place": place, "data": codes, "en": (1 << self.config.ic) - 1})
+            await put(ctx, self.side.banks.load, {"place": place, "data": codes})
 
     async def compare(self, ctx, cmd):
         await self.idle(ctx)

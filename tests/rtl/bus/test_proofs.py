@@ -8,7 +8,7 @@ from amaranth.hdl import C, Cat, Mux, Signal, Value
 import pytest
 
 from rtl.bus import ReadArbiter, ReadPort, WritePort, arbiter as arbiter_module
-from rtl.prim import Skid, Slice
+from rtl.prim import Skid, Slice, Stage
 from spec.config import BOUNDARY
 
 from ..formal import Proof
@@ -222,4 +222,24 @@ def test_slices(tmp_path, kind):
     p.check(~full | ~p.past(into) | (last == first))
     if kind is Skid:
         p.check(full | (part.o.valid == part.i.valid) & (part.o.payload == part.i.payload))
+    p.run(tmp_path)
+
+
+def test_a_stage(tmp_path):
+    """Of two payloads as well; any of them is followed from one end to the other."""
+    part = Stage(2)
+    p = Proof(part)
+    p.give(part.i.valid, part.i.payload, part.o.ready)
+    p.steady(part.i.valid, part.i.ready, part.i.payload, then=p.assume)
+    p.steady(part.o.valid, part.o.ready, part.o.payload)
+    into, out = part.i.valid & part.i.ready, part.o.valid & part.o.ready
+    empty, kept = p.inside("empty", "kept")
+    held = part.o.valid + ~empty
+    p.check(p.count((1, into), (-1, out), bits=2) == held)
+    follows, ahead, value = Signal(), Signal(2), Signal(2)
+    with p.m.If(~follows):
+        p.m.d.sync += [follows.eq(into & p.free()), ahead.eq(held - out), value.eq(part.i.payload)]
+    with p.m.Elif(out):
+        p.m.d.sync += [follows.eq(ahead != 0), ahead.eq(ahead - 1)]
+    p.check(~follows | (ahead < held) & (Mux(ahead == 0, part.o.payload, kept) == value))
     p.run(tmp_path)

@@ -3,11 +3,11 @@
 from itertools import product
 from random import Random
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 import pytest
 
-from rtl.prim import Countdown, Left, small_difference, small_less, small_sum
+from rtl.prim import Countdown, Left, change, small_difference, small_less, small_sum, sum_and_carry, sum_of_three
 
 from ..axi_models import simulate
 
@@ -20,12 +20,18 @@ class Sums(Component):
     left: Out(3)
     below: Out(1)
     less: Out(1)
+    change: Out(signed(2))
+    carried: Out(3)
+    three: Out(3)
 
     def elaborate(self, platform):
         m = Module()
         left, below = small_difference(self.a, self.b)
         m.d.sync += [self.total.eq(small_sum(self.a, self.b, self.carry)), self.left.eq(left), self.below.eq(below),
-                     self.less.eq(small_less(self.b, self.a))]      # a register: the simulator wants a clock
+                     self.less.eq(small_less(self.b, self.a)),      # a register: the simulator wants a clock
+                     self.change.eq(change(self.b[0], self.carry)),
+                     self.carried.eq(sum_and_carry(self.a, ~self.b.as_signed(), self.carry)),
+                     self.three.eq(sum_of_three(self.a, self.b, 5 * self.carry))]
         return m
 
 
@@ -37,8 +43,11 @@ def test_small_numbers():
             for signal, value in ((sums.a, a), (sums.b, b), (sums.carry, carry)):
                 ctx.set(signal, value)
             await ctx.tick()
-            found = [ctx.get(signal) for signal in (sums.total, sums.left, sums.below, sums.less)]
-            assert found == [a + b + carry, (a - b) % 8, a < b, b < a]
+            found = [ctx.get(signal) for signal in (
+                sums.total, sums.left, sums.below, sums.less, sums.change, sums.carried, sums.three)]
+            other = ~(b - 4 * (b > 1))
+            assert found == [a + b + carry, (a - b) % 8, a < b, b < a, b % 2 - carry, (a + other + carry) % 8,
+                             (a + b + 5 * carry) % 8]
 
     simulate({"sums": sums}, drive)
 
