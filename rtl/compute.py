@@ -158,8 +158,8 @@ class Compute(WithFilters):
         m.d.comb += [
             pool.stores.eq(self.activations.stores),
             gather.en.eq(post.gather.en | pool.gather.en), gather.mems.eq(post.gather.mems | pool.gather.mems),
-            gather.place.eq(Mux(pool.gather.mems.any(), pool.gather.place, post.gather.place)),
+            gather.place.eq(Mux(pool.works, pool.gather.place, post.gather.place)),
             post.gather.codes.eq(gather.codes), pool.gather.codes.eq(gather.codes),
             write.en.eq(post.write.en | pool.write.en), write.mems.eq(post.write.mems | pool.write.mems),
-            write.mask.eq(Mux(pool.write.mems.any(), pool.write.mask, post.write.mask)),
-            write.word.eq(Mux(pool.write.mems.any(), pool.write.word, post.write.word))]
+            write.mask.eq(Mux(pool.works, pool.write.mask, post.write.mask)),
+            write.word.eq(Mux(pool.works, pool.write.word, post.write.word))]

@@ -207,8 +207,9 @@ class Core(Grid):
         turn = self._turns(m, tile // len(groups), len(groups), pop)
         for number, group in enumerate(groups):
             m.d.comb += [out.ready.eq(pop & (turn == number)) for out in group]
+        # The rows of the last chain of a group come last.
         m.d.comb += [
-            self.row.valid.eq(Array(Cat(out.valid for out in group).all() for group in groups)[turn]),
+            self.row.valid.eq(Array(group[-1].valid for group in groups)[turn]),
             self.row.payload.eq(Array(Cat(map(self._row, group)) for group in groups)[turn]),
             pop.eq(self.row.valid & self.row.ready),
             self.room.eq((used <= depth - tile) & apart_enough),
@@ -218,10 +219,7 @@ class Core(Grid):
             m.d.sync += gap.eq(apart - 1)
         with m.Elif(gap != 0):
             m.d.sync += gap.eq(gap - 1)
-        with m.If(self.reserve):
-            m.d.sync += used.eq(used + tile - pop)
-        with m.Elif(pop):
-            m.d.sync += used.eq(used - 1)
+        m.d.sync += used.eq(used + Mux(self.reserve, Mux(pop, tile - 1, tile), Mux(pop, -1, 0)))
         with m.If(self.clear):
             m.d.sync += [flush.eq(flight), used.eq(0), gap.eq(0)]
         with m.Elif(flush != 0):

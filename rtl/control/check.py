@@ -141,7 +141,7 @@ class Check(Limits):
         cmd, out = self.cmd.payload, Signal(50)
         image, tail = _late(m, self._image()), _late(m, cmd.bytes + (self.port_bytes - 1))
         stream = _late(m, self._stream_beats())
-        stream = _late(m, cmd.stride * (self.ports - 1) + stream * self.port_bytes)
+        stream = _late(m, _late(m, cmd.stride * (self.ports - 1)) + stream * self.port_bytes)
         records = _late(m, (cmd.count * PARAM_BYTES + (self.port_bytes - 1)) & ~(self.port_bytes - 1))
         with m.Switch(cmd.opcode):
             with m.Case(Opcode.LOAD_WEIGHTS):

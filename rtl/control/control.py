@@ -98,6 +98,10 @@ class Control(Limits):
                         *(tag.eq(0) for tag in tags.values()), *self._forget(), last_tag.eq(0), left.eq(self.cmd_count)]
                     m.next = "PLACE"
             with m.State("PLACE"):
+                m.next = "COMPARE"
+                with m.If(self.abort):
+                    self._stop(m, Error.ABORT, 0, quiet, still)
+            with m.State("COMPARE"):
                 m.next = "BEGIN"
                 with m.If(self.abort):
                     self._stop(m, Error.ABORT, 0, quiet, still)
@@ -191,11 +195,12 @@ class Control(Limits):
         return quiet, still
 
     def _outside(self, m, run):
-        """Whether window or program, latched two cycles before, leave the address space or the window."""
-        window, program = Signal(self.addr_bits + 1), Signal(33 + COMMAND_BYTES.bit_length())
+        """Register: whether window or program, latched three cycles before, leave the address space or the window."""
+        window, program, outside = Signal(self.addr_bits + 1), Signal(33 + COMMAND_BYTES.bit_length()), Signal()
         m.d.sync += [window.eq(run["base"] + run["size"]),
-                     program.eq(run["cmd_offset"] + run["cmd_count"] * COMMAND_BYTES)]
-        return (window > 1 << self.addr_bits) | (program > run["size"])
+                     program.eq(run["cmd_offset"] + run["cmd_count"] * COMMAND_BYTES),
+                     outside.eq((window > 1 << self.addr_bits) | (program > run["size"]))]
+        return outside
 
     def _errors(self, m, check, queues, tags, last_tag, ended, expired, running):
         """What stops a program, a cycle later: of everything that does, the first one that is true counts."""

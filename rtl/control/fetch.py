@@ -26,7 +26,7 @@ class Fetch(Block):
 
     Members
     -------
-    at, count, start : begin here; not while it runs.
+    at, count, start : begin here; once, or after ``clear``.
     req, data : to and from the read port.
     cmd : the commands.
     progress : a request or a beat moved.
@@ -58,7 +58,8 @@ class Fetch(Block):
             self.cmd.payload.eq(word), self.cmd.valid.eq(full),
             self.progress.eq(asked | self.data.valid)]
         fresh, some, many = Signal(), Signal(), Signal()        # ``left`` is new; at least one, at least TOGETHER
-        m.d.sync += [back.eq(last), room.eq(Mux(asked, room - number + back, room + back)),
+        # The last request of a program may be for less: nothing is asked for behind it.
+        m.d.sync += [back.eq(last), room.eq(room + Mux(asked, Mux(back, 1 - TOGETHER, -TOGETHER), back)),
                      fresh.eq(self.start | asked), some.eq(left != 0), many.eq(left >= TOGETHER)]
         with m.If(~asks & ~fresh):
             m.d.sync += [asks.eq(some & (room >= TOGETHER)), number.eq(Mux(many, TOGETHER, left))]

@@ -37,6 +37,7 @@ class Pool(Block):
     tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
     gather : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
     stores : a store has something to read in a cycle without gathers.
+    works : a command is here, a register.
     write : codes.
     done, give, tag, gathered : a command is complete, its last write can be read; its semaphores, its tag, and whether
         it has gathered from each memory.
@@ -66,7 +67,7 @@ class Pool(Block):
         return {
             "cmd": In(stream.Signature(COMMAND)), "clear": In(1),
             "tap": Out(tap_port(self)), "gather": Out(gather_port(self)), "write": Out(act_write_port(self)),
-            "stores": In(1), "done": Out(1), "give": Out(8), "tag": Out(16), "gathered": Out(2)}
+            "stores": In(1), "works": Out(1), "done": Out(1), "give": Out(8), "tag": Out(16), "gathered": Out(2)}
 
     def elaborate(self, platform):
         m = Module()
@@ -108,6 +109,7 @@ class Pool(Block):
                     counter.load(number)
                 row.load(new.cols, C(0, 16))
                 with m.If(self.cmd.valid):
+                    m.d.sync += self.works.eq(1)
                     m.next = "VISIT"
             with m.State("VISIT"):
                 m.d.comb += [waits.eq(self.stores & first & ~waited & ~over), visit.eq(~waits & ~over)]
@@ -130,6 +132,7 @@ class Pool(Block):
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 0):
                     m.d.comb += [self.done.eq(1), self.give.eq(job.give)]
+                    m.d.sync += self.works.eq(0)
                     m.next = "IDLE"
         return SimpleNamespace(y=y, x=x, group=group, first=first, visit=visit, last_tap=taps.last,
                                taken=Cat(visit & ~self.clear & small_less(lane, count)

@@ -1,7 +1,8 @@
 """The longest paths from register to register, over module borders: a walk over the flattened netlist.
 
 Processing elements, memories and tables stay black boxes: all their ports are registers. Everything else is flattened
-before it is mapped, as vendor tools do.
+before it is mapped, and mapped for few LUTs on a path, as vendor tools do where it matters; resources are those of a
+mapping for few LUTs in all, which has up to twice as many on a path.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -187,8 +188,8 @@ def longest_paths(text: str, top: str, family: str, *, count: int = SHOWN,
             raise AlloyError(f"the Verilog has no module {top}: the paths need the text that rtl.generate gives")
         prepare(folder)
         (folder / "flat.v").write_text("\n".join(_flat(parts, top)))
-        first, *steps = known.steps
-        wrong = run_yosys(children, "flat", "flat.json", first.format(source="flat.v"), "hierarchy -top top_module",
+        first, *steps = (step.format(source="flat.v", mapper=known.delay) for step in known.steps)
+        wrong = run_yosys(children, "flat", "flat.json", first, "hierarchy -top top_module",
                           "proc", "flatten", *steps, folder=folder)
         if wrong:
             raise AlloyError(f"synthesis of the flattened engine failed: {wrong}")

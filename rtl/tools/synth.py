@@ -139,7 +139,7 @@ def _synthesize(children, source, known, family):
     """
     out, known = source.with_suffix(".json"), {c.lstrip("\\") for c in known}
     ends = " ".join(f"t:{name}" for name in (*family.state, *sorted(known)))
-    steps = [step.format(source=source.name) for step in family.steps]
+    steps = [step.format(source=source.name, mapper=family.area) for step in family.steps]
     wrong = run_yosys(children, "netlist", out.name, ends, *steps, folder=source.parent)
     if wrong:
         return wrong

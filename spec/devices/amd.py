@@ -22,19 +22,22 @@ CELLS: dict[str, tuple[str | None, float]] = {
 STATE = ("FD*", "LD*", "SRL*", "RAM*", "DSP*", "URAM*")
 
 
+# Scripts of the classic mapper (in abc's words, a comma is a space).
+AREA, DELAY = "+strash;dch,-f;if,-a,-K,6", "+strash;dch,-f;if,-K,6"
+
+
 def _steps(family):
-    """LUTs are mapped for area, by the classic mapper (in abc's words, a comma is a space)."""
     flow = f"synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
-    mapper = "+strash;dch,-f;if,-a,-K,6"
     return ("read_verilog {source}", flow + "begin:map_dsp", "techmap -map times.v", flow + "map_dsp:coarse",
             "techmap -map adders.v", flow + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
-            f"abc -exe ./yosys-abc -lut 6 -script {mapper}", "clean", "xilinx_srl -fixed -minlen 3",
+            "abc -exe ./yosys-abc -lut 6 -script {mapper}", "clean", "xilinx_srl -fixed -minlen 3",
             "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt",
             "opt_lut_ins -tech xilinx", "clean")
 
 
 def _family(name, multiplier):
-    return Family(name=name, multiplier=multiplier, steps=_steps(name), cells=CELLS, state=STATE, script="vivado.tcl")
+    return Family(name=name, multiplier=multiplier, steps=_steps(name), area=AREA, delay=DELAY, cells=CELLS,
+                  state=STATE, script="vivado.tcl")
 
 
 SERIES7, ULTRASCALE_PLUS = _family("xc7", DSP48E1), _family("xcup", DSP48E2)

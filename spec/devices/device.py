@@ -35,8 +35,9 @@ class Family:
     ----------
     name : as the boards call it (:attr:`boards.board.Board.family`).
     multiplier : the one that its parts have.
-    steps : passes of Yosys from the Verilog ``{source}``, whose top is ``top_module``, to the family's cells;
-        ``times.v`` and ``adders.v`` are the maps of :mod:`rtl.tools.synth`.
+    steps : passes of Yosys from the Verilog ``{source}``, whose top is ``top_module``, to the family's cells, with LUTs
+        by ``{mapper}``; ``times.v`` and ``adders.v`` are the maps of :mod:`rtl.tools.synth`.
+    area, delay : mappers of LUTs: as few as possible, and as few as possible on a path.
     cells : first match counts: pattern of a cell's name (as :mod:`fnmatch` has it) -> (resource, number of it); a
         resource of None costs nothing.
     state : patterns of the cells in which paths begin and end.
@@ -45,6 +46,8 @@ class Family:
     name: str
     multiplier: Multiplier
     steps: tuple[str, ...]
+    area: str
+    delay: str
     cells: dict[str, tuple[str | None, float]] = field(hash=False)
     state: tuple[str, ...]
     script: str

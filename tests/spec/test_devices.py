@@ -36,6 +36,7 @@ def test_families(name):
     assert {"lut", "ff", "dsp"} <= {resource for resource, _ in family.cells.values()} <= {*RESOURCES, None}
     text = "\n".join(family.steps)
     assert text.startswith("read_verilog {source}\n") and "times.v" in text and "adders.v" in text
+    assert text.count("{mapper}") == 1 and family.area != family.delay
     # The vendor's flow goes on where it was left, and once through.
     runs = [step.split()[-1].split(":") for step in family.steps if " -run " in step]
     assert [start for start, _ in runs[1:]] == [end for _, end in runs[:-1]] and runs[0][0] == "begin"

@@ -50,7 +50,7 @@ def test_over_module_borders():
     """The gates of two modules are one path; a sum is a chain of carry cells."""
     found = longest_paths(HALF + WHOLE, "alloy", "xc7", report=lambda line: None)
     by_end = {path["end"]: path for path in found}
-    assert by_end["y"]["start"] == "first" and 3 <= by_end["y"]["luts"] <= 4 and not by_end["y"]["carries"]
+    assert by_end["y"]["start"] == "first" and 2 <= by_end["y"]["luts"] <= 3 and not by_end["y"]["carries"]
     assert by_end["z"]["carries"] == 4 and by_end["z"]["chains"] == 1 and by_end["z"]["luts"] == 1
     lengths = [path["luts"] + CARRY * path["carries"] for path in found]
     assert lengths == sorted(lengths, reverse=True)
@@ -105,9 +105,10 @@ def test_loops_and_failures():
 
 def test_an_engine():
     """A small engine: paths go through several modules; none begins or ends inside of an array or a memory, and none
-    has more than seven levels of LUTs."""
+    has more than six levels of LUTs or a chain of carries behind another."""
     config = EngineConfig(name="paths", ic=2, pixels=2, dsp_filters=2, lut_filters=1, act_depth=64, weight_depth=32,
                           ports=1, port_bits=32, dsp_device=boards.get("pynq-z2").config.dsp_device)
-    found = longest_paths("\n".join(generate(config).values()), TOP, "xc7")
-    assert max(path["luts"] for path in found) <= 7 and any(len(path["modules"]) > 1 for path in found)
+    found = longest_paths("\n".join(generate(config).values()), TOP, "xc7", count=10_000)
+    assert max(path["luts"] for path in found) <= 6 and any(len(path["modules"]) > 1 for path in found)
+    assert max(path["chains"] for path in found) <= 1
     assert not any("pe0_0" in path["start"] + path["end"] for path in found)
