@@ -179,7 +179,8 @@ class Core(Grid):
 
     def _weights(self, m, array, platform):
         """The buffer; writes go through one register on their way to the columns."""
-        w_en, w_addr, w_data = Signal(), Signal(range(self.weight_depth)), Signal(len(self.write.data))
+        w_en, w_addr = Signal(), Signal(range(self.weight_depth), reset_less=True)
+        w_data = Signal(len(self.write.data), reset_less=True)
         m.d.sync += [w_en.eq(self.write.en), w_addr.eq(self.write.addr), w_data.eq(self.write.data)]
         r_addr, low = self.r_addr, 0
         for index, slots in enumerate(columns(self)):

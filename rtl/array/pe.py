@@ -77,7 +77,9 @@ class Element(Block):
 
     def hop(self, m: Module) -> None:
         """The hop registers; everything else in the element works on their outputs."""
-        m.d.sync += [self.step_out.eq(self.step), self.acts_out.eq(self.acts), self.weights_out.eq(self.weights)]
+        m.d.sync += self.step_out.eq(self.step)
+        m.d.comb += [out.eq(delay(m, value, 1, plain=True)) for out, value in (
+            (self.acts_out, self.acts), (self.weights_out, self.weights))]
 
     def digits(self, slot: int, channel: int) -> Value:
         """The nibble of one weight."""
@@ -102,4 +104,4 @@ class Element(Block):
                 m.d.comb += value.eq(total - bias)
             with m.If(step.valid):
                 m.d.sync += acc.eq(value + Mux(step.first, 0, acc))
-            m.d.sync += self.drain[k].eq(Mux(done, acc, self.below[k]))
+            m.d.comb += self.drain[k].eq(delay(m, Mux(done, acc, self.below[k]), 1, plain=True).as_signed())

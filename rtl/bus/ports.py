@@ -44,12 +44,13 @@ class _Bursts:
         longest, shift = port.burst_beats, (port.port_bytes - 1).bit_length()
         inner = (longest - 1).bit_length()
         burst = data.StructLayout({"addr": port.addr_bits, "len": range(longest), "last": 1})
-        staged, next_burst = Signal(), Signal(burst)
+        staged, next_burst = Signal(), Signal(burst, reset_less=True)
         self.addr, self.len, self.last = next_burst.addr, next_burst.len, next_burst.last
         self.minus = ~Cat(self.len, Const(0, 1)).as_signed()
         self.valid, self.busy = Signal(), Signal()
         # Of the request that is cut: beats from the multiple of ``longest`` below ``at`` to its end, in one burst?
-        more, at, end, final = Signal(), Signal(port.addr_bits), Signal(port.beat_bits + 1), Signal()
+        more, at, end, final = (
+            Signal(), Signal(port.addr_bits, reset_less=True), Signal(port.beat_bits + 1, reset_less=True), Signal())
         offset, first = at[shift:shift + inner], req.payload.addr[shift:shift + inner]
         m.submodules.cut = cut = Skid(burst)
         to_end, cuts = Signal(inner + 2), Signal()          # ``end`` of a request, if it is short

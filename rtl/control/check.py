@@ -54,7 +54,8 @@ class Check(Limits):
                       & (cmd.version == VERSION))
         unknown, wrong = self._fields(m)
         moves, beyond, space = _late(m, self._moves()), _late(m, cmd.dram > self.size), _late(m, self.size - cmd.dram)
-        rows_bytes, more, extent, weights, bad = Signal(49), Signal(50), Signal(50), Signal(33), Signal()
+        rows_bytes, more, extent, weights = (Signal(width, reset_less=True) for width in (49, 50, 50, 33))
+        bad = Signal()
         added = self._bytes(m, inner.product)
 
         with m.FSM(name="check"):
@@ -211,6 +212,6 @@ def _late(m, value):
     """What a value that depends on the command alone was in the cycle before: the command stays, and up to five such
     registers in a row have what is right before it is judged."""
     value = Value.cast(value)
-    late = Signal(value.shape())
+    late = Signal(value.shape(), reset_less=True)
     m.d.sync += late.eq(value)
     return late

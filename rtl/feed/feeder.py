@@ -88,11 +88,11 @@ class Feeder(WithFilters):
     def _shadow(self, m):
         """The next command: coordinates of every position of its first tile, one per cycle."""
         lanes = self.pixels
-        nxt = Signal(COMMAND)
+        nxt = Signal(COMMAND, reset_less=True)
         nxt_valid, nxt_ready = Signal(), Signal()
-        init_index, init_y, init_x = Signal(range(lanes + 1)), Signal(16), Signal(16)
+        init_index, init_y, init_x = (Signal(shape, reset_less=True) for shape in (range(lanes + 1), 16, 16))
         columns, command = Countdown(m, 16, "columns"), self.cmd.payload
-        shadow = [(Signal(16, name=f"shadow_y{i}"), Signal(16, name=f"shadow_x{i}")) for i in range(lanes)]
+        shadow = [tuple(Signal(16, name=f"shadow_{name}{i}", reset_less=True) for name in "yx") for i in range(lanes)]
         m.d.comb += [self.cmd.ready.eq(~nxt_valid & ~self.clear), self.pending.eq(nxt_valid)]
         with m.If(self.cmd.valid & self.cmd.ready):
             m.d.sync += [nxt.eq(command), nxt_valid.eq(1), nxt_ready.eq(0), init_index.eq(0),
@@ -112,11 +112,12 @@ class Feeder(WithFilters):
         """S0: counters."""
         nxt, nxt_valid, nxt_ready = shadow.command, shadow.valid, shadow.ready
         start = Signal()
-        job = Signal(COMMAND)
+        job = Signal(COMMAND, reset_less=True)
         active, issue, last_k, begins, tile_begins = (Signal() for _ in range(5))
         groups, taps, tiles = (Countdown(m, 16, name) for name in ("groups", "taps", "tiles"))
-        tap_index, group, weight = Signal(16), Signal(16), Signal(range(self.weight_depth))
-        base, in_half = Signal(range(self.act_depth)), Signal()
+        tap_index, group, weight, base = (
+            Signal(shape, reset_less=True) for shape in (16, 16, range(self.weight_depth), range(self.act_depth)))
+        in_half = Signal()
         m.d.comb += [
             issue.eq(active & ~self.clear & (self.room | ~(last_k & job.acc_last))),
             self.reserve.eq(issue & last_k & job.acc_last),
@@ -170,13 +171,16 @@ class Feeder(WithFilters):
     def _coordinates(self, m, s1, start, shadow):
         """S1: coordinates of the tile live here. Returns the valid lanes in S2."""
         nxt, tap = shadow.command, self.tap.data
-        step_y, step_x, step_row, back = Signal(16), Signal(16), Signal(16), Signal(signed(17))
-        rows, cols, valid = Signal.like(tap.rows), Signal.like(tap.cols), Signal(self.pixels)
+        step_y, step_x, step_row, back, rows, cols = (
+            Signal(shape, reset_less=True) for shape in (16, 16, 16, signed(17), tap.rows.shape(), tap.cols.shape()))
+        valid = Signal(self.pixels)
         m.d.sync += [rows.eq(tap.rows), cols.eq(tap.cols)]
         for i, (shadow_y, shadow_x) in enumerate(shadow.coordinates):
             # Of a lane's pixel: where it is, and its column a step further if that is in the next row, else below 0.
-            y, x, turned = Signal(16, name=f"y{i}"), Signal(16, name=f"x{i}"), Signal(signed(18), name=f"turned{i}")
-            stays, tap_y, tap_x = turned[-1], Signal(signed(18), name=f"tap_y{i}"), Signal(signed(18), name=f"tap_x{i}")
+            y, x = (Signal(16, name=f"{name}{i}", reset_less=True) for name in "yx")
+            turned, tap_y, tap_x = (
+                Signal(signed(18), name=f"{name}{i}", reset_less=True) for name in ("turned", "tap_y", "tap_x"))
+            stays = turned[-1]
             m.d.sync += [tap_y.eq(y + tap.dy), tap_x.eq(x + tap.dx)]
             m.d.comb += valid[i].eq(~tap_y[-1] & (tap_y[:-1] < rows) & ~tap_x[-1] & (tap_x[:-1] < cols))
             with m.If(s1.load | s1.k_last):
@@ -206,21 +210,21 @@ class Feeder(WithFilters):
         m.d.sync += [self.bank.en.eq(s2.valid), self.bank.mem.eq(s2.mem)]
         for bank in range(lanes):
             before = small_less(bank, s2.rot) if bank < lanes - 1 else 0        # nothing is behind the last bank
-            m.d.sync += self.bank.addr[bank].eq(s2.addr + Mux(before, s2.groups, 0))
+            m.d.comb += self.bank.addr[bank].eq(delay(m, s2.addr + Mux(before, s2.groups, 0), 1, plain=True))
         return s2
 
     def _rotate(self, m, s2, valid):
         """Position j is bank (rot + j) mod pixels."""
         lanes = self.pixels
-        info = delay(m, Cat(s2.rot, valid, s2.wide, s2.zero), 1 + latency.READ)
+        info = delay(m, Cat(s2.rot, valid, s2.wide, s2.zero), 1 + latency.READ, flops=True)
         value = [self.bank.data[i] for i in range(lanes)]
         for stage in range(latency.rotator(self)):
             amount = info[2 * stage:min(2 * stage + 2, len(s2.rot))]
-            turned = [Signal(8 * self.ic, name=f"turn{stage}_{i}") for i in range(lanes)]
+            turned = [Signal(8 * self.ic, name=f"turn{stage}_{i}", reset_less=True) for i in range(lanes)]
             for i in range(lanes):
                 m.d.sync += turned[i].eq(Array(
                     value[(i + (k << 2 * stage)) % lanes] for k in range(1 << len(amount)))[amount])
-            value, info = turned, delay(m, info, 1)
+            value, info = turned, delay(m, info, 1, flops=True)
         return value, info
 
     def _select(self, m, s2, value, info):
@@ -236,7 +240,7 @@ class Feeder(WithFilters):
                 paired = _digit(value[pair], channel, lane % 2, bits)
                 digit = Mux(wide, Mux(mask[pair], paired, _digit(zero, 0, lane % 2, bits)),
                             Mux(mask[lane], narrow, _digit(zero, 0, 0, bits)))
-                m.d.sync += self.acts[lane][channel].eq(digit)
+                m.d.comb += self.acts[lane][channel].eq(delay(m, digit, 1, plain=True))
 
     def _report(self, m, shadow, s0, s1, s2):
         """Step and weight address at their time, semaphores, and what others see."""
@@ -244,7 +248,7 @@ class Feeder(WithFilters):
         early = self.latency - S2 - latency.READ
         m.d.comb += [
             self.step.valid.eq(delay(m, s2.valid, early, clear=clear)), self.step.first.eq(delay(m, s2.first, early)),
-            self.step.last.eq(delay(m, s2.last, early)), self.r_addr.eq(delay(m, s2.weight, early))]
+            self.step.last.eq(delay(m, s2.last, early)), self.r_addr.eq(delay(m, s2.weight, early, flops=True))]
 
         drain = latency.fed(self) - 1
         release = Signal(8)
@@ -256,7 +260,7 @@ class Feeder(WithFilters):
         with m.Elif(quiet != 0):
             m.d.sync += quiet.eq(quiet - 1)
         m.d.comb += [self.idle.eq(~s0.active & ~shadow.valid & (quiet == 0)),
-                     self.started.eq(s1.begin), self.finished.eq(s1.end), self.tag.eq(delay(m, s0.job.tag, 1))]
+                     self.started.eq(s1.begin), self.finished.eq(s1.end), self.tag.eq(delay(m, s0.job.tag, 1, flops=True))]
 
 
 def _digit(code, channel, high, bits):

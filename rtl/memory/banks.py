@@ -51,7 +51,7 @@ class Bank(Block):
         write = memory.write_port(granularity=8)
         m.d.comb += [read.en.eq(self.r_en), read.addr.eq(self.r_addr), write.en.eq(self.w_en),
                      write.addr.eq(self.w_addr), write.data.eq(self.w_data)]
-        m.d.sync += self.r_data.eq(read.data)
+        m.d.comb += self.r_data.eq(delay(m, read.data, 1, plain=True))
         return m
 
 
@@ -117,7 +117,8 @@ class Banks(Block):
             m.d.comb += word.eq(Mux(mem, *(Array(outputs[n][rest::self.out_pixels])[row] for n in (1, 0))))
         for lane, place in enumerate(gather.place):
             bank = place.bank if lane else Mux(gathers, place.bank, store.payload.bank)
-            m.d.sync += gather.codes[lane].eq(Array(words)[delay(m, self._divided(bank)[1], READ)])
+            code = Array(words)[delay(m, self._divided(bank)[1], READ)]
+            m.d.comb += gather.codes[lane].eq(delay(m, code, 1, plain=True))
         m.d.comb += [self.store.codes.eq(gather.codes[0]),
                      self.store.valid.eq(delay(m, store.valid & store.ready, GATHER))]
         return m

@@ -38,7 +38,7 @@ class CodeTable(Block):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = ram(memories.table(self))
-        write, read, late = memory.write_port(), memory.read_port(), Signal(8)
+        write, read, late = memory.write_port(), memory.read_port(), Signal(8, reset_less=True)
         at, part, none = self.code[TABLE_CODES.bit_length() - 1:], late[:TABLE_CODES.bit_length() - 1], Signal()
         m.d.comb += [write.en.eq(self.write.en), write.addr.eq(self.write.addr), write.data.eq(self.write.data),
                      read.addr.eq((self.choice - 1) * TABLE_WORDS + at), read.en.eq(1)]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Member, Out
 from spec.latency import READ
 from spec.memories import Shape
 
-from ..prim import Block, Parameter, ram, write_port
+from ..prim import Block, Parameter, delay, ram, write_port
 
 __all__ = ["WeightColumn"]
 
@@ -44,5 +44,6 @@ class WeightColumn(Block):
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [write.en.eq(self.write.en), write.addr.eq(self.write.addr), write.data.eq(self.write.data),
                      read.en.eq(1), read.addr.eq(self.r_addr)]
-        m.d.sync += [self.r_addr_out.eq(self.r_addr), self.r_data.eq(read.data)]
+        m.d.comb += [self.r_addr_out.eq(delay(m, self.r_addr, 1, plain=True)),
+                     self.r_data.eq(delay(m, read.data, 1, plain=True))]
         return m

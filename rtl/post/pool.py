@@ -73,7 +73,7 @@ class Pool(Block):
         m = Module()
         m.submodules.out = out = Locator.of(self, count=self.out_pixels)
         m.submodules.source = source = Locator.of(self, count=self.out_pixels)
-        job = Signal(COMMAND)
+        job = Signal(COMMAND, reset_less=True)
         walk = self._walk(m, job, out, source)
         inside = self._gather(m, job, walk, source)
         self._maximum(m, job, walk, out, inside)
@@ -81,7 +81,7 @@ class Pool(Block):
 
     def _walk(self, m, job, out, source):
         """Take a command, visit its pixels, groups and taps, let the pipeline run empty."""
-        y, x, group, tap_index = (Signal(16, name=n) for n in ("y", "x", "group", "tap_index"))
+        y, x, group, tap_index = (Signal(16, name=n, reset_less=True) for n in ("y", "x", "group", "tap_index"))
         visit, waits, waited, first, pixels, row_end, over = (Signal() for _ in range(7))
         taps, groups, rows = (Countdown(m, 16, name) for name in ("taps", "groups", "rows"))
         row = Left(m, self.out_pixels, "row")
@@ -142,17 +142,20 @@ class Pool(Block):
         """The tap arrives one cycle after its address; then one cycle for the position, and one for whether that is
         inside of the input. Returns the pixels of the tap that are."""
         tap = self.tap.data
-        y, taken, group, behind = (delay(m, value, latency.RECORD) for value in (
-            walk.y, walk.taken, walk.group, walk.group + job.res_groups))
-        tap_y, rows, cols, asked = Signal(signed(18)), Signal(16), Signal(16), Signal(self.out_pixels)
+        y, group, behind = (delay(m, value, latency.RECORD, flops=True) for value in (
+            walk.y, walk.group, walk.group + job.res_groups))
+        tap_y, rows, cols = (Signal(shape, reset_less=True) for shape in (signed(18), 16, 16))
+        taken, asked = delay(m, walk.taken, latency.RECORD), Signal(self.out_pixels)
         inside = Signal(self.out_pixels)
         m.d.sync += [tap_y.eq(y + tap.dy), rows.eq(tap.rows), cols.eq(tap.cols), asked.eq(taken)]
         for lane, spot in enumerate(source.place):
-            tap_x, place = Signal(signed(18), name=f"tap_x{lane}"), self.gather.place[lane]
-            bank, addr = Signal.like(place.bank, name=f"bank{lane}"), Signal.like(place.addr, name=f"addr{lane}")
-            at_bank, at_addr = delay(m, spot.bank, latency.RECORD), delay(m, spot.addr, latency.RECORD)
+            tap_x, place = Signal(signed(18), name=f"tap_x{lane}", reset_less=True), self.gather.place[lane]
+            bank = Signal.like(place.bank, name=f"bank{lane}", reset_less=True)
+            addr = Signal.like(place.addr, name=f"addr{lane}", reset_less=True)
+            at_bank, at_addr, x = (delay(m, value, latency.RECORD, flops=True)
+                                   for value in (spot.bank, spot.addr, walk.x + lane))
             to_bank, to_addr = advance(m, self.pixels, at_bank, at_addr, tap.rot, tap.addr, group, behind)
-            m.d.sync += [tap_x.eq(delay(m, walk.x + lane, latency.RECORD) + tap.dx), bank.eq(to_bank), addr.eq(to_addr)]
+            m.d.sync += [tap_x.eq(x + tap.dx), bank.eq(to_bank), addr.eq(to_addr)]
             m.d.comb += inside[lane].eq(asked[lane] & (tap_y >= 0) & (tap_y < rows) & (tap_x >= 0) & (tap_x < cols))
             m.d.sync += [self.gather.en[lane].eq(inside[lane]), place.mem.eq(job.mem_in), place.bank.eq(bank),
                          place.addr.eq(addr)]
@@ -161,9 +164,9 @@ class Pool(Block):
 
     def _places(self, m, walk, locator):
         """Of the pixels of a visit, in its channel group, a cycle later."""
-        group = delay(m, walk.group, 1)
+        group = delay(m, walk.group, 1, flops=True)
         for place in locator.place:
-            bank, addr = delay(m, place.bank, 1), delay(m, place.addr, 1)
+            bank, addr = (delay(m, value, 1, flops=True) for value in (place.bank, place.addr))
             yield bank, (addr + group)[:len(addr)]
 
     def _maximum(self, m, job, walk, out, inside):
@@ -174,11 +177,13 @@ class Pool(Block):
         m.d.comb += self.write.mask.eq(~0)
         m.d.sync += self.write.mems.eq(Mux(last.any(), Mux(job.mem_out, 0b10, 0b01), 0))
         for lane, place in enumerate(self._places(m, walk, out)):
-            best, word = Signal(codes_layout(self), name=f"best{lane}"), self.write.word[lane]
+            best, word = Signal(codes_layout(self), name=f"best{lane}", reset_less=True), self.write.word[lane]
             for i in range(self.ic):
                 before, got, after = (Signal(8, name=f"{name}{lane}_{i}") for name in ("before", "got", "after"))
                 m.d.comb += [before.eq(Mux(first, 0, best[i])), after.eq(Mux(got > before, got, before)),
                              got.eq(Mux(inside[lane], self.gather.codes[lane][i], 0))]
-                m.d.sync += [best[i].eq(after), word.data[i].eq(after)]
+                m.d.sync += best[i].eq(after)
+                m.d.comb += word.data[i].eq(best[i])
             m.d.sync += [self.write.en[lane].eq(last[lane]), word.place.mem.eq(job.mem_out),
-                         Cat(word.place.bank, word.place.addr).eq(delay(m, Cat(*place), BEFORE + latency.GATHER - 1))]
+                         Cat(word.place.bank, word.place.addr).eq(delay(
+                             m, Cat(*place), BEFORE + latency.GATHER - 1, flops=True))]

@@ -122,7 +122,8 @@ class Post(WithFilters):
     def _next(self, m, walk):
         """The next command, and which of its parameters arrives; it waits until the one before it has changed all
         stages."""
-        command, held, fetching, slot = Signal(COMMAND), Signal(), Signal(), Signal(range(self.slots + 2))
+        command, slot = Signal(COMMAND, reset_less=True), Signal(range(self.slots + 2), reset_less=True)
+        held, fetching = Signal(), Signal()
         start, ready, last, waits, changing = (Signal() for _ in range(5))
         changes = [delay(m, walk.change, n) for n in range(self.latency - 1)]
         m.d.comb += [self.cmd.ready.eq(~held & ~waits & ~changing), ready.eq(held & (~fetching | last)),
@@ -170,15 +171,15 @@ class Post(WithFilters):
         """What comes after the last visit, once the pipeline has let it through."""
         command, left = new.command, Signal(range(self.done_latency + 1))
         gathered = Cat(command.residual & (command.mem_res == mem) for mem in range(2))
-        begun, about = Signal(26), Signal(26)
+        begun, about = Signal(26, reset_less=True), Signal(26, reset_less=True)
         with m.If(new.start):
             m.d.sync += begun.eq(Cat(command.give, command.tag, gathered))
         with m.If(walk.change):
             m.d.sync += about.eq(begun)
         m.d.comb += self.through.eq(take & walk.visit.payload.last | fed)
-        line = delay(m, Cat(self.through, Mux(fed | walk.change, begun, about)), self.done_latency)
-        m.d.comb += [self.done.eq(line[0]), self.give.eq(Mux(line[0], line[1:9], 0)), self.tag.eq(line[9:25]),
-                     self.gathered.eq(line[25:]), self.idle.eq(new.idle & (left == 0))]
+        line = delay(m, Mux(fed | walk.change, begun, about), self.done_latency, plain=True)
+        m.d.comb += [self.done.eq(delay(m, self.through, self.done_latency)), self.give.eq(Mux(self.done, line[:8], 0)),
+                     self.tag.eq(line[8:24]), self.gathered.eq(line[24:]), self.idle.eq(new.idle & (left == 0))]
         with m.If(self.through):
             m.d.sync += left.eq(self.done_latency)
         with m.Elif(left != 0):
@@ -187,8 +188,9 @@ class Post(WithFilters):
     def _parameters(self, m, new):
         """Parameters of the next command's slots, and for each output channel lane of both groups the slot that fills
         it."""
-        params = [Signal(PARAM, name=f"param{s}") for s in range(self.slots)]
-        source = [[Signal(range(self.slots), name=f"source{g}_{i}") for i in range(self.ic)] for g in range(2)]
+        params = [Signal(PARAM, name=f"param{s}", reset_less=True) for s in range(self.slots)]
+        source = [[Signal(range(self.slots), name=f"source{g}_{i}", reset_less=True) for i in range(self.ic)]
+                  for g in range(2)]
         filled = [Signal(self.ic, name=f"filled{g}") for g in range(2)]
         with m.If(self.cmd.ready):
             m.d.sync += [f.eq(0) for f in filled]
@@ -207,7 +209,7 @@ class Post(WithFilters):
         command, first = new.command, latency.RESIDUAL      # where the requantizer begins
 
         def held(value, stage):
-            kept = Signal.like(value)
+            kept = Signal.like(value, reset_less=True)
             with m.If(new.changes[stage - 1]):      # so that it is right a cycle later, as the first visit is there
                 m.d.sync += kept.eq(value)
             return kept
@@ -227,7 +229,7 @@ class Post(WithFilters):
         """Stage 0: accumulators of a pixel of the lanes, pixel digits joined."""
         accs, lanes = [], self.row.payload
         for s in range(self.slots):
-            acc = Signal(signed(self.joined_width), name=f"acc{pixel}_{s}")
+            acc = Signal(signed(self.joined_width), name=f"acc{pixel}_{s}", reset_less=True)
             halves = [lanes[first + pixel][s] for first in range(0, self.lanes, self.out_pixels)]
             m.d.sync += acc.eq(Mux(visit.half, halves[-1], halves[0]))
             if pixel < latency.wide_pixels(self):
@@ -258,9 +260,9 @@ class Post(WithFilters):
                 m.d.comb += [unit.join.eq(stages.joins[s]), unit.high.eq(units[s + 1].product)]
             elif unit.digit == "high":
                 m.d.comb += unit.join.eq(stages.joins[s - 1])
-            code = Signal(8, name=f"res_code{pixel}_{s}")
+            code = Signal(8, name=f"res_code{pixel}_{s}", reset_less=True)
             m.d.sync += code.eq(Array(self.gather.codes[pixel])[stages.lanes[s][:lane_bits]])
-            m.d.comb += [unit.acc.eq(delay(m, accs[s], latency.RESIDUAL - 1)), unit.res.eq(code),
+            m.d.comb += [unit.acc.eq(delay(m, accs[s], latency.RESIDUAL - 1, flops=True)), unit.res.eq(code),
                          unit.mult.eq(stages.mults[s]), unit.res_mult.eq(stages.res_mult),
                          unit.bias.eq(stages.biases[s]), unit.shift.eq(stages.shift), unit.lo.eq(stages.lo),
                          unit.hi.eq(stages.hi)]
@@ -276,16 +278,17 @@ class Post(WithFilters):
     def _mask(self, m, stages, visit, beats):
         """What the gathers and the writes of all pixels have in common."""
         m.d.sync += self.gather.mems.eq(Mux(beats.any() & visit.residual, Mux(visit.mem_res, 0b10, 0b01), 0))
-        there, group = delay(m, Cat(beats.any(), visit.second), self.latency - 1)
+        there = delay(m, beats.any(), self.latency - 1)
+        group = delay(m, visit.second, self.latency - 1, plain=True)
         m.d.sync += [self.write.mems.eq(Mux(there, Mux(stages.mem_out, 0b10, 0b01), 0)),
                      self.write.mask.eq(Mux(group, stages.filled[1], stages.filled[0]))]
 
     def _write(self, m, stages, visit, pixel, beat, codes):
         """Crossbar from slots to lanes, then the write."""
         source, word = stages.source, self.write.word[pixel]
-        late = delay(m, Cat(beat, visit.second, *self._place(visit, visit.out, pixel)), self.latency - 1)
-        group = late[1]
-        m.d.sync += [self.write.en[pixel].eq(late[0]), word.place.mem.eq(stages.mem_out),
-                     Cat(word.place.bank, word.place.addr).eq(late[2:])]
+        late = delay(m, Cat(visit.second, *self._place(visit, visit.out, pixel)), self.latency - 1, plain=True)
+        m.d.sync += [self.write.en[pixel].eq(delay(m, beat, self.latency - 1)), word.place.mem.eq(stages.mem_out),
+                     Cat(word.place.bank, word.place.addr).eq(late[1:])]
         for i in range(self.ic):
-            m.d.sync += word.data[i].eq(Array(codes)[Mux(group, source[1][i], source[0][i])])
+            code = Array(codes)[Mux(late[0], source[1][i], source[0][i])]
+            m.d.comb += word.data[i].eq(delay(m, code, 1, plain=True))

@@ -71,10 +71,11 @@ class Requant(Block):
         is too large it is enough to know that a 1 is left of the code."""
         bits, reach = total[:-1], 2 * CODE_BITS - 1       # a byte, and what can still be shifted into it
         left = [bits[at:at + CODE_BITS].any() for at in range(reach, len(bits), CODE_BITS)]
-        below, beyond, coarse = Signal(), Signal(), Signal(reach)
+        below, beyond, coarse = (Signal(width, reset_less=True) for width in (1, 1, reach))
         m.d.sync += [below.eq(total[-1]), beyond.eq((Cat(left) >> self.shift[3:]).any()),
                      coarse.eq(bits >> (self.shift[3:] << 3))]
-        negative, more, fine, shifted, bits_left = Signal(), Signal(), Signal(CODE_BITS), Signal(reach), Signal(3)
+        negative, more, fine, bits_left = (Signal(width, reset_less=True) for width in (1, 1, CODE_BITS, 3))
+        shifted = Signal(reach)
         m.d.sync += bits_left.eq(self.shift[:3])
         m.d.comb += shifted.eq(coarse >> bits_left)
         m.d.sync += [negative.eq(below), more.eq(beyond | shifted[CODE_BITS:].any()), fine.eq(shifted)]

@@ -60,11 +60,12 @@ class Walk(Block):
 
     def elaborate(self, platform):
         m = Module()
-        job, first = Signal(COMMAND), Signal()
+        job, first = Signal(COMMAND, reset_less=True), Signal()
         found = Signal(data.StructLayout({
             "first": 1, "pixel": range(self.out_pixels), "count": range(self.out_pixels + 1), "row_end": 1,
             "steps": 1, **self._kinds()}))
-        ahead, more, active, take, moves = Signal.like(found), Signal(), Signal(), Signal(), Signal()
+        ahead = Signal.like(found, reset_less=True)
+        more, active, take, moves = Signal(), Signal(), Signal(), Signal()
         m.submodules.stage = stage = Stage(data.StructLayout({"first": 1, "visit": self.visit_layout()}))
         waited = Signal()
         m.d.sync += waited.eq(self.visit.valid & ~self.visit.ready)

@@ -17,7 +17,8 @@ class Countdown:
 
     def __init__(self, m: Module, width: int, name: str):
         self.last = Signal(name=f"{name}_last")
-        self._m, self._left, self._whole = m, Signal(width, name=f"{name}_left"), Signal(width, name=f"{name}_whole")
+        self._m = m
+        self._left, self._whole = (Signal(width, name=f"{name}_{part}", reset_less=True) for part in ("left", "whole"))
         self._one = Signal(name=f"{name}_one")
 
     def load(self, number: Value, first: Value | None = None) -> None:
@@ -44,10 +45,10 @@ class Left:
 
     def __init__(self, m: Module, most: int, name: str):
         self._bits = max(1, ceil_log2(most))
-        self._low = Signal(self._bits, name=f"{name}_low")
-        self._high = Signal(signed(18 - self._bits), name=f"{name}_high")
+        self._low = Signal(self._bits, name=f"{name}_low", reset_less=True)
+        self._high = Signal(signed(18 - self._bits), name=f"{name}_high", reset_less=True)
         self._none, self.over = Signal(name=f"{name}_none"), Signal(name=f"{name}_over")
-        self._m, self._whole = m, Signal(signed(18), name=f"{name}_whole")
+        self._m, self._whole = m, Signal(signed(18), name=f"{name}_whole", reset_less=True)
 
     def load(self, whole: Value, start: Value) -> None:
         """Begins with the pixel ``start`` of a row of ``whole``; 16 bits each."""

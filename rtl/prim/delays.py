@@ -9,8 +9,8 @@ def delay(m: Module, value: ValueLike, cycles: int, *, clear: ValueLike = 0, pla
           flops: bool = False) -> Value:
     """``value`` as it was ``cycles`` (>= 0) cycles ago; while ``clear`` is high zeros enter and the line empties.
 
-    ``plain`` data has no reset, so that synthesis may use shift-register LUTs; with ``flops`` it may not, for LUTs are
-    what is short.
+    Data has no reset: what is ``plain``, so that synthesis may use shift-register LUTs; with ``flops`` it may not, for
+    LUTs are what is short.
     """
     attrs = {"keep": 1, "shreg_extract": "no"} if flops else {}
     value = Value.cast(value)

@@ -132,9 +132,11 @@ def scaled_sum(m: Module, config: EngineConfig | Block, terms: Scaled, platform:
 
 
 def _scaled(m, terms):
-    acc, mult, res, res_mult = (Signal.like(value) for value in (terms.acc, terms.mult, terms.res, terms.res_mult))
-    product, res_product = Signal(signed(len(acc) + len(mult))), Signal(len(res) + len(res_mult))
-    biased, more, total = (Signal(signed(PORTS.total), name=name) for name in ("biased", "more", "total"))
+    acc, mult, res, res_mult = (Signal.like(value, reset_less=True) for value in (terms.acc, terms.mult, terms.res, terms.res_mult))
+    product = Signal(signed(len(acc) + len(mult)), reset_less=True)
+    res_product = Signal(len(res) + len(res_mult), reset_less=True)
+    biased, more, total = (Signal(signed(PORTS.total), name=name, reset_less=True)
+                           for name in ("biased", "more", "total"))
     m.d.sync += [
         acc.eq(terms.acc), mult.eq(terms.mult), product.eq(acc * mult), biased.eq(product + terms.bias),
         res.eq(terms.res), res_mult.eq(terms.res_mult), res_product.eq(res * res_mult),

