@@ -1,13 +1,15 @@
 """The node that scales channels: its codes, and what it may not be."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
-from spec.operators.scaling import Scaling
+from spec.operators.scaling import Scaling, ScalingLayer
 from tests.networks import scaled_network
 
 
@@ -79,3 +81,16 @@ def test_a_residual_of_another_shape():
     nodes = [replace(node, residual=node.factor) if i == at else node for i, node in enumerate(net.nodes)]
     with pytest.raises(AlloyError, match=f"layer to_y adds tensor {net.nodes[at].factor} of another shape"):
         replace(net, nodes=nodes)
+
+
+@pytest.mark.parametrize("weight, shift, residual, fits", [
+    (1, 9, None, (4, 11)), (3, 5, None, (6, 6)), (7, 1, None, (7, 1)), (4, 1, None, (4, 1)), (3, 5, 15e3, (3, 5))])
+def test_exported(weight, shift, residual, fits):
+    """The largest weight that makes its step with a shift of 1 or more, and leaves room for the residual."""
+    unit = 2.0 ** -9
+    steps = {"a": 2.0 ** -4, "f": 2.0 ** -5, "o": unit * 2 ** shift / weight, "r": unit * (residual or 0.0)}
+    net = SimpleNamespace(zeros={"f": 0, "o": 9}, tables={}, top=lambda layer: 255,
+                          step=lambda name: torch.tensor(steps[name], dtype=torch.float64))
+    node = ScalingLayer(name="s", sources=("a", "f"), output="o", residual="r" if residual else None).export(net)
+    assert (node.weight, node.shift) == fits and node.res_mult == round((residual or 0) * node.weight)
+    assert (node.lo, node.hi, node.residual) == (0, 255, "r" if residual else None)
