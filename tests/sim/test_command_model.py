@@ -148,6 +148,29 @@ def test_semaphore_overflow(plain):
         model.execute()
 
 
+class Watched(command_model.CommandModel):
+    """Notes how many loads wait whenever one begins."""
+
+    def _start_load(self):
+        self.waited.append(len(self.queues["load"]))
+        super()._start_load()
+
+
+def test_units_run_ahead_of_each_other(plain):
+    """In some order all loads are there before the first begins, in others each begins before the next is there."""
+    config, _, program, _ = plain
+    load = next(unpack(c) for c in program.commands if unpack(c)["opcode"] == Opcode.LOAD_TAPS) | {"wait": 0, "give": 0}
+    records = [pack(load["opcode"], **{k: v for k, v in load.items() if k not in ("opcode", "magic")})] * 12
+    records = [program.commands[0], *records, pack(Opcode.END)]
+    model, most = Watched(program, config), set()
+    model.program = replace(program, image=b"".join(records), command_count=len(records))
+    for seed in range(ORDERS):
+        model.waited = []
+        model.execute(seed)
+        most.add(max(model.waited))
+    assert {1, 12} <= most
+
+
 @pytest.mark.parametrize("opcode, words", [
     (Opcode.LOAD_WEIGHTS, "weights that are not loaded"), (Opcode.LOAD_TAPS, "taps that are not loaded"),
     (Opcode.LOAD_PARAMS, "parameters that are not loaded"), (Opcode.LOAD_ACT, "activations that nothing has written"),

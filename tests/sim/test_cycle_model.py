@@ -59,6 +59,14 @@ def test_spilled_tensors_take_as_long_as_their_bytes():
     assert out.cycles > 0.9 * 64 * 24 * 24 / 0.5 and back.cycles > 0.9 * 64 * 24 * 24 / 0.5
 
 
+@pytest.mark.parametrize("first, bursts", [(0, 2), (1, 3), (CONFIG.burst_beats, 2), (CONFIG.burst_beats + 3, 3)])
+def test_bursts_end_at_multiples_of_their_length(first, bursts):
+    """What begins within one takes one more."""
+    found = cycle_model._Engine(CONFIG, CONFIG.port_bytes, CONFIG.port_bytes, 40, cycle_model.Timing())
+    found._deliver(1, 0.0, [(first * CONFIG.port_bytes, 2 * CONFIG.burst_beats)], 1.0)
+    assert len(found.bursts[1]) == bursts
+
+
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     return verilator.build(generate(CONFIG), CONFIG, shared_cache(tmp_path_factory), report=lambda line: None)

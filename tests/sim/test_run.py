@@ -11,7 +11,7 @@ import pytest
 import boards
 from sim import run as simulation
 from sim.run import layer_network, main as run, rtl_layer_cycles
-from sim.verilator.model import Result, Run
+from sim.verilator.model import Result, Run, Window
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 from tests.networks import random_network
@@ -180,6 +180,7 @@ class Broken:
         self.result = result
 
     def run(self, *arguments, **options):
+        self.given = arguments, options
         return self.result
 
 
@@ -209,3 +210,12 @@ def test_filters_of_a_layer_are_in_no_order():
     scheme = layer_network("1x1,8,192,4", boards.get("zcu102").config).nodes[0].scheme
     shares = (scheme.reshape(4, 48) == Scheme.POT4).mean(1)
     assert abs(shares.mean() - 1 / 3) < 0.01 and shares.min() > 0.1 and shares.max() < 0.6
+
+
+def test_a_waveform_is_made_up_to_its_image():
+    """The same job again, of no image behind it."""
+    engine, said, window = Broken(Result([ended()] * 2, "")), [], Window(1, 30, 90, "w.fst")
+    simulation._show_waveform(engine, None, np.arange(5), {"stall": 0.2}, window, said.append)
+    (_, images), options = engine.given
+    assert images.tolist() == [0, 1] and options["window"] == window and options["stall"] == 0.2
+    assert "waveform of image 1, cycles 30 to 90" in said[0] and said[-1] == "waveform written to w.fst"
