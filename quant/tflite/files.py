@@ -139,8 +139,9 @@ def _array(found, most):
 
 def _indices(found, count, least=-1):
     found = tuple(_array(found, FAN).tolist())
-    if any(not least <= one < count for one in found):
-        raise AlloyError(f"it names tensor {max(found, key=abs)} of {count}: it is damaged, {AGAIN}")
+    wrong = [one for one in found if not least <= one < count]
+    if wrong:
+        raise AlloyError(f"it names tensor {wrong[0]} of {count}: it is damaged, {AGAIN}")
     return found
 
 

@@ -84,6 +84,26 @@ def test_lists_without_end(tmp_path):
         load(tmp_path / "m.tflite")
 
 
+@pytest.mark.parametrize("index", [-2, 99])
+def test_tensors_that_are_not_there(tmp_path, index):
+    """-1 is an input that is left out, and no other number below 0 is anything."""
+    builder, y = network()
+    builder.operators[-1].inputs[2] = index
+    with pytest.raises(AlloyError, match=f"it names tensor {index} of {len(builder.tensors)}: it is damaged"):
+        load(builder.save(tmp_path / "m.tflite", y))
+
+
+def test_a_scale_without_a_zero_point(tmp_path):
+    """It is 0."""
+    builder = Builder()
+    x = builder.input((1, 4, 4, 3), np.int8, 0.1)
+    y = builder.op("RELU", [x], (1, 4, 4, 3), 0.1)
+    for tensor in builder.tensors:
+        tensor.quantization.zeroPoint = None
+    found = load(builder.save(tmp_path / "m.tflite", y)).network
+    assert {tensor.zero for tensor in found.tensors.values()} == {128}
+
+
 @pytest.mark.parametrize("dtype, words", [(np.float32, "32-bit numbers"), (np.int16, "16-bit codes")])
 def test_other_numbers(tmp_path, dtype, words):
     builder = Builder()
