@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from quant import quantize
+from quant.normalize import Normalization
 from quant.quantize import Source
 from spec.errors import AlloyError
 from tests.quant.colours import MEAN, STD, answered, colours, quick, refused
@@ -40,6 +41,12 @@ def test_normalization_is_folded_exactly(pool):
     source = Source(model, images, MEAN, STD)
     found = source.graph.tensors(source.real)[source.graph.output]
     assert torch.allclose(found, model(source.normalization.real(images)), atol=1e-4)
+
+
+@pytest.mark.parametrize("mean, padded", [(0.0, True), (1.0, True), (0.2, True), (0.21, False), (MEAN, False)])
+def test_zero_padding(mean, padded):
+    """It is what it was in training if the mean is a pixel: 0.2 is 51."""
+    assert Normalization.of(mean, 0.25, 3).padded == padded
 
 
 def test_normalization_is_part_of_the_network(task):

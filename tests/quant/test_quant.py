@@ -104,22 +104,23 @@ def test_filters_of_zeros_stay_zero_without_the_level():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(1, 4), st.booleans())
-def test_levels_are_the_best(counts, size, zero):
-    """Against every way to cut the values into cells."""
-    counts, values = np.array(counts), np.arange(len(counts))
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(1, 4), st.sampled_from([None, 0, 3]))
+def test_levels_are_the_best(counts, size, first):
+    """Against every way to cut the values into cells, also where none is below the first level."""
+    counts, given = np.array([0] * (first or 0) + counts), first is not None
+    values = np.arange(len(counts))
 
     def loss(levels):
         return float((counts * np.abs(values[:, None] - np.array(levels)).min(1) ** 2).sum())
 
     def centres(borders):
         cells = [range(a, b) for a, b in zip((0, *borders), (*borders, len(counts)), strict=True)]
-        return [0.0 if zero and not i else float(np.average(cell, weights=counts[cell])) for i, cell in enumerate(cells)
-                if zero and not i or counts[cell].any()]
+        return [first if given and not i else float(np.average(cell, weights=counts[cell]))
+                for i, cell in enumerate(cells) if given and not i or counts[cell].any()]
     choices = [centres(borders) for k in range(size)
                for borders in combinations_with_replacement(range(len(counts) + 1), k)]
-    least = min(loss(levels) for levels in choices if levels) if zero or counts.any() else 0.0
-    found = best_levels(counts, size, first=0.0 if zero else None)
+    least = min(loss(levels) for levels in choices if levels) if given or counts.any() else 0.0
+    found = best_levels(counts, size, first=first)
     assert len(found) <= size and (np.diff(found) > 0).all()
     assert (len(found) == 0 and not counts.any()) or loss(found) == pytest.approx(least)
 

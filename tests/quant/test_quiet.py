@@ -107,6 +107,18 @@ def test_where_a_channel_goes(sign):
     assert torch.equal(net.biases["b"].detach(), net.graph.layers[index].bias.float())
 
 
+def test_a_channel_that_matters_beside_one_that_cannot():
+    """The one goes, the other stays."""
+    model, x = Bent(lambda net, y, x: F.max_pool2d(y, 2), torch.relu, 1.0, -1e3), torch.rand(20, 3, 6, 6)
+    model.b.bias.data[5] = 1e3
+    net = QuantNet(trace(model, (3, 6, 6)))
+    tensors, index = net.graph.tensors(x), [layer.name for layer in net.graph.layers].index("b")
+    before = tensors["b"]
+    assert quiet(net, index, tensors, before)
+    after = net.graph.tensors(x)["b"]
+    assert after[:, 3].min() > -100 and torch.equal(after[:, [0, 1, 2, 4, 5, 6, 7]], before[:, [0, 1, 2, 4, 5, 6, 7]])
+
+
 def test_values_a_few_times_as_large_are_not_tried(monkeypatch):
     """They are usual, and each try runs the network."""
     model, x, tried = Bent(lambda net, y, x: y, torch.relu), torch.rand(20, 3, 6, 6), []

@@ -110,6 +110,17 @@ def test_what_is_measured():
     assert (unpack(found["right"], 5) == right).all()
 
 
+@pytest.mark.parametrize("network, mode, wide, words", [
+    ("resnet8", "qat", (), "{}, 8 epochs"), ("resnet20", "qat", "a", "{}, 1 epoch, 1 of 4 tensors A8"),
+    ("resnet8", "ptq", "ab", "{}, 2 of 4 tensors A8"), ("other", "ptq", (), "{}")])
+def test_what_a_row_is(network, mode, wide, words):
+    """Its training and what has more bits."""
+    prepared = SimpleNamespace(task=SimpleNamespace(name=network),
+                               source=SimpleNamespace(graph=SimpleNamespace(bounded="abcd")))
+    found = runs._note(SimpleNamespace(note="some levels"), SimpleNamespace(wide=wide), prepared, mode)
+    assert found == words.format("some levels")
+
+
 def test_bad_names(tmp_path, capsys):
     assert main(["--only", "best:resnet8", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
