@@ -55,8 +55,7 @@ class Check(Limits):
         unknown, wrong = self._fields(m)
         moves, beyond, space = _late(m, self._moves()), _late(m, cmd.dram > self.size), _late(m, self.size - cmd.dram)
         rows_bytes, more, extent, weights = (Signal(width, reset_less=True) for width in (49, 50, 50, 33))
-        bad = Signal()
-        added = self._bytes(m, inner.product)
+        bad, added = Signal(), self._bytes(m, inner.product)
 
         with m.FSM(name="check"):
             with m.State("IDLE"):

@@ -97,14 +97,11 @@ class Control(Limits):
                         *(signal.eq(getattr(self, name)) for name, signal in run.items()),
                         *(tag.eq(0) for tag in tags.values()), *self._forget(), last_tag.eq(0), left.eq(self.cmd_count)]
                     m.next = "PLACE"
-            with m.State("PLACE"):
-                m.next = "COMPARE"
-                with m.If(self.abort):
-                    self._stop(m, Error.ABORT, 0, quiet, still)
-            with m.State("COMPARE"):
-                m.next = "BEGIN"
-                with m.If(self.abort):
-                    self._stop(m, Error.ABORT, 0, quiet, still)
+            for state, following in (("PLACE", "COMPARE"), ("COMPARE", "BEGIN")):
+                with m.State(state):
+                    m.next = following
+                    with m.If(self.abort):
+                        self._stop(m, Error.ABORT, 0, quiet, still)
             with m.State("BEGIN"):
                 with m.If(outside | self.abort):
                     self._stop(m, Mux(self.abort, Error.ABORT, Error.WINDOW), 0, quiet, still)

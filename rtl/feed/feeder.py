@@ -260,7 +260,8 @@ class Feeder(WithFilters):
         with m.Elif(quiet != 0):
             m.d.sync += quiet.eq(quiet - 1)
         m.d.comb += [self.idle.eq(~s0.active & ~shadow.valid & (quiet == 0)),
-                     self.started.eq(s1.begin), self.finished.eq(s1.end), self.tag.eq(delay(m, s0.job.tag, 1, flops=True))]
+                     self.started.eq(s1.begin), self.finished.eq(s1.end),
+                     self.tag.eq(delay(m, s0.job.tag, 1, plain=True))]
 
 
 def _digit(code, channel, high, bits):

@@ -132,7 +132,8 @@ def scaled_sum(m: Module, config: EngineConfig | Block, terms: Scaled, platform:
 
 
 def _scaled(m, terms):
-    acc, mult, res, res_mult = (Signal.like(value, reset_less=True) for value in (terms.acc, terms.mult, terms.res, terms.res_mult))
+    acc, mult, res, res_mult = (Signal.like(value, reset_less=True)
+                                for value in (terms.acc, terms.mult, terms.res, terms.res_mult))
     product = Signal(signed(len(acc) + len(mult)), reset_less=True)
     res_product = Signal(len(res) + len(res_mult), reset_less=True)
     biased, more, total = (Signal(signed(PORTS.total), name=name, reset_less=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 import json
 from pathlib import Path
+import re
 import shlex
 import sys
 import tempfile
@@ -42,8 +43,9 @@ def bitstream(files: Mapping[str, str], *, report: Callable[[str], object] = pri
 
     Returns
     -------
-    dict with ``bit`` (the bitstream, bytes), ``fmax_mhz`` of the slowest clock, ``used`` and ``available`` by cell, and
-    ``paths``, the slowest: ``ns`` from ``start`` to ``end``.
+    dict with ``bit`` (the bitstream, bytes), ``fmax_mhz`` of the slowest clock, ``used`` and ``available`` by cell,
+    ``path``, the slowest one (nets, each with the ns until it is there), and ``ends``, the registers at which the
+    slowest paths end (each with the ns until then).
     """
     find_nextpnr()
     options = next(shlex.split(line)[1:] for line in files["build_top.sh"].splitlines() if "NEXTPNR_ECP5\" " in line)
@@ -85,7 +87,30 @@ def _routed(children, folder, steps, options, report):
     counts = {name: cell for name, cell in found["utilization"].items() if cell["used"]}
     return {"fmax_mhz": round(min(clock["achieved"] for clock in found["fmax"].values()), 1),
             "used": {name: cell["used"] for name, cell in counts.items()},
-            "available": {name: cell["available"] for name, cell in counts.items()}, "paths": _worst(found)}
+            "available": {name: cell["available"] for name, cell in counts.items()}, **_slowest(found)}
+
+
+def _slowest(found):
+    """The slowest path and the registers with the slowest ends, each once for all its bits."""
+    def ns(path):
+        return sum(step["delay"] for step in path["path"])
+    path: dict[str, Any] = max(found["critical_paths"], key=ns, default={"path": []})
+    at, nets = 0.0, {}
+    for step in path["path"]:
+        at += step["delay"]
+        if step["type"] == "routing":
+            nets[_plain(step["net"])] = round(at, 2)
+    ends: dict[str, float] = {}
+    for net in found["detailed_net_timings"]:
+        for end in net["endpoints"]:
+            name = _plain(end["cell"])
+            ends[name] = max(ends.get(name, 0.0), round(end["delay"][1], 2))
+    return {"path": nets, "ends": dict(sorted(ends.items(), key=lambda one: -one[1])[:WORST])}
+
+
+def _plain(name):
+    """Of a net or a cell: the name that a person gave it, without the number of its bit."""
+    return re.sub(r"\[\d+\]$", "", re.sub(r"(_TRELLIS_FF|_LUT4|_PFUMX|_CCU2C|_L6MUX21|_MULT18X18D|\$).*", "", name))
 
 
 def _last(log):

@@ -74,6 +74,20 @@ class Traffic:
         codes = [self.dice.randrange(256) for _ in range(self.ic)]
         return {"place": place or self.place(), "data": codes}
 
+    def compute(self):
+        """What the compute side does in a cycle: of each port what it is told. Some of the pixels are read or written,
+        or none; what is not asked for may lie anywhere."""
+        dice, feed, mem = self.dice, self.dice.random() < 0.5, self.dice.randrange(2)
+        gather, write = (dice.getrandbits(self.count) * (dice.random() < 0.5) for _ in range(2))
+        asked, written = self.places(1 - mem if feed else None), [self.write(place) for place in self.places()]
+        return {
+            "feed": {"en": feed, "mem": mem, "addr": [dice.randrange(self.depth) for _ in range(self.pixels)]},
+            "gather": {"en": gather, "mems": (1 << asked[0]["mem"]) * bool(gather),
+                       "place": [place if gather >> n & 1 else self.place() for n, place in enumerate(asked)]},
+            "write": {"en": write, "mems": (1 << written[0]["place"]["mem"]) * bool(write),
+                      "mask": dice.getrandbits(self.ic),
+                      "word": [word if write >> n & 1 else self.write() for n, word in enumerate(written)]}}
+
     def read(self, place):
         return list(self.words[place["mem"], place["bank"], place["addr"]])
 
@@ -95,23 +109,16 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
     async def drive(ctx):
         store = load = None
         for cycle in range(400):
-            feed, feed_mem = dice.random() < 0.5, dice.randrange(2)
-            addresses = [dice.randrange(act_depth) for _ in range(pixels)]
-            # Some of the pixels, or none; what is not asked for may lie anywhere.
-            gather, write = (dice.getrandbits(out_pixels) * (dice.random() < 0.5) for _ in range(2))
-            asked, written = t.places(1 - feed_mem if feed else None), [t.write(place) for place in t.places()]
-            places = [place if gather >> n & 1 else t.place() for n, place in enumerate(asked)]
-            reads = (1 << asked[0]["mem"]) * bool(gather)
-            words = [word if write >> n & 1 else t.write() for n, word in enumerate(written)]
-            mems, mask = (1 << written[0]["place"]["mem"]) * bool(write), dice.getrandbits(ic)
+            compute = t.compute()
+            feed, feed_mem, addresses = compute["feed"].values()
+            gather, _, places = compute["gather"].values()
+            write, mems, mask, words = compute["write"].values()
+            for port, values in compute.items():
+                for name, value in values.items():
+                    ctx.set(getattr(getattr(banks.compute, port), name), value)
             store = store or (t.place() if dice.random() < 0.6 else None)
             load = load or (t.write() if dice.random() < 0.6 else None)
-            for signal, value in ((banks.compute.feed.en, feed), (banks.compute.feed.mem, feed_mem),
-                                  (banks.compute.feed.addr, addresses), (banks.compute.gather.en, gather),
-                                  (banks.compute.gather.place, places), (banks.compute.gather.mems, reads),
-                                  (banks.compute.write.en, write), (banks.compute.write.word, words),
-                                  (banks.compute.write.mems, mems), (banks.compute.write.mask, mask),
-                                  (banks.store.place.valid, store is not None),
+            for signal, value in ((banks.store.place.valid, store is not None),
                                   (banks.store.place.payload, store or t.place()),
                                   (banks.load.valid, load is not None), (banks.load.payload, load or t.write())):
                 ctx.set(signal, value)
@@ -134,7 +141,7 @@ def test_traffic(ic, pixels, act_depth, out_pixels):
             if gather:
                 gathers.append((cycle + GATHER, [(n, t.read(p)) for n, p in enumerate(places) if gather >> n & 1]))
             assert not store or stored == (not gather and not (feed and feed_mem == store["mem"]))
-            assert not load or loaded == (not write or written[0]["place"]["mem"] != load["place"]["mem"])
+            assert not load or loaded == (not mems >> load["place"]["mem"] & 1)
             if store and stored:
                 gathers.append((cycle + GATHER, [(0, t.read(store))]))
                 stores.append(cycle + GATHER)
