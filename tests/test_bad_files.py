@@ -19,7 +19,7 @@ from examples.fashion_mnist.train import main as train
 from quant import example
 from quant.__main__ import main as quant
 from quant.bench.__main__ import main as bench
-from rtl import build as rtl_build, study as rtl_study
+from rtl import build as rtl_build, clock as rtl_clock, study as rtl_study
 from rtl.regmap import main as regmap
 from sim import run as simulation
 from spec.config import EngineConfig
@@ -82,6 +82,7 @@ def good(tmp_path, monkeypatch):
     def started(*args, **kwargs):
         raise AssertionError("long work has started")
     for module, name in ((simulation, "generate"), (rtl_build, "generate"), (rtl_study, "page"),
+                         (rtl_clock, "generate"),
                          (example, "quantize")):
         monkeypatch.setattr(module, name, started)
     network = random_network(np.random.default_rng(1), layers=2)
@@ -194,11 +195,12 @@ OUTPUTS = {
     "cache": (simulation.main, "--platform zcu102 --layer 1x1,4,4,4 --cache OUT"),
     "build": (rtl_build.main, "--platform zcu102 --no-synth --out OUT"),
     "study": (rtl_study.main, "--out OUT"),
+    "clock": (rtl_clock.main, "--engine small --out OUT"),
     "bench": (bench, "--only film_qnn:resnet8:ptq --out OUT"),
     "regmap": (regmap, "OUT"),
     "software": (regmap, "--software OUT"),
 }
-FOLDERS = ("cache", "build", "bench", "regmap", "software")
+FOLDERS = ("cache", "build", "clock", "bench", "regmap", "software")
 
 
 @pytest.mark.parametrize("command", OUTPUTS)

@@ -1,11 +1,10 @@
 """The longest paths: over module borders, through carry chains, from register to register."""
 
-import boards
 import pytest
 
+from rtl.clock import SMALL
 from rtl.generate import TOP, generate
 from rtl.tools.paths import CARRY, longest, longest_paths
-from spec.config import EngineConfig
 from spec.errors import AlloyError
 
 # A register in one module, logic in two others, a register in a third: 9-input gates take two levels of LUTs each.
@@ -106,9 +105,7 @@ def test_loops_and_failures():
 def test_an_engine():
     """A small engine: paths go through several modules; none begins or ends inside of an array or a memory, and none
     has more than six levels of LUTs or a chain of carries behind another."""
-    config = EngineConfig(name="paths", ic=2, pixels=2, dsp_filters=2, lut_filters=1, act_depth=64, weight_depth=32,
-                          ports=1, port_bits=32, dsp_device=boards.get("pynq-z2").config.dsp_device)
-    found = longest_paths("\n".join(generate(config).values()), TOP, "xc7", count=10_000)
+    found = longest_paths("\n".join(generate(SMALL).values()), TOP, "xc7", count=10_000)
     assert max(path["luts"] for path in found) <= 6 and any(len(path["modules"]) > 1 for path in found)
     assert max(path["chains"] for path in found) <= 1
     assert not any("pe0_0" in path["start"] + path["end"] for path in found)
