@@ -40,7 +40,7 @@ PROGRAMS = {
     "explore": ("compiler.explore.__main__", "main",
                 "Search the engines that fit a board or a part for the one that runs some networks fastest."),
     "study": ("rtl.study", "main", "Compare alternatives of single blocks by synthesis, on both families."),
-    "clock": ("rtl.clock", "main",
+    "clock": ("alloy.clock", "main",
               "The longest paths of engines from register to register, and how fast one is after place and route."),
     "samples": ("rtl.samples", "main",
                 "Synthesize engines and arrays, and keep what each block takes, for the resource model."),

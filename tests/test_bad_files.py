@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from alloy import clock
 from compiler import compile
 from compiler.__main__ import main as compiler
 from examples import paths
@@ -19,7 +20,7 @@ from examples.fashion_mnist.train import main as train
 from quant import example
 from quant.__main__ import main as quant
 from quant.bench.__main__ import main as bench
-from rtl import build as rtl_build, clock as rtl_clock, study as rtl_study
+from rtl import build as rtl_build, study as rtl_study
 from rtl.regmap import main as regmap
 from sim import run as simulation
 from spec.config import EngineConfig
@@ -82,7 +83,7 @@ def good(tmp_path, monkeypatch):
     def started(*args, **kwargs):
         raise AssertionError("long work has started")
     for module, name in ((simulation, "generate"), (rtl_build, "generate"), (rtl_study, "page"),
-                         (rtl_clock, "generate"),
+                         (clock, "generate"),
                          (example, "quantize")):
         monkeypatch.setattr(module, name, started)
     network = random_network(np.random.default_rng(1), layers=2)
@@ -195,7 +196,7 @@ OUTPUTS = {
     "cache": (simulation.main, "--platform zcu102 --layer 1x1,4,4,4 --cache OUT"),
     "build": (rtl_build.main, "--platform zcu102 --no-synth --out OUT"),
     "study": (rtl_study.main, "--out OUT"),
-    "clock": (rtl_clock.main, "--engine small --out OUT"),
+    "clock": (clock.main, "--engine small --out OUT"),
     "bench": (bench, "--only film_qnn:resnet8:ptq --out OUT"),
     "regmap": (regmap, "OUT"),
     "software": (regmap, "--software OUT"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtl.clock import SMALL
+from alloy.clock import SMALL
 from rtl.generate import TOP, generate
 from rtl.tools.paths import CARRY, longest, longest_paths
 from spec.errors import AlloyError

@@ -1,10 +1,10 @@
-"""``python -m rtl.clock``: rows of engines' paths, and the page of them."""
+"""``python -m alloy.clock``: rows of engines' paths, and the page of them."""
 
 import json
 
 import pytest
 
-from rtl import clock
+from alloy import clock
 from rtl.generate import TOP, generate
 from rtl.tools import ecp5
 

@@ -1,4 +1,4 @@
-"""``python -m rtl.clock``: how long the paths of the engines are, row by row; writes docs/results/clock.json and
+"""``python -m alloy.clock``: how long the paths of the engines are, row by row; writes docs/results/clock.json and
 clock.md."""
 
 from datetime import date
@@ -10,6 +10,8 @@ from typing import Annotated
 from typer import Option
 
 import boards
+from rtl.generate import TOP, generate
+from rtl.tools import PART, longest_paths, placed, render
 from spec.config import EngineConfig
 from spec.devices import family
 from spec.entry import entry
@@ -17,8 +19,6 @@ from spec.errors import AlloyError
 from spec.files import check_outputs, read_json, write_text
 from spec.progress import say
 
-from .generate import TOP, generate
-from .tools import PART, longest_paths, placed, render
 
 __all__ = ["ECP5", "ENGINES", "main"]
 
@@ -46,15 +46,15 @@ def _row(name):
     return row | {"family": of.name, **most, "paths": paths[:SHOWN]}
 
 
-@entry("python -m rtl.clock", "--engine small")
+@entry("python -m alloy.clock", "--engine small")
 def main(
     engine: Annotated[list[str] | None, Option(help=f"rows of this engine alone: {', '.join(ENGINES)}; can be given "
                                                     "several times")] = None,
     out: Annotated[str, Option(help="folder of clock.json and clock.md")] = str(RESULTS),
 ) -> int:
-    """The longest paths from register to register of engines, over module borders, and how fast one is after place and
-    route.
+    """The longest paths of engines from register to register, and how fast one is after place and route.
 
+    Paths go over module borders.
     A minute for a small engine, a quarter of an hour for zcu102 and for place and route.
     """
     for name in engine or ():
