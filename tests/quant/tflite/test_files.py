@@ -99,7 +99,7 @@ def test_a_scale_without_a_zero_point(tmp_path):
     x = builder.input((1, 4, 4, 3), np.int8, 0.1)
     y = builder.op("RELU", [x], (1, 4, 4, 3), 0.1)
     for tensor in builder.tensors:
-        tensor.quantization.zeroPoint = None
+        vars(tensor.quantization).update(zeroPoint=None)
     found = load(builder.save(tmp_path / "m.tflite", y)).network
     assert {tensor.zero for tensor in found.tensors.values()} == {128}
 
