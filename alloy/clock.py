@@ -55,7 +55,7 @@ def main(
     """The longest paths of engines from register to register, and how fast one is after place and route.
 
     Paths go over module borders.
-    A minute for a small engine, a quarter of an hour for zcu102 and for place and route.
+    A minute for a small engine, a quarter of an hour for zcu102, half an hour or more for place and route.
     """
     for name in engine or ():
         if name not in ENGINES:

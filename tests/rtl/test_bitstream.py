@@ -47,6 +47,21 @@ def test_a_small_design():
     assert found["available"]["TRELLIS_FF"] == 83_640 and "synthesis done" in said
 
 
+def test_a_module_by_itself():
+    """Without pins; the slowest path goes through the multiplier into the sum."""
+    found = ecp5.placed("""module sums(input clk, input [7:0] a, output reg [15:0] y);
+      reg [7:0] r;
+      reg [15:0] s;
+      always @(posedge clk) begin
+        r <= a;
+        s <= s + r * r;
+        y <= y ^ s;
+      end
+    endmodule""", "sums", 100, report=lambda line: None)
+    assert found["fmax_mhz"] > 50 and found["used"]["MULT18X18D"] == 1 and "bit" not in found
+    assert set(found["ends"]) == {"s", "y"} and next(iter(found["path"])) == "r"
+
+
 @pytest.mark.parametrize("name, part", [("ulx3s", "LFE5U-85F-6BG381"), ("ecpix5", "LFE5UM5G-85F-8BG554")])
 def test_a_project(tmp_path, capsys, name, part):
     out = tmp_path / "out"
