@@ -181,7 +181,7 @@ def test_commands(seed, size):
     assert [event[1:] for event in bench.done] == post
 
 
-@pytest.mark.parametrize("seed, pauses", [(0, 0), (1, 0.3), (2, 0)])
+@pytest.mark.parametrize("seed, pauses", [(0, 0), (1, 0.3), (2, 0), (3, 0.97)])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_commands_overlap(size, seed, pauses):
     """The next command comes before the one before is complete, or is a part; ``through``, ``idle``, what was
