@@ -11,6 +11,6 @@ KV260 = Board(
     budget={"lut": 117_120, "ff": 234_240, "dsp": 1248, "bram36": 144, "uram": 64},
     clock_mhz=150, dram_gbs=19.2,
     processor="zynq_ultra_ps_e", preset="xilinx.com:kv260_som:part0",
-    config=EngineConfig(name="kv260", ic=32, pixels=8, dsp_filters=16, lut_filters=5, dsp_device="dsp48e2",
+    config=EngineConfig(name="kv260", ic=32, pixels=8, dsp_filters=16, lut_filters=6, dsp_device="dsp48e2",
                         act_depth=4096, act_ram="ultra", out_pixels=2, tables=2, weight_depth=512, ports=4,
                         act_ports=1, port_bits=128))

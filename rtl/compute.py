@@ -5,7 +5,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out, connect, flipped
 
 from spec import latency, memories
-from spec.commands import Opcode
+from spec.commands import POSTED, Opcode
 from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.registers import Trace
 
@@ -14,7 +14,7 @@ from .feed import Feeder
 from .memory import read_records, record_table
 from .post import Pool, Post
 from .prim import (
-    COMMAND, Parameter, Queue, ResetInserter, WithFilters, activations, add_shared, change, loaded)
+    COMMAND, Parameter, Queue, ResetInserter, SomeFields, WithFilters, activations, add_shared, change, loaded)
 
 __all__ = ["Compute"]
 
@@ -105,15 +105,16 @@ class Compute(WithFilters):
     def _queue(self, m, feeder, post, pool):
         """A command goes to the post queue, a CONV to the feeder as well; post and pool work in turn, while the post
         unit has a command before it is through with the one before."""
-        queue = Queue(COMMAND, memories.commands(self).depth, buffered=True)
+        some, shape = SomeFields(POSTED), memories.commands(self)
+        queue = Queue(shape.width, shape.depth, buffered=True)
         m.submodules.queue = ResetInserter(self.clear)(queue)
         is_conv, take = Signal(), Signal()
         m.d.comb += [is_conv.eq(self.cmd.payload.opcode == Opcode.CONV),
                      self.cmd.ready.eq(queue.i.ready & feeder.cmd.ready & ~self.clear),
                      take.eq(self.cmd.valid & self.cmd.ready),
-                     queue.i.valid.eq(take), queue.i.payload.eq(self.cmd.payload),
+                     queue.i.valid.eq(take), queue.i.payload.eq(some.pack(self.cmd.payload)),
                      feeder.cmd.valid.eq(take & is_conv), feeder.cmd.payload.eq(self.cmd.payload)]
-        head, pools, free = queue.o.payload, Signal(), Signal()
+        head, pools, free = some.unpack(queue.o.payload), Signal(), Signal()
         m.d.comb += [pools.eq(head.opcode == Opcode.POOL),
                      free.eq(pool.cmd.ready & Mux(pools, post.idle, post.cmd.ready)), queue.o.ready.eq(free),
                      post.cmd.payload.eq(head), pool.cmd.payload.eq(head),

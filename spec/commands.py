@@ -6,7 +6,7 @@ All DRAM addresses are byte offsets from the engine's window base (:mod:`spec.re
 The page ``docs/commands.md`` is generated from this table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -16,10 +16,10 @@ import numpy as np
 
 from .errors import AlloyError
 
-__all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "IMAGE_FIELDS", "TAP_FIELDS", "PARAM_FIELDS",
+__all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "IMAGE_FIELDS", "POSTED", "TAP_FIELDS", "PARAM_FIELDS",
            "VIEW_FIELDS", "COMMAND_BYTES", "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES",
            "FETCH_AHEAD", "TOGETHER", "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC",
-           "pack", "unpack", "pack_record", "pack_records", "unpack_record"]
+           "pack", "unpack", "pack_record", "pack_records", "unpack_record", "used_bits"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -111,6 +111,17 @@ def _lay(start, rows, opcodes=()):
         out.append(Field(name, lo, abs(width), text, tuple(rest[0]) if rest else opcodes, signed))
         lo += abs(width)
     return out, lo
+
+
+def used_bits(fields: Iterable[Field]) -> list[tuple[int, int]]:
+    """Ranges ``(first, end)`` of the bits of ``fields``, which may lie over each other, in order and apart."""
+    out: list[tuple[int, int]] = []
+    for first, end in sorted((f.lo, f.lo + f.width) for f in fields):
+        if out and first <= out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], end)
+        else:
+            out.append((first, end))
+    return out
 
 
 # Where the pixels of a tensor (or of a part of it) lie in an activation memory. A tensor is 1, 2 or 4 phase planes
@@ -207,6 +218,10 @@ _conv, _last = _lay(_stop, [
 assert _last <= 8 * COMMAND_BYTES, _last
 
 FIELDS = {f.name: f for f in _header + _start + _move + _coded + _out + _image + _res + _conv}
+# What the feeder alone reads of a CONV, and what is read before; post and pool unit get the other fields.
+_FED = ("magic", "wait", "release", "reserved0", "depth", "in_base", "weight_base", "step_y", "step_x", "zero", "half",
+        "acc_first", "shared", "reserved1")
+POSTED = tuple(f for f in FIELDS.values() if {Opcode.CONV, Opcode.POOL} & set(f.opcodes) and f.name not in _FED)
 IMAGE_FIELDS = tuple(f.name for f in _image)
 
 _tap, _last = _lay(0, [

@@ -1,13 +1,13 @@
 """The three command queues and the semaphores between them."""
 
 from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import data, stream
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec import commands
-from spec.commands import COMMAND_BYTES, FIELDS, SEMAPHORE_MAX, SEMAPHORES
+from spec.commands import FIELDS, SEMAPHORE_MAX, SEMAPHORES
 
-from ..prim import COMMAND, Block, Parameter, Queue, ResetInserter
+from ..prim import COMMAND, Block, Parameter, Queue, ResetInserter, SomeFields
 
 __all__ = ["Queues", "QUEUES"]
 
@@ -17,26 +17,6 @@ GIVERS = 4
 # Of a semaphore, by who gives it and whether it is taken: read from a table, so that one adder is enough.
 CHANGE = Const(sum((given.bit_count() - taken & 0xF) << 4 * (given | taken << GIVERS)
                    for taken in range(2) for given in range(1 << GIVERS)), 8 << GIVERS)
-
-
-def _used_bits(opcodes):
-    """Ranges ``(first, end)`` of the bits of a command that mean something to these opcodes, in order and apart."""
-    out: list[list[int]] = []
-    for lo, width in sorted({(f.lo, f.width) for f in FIELDS.values() if set(f.opcodes) & set(opcodes)}):
-        if out and lo <= out[-1][1]:
-            out[-1][1] = max(out[-1][1], lo + width)
-        else:
-            out.append([lo, lo + width])
-    return out
-
-
-def _spread(word, ranges):
-    """A whole command from its packed ``ranges``; the rest is 0."""
-    parts, at, end = [], 0, 0
-    for lo, stop in ranges:
-        parts += [Const(0, lo - end), word[at:at + stop - lo]]
-        at, end = at + stop - lo, stop
-    return Cat(*parts, Const(0, 8 * COMMAND_BYTES - end))
 
 
 class Queues(Block):
@@ -86,16 +66,14 @@ class Queues(Block):
         # A queue that wants to go, one that goes, and what it takes: in three cycles, and only then the next one.
         wants, heads, ready, settled = [], [], [], Signal()
         for number, (name, opcodes) in enumerate(QUEUES.items()):
-            ranges, source, unit = _used_bits(opcodes), self.cmd.payload.as_value(), getattr(self, name)
-            width = sum(stop - lo for lo, stop in ranges)
-            m.submodules[name] = queue = Queue(width, self.queue_depth)
-            mine = self.into[number]
-            m.d.comb += [queue.i.payload.eq(Cat(source[lo:stop] for lo, stop in ranges)),
-                         queue.i.valid.eq(self.cmd.valid & mine)]
+            some = SomeFields(f for f in FIELDS.values() if set(f.opcodes) & set(opcodes))
+            m.submodules[name] = queue = Queue(some.width, self.queue_depth)
+            mine, unit = self.into[number], getattr(self, name)
+            m.d.comb += [queue.i.payload.eq(some.pack(self.cmd.payload)), queue.i.valid.eq(self.cmd.valid & mine)]
             ready.append(mine & queue.i.ready)
-            whole = _spread(queue.o.payload, ranges)
-            head, granted, wish = data.View(COMMAND, whole), Signal(name=f"{name}_granted"), Signal(name=f"{name}_wish")
-            m.d.comb += [unit.payload.eq(whole), unit.valid.eq(granted), queue.o.ready.eq(granted & unit.ready)]
+            head = some.unpack(queue.o.payload)
+            granted, wish = Signal(name=f"{name}_granted"), Signal(name=f"{name}_wish")
+            m.d.comb += [unit.payload.eq(head), unit.valid.eq(granted), queue.o.ready.eq(granted & unit.ready)]
             m.d.sync += wish.eq(settled & queue.o.valid & ~granted & ((head["wait"] & ~positive) == 0))
             with m.If(queue.o.ready):
                 m.d.sync += granted.eq(0)

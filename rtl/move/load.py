@@ -10,7 +10,7 @@ from spec.latency import PARTS
 from spec.memories import RECORD_BITS, TABLE_CODES
 
 from ..prim import (
-    COMMAND, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, Stage, error_layout, join_streams,
+    COMMAND, VIEW, Parameter, Queue, ResetInserter, SerialMultiplier, Slice, Stage, error_layout, join_streams,
     loaded, request_layout, view_of, write_layout)
 from .decode import WeightDecoder
 from .group import GroupBlock
@@ -229,10 +229,11 @@ class Load(GroupBlock):
                      job.stride.eq(cmd.stride)]
 
     def _beats_in(self, m):
-        """The beats of each port, behind a stage."""
-        beats = []
+        """The beats of each port, behind a stage; those of a port that brings weights alone are taken from a register,
+        with all others."""
+        beats, alone = [], len(self.data) - max(self.act_lanes, self.image_lanes)
         for number, port in enumerate(self.data):
-            m.submodules[f"stage{number}"] = stage = Stage(self.port_bits)
+            m.submodules[f"stage{number}"] = stage = (Slice if number < alone else Stage)(self.port_bits)
             join_streams(m, port, stage.i)
             beats.append(stage.o)
         m.d.comb += self.moving.eq(Cat(beat.valid & beat.ready for beat in beats).any())
@@ -359,7 +360,7 @@ class Load(GroupBlock):
     def _activations(self, m, job, data, begin, coming):
         """Takes rows over all lanes from the cycle after ``begin`` on; returns whether some still come."""
         act = self.act
-        m.submodules.written = written = Stage(act.payload.shape())
+        m.submodules.written = written = Slice(act.payload.shape())
         join_streams(m, written.o, act)
         before: Value = Const(0)
         readers: list[ImageReader | RowReader] = [ImageReader.of(self)]

@@ -111,12 +111,12 @@ class Post(WithFilters):
         stages = self._stages(m, new, *self._parameters(m, new))
         visit, beats = walk.visit.payload, Signal(self.out_pixels)
         m.d.comb += beats.eq(Mux(take & ~self.clear, visit.pixels, 0))
-        self._mask(m, stages, visit, beats)
+        chosen = self._choose(m, stages, visit, beats)
         for pixel, beat in enumerate(beats):
             accs = self._accumulators(m, visit, pixel)
             self._gather(m, visit, pixel, beat)
             codes = self._requantize(m, stages, accs, pixel, platform)
-            self._write(m, stages, visit, pixel, beat, codes)
+            self._write(m, stages, visit, pixel, beat, codes, chosen)
         return ResetInserter(self.clear)(m)
 
     def _next(self, m, walk):
@@ -222,7 +222,7 @@ class Post(WithFilters):
             shift=held(command.shift, first + latency.SCALE), lo=held(command.lo, clips - 1),
             hi=held(command.hi, clips - 1), table=held(command.table, clips) if self.tables else None,
             mem_out=held(command.mem_out, writes),
-            source=[[held(s, writes) for s in group] for group in source],
+            source=[[held(s, writes - 1) for s in group] for group in source],
             filled=[held(group, writes) for group in filled])
 
     def _accumulators(self, m, visit, pixel):
@@ -275,20 +275,25 @@ class Post(WithFilters):
                 codes[-1] = levels.out
         return codes
 
-    def _mask(self, m, stages, visit, beats):
-        """What the gathers and the writes of all pixels have in common."""
+    def _choose(self, m, stages, visit, beats):
+        """What the gathers and the writes of all pixels have in common. Returns the slot of each lane that is
+        written."""
         m.d.sync += self.gather.mems.eq(Mux(beats.any() & visit.residual, Mux(visit.mem_res, 0b10, 0b01), 0))
         there = delay(m, beats.any(), self.latency - 1)
-        group = delay(m, visit.second, self.latency - 1, plain=True)
+        early, chosen = delay(m, visit.second, self.latency - 2, plain=True), []
+        late = delay(m, early, 1, plain=True)
         m.d.sync += [self.write.mems.eq(Mux(there, Mux(stages.mem_out, 0b10, 0b01), 0)),
-                     self.write.mask.eq(Mux(group, stages.filled[1], stages.filled[0]))]
+                     self.write.mask.eq(Mux(late, stages.filled[1], stages.filled[0]))]
+        for lane, (first, second) in enumerate(zip(*stages.source, strict=True)):
+            chosen.append(Signal.like(first, name=f"chosen{lane}", reset_less=True))
+            m.d.sync += chosen[-1].eq(Mux(early, second, first))
+        return chosen
 
-    def _write(self, m, stages, visit, pixel, beat, codes):
+    def _write(self, m, stages, visit, pixel, beat, codes, chosen):
         """Crossbar from slots to lanes, then the write."""
-        source, word = stages.source, self.write.word[pixel]
-        late = delay(m, Cat(visit.second, *self._place(visit, visit.out, pixel)), self.latency - 1, plain=True)
+        word = self.write.word[pixel]
+        late = delay(m, Cat(self._place(visit, visit.out, pixel)), self.latency - 1, plain=True)
         m.d.sync += [self.write.en[pixel].eq(delay(m, beat, self.latency - 1)), word.place.mem.eq(stages.mem_out),
-                     Cat(word.place.bank, word.place.addr).eq(late[1:])]
-        for i in range(self.ic):
-            code = Array(codes)[Mux(late[0], source[1][i], source[0][i])]
-            m.d.comb += word.data[i].eq(delay(m, code, 1, plain=True))
+                     Cat(word.place.bank, word.place.addr).eq(late)]
+        for lane, slot in enumerate(chosen):
+            m.d.comb += word.data[lane].eq(delay(m, Array(codes)[slot], 1, plain=True))

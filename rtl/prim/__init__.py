@@ -11,7 +11,7 @@ from .delays import delay
 from .dsp import Scaled, packed_chain, scaled_sum
 from .fifo import Queue
 from .layouts import (
-    COMMAND, PARAM, STEP, TAP, VIEW, bank_addrs_layout, bank_data_layout, codes_layout,
+    COMMAND, PARAM, STEP, TAP, VIEW, SomeFields, bank_addrs_layout, bank_data_layout, codes_layout,
     error_layout, lanes_layout, place_layout, request_layout, view_of, write_layout)
 from .locate import Locator, advance, at_once, visited_apart
 from .multiply import SerialMultiplier
@@ -24,7 +24,7 @@ from .slices import Skid, Slice, Stage
 from .small import change, small_difference, small_less, small_sum, sum_and_carry, sum_of_three
 
 __all__ = ["Block", "COMMAND", "Countdown", "Left", "Library", "Locator", "MODELS", "PARAM", "Parameter", "Queue",
-           "ResetInserter", "STEP", "Scaled", "SerialMultiplier", "Skid", "Slice", "Stage", "TAP", "VIEW",
+           "ResetInserter", "STEP", "Scaled", "SerialMultiplier", "Skid", "Slice", "SomeFields", "Stage", "TAP", "VIEW",
            "WithFilters", "act_write_port", "activations", "add_shared", "add_tree", "advance", "at_once",
            "bank_addrs_layout", "bank_data_layout", "change", "check_out_pixels", "codes_layout", "delay",
            "error_layout", "feed_port", "gather_port", "join_streams", "lanes_layout", "loaded", "models_of",

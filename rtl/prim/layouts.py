@@ -1,15 +1,17 @@
 """Amaranth layouts of the records in :mod:`spec.commands`, and the bundles that units exchange."""
 
-from amaranth.hdl import Cat, signed, unsigned
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Const, Value, signed, unsigned
 from amaranth.lib import data
 
 from spec.commands import (
-    COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS)
+    COMMAND_BYTES, FIELDS, PARAM_BYTES, PARAM_FIELDS, TAP_BYTES, TAP_FIELDS, VIEW_FIELDS, Field, used_bits)
 from spec.config import EngineConfig
 
 from .block import Block
 
-__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "view_of", "error_layout", "request_layout",
+__all__ = ["COMMAND", "TAP", "PARAM", "VIEW", "STEP", "SomeFields", "view_of", "error_layout", "request_layout",
            "lanes_layout", "place_layout", "write_layout", "codes_layout", "bank_addrs_layout", "bank_data_layout"]
 
 
@@ -23,6 +25,34 @@ TAP = _layout(TAP_FIELDS, TAP_BYTES)
 PARAM = _layout(PARAM_FIELDS, PARAM_BYTES)
 VIEW = data.StructLayout({name: unsigned(width) for name, width, _ in VIEW_FIELDS})
 STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})      # one k-step of the array
+
+
+class SomeFields:
+    """Some fields of a command, for where the others are not kept: ``width`` bits.
+
+    Parameters
+    ----------
+    fields : :class:`spec.commands.Field`; they may lie over each other.
+    """
+
+    def __init__(self, fields: Iterable[Field]):
+        self._ranges = used_bits(fields)
+
+    @property
+    def width(self) -> int:
+        return sum(end - first for first, end in self._ranges)
+
+    def pack(self, command: data.View) -> Value:
+        """Their bits, side by side."""
+        return Cat(command.as_value()[first:end] for first, end in self._ranges)
+
+    def unpack(self, bits: Value) -> data.View:
+        """A :data:`COMMAND` of packed ``bits``; what is in none of the fields is 0."""
+        parts, at, before = [], 0, 0
+        for first, end in self._ranges:
+            parts += [Const(0, first - before), bits[at:at + end - first]]
+            at, before = at + end - first, end
+        return data.View(COMMAND, Cat(*parts, Const(0, 8 * COMMAND_BYTES - before)))
 
 
 def view_of(command: data.View, prefix: str) -> data.View:

@@ -22,6 +22,8 @@ CELLS: dict[str, tuple[str | None, float]] = {
 STATE = ("FD*", "LD*", "SRL*", "RAM*", "DSP*", "URAM*")
 
 
+# Flip-flops that ask not to become shift registers, which the pass that makes them hears in this way only.
+FLOPS = "setattr -set keep 1 a:shreg_extract=no %ci1 t:$_*DFF* t:FD* %u %i"
 # Scripts of the classic mapper (in abc's words, a comma is a space).
 AREA, DELAY = "+strash;dch,-f;if,-a,-K,6", "+strash;dch,-f;if,-K,6"
 
@@ -30,7 +32,7 @@ def _steps(family):
     flow = f"synth_xilinx -family {family} -top top_module -noiopad -noclkbuf -run "
     return ("read_verilog {source}", flow + "begin:map_dsp", "techmap -map times.v", flow + "map_dsp:coarse",
             "techmap -map adders.v", flow + "coarse:map_luts", "opt_expr -mux_undef -noclkinv",
-            "abc -exe ./yosys-abc -lut 6 -script {mapper}", "clean", "xilinx_srl -fixed -minlen 3",
+            "abc -exe ./yosys-abc -lut 6 -script {mapper}", "clean", FLOPS, "xilinx_srl -fixed -minlen 3",
             "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6", "xilinx_dffopt",
             "opt_lut_ins -tech xilinx", "clean")
 
