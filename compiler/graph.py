@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spec.program import HOLE
+
 from .im2col import Im2col
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class Value:
         """The channel at each position."""
         assert self.order is not None, f"{self.name} has no order yet"
         return np.array(self.order)
+
+    @property
+    def sequence(self) -> tuple[int, ...] | None:
+        """The channels in their order, without the holes."""
+        return None if self.order is None else tuple(channel for channel in self.order if channel != HOLE)
 
     def positions(self) -> np.ndarray:
         """The position of each channel."""

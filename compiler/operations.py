@@ -93,6 +93,10 @@ class Operation:
         if self.residual is not None:
             yield self.residual, self.output
 
+    def follows(self) -> Iterator[tuple[Value, Value]]:
+        """Pairs of values whose channels must be in one order, but for holes."""
+        yield from ()
+
     @property
     def ordered(self) -> list[Value]:
         """Values whose channels must lie in their order."""
@@ -148,6 +152,9 @@ class Operation:
         for one, other in self.ties():
             if one.order != other.order:
                 yield f"needs {one.name} and {other.name} in one order of channels"
+        for one, other in self.follows():
+            if one.sequence != other.sequence:
+                yield f"needs {one.name} and {other.name} in one order of channels, but for holes"
 
     def work(self, config: EngineConfig) -> Work:
         """Its commands on an engine."""
@@ -241,8 +248,7 @@ class Convolution(Filters):
     def assigned(self, config: EngineConfig) -> "Convolution":
         return replace(self, columns=assign(self, config))
 
-    def ties(self) -> Iterator[tuple[Value, Value]]:
-        yield from super().ties()
+    def follows(self) -> Iterator[tuple[Value, Value]]:
         if self.by_channel and self.at is None:
             yield self.input, self.output
 

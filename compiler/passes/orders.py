@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -23,34 +23,41 @@ GROUPS = 1 << FIELDS["out_groups"].width
 def order_channels(graph: Graph, config: EngineConfig) -> Graph:
     """``order`` of every value, interleaved by the kind of column that makes each channel.
 
-    Values that meet in an addition, a pool or a depthwise convolution (``Operation.ties``) share one. Where that is
-    quicker, a group has no more channels than the array makes together, and holes behind them: then no tile of filters
-    makes channels of two groups, nor reads those of two where it could read one.
+    Values that meet in an addition or a pool (``Operation.ties``) share one, input and output of a depthwise
+    convolution (``Operation.follows``) the sequence. Where that is quicker, a group has no more channels than the array
+    makes together, and holes behind them: then no tile of filters makes channels of two groups, nor reads those of two
+    where it could read one. That may be so for what depthwise convolutions read alone: who reads what they make goes
+    through all groups of it.
     """
-    classes = _classes(graph)
-    orders = {value: order for values in classes for value, order in _dense(graph, values, config).items()}
+    orders: dict[Value, tuple[int, ...]] = {}
+    for values in _classes(graph, True):
+        orders |= _dense(graph, values, config)
+    alike = _classes(graph, False)
 
-    def ordered(op):
-        return op.mapped(lambda value: replace(value, order=orders[value]))
-    for values in classes:
-        near = [op for op in graph.ops if {*op.reads, op.output} & {*values}]
-        holed = _holed(near, values, orders[values[0]], config)
-        if holed is None or {graph.input, graph.output} & {*values}:
+    def cycles(near):
+        return array_cycles((op.mapped(lambda value: replace(value, order=orders[value])) for op in near), config)
+    for values in _classes(graph, True):
+        if graph.input in values or _fixed(graph, values):
             continue
-        dense = {value: orders[value] for value in values}
-        before = array_cycles(map(ordered, near), config)
-        orders |= dict.fromkeys(values, holed)
-        if array_cycles(map(ordered, near), config) >= before:
-            orders |= dense
+        near = _near(graph, values)
+        read = {one for op in near for one, _ in op.follows()}
+        best = cycles(near), {value: orders[value] for value in values}
+        apart = [value for some in alike if not read.isdisjoint(some) for value in some]
+        for some in (apart, values):
+            holed = _holed(graph, some, orders[values[0]], config)
+            if holed is not None:
+                sequence = tuple(channel for channel in holed if channel != HOLE)
+                orders |= dict.fromkeys(values, sequence) | dict.fromkeys(some, holed)
+                best = min(best, (cycles(near), {value: orders[value] for value in values}), key=lambda one: one[0])
+                orders |= best[1]
     return graph.mapped(lambda value: replace(value, order=orders[value]))
 
 
 def close_groups(graph: Graph, some: Container[Value] | None = None) -> Graph:
     """The graph without holes in the groups of channels; with ``some`` values, of those and what shares their order."""
-    closed = {value for values in _classes(graph) if graph.input not in values and (
+    closed = {value for values in _classes(graph, False) if graph.input not in values and (
         some is None or any(value in some for value in values)) for value in values}
-    return graph.mapped(lambda value: replace(
-        value, order=tuple(channel for channel in value.order or () if channel != HOLE)) if value in closed else value)
+    return graph.mapped(lambda value: replace(value, order=value.sequence) if value in closed else value)
 
 
 def array_cycles(ops: Iterable[Operation], config: EngineConfig) -> int:
@@ -58,8 +65,8 @@ def array_cycles(ops: Iterable[Operation], config: EngineConfig) -> int:
     return sum(emit.array_cycles(op, config) for op in ops if isinstance(op, Convolution))
 
 
-def _classes(graph: Graph) -> list[list[Value]]:
-    """Values that share one order."""
+def _classes(graph: Graph, loose: bool) -> list[list[Value]]:
+    """Values that share one order; ``loose``: or one that differs in holes."""
     parent: dict[Value, Value] = {}
 
     def find(value):
@@ -67,7 +74,7 @@ def _classes(graph: Graph) -> list[list[Value]]:
             value = parent[value]
         return value
     for op in graph.ops:
-        for one, other in op.ties():
+        for one, other in chain(op.ties(), op.follows() if loose else ()):
             parent[find(one)] = find(other)
     classes: dict[Value, list[Value]] = {}
     for value in graph.values:
@@ -106,11 +113,17 @@ def _interleaved(channels, makers):
     return tuple(np.lexsort((position, np.searchsorted(edges, np.arange(channels), "right"))).tolist())
 
 
-def _holed(near: list[Operation], values: list[Value], order: tuple[int, ...],
-           config: EngineConfig) -> tuple[int, ...] | None:
-    """The ``order`` of values with as many channels in each group as one tile of each maker holds; None where that
-    needs no holes. What is ``near``, but not of convolutions or maxima, counts on groups without holes."""
-    columns = [op.columns for op in near if isinstance(op, Convolution) and op.output in values]
+def _near(graph: Graph, values: Iterable[Value]) -> list[Operation]:
+    return [op for op in graph.ops if {*op.reads, op.output} & {*values}]
+
+
+def _holed(graph: Graph, values: list[Value], order: tuple[int, ...], config: EngineConfig) -> tuple[int, ...] | None:
+    """The ``order`` of values with as many channels in each group as one tile holds of each convolution that makes them
+    or is depthwise on them; None where that needs no holes. What is near, but not of convolutions or maxima, counts on
+    groups without holes."""
+    near = _near(graph, values)
+    columns = [op.columns for op in near if isinstance(op, Convolution) and (
+        op.output in values or any(one in values for one, _ in op.follows()))]
     held = [column.tolist() for column in columns if column is not None]
     if not held or not all(isinstance(op, Convolution) and op.at is None or isinstance(op, Maximum) for op in near):
         return None

@@ -12,10 +12,11 @@ from compiler import build
 from compiler.allocate import allocate
 from compiler.graph import Graph
 from compiler.lower import lower
-from compiler.passes import PASSES, join_parts
+from compiler.passes import PASSES, choose_columns, join_parts, order_channels
 from compiler.verify import verify
 from spec.errors import AlloyError
 from spec.operators.concat import Concat
+from spec.program import HOLE
 from tests.compiler.graphs import bottleneck, engine, layer, network, pool, random_graph
 
 NETWORK = network({"image": (3, 8, 8), "a": (6, 8, 8), "b": (6, 4, 4), "c": (6, 4, 4), "d": (6, 4, 4), "e": (6, 2, 2)},
@@ -113,6 +114,16 @@ def test_what_only_late_passes_set_is_checked(monkeypatch, name):
     broken, words = LATE[name]
     with pytest.raises(AlloyError, match=f"the compiler's pass forgetful is broken: .*({words})"):
         run(monkeypatch, len(PASSES), broken)
+
+
+def test_depthwise_convolutions_keep_the_order_but_for_holes():
+    net = network({"image": (3, 4, 4), "a": (6, 4, 4), "out": (6, 4, 4)}, layer("image", "a", 6, 3),
+                  layer("a", "out", 6, 1, (3, 3), padding=(1, 1)))
+    graph = order_channels(choose_columns(lower(net), CONFIG), CONFIG)
+    for order in ((0, 1, 2, 3, 4, 5), (0, 1, HOLE, HOLE, 2, 3, 4, HOLE, 5)):
+        verify(only(graph, "a", order=order), "some")
+    with pytest.raises(AlloyError, match="to_out needs a and out in one order of channels, but for holes"):
+        verify(only(graph, "a", order=(1, 0, HOLE, 2, 3, 4, 5)), "some")
 
 
 def test_passes_that_break_nothing_are_silent(monkeypatch):

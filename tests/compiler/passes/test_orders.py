@@ -28,6 +28,7 @@ def test_every_value_has_an_order_that_its_ties_share(seed):
     assert graph.input.order == tuple(range(graph.input.channels))
     for op in graph.ops:
         assert all(one.order == other.order for one, other in op.ties())
+        assert all(one.sequence == other.sequence for one, other in op.follows())
 
 
 def test_kinds_are_spread():
@@ -72,18 +73,43 @@ def chain(**values):
 
 def test_groups_are_as_large_as_a_tile_where_that_is_quicker():
     """Kind: 16 filters in tiles of 6 and groups of 8: tile 2 would make channels of two groups, and the depthwise layer
-    would read two groups for each tile. With 6 channels in each group it reads one."""
+    would read two groups for each tile. With 6 channels in each group it reads one; what it makes fills its groups, for
+    the layer behind it reads all of them."""
     net, config = chain(dsp_filters=6, lut_filters=0)
     graph = order_channels(choose_columns(lower(net), config), config)
     wide, deep = graph.ops[0].output, graph.ops[1].output
-    assert wide.order == deep.order and wide.groups(8) == 3
+    assert wide.sequence == deep.sequence == deep.order and wide.groups(8) == 3 and deep.groups(8) == 2
     assert [sum(c != HOLE for c in wide.order[at:at + 8]) for at in (0, 8, 16)] == [6, 6, 4]
     assert wide.order[-1] != HOLE
     closed = close_groups(graph)
     assert array_cycles(graph.ops, config) < array_cycles(closed.ops, config)
     assert all(HOLE not in value.order for value in closed.values) and closed.ops[0].output.groups(8) == 2
-    some = close_groups(graph, {wide})
-    assert HOLE not in some.ops[1].output.order        # which shares the order
+    assert HOLE not in close_groups(graph, {wide}).ops[0].output.order
+    assert close_groups(graph, {deep}).ops[0].output.order == wide.order       # whose holes are its own
+
+
+def test_what_is_added_shares_the_holes():
+    """``more`` is added to what a depthwise layer reads: both have holes, or none. What it makes has none."""
+    config = engine(ic=8, act_depth=256, dsp_filters=6, lut_filters=0)
+    net = network({"image": (8, 4, 4), "more": (16, 4, 4), "wide": (16, 4, 4), "deep": (16, 4, 4), "y": (8, 4, 4)},
+                  layer("image", "more", 16, 8), layer("image", "wide", 16, 8, residual="more", res_mult=3),
+                  layer("wide", "deep", 16, 1, (3, 3), padding=(1, 1)), layer("deep", "y", 8, 16))
+    graph = order_channels(choose_columns(lower(net), config), config)
+    more, wide, deep, _ = (op.output for op in graph.ops)
+    assert more.order == wide.order and HOLE in wide.order and deep.order == wide.sequence
+    closed = [op.output for op in close_groups(graph, {more}).ops]
+    assert HOLE not in closed[0].order and closed[0].order == closed[1].order
+
+
+def test_two_depthwise_layers_in_turn():
+    """The one in the middle is made and read by channel."""
+    config = engine(ic=8, act_depth=256, dsp_filters=6, lut_filters=0)
+    net = network({"image": (8, 4, 4), "wide": (16, 4, 4), "a": (16, 4, 4), "b": (16, 4, 4), "y": (8, 4, 4)},
+                  layer("image", "wide", 16, 8), layer("wide", "a", 16, 1, (3, 3), padding=(1, 1)),
+                  layer("a", "b", 16, 1, (3, 3), padding=(1, 1)), layer("b", "y", 8, 16))
+    graph = order_channels(choose_columns(lower(net), config), config)
+    wide, a, b, _ = (op.output for op in graph.ops)
+    assert wide.order == a.order and HOLE in a.order and b.order == a.sequence
 
 
 def test_groups_stay_full_where_holes_save_nothing():
