@@ -48,16 +48,17 @@ def test_line(cycles, clears, plain):
     assert found == expected
 
 
-@pytest.mark.parametrize("how, lut, ff", [("plain", 40, 0), ("flops", 0, 120)])
-def test_what_a_delay_is_made_of(how, lut, ff):
-    """Shift-register LUTs, or flip-flops where LUTs are short, on both families."""
+@pytest.mark.parametrize("how, before, lut, ff", [("plain", 0, 40, 0), ("flops", 0, 0, 120), ("flops", 1, 0, 160)])
+def test_what_a_delay_is_made_of(how, before, lut, ff):
+    """Shift-register LUTs, or flip-flops where LUTs are short, on both families, also behind a register that does not
+    mind."""
     class Wide(wiring.Component):
         i: In(40)
         o: Out(40)
 
         def elaborate(self, platform):
             m = Module()
-            m.d.comb += self.o.eq(delay(m, self.i, 3, **{how: True}))
+            m.d.comb += self.o.eq(delay(m, delay(m, self.i, before, plain=True), 3, **{how: True}))
             return m
 
     for family in ("xcup", "xc7"):
