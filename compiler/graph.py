@@ -13,7 +13,12 @@ from .im2col import Im2col
 if TYPE_CHECKING:
     from .operations import Operation
 
-__all__ = ["Value", "Graph"]
+__all__ = ["Value", "Graph", "without_holes"]
+
+
+def without_holes(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The channels of an order, one after the other."""
+    return tuple(channel for channel in order if channel != HOLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,7 @@ class Value:
     @property
     def sequence(self) -> tuple[int, ...] | None:
         """The channels in their order, without the holes."""
-        return None if self.order is None else tuple(channel for channel in self.order if channel != HOLE)
+        return None if self.order is None else without_holes(self.order)
 
     def positions(self) -> np.ndarray:
         """The position of each channel."""

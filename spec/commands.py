@@ -19,7 +19,7 @@ from .errors import AlloyError
 __all__ = ["Opcode", "Error", "ERROR_TEXT", "Field", "FIELDS", "IMAGE_FIELDS", "POSTED", "TAP_FIELDS", "PARAM_FIELDS",
            "VIEW_FIELDS", "COMMAND_BYTES", "TAP_BYTES", "PARAM_BYTES", "TABLE_RECORDS", "SUM_BITS", "QUEUES",
            "FETCH_AHEAD", "TOGETHER", "LOADS_AHEAD", "LAYOUT", "VERSION", "SEMAPHORES", "SEMAPHORE_MAX", "MAGIC",
-           "pack", "unpack", "pack_record", "pack_records", "unpack_record", "used_bits"]
+           "pack", "unpack", "pack_record", "pack_records", "unpack_record", "used_bits", "used_width"]
 
 COMMAND_BYTES = 128
 TAP_BYTES = 16
@@ -122,6 +122,11 @@ def used_bits(fields: Iterable[Field]) -> list[tuple[int, int]]:
         else:
             out.append((first, end))
     return out
+
+
+def used_width(fields: Iterable[Field]) -> int:
+    """Number of these bits."""
+    return sum(end - first for first, end in used_bits(fields))
 
 
 # Where the pixels of a tensor (or of a part of it) lie in an activation memory. A tensor is 1, 2 or 4 phase planes

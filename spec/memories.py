@@ -7,7 +7,7 @@ Blocks make them in these shapes; :mod:`boards.resources` counts them. ``config`
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .commands import COMMAND_BYTES, FETCH_AHEAD, PARAM_BYTES, POSTED, TABLE_RECORDS, used_bits
+from .commands import COMMAND_BYTES, FETCH_AHEAD, PARAM_BYTES, POSTED, TABLE_RECORDS, used_width
 from .kwords import word_bits
 from .latency import PARTS, chain_rows, entry_rows, parts, tiles
 
@@ -73,7 +73,7 @@ def row_parts(config: Any) -> list[tuple[Shape, int]]:
 
 def commands(config: Any) -> Shape:
     """Commands between array and post unit."""
-    return Shape(config.queue_depth, sum(end - first for first, end in used_bits(POSTED)))
+    return Shape(config.queue_depth, used_width(POSTED))
 
 
 def fetched(config: Any) -> Shape:

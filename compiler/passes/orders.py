@@ -11,7 +11,7 @@ from spec.config import EngineConfig
 from spec.program import HOLE
 
 from .. import emit
-from ..graph import Graph, Value
+from ..graph import Graph, Value, without_holes
 from ..operations import Convolution, Maximum, Operation
 from ..slots import HELD, slots_of
 
@@ -30,13 +30,13 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
     through all groups of it.
     """
     orders: dict[Value, tuple[int, ...]] = {}
-    for values in _classes(graph, True):
+    classes, alike = _classes(graph, True), _classes(graph, False)
+    for values in classes:
         orders |= _dense(graph, values, config)
-    alike = _classes(graph, False)
 
     def cycles(near):
         return array_cycles((op.mapped(lambda value: replace(value, order=orders[value])) for op in near), config)
-    for values in _classes(graph, True):
+    for values in classes:
         if graph.input in values or _fixed(graph, values):
             continue
         near = _near(graph, values)
@@ -46,8 +46,7 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
         for some in (apart, values):
             holed = _holed(graph, some, orders[values[0]], config)
             if holed is not None:
-                sequence = tuple(channel for channel in holed if channel != HOLE)
-                orders |= dict.fromkeys(values, sequence) | dict.fromkeys(some, holed)
+                orders |= dict.fromkeys(values, without_holes(holed)) | dict.fromkeys(some, holed)
                 best = min(best, (cycles(near), {value: orders[value] for value in values}), key=lambda one: one[0])
                 orders |= best[1]
     return graph.mapped(lambda value: replace(value, order=orders[value]))

@@ -5,7 +5,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec import commands
-from spec.commands import FIELDS, SEMAPHORE_MAX, SEMAPHORES
+from spec.commands import FIELDS, SEMAPHORE_MAX, SEMAPHORES, used_width
 
 from ..prim import COMMAND, Block, Parameter, Queue, ResetInserter, SomeFields
 
@@ -66,8 +66,9 @@ class Queues(Block):
         # A queue that wants to go, one that goes, and what it takes: in three cycles, and only then the next one.
         wants, heads, ready, settled = [], [], [], Signal()
         for number, (name, opcodes) in enumerate(QUEUES.items()):
-            some = SomeFields(f for f in FIELDS.values() if set(f.opcodes) & set(opcodes))
-            m.submodules[name] = queue = Queue(some.width, self.queue_depth)
+            fields = [f for f in FIELDS.values() if set(f.opcodes) & set(opcodes)]
+            some = SomeFields(fields)
+            m.submodules[name] = queue = Queue(used_width(fields), self.queue_depth)
             mine, unit = self.into[number], getattr(self, name)
             m.d.comb += [queue.i.payload.eq(some.pack(self.cmd.payload)), queue.i.valid.eq(self.cmd.valid & mine)]
             ready.append(mine & queue.i.ready)

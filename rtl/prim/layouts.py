@@ -28,7 +28,7 @@ STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})      # one k-step 
 
 
 class SomeFields:
-    """Some fields of a command, for where the others are not kept: ``width`` bits.
+    """Some fields of a command, for where the others are not kept: :func:`spec.commands.used_width` bits.
 
     Parameters
     ----------
@@ -37,10 +37,6 @@ class SomeFields:
 
     def __init__(self, fields: Iterable[Field]):
         self._ranges = used_bits(fields)
-
-    @property
-    def width(self) -> int:
-        return sum(end - first for first, end in self._ranges)
 
     def pack(self, command: data.View) -> Value:
         """Their bits, side by side."""
