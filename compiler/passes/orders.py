@@ -117,12 +117,10 @@ def _near(graph: Graph, values: Iterable[Value]) -> list[Operation]:
 
 
 def _holed(graph: Graph, values: list[Value], order: tuple[int, ...], config: EngineConfig) -> tuple[int, ...] | None:
-    """The ``order`` of values with as many channels in each group as one tile holds of each convolution that makes them
-    or is depthwise on them; None where that needs no holes. What is near, but not of convolutions or maxima, counts on
-    groups without holes."""
+    """The ``order`` of values with as many channels in each group as one tile of each maker holds; None where that
+    needs no holes. What is near, but not of convolutions or maxima, counts on groups without holes."""
     near = _near(graph, values)
-    columns = [op.columns for op in near if isinstance(op, Convolution) and (
-        op.output in values or any(one in values for one, _ in op.follows()))]
+    columns = [op.columns for op in near if isinstance(op, Convolution) and op.output in values]
     held = [column.tolist() for column in columns if column is not None]
     if not held or not all(isinstance(op, Convolution) and op.at is None or isinstance(op, Maximum) for op in near):
         return None

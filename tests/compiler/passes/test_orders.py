@@ -159,6 +159,18 @@ def test_what_the_host_lays_out_has_no_holes():
         assert all(HOLE not in value.order for value in (graph.input, graph.output))
 
 
+def test_what_a_depthwise_layer_makes_for_the_host_keeps_its_order():
+    """Kinds one after the other, which groups as large as a tile would mix."""
+    config = engine(ic=8, act_depth=256, dsp_filters=4, lut_filters=2)
+    scheme = np.array([Scheme.FIXED4] * 8 + [Scheme.POT4] * 8, np.uint8)
+    nodes = [type(node)(**{**vars(node), "scheme": scheme}) for node in (
+        layer("image", "wide", 16, 8, weight=np.full((16, 8, 1, 1), 4, np.int16)),
+        layer("wide", "deep", 16, 1, (3, 3), padding=(1, 1), weight=np.full((16, 1, 3, 3), 4, np.int16)))]
+    net = network({"image": (8, 4, 4), "wide": (16, 4, 4), "deep": (16, 4, 4)}, *nodes)
+    graph = order_channels(choose_columns(lower(net), config), config)
+    assert graph.output.order == tuple(range(16))
+
+
 def test_what_the_host_reads_keeps_its_order():
     """Channels of the output, of whatever kind of column, and what is added to it."""
     weight = np.full((12, 12, 1, 1), 4, np.int16)
