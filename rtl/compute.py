@@ -8,6 +8,7 @@ from spec import latency, memories
 from spec.commands import POSTED, Opcode
 from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.registers import Trace
+from spec.rows import ROW_TAPS
 
 from .array import Core
 from .feed import Feeder
@@ -30,7 +31,7 @@ class Compute(WithFilters):
     Parameters
     ----------
     ic, pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, dsp_device, portable_dsp, lut_form, joined_width,
-    act_depth, weight_depth, param_depth, tap_depth, out_pixels, tables, queue_depth : as in
+    act_depth, weight_depth, param_depth, tap_depth, out_pixels, row_taps, tables, queue_depth : as in
         :class:`spec.config.EngineConfig`.
 
     Members
@@ -57,6 +58,7 @@ class Compute(WithFilters):
     param_depth = Parameter()
     tap_depth = Parameter()
     out_pixels = Parameter()
+    row_taps = Parameter(high=ROW_TAPS)
     tables = Parameter(0, high=15)
     queue_depth = Parameter()
 
@@ -147,6 +149,8 @@ class Compute(WithFilters):
 
     def _array(self, m, feeder, core, post):
         connect(m, flipped(self.memories.weights), core.write)
+        if self.row_taps > 1:
+            m.d.comb += core.before.eq(feeder.before)
         m.d.comb += [
             core.step.eq(feeder.step), core.r_addr.eq(feeder.r_addr),
             core.acts.eq(feeder.acts), feeder.room.eq(core.room), core.reserve.eq(feeder.reserve),

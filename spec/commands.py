@@ -218,7 +218,9 @@ _conv, _last = _lay(_stop, [
     ("mem_out", 1, "activation memory of the output; LOAD_ACT, STORE_ACT: of the tensor", _ACTS + _C + _P),
     ("table", 4, "table that the clipped code goes through, from 1; 0: none"),
     ("shared", 1, "all taps have the k-words of the first"),
-    ("reserved1", 2, "zero"),
+    ("in_row", 1, "each slot meets codes of its own channel alone, those of the pixels before in the same row too; the "
+     "first lane of the first tile is no output, the output's first pixel is the second one"),
+    ("reserved1", 1, "zero"),
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last
 

@@ -11,6 +11,7 @@ from .devices import MULTIPLIERS
 from .errors import AlloyError
 from .files import read_json
 from .records import check_types, from_values
+from .rows import ROW_TAPS, enough
 from .tables import html
 
 __all__ = ["EngineConfig", "ACT_RAMS", "BOUNDARY", "DSP_DEVICES", "LUT_FORMS", "PORT_BITS", "leaves"]
@@ -42,6 +43,8 @@ class EngineConfig:
     act_ram : what these are made of: ``block`` RAM, or ``ultra`` RAM where the device has it (UltraScale+).
     out_pixels : pixels of a row that leave the array, and that post and pool unit read and write, in each cycle: 1, or
         an even number whose square divides ``pixels``.
+    row_taps : taps in a row of the kernel that filters of one channel each (depthwise) meet in one k-step, up to 3;
+        1: the array has no wires for that. Each slot needs a channel of its own (:func:`spec.rows.lane`).
     weight_depth : k-words of the weight buffer (the compiler splits it into regions).
     param_depth : parameter records per filter slot that fit on chip (regions as well).
     tap_depth : entries of the tap table.
@@ -68,6 +71,7 @@ class EngineConfig:
     act_depth: int = 1024
     act_ram: str = "block"
     out_pixels: int = 1
+    row_taps: int = 1
     weight_depth: int = 512
     param_depth: int = 16
     tap_depth: int = 128
@@ -98,6 +102,10 @@ class EngineConfig:
                              "an even number whose square divides pixels")
         if self.slots == 0:
             raise AlloyError("the configuration has no filter slots: give dsp_filters or lut_filters")
+        if not enough(self.row_taps, self.ic, self.dsp_filters, self.lut_filters):
+            raise AlloyError(f"configuration row_taps is {self.row_taps} of {self.slots} filter slots and {self.ic} "
+                             "channels: each slot needs one of its own, and each column of slots row_taps for each of "
+                             "its slots; give 1, or raise ic")
         if self.dsp_device not in DSP_DEVICES:
             raise AlloyError(f"configuration dsp_device is {self.dsp_device!r}: choose {', '.join(DSP_DEVICES)}")
         if self.lut_form not in LUT_FORMS:
@@ -260,7 +268,7 @@ def leaves(out_pixels: int, pixels: int) -> bool:
 
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),
-           ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("out_pixels", 1, 8),
+           ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("out_pixels", 1, 8), ("row_taps", 1, ROW_TAPS),
            ("weight_depth", 4, 65536),
            ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("tables", 0, 15), ("decode_lanes", 0, 1024),
            ("ports", 1, 8), ("act_ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256),

@@ -10,9 +10,10 @@ from typing import Any
 from .commands import COMMAND_BYTES, FETCH_AHEAD, PARAM_BYTES, POSTED, TABLE_RECORDS, used_width
 from .kwords import word_bits
 from .latency import PARTS, chain_rows, entry_rows, parts, tiles
+from .rows import ROW_STEPS
 
 __all__ = ["RAMS", "RECORD_BITS", "REQUESTS_AHEAD", "STORES_AHEAD", "TABLE_CODES", "TABLE_WORDS", "Shape", "bank",
-           "commands", "fetched", "params", "read", "row_parts", "rows", "stored", "table", "taps", "weights",
+           "before", "commands", "fetched", "params", "read", "row_parts", "rows", "stored", "table", "taps", "weights",
            "written"]
 
 RAMS = ("any", "block", "ultra")
@@ -79,6 +80,11 @@ def commands(config: Any) -> Shape:
 def fetched(config: Any) -> Shape:
     """Beats of commands that were fetched."""
     return Shape(FETCH_AHEAD * 8 * COMMAND_BYTES // config.port_bits, config.port_bits)
+
+
+def before(config: Any) -> Shape:
+    """Digits of the last two pixels of each k-step of a tile whose taps are in a row."""
+    return Shape(ROW_STEPS, 2 * config.ic * config.act_digit_bits)
 
 
 def read(config: Any) -> Shape:

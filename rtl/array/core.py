@@ -11,6 +11,7 @@ from spec.config import DSP_DEVICES, LUT_FORMS
 from spec.errors import AlloyError
 from spec.kwords import word_bits
 from spec.packing import columns
+from spec.rows import ROW_TAPS, enough
 from spec.systems import DIGIT_BITS
 
 from ..memory import WeightColumn
@@ -30,6 +31,7 @@ class Grid(WithFilters):
     out_pixels = Parameter()
     act_digit_bits = Parameter(high=8)
     acc_width = Parameter(2)
+    row_taps = Parameter(high=ROW_TAPS)
     dsp_device = Parameter(choices=DSP_DEVICES)
     portable_dsp = Parameter(choices=(False, True))
     lut_form = Parameter(choices=LUT_FORMS)
@@ -37,12 +39,19 @@ class Grid(WithFilters):
     def check(self) -> None:
         if not self.slots:
             raise AlloyError(f"no {type(self).__name__} has no filter slots: give dsp_filters or lut_filters")
+        if not enough(self.row_taps, self.ic, self.dsp_filters, self.lut_filters):
+            raise AlloyError(f"no {type(self).__name__} of {self.ic} channels has row_taps {self.row_taps} of "
+                             f"{self.slots} filter slots: give 1, or raise ic")
         check_out_pixels(type(self).__name__, self)
 
     @property
     def row_layout(self) -> data.ArrayLayout:
         """Results of a row: ``[pixel][slot]``."""
         return lanes_layout(self, 2)
+
+    def _before(self):
+        """Member for the pixel pair before the first one."""
+        return {"before": In(act_layout(self))} if self.row_taps > 1 else {}
 
 
 class PEArray(Grid):
@@ -56,8 +65,8 @@ class PEArray(Grid):
 
     Parameters
     ----------
-    ic, pixels, out_pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, dsp_device, portable_dsp, lut_form : as
-        in :class:`spec.config.EngineConfig`.
+    ic, pixels, out_pixels, dsp_filters, lut_filters, act_digit_bits, acc_width, row_taps, dsp_device, portable_dsp,
+    lut_form : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -75,7 +84,7 @@ class PEArray(Grid):
         return latency.array(self)
 
     def members(self) -> dict[str, Member]:
-        return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)),
+        return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)), **self._before(),
                 "weights": In(word_bits(self.slots, self.ic)),
                 "row": Out(data.ArrayLayout(self.row_layout, latency.chains(self))),
                 "row_valid": Out(latency.chains(self))}
@@ -106,17 +115,27 @@ class PEArray(Grid):
         pe = grid[row][column]
         if column:
             left = grid[row][column - 1]
-            m.d.comb += [pe.step.eq(left.step_out), pe.acts.eq(left.acts_out)]
+            m.d.comb += [pe.step.eq(left.step_out), pe.acts.eq(self._turned(left.acts_out, left.SLOTS))]
         else:
             m.d.comb += [pe.step.eq(delay(m, self.step, row)), pe.acts.eq(delay(m, self.acts[row], row, flops=True))]
         if row:
             m.d.comb += pe.weights.eq(grid[row - 1][column].weights_out)
         else:
-            width = DIGIT_BITS * self.ic
-            m.d.comb += pe.weights.eq(self.weights[width * slot:width * (slot + slots)])
+            words = data.View(data.ArrayLayout(data.ArrayLayout(DIGIT_BITS, self.ic), self.slots), self.weights)
+            m.d.comb += pe.weights.eq(Cat(self._turned([words[slot + s] for s in range(slots)], slot)))
+        for pixel, s in product(range(2), range(slots if self.row_taps > 1 else 0)):
+            digit = grid[row - 1][column].acts_out[pixel][s] if row else self.before[pixel][slot + s]
+            m.d.comb += pe.before[pixel][s].eq(delay(m, digit, 1 if row else column + 1, plain=True))
         if (row + 1) % latency.chain_rows(self):
             lower = grid[row + 1][column]
             m.d.comb += [pe.below.eq(lower.drain), pe.below_valid.eq(lower.drain_valid)]
+
+
+    def _turned(self, vectors, slots):
+        """Vectors of channels with the first ``slots`` behind the others: in a row of taps, a column's first lanes are
+        those of its slots."""
+        first = slots if self.row_taps > 1 else 0
+        return Cat(vector[(first + i) % self.ic] for vector in vectors for i in range(self.ic))
 
 
 class Core(Grid):
@@ -133,7 +152,8 @@ class Core(Grid):
     -------
     write : a k-word, readable after two cycles.
     step, r_addr : a k-step and its k-word.
-    acts : its activations, :data:`spec.latency.READ` cycles later.
+    acts : its activations, :data:`spec.latency.READ` cycles later. before : with ``row_taps``, those of the two pixels
+        before the first one.
     room, reserve : ``reserve`` claims room for the rows of one tile, only while ``room`` is high; the tile's last step
         follows by any fixed number of cycles. ``room`` is low while the FIFO could overflow or tiles would end closer
         than the drain allows.
@@ -160,6 +180,7 @@ class Core(Grid):
         return {"write": In(write_port(memories.weights(self, self.slots))),
                 "step": In(STEP), "r_addr": In(range(self.weight_depth)),
                 "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),
+                **self._before(),
                 "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(lanes_layout(self, self.lanes))),
                 "idle": Out(1), "clear": In(1)}
 
@@ -173,6 +194,8 @@ class Core(Grid):
             m.d.sync += later.eq(step)
             step = later
         m.d.comb += [array.step.eq(step), array.acts.eq(self.acts)]
+        if self.row_taps > 1:
+            m.d.comb += array.before.eq(self.before)
         self._weights(m, array, platform)
         self._rows(m, array)
         return m

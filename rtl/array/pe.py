@@ -1,6 +1,7 @@
 """What both kinds of processing element share: hop registers, accumulators and drain."""
 
 from collections.abc import Sequence
+from itertools import product
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data
@@ -9,6 +10,7 @@ from amaranth.lib.wiring import In, Member, Out
 from spec import latency
 from spec.config import DSP_DEVICES, EngineConfig
 from spec.errors import AlloyError
+from spec.rows import ROW_TAPS, lane
 from spec.systems import DIGIT_BITS
 
 from ..prim import STEP, Block, Parameter, delay
@@ -30,7 +32,7 @@ class Element(Block):
 
     Parameters
     ----------
-    ic, act_digit_bits, acc_width, dsp_device, portable_dsp : as in :class:`spec.config.EngineConfig`.
+    ic, act_digit_bits, acc_width, row_taps, dsp_device, portable_dsp : as in :class:`spec.config.EngineConfig`.
     total_latency : cycles from the hop registers to the totals, at least those that the element needs: elements of both
         kinds drain in step.
 
@@ -38,6 +40,8 @@ class Element(Block):
     -------
     step, acts, weights : one k-step: its place in the tile, digits of two pixels, nibbles of the slots, slot-major.
     step_out, acts_out, weights_out : the same, a cycle later.
+    before : with ``row_taps``, of the pixel pair before, the digits of the first channels, one for each slot, of the
+        k-step that is at ``step_out``: those that it meets ``in_row``.
     below, below_valid : results from the row below.
     drain, drain_valid : results to the row above.
 
@@ -50,6 +54,7 @@ class Element(Block):
     ic = Parameter()
     act_digit_bits = Parameter(high=8)
     acc_width = Parameter(2)
+    row_taps = Parameter(high=ROW_TAPS)
     dsp_device = Parameter(choices=DSP_DEVICES)
     portable_dsp = Parameter(choices=(False, True))
     total_latency = Parameter(0)
@@ -71,7 +76,9 @@ class Element(Block):
     def members(self) -> dict[str, Member]:
         results = data.ArrayLayout(signed(self.acc_width), 2 * self.SLOTS)
         weights = DIGIT_BITS * self.SLOTS * self.ic
+        before = data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.SLOTS), 2)
         return {"step": In(STEP), "acts": In(act_layout(self)), "weights": In(weights),
+                **({"before": In(before)} if self.row_taps > 1 else {}),
                 "step_out": Out(STEP), "acts_out": Out(act_layout(self)), "weights_out": Out(weights),
                 "below": In(results), "below_valid": In(1), "drain": Out(results), "drain_valid": Out(1)}
 
@@ -84,6 +91,16 @@ class Element(Block):
     def digits(self, slot: int, channel: int) -> Value:
         """The nibble of one weight."""
         return self.weights_out[DIGIT_BITS * (slot * self.ic + channel):][:DIGIT_BITS]
+
+    def operands(self) -> list[list[Value]]:
+        """Digits of both pixels that the weights of each channel meet: in a row of taps, on lanes behind those of the
+        slots, the slots' channels of the pixels before (:func:`spec.rows.lane`)."""
+        out = [[self.acts_out[pixel][i] for i in range(self.ic)] for pixel in range(2)]
+        for pixel, back, slot in product(range(2), range(1, self.row_taps), range(self.SLOTS)):
+            source = self.acts_out[pixel - back] if pixel >= back else self.before[2 + pixel - back]
+            at = lane(slot, back, self.SLOTS, self.ic)
+            out[pixel][at] = Mux(self.step_out.in_row, source[slot], self.acts_out[pixel][at])
+        return out
 
     def finish(self, m: Module, totals: Sequence[Value], bias: int) -> None:
         """Accumulate and drain ``totals``: one unsigned sum for each result, ``own_latency`` cycles after the hop

@@ -28,7 +28,7 @@ class DspPE(Element):
         f = packing.field
         self.hop(m)
         digit = [[self.digits(slot, i).as_signed() for i in range(self.ic)] for slot in range(2)]
-        act = [[self.acts_out[pixel][i] for i in range(self.ic)] for pixel in range(2)]
+        act = self.operands()
         sums: list[list[Value]] = [[] for _ in range(4)]       # chain sums of each result
         for start in range(0, self.ic, packing.chain):
             channels = range(start, min(start + packing.chain, self.ic))

@@ -37,14 +37,14 @@ class LutPE(Element):
         self.hop(m)
         magnitude = {"shift_add": _shift, "product_lookup": _look_up}[self.lut_form]
         width = self.act_digit_bits + EXPONENT_MAX
-        totals = []
+        acts, totals = self.operands(), []
         for pixel in range(2):
             terms = []
             for i in range(self.ic):
                 code = self.digits(0, i)
                 # One's complement with the top bit inverted: an unsigned value, 2^width too large.
                 term = Signal(width + 1, name=f"term{pixel}_{i}", reset_less=True)
-                product = magnitude(m, code, self.acts_out[pixel][i], width, f"{pixel}_{i}")
+                product = magnitude(m, code, acts[pixel][i], width, f"{pixel}_{i}")
                 m.d.sync += term.eq(Cat(product ^ code[SIGN].replicate(width), ~code[SIGN]))
                 terms.append(term)
             totals.append(add_tree(m, self, terms, f"tree{pixel}", platform))

@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import MAGIC, PARAM_BYTES, TABLE_RECORDS, VERSION, Error, Opcode
+from spec.rows import ROW_STEPS
 from spec.views import ADDRESSES, BANKS
 
 from ..prim import COMMAND, ResetInserter, SerialMultiplier, error_layout
@@ -185,7 +186,7 @@ class Check(Limits):
             # Sums of a part (acc_last is 0) have no output yet.
             Opcode.CONV: area | taps | late((cmd.depth == 0) | (cmd.tiles == 0)) | late(cmd.pitch == 0)
             | late((cmd.residual & (cmd.mem_res == cmd.mem_in)) | (~(cmd.acc_first & cmd.acc_last) & (cmd.tiles != 1)))
-            | late(cmd.start_x >= cmd.pitch)
+            | late(cmd.start_x >= cmd.pitch) | late(cmd.in_row & late(self._no_row()))
             | (cmd.acc_last & (out | (cmd.residual & res) | late(late(cmd.param_base + self.slots) > records_held)
                                | late((cmd.table > self.tables) | (cmd.shift > 63)) | late(cmd.lo > cmd.hi))),
             Opcode.POOL: area | taps | out | res}
@@ -197,6 +198,14 @@ class Check(Limits):
             with m.Default():
                 m.d.comb += unknown.eq(1)
         return late(unknown | (cmd.magic != MAGIC)), late(found)
+
+    def _no_row(self):
+        """Whether the taps of a convolution cannot be in a row."""
+        cmd = self.cmd.payload
+        if self.row_taps == 1:
+            return C(1)
+        return (cmd.wide | ~cmd.acc_first | ~cmd.acc_last | (cmd.depth != 1) | (cmd.taps > ROW_STEPS)
+                | (cmd.start_x != 0) | (cmd.start_y != 0))
 
     def _view(self, m, prefix):
         """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""

@@ -6,14 +6,15 @@ then the rotator (two bits of the offset per register) and the lane select.
 
 from types import SimpleNamespace
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
-from spec import latency
+from spec import latency, memories
+from spec.rows import ROW_STEPS, ROW_TAPS
 
 from ..prim import (
-    COMMAND, STEP, Countdown, Parameter, WithFilters, delay, feed_port, small_difference, small_less, small_sum,
+    COMMAND, STEP, Countdown, Parameter, WithFilters, delay, feed_port, ram, small_difference, small_less, small_sum,
     sum_of_three, tap_port)
 
 __all__ = ["Feeder"]
@@ -32,7 +33,7 @@ class Feeder(WithFilters):
 
     Parameters
     ----------
-    ic, pixels, dsp_filters, lut_filters, act_digit_bits, act_depth, weight_depth, tap_depth : as in
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, row_taps, act_depth, weight_depth, tap_depth : as in
         :class:`spec.config.EngineConfig`.
 
     Members
@@ -43,7 +44,8 @@ class Feeder(WithFilters):
     tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
     bank : activation memories, read in :data:`spec.latency.READ` cycles.
     room, reserve : of the rows FIFO: a tile is reserved with its last k-step.
-    step, r_addr, acts : to the array.
+    step, r_addr, acts : to the array. before : with ``row_taps``, the activations of the two pixels before the first
+        one, those that the same k-step of the tile before had last; of the first tile the code of padding.
     release : semaphores of a command, when the array has read everything it needs.
     pending : a command waits. idle : none is here, and nothing under way.
     started, finished, tag : a command's first and last k-step.
@@ -55,6 +57,7 @@ class Feeder(WithFilters):
     ic = Parameter()
     pixels = Parameter(2, even=True)
     act_digit_bits = Parameter(high=8)
+    row_taps = Parameter(high=ROW_TAPS)
     act_depth = Parameter()
     weight_depth = Parameter()
     tap_depth = Parameter()
@@ -64,12 +67,14 @@ class Feeder(WithFilters):
         return latency.feed(self)
 
     def members(self) -> dict[str, Member]:
-        acts = data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)
+        pixel = data.ArrayLayout(self.act_digit_bits, self.ic)
+        acts, before = data.ArrayLayout(pixel, self.pixels), data.ArrayLayout(pixel, 2)
         return {
             "cmd": In(stream.Signature(COMMAND)), "blocked": In(2), "clear": In(1),
             "tap": Out(tap_port(self)), "bank": Out(feed_port(self)),
             "room": In(1), "reserve": Out(1),
             "step": Out(STEP), "r_addr": Out(range(self.weight_depth)), "acts": Out(acts),
+            **({"before": Out(before)} if self.row_taps > 1 else {}),
             "release": Out(8), "pending": Out(1), "idle": Out(1),
             "started": Out(1), "finished": Out(1), "tag": Out(16)}
 
@@ -113,7 +118,7 @@ class Feeder(WithFilters):
         nxt, nxt_valid, nxt_ready = shadow.command, shadow.valid, shadow.ready
         start = Signal()
         job = Signal(COMMAND, reset_less=True)
-        active, issue, last_k, begins, tile_begins = (Signal() for _ in range(5))
+        active, issue, last_k, begins, tile_begins, tile_first = (Signal() for _ in range(6))
         groups, taps, tiles = (Countdown(m, 16, name) for name in ("groups", "taps", "tiles"))
         tap_index, group, weight, base = (
             Signal(shape, reset_less=True) for shape in (16, 16, range(self.weight_depth), range(self.act_depth)))
@@ -134,7 +139,7 @@ class Feeder(WithFilters):
                 with m.If(job.shared):
                     m.d.sync += weight.eq(job.weight_base)
             with m.If(last_k):
-                m.d.sync += [tap_index.eq(0), weight.eq(job.weight_base), in_half.eq(~in_half)]
+                m.d.sync += [tap_index.eq(0), weight.eq(job.weight_base), in_half.eq(~in_half), tile_first.eq(0)]
                 tiles.step()
                 with m.If(~job.wide | in_half):
                     m.d.sync += base.eq(base + job.groups)
@@ -142,7 +147,7 @@ class Feeder(WithFilters):
                     m.d.sync += active.eq(0)
         with m.If(start):
             m.d.sync += [job.eq(nxt), active.eq(1), nxt_valid.eq(0), nxt_ready.eq(0), tap_index.eq(0),
-                         begins.eq(1), tile_begins.eq(1), group.eq(0), weight.eq(nxt.weight_base),
+                         begins.eq(1), tile_begins.eq(1), tile_first.eq(1), group.eq(0), weight.eq(nxt.weight_base),
                          base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
             m.d.sync += last_k.eq((nxt.depth == 1) & (nxt.taps == 1))
             for counter, number in ((groups, nxt.depth), (taps, nxt.taps), (tiles, nxt.tiles)):
@@ -151,21 +156,23 @@ class Feeder(WithFilters):
             m.d.sync += [active.eq(0), nxt_valid.eq(0), nxt_ready.eq(0)]
         return SimpleNamespace(
             job=job, active=active, start=start, issue=issue, last_k=last_k, last_tile=tiles.last, begins=begins,
-            first=tile_begins, group=group, weight=weight, base=base, in_half=in_half)
+            first=tile_begins, tile_first=tile_first, tap_index=tap_index, group=group, weight=weight, base=base, in_half=in_half)
 
     def _fields(self, m, s0):
         """S1: what goes with a k-step; its tap has arrived."""
         addr_t, job = range(self.act_depth), s0.job
         s1 = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1, "k_last": 1, "load": 1, "wide": 1, "half": 1,
                                        "mem": 1, "zero": 8, "base": addr_t, "groups": addr_t,
-                                       "weight": range(self.weight_depth), "end": 1, "begin": 1}))
+                                       "weight": range(self.weight_depth), "end": 1, "begin": 1,
+                                       "in_row": 1, "tile_first": 1, "number": range(ROW_STEPS)}))
         m.d.sync += [
             s1.valid.eq(s0.issue), s1.load.eq(s0.start), s1.k_last.eq(s0.issue & s0.last_k),
             s1.first.eq(s0.begins & job.acc_first), s1.last.eq(s0.last_k & job.acc_last),
             s1.wide.eq(job.wide), s1.half.eq(job.wide & s0.in_half), s1.mem.eq(job.mem_in), s1.zero.eq(job.zero),
             s1.base.eq(s0.base + s0.group), s1.groups.eq(job.groups), s1.weight.eq(s0.weight),
             s1.end.eq(s0.issue & s0.last_k & s0.last_tile),
-            s1.begin.eq(s0.issue & s0.first)]
+            s1.begin.eq(s0.issue & s0.first),
+            s1.in_row.eq(job.in_row), s1.tile_first.eq(s0.tile_first), s1.number.eq(s0.tap_index)]
         return s1
 
     def _coordinates(self, m, s1, start, shadow):
@@ -199,13 +206,15 @@ class Feeder(WithFilters):
         lanes, addr_t, tap = self.pixels, range(self.act_depth), self.tap.data
         s2 = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1, "wide": 1, "mem": 1, "zero": 8,
                                        "addr": addr_t, "groups": addr_t, "rot": range(lanes),
-                                       "weight": range(self.weight_depth)}))
+                                       "weight": range(self.weight_depth),
+                                       "in_row": 1, "tile_first": 1, "number": range(ROW_STEPS)}))
         rot = Signal(range(2 * lanes))
         m.d.comb += rot.eq(small_sum(tap.rot[:len(s2.rot)], Mux(s1.half, lanes // 2, 0)))
         less, stays = small_difference(rot, lanes)          # whether the banks do not wrap
         m.d.sync += [
             s2.valid.eq(s1.valid & ~self.clear), s2.first.eq(s1.first), s2.last.eq(s1.last), s2.wide.eq(s1.wide),
             s2.mem.eq(s1.mem), s2.zero.eq(s1.zero), s2.groups.eq(s1.groups), s2.weight.eq(s1.weight),
+            s2.in_row.eq(s1.in_row), s2.tile_first.eq(s1.tile_first), s2.number.eq(s1.number),
             s2.addr.eq(sum_of_three(s1.base, tap.addr, Mux(stays, 0, s1.groups))), s2.rot.eq(Mux(stays, rot, less))]
         m.d.sync += [self.bank.en.eq(s2.valid), self.bank.mem.eq(s2.mem)]
         for bank in range(lanes):
@@ -216,7 +225,8 @@ class Feeder(WithFilters):
     def _rotate(self, m, s2, valid):
         """Position j is bank (rot + j) mod pixels."""
         lanes = self.pixels
-        info = delay(m, Cat(s2.rot, valid, s2.wide, s2.zero), 1 + latency.READ, flops=True)
+        row = [s2.zero, s2.number, s2.tile_first, s2.valid & s2.in_row] if self.row_taps > 1 else [s2.zero]
+        info = delay(m, Cat(s2.rot, valid, s2.wide, *row), 1 + latency.READ, flops=True)
         value = [self.bank.data[i] for i in range(lanes)]
         for stage in range(latency.rotator(self)):
             amount = info[2 * stage:min(2 * stage + 2, len(s2.rot))]
@@ -232,7 +242,8 @@ class Feeder(WithFilters):
         lanes, bits = self.pixels, self.act_digit_bits
         mask = info[len(s2.rot):len(s2.rot) + lanes]
         wide = info[len(s2.rot) + lanes]
-        zero = info[len(s2.rot) + lanes + 1:]
+        zero, row = info[len(s2.rot) + lanes + 1:][:8], info[len(s2.rot) + lanes + 9:]
+        last: list[Value] = []
         for lane in range(lanes):
             pair = lane // 2
             for channel in range(self.ic):
@@ -241,6 +252,18 @@ class Feeder(WithFilters):
                 digit = Mux(wide, Mux(mask[pair], paired, _digit(zero, 0, lane % 2, bits)),
                             Mux(mask[lane], narrow, _digit(zero, 0, 0, bits)))
                 m.d.comb += self.acts[lane][channel].eq(delay(m, digit, 1, plain=True))
+                if lane >= lanes - 2:
+                    last.append(digit)
+        if self.row_taps > 1:
+            self._keep(m, last, zero[:bits], row)
+
+    def _keep(self, m, last, zero, row):
+        """The last two pixels of each k-step of a tile in a row, for the same k-step of the next one."""
+        number, first, here = row[:-2], row[-2], row[-1]
+        m.submodules.before = memory = ram(memories.before(self))
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+        m.d.comb += [read.addr.eq(number), write.addr.eq(number), write.data.eq(Cat(last)), write.en.eq(here),
+                     self.before.eq(delay(m, Mux(first, zero.replicate(2 * self.ic), read.data), 1, plain=True))]
 
     def _report(self, m, shadow, s0, s1, s2):
         """Step and weight address at their time, semaphores, and what others see."""
@@ -248,7 +271,8 @@ class Feeder(WithFilters):
         early = self.latency - S2 - latency.READ
         m.d.comb += [
             self.step.valid.eq(delay(m, s2.valid, early, clear=clear)), self.step.first.eq(delay(m, s2.first, early)),
-            self.step.last.eq(delay(m, s2.last, early)), self.r_addr.eq(delay(m, s2.weight, early, flops=True))]
+            self.step.last.eq(delay(m, s2.last, early)), self.step.in_row.eq(delay(m, s2.in_row, early)),
+            self.r_addr.eq(delay(m, s2.weight, early, flops=True))]
 
         drain = latency.fed(self) - 1
         release = Signal(8)

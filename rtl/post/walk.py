@@ -129,7 +129,9 @@ class Walk(Block):
         with m.If(self.load):
             entry.load(C(entries, 7))
             tiles.load(command.tiles)
-            m.d.sync += [half.eq(0), pixel.eq(0), left.eq(Mux(command.wide, wide, most)), second.eq(0),
+            # Of taps in a row, the first lane is no pixel of the output.
+            m.d.sync += [half.eq(command.in_row if most == 1 else 0), pixel.eq(command.in_row if most > 1 else 0),
+                         left.eq(Mux(command.wide, wide, most - command.in_row if most > 1 else 1)), second.eq(0),
                          odd.eq(command.start_x[0]), below.eq(command.start_y + 1),
                          covers.eq(command.start_y < command.rows)]
             for counter, size in ((row, command.pitch), (covered, command.cols)):

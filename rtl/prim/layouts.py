@@ -24,7 +24,7 @@ COMMAND = _layout(FIELDS, COMMAND_BYTES)
 TAP = _layout(TAP_FIELDS, TAP_BYTES)
 PARAM = _layout(PARAM_FIELDS, PARAM_BYTES)
 VIEW = data.StructLayout({name: unsigned(width) for name, width, _ in VIEW_FIELDS})
-STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1})      # one k-step of the array
+STEP = data.StructLayout({"valid": 1, "first": 1, "last": 1, "in_row": 1})     # one k-step of the array
 
 
 class SomeFields:

@@ -15,7 +15,7 @@ from ..parameters import check_parameters
 
 SIZES = [dict(ic=1, pixels=2, act_digit_bits=4), dict(ic=3, pixels=6, act_digit_bits=5),
          dict(ic=2, pixels=4, act_digit_bits=8), dict(ic=1, pixels=10, act_digit_bits=3)]
-REST = dict(dsp_filters=4, lut_filters=1, act_depth=64, weight_depth=40, tap_depth=12)
+REST = dict(dsp_filters=4, lut_filters=1, row_taps=3, act_depth=64, weight_depth=40, tap_depth=12)
 
 
 class Bench:
@@ -37,22 +37,26 @@ class Bench:
         """A command that reads nothing behind the memories; half of them in parts."""
         dice, f, wide = self.dice, self.feeder, self.dice.random() < 0.5
         groups, pitch, taps = dice.randrange(1, 4), dice.randrange(1, 8), dice.randrange(1, 5)
-        depth, count = dice.randrange(1, groups + 1), self.lanes // 2 if wide else self.lanes
-        shared = dice.randrange(2)
+        depth = dice.randrange(1, groups + 1)
+        shared, in_row = dice.randrange(2), dice.random() < 0.4
+        wide, depth = wide and not in_row, 1 if in_row else depth
+        count = self.lanes // 2 if wide else self.lanes
         words = depth if shared else taps * depth
-        whole = dice.random() < 0.7
+        whole = in_row or dice.random() < 0.7
         tiles = dice.randrange(1, 6) if whole else 1
         return dict(
             tag=dice.randrange(1 << 16), release=dice.randrange(1, 256), taps=taps, groups=groups, depth=depth,
             tiles=tiles, tap_base=dice.randrange(f.tap_depth - taps + 1), in_base=dice.randrange(8), pitch=pitch,
             shared=shared, weight_base=dice.randrange(f.weight_depth - words + 1), step_y=count // pitch,
             step_x=count % pitch,
-            start_y=dice.randrange(3), start_x=dice.randrange(pitch), zero=dice.randrange(256), wide=wide,
+            start_y=0 if in_row else dice.randrange(3), start_x=0 if in_row else dice.randrange(pitch), in_row=in_row,
+            zero=dice.randrange(256), wide=wide,
             half=wide and dice.randrange(2), acc_first=whole or dice.randrange(2), acc_last=whole or dice.randrange(2),
             mem_in=dice.randrange(2)) | values
 
     def expected(self, c):
-        """``(first, last, weight address, codes of the lanes)`` of each k-step of a command."""
+        """``(first, last, in a row, weight address, codes of the lanes and, in a row, of the two before)`` of each k-step
+        of a command."""
         out, lanes = [], self.lanes
         count = lanes // 2 if c["wide"] else lanes
         for tile in range(c["tiles"]):
@@ -61,8 +65,11 @@ class Bench:
                 for group in range(c["depth"]):
                     acts = [self.digits(c, tile, tap, group, lane, count) for lane in range(lanes)]
                     k = t * c["depth"] + group
+                    before = None
+                    if c["in_row"]:
+                        before = out[-c["taps"]][4][-2:] if tile else [self.codes([c["zero"]] * self.feeder.ic)] * 2
                     out.append((int(c["acc_first"] and k == 0), int(c["acc_last"] and k == c["taps"] * c["depth"] - 1),
-                                c["weight_base"] + (group if c["shared"] else k), acts))
+                                int(c["in_row"]), c["weight_base"] + (group if c["shared"] else k), acts, before))
         return out
 
     def digits(self, c, tile, tap, group, lane, count):
@@ -78,6 +85,9 @@ class Bench:
         y, x = divmod(c["start_y"] * c["pitch"] + c["start_x"] + tile * count + position, c["pitch"])
         valid = 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]
         codes = self.acts[c["mem_in"], bank, at] if valid else [c["zero"]] * self.feeder.ic
+        return self.codes(codes, high)
+
+    def codes(self, codes, high=0):
         return [code >> high * self.bits & (1 << self.bits) - 1 for code in codes]
 
     def run(self, drive, pauses=0.3):
@@ -101,14 +111,15 @@ class Bench:
             while True:
                 self.room = dice.random() >= pauses
                 ctx.set(f.room, self.room)
-                step, weight, acts, reserve, release, started, finished, tag = (await ctx.tick().sample(
-                    f.step, f.r_addr, f.acts, f.reserve, f.release, f.started, f.finished, f.tag))[2:]
+                step, weight, acts, before, reserve, release, started, finished, tag = (await ctx.tick().sample(
+                    f.step, f.r_addr, f.acts, f.before, f.reserve, f.release, f.started, f.finished, f.tag))[2:]
                 assert self.room or not reserve
                 self.rooms += [self.cycle] * reserve
                 if due and due[0][0] == self.cycle:
-                    self.steps.append((*due.pop(0)[1:], [list(lane) for lane in acts]))
+                    self.steps.append((*(item := due.pop(0)[1:]), [list(lane) for lane in acts],
+                                       [list(lane) for lane in before] if item[2] else None))
                 if step.valid:
-                    due.append((self.cycle + latency.READ, step.first, step.last, weight))
+                    due.append((self.cycle + latency.READ, step.first, step.last, step.in_row, weight))
                     self.events.append(("step", self.cycle))
                 for name, happens in (("release", release), ("started", started), ("finished", finished)):
                     if happens:
@@ -152,7 +163,7 @@ def test_latency(size):
     """From a command to its first k-step, from there to step and activations; the next one follows without a pause."""
     bench = Bench(1, size)
     f, accepted = bench.feeder, []
-    sizes = dict(tiles=4, taps=4, tap_base=0, groups=3, depth=3, weight_base=0, acc_first=1, acc_last=1)
+    sizes = dict(tiles=4, taps=4, tap_base=0, groups=3, depth=3, weight_base=0, acc_first=1, acc_last=1, in_row=0)
     commands = [bench.conv(**sizes) for _ in range(2)]
 
     async def drive(ctx):
@@ -231,5 +242,5 @@ def test_parameters():
     check_parameters(Feeder, REST | SIZES[0], [
         ("ic", 0, more), ("pixels", 3, "an even number, 2 or more"), ("pixels", 0, "an even number, 2 or more"),
         ("dsp_filters", 1, "an even number, 0 or more"), ("lut_filters", -1, "0 or more"),
-        ("act_digit_bits", 0, "1 to 8"), ("act_digit_bits", 9, "1 to 8"),
+        ("act_digit_bits", 0, "1 to 8"), ("act_digit_bits", 9, "1 to 8"), ("row_taps", 4, "1 to 3"),
         ("act_depth", 0, more), ("weight_depth", 0, more), ("tap_depth", 0, more)])
