@@ -297,7 +297,7 @@ class _Engine:
         odd = {cmd[f"{prefix}_par_x"] for prefix in ("out", "res") if cmd[f"{prefix}_phase_x"] and (
             prefix == "out" or cmd["residual"])} if together == c.out_pixels > 1 else set()
         for visits in _visits(cmd["tiles"], count, together, cmd["start_y"] * pitch + cmd["start_x"], pitch,
-                              (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd)):
+                              (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd), cmd["in_row"]):
             last = at + steps
             left = self.popped[-held] + pipeline.ROOM if len(self.popped) >= held else 0
             room = max(self.last[-1] + apart_tiles, left)
@@ -315,12 +315,12 @@ class _Engine:
 
 @lru_cache(256)
 def _visits(tiles: int, count: int, together: int, start: int, pitch: int, size: tuple[int, int], straddle: int,
-            odd: frozenset[int]) -> list[int]:
+            odd: frozenset[int], in_row: int) -> list[int]:
     """Visits of the post unit for each of so many ``tiles`` of ``count`` pixels from ``start`` on, ``together`` at a
-    time: filter tiles ask for the same again and again."""
+    time: filter tiles ask for the same again and again. Of taps ``in_row`` the first lane is no pixel."""
     number = np.arange(tiles * count)
-    row, col = np.divmod(start + number, pitch)
-    begins = (number % together == 0) | (col == 0)
+    row, col = np.divmod(start + number - in_row, pitch)
+    begins = ((number % together == 0) | (col == 0)) & (number >= in_row)
     from_x = col - (together - 1)
     for parity in odd:      # so many pixels of a row, from the odd one of two planes on, are visited one by one more
         begins |= (number % together == together - 1) & (from_x >= 0) & (from_x + parity & 1 > 0)

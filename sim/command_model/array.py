@@ -1,16 +1,20 @@
 """What the feeder and the array do, with the bit patterns of the hardware: digits of codes, one's-complement sums."""
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from spec.commands import FIELDS
+from spec.config import EngineConfig
 from spec.errors import AlloyError
+from spec.packing import columns
+from spec.rows import lane
 from spec.systems import columns_of
 
 from .memories import EMPTY, Command, Memories, inside
 
-__all__ = ["Array", "Sums", "fits"]
+__all__ = ["Array", "Sums", "fits", "met_in_row"]
 
 
 class Sums(NamedTuple):
@@ -21,7 +25,8 @@ class Sums(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """The pixels that a command computes: rows and columns, places from that of ``in_base`` on, which are outputs."""
+    """The pixels that a command computes: rows and columns of what they read, places from that of ``in_base`` on, which
+    are outputs."""
     y: np.ndarray
     x: np.ndarray
     place: np.ndarray
@@ -32,6 +37,20 @@ def fits(cmd: Command, what: str, values: np.ndarray, bits: int) -> None:
     """Refuse signed values of more than ``bits`` bits."""
     if values.size and not -(1 << bits - 1) <= values.min() <= values.max() < 1 << bits - 1:
         raise AlloyError(f"layer {cmd['tag']} overflows the {bits}-bit {what}")
+
+
+def met_in_row(values: np.ndarray, config: EngineConfig) -> np.ndarray:
+    """Weights (slots, ic) of a k-step in a row by what they meet, (row_taps, slots, ic): codes of the channels of the
+    pixel itself, of the one before, and so on."""
+    out, first = np.zeros((config.row_taps, *values.shape), values.dtype), 0
+    for width in columns(config):
+        slots = slice(first, first + width)
+        out[0, slots] = values[slots]
+        for back, own in product(range(1, config.row_taps), range(first, first + width)):
+            at = lane(own, back, width, config.ic)
+            out[0, slots, at], out[back, slots, own] = 0, values[slots, at]
+        first += width
+    return out
 
 
 class Array:
@@ -64,18 +83,23 @@ class Array:
         c = self._memories.config
         count = c.pixels // 2 if cmd["wide"] else c.pixels
         each = np.arange(cmd["tiles"] * count)
-        y, x = np.divmod(cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + each, cmd["pitch"])
+        start, pitch = cmd["start_y"] * cmd["pitch"] + cmd["start_x"], cmd["pitch"]
+        y, x = np.divmod(start + each, pitch)
+        row, col = np.divmod(start + each - cmd["in_row"], pitch)       # of the output
         if (cmd["step_y"], cmd["step_x"]) != divmod(count, cmd["pitch"]) or y[-1] >= 1 << FIELDS["start_y"].width:
             raise AlloyError(f"layer {cmd['tag']} has steps that are no {count} pixels, or too many rows")
         half = c.pixels // 2 if cmd["half"] and cmd["wide"] else 0
-        return _Pixels(y, x, each + half, (y < cmd["rows"]) & (x < cmd["cols"]))
+        return _Pixels(y, x, each + half, (each >= cmd["in_row"]) & (row < cmd["rows"]) & (col < cmd["cols"]))
 
     def _tap(self, cmd: Command, tap: Command, word: int, pixels: _Pixels, read: np.ndarray, acc: np.ndarray) -> None:
         """Add the products of one tap, whose k-words begin at ``word``, to ``acc``."""
         c, act = self._memories.config, self._memories.act[cmd["mem_in"]]
         y, x = pixels.y + tap["dy"], pixels.x + tap["dx"]
         real = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
-        needed, (row, bank) = real & pixels.live, np.divmod(pixels.place + tap["rot"], c.pixels)
+        # Of taps in a row, also those of the pixels before.
+        ahead = c.row_taps if cmd["in_row"] else 1
+        live = [np.concatenate([pixels.live[back:], np.zeros(back, bool)]) for back in range(ahead)]
+        needed, (row, bank) = real & np.any(live, 0), np.divmod(pixels.place + tap["rot"], c.pixels)
         base = cmd["in_base"] + row * cmd["groups"] + tap["addr"]
         if needed.any():
             first, last = base[needed].min(), base[needed].max()
@@ -85,12 +109,18 @@ class Array:
             codes = act[bank, addr]
             read[cmd["mem_in"], bank[needed], addr[needed]] = True
             values, ones = self._word(cmd, word + group)
-            self._readable(cmd, codes[needed][:, (values != 0).any(0)], len(acc))
+            met = met_in_row(values, c) if cmd["in_row"] else values[None]
+            for uses, weights in zip(live, met, strict=True):
+                self._readable(cmd, codes[real & uses][:, (weights != 0).any(0)], len(acc))
             codes = np.where(real[:, None], np.maximum(codes, 0), cmd["zero"])
             for digit, sums in enumerate(acc):
                 # Sums are far below 2**53: float64 is exact, and fast.
                 part = codes >> digit * c.act_digit_bits & (1 << c.act_digit_bits) - 1
-                sums += (part.astype(np.float64) @ values.T).astype(np.int64) - ones
+                zero = np.full((len(met) - 1, c.ic), cmd["zero"] & (1 << c.act_digit_bits) - 1)
+                line = np.concatenate([zero, part]).astype(np.float64)
+                for back, weights in enumerate(met):
+                    sums += (line[len(zero) - back:len(line) - back] @ weights.T).astype(np.int64)
+                sums -= ones
 
     def _readable(self, cmd: Command, codes: np.ndarray, digits: int) -> None:
         bits = digits * self._memories.config.act_digit_bits
