@@ -291,7 +291,7 @@ class _Attempt:
 
     def _settle(self, value):
         """Place a whole value on the chip."""
-        reach = max([op.across for op in self._graph.ops if op.input is value], default=0)
+        reach = max([op.across(op.output.width) for op in self._graph.ops if op.input is value], default=0)
         place = self._placement(value, value.height, value.width, value.phases, reach)
         mems = {0, 1} - {self._where[r].mem for r in self._rivals.get(value, ()) if r in self._where}
         found = self._memories.fit(place.words, mems, value)
@@ -315,7 +315,9 @@ class _Attempt:
         sizes = [(rows, width) for rows in _parts(height) if self._early not in [op.output for op in ops]
                  or rows * EARLY <= height]
         if len(ops) == 1:
-            sizes = [(rows, width) for rows in _halvings(height)] + [(1, cols) for cols in _halvings(width)[1:]]
+            sizes = [(rows, width) for rows in _halvings(height)]
+            if ops[0].row_taps == 1:
+                sizes += [(1, cols) for cols in _halvings(width)[1:]]
         found = self._largest(ops, dram, sizes, False)
         if found and dram and len(ops) == 1 and len(found[0].strips) > 1:
             ahead = self._largest(ops, dram, sizes, True)
@@ -392,7 +394,7 @@ class _Attempt:
             held = op.residual is not None and op.residual not in dram
             mems = {0, 1} - ({self._where[op.residual].mem} if held else set())
             cols = max(x1 - x0 for _, _, x0, x1 in made[at])
-            return fits(role, op.input, read[at], op.input.phases, min(cols, op.across), mems)
+            return fits(role, op.input, read[at], op.input.phases, op.across(cols), mems)
 
         def residual_fits(at):
             op = ops[at]

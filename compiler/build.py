@@ -36,7 +36,8 @@ def lowered(network: Network, config: EngineConfig, keep: Collection[str] | str 
 def planned(graph: Graph, config: EngineConfig) -> Plan:
     """The places of all values. Holes in groups of channels take room: those that cost more than they save are
     closed."""
-    holed, plans = any(HOLE in value.ordered() for value in graph.values if value is not graph.input), []
+    holed = any(HOLE in value.ordered() for value in graph.values if value is not graph.input)
+    holed, plans = holed or any(op.row_taps > 1 for op in graph.ops), []
     with suppress(*[AlloyError] * holed):       # what does not fit with holes may without
         plans.append(allocate(graph, config))
     if holed and (not plans or cost_of(plans[0], config)):

@@ -98,15 +98,16 @@ class Placement:
         return fields_of(out | {"step_addr": words * self.groups, "step_bank": banks, "groups": self.groups}, prefix)
 
     def taps(self, kernel: tuple[int, int], offset: tuple[int, int],
-             dilation: tuple[int, int] = (1, 1)) -> list[dict[str, int]]:
+             dilation: tuple[int, int] = (1, 1), back: int = 0) -> list[dict[str, int]]:
         """Tap records for a kernel; ``offset`` (y, x) is the region's pixel that output pixel (0, 0) reads at kernel
-        (0, 0)."""
+        (0, 0). So many pixels ``back`` in their plane, for lanes that begin as many before that of the output."""
         out = []
         for ky in range(kernel[0]):
             for kx in range(kernel[1]):
                 ty, tx = offset[0] + ky * dilation[0], offset[1] + kx * dilation[1]
                 py, dy, rows = self._axis(ty, self.phases[0], self.height)
                 px, dx, cols = self._axis(tx, self.phases[1], self.width)
+                dx -= back
                 q = dy * self.pitch + dx + self.shift(px)
                 out.append({"addr": self.plane(py, px) + q // self.pixels * self.groups, "rot": q % self.pixels,
                             "dy": dy, "dx": dx, "rows": rows, "cols": cols})

@@ -15,6 +15,7 @@ from spec.systems import WEIGHT_MAX
 
 from .emit import ArrayWork, ConvolutionWork, PoolWork, SpreadWork, Work
 from .graph import Value
+from .rows import row_reach, row_steps, row_tiles
 from .slots import assign
 
 __all__ = ["Operation", "Filters", "Convolution", "Maximum", "Regions", "Sample", "Spread"]
@@ -26,7 +27,7 @@ Regions: TypeAlias = tuple[tuple[tuple[int, int, int, int], int], ...]
 class Operation:
     """Windows of ``kernel`` of ``input`` (:class:`spec.operators.windows.Window`) become pixels of ``output``; ``tag``
     is the number of the layer, ``macs`` are its multiply-accumulates. One that makes a part of the output's channels
-    makes those from ``at`` on; None: all."""
+    makes those from ``at`` on; None: all. Up to ``row_taps`` positions of a row of the kernel are taken together."""
     name: str
     tag: int
     input: Value
@@ -39,6 +40,7 @@ class Operation:
     macs: int = 0
     residual: Value | None = None
     at: int | None = None
+    row_taps: int = 1
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -107,10 +109,9 @@ class Operation:
         """Whether it reads its input as stores do, and leaves them no time until it is done."""
         return True
 
-    @property
-    def across(self) -> int:
-        """The columns of the output that are counted over each row of the input."""
-        return self.output.width
+    def across(self, columns: int) -> int:
+        """The pixels that are counted over each row of the input for so many columns of the output."""
+        return columns
 
     @property
     def size(self) -> tuple[int, int]:
@@ -174,6 +175,11 @@ class Filters(Operation):
     def taps(self) -> np.ndarray:
         """Positions of the kernel, row by row, in the order in which they are read."""
         return np.arange(self.kernel[0] * self.kernel[1])
+
+    @property
+    def steps(self) -> list[tuple[int, ...]]:
+        """Those of each k-step."""
+        return [(tap,) for tap in self.taps.tolist()]
 
     @property
     def gathers(self) -> bool:
@@ -248,6 +254,18 @@ class Convolution(Filters):
     def assigned(self, config: EngineConfig) -> "Convolution":
         return replace(self, columns=assign(self, config))
 
+    def in_rows(self, config: EngineConfig) -> "Convolution":
+        """The convolution with as many taps of a row in each k-step as its channels allow where they lie."""
+        together = config.row_taps if row_tiles(self, config) else 1
+        return self if together == self.row_taps else replace(self, row_taps=together)
+
+    @cached_property
+    def steps(self) -> list[tuple[int, ...]]:
+        return row_steps(self, self.row_taps) if self.row_taps > 1 else super().steps
+
+    def across(self, columns: int) -> int:
+        return row_reach(self, columns) if self.row_taps > 1 else columns
+
     def follows(self) -> Iterator[tuple[Value, Value]]:
         if self.by_channel and self.at is None:
             yield self.input, self.output
@@ -261,7 +279,7 @@ class Convolution(Filters):
                                for part in range(max(1, -(-int(largest.max()) // WEIGHT_MAX)))])
 
     def effort(self, config: EngineConfig) -> tuple[float, int]:
-        return max(self.spent(config)), self._tiles(config) * len(self.taps) * self._depth(config)
+        return max(self.spent(config)), self._tiles(config) * len(self.steps) * self._depth(config)
 
     def commands(self, config: EngineConfig) -> int:
         return self._tiles(config)
@@ -273,7 +291,7 @@ class Convolution(Filters):
         visits = 1 + config.slots / config.ic / 2 * (config.ic % config.slots > 0)
         together = wide_pixels(config) if wide > 1 else config.out_pixels
         tiles = self._tiles(config)
-        return tiles * wide * len(self.taps) * self._depth(config) / config.pixels, tiles * visits / together
+        return tiles * wide * len(self.steps) * self._depth(config) / config.pixels, tiles * visits / together
 
     def _tiles(self, config):
         """Of the filters."""
@@ -281,6 +299,8 @@ class Convolution(Filters):
 
     def _depth(self, config):
         """Channel groups, about, that each tile reads: all, or those of its own filters."""
+        if self.row_taps > 1:
+            return 1
         share, reads = self.weight.shape[1], self.input.groups(config.ic)
         together = config.slots * share
         return reads if share == self.input.channels else min(
@@ -413,8 +433,7 @@ class Spread(Operation):
     def ordered(self) -> list[Value]:
         return [self.input, self.output] if self.apart else []
 
-    @property
-    def across(self) -> int:
+    def across(self, columns: int) -> int:
         return 0
 
     @property

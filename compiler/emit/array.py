@@ -39,6 +39,7 @@ class ArrayWork:
     def __init__(self, op: "Filters", config: EngineConfig, depth: int, tiles: list[FilterTile]):
         self._op, self._config, self.depth, self._tiles = op, config, depth, tiles
         self._wide = op.input.bits > config.act_digit_bits
+        self._lead = int(op.row_taps > 1)       # lanes before that of the first pixel of the output
         self.pixels = config.pixels // 2 if self._wide else config.pixels   # a code of two digits takes two lanes
         taps = self._count()
         self.shared = taps > 1 and all(
@@ -56,12 +57,12 @@ class ArrayWork:
 
     def _count(self) -> int:
         """Of the taps."""
-        return len(self._op.taps)
+        return len(self._op.steps)
 
     def _taps(self, strip: Strip) -> list[dict[str, int]]:
         """Their records."""
-        places = strip.input.taps(self._op.kernel, strip.first_read(self._op), self._op.dilation)
-        return [places[tap] for tap in self._op.taps]
+        places = strip.input.taps(self._op.kernel, strip.first_read(self._op), self._op.dilation, self._lead)
+        return [places[taps[-1]] for taps in self._op.steps]
 
     def _params(self, filters: FilterTile, buffers: Buffers) -> tuple[int, Access]:
         """Where the parameters of a filter tile are."""
@@ -113,12 +114,12 @@ class ArrayWork:
     def _pixel_tiles(self, strip: Strip) -> int:
         """Tiles of pixels of a strip."""
         rows, cols = strip.y1 - strip.y0, strip.x1 - strip.x0
-        return -(-((rows - 1) * strip.input.pitch + cols) // self.pixels)
+        return -(-((rows - 1) * strip.input.pitch + cols + self._lead) // self.pixels)
 
     def _batched(self, tiles: list[FilterTile], count: int, loaded: bool) -> list[FilterTile]:
         """The filter ``tiles``, several in what one command loads if the array is sooner through with one of them, on
         ``count`` tiles of pixels, than its commands are there."""
-        c, words = self._config, len(self._op.taps) * self.depth
+        c, words = self._config, len(self._op.steps) * self.depth
         busy = count * max(words, c.pixels // c.out_pixels)
         most = min(-(-COMMANDS // busy), c.param_depth // 4, c.weight_depth // (4 * words))
         if most < 2 or loaded or self.shared or len(self._chunks) > 1:
@@ -136,7 +137,7 @@ class ArrayWork:
             return
         steps = self._chunks[0][1] * self.depth
         words = self.depth if self.shared else steps
-        parts = cut(count, count * steps) if loaded else [(0, count)]
+        parts = cut(count, count * steps) if loaded and not self._lead else [(0, count)]
         first = min(buffers.weight_room(words), c.param_depth, tiles) if len(parts) > 1 else 0
         place = strip.input
         beats = place.height * place.width * place.groups * c.act_group_bytes // c.port_bytes
@@ -164,7 +165,7 @@ class ArrayWork:
             in_base=place.base + start // c.pixels * place.groups + filters.first, half=int(start % c.pixels != 0),
             weight_base=base, pitch=place.pitch, step_y=self.pixels // place.pitch, step_x=self.pixels % place.pitch,
             start_y=start // place.pitch, start_x=start % place.pitch, zero=op.input.zero, wide=int(self._wide),
-            acc_first=int(low == 0), acc_last=int(last), mem_in=place.mem, shared=int(self.shared),
+            acc_first=int(low == 0), acc_last=int(last), mem_in=place.mem, shared=int(self.shared), in_row=self._lead,
             **values))
 
     def _rows(self, strip: Strip, task: Task) -> tuple[int, int]:

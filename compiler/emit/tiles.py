@@ -13,6 +13,7 @@ from spec.kwords import Stored, gather, pack_words
 from spec.program import HOLE
 from spec.systems import empty_word
 
+from ..rows import row_tiles, row_words
 from ..slots import HELD, Tile, make_tiles
 from .listing import Listing
 from .parameters import parameters
@@ -67,7 +68,7 @@ def batch(tiles: list[FilterTile]) -> list[FilterTile]:
 def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[FilterTile]]:
     """Channel groups that each tile reads, and the tiles: of one or two groups, whichever takes fewer cycles."""
     depth, tiles, firsts = _chosen(op, config)
-    words = [partial(_words, op, tile, first * config.ic, depth * config.ic, config)
+    words = [partial(_words if op.row_taps == 1 else _row_words, op, tile, first * config.ic, depth * config.ic, config)
              for tile, first in zip(tiles, firsts, strict=True)]
     return depth, [FilterTile(*values) for values in zip(tiles, firsts, words, parameters(op, tiles, config),
                                                          strict=True)]
@@ -90,7 +91,7 @@ def array_cycles(op: "Convolution", config: EngineConfig) -> int:
     """Cycles of all filter tiles over all pixels; of filters that read all channels, as if none of their weights were
     0."""
     lanes = 1 + (op.input.bits > config.act_digit_bits)
-    pixel_tiles = -(-op.output.height * op.output.width * lanes // config.pixels)
+    pixel_tiles = -(-op.output.height * op.across(op.output.width) * lanes // config.pixels)
     if op.weight.shape[1] < op.input.channels:
         found = [_chosen(op, config)[:2]]
     else:
@@ -102,6 +103,10 @@ def array_cycles(op: "Convolution", config: EngineConfig) -> int:
 
 def _chosen(op, config):
     """Channel groups that each tile reads, the tiles, and the first group of each."""
+    if op.row_taps > 1:
+        tiles = row_tiles(op, config)
+        assert tiles is not None
+        return 1, tiles, list(range(len(tiles)))
     found = _tiles(op, config, True)
     if any(tile.straddle for tile in found[1]):
         found = min(found, _tiles(op, config, False), key=lambda one: _cycles(op, config, *one[:2]))
@@ -112,7 +117,7 @@ def _cycles(op, config, depth, tiles):
     """For a tile of pixels: k-steps of the array, or visits of the post unit, which sees both groups one after the
     other."""
     wide = op.input.bits > config.act_digit_bits        # a pixel takes two lanes
-    steps, visits = len(op.taps) * depth, config.pixels // config.out_pixels
+    steps, visits = len(op.steps) * depth, config.pixels // config.out_pixels
     if wide:
         visits = config.pixels // 2 // latency.wide_pixels(config)
     return sum(max(steps, visits * (1 + tile.straddle)) for tile in tiles)
@@ -120,6 +125,11 @@ def _cycles(op, config, depth, tiles):
 
 def _filters(tile: Tile) -> np.ndarray:
     return np.array([channel for channel, _, _ in tile.members])
+
+
+def _row_words(op, tile, low, _, config):
+    """k-words of one tile that takes taps of a row together."""
+    return gather(row_words(op, tile, empty_word(config), low, config).transpose(0, 2, 1))
 
 
 def _words(op, tile, low, count, config):

@@ -1,8 +1,8 @@
 """The order of channels in memory."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import chain, pairwise, product
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from spec.program import HOLE
 from .. import emit
 from ..graph import Graph, Value, without_holes
 from ..operations import Convolution, Maximum, Operation
+from ..rows import lanes_of
 from ..slots import HELD, slots_of
 
 __all__ = ["array_cycles", "close_groups", "order_channels"]
@@ -35,7 +36,8 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
         orders |= _dense(graph, values, config)
 
     def cycles(near):
-        return array_cycles((op.mapped(lambda value: replace(value, order=orders[value])) for op in near), config)
+        return array_cycles(_in_rows((op.mapped(lambda value: replace(value, order=orders[value])) for op in near),
+                                     config), config)
     for values in classes:
         if graph.input in values or _fixed(graph, values):
             continue
@@ -43,20 +45,25 @@ def order_channels(graph: Graph, config: EngineConfig) -> Graph:
         read = {one for op in near for one, _ in op.follows()}
         best = cycles(near), {value: orders[value] for value in values}
         apart = [value for some in alike if not read.isdisjoint(some) for value in some]
-        for some in (apart, values):
-            holed = _holed(graph, some, orders[values[0]], config)
+        readers = [op.columns for op in near if isinstance(op, Convolution) and op.input in apart and op.by_channel]
+        one = readers if config.row_taps > 1 and len(readers) == 1 else []
+        for some, reader in product((apart, values), (None, *one)):
+            holed = _holed(graph, some, without_holes(orders[values[0]]), config, reader)
             if holed is not None:
                 orders |= dict.fromkeys(values, without_holes(holed)) | dict.fromkeys(some, holed)
                 best = min(best, (cycles(near), {value: orders[value] for value in values}), key=lambda one: one[0])
                 orders |= best[1]
-    return graph.mapped(lambda value: replace(value, order=orders[value]))
+    graph = graph.mapped(lambda value: replace(value, order=orders[value]))
+    return replace(graph, ops=tuple(_in_rows(graph.ops, config)))
 
 
 def close_groups(graph: Graph, some: Container[Value] | None = None) -> Graph:
     """The graph without holes in the groups of channels; with ``some`` values, of those and what shares their order."""
     closed = {value for values in _classes(graph, False) if graph.input not in values and (
         some is None or any(value in some for value in values)) for value in values}
-    return graph.mapped(lambda value: replace(value, order=value.sequence) if value in closed else value)
+    ops = (replace(op, row_taps=1) if op.input in closed and isinstance(op, Convolution) else op for op in graph.ops)
+    return replace(graph, ops=tuple(ops)).mapped(
+        lambda value: replace(value, order=value.sequence) if value in closed else value)
 
 
 def array_cycles(ops: Iterable[Operation], config: EngineConfig) -> int:
@@ -112,16 +119,34 @@ def _interleaved(channels, makers):
     return tuple(np.lexsort((position, np.searchsorted(edges, np.arange(channels), "right"))).tolist())
 
 
+def _on_lanes(group: list[int], columns: np.ndarray, config: EngineConfig) -> list[int]:
+    """The channels of a group, each on the lane of the slot that takes it."""
+    group = sorted(group, key=lambda channel: -int(columns[channel]))
+    lanes = lanes_of(columns[group], config)
+    assert lanes is not None
+    out = [HOLE] * (lanes[-1] + 1)
+    for lane, channel in zip(lanes, group, strict=True):
+        out[lane] = channel
+    return out
+
+
 def _near(graph: Graph, values: Iterable[Value]) -> list[Operation]:
     return [op for op in graph.ops if {*op.reads, op.output} & {*values}]
 
 
-def _holed(graph: Graph, values: list[Value], order: tuple[int, ...], config: EngineConfig) -> tuple[int, ...] | None:
+def _in_rows(ops: Iterable[Operation], config: EngineConfig) -> Iterator[Operation]:
+    """The operations with as many taps of a row in each k-step as the orders allow."""
+    return (op.in_rows(config) if isinstance(op, Convolution) else op for op in ops)
+
+
+def _holed(graph: Graph, values: list[Value], order: tuple[int, ...], config: EngineConfig,
+           reader: np.ndarray | None = None) -> tuple[int, ...] | None:
     """The ``order`` of values with as many channels in each group as one tile of each maker holds; None where that
-    needs no holes. What is near, but not of convolutions or maxima, counts on groups without holes."""
+    needs no holes. What is near, but not of convolutions or maxima, counts on groups without holes. With the columns of
+    a ``reader``, a group is one of its tiles too, each channel on the lane of its slot."""
     near = _near(graph, values)
     columns = [op.columns for op in near if isinstance(op, Convolution) and op.output in values]
-    held = [column.tolist() for column in columns if column is not None]
+    held = [column.tolist() for column in (*columns, reader) if column is not None]
     if not held or not all(isinstance(op, Convolution) and op.at is None or isinstance(op, Maximum) for op in near):
         return None
     groups: list[list[int]] = []
@@ -139,7 +164,9 @@ def _holed(graph: Graph, values: list[Value], order: tuple[int, ...], config: En
                 later.append(waiting[at])
             at += 1
         waiting = later + waiting[at:]
-    if len(groups) == -(-values[0].channels // config.ic) or len(groups) >= GROUPS:
+    if len(groups) >= GROUPS or reader is None and len(groups) == -(-values[0].channels // config.ic):
         return None
+    if reader is not None:
+        groups = [_on_lanes(group, reader, config) for group in groups]
     last = groups.pop()
     return (*(at for group in groups for at in (*group, *[HOLE] * (config.ic - len(group)))), *last)
