@@ -11,8 +11,9 @@ from spec.operators.average_pool import AveragePool
 from spec.operators.convolution import Conv
 from spec.operators.max_pool import MaxPool
 from spec.operators.scaling import Scaling
+from spec.rows import enough
 
-__all__ = ["random_network", "random_config", "random_conv", "scaled_network"]
+__all__ = ["random_network", "random_config", "random_conv", "scaled_network", "separable_network"]
 
 
 def random_config(rng, **values):
@@ -31,6 +32,8 @@ def random_config(rng, **values):
         outstanding=int(rng.integers(1, 5)), queue_depth=int(rng.integers(1, 4)))
     base |= {"tables": int(base["param_depth"] % 3 + 1), **values}
     base.setdefault("out_pixels", 2 if base["pixels"] % 4 == 0 and base["param_depth"] % 2 else 1)
+    possible = enough(base["queue_depth"], base["ic"], base["dsp_filters"], base["lut_filters"])
+    base.setdefault("row_taps", base["queue_depth"] if possible else 1)
     base.setdefault("decode_lanes",
                     int(base["ports"] * base["port_bits"] // rng.choice([2, 4, 8, 16]) * rng.integers(2)))
     return EngineConfig(**base)
@@ -112,6 +115,28 @@ def random_network(rng, *, schemes=None, layers=4, max_size=9, max_channels=10):
         else:
             source = random_conv(rng, net, name, source, filters, kernel, stride, padding, schemes, bits())
     return Network(name="random", input="image", output=source, **net)
+
+
+def separable_network(rng, *, blocks=2, channels=(1, 12), size=(3, 14), schemes=None):
+    """Depthwise convolutions of any window between 1x1 ones, of codes that have one digit each on most engines."""
+
+    def pick(*values):
+        return values[rng.integers(len(values))]
+    image = Tensor(name="image", channels=3, height=int(rng.integers(*size)), width=int(rng.integers(*size)), bits=8)
+    net, source = {"tensors": {"image": image}, "nodes": []}, "image"
+    schemes = schemes or pick([Scheme.FIXED4], [Scheme.POT4, Scheme.FIXED4],
+                              [Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8])
+    for index in range(blocks):
+        wide, bits = int(rng.integers(*channels)), pick(3, 4, 4, 4, 8)
+        first = random_conv(rng, net, f"wide{index}", source, wide, (1, 1), (1, 1), (0, 0), schemes, bits)
+        tensor = net["tensors"][first]
+        stride, padding = pick((1, 1), (1, 1), (2, 2), (1, 2)), (int(rng.integers(0, 2)), pick(0, 1, 1, 1, 2))
+        kernel = [int(min(pick(1, 2, 3, 3, 5), length + 2 * p))
+                  for length, p in zip(tensor.shape[1:], padding, strict=True)]
+        deep = random_conv(rng, net, f"deep{index}", first, wide, tuple(kernel), stride, padding, schemes, pick(3, 4),
+                           groups=wide)
+        source = random_conv(rng, net, f"thin{index}", deep, int(rng.integers(1, 5)), (1, 1), (1, 1), (0, 0), schemes, 4)
+    return Network(name="separable", input="image", output=source, **net)
 
 
 def scaled_network(rng, *, channels=None, size=None, signed=None):

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from compiler import compile
+from spec.commands import unpack
 from spec.config import DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.errors import AlloyError
 from spec.numerics import Scheme
 from spec.operators.convolution import Conv
-from tests.networks import random_network
+from tests.networks import random_network, separable_network
 
 from .test_engine import Bench
 
@@ -46,6 +47,10 @@ CASES = [
     dict(pixels=4, out_pixels=2),
     dict(pixels=8, out_pixels=2, ic=1),
     dict(pixels=16, out_pixels=4, ic=1, dsp_filters=0, lut_filters=1),
+    dict(row_taps=3, ic=6, pixels=4, out_pixels=2, dsp_filters=2, lut_filters=2),
+    dict(row_taps=3, ic=7, pixels=2, dsp_filters=4, lut_filters=0, dsp_device="dsp48e1"),
+    dict(row_taps=2, ic=4, pixels=6, dsp_filters=2, lut_filters=1),
+    dict(row_taps=3, ic=3, pixels=4, dsp_filters=0, lut_filters=3),
 ]
 
 LONG = (1, 5, 13)       # of them: many cycles in Amaranth's simulator
@@ -98,12 +103,17 @@ def program_for(config, seed):
     found = []
     for attempt in range(100):
         rng = np.random.default_rng([seed, attempt])
-        network = random_network(rng, schemes=schemes, layers=2, max_size=4, max_channels=4)
+        if config.row_taps > 1:
+            network = separable_network(rng, blocks=1, channels=(2, 8), size=(3, 6), schemes=schemes)
+        else:
+            network = random_network(rng, schemes=schemes, layers=2, max_size=4, max_channels=4)
         try:
             program = compile(network, config, keep="all")
         except AlloyError:
             continue
-        if sum(isinstance(node, Conv) for node in network.nodes) > 1:
+        commands = [unpack(record) for record in program.commands]
+        if (any(c.get("in_row") for c in commands) if config.row_taps > 1 else
+                sum(isinstance(node, Conv) for node in network.nodes) > 1):
             found.append(
                 (
                     len(program.image),
