@@ -12,4 +12,4 @@ PYNQ_Z2 = Board(
     clock_mhz=100, dram_gbs=2.1,
     processor="processing_system7", preset="tul.com.tw:pynq-z2:part0",
     config=EngineConfig(name="pynq-z2", ic=16, pixels=4, dsp_filters=10, lut_filters=6, dsp_device="dsp48e1",
-                        act_depth=2048, tables=2, weight_depth=1024, ports=4, port_bits=64, addr_bits=32))
+                        act_depth=2048, row_taps=3, tables=2, weight_depth=1024, ports=4, port_bits=64, addr_bits=32))

@@ -131,6 +131,8 @@ def _queues(config, family):
              Memory("load", 1, Shape(LOADS_AHEAD - 1, LOADING)),
              Memory("readarbiter", 1, Shape(shapes.REQUESTS_AHEAD, c.beat_bits + 1)),
              Memory("store", 1, shapes.stored(c)), Memory("writeport", 1, Shape(c.outstanding, 1))]
+    if c.row_taps > 1:
+        small.append(Memory("feeder", 1, shapes.before(c)))
     for memory in (*memories(config), *small):
         if memory in small or memory.shape.ram == "any" and not blocks_in_ram(memory, family):
             found[memory.block] = found.get(memory.block, 0) + memory.count * _lut_rams(memory, family)[1]
@@ -164,19 +166,21 @@ def _elements(c):
     waits = [wait - latency.dsp_totals(c), wait - latency.lut_totals(c)]
     wide, form = digit + EXPONENT_MAX + 1, c.lut_form
     deep = sum(max(0, row - 2) for row in range(rows))
+    more = (c.row_taps - 1) * 2 * digit       # of each slot: digits that come from two places
+    before = 2 * digit * c.slots * (c.row_taps > 1)
     skew = sum(max(0, len(columns(c)) - 3 - at) * slots for at, slots in enumerate(columns(c)))
     return {
         "adder3": {"bits": 4 * dsp * own[0] + 2 * lut * other[0],
                    "number": dsp * chains + lut * c.ic},
         "dsppe": {"number": dsp, "channels": dsp * c.ic, "digits": dsp * c.ic * digit, "pairs": 4 * dsp * own[1],
                   "accumulators": 4 * dsp * c.acc_width, "waits": 4 * dsp * packing.field * (waits[0] > 0),
-                  "chains": dsp * chains * packing.field},
+                  "chains": dsp * chains * packing.field, "row": 2 * dsp * more},
         "lutpe": {"number": lut, f"channels {form}": lut * c.ic, f"terms {form}": lut * c.ic * wide,
                   "digits": lut * c.ic * digit, "pairs": 2 * lut * other[1], "accumulators": 2 * lut * c.acc_width,
-                  "waits": 2 * lut * wide * (waits[1] > 0)},
+                  "waits": 2 * lut * wide * (waits[1] > 0), "row": lut * more},
         "pearray": {"rows": rows, "delays": 2 * c.ic * digit * deep, "first": 2 * c.ic * digit * min(rows, 3),
                     "skew": 2 * latency.chains(c) * c.acc_width * skew,
-                    "results": 2 * latency.chains(c) * c.acc_width * c.slots},
+                    "results": 2 * latency.chains(c) * c.acc_width * c.slots, "before": rows * before},
     }
 
 
@@ -195,7 +199,8 @@ def _memories(c):
                   "addresses": 2 * c.pixels * address, "enables": 2 * c.pixels * c.ic},
         "codetable": {"number": out * c.slots * bool(c.tables)},
         "feeder": {"one": 1, "turned": c.pixels * word * latency.rotator(c),
-                   "digits": c.pixels * c.ic * c.act_digit_bits, "addresses": c.pixels * address, "pixels": c.pixels},
+                   "digits": c.pixels * c.ic * c.act_digit_bits, "addresses": c.pixels * address, "pixels": c.pixels,
+                   "before": 2 * c.ic * c.act_digit_bits * (c.row_taps > 1)},
     }
 
 

@@ -12,5 +12,5 @@ ZCU102 = Board(
     clock_mhz=150, dram_gbs=19.2,
     processor="zynq_ultra_ps_e", preset="xilinx.com:zcu102:part0",
     config=EngineConfig(name="zcu102", ic=32, pixels=16, dsp_filters=16, lut_filters=8, dsp_device="dsp48e2",
-                        act_depth=2048, out_pixels=4, tables=2, weight_depth=512, ports=6,
+                        act_depth=2048, out_pixels=4, row_taps=3, tables=2, weight_depth=512, ports=6,
                         port_bits=128))

@@ -29,7 +29,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "ic": (4, 8, 8, 16, 16, 32), "pixels": (2, 4, 4, 8, 8, 16, 16), "out_pixels": (1, 1, 2, 2, 4, 4, 4, 4),
     "dsp_filters": (0, 2, 2, 4, 6, 8), "lut_filters": (0, 1, 2, 2, 3, 4), "act_digit_bits": (4, 5, 5, 5, 6),
     "acc_width": (20, 22, 22, 24), "lut_form": ("shift_add", "shift_add", "shift_add", "product_lookup"),
-    "act_depth": (64, 256, 512, 1024, 2048, 4096), "weight_depth": (64, 256, 512, 1024),
+    "row_taps": (1, 1, 3), "act_depth": (64, 256, 512, 1024, 2048, 4096), "weight_depth": (64, 256, 512, 1024),
     "param_depth": (8, 16, 32), "tap_depth": (64, 128), "tables": (0, 0, 1, 2), "ports": (1, 1, 2, 4, 6),
     "port_bits": (32, 64, 128), "addr_bits": (32, 40), "queue_depth": (4, 4, 8)}
 BLOCK = re.compile(r"\\?alloy(?:_([a-z0-9]+?))?(?:__\d+)?(?:\..*)?")
@@ -55,15 +55,17 @@ def plan(count: int = PLAN) -> Iterator[tuple[str, EngineConfig]]:
 
 def arrays() -> Iterator[tuple[str, EngineConfig]]:
     """(board, configuration) of the arrays to measure: seconds each."""
-    for board, ic, digit, form, pixels, dsp, lut in (
+    for board, ic, digit, form, pixels, dsp, lut, *row in (
             ("zcu102", 4, 5, "shift_add", 6, 2, 1), ("pynq-z2", 8, 5, "shift_add", 4, 4, 1),
             ("zcu102", 16, 5, "product_lookup", 2, 2, 2), ("pynq-z2", 16, 6, "product_lookup", 4, 2, 1),
             ("zcu102", 12, 6, "shift_add", 12, 2, 1), ("pynq-z2", 4, 4, "product_lookup", 10, 4, 2),
             ("zcu102", 8, 4, "product_lookup", 16, 4, 3), ("pynq-z2", 16, 5, "shift_add", 2, 2, 2),
-            ("zcu102", 16, 5, "shift_add", 4, 0, 3), ("pynq-z2", 12, 5, "shift_add", 8, 4, 0)):
+            ("zcu102", 16, 5, "shift_add", 4, 0, 3), ("pynq-z2", 12, 5, "shift_add", 8, 4, 0),
+            ("zcu102", 8, 5, "shift_add", 8, 4, 2, 3), ("pynq-z2", 12, 5, "shift_add", 4, 4, 3, 3)):
         given = boards.get(board).config
         yield board, EngineConfig(name=f"array{ic}_{digit}_{pixels}", ic=ic, pixels=pixels, dsp_filters=dsp,
-                                  lut_filters=lut, act_digit_bits=digit, lut_form=form, dsp_device=given.dsp_device)
+                                  lut_filters=lut, act_digit_bits=digit, lut_form=form, dsp_device=given.dsp_device,
+                                  row_taps=row[0] if row else 1)
 
 
 def blocks(modules: Mapping[str, tuple[int, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

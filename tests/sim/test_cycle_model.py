@@ -10,16 +10,17 @@ from rtl.generate import generate
 from sim import cycle_model, verilator
 from sim.cycle_model import CAUSES, ERROR, model
 from sim.run import layer_network, rtl_layer_cycles
+from spec.commands import unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
 from spec.operators.max_pool import MaxPool
 from tests.compiler import graphs
-from tests.networks import random_config, random_network
+from tests.networks import random_config, random_network, separable_network
 from tests.verilated import shared_cache
 
 CONFIG = EngineConfig(name="cycles", ic=8, pixels=4, dsp_filters=4, lut_filters=2, act_depth=512, out_pixels=2,
-                      weight_depth=128, ports=2, port_bits=64, portable_dsp=True)
+                      row_taps=3, tables=1, weight_depth=128, ports=2, port_bits=64, portable_dsp=True)
 
 
 def test_every_cycle_is_accounted_for():
@@ -175,6 +176,25 @@ def test_linear_networks_on_rtl(engine, widths, rate):
     tensors = {n: Tensor(name=n, channels=c, height=1, width=1, bits=5) for n, c in zip(names, widths, strict=True)}
     network = Network(name="linear", input="image", output=names[-1], tensors=tensors, nodes=nodes)
     assert abs(errors(engine, network, bytes_per_cycle=rate)[1]) < 0.07
+
+
+def test_taps_in_a_row_on_rtl(engine):
+    """Depthwise convolutions of any window between others: cycles, and every code, with stalls too."""
+    happens = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        network = separable_network(rng, channels=(6, 40), size=(5, 20))
+        program = compile(network, CONFIG, keep="all")
+        happens += any(unpack(record).get("in_row") for record in program.commands)
+        assert abs(errors(engine, network)[1]) < 0.06
+        codes = rng.integers(0, 256, (2, *network.tensors["image"].shape))
+        for stall in (0, 0.4):
+            result, expected = engine.run(program, codes, stall=stall, seed=seed), network.codes(codes)
+            for number, run in enumerate(result.runs):
+                assert run.done and result.violation == ""
+                for name, data in zip(program.outputs, run.regions, strict=True):
+                    assert (program.unpack(name, data) == expected[name][number]).all(), (seed, stall, number, name)
+    assert happens > 6
 
 
 @pytest.mark.parametrize("text", ["1x1,16,24,12", "3x3,16,12,8"])
