@@ -19,22 +19,19 @@ __all__ = ["lanes_of", "row_reach", "row_steps", "row_tiles", "row_words"]
 def row_steps(op: "Convolution", row_taps: int) -> list[tuple[int, ...]]:
     """The positions of the kernel that each k-step has, from left to right: neighbours in one plane of the input. A row
     of the output begins at the second lane, so that the first of three must lie outside of the map there."""
-    (rows, columns), stride, steps = op.kernel, op.stride[1], []
-    for row in range(rows):
-        for plane in range(stride):
-            before: list[int] = []
-            for column in range(columns):
-                x = column * op.dilation[1] - op.padding[1]
-                if x % stride != plane:
-                    continue
-                follows = before and x == steps[-1][1] + stride and len(before) < row_taps
-                if follows and (len(before) < 2 or x // stride <= 1):
-                    before.append(row * columns + column)
-                    steps[-1] = steps[-1][0], x
-                else:
-                    before = [row * columns + column]
-                    steps.append((before, x))
-    return [tuple(taps) for taps, _ in steps]
+    (rows, columns), stride = op.kernel, op.stride[1]
+    at = [column * op.dilation[1] - op.padding[1] for column in range(columns)]
+    steps: list[list[int]] = []         # columns
+    for plane in range(stride):
+        here = [column for column in range(columns) if at[column] % stride == plane]
+        for number, column in enumerate(here):
+            last = steps[-1] if number else []
+            follows = last and at[column] == at[last[-1]] + stride and len(last) < row_taps
+            if follows and (len(last) < 2 or at[column] < 2 * stride):
+                last.append(column)
+            else:
+                steps.append([column])
+    return [tuple(row * columns + column for column in step) for row in range(rows) for step in steps]
 
 
 def row_reach(op: "Convolution", columns: int) -> int:
@@ -89,6 +86,7 @@ def row_words(op: "Convolution", tile: Tile, empty: np.ndarray, first: int, conf
     """Nibbles of one tile, (k-steps, ic, slots); ``empty`` are those of a lane without weights, ``first`` is the
     position of the group's first channel."""
     words = np.tile(empty, (len(op.steps), config.ic, 1))
+    assert op.columns is not None
     filters = np.array([channel for channel, _, _ in tile.members])
     lanes = op.input.positions()[filters] - first
     for held, (column, width) in enumerate(HELD):

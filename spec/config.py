@@ -268,8 +268,8 @@ def leaves(out_pixels: int, pixels: int) -> bool:
 
 
 _RANGES = (("ic", 1, 128), ("pixels", 2, 64), ("dsp_filters", 0, 128), ("lut_filters", 0, 128),
-           ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("out_pixels", 1, 8), ("row_taps", 1, ROW_TAPS),
-           ("weight_depth", 4, 65536),
+           ("act_digit_bits", 1, 8), ("acc_width", 12, 27), ("act_depth", 8, 65536), ("out_pixels", 1, 8),
+           ("row_taps", 1, ROW_TAPS), ("weight_depth", 4, 65536),
            ("param_depth", 2, 1024), ("tap_depth", 4, 1024), ("tables", 0, 15), ("decode_lanes", 0, 1024),
            ("ports", 1, 8), ("act_ports", 1, 8), ("addr_bits", 32, 64), ("burst", 1, 256),
            ("outstanding", 1, 64), ("queue_depth", 1, 16))

@@ -135,7 +135,8 @@ def separable_network(rng, *, blocks=2, channels=(1, 12), size=(3, 14), schemes=
                   for length, p in zip(tensor.shape[1:], padding, strict=True)]
         deep = random_conv(rng, net, f"deep{index}", first, wide, tuple(kernel), stride, padding, schemes, pick(3, 4),
                            groups=wide)
-        source = random_conv(rng, net, f"thin{index}", deep, int(rng.integers(1, 5)), (1, 1), (1, 1), (0, 0), schemes, 4)
+        source = random_conv(rng, net, f"thin{index}", deep, int(rng.integers(1, 5)), (1, 1), (1, 1), (0, 0), schemes,
+                             4)
     return Network(name="separable", input="image", output=source, **net)
 
 

@@ -156,7 +156,8 @@ class Feeder(WithFilters):
             m.d.sync += [active.eq(0), nxt_valid.eq(0), nxt_ready.eq(0)]
         return SimpleNamespace(
             job=job, active=active, start=start, issue=issue, last_k=last_k, last_tile=tiles.last, begins=begins,
-            first=tile_begins, tile_first=tile_first, tap_index=tap_index, group=group, weight=weight, base=base, in_half=in_half)
+            first=tile_begins, tile_first=tile_first, tap_index=tap_index, group=group, weight=weight, base=base,
+            in_half=in_half)
 
     def _fields(self, m, s0):
         """S1: what goes with a k-step; its tap has arrived."""
@@ -270,8 +271,8 @@ class Feeder(WithFilters):
         clear = self.clear
         early = self.latency - S2 - latency.READ
         m.d.comb += [
-            self.step.valid.eq(delay(m, s2.valid, early, clear=clear)), self.step.first.eq(delay(m, s2.first, early)),
-            self.step.last.eq(delay(m, s2.last, early)), self.step.in_row.eq(delay(m, s2.in_row, early)),
+            self.step.valid.eq(delay(m, s2.valid, early, clear=clear)),
+            *(self.step[name].eq(delay(m, s2[name], early)) for name in ("first", "last", "in_row")),
             self.r_addr.eq(delay(m, s2.weight, early, flops=True))]
 
         drain = latency.fed(self) - 1

@@ -1,10 +1,8 @@
 """Depthwise convolutions that take taps of a row together: the codes are those of the golden model, and it happens."""
 
-from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 import numpy as np
-import pytest
 
 from compiler import compile
 from sim import command_model
@@ -13,13 +11,13 @@ from spec.commands import Opcode, unpack
 from spec.errors import AlloyError
 from tests.networks import random_config, separable_network
 
-ROOM = dict(ic=8, act_depth=512, weight_depth=64, tap_depth=32, row_taps=3)
+ROOM = dict(ic=8, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=64, tap_depth=32, row_taps=3)
 
 
 def check(seed, **values):
     """Compile, execute in a random order of the queues, compare every tensor. Returns the program's convolutions."""
     rng = np.random.default_rng(seed)
-    network, config = separable_network(rng), random_config(rng, **{"dsp_filters": 4, "lut_filters": 2, **ROOM, **values})
+    network, config = separable_network(rng), random_config(rng, **{**ROOM, **values})
     codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
     program = compile(network, config, keep="all")
     got = command_model.run(program, config, codes[0], seed)

@@ -50,7 +50,7 @@ class Edge:
 L, P, T, B, A, S, C, M = (Opcode.LOAD_WEIGHTS, Opcode.LOAD_PARAMS, Opcode.LOAD_TAPS, Opcode.LOAD_TABLES,
                           Opcode.LOAD_ACT,
                           Opcode.STORE_ACT, Opcode.CONV, Opcode.POOL)
-TABLE, CODED = dict(tables=1), dict(decode_lanes=32)
+TABLE, CODED, ROW = dict(tables=1), dict(decode_lanes=32), dict(row_taps=3)
 EDGES = [
     *(Edge("count", o, dict(count=1), dict(count=0), TABLE) for o in (L, P, T, B)),
     *(Edge("count", o, {name: 1}, {name: 0}) for o in (A, S, C, M) for name in ("rows", "cols")),
@@ -92,6 +92,10 @@ EDGES = [
     *(Edge("residual", C, dict(mem_in=m, mem_res=1 - m), dict(mem_in=m, mem_res=m)) for m in (0, 1)),
     Edge("residual", C, dict(residual=0, mem_res=0), dict(residual=1, mem_res=0)),
     Edge("start", C, dict(start_x=2), dict(start_x=3)),
+    Edge("row", C, dict(in_row=0), dict(in_row=1)),
+    *(Edge("row", C, dict(in_row=1, tiles=1) | {name: good}, dict(in_row=1, tiles=1) | {name: bad}, ROW)
+      for name, good, bad in (("wide", 0, 1), ("acc_first", 1, 0), ("acc_last", 1, 0), ("depth", 1, 2),
+                              ("taps", 16, 17), ("start_x", 0, 1), ("start_y", 0, 1))),
     Edge("requantizer", C, dict(shift=63), dict(shift=64)),
     Edge("requantizer", C, dict(lo=9, hi=9), dict(lo=10, hi=9)),
 ]

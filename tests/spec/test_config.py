@@ -8,7 +8,7 @@ import pytest
 from spec.config import _RANGES, ACT_RAMS, DSP_DEVICES, LUT_FORMS, EngineConfig
 from spec.errors import AlloyError
 
-GOOD = EngineConfig(name="good", ic=5, pixels=4, dsp_filters=4, lut_filters=3, ports=3, port_bits=64, burst=8,
+GOOD = EngineConfig(name="good", ic=7, pixels=4, dsp_filters=4, lut_filters=3, ports=3, port_bits=64, burst=8,
                     outstanding=4)
 
 
@@ -22,6 +22,21 @@ def test_ranges(name, low, high):
         if name in ("decode_lanes", "out_pixels") and value == high:
             continue    # depends on the ports, and on the pixels
         assert getattr(replace(GOOD, **{name: value}), name) == value
+
+
+@pytest.mark.parametrize("row_taps, ic, dsp, lut, good", [
+    (3, 6, 2, 0, True), (3, 5, 2, 0, False), (2, 4, 2, 2, True), (2, 3, 2, 2, False), (3, 3, 0, 3, True),
+    (3, 2, 0, 2, False), (3, 6, 4, 3, False), (3, 7, 4, 3, True)])
+def test_taps_in_a_row(row_taps, ic, dsp, lut, good):
+    """A channel for each slot, and as many lanes for a column as its slots meet codes."""
+    values = dict(row_taps=row_taps, ic=ic, dsp_filters=dsp, lut_filters=lut)
+    if good:
+        assert replace(GOOD, **values).row_taps == row_taps
+        return
+    with pytest.raises(AlloyError, match=f"^configuration row_taps is {row_taps} of {dsp + lut} filter slots and {ic} "
+                                         "channels: each slot needs one of its own, and each column of slots row_taps "
+                                         "for each of its slots; give 1, or raise ic$"):
+        replace(GOOD, **values)
 
 
 def test_every_number_has_a_range():

@@ -231,6 +231,7 @@ ZERO, MORE, EVEN = "0 or more", "1 or more", "an even number, "
 REFUSALS = [("ic", 0, MORE), ("pixels", 3, EVEN + "2 or more"), ("out_pixels", 0, MORE),
             ("dsp_filters", 1, EVEN + ZERO),
             ("lut_filters", -1, ZERO), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"),
+            ("row_taps", 4, "1 to 3"),
             ("dsp_device", "dsp58", "one of dsp48e2, dsp48e1, mult18"), ("portable_dsp", 2, "one of False, True"),
             ("lut_form", "table", "one of shift_add, product_lookup")]
 
@@ -243,6 +244,10 @@ def test_parameters(cls, more):
         f"no {cls.__name__} has no filter slots: give dsp_filters or lut_filters")
     assert refusal(cls, **good | dict(out_pixels=4)) == (
         f"no {cls.__name__} of 4 pixels has out_pixels 4: give 1, or an even number whose square divides pixels")
+    for lanes in (good["dsp_filters"] + good["lut_filters"] - 1, 5):
+        assert refusal(cls, **good | dict(ic=lanes, row_taps=3)) == (
+            f"no {cls.__name__} of {lanes} channels has row_taps 3 of {good['dsp_filters'] + good['lut_filters']} filter "
+            "slots: give 1, or raise ic")
 
 
 @pytest.mark.parametrize("cls", [DspPE, LutPE])

@@ -55,8 +55,8 @@ class Bench:
             mem_in=dice.randrange(2)) | values
 
     def expected(self, c):
-        """``(first, last, in a row, weight address, codes of the lanes and, in a row, of the two before)`` of each k-step
-        of a command."""
+        """``(first, last, in a row, weight address, codes of the lanes and, in a row, of the two before)`` of each
+        k-step of a command."""
         out, lanes = [], self.lanes
         count = lanes // 2 if c["wide"] else lanes
         for tile in range(c["tiles"]):

@@ -67,8 +67,9 @@ class Bench:
         out, res = (tensor(dice, post, rows, cols, groups, start) for _ in range(2))
         fields = dict(
             **out_fields(out), **fields_of(res, "res"), rows=rows, cols=cols, pitch=pitch, start_y=start[0],
-            start_x=start[1], tiles=-(-(last - first + in_row) // count), wide=wide, in_row=in_row, straddle=straddle, residual=residual,
-            mem_out=mem, mem_res=1 - mem, param_base=base, res_mult=dice.randrange(1 << 16),
+            start_x=start[1], tiles=-(-(last - first + in_row) // count), wide=wide, in_row=in_row,
+            straddle=straddle, residual=residual, mem_out=mem, mem_res=1 - mem, param_base=base,
+            res_mult=dice.randrange(1 << 16),
             shift=dice.choice((1, 13, 14, 15, 16, 17, 40)), lo=lo, hi=dice.randrange(lo, 256),
             table=dice.randrange(post.tables + 1),
             acc_last=1, give=dice.randrange(1, 256), tag=dice.randrange(1 << 16)) | fixed
