@@ -223,6 +223,7 @@ def test_parameters():
     check_parameters(Compute, good, [
         *((name, 0, "1 or more") for name in whole), ("pixels", 3, "an even number, 2 or more"),
         ("dsp_filters", 1, "an even number, 0 or more"), ("lut_filters", -1, "0 or more"),
-        ("row_taps", 4, "1 to 3"), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"), ("joined_width", 1, "2 or more"),
+        ("row_taps", 4, "1 to 3"), ("act_digit_bits", 9, "1 to 8"), ("acc_width", 1, "2 or more"),
+        ("joined_width", 1, "2 or more"),
         ("dsp_device", "dsp", f"one of {', '.join(DSP_DEVICES)}"), ("portable_dsp", 2, "one of False, True"),
         ("lut_form", "wide", f"one of {', '.join(LUT_FORMS)}"), ("tables", 16, "0 to 15")])

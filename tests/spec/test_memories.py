@@ -15,8 +15,8 @@ def configuration(**values):
 
 def test_shapes():
     """Codes of 8 channels; 6 records of 128 bits for each group of parameters; 4 of 256 codes in a word of a table;
-    3 commands without what the feeder alone reads, and 16 k-steps of two pixels of 5 bits; 16 commands of 1024 bits; four bursts of 16 beats; two bursts, with
-    eight strobes in each beat."""
+    3 commands without what the feeder alone reads; 16 k-steps of two pixels of 5 bits; 16 commands of 1024
+    bits; four bursts of 16 beats; two bursts, with eight strobes in each beat."""
     config = configuration()
     assert memories.bank(config) == Shape(100, 64)
     assert memories.params(config) == Shape(30, 128) and memories.taps(config) == Shape(9, 128)

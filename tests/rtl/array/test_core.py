@@ -244,10 +244,11 @@ def test_parameters(cls, more):
         f"no {cls.__name__} has no filter slots: give dsp_filters or lut_filters")
     assert refusal(cls, **good | dict(out_pixels=4)) == (
         f"no {cls.__name__} of 4 pixels has out_pixels 4: give 1, or an even number whose square divides pixels")
-    for lanes in (good["dsp_filters"] + good["lut_filters"] - 1, 5):
+    slots = good["dsp_filters"] + good["lut_filters"]
+    for lanes in (slots - 1, 5):
         assert refusal(cls, **good | dict(ic=lanes, row_taps=3)) == (
-            f"no {cls.__name__} of {lanes} channels has row_taps 3 of {good['dsp_filters'] + good['lut_filters']} filter "
-            "slots: give 1, or raise ic")
+            f"no {cls.__name__} of {lanes} channels has row_taps 3 of {slots} filter slots: give 1, or "
+            "raise ic")
 
 
 @pytest.mark.parametrize("cls", [DspPE, LutPE])
