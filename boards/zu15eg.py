@@ -12,4 +12,4 @@ ZU15EG = Board(
     clock_mhz=150, dram_gbs=19.2,
     processor="zynq_ultra_ps_e",
     config=EngineConfig(name="zu15eg", ic=32, pixels=16, dsp_filters=24, lut_filters=8, dsp_device="dsp48e2",
-                        act_depth=1024, tables=2, weight_depth=512, ports=4, port_bits=128))
+                        act_depth=1024, row_taps=3, tables=2, weight_depth=512, ports=4, port_bits=128))

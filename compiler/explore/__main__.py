@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 SECONDS = 75
 SHOWN = 16
-FIELDS = ("ic", "pixels", "dsp_filters", "lut_filters", "out_pixels", "act_depth", "weight_depth")
+FIELDS = ("ic", "pixels", "dsp_filters", "lut_filters", "out_pixels", "row_taps", "act_depth", "weight_depth")
 USED = ("lut", "ff", "dsp", "bram36")
 SAME = 0.01         # of the rate: as fast
 
@@ -35,8 +35,8 @@ def _line(one: Found, own: Found | None) -> str:
 
 
 def _table(found: list[Found], own: Found | None) -> None:
-    short = {"dsp_filters": "DSP", "lut_filters": "LUT", "out_pixels": "out", "act_depth": "act",
-             "weight_depth": "weights"}
+    short = {"dsp_filters": "DSP", "lut_filters": "LUT", "out_pixels": "out", "row_taps": "row",
+             "act_depth": "act", "weight_depth": "weights"}
     print("".join(f"{short.get(name, name):>9}" for name in FIELDS) + f"{'PoT':>8}"
           + "".join(f"{name:>14}" for name in found[0].fps) + "".join(f"{name:>8}" for name in USED))
     for one in found:

@@ -41,7 +41,7 @@ def bound(shapes: Shapes, config: EngineConfig, bytes_per_cycle: float) -> float
     """Cycles of the layers, each by the slowest of array, weights, and what leaves the array; ``bytes_per_cycle`` of
     all ports together."""
     c, deep = config, shapes.channels > 1
-    steps = np.where(deep, np.ceil(shapes.channels / c.ic) * shapes.positions, PRODUCTS)
+    steps = np.where(deep, np.ceil(shapes.channels / c.ic) * shapes.positions, np.ceil(PRODUCTS / c.row_taps))
     groups = np.ceil(shapes.filters / np.where(deep, c.slots, np.minimum(c.slots, c.ic)))
     tiles = np.ceil(shapes.pixels / c.pixels)
     array = tiles * groups * np.maximum(steps, c.pixels / c.out_pixels)

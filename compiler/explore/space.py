@@ -9,6 +9,7 @@ from boards.board import LIMITS
 from boards.resources import multipliers, rams, resources
 from spec.config import EngineConfig, leaves
 from spec.errors import AlloyError
+from spec.rows import ROW_TAPS, enough
 
 __all__ = ["CHOICES", "engines", "fits", "shares", "stops"]
 
@@ -34,7 +35,7 @@ def fits(config: EngineConfig, board: Board) -> bool:
 
 def engines(board: Board) -> Iterator[tuple[EngineConfig, dict[str, float]]]:
     """Engines that fit, with their shares: each with DSP filters for some share of the multipliers, and as many LUT
-    filters as the LUTs hold, or a few less, or none; with the largest activation memories, and the next smaller
+    filters as the LUTs hold, or a few less, or none; with taps in a row or without; with the largest activation memories, and the next smaller
     ones."""
     ram = "ultra" if board.budget["uram"] else "block"
     for ic in CHOICES["ic"]:
@@ -42,7 +43,8 @@ def engines(board: Board) -> Iterator[tuple[EngineConfig, dict[str, float]]]:
             for out in CHOICES["out_pixels"]:
                 if leaves(out, pixels):
                     base = replace(board.config, name="explored", ic=ic, pixels=pixels, out_pixels=out, act_ram=ram,
-                                   act_depth=DEPTHS[0], weight_depth=CHOICES["weight_depth"][0], decode_lanes=0)
+                                   row_taps=1, act_depth=DEPTHS[0], weight_depth=CHOICES["weight_depth"][0],
+                                   decode_lanes=0)
                     yield from _filled(board, base)
 
 
@@ -51,20 +53,24 @@ def _filled(board, base):
     most = int(LIMITS["dsp"] * board.budget["dsp"])
     full = min(128, most // multipliers(replace(base, dsp_filters=2, lut_filters=0)) * 2)
     for dsp in sorted({int(full * share) // 2 * 2 for share in SHARES} | {full - 2} - {-2}):
-        for lut in _lut_filters(board, base, dsp):
-            filled = replace(base, dsp_filters=dsp, lut_filters=lut)
-            if multipliers(filled) <= most:
-                for depth in CHOICES["weight_depth"]:
-                    yield from _deep(board, replace(filled, weight_depth=depth))
+        for row_taps in 1, ROW_TAPS:
+            for lut in _lut_filters(board, base, dsp, row_taps):
+                filled = replace(base, dsp_filters=dsp, lut_filters=lut, row_taps=row_taps)
+                if multipliers(filled) <= most:
+                    for depth in CHOICES["weight_depth"]:
+                        yield from _deep(board, replace(filled, weight_depth=depth))
 
 
-def _lut_filters(board, base, dsp):
+def _lut_filters(board, base, dsp, row_taps):
     """Numbers of LUT filters to try beside ``dsp`` DSP filters: LUTs are almost linear in them."""
     def share(lut):
-        return shares(replace(base, dsp_filters=dsp, lut_filters=lut), board)["lut"]
-    least, some = (0 if dsp else 1), 16
+        return shares(replace(base, dsp_filters=dsp, lut_filters=lut, row_taps=row_taps), board)["lut"]
+    least, limit = (0 if dsp else 1), (128 if row_taps == 1 else min(128, base.ic - dsp))
+    some = min(16, limit)
+    if some <= least or not enough(row_taps, base.ic, dsp, limit):
+        return []
     low, high = share(least), share(some)
-    most = min(128, least + int((1 - low) / (high - low) * (some - least))) if low <= 1 else -1
+    most = min(limit, least + int((1 - low) / (high - low) * (some - least))) if low <= 1 else -1
     while most >= least and share(most) > 1:
         most -= 1
     return sorted({max(most - fewer, least) for fewer in (*range(FEWER), most // 2, most)}) if most >= least else []

@@ -138,7 +138,8 @@ LIMITS = dict(digest_word=7, slots=3, pixels=4, act_depth=8, row_taps=1, weight_
               tables=0, decode_lanes=0, ports=1, port_bytes=8, image_lanes=1, act_group_bytes=8, weight_beats=1)
 BEYOND = [("digest_word", 1 << 32, "0 to 4294967295"), ("slots", 0, "1 or more"), ("pixels", 1, "2 or more"),
           ("act_depth", 0, "1 or more"), ("row_taps", 0, "1 to 3"), ("weight_depth", 0, "1 or more"),
-          ("param_depth", 0, "1 or more"), ("tap_depth", 0, "1 or more"), ("tables", 16, "0 to 15"), ("decode_lanes", -1, "0 or more"),
+          ("param_depth", 0, "1 or more"), ("tap_depth", 0, "1 or more"), ("tables", 16, "0 to 15"),
+          ("decode_lanes", -1, "0 or more"),
           ("ports", 0, "1 or more"), ("port_bytes", 3, "one of 4, 8, 16, 32"), ("image_lanes", 3, "1 to 2"),
           ("act_group_bytes", 0, "1 or more"),
           ("weight_beats", 0, "1 or more")]
