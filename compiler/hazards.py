@@ -44,11 +44,8 @@ class Access(NamedTuple):
 
     def meets(self, other: "Access") -> bool:
         """Whether both touch a word, as far as that can be told, and one of them writes."""
-        one, two = self.groups, other.groups
-        apart = (one is not None and two is not None and one.grid() == two.grid()
-                 and (one.end <= two.first or two.end <= one.first))
-        return (self.resource == other.resource and self.lo < other.hi and other.lo < self.hi
-                and (self.writes or other.writes) and not apart)
+        return (self.lo < other.hi and other.lo < self.hi and (self.writes or other.writes)
+                and self.resource == other.resource and not _apart(self.groups, other.groups))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,24 +65,25 @@ class Accesses:
     """The latest accesses to every range, in program order."""
 
     def __init__(self):
-        # resource -> queue or "feed" -> [(access, index)], the latest last
-        self._kept: dict[tuple, dict[str, list[tuple[Access, int]]]] = {}
+        # resource -> queue or "feed" -> [(lo, hi, access, index)], the latest last: what is left of an access's range
+        self._kept: dict[tuple, dict[str, list[tuple[int, int, Access, int]]]] = {}
 
     def conflicts(self, item: Item) -> dict[str, int]:
         """Latest command of each queue ("feed" apart) that ``item`` must not overtake: {queue: index}."""
         needs: dict[str, int] = {}
         queue = item.queue
         for access in item.accesses:
+            low, high = access.lo, access.hi
             for other, kept in self._kept.get(access.resource, {}).items():
                 # A queue is in order by itself; the compute queue starts a command before the one before it has
                 # written.
                 if (access.writes or queue != "compute") if other == queue else (other, queue) == ("feed", "compute"):
                     continue
                 latest = needs.get(other, -1)
-                for before, at in reversed(kept):
+                for lo, hi, before, at in reversed(kept):
                     if at <= latest:
                         break
-                    if access.meets(before):
+                    if lo < high and low < hi and access.meets(before):
                         needs[other] = at
                         break
         return needs
@@ -94,20 +92,21 @@ class Accesses:
         """Remember ``item`` under its number ``index``."""
         for access in item.accesses:
             kept = self._kept.setdefault(access.resource, {}).setdefault(access.stage or item.queue, [])
-            more = [(access, index)]
-            for i in range(len(kept) - 1, -1, -1):
-                before = kept[i][0]
-                if not (before.lo < access.hi and access.lo < before.hi and (access.writes or not before.writes)):
+            low, high = access.lo, access.hi
+            more = {(low, high, access)}
+            met = [i for i, (lo, hi, _, _) in enumerate(kept) if lo < high and low < hi]
+            for i in reversed(met):
+                lo, hi, before, at = kept[i]
+                if before.writes and not access.writes:
                     continue
-                # What a queue accesses again can no longer be its latest conflict.
-                if _covers(access.groups, before.groups):
-                    kept[i:i + 1] = _outside(*kept[i], access)
-                elif before.groups and access.groups and before.groups.grid() != access.groups.grid():
+                covered = _covers(access.groups, before.groups)
+                if not covered and before.groups and access.groups and before.groups.grid() != access.groups.grid():
                     # Other groups than can be compared: as if the later command had touched all of these words.
-                    kept[i:i + 1] = _outside(*kept[i], access)
-                    more.append((access._replace(lo=max(access.lo, before.lo), hi=min(access.hi, before.hi),
-                                                 groups=None), index))
-            kept += more
+                    more.add((max(lo, low), min(hi, high), access._replace(groups=None)))
+                    covered = True
+                if covered:     # What a queue accesses again can no longer be its latest conflict.
+                    kept[i:i + 1] = [(*left, before, at) for left in ((lo, low), (high, hi)) if left[0] < left[1]]
+            kept += [(*span, index) for span in more]
 
 
 class Hazards:
@@ -146,13 +145,13 @@ class Hazards:
         return at
 
 
+def _apart(one, two):
+    """Whether groups have no word in common, as far as that can be told."""
+    return (one is not None and two is not None and one.grid() == two.grid()
+            and (one.end <= two.first or two.end <= one.first))
+
+
 def _covers(groups, before):
     """Whether one access is to all groups of another."""
     return groups is None or (before is not None and groups.grid() == before.grid()
                               and groups.first <= before.first and before.end <= groups.end)
-
-
-def _outside(before, index, access):
-    """What is left of an access beside the range of another."""
-    return [(before._replace(lo=lo, hi=hi), index) for lo, hi in ((before.lo, access.lo), (access.hi, before.hi))
-            if lo < hi]
