@@ -93,7 +93,7 @@ class Accesses:
         for access in item.accesses:
             kept = self._kept.setdefault(access.resource, {}).setdefault(access.stage or item.queue, [])
             low, high = access.lo, access.hi
-            more = {(low, high, access)}
+            more = {(low, high, access): None}      # each once, in order
             met = [i for i, (lo, hi, _, _) in enumerate(kept) if lo < high and low < hi]
             for i in reversed(met):
                 lo, hi, before, at = kept[i]
@@ -102,7 +102,7 @@ class Accesses:
                 covered = _covers(access.groups, before.groups)
                 if not covered and before.groups and access.groups and before.groups.grid() != access.groups.grid():
                     # Other groups than can be compared: as if the later command had touched all of these words.
-                    more.add((max(lo, low), min(hi, high), access._replace(groups=None)))
+                    more[max(lo, low), min(hi, high), access._replace(groups=None)] = None
                     covered = True
                 if covered:     # What a queue accesses again can no longer be its latest conflict.
                     kept[i:i + 1] = [(*left, before, at) for left in ((lo, low), (high, hi)) if left[0] < left[1]]

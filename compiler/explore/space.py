@@ -35,8 +35,8 @@ def fits(config: EngineConfig, board: Board) -> bool:
 
 def engines(board: Board) -> Iterator[tuple[EngineConfig, dict[str, float]]]:
     """Engines that fit, with their shares: each with DSP filters for some share of the multipliers, and as many LUT
-    filters as the LUTs hold, or a few less, or none; with taps in a row or without; with the largest activation memories, and the next smaller
-    ones."""
+    filters as the LUTs hold, or a few less, or none; with taps in a row or without; with the largest activation
+    memories, and the next smaller ones."""
     ram = "ultra" if board.budget["uram"] else "block"
     for ic in CHOICES["ic"]:
         for pixels in CHOICES["pixels"]:

@@ -49,8 +49,8 @@ def test_shares_of_the_multipliers(space):
         found[config.ic, config.pixels, config.out_pixels].add(config.dsp_filters)
     assert len(found) > 20 and {0, 2} in found.values()
     for (ic, pixels, out), some in found.items():
-        base = replace(BOARD.config, ic=ic, pixels=pixels, out_pixels=out, act_depth=DEPTHS[0], weight_depth=256,
-                       lut_filters=0)
+        base = replace(BOARD.config, ic=ic, pixels=pixels, out_pixels=out, row_taps=1, act_depth=DEPTHS[0],
+                       weight_depth=256, lut_filters=0)
         full = max(n for n in range(0, 129, 2) if not n or multipliers(replace(base, dsp_filters=n)) <= most)
         wanted = {full, max(full - 2, 0), *(int(full * share) // 2 * 2 for share in (0.75, 0.5, 0.25))}
         assert some <= wanted
