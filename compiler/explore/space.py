@@ -91,6 +91,13 @@ def _deep(board, config):
             break
 
 
+def _larger(config, values):
+    """An engine with these values, without taps in a row if they leave no room for them."""
+    found = replace(config, row_taps=1, **values)
+    possible = enough(config.row_taps, found.ic, found.dsp_filters, found.lut_filters)
+    return replace(found, row_taps=config.row_taps) if possible else found
+
+
 def stops(config: EngineConfig, board: Board) -> list[str]:
     """What stands in the way of each larger engine, as sentences."""
     larger: dict[str, dict[str, Any]] = {
@@ -103,7 +110,7 @@ def stops(config: EngineConfig, board: Board) -> list[str]:
     lines = []
     for what, values in larger.items():
         try:
-            found = shares(replace(config, **values), board)
+            found = shares(_larger(config, values), board)
         except AlloyError as error:
             lines.append(f"{what}: {error}")
             continue

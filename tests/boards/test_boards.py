@@ -96,7 +96,8 @@ def test_memory():
 
 
 @pytest.mark.parametrize("change, text", [
-    ({"dsp_filters": 32}, r"needs 4416 dsp and zcu102 gives at most 2444 \(97% of 2520\): reduce dsp_filters"),
+    ({"dsp_filters": 32, "row_taps": 1},
+     r"needs 4416 dsp and zcu102 gives at most 2444 \(97% of 2520\): reduce dsp_filters"),
     ({"act_depth": 16384}, r"bram36 and zcu102 gives at most 820 \(90% of 912\): reduce act_depth"),
     ({"act_ram": "ultra"}, "of ultra RAM and zcu102 has none: set act_ram to block"),
     ({"dsp_device": "dsp48e1"}, "zcu102 has dsp48e2: set dsp_device to dsp48e2"),
