@@ -61,8 +61,9 @@ def row_tiles(op: "Convolution", config: EngineConfig) -> tuple[Tile, ...] | Non
         lanes = np.flatnonzero(channels != HOLE)
         held = op.columns[channels[lanes]]
         groups = places[channels[lanes]] // config.ic
-        if not len(lanes) or lanes_of(held, config) != lanes.tolist() or np.ptp(groups) > 1:
+        if not len(lanes) or lanes_of(held, config) != lanes.tolist():
             return None
+        assert np.ptp(groups) < 2, "input and output have one order, but for holes"
         members = tuple((int(channel), at if kind < 2 else at // 2 * 2, kind == 2)
                         for channel, at, kind in zip(channels[lanes], lanes.tolist(), held.tolist(), strict=True))
         tiles.append(Tile(int(groups.min()), members, bool(np.ptp(groups))))

@@ -3,12 +3,16 @@
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 import numpy as np
+import pytest
 
 from compiler import compile
+from compiler.allocate import allocate
+from compiler.build import lowered
 from sim import command_model
 from sim.compare import first_difference
 from spec.commands import Opcode, unpack
 from spec.errors import AlloyError
+from tests.compiler import graphs
 from tests.networks import random_config, separable_network
 
 ROOM = dict(ic=8, dsp_filters=4, lut_filters=2, act_depth=512, weight_depth=64, tap_depth=32, row_taps=3)
@@ -48,3 +52,36 @@ def test_it_happens():
     assert len(found) > 20 and {c["taps"] for c in found} >= {2, 3, 4, 6}
     assert {c["straddle"] for c in found} == {0, 1}
     assert not any(c["in_row"] for seed in range(10) for c in check(seed, row_taps=1))
+
+
+def run(network, config):
+    """The convolutions of a program whose codes are right."""
+    codes = np.random.default_rng(0).integers(0, 16, (1, *network.tensors["image"].shape))
+    program = compile(network, config)
+    got = command_model.run(program, config, codes[0])
+    assert all((got[name] == network.codes(codes)[name][0]).all() for name in got)
+    return [c for c in map(unpack, program.commands) if c["opcode"] == Opcode.CONV]
+
+
+def separable(height, width, **more):
+    """4 channels on 4 slots: no holes."""
+    shape = 4, height, width
+    return graphs.network(dict.fromkeys(("image", "x", "deep", "out"), shape), graphs.layer("image", "x", 4, 4),
+                          graphs.layer("x", "deep", 4, 1, (3, 3), padding=(1, 1)),
+                          graphs.layer("deep", "out", 4, 4, **more))
+
+
+def test_rows_that_do_not_fit():
+    """Of a map that is worked on in parts of rows no taps are taken together, and it is not refused."""
+    config = graphs.engine(ic=6, row_taps=3, act_depth=24)
+    assert any(c["in_row"] for c in run(separable(4, 12), config))
+    wide = separable(3, 120)
+    assert not any(c["in_row"] for c in run(wide, config))
+    with pytest.raises(AlloyError, match="does not fit the activation memories"):
+        allocate(lowered(wide, config), config)
+
+
+def test_an_input_that_is_loaded():
+    """A strip is begun when all of it is there: what the last tile keeps for the next one ends with a command."""
+    found = run(separable(80, 40, residual="x", res_mult=30), graphs.engine(ic=6, row_taps=3, act_depth=512))
+    assert sum(c["in_row"] for c in found) > 1
