@@ -132,7 +132,7 @@ def _queues(config, family):
              Memory("readarbiter", 1, Shape(shapes.REQUESTS_AHEAD, c.beat_bits + 1)),
              Memory("store", 1, shapes.stored(c)), Memory("writeport", 1, Shape(c.outstanding, 1))]
     if c.row_taps > 1:
-        small.append(Memory("feeder", 1, shapes.before(c)))
+        small.append(Memory("feeder", 1, shapes.previous(c)))
     for memory in (*memories(config), *small):
         if memory in small or memory.shape.ram == "any" and not blocks_in_ram(memory, family):
             found[memory.block] = found.get(memory.block, 0) + memory.count * _lut_rams(memory, family)[1]

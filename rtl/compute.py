@@ -150,7 +150,7 @@ class Compute(WithFilters):
     def _array(self, m, feeder, core, post):
         connect(m, flipped(self.memories.weights), core.write)
         if self.row_taps > 1:
-            m.d.comb += core.before.eq(feeder.before)
+            m.d.comb += core.previous.eq(feeder.previous)
         m.d.comb += [
             core.step.eq(feeder.step), core.r_addr.eq(feeder.r_addr),
             core.acts.eq(feeder.acts), feeder.room.eq(core.room), core.reserve.eq(feeder.reserve),

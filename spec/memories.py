@@ -13,8 +13,8 @@ from .latency import PARTS, chain_rows, entry_rows, parts, tiles
 from .rows import ROW_STEPS
 
 __all__ = ["RAMS", "RECORD_BITS", "REQUESTS_AHEAD", "STORES_AHEAD", "TABLE_CODES", "TABLE_WORDS", "Shape", "bank",
-           "before", "commands", "fetched", "params", "read", "row_parts", "rows", "stored", "table", "taps", "weights",
-           "written"]
+           "commands", "fetched", "params", "previous", "read", "row_parts", "rows", "stored", "table", "taps",
+           "weights", "written"]
 
 RAMS = ("any", "block", "ultra")
 RECORD_BITS = 8 * PARAM_BYTES           # of every record that is loaded: parameters, a tap, 16 codes of a table
@@ -82,7 +82,7 @@ def fetched(config: Any) -> Shape:
     return Shape(FETCH_AHEAD * 8 * COMMAND_BYTES // config.port_bits, config.port_bits)
 
 
-def before(config: Any) -> Shape:
+def previous(config: Any) -> Shape:
     """Digits of the last two pixels of each k-step of a tile whose taps are in a row."""
     return Shape(ROW_STEPS, 2 * config.ic * config.act_digit_bits)
 

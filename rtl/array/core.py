@@ -49,9 +49,9 @@ class Grid(WithFilters):
         """Results of a row: ``[pixel][slot]``."""
         return lanes_layout(self, 2)
 
-    def _before(self):
+    def _previous(self):
         """Member for the pixel pair before the first one."""
-        return {"before": In(act_layout(self))} if self.row_taps > 1 else {}
+        return {"previous": In(act_layout(self))} if self.row_taps > 1 else {}
 
 
 class PEArray(Grid):
@@ -84,7 +84,7 @@ class PEArray(Grid):
         return latency.array(self)
 
     def members(self) -> dict[str, Member]:
-        return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)), **self._before(),
+        return {"step": In(STEP), "acts": In(data.ArrayLayout(act_layout(self), self.pixels // 2)), **self._previous(),
                 "weights": In(word_bits(self.slots, self.ic)),
                 "row": Out(data.ArrayLayout(self.row_layout, latency.chains(self))),
                 "row_valid": Out(latency.chains(self))}
@@ -124,8 +124,8 @@ class PEArray(Grid):
             words = data.View(data.ArrayLayout(data.ArrayLayout(DIGIT_BITS, self.ic), self.slots), self.weights)
             m.d.comb += pe.weights.eq(Cat(self._turned([words[slot + s] for s in range(slots)], slot)))
         for pixel, s in product(range(2), range(slots if self.row_taps > 1 else 0)):
-            digit = grid[row - 1][column].acts_out[pixel][s] if row else self.before[pixel][slot + s]
-            m.d.comb += pe.before[pixel][s].eq(delay(m, digit, 1 if row else column + 1, plain=True))
+            digit = grid[row - 1][column].acts_out[pixel][s] if row else self.previous[pixel][slot + s]
+            m.d.comb += pe.previous[pixel][s].eq(delay(m, digit, 1 if row else column + 1, plain=True))
         if (row + 1) % latency.chain_rows(self):
             lower = grid[row + 1][column]
             m.d.comb += [pe.below.eq(lower.drain), pe.below_valid.eq(lower.drain_valid)]
@@ -152,8 +152,8 @@ class Core(Grid):
     -------
     write : a k-word, readable after two cycles.
     step, r_addr : a k-step and its k-word.
-    acts : its activations, :data:`spec.latency.READ` cycles later. before : with ``row_taps``, those of the two pixels
-        before the first one.
+    acts : its activations, :data:`spec.latency.READ` cycles later. previous : with ``row_taps``, those of the two
+        pixels before the first one.
     room, reserve : ``reserve`` claims room for the rows of one tile, only while ``room`` is high; the tile's last step
         follows by any fixed number of cycles. ``room`` is low while the FIFO could overflow or tiles would end closer
         than the drain allows.
@@ -180,7 +180,7 @@ class Core(Grid):
         return {"write": In(write_port(memories.weights(self, self.slots))),
                 "step": In(STEP), "r_addr": In(range(self.weight_depth)),
                 "acts": In(data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.ic), self.pixels)),
-                **self._before(),
+                **self._previous(),
                 "room": Out(1), "reserve": In(1), "row": Out(stream.Signature(lanes_layout(self, self.lanes))),
                 "idle": Out(1), "clear": In(1)}
 
@@ -195,7 +195,7 @@ class Core(Grid):
             step = later
         m.d.comb += [array.step.eq(step), array.acts.eq(self.acts)]
         if self.row_taps > 1:
-            m.d.comb += array.before.eq(self.before)
+            m.d.comb += array.previous.eq(self.previous)
         self._weights(m, array, platform)
         self._rows(m, array)
         return m

@@ -40,7 +40,7 @@ class Element(Block):
     -------
     step, acts, weights : one k-step: its place in the tile, digits of two pixels, nibbles of the slots, slot-major.
     step_out, acts_out, weights_out : the same, a cycle later.
-    before : with ``row_taps``, of the pixel pair before, the digits of the first channels, one for each slot, of the
+    previous : with ``row_taps``, of the pixel pair before, the digits of the first channels, one for each slot, of the
         k-step that is at ``step_out``: those that it meets ``in_row``.
     below, below_valid : results from the row below.
     drain, drain_valid : results to the row above.
@@ -76,9 +76,9 @@ class Element(Block):
     def members(self) -> dict[str, Member]:
         results = data.ArrayLayout(signed(self.acc_width), 2 * self.SLOTS)
         weights = DIGIT_BITS * self.SLOTS * self.ic
-        before = data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.SLOTS), 2)
+        previous = data.ArrayLayout(data.ArrayLayout(self.act_digit_bits, self.SLOTS), 2)
         return {"step": In(STEP), "acts": In(act_layout(self)), "weights": In(weights),
-                **({"before": In(before)} if self.row_taps > 1 else {}),
+                **({"previous": In(previous)} if self.row_taps > 1 else {}),
                 "step_out": Out(STEP), "acts_out": Out(act_layout(self)), "weights_out": Out(weights),
                 "below": In(results), "below_valid": In(1), "drain": Out(results), "drain_valid": Out(1)}
 
@@ -97,7 +97,7 @@ class Element(Block):
         slots, the slots' channels of the pixels before (:func:`spec.rows.lane`)."""
         out = [[self.acts_out[pixel][i] for i in range(self.ic)] for pixel in range(2)]
         for pixel, back, slot in product(range(2), range(1, self.row_taps), range(self.SLOTS)):
-            source = self.acts_out[pixel - back] if pixel >= back else self.before[2 + pixel - back]
+            source = self.acts_out[pixel - back] if pixel >= back else self.previous[2 + pixel - back]
             at = lane(slot, back, self.SLOTS, self.ic)
             out[pixel][at] = Mux(self.step_out.in_row, source[slot], self.acts_out[pixel][at])
         return out

@@ -44,7 +44,7 @@ class Feeder(WithFilters):
     tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
     bank : activation memories, read in :data:`spec.latency.READ` cycles.
     room, reserve : of the rows FIFO: a tile is reserved with its last k-step.
-    step, r_addr, acts : to the array. before : with ``row_taps``, the activations of the two pixels before the first
+    step, r_addr, acts : to the array. previous : with ``row_taps``, the activations of the two pixels before the first
         one, those that the same k-step of the tile before had last; of the first tile the code of padding.
     release : semaphores of a command, when the array has read everything it needs.
     pending : a command waits. idle : none is here, and nothing under way.
@@ -68,13 +68,13 @@ class Feeder(WithFilters):
 
     def members(self) -> dict[str, Member]:
         pixel = data.ArrayLayout(self.act_digit_bits, self.ic)
-        acts, before = data.ArrayLayout(pixel, self.pixels), data.ArrayLayout(pixel, 2)
+        acts, previous = data.ArrayLayout(pixel, self.pixels), data.ArrayLayout(pixel, 2)
         return {
             "cmd": In(stream.Signature(COMMAND)), "blocked": In(2), "clear": In(1),
             "tap": Out(tap_port(self)), "bank": Out(feed_port(self)),
             "room": In(1), "reserve": Out(1),
             "step": Out(STEP), "r_addr": Out(range(self.weight_depth)), "acts": Out(acts),
-            **({"before": Out(before)} if self.row_taps > 1 else {}),
+            **({"previous": Out(previous)} if self.row_taps > 1 else {}),
             "release": Out(8), "pending": Out(1), "idle": Out(1),
             "started": Out(1), "finished": Out(1), "tag": Out(16)}
 
@@ -261,10 +261,10 @@ class Feeder(WithFilters):
     def _keep(self, m, last, zero, row):
         """The last two pixels of each k-step of a tile in a row, for the same k-step of the next one."""
         number, first, here = row[:-2], row[-2], row[-1]
-        m.submodules.before = memory = ram(memories.before(self))
+        m.submodules.previous = memory = ram(memories.previous(self))
         read, write = memory.read_port(domain="comb"), memory.write_port()
         m.d.comb += [read.addr.eq(number), write.addr.eq(number), write.data.eq(Cat(last)), write.en.eq(here),
-                     self.before.eq(delay(m, Mux(first, zero.replicate(2 * self.ic), read.data), 1, plain=True))]
+                     self.previous.eq(delay(m, Mux(first, zero.replicate(2 * self.ic), read.data), 1, plain=True))]
 
     def _report(self, m, shadow, s0, s1, s2):
         """Step and weight address at their time, semaphores, and what others see."""

@@ -22,7 +22,7 @@ def test_shapes():
     assert memories.params(config) == Shape(30, 128) and memories.taps(config) == Shape(9, 128)
     assert memories.table(config) == Shape(128, 32, "block") and memories.table(configuration(tables=0)).depth == 0
     assert memories.commands(config) == Shape(3, 612) and memories.fetched(config) == Shape(256, 64)
-    assert memories.before(config) == Shape(16, 80)
+    assert memories.previous(config) == Shape(16, 80)
     assert memories.read(config) == Shape(64, 64) and memories.written(config) == Shape(32, 72)
     assert memories.stored(config) == Shape(16, 64)
 

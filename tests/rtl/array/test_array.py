@@ -72,7 +72,7 @@ def test_rows(shape, row):
             if at[0]:
                 ctx.set(array.acts, at[0][2].reshape(count, 2, config.ic).tolist())
                 if config.row_taps > 1:
-                    ctx.set(array.before, at[0][3].tolist())
+                    ctx.set(array.previous, at[0][3].tolist())
             nibbles = np.zeros((config.slots, config.ic), int)
             for c, item in enumerate(at):
                 if item:

@@ -112,7 +112,7 @@ class Bench:
                 self.room = dice.random() >= pauses
                 ctx.set(f.room, self.room)
                 step, weight, acts, before, reserve, release, started, finished, tag = (await ctx.tick().sample(
-                    f.step, f.r_addr, f.acts, f.before, f.reserve, f.release, f.started, f.finished, f.tag))[2:]
+                    f.step, f.r_addr, f.acts, f.previous, f.reserve, f.release, f.started, f.finished, f.tag))[2:]
                 assert self.room or not reserve
                 self.rooms += [self.cycle] * reserve
                 if due and due[0][0] == self.cycle:
