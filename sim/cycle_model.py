@@ -260,7 +260,7 @@ class _Engine:
 
     def _conv(self, cmd, taken, cause):
         c = self.c
-        first = taken + c.pixels + pipeline.START
+        first = taken + c.pixels + pipeline.START + (cmd["in_row"] and not _leads(cmd))
         start = max(first, self.feeder_end + 1)
         if first <= self.feeder_end + 1:
             cause = "commands"
@@ -297,7 +297,7 @@ class _Engine:
         odd = {cmd[f"{prefix}_par_x"] for prefix in ("out", "res") if cmd[f"{prefix}_phase_x"] and (
             prefix == "out" or cmd["residual"])} if together == c.out_pixels > 1 else set()
         for visits in _visits(cmd["tiles"], count, together, cmd["start_y"] * pitch + cmd["start_x"], pitch,
-                              (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd), cmd["in_row"]):
+                              (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd), _leads(cmd)):
             last = at + steps
             left = self.popped[-held] + pipeline.ROOM if len(self.popped) >= held else 0
             room = max(self.last[-1] + apart_tiles, left)
@@ -313,14 +313,19 @@ class _Engine:
         return at, work - 1
 
 
+def _leads(cmd):
+    """Lanes before the first pixel of the output: one where a convolution of taps in a row begins."""
+    return int(cmd["in_row"] and not cmd["start_y"] and not cmd["start_x"])
+
+
 @lru_cache(256)
 def _visits(tiles: int, count: int, together: int, start: int, pitch: int, size: tuple[int, int], straddle: int,
-            odd: frozenset[int], in_row: int) -> list[int]:
+            odd: frozenset[int], lead: int) -> list[int]:
     """Visits of the post unit for each of so many ``tiles`` of ``count`` pixels from ``start`` on, ``together`` at a
-    time: filter tiles ask for the same again and again. Of taps ``in_row`` the first lane is no pixel."""
+    time: filter tiles ask for the same again and again. ``lead`` lanes are before the first pixel."""
     number = np.arange(tiles * count)
-    row, col = np.divmod(start + number - in_row, pitch)
-    begins = ((number % together == 0) | (col == 0)) & (number >= in_row)
+    row, col = np.divmod(start + number - lead, pitch)
+    begins = ((number % together == 0) | (col == 0)) & (number >= lead)
     from_x = col - (together - 1)
     for parity in odd:      # so many pixels of a row, from the odd one of two planes on, are visited one by one more
         begins |= (number % together == together - 1) & (from_x >= 0) & (from_x + parity & 1 > 0)

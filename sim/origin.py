@@ -143,7 +143,8 @@ class Origins:
                                                              self._config.pixels)):
                 yield number, bank, addr
             return
-        start, end = c["start_y"] * c["pitch"] + c["start_x"] - c["in_row"], c["tiles"] * self._count(c)
+        start, end = c["start_y"] * c["pitch"] + c["start_x"], c["tiles"] * self._count(c)
+        start -= bool(c["in_row"] and not start)        # of taps in a row, the first lane is no pixel
         for y, x, bank, addr in walk(view_of(c, "out"), c["rows"], min(c["cols"], c["pitch"]), self._config.pixels,
                                      (c["start_y"], c["start_x"])):
             if (number := y * c["pitch"] + x - start) >= end:

@@ -21,8 +21,8 @@ RULES = {
     "part": "sums in parts (`acc_first` or `acc_last` is 0) of more than one tile",
     "residual": "a residual in the memory of the input: each would wait for the other",
     "start": "a first pixel beyond the `pitch`",
-    "row": "`in_row` in an engine without it, or of codes of two digits, sums in parts, more than one channel group, "
-           f"more than {ROW_STEPS} taps or a first pixel that is not the first",
+    "row": "`in_row` in an engine without it, or of codes of two digits, sums in parts, more than one channel group "
+           f"or more than {ROW_STEPS} taps",
     "requantizer": "`shift` above 63, or `lo` above `hi`",
 }
 RECORDS = {Opcode.LOAD_WEIGHTS: lambda c: c.weight_depth, Opcode.LOAD_PARAMS: lambda c: c.param_depth * c.slots,
@@ -85,7 +85,7 @@ def _fields(opcode, f, c):
         yield "start", f["start_x"] >= f["pitch"]
         yield "row", f["in_row"] and (
             c.row_taps == 1 or f["wide"] or not (f["acc_first"] and f["acc_last"]) or f["depth"] != 1
-            or f["taps"] > ROW_STEPS or f["start_x"] or f["start_y"])
+            or f["taps"] > ROW_STEPS)
     if conv and f["acc_last"]:      # sums of a part have no output yet
         yield "view", _view("out", f, c) or f["residual"] and _view("res", f, c)
         yield "range", f["param_base"] + c.slots > c.param_depth * c.slots or f["table"] > c.tables

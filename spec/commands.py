@@ -219,7 +219,8 @@ _conv, _last = _lay(_stop, [
     ("table", 4, "table that the clipped code goes through, from 1; 0: none"),
     ("shared", 1, "all taps have the k-words of the first"),
     ("in_row", 1, "each slot meets codes of its own channel alone, those of the pixels before in the same row too; the "
-     "first lane of the first tile is no output, the output's first pixel is the second one"),
+     "lanes are one pixel before those of the output, so that the first lane is none; from another first pixel on it "
+     "goes on with the tiles of the last command in a row"),
     ("reserved1", 1, "zero"),
 ], _C)
 assert _last <= 8 * COMMAND_BYTES, _last

@@ -29,7 +29,8 @@ class Job:
 
     ``array`` and ``post`` are the cycles that each unit takes for a tile of pixels, ``holds`` the units of each ring
     of :class:`.Buffers` that a filter tile takes. ``touches`` gives the accesses of a task to the activation
-    memories, ``add`` adds its commands.
+    memories, ``add`` adds its commands. Pieces of tasks ``in_row`` follow on each other: nothing else in a row may be
+    between them.
     """
     tasks: deque[Task]
     array: float
@@ -37,6 +38,7 @@ class Job:
     holds: Mapping[str, int]
     touches: Callable[[Task], list[Access]]
     add: Callable[[Task], None]
+    in_row: bool = False
 
     def next(self, tiles: float = math.inf) -> tuple[Task, Task | None]:
         """The next task, or of a longer one about so many ``tiles`` of pixels, and the rest of it."""
@@ -86,7 +88,8 @@ class Alternation:
         array, and the buffers hold what both need."""
         more = {ring: units + second.holds.get(ring, 0) for ring, units in first.holds.items()}
         full, idle = _sides(first, second)
-        return (full.array < full.post and idle.array > idle.post and self._held * full.post >= self._least
+        return (not (first.in_row and second.in_row) and full.array < full.post and idle.array > idle.post
+                and self._held * full.post >= self._least
                 and self._buffers.hold(more))
 
     def _mix(self, first, second):

@@ -151,6 +151,7 @@ class ArrayWork:
         """One CONV, and the loads of what it needs; ``chunk`` are its taps (first, end, their records)."""
         c, op, place = self._config, self._op, strip.input
         (low, high, taps), start = chunk, task.start * self.pixels
+        first = max(0, start - self._lead)      # pixel of the output
         tap_base, tap_access = buffers.taps(taps, op.tag, "feed")
         accesses, last = [*read, *self._reads(strip, filters, task), tap_access], high == self._chunks[-1][1]
         values: dict[str, int] = {}
@@ -164,14 +165,14 @@ class ArrayWork:
             tap_base=tap_base, taps=high - low, groups=place.groups, depth=self.depth, tiles=task.count,
             in_base=place.base + start // c.pixels * place.groups + filters.first, half=int(start % c.pixels != 0),
             weight_base=base, pitch=place.pitch, step_y=self.pixels // place.pitch, step_x=self.pixels % place.pitch,
-            start_y=start // place.pitch, start_x=start % place.pitch, zero=op.input.zero, wide=int(self._wide),
+            start_y=first // place.pitch, start_x=first % place.pitch, zero=op.input.zero, wide=int(self._wide),
             acc_first=int(low == 0), acc_last=int(last), mem_in=place.mem, shared=int(self.shared), in_row=self._lead,
             **values))
 
     def _rows(self, strip: Strip, task: Task) -> tuple[int, int]:
         """Output rows [lo, hi) of a task."""
         pitch = strip.input.pitch
-        return (strip.y0 + task.start * self.pixels // pitch,
+        return (strip.y0 + max(0, task.start * self.pixels - self._lead) // pitch,
                 min(strip.y1, strip.y0 + -(-(task.start + task.count) * self.pixels // pitch)))
 
     def _reads(self, strip: Strip, filters: FilterTile, task: Task) -> list[Access]:
@@ -193,7 +194,7 @@ class ArrayWork:
                  buffers: Buffers) -> tuple[dict[str, int], list[Access]]:
         """Fields and accesses of the post unit for the command of a task."""
         op, tile = self._op, filters.tile
-        y, x = divmod(task.start * self.pixels, strip.input.pitch)
+        y, x = divmod(max(0, task.start * self.pixels - self._lead), strip.input.pitch)
         base, access = self._params(filters, buffers)
         accesses = [access, *self._makes(strip, filters, task)]
         fields = {"param_base": base, "shift": op.shift, "lo": op.lo, "hi": op.hi, "straddle": int(tile.straddle),
@@ -245,7 +246,7 @@ class ConvolutionWork(ArrayWork):
         words, size = self.depth * (1 if self.shared else len(records)), max(filters.size for filters in tiles)
         holds = {"weights": words * size, "params": size, "taps": len(records), "tables": self._op.table is not None}
         return Job(deque(Task(number, 0, count) for number in range(len(tiles))), len(records) * self.depth, visits,
-                   holds, touches, add)
+                   holds, touches, add, in_row=bool(self._lead))
 
 
 def _cursor(prefix: str, place: Placement, strip: Strip, at: tuple[int, int], y: int, x: int,

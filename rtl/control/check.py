@@ -204,8 +204,7 @@ class Check(Limits):
         cmd = self.cmd.payload
         if self.row_taps == 1:
             return C(1)
-        return (cmd.wide | ~cmd.acc_first | ~cmd.acc_last | (cmd.depth != 1) | (cmd.taps > ROW_STEPS)
-                | (cmd.start_x != 0) | (cmd.start_y != 0))
+        return cmd.wide | ~cmd.acc_first | ~cmd.acc_last | (cmd.depth != 1) | (cmd.taps > ROW_STEPS)
 
     def _view(self, m, prefix):
         """Whether a view has banks or addresses that do not exist; one address past the end is a row not visited."""

@@ -45,7 +45,8 @@ class Feeder(WithFilters):
     bank : activation memories, read in :data:`spec.latency.READ` cycles.
     room, reserve : of the rows FIFO: a tile is reserved with its last k-step.
     step, r_addr, acts : to the array. previous : with ``row_taps``, the activations of the two pixels before the first
-        one, those that the same k-step of the tile before had last; of the first tile the code of padding.
+        one, those that the same k-step of the tile before had last, which may be that of an earlier command; where a
+        command begins with the output's first pixel, the code of padding.
     release : semaphores of a command, when the array has read everything it needs.
     pending : a command waits. idle : none is here, and nothing under way.
     started, finished, tag : a command's first and last k-step.
@@ -94,7 +95,7 @@ class Feeder(WithFilters):
         """The next command: coordinates of every position of its first tile, one per cycle."""
         lanes = self.pixels
         nxt = Signal(COMMAND, reset_less=True)
-        nxt_valid, nxt_ready = Signal(), Signal()
+        nxt_valid, nxt_ready, goes_on, skips = Signal(), Signal(), Signal(), Signal()
         init_index, init_y, init_x = (Signal(shape, reset_less=True) for shape in (range(lanes + 1), 16, 16))
         columns, command = Countdown(m, 16, "columns"), self.cmd.payload
         shadow = [tuple(Signal(16, name=f"shadow_{name}{i}", reset_less=True) for name in "yx") for i in range(lanes)]
@@ -103,6 +104,9 @@ class Feeder(WithFilters):
             m.d.sync += [nxt.eq(command), nxt_valid.eq(1), nxt_ready.eq(0), init_index.eq(0),
                          init_y.eq(command.start_y), init_x.eq(command.start_x)]
             columns.load(command.pitch, (command.pitch - command.start_x)[:16])
+            if self.row_taps > 1:       # lanes of taps in a row are a pixel further than those of the output
+                later = command.in_row & Cat(command.start_y, command.start_x).any()
+                m.d.sync += [goes_on.eq(later), skips.eq(later)]
         with m.If(nxt_valid & ~nxt_ready):
             with m.Switch(init_index):
                 for i, (y, x) in enumerate(shadow):
@@ -110,8 +114,8 @@ class Feeder(WithFilters):
                         m.d.sync += [y.eq(init_y), x.eq(init_x)]
             columns.step()
             m.d.sync += [init_x.eq(Mux(columns.last, 0, init_x + 1)), init_y.eq(init_y + columns.last),
-                         init_index.eq(init_index + 1), nxt_ready.eq(init_index == lanes - 1)]
-        return SimpleNamespace(command=nxt, valid=nxt_valid, ready=nxt_ready, coordinates=shadow)
+                         init_index.eq(init_index + ~skips), skips.eq(0), nxt_ready.eq(init_index == lanes - 1)]
+        return SimpleNamespace(command=nxt, goes_on=goes_on, valid=nxt_valid, ready=nxt_ready, coordinates=shadow)
 
     def _issue(self, m, shadow):
         """S0: counters."""
@@ -147,8 +151,8 @@ class Feeder(WithFilters):
                     m.d.sync += active.eq(0)
         with m.If(start):
             m.d.sync += [job.eq(nxt), active.eq(1), nxt_valid.eq(0), nxt_ready.eq(0), tap_index.eq(0),
-                         begins.eq(1), tile_begins.eq(1), tile_first.eq(1), group.eq(0), weight.eq(nxt.weight_base),
-                         base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
+                         begins.eq(1), tile_begins.eq(1), tile_first.eq(~shadow.goes_on), group.eq(0),
+                         weight.eq(nxt.weight_base), base.eq(nxt.in_base), in_half.eq(nxt.half & nxt.wide)]
             m.d.sync += last_k.eq((nxt.depth == 1) & (nxt.taps == 1))
             for counter, number in ((groups, nxt.depth), (taps, nxt.taps), (tiles, nxt.tiles)):
                 counter.load(number)

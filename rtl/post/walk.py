@@ -1,6 +1,6 @@
 """The walk over the pixels of a convolution's output, ahead of the rows that the array makes of them."""
 
-from amaranth.hdl import Array, C, Module, Mux, Signal
+from amaranth.hdl import Array, C, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
@@ -126,12 +126,13 @@ class Walk(Block):
             entry.step()
         with m.If(take & found.leaves & entry.last):
             tiles.step()
+        # Of taps in a row, the lane before the first pixel of the output.
+        lead = command.in_row & ~Cat(command.start_y, command.start_x).any()
         with m.If(self.load):
             entry.load(C(entries, 7))
             tiles.load(command.tiles)
-            # Of taps in a row, the first lane is no pixel of the output.
-            m.d.sync += [half.eq(command.in_row if most == 1 else 0), pixel.eq(command.in_row if most > 1 else 0),
-                         left.eq(Mux(command.wide, wide, most - command.in_row if most > 1 else 1)), second.eq(0),
+            m.d.sync += [half.eq(lead if most == 1 else 0), pixel.eq(lead if most > 1 else 0),
+                         left.eq(Mux(command.wide, wide, most - lead if most > 1 else 1)), second.eq(0),
                          odd.eq(command.start_x[0]), below.eq(command.start_y + 1),
                          covers.eq(command.start_y < command.rows)]
             for counter, size in ((row, command.pitch), (covered, command.cols)):

@@ -53,12 +53,20 @@ def met_in_row(values: np.ndarray, config: EngineConfig) -> np.ndarray:
     return out
 
 
+def leads(cmd: Command) -> int:
+    """Lanes before the first pixel of a command's output: one where a convolution of taps in a row begins."""
+    return int(bool(cmd["in_row"] and not cmd["start_y"] and not cmd["start_x"]))
+
+
 class Array:
     """Keeps the sums of a part, to be continued by the next command."""
 
     def __init__(self, memories: Memories):
         self._memories = memories
         self._acc: np.ndarray | None = None
+        # Of the last command in a row: digits (2, ic) of the last two pixels of its k-steps, and where it ends.
+        self._kept: dict[int, np.ndarray] = {}
+        self._end: tuple[int, ...] = ()
 
     def convolve(self, cmd: Command) -> Sums:
         """The sums of a CONV, and of the parts before it."""
@@ -70,35 +78,48 @@ class Array:
             raise AlloyError(f"layer {cmd['tag']} goes on with sums that nothing has begun")
         else:
             acc = self._acc
+        self._follow(cmd)
         for number, tap in enumerate(self._memories.tap_records(cmd)):
             first = cmd["weight_base"] + (0 if cmd["shared"] else number * cmd["depth"])
-            self._tap(cmd, tap, first, pixels, read, acc)
+            self._tap(cmd, number, tap, first, pixels, read, acc)
         fits(cmd, "accumulator", acc[:, pixels.live], c.acc_width)
         sums = acc[0] + (acc[1] << c.act_digit_bits if cmd["wide"] else 0)
         fits(cmd, "sum of two pixel digits", sums[pixels.live], c.joined_width)
         self._acc = None if cmd["acc_last"] else acc
         return Sums(sums, pixels.live, read)
 
+    def _follow(self, cmd: Command) -> None:
+        """Refuse a command in a row that goes on with other pixels than those behind the last one."""
+        if not cmd["in_row"]:
+            return
+        c, lead = self._memories.config, leads(cmd)
+        at = 0 if lead else cmd["start_y"] * cmd["pitch"] + cmd["start_x"] + 1
+        base = cmd["in_base"] - at // c.pixels * cmd["groups"]
+        if not lead and self._end != (cmd["tag"], base, cmd["taps"], at):
+            raise AlloyError(f"layer {cmd['tag']} goes on in a row with pixels that do not follow on the last ones")
+        self._end = cmd["tag"], base, cmd["taps"], at + cmd["tiles"] * c.pixels
+
     def _pixels(self, cmd: Command) -> _Pixels:
         c = self._memories.config
         count = c.pixels // 2 if cmd["wide"] else c.pixels
         each = np.arange(cmd["tiles"] * count)
-        start, pitch = cmd["start_y"] * cmd["pitch"] + cmd["start_x"], cmd["pitch"]
-        y, x = np.divmod(start + each, pitch)
-        row, col = np.divmod(start + each - cmd["in_row"], pitch)       # of the output
+        pitch, out = cmd["pitch"], cmd["start_y"] * cmd["pitch"] + cmd["start_x"] - leads(cmd)
+        y, x = np.divmod(out + cmd["in_row"] + each, pitch)
+        row, col = np.divmod(out + each, pitch)         # of the output
         if (cmd["step_y"], cmd["step_x"]) != divmod(count, cmd["pitch"]) or y[-1] >= 1 << FIELDS["start_y"].width:
             raise AlloyError(f"layer {cmd['tag']} has steps that are no {count} pixels, or too many rows")
         half = c.pixels // 2 if cmd["half"] and cmd["wide"] else 0
-        return _Pixels(y, x, each + half, (each >= cmd["in_row"]) & (row < cmd["rows"]) & (col < cmd["cols"]))
+        return _Pixels(y, x, each + half, (row >= 0) & (row < cmd["rows"]) & (col < cmd["cols"]))
 
-    def _tap(self, cmd: Command, tap: Command, word: int, pixels: _Pixels, read: np.ndarray, acc: np.ndarray) -> None:
+    def _tap(self, cmd: Command, number: int, tap: Command, word: int, pixels: _Pixels, read: np.ndarray,
+             acc: np.ndarray) -> None:
         """Add the products of one tap, whose k-words begin at ``word``, to ``acc``."""
         c, act = self._memories.config, self._memories.act[cmd["mem_in"]]
         y, x = pixels.y + tap["dy"], pixels.x + tap["dx"]
         real = (y >= 0) & (y < tap["rows"]) & (x >= 0) & (x < tap["cols"])
         # Of taps in a row, also those of the pixels before.
         ahead = c.row_taps if cmd["in_row"] else 1
-        live = [np.concatenate([pixels.live[back:], np.zeros(back, bool)]) for back in range(ahead)]
+        live = [np.concatenate([pixels.live[back:], np.ones(back, bool)]) for back in range(ahead)]
         needed, (row, bank) = real & np.any(live, 0), np.divmod(pixels.place + tap["rot"], c.pixels)
         base = cmd["in_base"] + row * cmd["groups"] + tap["addr"]
         if needed.any():
@@ -116,10 +137,13 @@ class Array:
             for digit, sums in enumerate(acc):
                 # Sums are far below 2**53: float64 is exact, and fast.
                 part = codes >> digit * c.act_digit_bits & (1 << c.act_digit_bits) - 1
-                zero = np.full((len(met) - 1, c.ic), cmd["zero"] & (1 << c.act_digit_bits) - 1)
-                line = np.concatenate([zero, part]).astype(np.float64)
+                if cmd["in_row"]:
+                    zero = np.full((2, c.ic), cmd["zero"] & (1 << c.act_digit_bits) - 1)
+                    kept = zero if leads(cmd) else self._kept[number]
+                    part, self._kept[number] = np.concatenate([kept, part]), part[-2:]
+                line, first = part.astype(np.float64), len(part) - len(sums)
                 for back, weights in enumerate(met):
-                    sums += (line[len(zero) - back:len(line) - back] @ weights.T).astype(np.int64)
+                    sums += (line[first - back:len(line) - back] @ weights.T).astype(np.int64)
                 sums -= ones
 
     def _readable(self, cmd: Command, codes: np.ndarray, digits: int) -> None:

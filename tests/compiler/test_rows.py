@@ -54,6 +54,21 @@ def test_it_happens():
     assert not any(c["in_row"] for seed in range(10) for c in check(seed, row_taps=1))
 
 
+def test_pieces():
+    """Work by turns with another convolution: a command goes on where the one before in a row ended."""
+    happens, config = 0, graphs.engine(ic=8, row_taps=3, act_depth=1024, weight_depth=128, tables=1)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        network = separable_network(rng, channels=(20, 40), size=(12, 20))
+        codes = rng.integers(0, 256, (1, *network.tensors["image"].shape))
+        program = compile(network, config)
+        got = command_model.run(program, config, codes[0], seed)
+        assert all((got[name] == network.codes(codes)[name][0]).all() for name in got)
+        happens += sum(c["opcode"] == Opcode.CONV and c["in_row"] and (c["start_y"] + c["start_x"] > 0)
+                       for c in map(unpack, program.commands))
+    assert happens > 10
+
+
 def run(network, config):
     """The convolutions of a program whose codes are right."""
     codes = np.random.default_rng(0).integers(0, 16, (1, *network.tensors["image"].shape))

@@ -95,7 +95,7 @@ EDGES = [
     Edge("row", C, dict(in_row=0), dict(in_row=1)),
     *(Edge("row", C, dict(in_row=1, tiles=1) | {name: good}, dict(in_row=1, tiles=1) | {name: bad}, ROW)
       for name, good, bad in (("wide", 0, 1), ("acc_first", 1, 0), ("acc_last", 1, 0), ("depth", 1, 2),
-                              ("taps", 16, 17), ("start_x", 0, 1), ("start_y", 0, 1))),
+                              ("taps", 16, 17))),
     Edge("requantizer", C, dict(shift=63), dict(shift=64)),
     Edge("requantizer", C, dict(lo=9, hi=9), dict(lo=10, hi=9)),
 ]

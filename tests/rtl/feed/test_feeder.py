@@ -32,6 +32,7 @@ class Bench:
                      for _ in range(f.tap_depth)]
         self.room, self.rooms = 1, []
         self.steps, self.events, self.cycle = [], [], 0
+        self.kept = [[[0] * f.ic] * 2] * 16        # of the last tile in a row, by its k-steps
 
     def conv(self, **values):
         """A command that reads nothing behind the memories; half of them in parts."""
@@ -49,8 +50,8 @@ class Bench:
             tiles=tiles, tap_base=dice.randrange(f.tap_depth - taps + 1), in_base=dice.randrange(8), pitch=pitch,
             shared=shared, weight_base=dice.randrange(f.weight_depth - words + 1), step_y=count // pitch,
             step_x=count % pitch,
-            start_y=0 if in_row else dice.randrange(3), start_x=0 if in_row else dice.randrange(pitch), in_row=in_row,
-            zero=dice.randrange(256), wide=wide,
+            start_y=dice.randrange(3) * dice.randrange(2), start_x=dice.randrange(pitch) * dice.randrange(2),
+            in_row=in_row, zero=dice.randrange(256), wide=wide,
             half=wide and dice.randrange(2), acc_first=whole or dice.randrange(2), acc_last=whole or dice.randrange(2),
             mem_in=dice.randrange(2)) | values
 
@@ -67,7 +68,9 @@ class Bench:
                     k = t * c["depth"] + group
                     before = None
                     if c["in_row"]:
-                        before = out[-c["taps"]][4][-2:] if tile else [self.codes([c["zero"]] * self.feeder.ic)] * 2
+                        begins = not (tile or c["start_y"] or c["start_x"])
+                        before = [self.codes([c["zero"]] * self.feeder.ic)] * 2 if begins else self.kept[t]
+                        self.kept[t] = acts[-2:]
                     out.append((int(c["acc_first"] and k == 0), int(c["acc_last"] and k == c["taps"] * c["depth"] - 1),
                                 int(c["in_row"]), c["weight_base"] + (group if c["shared"] else k), acts, before))
         return out
@@ -82,7 +85,8 @@ class Bench:
             bank += step
             if bank >= self.lanes:
                 bank, at = bank - self.lanes, at + c["groups"]
-        y, x = divmod(c["start_y"] * c["pitch"] + c["start_x"] + tile * count + position, c["pitch"])
+        start = c["start_y"] * c["pitch"] + c["start_x"]
+        y, x = divmod(start + (c["in_row"] and start > 0) + tile * count + position, c["pitch"])
         valid = 0 <= y + tap["dy"] < tap["rows"] and 0 <= x + tap["dx"] < tap["cols"]
         codes = self.acts[c["mem_in"], bank, at] if valid else [c["zero"]] * self.feeder.ic
         return self.codes(codes, high)
@@ -216,7 +220,7 @@ def test_room(last):
 def test_clear(moment):
     """Nothing of a command is left whenever ``clear`` comes; the next one is right."""
     bench = Bench(3, SIZES[1])
-    f, lost, kept = bench.feeder, bench.conv(tiles=5), bench.conv()
+    f, lost, kept = bench.feeder, bench.conv(tiles=5), bench.conv(start_y=0, start_x=0)
 
     async def drive(ctx):
         await put(ctx, f.cmd, command(Opcode.CONV, **lost))

@@ -58,8 +58,9 @@ class Bench:
         dice, post = self.dice, self.post
         rows, cols, straddle, wide = dice.randrange(1, 5), dice.randrange(1, 9), dice.randrange(2), dice.randrange(2)
         pitch, groups, in_row = cols + dice.randrange(3), 1 + straddle + dice.randrange(2), dice.randrange(2 - wide)
-        start = dice.randrange(rows), dice.randrange(cols)
+        start = (dice.randrange(rows), dice.randrange(cols)) if dice.randrange(3) else (0, 0)
         first = start[0] * pitch + start[1]
+        lead = in_row and not first       # a lane before the first pixel
         count, last = post.pixels // 2 if wide else post.pixels, dice.randrange(first + 1, rows * pitch + 3)
         residual, mem = dice.randrange(2), dice.randrange(2) if mem is None else mem
         base, lo = dice.randrange((post.param_depth - 1) * post.slots + 1), dice.randrange(100)
@@ -67,7 +68,7 @@ class Bench:
         out, res = (tensor(dice, post, rows, cols, groups, start) for _ in range(2))
         fields = dict(
             **out_fields(out), **fields_of(res, "res"), rows=rows, cols=cols, pitch=pitch, start_y=start[0],
-            start_x=start[1], tiles=-(-(last - first + in_row) // count), wide=wide, in_row=in_row,
+            start_x=start[1], tiles=-(-(last - first + lead) // count), wide=wide, in_row=in_row,
             straddle=straddle, residual=residual, mem_out=mem, mem_res=1 - mem, param_base=base,
             res_mult=dice.randrange(1 << 16),
             shift=dice.choice((1, 13, 14, 15, 16, 17, 40)), lo=lo, hi=dice.randrange(lo, 256),
@@ -82,7 +83,7 @@ class Bench:
             sent.append(row)
             sums = [[low + (high << post.act_digit_bits) for low, high in zip(*pair, strict=True)]
                     for pair in zip(row[::2], row[1::2], strict=True)] if wide else row
-            sums = sums[in_row if not entry else 0:]        # the first lane is no pixel
+            sums = sums[lead if not entry else 0:]
             while sums:     # a visit: what is left of the row, and of as many lanes as are visited together
                 y, x = divmod(number, pitch)
                 count = min(pitch - x, (len(sums) - 1) % (latency.wide_pixels(post) if wide else post.out_pixels) + 1)
