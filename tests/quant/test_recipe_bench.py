@@ -245,6 +245,15 @@ def test_rows_that_are_not_whole(tmp_path):
         _add(tmp_path)
 
 
+def test_rows_are_put_into_both_files(tmp_path):
+    """In the place of those of the same name."""
+    first, second = (_row("alloy", _flags(8, wrong), 100) | {"seed": 0} for wrong in (1, 2))
+    for row in (first, second):
+        _add(tmp_path, row)
+    assert json.loads((tmp_path / "quant.json").read_text()) == [second]
+    assert "| alloy |" in (tmp_path / "quant.md").read_text()
+
+
 def test_a_place_that_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AlloyError, match="below cannot be written .*: choose another --out"):

@@ -219,3 +219,10 @@ def test_a_waveform_is_made_up_to_its_image():
     (_, images), options = engine.given
     assert images.tolist() == [0, 1] and options["window"] == window and options["stall"] == 0.2
     assert "waveform of image 1, cycles 30 to 90" in said[0] and said[-1] == "waveform written to w.fst"
+
+
+def test_codes_of_a_layer_are_about_the_middle():
+    """Where no code of the image is above 0 they are just there."""
+    network = layer_network("3x3,5,24,7", boards.get("zcu102").config)
+    codes = network.codes(np.zeros((1, 5, 7, 7), int))["out"]
+    assert (codes == 1 << network.tensors["out"].bits - 1).all()

@@ -201,3 +201,15 @@ def test_cycles_of_codes_of_two_digits():
         {"image": (8, 4, 4), "y": (8, 4, 4)}, layer("image", "y", 8, 8, (3, 3), padding=(1, 1)), bits=bits)), config),
         config).ops, config) for bits in (4, 5, 6, 8)]
     assert cycles[0] == cycles[1] == 4 * 9 and cycles[2] == cycles[3] == 8 * 9
+
+
+def test_holes_in_many_groups():
+    """As many as a command can count."""
+    config, mixed = engine(ic=8, act_depth=512), np.resize([Scheme.FIXED4, Scheme.FIXED4, Scheme.POT4], 84)
+    twos = [np.full((84, *shape), 2, np.int16) for shape in ((4, 1, 1), (1, 3, 3))]
+    graph = lower(network(dict(image=(4, 8, 8), wide=(84, 8, 8), deep=(84, 8, 8), out=(4, 8, 8)),
+                          layer("image", "wide", 84, 4, weight=twos[0], scheme=mixed),
+                          layer("wide", "deep", 84, 1, (3, 3), weight=twos[1], scheme=mixed, padding=(1, 1)),
+                          layer("deep", "out", 4, 84)))
+    wide = order_channels(choose_columns(graph, config), config).ops[0].output
+    assert HOLE in wide.order and wide.groups(config.ic) == 14
