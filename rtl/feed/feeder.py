@@ -26,8 +26,9 @@ class Feeder(WithFilters):
     """Executes the array's side of CONV commands.
 
     ``cmd`` is taken as soon as the shadow registers are free; the command starts when the one before has issued its
-    last k-step, its first tile has been enumerated (a cycle for each lane), and ``blocked[mem_in]`` (the post unit
-    still gathers from that memory) is low. One k-step each cycle, while ``room`` is high at the last one of a tile.
+    last k-step, its first tile has been enumerated (a cycle for each lane, and one where it goes on in a row), and
+    ``blocked[mem_in]`` (the post unit still gathers from that memory) is low. One k-step each cycle, while ``room`` is
+    high at the last one of a tile.
     ``latency`` cycles from a k-step's counters to its ``acts``; ``step`` and ``r_addr`` come :data:`spec.latency.READ`
     cycles before them.
 

@@ -1,6 +1,8 @@
 """Depthwise convolutions that take taps of a row together: the codes are those of the golden model, and it happens."""
 
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, given, settings, strategies as st
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from compiler.allocate import allocate
 from compiler.build import lowered
 from sim import command_model
 from sim.compare import first_difference
-from spec.commands import Opcode, unpack
+from spec.commands import COMMAND_BYTES, Opcode, pack, unpack
 from spec.errors import AlloyError
 from tests.compiler import graphs
 from tests.networks import random_config, separable_network
@@ -67,6 +69,20 @@ def test_pieces():
         happens += sum(c["opcode"] == Opcode.CONV and c["in_row"] and (c["start_y"] + c["start_x"] > 0)
                        for c in map(unpack, program.commands))
     assert happens > 10
+
+
+def test_pieces_that_do_not_follow():
+    """What the engine would get wrong in silence."""
+    network, config = separable(4, 12), graphs.engine(ic=6, row_taps=3)
+    program = compile(network, config)
+    index = next(n for n, c in enumerate(map(unpack, program.commands)) if c.get("in_row"))
+    fields = unpack(program.commands[index])
+    values = {name: value for name, value in fields.items() if name != "opcode"} | {"start_x": 3}
+    at, image = COMMAND_BYTES * index, bytearray(program.image)
+    assert bytes(image[at:at + COMMAND_BYTES]) == bytes(program.commands[index])
+    image[at:at + COMMAND_BYTES] = pack(fields["opcode"], **values)
+    with pytest.raises(AlloyError, match="goes on in a row with pixels that do not follow on the last ones"):
+        command_model.run(replace(program, image=bytes(image)), config, np.zeros((4, 4, 12), int))
 
 
 def run(network, config):
