@@ -136,8 +136,9 @@ def wide_pixels(config: Any) -> int:
 
 def tiles(config: Any) -> int:
     """Tiles whose rows the FIFOs behind the array hold: as many as the post unit takes while a tile is on its way, if
-    its codes have two digits, and two more; of several pixels at once, as many as block RAMs hold anyway."""
-    return 2 + -(-first_row(config) // (config.pixels // 2)) if config.out_pixels == 1 else 4 * lanes(config)
+    its codes have two digits, and two more; in block RAMs, which hold more anyway, a power of two."""
+    wanted = 2 + -(-first_row(config) // (config.pixels // 2 // wide_pixels(config)))
+    return wanted if config.out_pixels == 1 else 1 << (wanted - 1).bit_length()
 
 
 def _arrives(config, row):

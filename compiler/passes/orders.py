@@ -15,6 +15,7 @@ from ..graph import Graph, Value, without_holes
 from ..operations import Convolution, Maximum, Operation
 from ..rows import lanes_of
 from ..slots import HELD, slots_of
+from .groups import in_groups
 
 __all__ = ["array_cycles", "close_groups", "order_channels"]
 
@@ -139,6 +140,19 @@ def _in_rows(ops: Iterable[Operation], config: EngineConfig) -> Iterator[Operati
     return (op.in_rows(config) if isinstance(op, Convolution) else op for op in ops)
 
 
+def _slots(held: list[list[int]], order: tuple[int, ...], config: EngineConfig) -> tuple[np.ndarray, np.ndarray]:
+    """What each channel needs of a group: slots of each kind, and of all, in each layer that ``held`` says the columns
+    of, and itself; and what a group has."""
+    slots = slots_of(config)
+    needs, room = [np.ones(len(order), int)], [config.ic]
+    counts = np.array([[count * (kind is column) for kind in slots] for column, count in HELD])
+    for columns in held:
+        takes = counts[np.array(columns)[[*order]]]
+        needs += [*takes.T, takes.sum(1)]
+        room += [*slots.values(), config.slots]
+    return np.stack(needs, 1), np.array(room)
+
+
 def _holed(graph: Graph, values: list[Value], order: tuple[int, ...], config: EngineConfig,
            reader: np.ndarray | None = None) -> tuple[int, ...] | None:
     """The ``order`` of values with as many channels in each group as one tile of each maker holds; None where that
@@ -149,24 +163,12 @@ def _holed(graph: Graph, values: list[Value], order: tuple[int, ...], config: En
     held = [column.tolist() for column in (*columns, reader) if column is not None]
     if not held or not all(isinstance(op, Convolution) and op.at is None or isinstance(op, Maximum) for op in near):
         return None
-    groups: list[list[int]] = []
-    waiting = list(order)
-    while waiting:
-        left, later, at = [slots_of(config) for _ in held], [], 0
-        groups.append([])
-        while at < len(waiting) and len(groups[-1]) < config.ic and all(any(mine.values()) for mine in left):
-            takes = [(mine, *HELD[column[waiting[at]]]) for mine, column in zip(left, held, strict=True)]
-            if all(mine[column] >= count for mine, column, count in takes):
-                groups[-1].append(waiting[at])
-                for mine, column, count in takes:
-                    mine[column] -= count
-            else:
-                later.append(waiting[at])
-            at += 1
-        waiting = later + waiting[at:]
-    if len(groups) >= GROUPS or reader is None and len(groups) == -(-values[0].channels // config.ic):
+    needs, room = _slots(held, order, config)
+    groups = [[order[item] for item in group] for group in in_groups(needs, room)]
+    if len(groups) >= GROUPS:
         return None
     if reader is not None:
         groups = [_on_lanes(group, reader, config) for group in groups]
     last = groups.pop()
-    return (*(at for group in groups for at in (*group, *[HOLE] * (config.ic - len(group)))), *last)
+    holed = (*(at for group in groups for at in (*group, *[HOLE] * (config.ic - len(group)))), *last)
+    return None if holed == order else holed

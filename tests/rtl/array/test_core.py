@@ -173,6 +173,30 @@ def test_clear(moment):
     simulate({"core": core}, drive)
 
 
+@pytest.mark.parametrize("values", [
+    dict(pixels=8), dict(pixels=4, out_pixels=2), dict(pixels=8, out_pixels=2), dict(pixels=16, out_pixels=4, ic=1),
+    dict(pixels=4, out_pixels=2, ic=9, dsp_filters=6, lut_filters=4)], ids=str)
+def test_never_waits(values):
+    """Who takes an entry in each cycle, as the post unit does with codes of two digits, never waits for the array: the
+    FIFO has room for all that is on the way."""
+    core = Core.of(config := small(**values))
+    entries, took = config.pixels // core.lanes, []
+
+    async def drive(ctx):
+        ctx.set(core.row.ready, 1)
+        since = entries
+        for _ in range(200):
+            room = ctx.get(core.room) and since >= entries - 1
+            since = 0 if room else since + 1
+            ctx.set(core.reserve, room)
+            ctx.set(core.step, dict.fromkeys(("valid", "first", "last"), room))
+            valid, = (await ctx.tick().sample(core.row.valid))[2:]
+            took.append(valid)
+
+    simulate({"core": core}, drive)
+    assert all(took[100:])
+
+
 @pytest.mark.parametrize("out_pixels", [1, 2])
 def test_room(out_pixels):
     """Nobody takes rows: tiles are accepted until their rows fill the FIFO, none is lost, and ``idle`` stays low."""
