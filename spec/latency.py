@@ -136,9 +136,10 @@ def wide_pixels(config: Any) -> int:
 
 def tiles(config: Any) -> int:
     """Tiles whose rows the FIFOs behind the array hold: as many as the post unit takes while a tile is on its way, if
-    its codes have two digits, and two more; in block RAMs, which hold more anyway, a power of two."""
+    its codes have two digits, and two more; in block RAMs, which hold more anyway, a power of two, and four
+    for each lane at least."""
     wanted = 2 + -(-first_row(config) // (config.pixels // 2 // wide_pixels(config)))
-    return wanted if config.out_pixels == 1 else 1 << (wanted - 1).bit_length()
+    return wanted if config.out_pixels == 1 else max(4 * lanes(config), 1 << (wanted - 1).bit_length())
 
 
 def _arrives(config, row):
