@@ -213,3 +213,17 @@ def test_holes_in_many_groups():
                           layer("deep", "out", 4, 84)))
     wide = order_channels(choose_columns(graph, config), config).ops[0].output
     assert HOLE in wide.order and wide.groups(config.ic) == 14
+
+
+def test_filters_that_fill_two_tiles_take_two():
+    """Kind: channels in turn, of each kind of column, fill two groups but three tiles: others share them out better."""
+    config = engine(ic=8, dsp_filters=6, lut_filters=2, act_depth=256)
+    kinds = np.array([2, 1, 0, 2, 2, 2, 1, 0, 0, 0, 2])     # 12 slots of DSP columns and 4 of LUT columns
+    weight = np.tile(np.array([4, 3, 99], np.int16)[kinds].reshape(11, 1, 1, 1), (1, 8, 1, 1))
+    scheme = np.array([Scheme.POT4, Scheme.FIXED4, Scheme.FIXED8], np.uint8)[kinds]
+    node = layer("image", "out", 11, 8, weight=weight)
+    net = network({"image": (8, 4, 4), "out": (11, 4, 4), "end": (5, 4, 4)},
+                  type(node)(**{**vars(node), "scheme": scheme}), layer("out", "end", 5, 11))
+    graph = order_channels(choose_columns(lower(net), config), config)
+    assert np.bincount(graph.ops[0].columns).tolist() == [4, 2, 5]
+    assert array_cycles(graph.ops[:1], config) == 2 * 16        # four tiles of pixels, of as many visits
