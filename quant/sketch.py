@@ -61,8 +61,9 @@ def sketch(graph: Graph, variant: Variant, config: EngineConfig) -> tuple[Networ
     If there are refusals, or :class:`quant.graph.Hole` layers in the graph, the network is :class:`spec.network.Parts`.
     """
     plan = outline(variant.recipe, Request(graph, {}, config, variant.options, None))
-    # A recipe chooses filters by what they lose, which follows no order of theirs.
-    mixed = {name: np.random.default_rng(0).permutation(scheme) for name, scheme in plan.schemes.items()}
+    # A recipe chooses filters by what they lose, which follows no order of theirs, nor that of another layer.
+    mixed = {name: np.random.default_rng(seed).permutation(scheme)
+             for seed, (name, scheme) in enumerate(plan.schemes.items())}
     plan = replace(plan, schemes=mixed)
     net = SketchNet(graph, config, schemes=plan.schemes, codebooks=plan.codebooks, bits=plan.bits, wide=plan.wide,
                     levels=plan.levels, single_scale=plan.single_scale)

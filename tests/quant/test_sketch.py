@@ -16,3 +16,11 @@ def test_filters_are_in_no_order():
     for node in network.nodes:
         assert (node.scheme == plan.schemes[node.name]).all()
         assert len(np.flatnonzero(np.diff(node.scheme.astype(int)))) > 10
+
+
+def test_layers_have_orders_of_their_own():
+    """Kind: layers that meet in one tensor, whose one order of channels suits them all as no recipe's filters do."""
+    model = torch.nn.Sequential(*(torch.nn.Conv2d(64, 64, 1) for _ in range(3))).eval()
+    network, _, _ = sketch(trace(model, (64, 8, 8)), VARIANTS["alloy"], boards.get("zcu102").config)
+    first, *others = (np.asarray(node.scheme) for node in network.nodes)
+    assert all((np.bincount(first) == np.bincount(other)).all() and (first != other).any() for other in others)
