@@ -197,14 +197,19 @@ class Source:
         return make_plan(chosen.recipe, Request(graph, statistics, engine(board), chosen.options, self.real,
                                                 lambda network: layer_cycles(network, board), self.report))
 
-    def net(self, chosen: Variant, board: Target) -> tuple[Plan, QuantNet]:
-        """What a recipe decides for a board, and the network that is quantized so."""
+    def planned(self, chosen: Variant, board: Target) -> tuple[Graph, Plan]:
+        """The equalized graph and what a recipe decides for it on a board."""
         graph, statistics = self.equalized(chosen.bits)
         plan = self._plan(chosen, board, graph, statistics)
         del statistics      # unless they are shared
         give_back()
         for stage in ("statistics", "plan"):
             self.course.finish(stage)
+        return graph, plan
+
+    def net(self, chosen: Variant, board: Target) -> tuple[Plan, QuantNet]:
+        """What a recipe decides for a board, and the network that is quantized so."""
+        graph, plan = self.planned(chosen, board)
         net = plan.net(graph, input_scale=SCALE, input_zero=self.zero, config=engine(board))
         reconstruct(net, self.images, seed=self.seed, mirror=self.mirror, known=True,
                     report=lambda index, name: self._done("layers")(f"layer {index} of {len(graph.layers)} ({name})"))

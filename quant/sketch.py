@@ -14,7 +14,7 @@ from spec.operators.convolution import ConvLayer
 
 from .graph import Graph, Hole
 from .net import QuantNet
-from .recipes import Request, Variant, outline
+from .recipes import Plan, Request, Variant, outline
 from .requantizer import Requantizer
 from .rounding import level_ends, level_tables, nearest
 
@@ -54,17 +54,18 @@ class SketchNet(QuantNet):
         return out.numpy()
 
 
-def sketch(graph: Graph, variant: Variant, config: EngineConfig) -> tuple[Network, Any, list[Unsupported]]:
-    """(integer network, its :class:`quant.recipes.Plan`, what is not supported) of a float graph, as a recipe would
-    make it for an engine: what it takes, not what it computes.
+def sketch(graph: Graph, variant: Variant, config: EngineConfig,
+           plan: Plan | None = None) -> tuple[Network, Plan, list[Unsupported]]:
+    """(integer network, its plan, what is not supported) of a float graph, as a recipe would make it for an engine, or
+    as ``plan`` says that it has: what it takes, not what it computes.
 
     If there are refusals, or :class:`quant.graph.Hole` layers in the graph, the network is :class:`spec.network.Parts`.
     """
-    plan = outline(variant.recipe, Request(graph, {}, config, variant.options, None))
-    # A recipe chooses filters by what they lose, which follows no order of theirs, nor that of another layer.
-    mixed = {name: np.random.default_rng(seed).permutation(scheme)
-             for seed, (name, scheme) in enumerate(plan.schemes.items())}
-    plan = replace(plan, schemes=mixed)
+    if plan is None:
+        plan = outline(variant.recipe, Request(graph, {}, config, variant.options, None))
+        # A recipe chooses filters by what they lose, which follows no order of theirs, nor that of another layer.
+        plan = replace(plan, schemes={name: np.random.default_rng(seed).permutation(scheme)
+                                      for seed, (name, scheme) in enumerate(plan.schemes.items())})
     net = SketchNet(graph, config, schemes=plan.schemes, codebooks=plan.codebooks, bits=plan.bits, wide=plan.wide,
                     levels=plan.levels, single_scale=plan.single_scale)
     refused: list[Unsupported] = []

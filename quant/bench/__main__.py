@@ -92,13 +92,18 @@ def main(
     only: Annotated[str | None, Option(metavar="RECIPE:NETWORK:MODE", help="only the rows that match; parts may be "
                                        "lists with commas, empty: all")] = None,
     again: Annotated[bool, Option("--again", help="measure rows that are there again")] = False,
+    cycles: Annotated[bool, Option("--cycles", help="count the cycles of rows that are there again and measure "
+                                   "nothing")] = False,
     out: Annotated[str, Option(help="folder of quant.json and quant.md")] = "docs/results",
     seed: Annotated[int, Option(min=0, help="of the calibration")] = 0,
 ) -> int:
     """Measure recipes on networks.
 
-    Writes quant.json and quant.md; rows that are there already are kept, unless --again.
+    Writes quant.json and quant.md; rows that are there already are kept, unless --again. With --cycles these alone are
+    taken, with the engines and the compiler of today.
     """
+    if again and cycles:
+        raise AlloyError("--again measures rows, their cycles too, and --cycles measures nothing: give one of them")
     folder, prepared = Path(out), None
     check_outputs(*(folder / name for name in PAGES))
     # Rows of the same bits share an equalized graph, which is large and the longest work of many rows.
@@ -106,13 +111,19 @@ def main(
     rows = sorted(_wanted(only), key=lambda row: (order.index(row[1]), VARIANTS[row[0]].bits))
     for recipe, network, mode in rows:
         there = next((row for row in _rows(folder) if _key(row) == (recipe, network, mode, seed)), None)
-        if there and not again:
+        if there and not again and not cycles:
             _show(there, f"measured {there['date']}, --again does it again")
+            continue
+        if cycles and not there:
             continue
         if prepared is None or prepared.task.name != network:
             prepared = runs.prepare(data.load(network), seed=seed, say=say)
-        row = runs.measure(recipe, prepared, mode, say=say)
-        _show(row, f"{row['seconds']} s, at most {row['peak_gib']} GiB")
+        if there and cycles:
+            row = runs.counted(there, prepared, say=say)
+            _show(row, f"cycles of {row['counted']}")
+        else:
+            row = runs.measure(recipe, prepared, mode, say=say)
+            _show(row, f"{row['seconds']} s, at most {row['peak_gib']} GiB")
         _add(folder, row)
     _add(folder)        # the page of rows that were there already, too
     return 0

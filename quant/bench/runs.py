@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 import platform
 import resource
@@ -13,7 +14,7 @@ import torch
 
 import boards
 from sim import golden
-from sim.estimate import layer_cycles
+from sim.estimate import engine, layer_cycles
 from spec.coding import code_lengths, entropy
 from spec.errors import AlloyError
 from spec.operators.convolution import Conv
@@ -22,10 +23,11 @@ from spec.systems import DIGIT_BITS, DSP, SYSTEMS
 from ..qat import Training
 from ..quantize import CALIBRATION, Report, Source
 from ..recipes import VARIANTS
+from ..sketch import sketch
 from .data import Task
 from .paired import pack
 
-__all__ = ["Prepared", "prepare", "measure", "BOARDS"]
+__all__ = ["Prepared", "prepare", "measure", "counted", "BOARDS"]
 
 BOARDS = ("zcu102", "pynq-z2")
 TABLE_BITS = 48
@@ -91,22 +93,24 @@ def _cycles(network):
 
 @dataclass
 class Prepared:
-    """What the recipes of a network share: the network and the images to quantize it with, and the float network's
-    logits of the tests."""
+    """What the recipes of a network share: the network and the images to quantize it with."""
     task: Task
     source: Source
-    logits: np.ndarray
+    say: Report = print
+
+    @cached_property
+    @torch.no_grad()
+    def logits(self) -> np.ndarray:
+        """The float network's, of the tests: (N, classes)."""
+        self.say(f"{self.task.name}: float answers to {len(self.task.test[0])} images")
+        return golden.outputs(lambda x: self.task.model(self.source.normalization.real(x)), self.task.test[0])
 
 
-@torch.no_grad()
 def prepare(task: Task, *, seed: int = 0, say: Report = print) -> Prepared:
     """:class:`Prepared` for a task."""
     images = task.train[0]
     picked = images[np.random.default_rng(seed).permutation(len(images))[:CALIBRATION]]
-    source = Source(task.model, picked, task.mean, task.std, True, task.mirror, seed, shared=True)
-    say(f"{task.name}: float answers to {len(task.test[0])} images")
-    logits = golden.outputs(lambda x: task.model(source.normalization.real(x)), task.test[0])
-    return Prepared(task, source, logits)
+    return Prepared(task, Source(task.model, picked, task.mean, task.std, True, task.mirror, seed, shared=True), say)
 
 
 def _trained(variant, prepared, plan, net, board, folder):
@@ -148,6 +152,20 @@ def measure(variant: str, prepared: Prepared, mode: str = "ptq", *, board: str =
         "date": date.today().isoformat(), "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "seconds": round(time.time() - began),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20, 1)}
+
+
+def counted(row: dict, prepared: Prepared, *, board: str = "zcu102", say: Report = print) -> dict:
+    """A row with its cycles predicted anew, for what the recipe decides; nothing is calibrated or measured. A training
+    that has chosen number systems anew is not known here: its row has the cycles of what it began with."""
+    source = prepared.source
+    source.report = lambda text: say(f"{row['recipe']} {row['network']}: {text}")
+    chosen = VARIANTS[row["recipe"]]
+    graph, plan = source.planned(chosen, board)
+    network, _, refused = sketch(graph, chosen, engine(board), plan)
+    if refused:
+        raise refused[0]
+    cycles, fps = _cycles(network)
+    return row | {"board": list(BOARDS), "cycles": cycles, "fps": fps, "counted": date.today().isoformat()}
 
 
 def _note(chosen, plan, prepared, mode):

@@ -17,7 +17,8 @@ image by image). `calib` images calibrate (400: 200 and their mirror images). `b
 weights in each number system in per cent: power-of-two (P), fixed point of so many bits (F), code book (C). `KiB` of
 packed codes, `coded` the same after Huffman coding (`spec/coding.py`), `bound` the entropy of the codes. Cycles and
 frames per second (one image in flight, batch 1) are those of the cycle model, which is an estimate: {error}. Each row
-is measured with the code of its date.
+is measured with the code of `date`, and its cycles are those of the engines and the compiler of `counted`
+(`python -m quant.bench --cycles`: of a trained row with the number systems that its training began with).
 
 Below each table every recipe is compared with `alloy` on the same images, one by one: the difference of the shares,
 its paired standard error, and the p of McNemar's exact test, with Holm's correction for the number of comparisons of
@@ -93,8 +94,8 @@ def markdown(rows: list[dict]) -> str:
         first = part[0]
         lines += [f"\n## {network}, {first['data']}, {first['images']:,} images, float {first['float_top1']:.2f} %\n",
                   "| recipe | mode | calib | agree | KL | int | fake | +- | bits | shares | KiB | coded | bound | A "
-                  "| zcu102 cycles | FPS | pynq-z2 cycles | FPS | what | date |",
-                  "|" + "---|" * 20]
+                  "| zcu102 cycles | FPS | pynq-z2 cycles | FPS | what | date | counted |",
+                  "|" + "---|" * 21]
         for row in part:
             boards = [_cell(row[key][name]) for name in row["board"] for key in ("cycles", "fps")]
             lines.append("| " + " | ".join([
@@ -103,6 +104,6 @@ def markdown(rows: list[dict]) -> str:
                 *(f"{row[key]:.2f}" for key in ("int_top1", "fake_top1", "stderr")), f"{row['bits_per_weight']:.2f}",
                 _shares(row["shares"]),
                 *(f"{row[key + '_bytes'] / 1024:,.0f}" for key in ("weight", "compressed", "entropy")),
-                str(row["act_bits"]), *boards, row["note"], row["date"]]) + " |")
+                str(row["act_bits"]), *boards, row["note"], row["date"], row.get("counted", row["date"])]) + " |")
         lines += ["", *_verdicts(part)]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """The bench of recipes: one row on the embedded example, kept rows, bad names, missing data."""
 
 from dataclasses import replace
+from importlib import import_module
 import json
 from types import SimpleNamespace
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from quant import quantize
 from quant.bench import data, runs
 from quant.bench.__main__ import _add, main
 from quant.bench.paired import compare, holm, pack, unpack
 from quant.bench.table import better, markdown
+from sim.estimate import layer_cycles
 from spec.errors import AlloyError
 
 KEYS = (
@@ -89,6 +92,31 @@ def test_row_and_resume(small, tmp_path, monkeypatch, capsys):
     assert f"(measured {row['date']}, --again does it again)" in line
 
 
+@pytest.mark.parametrize("mode", ["ptq", "qat"])
+def test_cycles_are_counted_again(small, tmp_path, monkeypatch, capsys, mode):
+    """With nothing else of a row touched, and nothing calibrated or measured: those of the network of such a row."""
+    old = _row("film_qnn", _flags(60, 6), 7, mode=mode) | {"seed": 0, "network": "resnet8"}
+    other = old | {"network": "resnet20"}
+    _add(tmp_path, old, other)
+    arguments = ["--cycles", "--only", "film_qnn,fixed8:resnet8", "--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module("quant.quantize"), "reconstruct", None)
+        for name in ("measure", "_measured", "_trained"):
+            patch.setattr(runs, name, None)
+        assert main(arguments) == 0
+    new, same = json.loads((tmp_path / "quant.json").read_text())
+    changed = {"board", "cycles", "fps", "counted"}
+    assert same == other
+    assert {key: new[key] for key in new.keys() - changed} == {key: old[key] for key in old.keys() - changed}
+    assert new["fps"]["zcu102"] == pytest.approx(150e6 / new["cycles"]["zcu102"], rel=1e-3)
+    assert f"| {new['counted']} |" in (tmp_path / "quant.md").read_text()
+    if mode == "ptq":
+        network = quantize(small.model, small.train[0], recipe="film_qnn", report=None)
+        assert new["cycles"]["zcu102"] == round(sum(layer_cycles(network, "zcu102").values()))
+    assert main([*arguments, "--again"]) == 2
+    assert "--again measures rows, their cycles too, and --cycles measures nothing" in capsys.readouterr().err
+
+
 def test_what_is_measured():
     """Logits are codes from the output's zero point on, times its scale."""
     rng, labels = np.random.default_rng(0), np.array([0, 1, 2, 2, 1])
@@ -157,7 +185,7 @@ def test_a_network_that_does_not_compile_is_shown():
     row = ROW | dict(recipe="r", mode="ptq", images=1, float_top1=1.0, fake_top1=1.0, int_top1=1.0, agree=1.0,
                      cycles={"zcu102": "too big"}, fps={"zcu102": None}, shares={"POT4": 0.6, "FIXED8": 0.4})
     page = markdown([row])
-    assert "does not compile" in page and "| P4 60 F8 40 |" in page and "| x | 2026-11-28 |" in page
+    assert "does not compile" in page and "| P4 60 F8 40 |" in page and "| x | 2026-11-28 | 2026-11-28 |" in page
 
 
 # -- kind: a difference that chance makes, printed as a result ---------------------------------------------------------
