@@ -30,7 +30,7 @@ from .sensitivity import collect
 from .tensors import give_back
 from .work import stages
 
-__all__ = ["Source", "quantize", "float_graph", "CALIBRATION"]
+__all__ = ["Source", "quantize", "float_graph", "real_graph", "CALIBRATION"]
 
 DARK = 30  # standard deviations of pixels / 255 that are none
 CALIBRATION = 256  # images; more take longer and change little
@@ -231,13 +231,21 @@ class Source:
         confine(net)
 
 
-def float_graph(model: nn.Module, shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None,
-                logits: bool | None) -> tuple[Normalization, Graph]:
-    """(normalization, graph that reads ``(pixel - zero) * SCALE``) of a model for images of ``shape`` (C, H, W); the
-    others are those of :func:`quantize`."""
+def real_graph(model: nn.Module, shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None,
+               logits: bool | None) -> tuple[Normalization, Graph]:
+    """(normalization, graph that reads images normalized so) of a model for images of ``shape`` (C, H, W); a
+    normalization that the model begins with is in that and not in the graph. The others are those of
+    :func:`quantize`."""
     graph = trace(model, shape, logits=bool(logits))
     given, graph = Normalization.of(mean, std, graph.shapes[graph.input][0]).before(graph)
     graph.logits = _classifies(graph) if logits is None else logits
+    return given, graph
+
+
+def float_graph(model: nn.Module, shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None,
+                logits: bool | None) -> tuple[Normalization, Graph]:
+    """The same with a graph that reads ``(pixel - zero) * SCALE``."""
+    given, graph = real_graph(model, shape, mean, std, logits)
     return given, given.folded(graph)
 
 

@@ -35,7 +35,7 @@ class Small:
 CONFIG = EngineConfig(name="small", ic=4, pixels=2, dsp_filters=2, lut_filters=1, dsp_device="mult18", act_depth=128,
                       weight_depth=32, param_depth=4, tap_depth=18, ports=1, port_bits=64, addr_bits=32, burst=8,
                       outstanding=2, queue_depth=2, tables=1)
-SMALL = {"ulx3s": Small(CONFIG, 1 << 17, 37.5e6), "ecpix5": Small(CONFIG, 1 << 17, 37.5e6)}
+SMALL = {name: Small(CONFIG, 1 << 17, 75e6) for name in ("ulx3s", "ecpix5")}
 
 
 def _project(name, small, config, verilog):

@@ -54,7 +54,7 @@ class _Rest:
     """How long a step that counts ("layer 3 of 20") still takes, from when its count began."""
 
     def __init__(self):
-        self._counted, self._first = None, (0.0, 0)
+        self._counted, self._first, self._last = None, (0.0, 0), (0.0, 0)
 
     def words(self, text: str, now: float) -> str:
         """Of a text at a time, empty if that cannot be said."""
@@ -63,11 +63,14 @@ class _Rest:
             return ""
         counted, (done, total) = (found[1], found[3]), (int(found[number].replace(",", "")) for number in (2, 3))
         if counted != self._counted or done < self._first[1]:
-            self._counted, self._first = counted, (now, done)
-        began, first = self._first
+            self._counted, self._first, self._last = counted, (now, done), (now, done)
+        if done != self._last[1]:
+            self._last = now, done
+        (began, first), (at, _) = self._first, self._last
         if done <= first or done > total:
             return ""
-        return f", about {(now - began) / (done - first) * (total - done):.0f} s left"
+        rest = (at - began) / (done - first) * (total - done) - (now - at)
+        return f", about {max(rest, 0.0):.0f} s left"
 
 
 class Course:

@@ -16,6 +16,7 @@ from spec.progress import say
 from .hardware import compare_rtl
 from .integers import compare_codes, compare_numbers
 from .layers import LayerError, compare_layers, values_of
+from .model import compare_model
 from .options import DiffOptions
 from .picture import check_picture, draw
 from .subject import Subject, flow_folder, open_subject
@@ -25,9 +26,7 @@ __all__ = ["main", "STAGES"]
 
 STAGES = "float", "integer", "rtl"
 VALUES = 1 << 20        # of the layer in the picture
-# Of the outputs' standard deviation: the float network is the model; and is but for what the zero padding of a first
-# layer is that is not the mean of every channel.
-NEAR, PADDED = 1e-3, 0.05
+NEAR = 1e-3             # of the outputs' standard deviation: what rounding makes
 
 
 @entry("python -m alloy.diff", "models:Net --weights net.pth --images photos --size 224 --mean imagenet "
@@ -99,24 +98,19 @@ def _float(subject: Subject, picture: str | None) -> dict[str, Any]:
     say(f"float against fake quantization, {len(codes)} images")
     errors, outputs = compare_layers(subject.net, codes)
     worst = worst_of(errors)
-    off = None
-    if subject.net.graph.end is None:
-        made = subject.outputs(subject.options.compare)
-        off = float(abs(made - outputs).max() / (made.std() or 1.0)) if made.shape == outputs.shape else None
-    near, pixel = NEAR, subject.normalization
-    if off is not None and not pixel.padded and NEAR < off <= PADDED:
-        near = PADDED
-        print(f"outputs are up to {off:.2g} standard deviations from the model's: zero padding of the image is pixel "
-              f"{pixel.zero}, which is not the mean of every channel")
-    for line in float_lines(errors, worst, off, near):
+    model = compare_model(subject, subject.options.compare, outputs)
+    if model.border > NEAR:
+        print(f"outputs are up to {model.border:.2g} standard deviations from the model's: zero padding of the image "
+              f"is pixel {model.pixel}, which is not the mean of every channel")
+    for line in float_lines(errors, worst, model.off, NEAR):
         print(line)
     if picture is not None:
         _draw(subject, picture, errors, worst, codes)
-    equal = off is None or off <= near
+    equal = model.off <= NEAR
     verdict = "no layer" if worst is None else f"layer {worst.name} has the largest error of its own"
     return {"equal": equal, "verdict": verdict if equal else "the float network is not the model", "images": len(codes),
-            "model_error": off, "worst": None if worst is None else worst.name, "picture": picture,
-            "layers": [one.form() for one in errors]}
+            "model_error": model.off, "padding_error": model.border, "worst": None if worst is None else worst.name,
+            "picture": picture, "layers": [one.form() for one in errors]}
 
 
 def _draw(subject: Subject, picture: str, errors: list[LayerError], worst: LayerError | None,

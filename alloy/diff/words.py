@@ -18,7 +18,7 @@ def worst_of(errors: Sequence[LayerError]) -> LayerError | None:
     return max(some, key=lambda one: one.own.relative or 0.0) if some else None
 
 
-def float_lines(errors: Sequence[LayerError], worst: LayerError | None, off: float | None, near: float
+def float_lines(errors: Sequence[LayerError], worst: LayerError | None, off: float, near: float
                 ) -> Iterator[str]:
     """A table of the layers; ``off`` is how far the float network is from the model, ``near`` how far it may be."""
     most = max([one.own.relative or 0.0 for one in errors], default=0.0) or 1.0
@@ -32,7 +32,7 @@ def float_lines(errors: Sequence[LayerError], worst: LayerError | None, off: flo
     if worst is not None:
         yield (f"largest own error: layer {worst.name}, {_share(worst.own)} %, most of it in channel {worst.channel} "
                f"of {len(worst.channels)}")
-    if off is not None and off > near:
+    if off > near:
         yield (f"the float network is not the model: their outputs are up to {off:.2g} standard deviations apart, and "
                f"{near:g} is what rounding makes")
 

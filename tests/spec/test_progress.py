@@ -55,6 +55,8 @@ def test_what_is_left():
     assert rest.words("layer 4 of 5 (c)", 13.0) == ", about 1 s left"
     assert [rest.words("step 2 of 4", now) for now in (0.0, 6.0)] == ["", ""]       # waits, and goes on
     assert rest.words("step 3 of 4", 8.0) == ", about 8 s left"
+    assert rest.words("step 3 of 4", 13.0) == ", about 3 s left"         # of a long step, five seconds later
+    assert rest.words("step 3 of 4", 20.0) == ", about 0 s left"
     assert rest.words("image 4 of 1,005", 14.0) == ""                    # another count
     assert rest.words("image 5 of 1,005", 15.0) == ", about 1000 s left"
     assert rest.words("image 1 of 1,005", 16.0) == ""                    # from the beginning

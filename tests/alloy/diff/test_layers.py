@@ -1,6 +1,7 @@
 """Float against fake quantization: the layer and the channel that err, and by how much."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from torch import nn
 
 from alloy.diff import __main__ as main_of_diff
 from alloy.diff.layers import compare_layers, values_of
+from alloy.diff.model import ModelError, compare_model
+from alloy.diff.subject import Subject
 from alloy.diff.words import float_lines, worst_of
-from quant.graph import compute
+from quant.graph import FloatNet, compute
 from quant.imports import trace
 from quant.normalize import Normalization
+from quant.quantize import float_graph
 from tests.alloy.diff.faults import diff
 from tests.user import trained
 
@@ -75,18 +79,70 @@ def test_zero_padding_that_is_not_the_mean(mean, padded):
     assert torch.allclose(one[..., 1:-1, 1:-1], two[..., 1:-1, 1:-1], atol=1e-5)
 
 
-def test_padding_that_is_a_little_off_is_said(here, capsys, monkeypatch):
-    """Kind: a known difference that reads like a fault."""
-    monkeypatch.setattr(main_of_diff, "NEAR", -1.0)
-    monkeypatch.setattr(Normalization, "padded", False)
+class Bordered(nn.Module):
+    """Most of what it computes is at the border of the image."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=2), nn.Linear(4 * 6 * 6, 5)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.conv(x)).flatten(1))
+
+
+class Pictures(list):
+    """Of an array."""
+
+    def some(self, which):
+        return SimpleNamespace(codes=lambda: np.stack([self[at] for at in which]))
+
+
+def job_of(model, mean, shape=(3, 4, 4)):
+    """As much of a subject as the comparison with the model looks at."""
+    images = np.random.default_rng(0).integers(0, 256, (6, *shape), np.uint8)
+    job = SimpleNamespace(model=model.eval(), shape=shape, mean=mean, std=(0.229, 0.224, 0.225), test=Pictures(images),
+                          options=SimpleNamespace(logits=None))
+    network = SimpleNamespace(input="x", tensors={"x": SimpleNamespace(shape=shape, channels=3)})
+    subject = Subject(None, job, None, network, None, None)
+    normalization, graph = float_graph(model, shape, mean, job.std, None)
+    outputs = FloatNet(graph)((torch.from_numpy(images).float() - normalization.zero) / 255).detach().numpy()
+    return subject, outputs
+
+
+@pytest.mark.parametrize("mean, padded", [((0.2, 0.2, 0.2), True), ((0.485, 0.456, 0.406), False)])
+def test_padding_is_no_fault_of_the_network(mean, padded):
+    """Kind: a known difference that reads like a fault, however large; a fault beside it is still one."""
+    model = Bordered()
+    subject, outputs = job_of(model, mean)
+    found = compare_model(subject, 6, outputs)
+    assert found.off < 1e-5 and (found.border == 0) == padded and found.pixel == (51 if padded else 114)
+    assert padded or found.border > 0.05
+    other = outputs.copy()
+    other[3, 2] += 0.01 * outputs.std()
+    assert compare_model(subject, 6, other).off == pytest.approx(0.01, rel=0.1)
+    with torch.no_grad():
+        model.conv.weight[1, 2, 0, 0] += 0.5
+    assert compare_model(subject, 6, outputs).off > 0.01
+
+
+def test_an_import_that_computes_something_else(monkeypatch):
+    """Though the float network is that of the import."""
+    model = Bordered()
+    subject, outputs = job_of(model, (0.485, 0.456, 0.406))
+    monkeypatch.setattr(Subject, "outputs", lambda self, count: 1.01 * outputs)
+    assert compare_model(subject, 6, outputs).off > 0.01
+
+
+def test_padding_that_is_off_is_said(here, capsys, monkeypatch):
+    monkeypatch.setattr(main_of_diff, "compare_model", lambda *_: ModelError(0.0, 0.06, 114))
     assert diff("flow", "--to", "float") == 0
-    assert "which is not the mean of every channel" in capsys.readouterr().out
-    monkeypatch.setattr(main_of_diff, "PADDED", -1.0)
-    assert diff("flow", "--to", "float") == 1
+    assert ("outputs are up to 0.06 standard deviations from the model's: zero padding of the image is pixel 114, "
+            "which is not the mean of every channel") in capsys.readouterr().out
 
 
 def test_the_worst_of_none(subject):
     errors, _ = compare_layers(subject.net, subject.codes(1))
     exact = [replace(one, own=replace(one.own, sqnr=None, relative=None)) for one in errors]
     assert worst_of(exact) is None
-    assert any(line.split()[1:3] == ["-", "-"] for line in float_lines(exact, None, None, 1.0))
+    assert any(line.split()[1:3] == ["-", "-"] for line in float_lines(exact, None, 0.0, 1.0))
