@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from alloy import clock
 from rtl.tools import ecp5
 
@@ -27,6 +29,15 @@ def test_rows(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert clock.main(["--engine", "tiny", *where]) == 2
     assert "no engine tiny is looked at: give small, ecp5, zcu102" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_place_and_route(tmp_path):
+    """Of a whole engine for ECP5, half an hour: it fits, and is no slower than it was."""
+    assert clock.main(["--engine", "ecp5", "--out", str(tmp_path)]) == 0
+    (row,) = json.loads((tmp_path / "clock.json").read_text())
+    assert row["fmax_mhz"] > 45 and len(row["ends"]) == 5 and row["used"]["MULT18X18D"] == 84
+    assert all(count <= row["available"][cell] for cell, count in row["used"].items())
 
 
 def test_the_slowest():

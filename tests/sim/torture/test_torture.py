@@ -12,6 +12,7 @@ from sim.torture import CONFIG, KINDS, Fault, Runner, Subject, Torture, jobs
 from sim.torture.__main__ import main
 from sim.torture.page import put_into, table
 from sim.torture.programs import allowed, damaged, extremes, fields, with_commands
+from sim.torture.state import LATENCIES, STALLS
 from spec.commands import FIELDS, Error, Opcode, pack, unpack
 from spec.errors import AlloyError
 from tests.verilated import shared_cache
@@ -51,6 +52,16 @@ def test_a_share(line, tmp_path, capsys):
     assert sum(sum(seen.values()) for seen in state["seen"].values()) == sum(state["done"].values())
     assert "100 of 10,000 cases" in said and said.rstrip().endswith("bit-exact")
     assert main(line) == 0 and json.loads((tmp_path / "state.json").read_text()) == state
+
+
+def test_no_run_is_much_shorter_than_the_least(engine, made):
+    """Kind: an abort that is said to be in the middle of a run and is behind it, on a faster bus than was measured."""
+    measured = Runner(engine, made, Torture(1, CONFIG.digest)).measured
+    for latency in LATENCIES:
+        for stall in sorted({*STALLS}):
+            with Subject(engine, made, stall=stall, latency=latency, seed=latency) as subject:
+                assert all(subject.count(one.job)[0] > 0.9 * one.least for one in measured), (latency, stall)
+    assert all(one.least < 0.8 * one.cycles for one in measured)
 
 
 def test_a_start_at_the_interrupt(line, capsys):
