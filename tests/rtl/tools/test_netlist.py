@@ -28,7 +28,7 @@ def netlist(folder, config):
     """Verilog of the engine after every step that gives its resources, module by module."""
     prepare(folder)
     (folder / "alloy.v").write_text(generate(config)["alloy.v"].replace("module alloy(", "module top_module("))
-    steps = [step.format(source="alloy.v") for step in FAMILY.steps]
+    steps = [step.format(source="alloy.v", mapper=FAMILY.area) for step in FAMILY.steps]
     with Children() as children:
         wrong = run_yosys(children, "flat", "top.json", *steps, "write_verilog -noattr netlist.v", folder=folder)
     assert wrong is None, wrong
