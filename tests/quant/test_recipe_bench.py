@@ -14,6 +14,7 @@ from quant.bench import data, runs
 from quant.bench.__main__ import _add, main
 from quant.bench.paired import compare, holm, pack, unpack
 from quant.bench.table import better, markdown
+from quant.sketch import sketch
 from sim.estimate import layer_cycles
 from spec.errors import AlloyError
 
@@ -99,7 +100,9 @@ def test_cycles_are_counted_again(small, tmp_path, monkeypatch, capsys, mode):
     other = old | {"network": "resnet20"}
     _add(tmp_path, old, other)
     arguments = ["--cycles", "--only", "film_qnn,fixed8:resnet8", "--out", str(tmp_path)]
+    sketched = []
     with monkeypatch.context() as patch:
+        patch.setattr(runs, "sketch", lambda *given: sketched.append(sketch(*given)) or sketched[-1])
         patch.setattr(import_module("quant.quantize"), "reconstruct", None)
         for name in ("measure", "_measured", "_trained"):
             patch.setattr(runs, name, None)
@@ -113,6 +116,8 @@ def test_cycles_are_counted_again(small, tmp_path, monkeypatch, capsys, mode):
     if mode == "ptq":
         network = quantize(small.model, small.train[0], recipe="film_qnn", report=None)
         assert new["cycles"]["zcu102"] == round(sum(layer_cycles(network, "zcu102").values()))
+        for one, other in zip(network.nodes, sketched[0][0].nodes, strict=True):
+            assert np.array_equal(getattr(one, "scheme", 0), getattr(other, "scheme", 0))
     assert main([*arguments, "--again"]) == 2
     assert "--again measures rows, their cycles too, and --cycles measures nothing" in capsys.readouterr().err
 

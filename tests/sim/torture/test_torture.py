@@ -64,6 +64,13 @@ def test_no_run_is_much_shorter_than_the_least(engine, made):
     assert all(one.least < 0.8 * one.cycles for one in measured)
 
 
+@pytest.mark.parametrize("number", [158, 194])
+def test_a_start_behind_an_abort(line, capsys, number):
+    """On the fastest bus, as late as it comes."""
+    assert main([*line, "--only", f"starts:{number}"]) == 0
+    assert "1 behind an abort: ABORT" in capsys.readouterr().out
+
+
 def test_a_start_at_the_interrupt(line, capsys):
     """A program may take longer than the engine takes to stop."""
     assert main([*line, "--only", "starts:3"]) == 0
