@@ -3,7 +3,6 @@ model, whose graph is read again."""
 
 from dataclasses import replace
 import os
-import pickle
 
 import torch
 
@@ -12,6 +11,7 @@ from spec.files import read_bytes, replacing
 
 from .graph import Graph
 from .net import QuantNet
+from .weights import DAMAGED
 
 __all__ = ["save_net", "load_net"]
 
@@ -50,8 +50,7 @@ def load_net(path: str | os.PathLike, graph: Graph) -> QuantNet:
         return net
     except AlloyError:
         raise
-    except (RuntimeError, KeyError, TypeError, AttributeError, ValueError, EOFError, OSError,
-            pickle.UnpicklingError) as error:
+    except DAMAGED as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise AlloyError(f"{path} is not the whole file of this model's quantized network ({why}): quantize again"
                          ) from None

@@ -11,8 +11,6 @@ from hashlib import sha256
 import io
 import os
 from pathlib import Path
-import pickle
-import struct
 
 import numpy as np
 import torch
@@ -28,6 +26,7 @@ from spec.looks import looks_like
 from .integers import check
 from .net import QuantNet
 from .ptq import IMAGES, reassign
+from .weights import DAMAGED
 
 __all__ = ["Training", "fine_tune"]
 
@@ -173,8 +172,7 @@ def _checkpoint(path, device):
     try:
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
         return {**state, "start": state["start"]}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, AttributeError,
-            struct.error):
+    except DAMAGED:
         raise AlloyError(f"{path} is not a whole checkpoint of a training: it looks like {looks_like(data, path)}; "
                          "remove it or name another file") from None
 

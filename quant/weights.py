@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import io
 from pathlib import Path
 import pickle
+import struct
 from typing import Any
 import zipfile
 
@@ -15,7 +16,11 @@ from spec.errors import AlloyError
 from spec.files import check_unpacked, read_bytes
 from spec.looks import looks_like
 
-__all__ = ["load_weights", "read_state"]
+__all__ = ["DAMAGED", "load_weights", "read_state"]
+
+# What ``torch.load`` raises for files that are damaged anywhere.
+DAMAGED = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
+           ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile)
 
 # Under these names training scripts keep the weights beside optimizer, epoch and so on; those in front come first.
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params")
@@ -65,8 +70,7 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError:
         raise AlloyError(f"{path} holds Python objects beside its tensors, such as a whole model, which would be "
                          "executed to be read: save model.state_dict() and give that") from None
-    except (RuntimeError, OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, IndexError,
-            zipfile.BadZipFile):
+    except DAMAGED:
         raise _unreadable(path, found) from None
     return _tensors(found, path)
 

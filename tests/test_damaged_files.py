@@ -11,6 +11,7 @@ import os
 import pickle
 from random import Random
 import resource
+import struct
 import sys
 import zipfile
 
@@ -22,10 +23,12 @@ import torch
 
 from alloy.flow.options import FlowOptions
 from compiler import compile
+from quant.kept import load_net
 from quant.onnx import load as load_onnx
 from quant.options import collected
 from quant.pictures import open_pictures
 from quant.prepare import Preparation
+from quant.qat import _checkpoint
 from quant.tflite import load as load_tflite
 from quant.weights import read_state
 from spec.config import EngineConfig
@@ -183,6 +186,19 @@ def test_some_damaged_files(tmp_path, kind):
 def test_many_damaged_files(tmp_path, kind):
     read, refused = check(kind, tmp_path, range(SLOW))
     assert read + refused == SLOW and refused > SLOW // 8
+
+
+@pytest.mark.parametrize("load", [read_state, lambda path: load_net(path, None), lambda path: _checkpoint(path, "cpu")])
+@pytest.mark.parametrize("raised", [struct.error, OverflowError, AssertionError, IndexError, pickle.UnpicklingError])
+def test_whatever_pytorch_raises(tmp_path, monkeypatch, load, raised):
+    """Kind: an exception of a reader that one of its callers does not know."""
+    torch.save({"a": torch.zeros(2)}, tmp_path / "a.pth")
+
+    def broken(*_, **__):
+        raise raised("broken")
+    monkeypatch.setattr(torch, "load", broken)
+    with pytest.raises(AlloyError, match="a.pth"):
+        load(tmp_path / "a.pth")
 
 
 class Payload:
