@@ -31,13 +31,22 @@ COMMON = {
                                           help="progress in plain lines also on a terminal")],
 }
 
+# A board is called either in the tools of this field: every program takes both.
+SYNONYMS = ("--platform", "--board")
+
 # Errors and signals are handled in spec.errors alone.
 _app = partial(typer.Typer, add_completion=False, pretty_exceptions_enable=False)
 
 
 class _Command(TyperCommand):
     """A command whose ``--json`` needs no value. Where the next word may be an argument of the command it is the file
-    only if it ends with ``.json`` or is ``-``."""
+    only if it ends with ``.json`` or is ``-``. An option of a board has both names."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        for param in self.params:
+            if param.opts[0] in SYNONYMS:
+                param.opts += [name for name in SYNONYMS if name not in param.opts]
 
     def parse_args(self, ctx, args):
         """The arguments with the value of ``--json``."""

@@ -33,6 +33,19 @@ def test_words(capsys, word):
     assert error.startswith("error: No such option") and error.count("\n") == 1 and f"see alloy {word} --help" in error
 
 
+def test_a_board_by_either_name(capsys):
+    """Every program that has a board takes --platform and --board for it."""
+    having = set()
+    for word, (module, name, _) in PROGRAMS.items():
+        for param in getattr(import_module(module), name).command.params:
+            if param.name in ("platform", "board"):
+                having.add(word)
+                assert sorted(param.opts) == ["--board", "--platform"]
+    assert having >= {"build", "check", "compile", "diff", "explore", "flow", "quantize", "run", "show", "speed"}
+    for option in ("--platform", "--board"):
+        assert main(["run", option, "zcu1"]) == 2 and "no platform 'zcu1'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("word", PROGRAMS)
 def test_the_example_is_a_command_line(word):
     """Its options exist and have the right kind of value."""
@@ -53,7 +66,7 @@ def test_every_program_has_a_word():
 
 @pytest.mark.parametrize("line, words", [
     ("", "Missing command"), ("bild", "Did you mean 'build'?"),
-    ("build", "Missing option '--platform': see alloy build --help")])
+    ("build", "Missing option '--platform' / '--board': see alloy build --help")])
 def test_wrong_lines(capsys, line, words):
     assert main(line.split()) == 2
     error = capsys.readouterr().err

@@ -196,7 +196,7 @@ def test_a_board_of_ones_own(tmp_path):
         f"import boards\nfrom dataclasses import replace\nfrom spec.config import EngineConfig\n"
         f"BOARD = replace(boards.of_part('xc7a100tcsg324-1'), name='mine', config={TINY!r})\n")
     out = tmp_path / "out"
-    assert build.main(["--platform", str(tmp_path / "mine.py"), "--no-synth", "--out", str(out)]) == 0
+    assert build.main(["--board", str(tmp_path / "mine.py"), "--no-synth", "--out", str(out)]) == 0
     report = json.loads((out / "report.json").read_text())
     assert report["platform"] == "mine" and report["budget"]["lut"] == 63400 and report["digest"] == TINY.digest
     assert "-part {xc7a100tcsg324-1}" in (out / "vivado.tcl").read_text()
