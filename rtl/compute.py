@@ -98,11 +98,11 @@ class Compute(WithFilters):
     def _memories(self, m, feeder, post, pool):
         """Tables that the load unit fills."""
         params = record_table(m, "params", memories.params(self), self.memories.params)
-        read_records(m, params, post.param)
+        read_records(m, params, post.param, latency.record(self))
         connect(m, flipped(self.memories.tables), post.tables_write)
         taps = record_table(m, "taps", memories.taps(self), self.memories.taps)
-        read_records(m, taps, feeder.tap)
-        read_records(m, taps, pool.tap)
+        for unit in (feeder, pool):
+            read_records(m, taps, unit.tap, latency.record(self))
 
     def _queue(self, m, feeder, post, pool):
         """A command goes to the post queue, a CONV to the feeder as well; post and pool work in turn, while the post

@@ -6,17 +6,17 @@ up. ``config`` is an :class:`spec.config.EngineConfig`, or a block with the valu
 
 from typing import Any
 
+from .devices import MULTIPLIERS
 from .packing import columns, solve
 
-__all__ = ["READ", "GATHER", "RECORD", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT",
+__all__ = ["READ", "GATHER", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT",
            "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "WALK", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER",
-           "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "parts",
-           "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row",
+           "record", "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array",
+           "parts", "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row",
            "last_row", "parameters", "post", "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
 GATHER = READ + 1   # activation memories: from the place of one channel group to its codes
-RECORD = 1          # parameters and taps: a memory alone
 PARTS = 4           # in which a record of a table is written, one in each cycle
 IMAGE_ROW = 4       # load: from the last window of an image's row to the first beat of the next, about
 TABLE = 2           # from a code to its entry in a table
@@ -37,6 +37,11 @@ CODE_TABLE = 140    # decoder: at most, for the table of new codes
 DECODER = 6         # from the beats of coded weights to the last nibbles
 
 
+def record(config: Any) -> int:
+    """Parameters and taps: a memory, and a register where its words come late."""
+    return 2 if MULTIPLIERS[config.dsp_device].slow else 1
+
+
 def tree_levels(count: int) -> int:
     """Registered levels of a tree of three-input adders over ``count`` values."""
     levels = 0
@@ -55,7 +60,7 @@ def feed(config: Any) -> int:
 
     The array's ``step`` and the address of the weights are :data:`READ` cycles before.
     """
-    return 3 + READ + rotator(config) + 1
+    return record(config) + 2 + READ + rotator(config) + 1
 
 
 def fed(config: Any) -> int:
@@ -170,7 +175,7 @@ def last_row(config: Any) -> int:
 
 def parameters(config: Any) -> int:
     """Post unit: from a command to its first visit, if none is before it."""
-    return config.dsp_filters + config.lut_filters + RECORD + WALK
+    return config.dsp_filters + config.lut_filters + record(config) + WALK
 
 
 def post(config: Any) -> int:
@@ -183,11 +188,11 @@ def post_done(config: Any) -> int:
     return post(config) + DONE
 
 
-def pool() -> int:
+def pool(config: Any) -> int:
     """Pool unit: from the visit of a pixel's last tap to its write: tap, position, inside, gather, maximum."""
-    return RECORD + 2 + GATHER + 1
+    return record(config) + 2 + GATHER + 1
 
 
-def pool_done() -> int:
+def pool_done(config: Any) -> int:
     """Pool unit: from its last visit to ``done``."""
-    return pool() + DONE
+    return pool(config) + DONE

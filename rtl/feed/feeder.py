@@ -11,6 +11,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency, memories
+from spec.config import DSP_DEVICES
 from spec.rows import ROW_STEPS, ROW_TAPS
 
 from ..prim import (
@@ -18,8 +19,6 @@ from ..prim import (
     sum_of_three, tap_port)
 
 __all__ = ["Feeder"]
-
-S2 = 2          # cycles from a k-step to its addresses
 
 
 class Feeder(WithFilters):
@@ -34,15 +33,15 @@ class Feeder(WithFilters):
 
     Parameters
     ----------
-    ic, pixels, dsp_filters, lut_filters, act_digit_bits, row_taps, act_depth, weight_depth, tap_depth : as in
-        :class:`spec.config.EngineConfig`.
+    ic, pixels, dsp_filters, lut_filters, act_digit_bits, dsp_device, row_taps, act_depth, weight_depth, tap_depth : as
+        in :class:`spec.config.EngineConfig`.
 
     Members
     -------
     cmd : CONV commands.
     blocked : for each activation memory, whether reading it has to wait.
     clear : forget everything.
-    tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
+    tap : table of taps, read in :func:`spec.latency.record` cycles.
     bank : activation memories, read in :data:`spec.latency.READ` cycles.
     room, reserve : of the rows FIFO: a tile is reserved with its last k-step.
     step, r_addr, acts : to the array. previous : with ``row_taps``, the activations of the two pixels before the first
@@ -59,6 +58,7 @@ class Feeder(WithFilters):
     ic = Parameter()
     pixels = Parameter(2, even=True)
     act_digit_bits = Parameter(high=8)
+    dsp_device = Parameter(choices=DSP_DEVICES)
     row_taps = Parameter(high=ROW_TAPS)
     act_depth = Parameter()
     weight_depth = Parameter()
@@ -85,7 +85,7 @@ class Feeder(WithFilters):
         shadow = self._shadow(m)
         s0 = self._issue(m, shadow)
         s1 = self._fields(m, s0)
-        valid = self._coordinates(m, s1, s0.start, shadow)
+        valid = self._coordinates(m, s1, delay(m, s0.start, latency.record(self) - 1), shadow)
         s2 = self._addresses(m, s1)
         value, info = self._rotate(m, s2, valid)
         self._select(m, s2, value, info)
@@ -165,12 +165,13 @@ class Feeder(WithFilters):
             in_half=in_half)
 
     def _fields(self, m, s0):
-        """S1: what goes with a k-step; its tap has arrived."""
+        """S1: what goes with a k-step, when its tap has arrived."""
         addr_t, job = range(self.act_depth), s0.job
-        s1 = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1, "k_last": 1, "load": 1, "wide": 1, "half": 1,
-                                       "mem": 1, "zero": 8, "base": addr_t, "groups": addr_t,
-                                       "weight": range(self.weight_depth), "end": 1, "begin": 1,
-                                       "in_row": 1, "tile_first": 1, "number": range(ROW_STEPS)}))
+        layout = data.StructLayout({"valid": 1, "first": 1, "last": 1, "k_last": 1, "load": 1, "wide": 1, "half": 1,
+                                    "mem": 1, "zero": 8, "base": addr_t, "groups": addr_t,
+                                    "weight": range(self.weight_depth), "end": 1, "begin": 1,
+                                    "in_row": 1, "tile_first": 1, "number": range(ROW_STEPS)})
+        s1 = Signal(layout)
         m.d.sync += [
             s1.valid.eq(s0.issue), s1.load.eq(s0.start), s1.k_last.eq(s0.issue & s0.last_k),
             s1.first.eq(s0.begins & job.acc_first), s1.last.eq(s0.last_k & job.acc_last),
@@ -179,7 +180,7 @@ class Feeder(WithFilters):
             s1.end.eq(s0.issue & s0.last_k & s0.last_tile),
             s1.begin.eq(s0.issue & s0.first),
             s1.in_row.eq(job.in_row), s1.tile_first.eq(s0.tile_first), s1.number.eq(s0.tap_index)]
-        return s1
+        return data.View(layout, delay(m, s1, latency.record(self) - 1, clear=self.clear))
 
     def _coordinates(self, m, s1, start, shadow):
         """S1: coordinates of the tile live here. Returns the valid lanes in S2."""
@@ -274,7 +275,7 @@ class Feeder(WithFilters):
     def _report(self, m, shadow, s0, s1, s2):
         """Step and weight address at their time, semaphores, and what others see."""
         clear = self.clear
-        early = self.latency - S2 - latency.READ
+        early = self.latency - latency.record(self) - 1 - latency.READ
         m.d.comb += [
             self.step.valid.eq(delay(m, s2.valid, early, clear=clear)),
             *(self.step[name].eq(delay(m, s2[name], early)) for name in ("first", "last", "in_row")),
@@ -291,7 +292,7 @@ class Feeder(WithFilters):
             m.d.sync += quiet.eq(quiet - 1)
         m.d.comb += [self.idle.eq(~s0.active & ~shadow.valid & (quiet == 0)),
                      self.started.eq(s1.begin), self.finished.eq(s1.end),
-                     self.tag.eq(delay(m, s0.job.tag, 1, plain=True))]
+                     self.tag.eq(delay(m, s0.job.tag, latency.record(self), plain=True))]
 
 
 def _digit(code, channel, high, bits):

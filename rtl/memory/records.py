@@ -6,7 +6,7 @@ from amaranth.lib.wiring import FlippedInterface, PureInterface
 
 from spec.memories import Shape
 
-from ..prim import ram
+from ..prim import delay, ram
 
 __all__ = ["read_records", "record_table"]
 
@@ -23,7 +23,9 @@ def record_table(m: Module, name: str, shape: Shape, write: PureInterface | Flip
     return memory
 
 
-def read_records(m: Module, table: Memory, reader: PureInterface | FlippedInterface) -> None:
-    """A read port of a table for ``reader`` (:func:`rtl.prim.param_port`, :func:`rtl.prim.tap_port`)."""
+def read_records(m: Module, table: Memory, reader: PureInterface | FlippedInterface, cycles: int) -> None:
+    """A read port of a table for ``reader`` (:func:`rtl.prim.param_port`, :func:`rtl.prim.tap_port`), whose records
+    come in ``cycles``, at least one."""
     port = table.read_port()
-    m.d.comb += [port.en.eq(reader.en), port.addr.eq(reader.addr), reader.data.eq(port.data)]
+    m.d.comb += [port.en.eq(reader.en), port.addr.eq(reader.addr),
+                 reader.data.eq(delay(m, port.data, cycles - 1, plain=True))]

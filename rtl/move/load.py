@@ -5,6 +5,8 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.commands import LOADS_AHEAD, PARAM_BYTES, Error, Opcode
+from spec.config import DSP_DEVICES
+from spec.devices import MULTIPLIERS
 from spec.kwords import word_bits
 from spec.latency import PARTS
 from spec.memories import RECORD_BITS, TABLE_CODES
@@ -58,8 +60,9 @@ class Load(GroupBlock):
 
     Parameters
     ----------
-    slots, weight_depth, param_depth, tap_depth, tables, decode_lanes, decode_width, decode_steps, ports, record_port,
-    addr_bits, beat_bits, port_bytes, act_lanes, image_lanes, weight_beats : as in :class:`spec.config.EngineConfig`.
+    slots, dsp_device, weight_depth, param_depth, tap_depth, tables, decode_lanes, decode_width, decode_steps, ports,
+    record_port, addr_bits, beat_bits, port_bytes, act_lanes, image_lanes, weight_beats : as in
+        :class:`spec.config.EngineConfig`.
 
     Members
     -------
@@ -77,6 +80,7 @@ class Load(GroupBlock):
     """
 
     slots = Parameter()
+    dsp_device = Parameter(choices=DSP_DEVICES)
     weight_depth = Parameter()
     param_depth = Parameter()
     tap_depth = Parameter()
@@ -360,7 +364,8 @@ class Load(GroupBlock):
     def _activations(self, m, job, data, begin, coming):
         """Takes rows over all lanes from the cycle after ``begin`` on; returns whether some still come."""
         act = self.act
-        m.submodules.written = written = Slice(act.payload.shape())
+        kind = Stage if MULTIPLIERS[self.dsp_device].slow else Slice
+        m.submodules.written = written = kind(act.payload.shape())
         join_streams(m, written.o, act)
         before: Value = Const(0)
         readers: list[ImageReader | RowReader] = [ImageReader.of(self)]

@@ -8,14 +8,13 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Member, Out
 
 from spec import latency
+from spec.config import DSP_DEVICES
 
 from ..prim import (
     COMMAND, Block, Countdown, Left, Locator, Parameter, ResetInserter, act_write_port, advance, at_once,
     check_out_pixels, codes_layout, delay, gather_port, small_less, tap_port, view_of, visited_apart)
 
 __all__ = ["Pool"]
-
-BEFORE = latency.RECORD + 2         # cycles from a visit to its gather
 
 
 class Pool(Block):
@@ -28,13 +27,13 @@ class Pool(Block):
 
     Parameters
     ----------
-    ic, pixels, act_depth, out_pixels, tap_depth : as in :class:`spec.config.EngineConfig`.
+    ic, pixels, dsp_device, act_depth, out_pixels, tap_depth : as in :class:`spec.config.EngineConfig`.
 
     Members
     -------
     cmd : POOL commands.
     clear : forget everything.
-    tap : table of taps, read in :data:`spec.latency.RECORD` cycles.
+    tap : table of taps, read in :func:`spec.latency.record` cycles.
     gather : a code of each channel, read in :data:`spec.latency.GATHER` cycles.
     stores : a store has something to read in a cycle without gathers.
     works : a command is here, a register.
@@ -48,6 +47,7 @@ class Pool(Block):
     """
     ic = Parameter()
     pixels = Parameter(2)
+    dsp_device = Parameter(choices=DSP_DEVICES)
     act_depth = Parameter()
     out_pixels = Parameter()
     tap_depth = Parameter()
@@ -57,11 +57,11 @@ class Pool(Block):
 
     @property
     def latency(self) -> int:
-        return latency.pool()
+        return latency.pool(self)
 
     @property
     def done_latency(self) -> int:
-        return latency.pool_done()
+        return latency.pool_done(self)
 
     def members(self) -> dict[str, Member]:
         return {
@@ -139,20 +139,20 @@ class Pool(Block):
                                          for lane in range(self.out_pixels)))
 
     def _gather(self, m, job, walk, source):
-        """The tap arrives one cycle after its address; then one cycle for the position, and one for whether that is
+        """The tap arrives; then one cycle for the position, and one for whether that is
         inside of the input. Returns the pixels of the tap that are."""
-        tap = self.tap.data
-        y, group, behind = (delay(m, value, latency.RECORD, flops=True) for value in (
+        tap, until = self.tap.data, latency.record(self)
+        y, group, behind = (delay(m, value, until, flops=True) for value in (
             walk.y, walk.group, walk.group + job.res_groups))
         tap_y, rows, cols = (Signal(shape, reset_less=True) for shape in (signed(18), 16, 16))
-        taken, asked = delay(m, walk.taken, latency.RECORD), Signal(self.out_pixels)
+        taken, asked = delay(m, walk.taken, until), Signal(self.out_pixels)
         inside = Signal(self.out_pixels)
         m.d.sync += [tap_y.eq(y + tap.dy), rows.eq(tap.rows), cols.eq(tap.cols), asked.eq(taken)]
         for lane, spot in enumerate(source.place):
             tap_x, place = Signal(signed(18), name=f"tap_x{lane}", reset_less=True), self.gather.place[lane]
             bank = Signal.like(place.bank, name=f"bank{lane}", reset_less=True)
             addr = Signal.like(place.addr, name=f"addr{lane}", reset_less=True)
-            at_bank, at_addr, x = (delay(m, value, latency.RECORD, flops=True)
+            at_bank, at_addr, x = (delay(m, value, until, flops=True)
                                    for value in (spot.bank, spot.addr, walk.x + lane))
             to_bank, to_addr = advance(m, self.pixels, at_bank, at_addr, tap.rot, tap.addr, group, behind)
             m.d.sync += [tap_x.eq(x + tap.dx), bank.eq(to_bank), addr.eq(to_addr)]
@@ -171,9 +171,9 @@ class Pool(Block):
 
     def _maximum(self, m, job, walk, out, inside):
         """Running maxima; codes are unsigned, so they start from 0."""
-        inside = delay(m, inside, 1 + latency.GATHER)
-        first = delay(m, walk.first, BEFORE + latency.GATHER)
-        last = delay(m, Mux(walk.last_tap, walk.taken, 0), BEFORE + latency.GATHER)
+        inside, codes = delay(m, inside, 1 + latency.GATHER), latency.record(self) + 2 + latency.GATHER
+        first = delay(m, walk.first, codes)
+        last = delay(m, Mux(walk.last_tap, walk.taken, 0), codes)
         m.d.comb += self.write.mask.eq(~0)
         m.d.sync += self.write.mems.eq(Mux(last.any(), Mux(job.mem_out, 0b10, 0b01), 0))
         for lane, place in enumerate(self._places(m, walk, out)):
@@ -186,4 +186,4 @@ class Pool(Block):
                 m.d.comb += word.data[i].eq(best[i])
             m.d.sync += [self.write.en[lane].eq(last[lane]), word.place.mem.eq(job.mem_out),
                          Cat(word.place.bank, word.place.addr).eq(delay(
-                             m, Cat(*place), BEFORE + latency.GATHER - 1, flops=True))]
+                             m, Cat(*place), codes - 1, flops=True))]

@@ -48,7 +48,7 @@ class Post(WithFilters):
     through : a command has had its last visit, or is a part and fed.
     idle : no command is here.
     clear : forget everything.
-    param : parameters, read in :data:`spec.latency.RECORD` cycles.
+    param : parameters, read in :func:`spec.latency.record` cycles.
     gather : a residual, read in :data:`spec.latency.GATHER` cycles.
     write : codes.
     done, give, tag, gathered : a command is complete, its last write can be read; its semaphores, its tag, and whether
@@ -122,14 +122,18 @@ class Post(WithFilters):
     def _next(self, m, walk):
         """The next command, and which of its parameters arrives; it waits until the one before it has changed all
         stages."""
-        command, slot = Signal(COMMAND, reset_less=True), Signal(range(self.slots + 2), reset_less=True)
+        until = latency.record(self)
+        command, slot = Signal(COMMAND, reset_less=True), Signal(range(self.slots + 1 + until), reset_less=True)
         held, fetching = Signal(), Signal()
         start, ready, last, waits, changing = (Signal() for _ in range(5))
         changes = [delay(m, walk.change, n) for n in range(self.latency - 1)]
         m.d.comb += [self.cmd.ready.eq(~held & ~waits & ~changing), ready.eq(held & (~fetching | last)),
                      self.param.en.eq(fetching), self.param.addr.eq(command.param_base + slot)]
         with m.If(fetching):
-            m.d.sync += [slot.eq(slot + 1), last.eq(slot == self.slots - 1), fetching.eq(~last)]
+            m.d.sync += [slot.eq(slot + 1), last.eq(slot == self.slots + until - 2), fetching.eq(~last)]
+        loading = fetching
+        for before in range(until):
+            loading &= slot != before
         with m.If(changes[-1]):
             m.d.sync += changing.eq(0)
         with m.If(walk.change):
@@ -139,7 +143,7 @@ class Post(WithFilters):
         with m.If(self.cmd.ready):
             m.d.sync += [command.eq(self.cmd.payload), held.eq(self.cmd.valid), slot.eq(0), last.eq(0),
                          fetching.eq(self.cmd.valid & self.cmd.payload.acc_last)]
-        return SimpleNamespace(command=command, held=held, slot=slot, loading=fetching & (slot != 0), ready=ready,
+        return SimpleNamespace(command=command, held=held, slot=slot, loading=loading, ready=ready,
                                start=start, changes=changes, idle=Signal())
 
     def _control(self, m, new, walk):
@@ -188,6 +192,7 @@ class Post(WithFilters):
     def _parameters(self, m, new):
         """Parameters of the next command's slots, and for each output channel lane of both groups the slot that fills
         it."""
+        until = latency.record(self)
         params = [Signal(PARAM, name=f"param{s}", reset_less=True) for s in range(self.slots)]
         source = [[Signal(range(self.slots), name=f"source{g}_{i}", reset_less=True) for i in range(self.ic)]
                   for g in range(2)]
@@ -196,12 +201,12 @@ class Post(WithFilters):
             m.d.sync += [f.eq(0) for f in filled]
         with m.If(new.loading):
             for s in range(self.slots):
-                with m.If(new.slot == s + 1):
+                with m.If(new.slot == s + until):
                     m.d.sync += params[s].eq(self.param.data)
             for g in range(2):
                 for i in range(self.ic):
                     with m.If(self.param.data.valid & (self.param.data.second == g) & (self.param.data.lane == i)):
-                        m.d.sync += [source[g][i].eq(new.slot - 1), filled[g][i].eq(1)]
+                        m.d.sync += [source[g][i].eq(new.slot - until), filled[g][i].eq(1)]
         return params, source, filled
 
     def _stages(self, m, new, params, source, filled):

@@ -36,17 +36,17 @@ def loaded(config: EngineConfig | Block) -> Signature:
 
 
 def _record_port(shape, layout):
-    """One record, :data:`spec.latency.RECORD` cycles later."""
+    """One record, :func:`spec.latency.record` cycles later."""
     return Signature({"en": Out(1), "addr": Out(range(shape.depth)), "data": In(layout)})
 
 
 def param_port(config: EngineConfig | Block) -> Signature:
-    """Parameters: one record, :data:`spec.latency.RECORD` cycles later."""
+    """Parameters: one record, :func:`spec.latency.record` cycles later."""
     return _record_port(memories.params(config), PARAM)
 
 
 def tap_port(config: EngineConfig | Block) -> Signature:
-    """Taps: one entry, :data:`spec.latency.RECORD` cycles later."""
+    """Taps: one entry, :func:`spec.latency.record` cycles later."""
     return _record_port(memories.taps(config), TAP)
 
 

@@ -18,6 +18,7 @@ class Multiplier:
     joined : bits of the sum of two pixel digits, which a requantizer multiplies: those of the wide port, or of what two
         multipliers take side by side.
     cell : the primitive that :mod:`rtl.prim.dsp` instantiates; None: plain operators, mapped by the synthesis.
+    slow : memories and LUTs beside it are slow: ways that others take in a cycle have a register more.
     """
     name: str
     wide: int
@@ -25,6 +26,7 @@ class Multiplier:
     total: int
     joined: int
     cell: str | None = None
+    slow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

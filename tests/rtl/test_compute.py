@@ -175,7 +175,7 @@ class Bench:
 
 CASES = [(0, {}), (1, {}), (2, dict(queue_depth=1)), (3, dict(pixels=2, ic=3, queue_depth=4)),
          (4, dict(dsp_filters=0, lut_filters=3)), (5, dict(dsp_filters=4, lut_filters=0, act_digit_bits=4)),
-         (6, dict(out_pixels=2)), (7, dict(out_pixels=2, pixels=8))]
+         (6, dict(out_pixels=2)), (7, dict(out_pixels=2, pixels=8)), (8, dict(dsp_device="mult18"))]
 
 
 @pytest.mark.parametrize("seed, values", CASES)

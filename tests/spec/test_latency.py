@@ -32,8 +32,15 @@ def test_totals(values, cycles):
 def test_sums():
     config = configuration()
     assert latency.array(config) == 1 + 4 + 2 + 3 and latency.rows(config) == 2 + 10 + 2
-    assert latency.feed(config) == 7
+    assert latency.feed(config) == 7 and latency.pool(config) == 1 + 2 + 3 + 1
     assert latency.post(config) == 5 + 7 + 1 and latency.post(configuration(tables=1)) == 5 + 7 + 2 + 1
+
+
+def test_records_come_later_where_memories_are_slow():
+    slow, fast = configuration(dsp_device="mult18"), configuration(dsp_device="dsp48e1")
+    assert (latency.record(slow), latency.record(fast)) == (2, 1)
+    for sums in (latency.feed, latency.parameters, latency.pool):
+        assert sums(slow) == sums(fast) + 1
 
 
 @pytest.mark.parametrize("values", [dict(), dict(pixels=64), dict(dsp_filters=0, lut_filters=60), dict(pixels=2)])

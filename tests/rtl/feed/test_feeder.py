@@ -13,8 +13,10 @@ from ..axi_models import put, simulate
 from ..command_models import command
 from ..parameters import check_parameters
 
-SIZES = [dict(ic=1, pixels=2, act_digit_bits=4), dict(ic=3, pixels=6, act_digit_bits=5),
-         dict(ic=2, pixels=4, act_digit_bits=8), dict(ic=1, pixels=10, act_digit_bits=3)]
+SIZES = [dict(ic=1, pixels=2, act_digit_bits=4, dsp_device="dsp48e2"),
+         dict(ic=3, pixels=6, act_digit_bits=5, dsp_device="mult18"),
+         dict(ic=2, pixels=4, act_digit_bits=8, dsp_device="dsp48e1"),
+         dict(ic=1, pixels=10, act_digit_bits=3, dsp_device="mult18")]
 REST = dict(dsp_filters=4, lut_filters=1, row_taps=3, act_depth=64, weight_depth=40, tap_depth=12)
 
 
@@ -98,11 +100,13 @@ class Bench:
         f, dice = self.feeder, self.dice
 
         async def memories(ctx):
-            line = []
+            line, taps = [], []
             while True:
                 enable, mem, addresses, tap = (await ctx.tick().sample(
                     f.bank.en, f.bank.mem, f.bank.addr, f.tap.addr))[2:]
-                ctx.set(f.tap.data, TAP.const(self.taps[tap % f.tap_depth]))
+                taps.append(tap)
+                if len(taps) == latency.record(f):
+                    ctx.set(f.tap.data, TAP.const(self.taps[taps.pop(0) % f.tap_depth]))
                 line.append((enable, mem, list(addresses)))
                 if len(line) == latency.READ:
                     enable, mem, addresses = line.pop(0)
@@ -159,7 +163,8 @@ def test_commands(seed, size):
         assert [tag for _, tag in bench.of(name)] == [c["tag"] for c in commands]
     # Semaphores come when the last step is through the array, not before.
     ends, feeds = [cycle for cycle, _ in bench.of("finished")], bench.of("release")
-    assert feeds == [(end - 1 + latency.fed(f), c["release"]) for end, c in zip(ends, commands, strict=True)]
+    last_steps = [end - latency.record(f) for end in ends]
+    assert feeds == [(last + latency.fed(f), c["release"]) for last, c in zip(last_steps, commands, strict=True)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -178,7 +183,7 @@ def test_latency(size):
 
     bench.run(drive, pauses=0)
     first = accepted[0] + f.pixels + latency.START
-    assert bench.of("started")[0][0] == first + 1
+    assert bench.of("started")[0][0] == first + latency.record(f)
     assert [cycle for cycle, in bench.of("step")] == [first + n + f.latency - latency.READ for n in range(96)]
     assert f.latency == latency.feed(f) and len(bench.steps) == 96
 
@@ -246,5 +251,6 @@ def test_parameters():
     check_parameters(Feeder, REST | SIZES[0], [
         ("ic", 0, more), ("pixels", 3, "an even number, 2 or more"), ("pixels", 0, "an even number, 2 or more"),
         ("dsp_filters", 1, "an even number, 0 or more"), ("lut_filters", -1, "0 or more"),
+        ("dsp_device", "dsp58", "one of dsp48e2, dsp48e1, mult18"),
         ("act_digit_bits", 0, "1 to 8"), ("act_digit_bits", 9, "1 to 8"), ("row_taps", 4, "1 to 3"),
         ("act_depth", 0, more), ("weight_depth", 0, more), ("tap_depth", 0, more)])

@@ -10,6 +10,7 @@ from rtl.move import Load
 from spec import kwords
 from spec.coding import code_lengths, encode, pack_lengths
 from spec.commands import Error, Opcode
+from spec.config import DSP_DEVICES
 from spec.images import OUTSIDE, windows_of
 
 from ..axi_models import AxiMemory, put, simulate, sink, small_config, steady, until, watch
@@ -19,11 +20,11 @@ from ..parameters import check_parameters
 BASE = 0x1000
 CASES = [dict(), dict(ports=1, port_bits=32, ic=5, dsp_filters=2, lut_filters=1),
          dict(ports=3, port_bits=128, ic=20, pixels=6),
-         dict(ports=1, port_bits=256, ic=40),
+         dict(ports=1, port_bits=256, ic=40, dsp_device="mult18"),
          dict(ports=2, port_bits=128, ic=64, dsp_filters=8, lut_filters=0, burst=16),
          dict(ports=2, port_bits=32, ic=8, dsp_filters=0, lut_filters=2, outstanding=1), dict(decode_lanes=32),
          dict(ports=3, port_bits=128, ic=20, pixels=6, decode_lanes=48),
-         dict(ports=1, port_bits=32, ic=5, decode_lanes=2)]
+         dict(ports=1, port_bits=32, ic=5, decode_lanes=2, dsp_device="mult18")]
 
 
 class Bench:
@@ -215,8 +216,9 @@ def test_damaged_codes_hold_nothing(kind):
     assert [(a, w) for a, w, *_ in bench.log["w"][-3:]] == list(enumerate(words, 9))
 
 
-def test_give_follows_last_write():
-    bench = Bench(small_config(tables=1), act_stall=0.8)
+@pytest.mark.parametrize("device", DSP_DEVICES)
+def test_give_follows_last_write(device):
+    bench = Bench(small_config(tables=1, dsp_device=device), act_stall=0.8)
     view, _ = tensor_view(4, 2, 3, 2)
     order = [(Opcode.LOAD_WEIGHTS, 3, dict(count=3, stride=64)),
              (Opcode.LOAD_ACT, 12, dict(rows=2, cols=3, **out_fields(view))),
@@ -307,13 +309,15 @@ def test_parameters():
         ("port_bits", 16, "one of 32, 64, 128, 256"), ("port_bytes", 3, "one of 4, 8, 16, 32"),
         ("addr_bits", 65, "32 to 64"), ("tables", 16, "0 to 15"), ("decode_lanes", -1, "0 or more"),
         ("record_port", -1, "0 or more"), ("image_lanes", 3, "1 to 2"),
+        ("dsp_device", "dsp58", "one of dsp48e2, dsp48e1, mult18"),
         ("decode_width", 33, "0 to 32"), ("decode_steps", -1, "0 or more")])
 
 
+@pytest.mark.parametrize("device", ["dsp48e2", "mult18"])
 @pytest.mark.parametrize("stall", [0, 0.2, 0.5])
-def test_activations_without_a_gap(stall):
+def test_activations_without_a_gap(stall, device):
     """A group each cycle in which ``act`` is taken, from the first to the last."""
-    bench = Bench(small_config(ic=8, port_bits=64, ports=1, burst=16), stall=0, latency=4, act_stall=stall)
+    bench = Bench(small_config(dsp_device=device, ic=8, port_bits=64, ports=1, burst=16), stall=0, latency=4, act_stall=stall)
     rows, cols, groups = 5, 9, 2
     view, _ = tensor_view(bench.config.pixels, rows, cols, groups)
     size, waits = 8 * groups * cols, []

@@ -16,8 +16,11 @@ from ..command_models import command, out_fields
 from ..parameters import check_parameters
 from .models import Memories, places, plane, tensor
 
-SIZES = [dict(ic=1, pixels=2, out_pixels=1), dict(ic=3, pixels=8, out_pixels=2), dict(ic=4, pixels=5, out_pixels=1),
-         dict(ic=2, pixels=4, out_pixels=2), dict(ic=1, pixels=16, out_pixels=4)]
+SIZES = [dict(ic=1, pixels=2, out_pixels=1, dsp_device="dsp48e2"),
+         dict(ic=3, pixels=8, out_pixels=2, dsp_device="mult18"),
+         dict(ic=4, pixels=5, out_pixels=1, dsp_device="mult18"),
+         dict(ic=2, pixels=4, out_pixels=2, dsp_device="dsp48e1"),
+         dict(ic=1, pixels=16, out_pixels=4, dsp_device="dsp48e2")]
 REST = dict(act_depth=512, tap_depth=20)
 
 
@@ -66,9 +69,12 @@ class Bench:
         pool = self.pool
 
         async def taps(ctx):
+            asked = []
             while True:
                 at, done, give, tag = (await ctx.tick().sample(pool.tap.addr, pool.done, pool.give, pool.tag))[2:]
-                ctx.set(pool.tap.data, TAP.const(self.taps[at % pool.tap_depth]))
+                asked.append(at)
+                if len(asked) == latency.record(pool):
+                    ctx.set(pool.tap.data, TAP.const(self.taps[asked.pop(0) % pool.tap_depth]))
                 if done:
                     self.done.append((self.memories.cycle - 1, give, tag))
 
@@ -98,7 +104,7 @@ def test_commands(seed, size, stores):
                 await ctx.tick()
             assert [write[1:] for write in bench.memories.writes] == writes
             visits = taken[-1] + count
-            assert bench.memories.writes[-1][0] == visits + pool.latency == visits + latency.pool()
+            assert bench.memories.writes[-1][0] == visits + pool.latency == visits + latency.pool(pool)
             assert bench.done[-1][0] == visits + pool.done_latency > bench.memories.writes[-1][0]
 
     bench.run(drive)
@@ -135,4 +141,5 @@ def test_clear(moment):
 def test_parameters():
     more = "1 or more"
     check_parameters(Pool, SIZES[0] | REST, [("ic", 0, more), ("pixels", 1, "2 or more"), ("act_depth", 0, more),
-                                             ("out_pixels", 0, more), ("tap_depth", 0, more)])
+                                             ("out_pixels", 0, more), ("tap_depth", 0, more),
+                                             ("dsp_device", "dsp58", "one of dsp48e2, dsp48e1, mult18")])

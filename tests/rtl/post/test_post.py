@@ -17,12 +17,12 @@ from ..command_models import command, out_fields
 from ..parameters import check_parameters
 from .models import Memories, places, tensor
 
-SIZES = [dict(ic=1, pixels=2, out_pixels=1, dsp_filters=2, lut_filters=0, tables=0),
-         dict(ic=3, pixels=6, out_pixels=1, dsp_filters=4, lut_filters=1, tables=2),
-         dict(ic=5, pixels=4, out_pixels=2, dsp_filters=0, lut_filters=3, tables=1),
-         dict(ic=2, pixels=16, out_pixels=4, dsp_filters=2, lut_filters=1, tables=0)]
-REST = dict(act_digit_bits=5, acc_width=14, dsp_device="dsp48e2", portable_dsp=False, joined_width=25, act_depth=512,
-            param_depth=3)
+SIZES = [dict(ic=1, pixels=2, out_pixels=1, dsp_filters=2, lut_filters=0, tables=0, dsp_device="dsp48e2"),
+         dict(ic=3, pixels=6, out_pixels=1, dsp_filters=4, lut_filters=1, tables=2, dsp_device="dsp48e2"),
+         dict(ic=5, pixels=4, out_pixels=2, dsp_filters=0, lut_filters=3, tables=1, dsp_device="mult18"),
+         dict(ic=2, pixels=16, out_pixels=4, dsp_filters=2, lut_filters=1, tables=0, dsp_device="mult18"),
+         dict(ic=1, pixels=2, out_pixels=1, dsp_filters=0, lut_filters=1, tables=0, dsp_device="mult18")]
+REST = dict(act_digit_bits=5, acc_width=14, portable_dsp=False, joined_width=25, act_depth=512, param_depth=3)
 
 
 class Bench:
@@ -117,13 +117,17 @@ class Bench:
         post, dice = self.post, self.dice
 
         async def parameters(ctx):
+            asked = []
             while True:
                 enable, at, done, given, tag, through, gathered = (await ctx.tick().sample(
                     post.param.en, post.param.addr, post.done, post.give, post.tag, post.through, post.gathered))[2:]
                 self.through += through
                 self.gathered += [gathered] * done
-                if enable and at < len(self.records):
-                    word = pack_record(PARAM_FIELDS, self.records[at], PARAM_BYTES)
+                asked.append((enable, at))
+                if len(asked) == latency.record(post):
+                    enable, at = asked.pop(0)
+                    record = self.records[at] if enable and at < len(self.records) else dict(valid=1)     # or anything
+                    word = pack_record(PARAM_FIELDS, record, PARAM_BYTES)
                     ctx.set(post.param.data, PARAM.from_bits(int.from_bytes(word, "little")))
                 if done:
                     self.done.append((self.memories.cycle - 1, given, tag))
