@@ -68,6 +68,7 @@ class _Engine:
         self.waiting: dict[str, deque[tuple[dict, float]]] = {queue: deque() for queue in self.entered}
         self.load_issue, self.load_done, self.codes = 0.0, [0.0], None
         self.feeder_end, self.shadow_free = 0.0, 0.0
+        self.gathered = [0.0, 0.0]      # until when commands gather from each memory
         # Post and pool unit: until when nothing is done there, when each command was taken, when the post unit may take
         # the next one, and until when it visits pixels.
         self.post_free, self.post_taken, self.post_open, self.visiting = 0.0, [], 0.0, 0.0
@@ -242,10 +243,12 @@ class _Engine:
             less = at_once > 1 and cols >= at_once and cmd["out_phase_x"] and cmd["out_par_x"]
             made = cmd["rows"] * (less + -(-(cols - less * (at_once - 1)) // at_once)) * cmd["groups"]
             visits = made * cmd["taps"] + min(made, self._stored(start, start + made * cmd["taps"]))
-            self.post_free = start + visits + pipeline.pool_done()
+            self.post_free = start + visits + pipeline.pool_done(self.c)
             self.post_open = self.post_free + 1
         else:
             self._conv(cmd, taken, cause)
+        for mem in {cmd["mem_in"]} if cmd["opcode"] == Opcode.POOL else {cmd["mem_res"]} if cmd["residual"] else ():
+            self.gathered[mem] = self.post_free
         self._give(cmd["give"], self.post_free)
         self.completed.append((self.post_free, cmd["tag"]))
 
@@ -261,9 +264,12 @@ class _Engine:
     def _conv(self, cmd, taken, cause):
         c = self.c
         first = taken + c.pixels + pipeline.START + (cmd["in_row"] and not _leads(cmd))
-        start = max(first, self.feeder_end + 1)
+        gathered = self.gathered[cmd["mem_in"]] + pipeline.GATHERED
+        start = max(first, self.feeder_end + 1, gathered)
         if first <= self.feeder_end + 1:
             cause = "commands"
+        if start == gathered:
+            cause = "dependency"
         self.shadow_free = start
         self.feeder_log.append((self.feeder_end, start, cause))
         begin = max(self.post_open, taken + pipeline.BUFFERED)

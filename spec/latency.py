@@ -9,10 +9,10 @@ from typing import Any
 from .devices import MULTIPLIERS
 from .packing import columns, solve
 
-__all__ = ["READ", "GATHER", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT",
-           "RESIDUAL", "QUEUE", "BUFFERED", "DONE", "WALK", "START", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER",
-           "record", "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array",
-           "parts", "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row",
+__all__ = ["READ", "GATHER", "PARTS", "IMAGE_ROW", "TABLE", "CHAIN", "ADDED", "SCALE", "REQUANT", "RESIDUAL", "QUEUE",
+           "BUFFERED", "DONE", "WALK", "START", "GATHERED", "ROOM", "CHECK", "TOKEN", "CODE_TABLE", "DECODER", "record",
+           "tree_levels", "rotator", "feed", "fed", "dsp_totals", "lut_totals", "totals", "element", "array", "parts",
+           "chains", "chain_rows", "apart", "lanes", "entry_rows", "wide_pixels", "tiles", "rows", "first_row",
            "last_row", "parameters", "post", "post_done", "pool", "pool_done"]
 
 READ = 2            # a memory and its output register: weights, and the words of all activation banks
@@ -30,6 +30,7 @@ BUFFERED = 2        # of a queue that entries leave from a register
 DONE = 3            # from the last write of post and pool unit to ``done``: it can be read by then
 WALK = 3            # post unit: from the first pixel of a command to its visit, which waits for its row
 START = 2           # feeder: from a command to its first k-step, besides one cycle for each lane
+GATHERED = 3        # feeder: from the last gather's ``done`` to the first k-step that reads the same memory
 ROOM = 1            # from the last row of a tile that leaves the FIFO to the k-step that takes its place
 CHECK = 6           # from a command to its passing, besides one cycle for each bit of what is multiplied
 TOKEN = 3           # from a semaphore's giving to a command that waits for it, or from its passing if it waits for none

@@ -70,7 +70,8 @@ def placed(verilog: str, top: str, mhz: float, *, report: Callable[[str], object
         folder = Path(temporary)
         (folder / "top.v").write_text(verilog)
         return _routed(children, folder, ("read_verilog top.v", f"synth_ecp5 -top {top} -json top.json"), (
-            *OPTIONS, *TIMED, "--out-of-context", "--freq", f"{mhz:g}", "--json", "top.json", "--log", "top.tim", "--quiet"),
+            *OPTIONS, *TIMED, "--out-of-context", "--freq", f"{mhz:g}", "--json", "top.json", "--log", "top.tim",
+            "--quiet"),
             report)
 
 

@@ -99,6 +99,21 @@ def test_spilled_tensors_on_rtl(engine):
         assert abs(errors(engine, spilled, all_bytes_per_cycle=rate)[1]) < most
 
 
+@pytest.mark.parametrize("channels", [24, 32])
+def test_a_layer_that_reads_what_is_gathered_from(engine, channels):
+    """It begins when the sums before it are through, whose residual lies in the memory of its input: each layer by
+    itself. Its pieces and those of the sums alternate."""
+    shapes = {"image": (8, 32, 32), **dict.fromkeys("bcde", (channels, 16, 16))}
+    kernel = dict(kernel=(3, 3), padding=(1, 1))
+    network = graphs.network(
+        shapes, graphs.layer("image", "b", channels, 8, stride=(2, 2), **kernel),
+        graphs.layer("image", "c", channels, 8, stride=(2, 2), residual="b", res_mult=30),
+        graphs.layer("c", "d", channels, channels, **kernel),
+        graphs.layer("d", "e", channels, channels, residual="c", res_mult=30, **kernel))
+    found, whole = errors(engine, network)
+    assert abs(whole) < 0.01 and max(map(abs, found.values())) < 0.02
+
+
 @pytest.mark.parametrize("text, most", [
     ("1x1,64,64,1", 0.05), ("1x1,8,6,1", 0.03), ("1x1,256,10,1", 0.03), ("1x1,8,8,2", 0.04), ("1x1,32,64,3", 0.08)])
 def test_linear_and_small_layers_on_rtl(engine, text, most):

@@ -317,7 +317,8 @@ def test_parameters():
 @pytest.mark.parametrize("stall", [0, 0.2, 0.5])
 def test_activations_without_a_gap(stall, device):
     """A group each cycle in which ``act`` is taken, from the first to the last."""
-    bench = Bench(small_config(dsp_device=device, ic=8, port_bits=64, ports=1, burst=16), stall=0, latency=4, act_stall=stall)
+    config = small_config(dsp_device=device, ic=8, port_bits=64, ports=1, burst=16)
+    bench = Bench(config, stall=0, latency=4, act_stall=stall)
     rows, cols, groups = 5, 9, 2
     view, _ = tensor_view(bench.config.pixels, rows, cols, groups)
     size, waits = 8 * groups * cols, []
