@@ -117,11 +117,11 @@ class _Engine:
 
     def _step(self, limit):
         """The command that leaves its queue next, if it does by cycle ``limit``: whether there is one."""
-        heads = [(*found, name) for name, waiting in self.waiting.items()
+        heads = [(self._turn(waiting[0][0], found[0]), *found, name) for name, waiting in self.waiting.items()
                  if waiting and (found := self._ready(name, *waiting[0]))]
         if not heads:
             return False
-        ready, cause, name = min(heads)
+        _, ready, cause, name = min(heads)
         if ready > limit:
             return False
         cmd, _ = self.waiting[name].popleft()
@@ -129,6 +129,11 @@ class _Engine:
             self.taken[s] += cmd["wait"] >> s & 1
         getattr(self, "_" + name)(cmd, ready, cause)
         return True
+
+    def _turn(self, cmd, ready):
+        """When a command is looked at that can leave its queue: a pool behind the store that waits for the one before
+        it, whose words it lets pass."""
+        return max(ready, self.post_free + pipeline.TOKEN + 2) if cmd["opcode"] == Opcode.POOL else ready
 
     def _ready(self, queue, cmd, fetched):
         """When a command can leave its queue, and what it waits for until then; None if that has not been given."""
