@@ -10,7 +10,7 @@ from rtl.generate import generate
 from sim import cycle_model, verilator
 from sim.cycle_model import CAUSES, ERROR, model
 from sim.run import layer_network, rtl_layer_cycles
-from spec.commands import unpack
+from spec.commands import Opcode, unpack
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 from spec.network import Network, Tensor
@@ -97,6 +97,20 @@ def test_spilled_tensors_on_rtl(engine):
     # Where memory is nearly fast enough, the model lets the array get further ahead of the stores than it does.
     for rate, most in ((12, 0.12), (6, 0.04), (3, 0.02)):
         assert abs(errors(engine, spilled, all_bytes_per_cycle=rate)[1]) < most
+
+
+def test_a_pool_lets_the_store_of_the_one_before_it_pass():
+    """So that its visits are counted with the words that are stored meanwhile."""
+    found = cycle_model._Engine(CONFIG, CONFIG.port_bytes, CONFIG.port_bytes, 40, cycle_model.Timing())
+    some = dict(wait=0, give=0, tag=0, mem_in=0, rows=4, cols=16, out_groups=2)
+    pool = some | dict(opcode=Opcode.POOL, res_phase_x=0, out_phase_x=0, out_par_x=0, groups=2, taps=9)
+    found.waiting["compute"] += [(pool | dict(give=8), 5.0), (pool, 5.0)]
+    found.waiting["store"].append((some | dict(opcode=Opcode.STORE_ACT, wait=8), 5.0))
+    while found._step(float("inf")):
+        pass
+    first, second = (end for end, _ in found.completed)
+    visits = 4 * 16 // CONFIG.out_pixels * 2
+    assert abs(first - visits * 9 - (second - first - visits * 10)) < 10
 
 
 @pytest.mark.parametrize("channels", [24, 32])
