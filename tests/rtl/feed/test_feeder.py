@@ -188,6 +188,24 @@ def test_latency(size):
     assert f.latency == latency.feed(f) and len(bench.steps) == 96
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tiles_of_one_step(size):
+    """The last tile goes where its own command leads, though the next one, with other steps, begins at once."""
+    bench = Bench(2, size)
+    for tap in bench.taps:      # so that the column of a pixel says whether it is inside, in every row
+        tap |= dict(dy=0, dx=0, rows=999, cols=2)
+    sizes = dict(tiles=16, taps=1, groups=1, depth=1, acc_first=1, acc_last=1, in_row=0)
+    commands = [bench.conv(**sizes) for _ in range(6)]
+
+    async def drive(ctx):
+        for c in commands:
+            await put(ctx, bench.feeder.cmd, command(Opcode.CONV, **c))
+        await ctx.tick().repeat(16 * 6 + 80)
+
+    bench.run(drive, pauses=0)
+    assert bench.steps == [step for c in commands for step in bench.expected(c)]
+
+
 @pytest.mark.parametrize("mem", [0, 1])
 def test_blocked(mem):
     """A command waits while its memory is blocked, not for the other one."""
