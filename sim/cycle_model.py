@@ -252,8 +252,9 @@ class _Engine:
             self.post_open = self.post_free + 1
         else:
             self._conv(cmd, taken, cause)
-        for mem in {cmd["mem_in"]} if cmd["opcode"] == Opcode.POOL else {cmd["mem_res"]} if cmd["residual"] else ():
-            self.gathered[mem] = self.post_free
+        pool = cmd["opcode"] == Opcode.POOL
+        if pool or cmd["residual"]:
+            self.gathered[cmd["mem_in" if pool else "mem_res"]] = self.post_free
         self._give(cmd["give"], self.post_free)
         self.completed.append((self.post_free, cmd["tag"]))
 
