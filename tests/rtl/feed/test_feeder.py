@@ -250,7 +250,9 @@ def test_clear(moment):
         for _ in range(moment):
             await ctx.tick()
         ctx.set(f.clear, 1)
-        await ctx.tick().repeat(2)
+        await ctx.tick()
+        assert not ctx.get(f.started) and not ctx.get(f.finished)
+        await ctx.tick()
         steps, feeds = len(bench.of("step")), len(bench.of("release"))
         await ctx.tick().repeat(6)
         ctx.set(f.clear, 0)
