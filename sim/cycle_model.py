@@ -8,6 +8,7 @@ of its own last command, as the trace of the RTL counts them.
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 import math
 
 import numpy as np
@@ -51,6 +52,36 @@ class LayerCycles:
     losses: dict = field(default_factory=dict)
 
 
+@dataclass
+class _Transfer:
+    """A load or a store on its way: it can begin at ``begin`` and works for ``need`` cycles, in a ``share`` of which it
+    takes activation memory ``mem``; the bus is through with it at ``come``."""
+    begin: float
+    need: float
+    come: float
+    done: float = 0.0
+    mem: int | None = None
+    share: float = 1.0
+    ports: tuple[int, ...] = ()
+    given: list[tuple[int, int]] = field(default_factory=list)      # semaphores, and which of their tokens
+
+    def through(self, others, at):
+        """When it is, from cycle ``at`` on: ``others``, (from, to, words), go first in its memory, and it finds room
+        between those."""
+        need = self.need
+        for start, end, words in others:
+            if end <= at:
+                continue
+            if at + need <= start:
+                break
+            need, at = need - max(0.0, start - at), max(start, at)
+            speed = min(1.0, max(0.0, 1 - words / (end - start)) / self.share)
+            if need <= (end - at) * speed:
+                return at + need / speed
+            need, at = need - (end - at) * speed, end
+        return at + need
+
+
 class _Engine:
     def __init__(self, config, rate, together, latency, timing):
         self.c, self.rate, self.latency, self.t = config, min(rate, config.port_bytes), latency, timing
@@ -66,14 +97,16 @@ class _Engine:
         # When each command left its queue, and those that have not, with when they came there.
         self.entered: dict[str, list[float]] = {"load": [], "compute": [], "store": []}
         self.waiting: dict[str, deque[tuple[dict, float]]] = {queue: deque() for queue in self.entered}
-        self.load_issue, self.load_done, self.codes = 0.0, [0.0], None
+        self.load_issue, self.codes = 0.0, None
+        self.loads, self.stores = [_Transfer(0.0, 0.0, 0.0)], [_Transfer(0.0, 0.0, 0.0)]
+        # What the compute side reads and writes in each memory: (from, to, words).
+        self.reads: list[deque[tuple[float, float, int]]] = [deque(), deque()]
+        self.writes: list[deque[tuple[float, float, int]]] = [deque(), deque()]
         self.feeder_end, self.shadow_free = 0.0, 0.0
         self.gathered = [0.0, 0.0]      # until when commands gather from each memory
         # Post and pool unit: until when nothing is done there, when each command was taken, when the post unit may take
         # the next one, and until when it visits pixels.
         self.post_free, self.post_taken, self.post_open, self.visiting = 0.0, [], 0.0, 0.0
-        self.store_free = 0.0
-        self.stores: list[tuple[float, float, float]] = []          # (from, to, words) of those that read
         self.feeder_log = []            # (from, to, cause)
         self.completed = []             # (time, tag)
         self.last = [-1e9]              # reservation times of tiles
@@ -152,7 +185,7 @@ class _Engine:
 
     def _load_turn(self):
         """When the next load may ask its ports."""
-        return max(self.load_issue, self.load_done[-LOADS_AHEAD] if len(self.load_done) >= LOADS_AHEAD else 0)
+        return max(self.load_issue, self.loads[-LOADS_AHEAD].done if len(self.loads) >= LOADS_AHEAD else 0)
 
     def _check(self, cmd):
         """Cycles of the check (:mod:`rtl.control.check`): its multipliers take one for each bit."""
@@ -160,10 +193,12 @@ class _Engine:
                    Opcode.STORE_ACT: ("rows", "rows")}
         return pipeline.CHECK + sum(cmd[name].bit_length() for name in factors.get(cmd["opcode"], ()))
 
-    def _give(self, mask, time):
-        for s in range(SEMAPHORES):
-            if mask >> s & 1:
-                self.tokens[s].append(time)
+    def _give(self, mask, time=0.0):
+        """The semaphores, and which of their tokens these are."""
+        given = [(s, len(self.tokens[s])) for s in range(SEMAPHORES) if mask >> s & 1]
+        for s, _ in given:
+            self.tokens[s].append(time)
+        return given
 
     def _load(self, cmd, ready, _):
         c = self.c
@@ -183,29 +218,75 @@ class _Engine:
         else:
             beats = {c.record_port: -(-cmd["count"] * PARAM_BYTES // c.port_bytes)}
         # A port reads ahead as far as its FIFO goes; the data side takes one load after the other.
-        begin, done = max(self.load_done[-1] + 2, issue + self.latency), 0.0
+        load = _Transfer(issue + self.latency, max(beats.values()), 0.0, ports=tuple(beats))
         cost = c.port_bytes / self.rate
         for port, number in beats.items():
             self._deliver(port, issue, read[port] if cmd["opcode"] == Opcode.LOAD_ACT else [(cmd["dram"], number)],
                           cost)
-            done = max(done, self.port[port], begin + max(number, (number - self.depth) * cost))
-        done = max(done, self._move(issue + self.latency, sum(beats.values()) * c.port_bytes))
-        for port in beats:
-            self.port[port] = max(self.port[port], done - self.depth * cost)
+            load.come = max(load.come, self.port[port])
+            load.need = max(load.need, (number - self.depth) * cost)
+        load.come = max(load.come, self._move(issue + self.latency, sum(beats.values()) * c.port_bytes))
         if cmd.get("image"):        # a window in each cycle, while the bytes of one port come
             beats_of_row, pair = -(-cmd["bytes"] // c.port_bytes) << cmd["pair"], cmd["pair"]
             window = (1 + pair) * (-(-c.ic // (1 + pair) // c.port_bytes) + pair)       # beats of the first one
             row = pipeline.IMAGE_ROW + max(min(window, beats_of_row) + cmd["cols"], beats_of_row)
-            done = max(done, begin + cmd["rows"] * row)
+            load.need = max(load.need, cmd["rows"] * row)
+        if cmd["opcode"] == Opcode.LOAD_ACT:
+            words = cmd["rows"] * cmd["cols"] * (1 if cmd["image"] else cmd["out_groups"])
+            load.mem, load.share = cmd["mem_out"], words / max(load.need, 1)
         if cmd["opcode"] == Opcode.LOAD_TABLES:
-            done = max(done, begin + beats[c.record_port] + cmd["count"] * pipeline.PARTS)
+            load.need = max(load.need, beats[c.record_port] + cmd["count"] * pipeline.PARTS)
         if cmd.get("beats"):        # one step of the decoder in each cycle, after the table
             same, self.codes = cmd["codes"] == self.codes, cmd["codes"]
             table = 0 if same else pipeline.CODE_TABLE
-            done = max(done, begin + table + cmd["count"] * c.decode_steps + pipeline.DECODER)
-        self.load_done.append(done)
+            load.need = max(load.need, table + cmd["count"] * c.decode_steps + pipeline.DECODER)
+        load.given = self._give(cmd["give"])
+        self.loads.append(load)
+        self._settle_loads(len(self.loads) - 1)
         self.entered["load"].append(issue)
-        self._give(cmd["give"], done + self.t.landed)
+
+    def _settle_loads(self, first):
+        """When the loads from number ``first`` on are done, one after the other."""
+        for before, load in pairwise(self.loads[first - 1:]):
+            others = () if load.mem is None else self.writes[load.mem]
+            done = max(load.come, load.through(others, max(before.done + 2, load.begin)))
+            if not self._later(load, done, self.t.landed):
+                break
+            for port in load.ports:
+                self.port[port] = max(self.port[port], done - self.depth * self.c.port_bytes / self.rate)
+
+    def _settle_stores(self, first):
+        for before, store in pairwise(self.stores[first - 1:]):
+            begin = max(store.begin, before.done) + self.t.store
+            if not self._later(store, max(store.come, store.through(self.reads[store.mem], begin)) + self.latency, 0):
+                break
+
+    def _later(self, transfer, done, landed):
+        """Whether it is done later than it seemed; who waits for it is told."""
+        if done <= transfer.done:
+            return False
+        transfer.done = done
+        for s, index in transfer.given:
+            if self.taken[s] <= index:
+                self.tokens[s][index] = done + landed
+        return True
+
+    def _use(self, used, transfers, settle, mem, start, end, words):
+        """The compute side reads or writes: ``transfers`` that are on their way in the same memory wait."""
+        recent = transfers[-LOADS_AHEAD:]
+        while used[mem] and used[mem][0][1] <= recent[0].begin:
+            used[mem].popleft()
+        if end > start:
+            used[mem].append((start, end, words))
+            for number, transfer in enumerate(recent, len(transfers) - len(recent)):
+                if transfer.mem == mem and start < transfer.done:
+                    settle(number)
+
+    def _write(self, mem, start, end, words):
+        self._use(self.writes, self.loads, self._settle_loads, mem, start, end, words)
+
+    def _read(self, mem, start, end, words):
+        self._use(self.reads, self.stores, self._settle_stores, mem, start, end, words)
 
     def _deliver(self, port, asked, rows, cost):
         """A port reads ``rows``, (address, beats) of each, as fast as the bursts on the way allow, which end at
@@ -228,13 +309,13 @@ class _Engine:
     def _store(self, cmd, ready, _):
         c = self.c
         beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes
-        start = max(ready, self.store_free)
+        start = max(ready, self.stores[-1].done)
+        need, words = beats * c.port_bytes / self.rate, cmd["rows"] * cmd["cols"] * cmd["out_groups"]
         moved = self._move(start + self.t.store, beats * c.port_bytes)
-        end = max(start + self.t.store + beats * c.port_bytes / self.rate, moved)
-        self.stores.append((start, end, cmd["rows"] * cmd["cols"] * cmd["out_groups"]))
-        self.store_free = end + self.latency
+        self.stores.append(_Transfer(start, need, moved, mem=cmd["mem_out"], share=words / max(need, 1),
+                                     given=self._give(cmd["give"])))
+        self._settle_stores(len(self.stores) - 1)
         self.entered["store"].append(start)
-        self._give(cmd["give"], self.store_free)
 
     def _compute(self, cmd, ready, cause):
         depth = self.c.queue_depth
@@ -249,6 +330,7 @@ class _Engine:
             made = cmd["rows"] * (less + -(-(cols - less * (at_once - 1)) // at_once)) * cmd["groups"]
             visits = made * cmd["taps"] + min(made, self._stored(start, start + made * cmd["taps"]))
             self.post_free = start + visits + pipeline.pool_done(self.c)
+            self._write(cmd["mem_out"], start, self.post_free, made)
             self.post_open = self.post_free + 1
         else:
             self._conv(cmd, taken, cause)
@@ -261,10 +343,11 @@ class _Engine:
     def _stored(self, low, high):
         """Words that stores read in an interval, about: they begin one after the other."""
         words = 0.0
-        for start, end, count in reversed(self.stores):
+        for store in reversed(self.stores):
+            end = store.done - self.latency
             if end <= low:
                 break
-            words += count * max(0.0, min(end, high) - max(start, low)) / (end - start)
+            words += store.share * store.need * max(0.0, min(end, high) - max(store.begin, low)) / (end - store.begin)
         return words
 
     def _conv(self, cmd, taken, cause):
@@ -290,6 +373,7 @@ class _Engine:
             self.feeder_log.append((start, self.feeder_end, "busy"))
             end = max(first, self.feeder_end + 1)
         self.visiting, self.post_open = end, first + pipeline.post(c) - 1
+        self._read(cmd["mem_in"], start, self.feeder_end, cmd["tiles"] * steps)
         self._give(cmd["release"], self.feeder_end - 1 + pipeline.fed(c))
         self.post_free = end + pipeline.post_done(c)
 
@@ -304,7 +388,7 @@ class _Engine:
         if cmd["wide"]:
             together = pipeline.wide_pixels(c)
         last_lanes = pipeline.last_row(c) + pipeline.lanes(c) // (1 + cmd["wide"]) // together
-        first_row = pipeline.first_row(c) - 1
+        first_row, begun, words = pipeline.first_row(c) - 1, math.inf, 0
         # Of the views that are visited in two planes by column: the parity of the first column.
         odd = {cmd[f"{prefix}_par_x"] for prefix in ("out", "res") if cmd[f"{prefix}_phase_x"] and (
             prefix == "out" or cmd["residual"])} if together == c.out_pixels > 1 else set()
@@ -319,9 +403,13 @@ class _Engine:
                 last = room
             self.last.append(last)
             arrive = last + first_row
+            begun, words = min(begun, max(work, arrive)), words + visits
             work = max(max(work, arrive) + visits, arrive + last_lanes)
             self.popped.append(work)
             at = last
+        self._write(cmd["mem_out"], begun + pipeline.post_done(c), work + pipeline.post_done(c), words)
+        for mem in range(2 if cmd["residual"] else 0):
+            self._read(mem, begun, work, words)
         return at, work - 1
 
 
