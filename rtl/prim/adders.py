@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value, ValueLike
 from amaranth.lib.wiring import In, Member, Out
 
 from spec.config import EngineConfig
+from spec.devices import MULTIPLIERS
 
 from .block import Block, Parameter
 from .dsp import explicit
@@ -70,6 +71,7 @@ def add_tree(m: Module, config: EngineConfig | Block, values: Iterable[ValueLike
              platform: Library | None) -> Value:
     """Sum of unsigned ``values``, :func:`spec.latency.tree_levels` cycles later; ``config`` as in :func:`explicit`."""
     values = [Value.cast(v) for v in values]
+    ternary = explicit(config, platform) and MULTIPLIERS[config.dsp_device].ternary
     level = 0
     while len(values) > 1:
         sums = []
@@ -77,7 +79,7 @@ def add_tree(m: Module, config: EngineConfig | Block, values: Iterable[ValueLike
             group = values[index:index + 3]
             width = max(len(v) for v in group)
             if len(group) == 3:
-                adder = Adder3(width=width, explicit=explicit(config, platform))
+                adder = Adder3(width=width, explicit=ternary)
                 add_shared(m, f"{name}_{level}_{index}", adder, platform)
                 m.d.comb += [adder.a.eq(group[0]), adder.b.eq(group[1]), adder.c.eq(group[2])]
                 sums.append(adder.total)

@@ -21,6 +21,7 @@ __all__ = ["Scaled", "explicit", "packed_chain", "scaled_sum"]
 # Signals have the bits of the widest ports, whatever the device; the packing keeps the values within its own.
 PORTS = MULTIPLIERS["dsp48e2"]
 A_BITS = 30         # port A of both slices, of which the multiplier takes the lower ones
+CUT = MULTIPLIERS["mult18"].wide - 1      # bits, all without a sign, that a multiplier takes of a wider factor
 ENABLES = ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "CARRYIN", "CTRL", "D", "INMODE", "M", "P")
 RESETS = ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")
 PRODUCT, Z_CASCADE, Z_C, W_C = 0b0101, 0b001 << 4, 0b011 << 4, 0b11 << 7      # of OPMODE
@@ -41,11 +42,11 @@ class Scaled:
 
 
 def explicit(config: EngineConfig | Block, platform: Library | None) -> bool:
-    """True if the slices are instantiated: conversion to Verilog for a device that has them; the simulator has none.
+    """True if the cells are instantiated: conversion to Verilog; the simulator has none.
 
     ``config`` has ``dsp_device`` and ``portable_dsp`` of the configuration.
     """
-    return platform is not None and not config.portable_dsp and MULTIPLIERS[config.dsp_device].cell is not None
+    return platform is not None and not config.portable_dsp
 
 
 def packed_chain(m: Module, config: EngineConfig | Block, packing: Packing,
@@ -57,7 +58,8 @@ def packed_chain(m: Module, config: EngineConfig | Block, packing: Packing,
     ``single`` plus ``shared*2^f`` (four products) or the weight alone (``shared`` is None). ``config`` as in
     :func:`explicit`.
     """
-    body = _dsp48 if explicit(config, platform) else _portable
+    cell = MULTIPLIERS[config.dsp_device].cell if explicit(config, platform) else None
+    body = {None: _portable, "MULT18X18D": _multipliers}.get(cell, _dsp48)
     return body(m, config, packing, operands)[:packing.products * packing.field]
 
 
@@ -81,9 +83,40 @@ def _portable(m, config, packing, operands):
         product = Signal(signed(PORTS.wide + PORTS.narrow), reset_less=True)
         m.d.sync += [sum_reg.eq(d + a), b_reg.eq(b), product.eq(sum_reg * b_reg)]
         products.append(product)
+    return _added(m, packing, products)
+
+
+def _added(m, packing, products):
     total = Signal(PORTS.total, reset_less=True)
     m.d.sync += total.eq(sum(products, Const(packing.bias, PORTS.total)))
     return total
+
+
+def _multipliers(m, config, packing, operands):
+    """The products have registers of the fabric, so that only those are far from the multipliers, and not the adders
+    behind them."""
+    products = []
+    for operand in operands:
+        d, a, b, wires = _ports(packing, *operand)
+        m.d.comb += wires
+        product = Signal(signed(MULTIPLIERS["mult18"].total), reset_less=True)
+        m.d.sync += product.eq(_mult18(m, d + a, b, output=False))
+        products.append(product)
+    return _added(m, packing, products)
+
+
+def _mult18(m, x, y, *, output):
+    """``x * y`` of a cycle before, or of two if the ``output`` has a register too; both are signed."""
+    bits = MULTIPLIERS["mult18"]
+    p = Signal(signed(bits.total))
+    ports = (("i_A", x, bits.wide), ("i_B", y, bits.narrow), ("i_C", Const(0, 1), bits.wide))
+    factors = {f"{port}{n}": value[min(n, len(value) - 1)] for port, value, count in ports for n in range(count)}
+    m.submodules += Instance(
+        "MULT18X18D", p_REG_INPUTA_CLK="CLK0", p_REG_INPUTB_CLK="CLK0", p_REG_OUTPUT_CLK="CLK0" if output else "NONE",
+        p_GSR="DISABLED", i_CLK0=ClockSignal(), i_CE0=Const(1, 1), i_RST0=Const(0, 1), i_SIGNEDA=Const(1, 1),
+        i_SIGNEDB=Const(1, 1), i_SOURCEA=Const(0, 1), i_SOURCEB=Const(0, 1), **factors,
+        **{f"o_P{n}": p[n] for n in range(bits.total)})
+    return p
 
 
 def _dsp48(m, config, packing, operands):
@@ -127,8 +160,8 @@ def scaled_sum(m: Module, config: EngineConfig | Block, terms: Scaled, platform:
     ``total`` comes :data:`spec.latency.SCALE` cycles after ``acc`` and ``res``, ``product`` when it is taken, whatever
     the body. ``config`` as in :func:`explicit`.
     """
-    whole = explicit(config, platform) and MULTIPLIERS[config.dsp_device].cell == "DSP48E2"
-    return (_scaled_dsp48e2 if whole else _scaled)(m, terms)
+    cell = MULTIPLIERS[config.dsp_device].cell if explicit(config, platform) else None
+    return {"DSP48E2": _scaled_dsp48e2, "MULT18X18D": _scaled_mult18}.get(cell, _scaled)(m, terms)
 
 
 def _scaled(m, terms):
@@ -143,6 +176,27 @@ def _scaled(m, terms):
         res.eq(terms.res), res_mult.eq(terms.res_mult), res_product.eq(res * res_mult),
         more.eq(res_product + Mux(terms.takes, terms.high << DIGIT_BITS, 0)), total.eq(biased + more)]
     return total, product
+
+
+def _scaled_mult18(m, terms):
+    """Two multipliers take the parts of the wide factor. What they give is added where the bias is, so that the product
+    is given, and taken, one cycle later."""
+    acc = Signal(signed(CUT + MULTIPLIERS["mult18"].wide))
+    m.d.comb += acc.eq(terms.acc)
+    low, high = (_mult18(m, part, _positive(terms.mult), output=True)
+                 for part in (_positive(acc[:CUT]), acc[CUT:].as_signed()))
+    res_product = _mult18(m, _positive(terms.res), _positive(terms.res_mult), output=True)
+    biased, more, total = (Signal(signed(PORTS.total), name=name, reset_less=True)
+                           for name in ("biased", "more", "total"))
+    takes = Signal()
+    m.d.sync += [
+        biased.eq(low + (high << CUT) + Mux(terms.gives, 0, terms.bias)), more.eq(res_product), takes.eq(terms.takes),
+        total.eq(biased + more + Mux(takes, terms.high << DIGIT_BITS, 0))]
+    return total, biased
+
+
+def _positive(value):
+    return Cat(value, Const(0, 1))
 
 
 def _scaled_dsp48e2(m, terms):

@@ -17,7 +17,8 @@ class Multiplier:
     wide, narrow, total : bits of the two factors and of the sum.
     joined : bits of the sum of two pixel digits, which a requantizer multiplies: those of the wide port, or of what two
         multipliers take side by side.
-    cell : the primitive that :mod:`rtl.prim.dsp` instantiates; None: plain operators, mapped by the synthesis.
+    cell : the primitive that :mod:`rtl.prim.dsp` instantiates.
+    ternary : LUTs and carry chains beside it add three numbers at once (:class:`rtl.prim.Adder3`).
     slow : memories and LUTs beside it are slow: ways that others take in a cycle have a register more.
     """
     name: str
@@ -25,7 +26,8 @@ class Multiplier:
     narrow: int
     total: int
     joined: int
-    cell: str | None = None
+    cell: str
+    ternary: bool = False
     slow: bool = False
 
 

@@ -18,9 +18,10 @@ from spec.config import EngineConfig
 from spec.latency import CHAIN
 from spec.packing import CHAIN_MAX, solve
 
-CHAINS = [(device, bits) for device in ("dsp48e2", "dsp48e1") for bits in (1, 4, 5, 6, 8)]
+CHAINS = [*((device, bits) for device in ("dsp48e2", "dsp48e1") for bits in (1, 4, 5, 6, 8)),
+          *(("mult18", bits) for bits in range(1, 7))]
 WIDTHS = (1, 3, 10, 16)
-JOINS = (0, 1)
+JOINS = [(device, join) for device in ("dsp48e2", "mult18") for join in (0, 1)]
 SLICE_BITS = 24         # two weight digits, two 8-bit activations
 CYCLES = 4000
 DRIVER = """
@@ -81,15 +82,16 @@ class Bench(wiring.Component):
                 add_shared(m, f"{body}{width}", adder, platform)
                 m.d.comb += [value.eq(self.word[i * width:]) for i, value in enumerate((adder.a, adder.b, adder.c))]
             differ.insert(-1, pair[0].total != pair[1].total)
-        for join in JOINS:
-            vendor, portable = (self._scaled(m, join, portable, platform) for portable in (False, True))
+        for device, join in JOINS:
+            vendor, portable = (self._scaled(m, device, join, portable, platform) for portable in (False, True))
             differ.insert(-1, vendor != portable)
         m.d.comb += self.differ.eq(Cat(differ))
         return m
 
-    def _scaled(self, m, join, portable, platform):
+    def _scaled(self, m, device, join, portable, platform):
         """Totals of two sums, of which the first takes the product of the second if they ``join``."""
-        config = EngineConfig(name="bench", ic=1, pixels=2, dsp_filters=2, lut_filters=0, portable_dsp=portable)
+        config = EngineConfig(name="bench", ic=1, pixels=2, dsp_filters=2, lut_filters=0, act_digit_bits=4,
+                              dsp_device=device, portable_dsp=portable)
         word, high, totals = self.word, Const(0, 1), []
         for at, takes, gives in ((100, 0, join), (0, join, 0)):
             total, high = scaled_sum(m, config, Scaled(
@@ -115,7 +117,7 @@ def differ(tmp_path_factory):
     top = rtlil.convert(Bench(), name="bench", platform=library, emit_src=False)
     texts = {"bench.v": to_verilog(library.rtlil() + "\n" + top), **{p.name: p.read_text() for p in MODELS.values()},
              "driver.cpp": DRIVER % dict(cycles=CYCLES, slices=CHAIN_MAX, latency=CHAIN + 2)}
-    assert all(texts["bench.v"].count(f"{cell} ") for cell in ("DSP48E2", "DSP48E1", "LUT6_2"))
+    assert all(texts["bench.v"].count(f"{cell} ") for cell in ("DSP48E2", "DSP48E1", "MULT18X18D", "LUT6_2"))
     for name, text in texts.items():
         (folder / name).write_text(text)
 
@@ -147,7 +149,7 @@ def test_adder(differ, index):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("index", range(len(JOINS)), ids=["single", "joined"])
+@pytest.mark.parametrize("index", range(len(JOINS)), ids=[f"{device}-{'joined' if join else 'single'}" for device, join in JOINS])
 def test_scaled_sum(differ, index):
     assert not differ >> len(CHAINS) + len(WIDTHS) + index & 1
 
