@@ -65,11 +65,11 @@ class _Transfer:
     ports: tuple[int, ...] = ()
     given: list[tuple[int, int]] = field(default_factory=list)      # semaphores, and which of their tokens
 
-    def through(self, others, at):
-        """When it is, from cycle ``at`` on: ``others``, (from, to, words), go first in its memory, and it finds room
-        between those."""
+    def through(self, used, at):
+        """When it is, from cycle ``at`` on: what its memory is ``used`` for, (from, to, words), goes first, and it
+        finds room between that."""
         need = self.need
-        for start, end, words in others:
+        for start, end, words in () if self.mem is None else used[self.mem]:
             if end <= at:
                 continue
             if at + need <= start:
@@ -248,8 +248,7 @@ class _Engine:
     def _settle_loads(self, first):
         """When the loads from number ``first`` on are done, one after the other."""
         for before, load in pairwise(self.loads[first - 1:]):
-            others = () if load.mem is None else self.writes[load.mem]
-            done = max(load.come, load.through(others, max(before.done + 2, load.begin)))
+            done = max(load.come, load.through(self.writes, max(before.done + 2, load.begin)))
             if not self._later(load, done, self.t.landed):
                 break
             for port in load.ports:
@@ -258,7 +257,7 @@ class _Engine:
     def _settle_stores(self, first):
         for before, store in pairwise(self.stores[first - 1:]):
             begin = max(store.begin, before.done) + self.t.store
-            if not self._later(store, max(store.come, store.through(self.reads[store.mem], begin)) + self.latency, 0):
+            if not self._later(store, max(store.come, store.through(self.reads, begin)) + self.latency, 0):
                 break
 
     def _later(self, transfer, done, landed):

@@ -49,6 +49,11 @@ def explicit(config: EngineConfig | Block, platform: Library | None) -> bool:
     return platform is not None and not config.portable_dsp
 
 
+def _cell(config, platform):
+    """The name of what is instantiated, or an empty one."""
+    return MULTIPLIERS[config.dsp_device].cell if explicit(config, platform) else ""
+
+
 def packed_chain(m: Module, config: EngineConfig | Block, packing: Packing,
                  operands: Sequence[tuple[Value, Value, Value, Value | None]], platform: Library | None) -> Value:
     """Biased sum of the packed products of one chain, ``packing.products * packing.field`` bits.
@@ -58,8 +63,7 @@ def packed_chain(m: Module, config: EngineConfig | Block, packing: Packing,
     ``single`` plus ``shared*2^f`` (four products) or the weight alone (``shared`` is None). ``config`` as in
     :func:`explicit`.
     """
-    cell = MULTIPLIERS[config.dsp_device].cell if explicit(config, platform) else None
-    body = {None: _portable, "MULT18X18D": _multipliers}.get(cell, _dsp48)
+    body = {"": _portable, "MULT18X18D": _multipliers}.get(_cell(config, platform), _dsp48)
     return body(m, config, packing, operands)[:packing.products * packing.field]
 
 
@@ -160,8 +164,8 @@ def scaled_sum(m: Module, config: EngineConfig | Block, terms: Scaled, platform:
     ``total`` comes :data:`spec.latency.SCALE` cycles after ``acc`` and ``res``, ``product`` when it is taken, whatever
     the body. ``config`` as in :func:`explicit`.
     """
-    cell = MULTIPLIERS[config.dsp_device].cell if explicit(config, platform) else None
-    return {"DSP48E2": _scaled_dsp48e2, "MULT18X18D": _scaled_mult18}.get(cell, _scaled)(m, terms)
+    body = {"DSP48E2": _scaled_dsp48e2, "MULT18X18D": _scaled_mult18}.get(_cell(config, platform), _scaled)
+    return body(m, terms)
 
 
 def _scaled(m, terms):

@@ -21,7 +21,7 @@ from spec.packing import CHAIN_MAX, solve
 CHAINS = [*((device, bits) for device in ("dsp48e2", "dsp48e1") for bits in (1, 4, 5, 6, 8)),
           *(("mult18", bits) for bits in range(1, 7))]
 WIDTHS = (1, 3, 10, 16)
-JOINS = [(device, join) for device in ("dsp48e2", "mult18") for join in (0, 1)]
+JOINS = [(device, join) for device in ("dsp48e2", "mult18") for join in (0, 1)]     # 1: two sums, joined
 SLICE_BITS = 24         # two weight digits, two 8-bit activations
 CYCLES = 4000
 DRIVER = """
@@ -149,7 +149,7 @@ def test_adder(differ, index):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("index", range(len(JOINS)), ids=[f"{device}-{'joined' if join else 'single'}" for device, join in JOINS])
+@pytest.mark.parametrize("index", range(len(JOINS)), ids=[f"{device}-{join}" for device, join in JOINS])
 def test_scaled_sum(differ, index):
     assert not differ >> len(CHAINS) + len(WIDTHS) + index & 1
 
