@@ -7,7 +7,6 @@ of its own last command, as the trace of the RTL counts them.
 
 from collections import deque
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 import math
 
@@ -21,6 +20,9 @@ from spec.errors import AlloyError
 from spec.images import image_rows
 from spec.kwords import beats_of
 from spec.program import Program
+
+from .transfers import Transfer
+from .visits import leads, visits_of
 
 __all__ = ["Timing", "LayerCycles", "model", "CAUSES", "ERROR", "error_text"]
 
@@ -52,36 +54,6 @@ class LayerCycles:
     losses: dict = field(default_factory=dict)
 
 
-@dataclass
-class _Transfer:
-    """A load or a store on its way: it can begin at ``begin`` and works for ``need`` cycles, in a ``share`` of which it
-    takes activation memory ``mem``; the bus is through with it at ``come``."""
-    begin: float
-    need: float
-    come: float
-    done: float = 0.0
-    mem: int | None = None
-    share: float = 1.0
-    ports: tuple[int, ...] = ()
-    given: list[tuple[int, int]] = field(default_factory=list)      # semaphores, and which of their tokens
-
-    def through(self, used, at):
-        """When it is, from cycle ``at`` on: what its memory is ``used`` for, (from, to, words), goes first, and it
-        finds room between that."""
-        need = self.need
-        for start, end, words in () if self.mem is None else used[self.mem]:
-            if end <= at:
-                continue
-            if at + need <= start:
-                break
-            need, at = need - max(0.0, start - at), max(start, at)
-            speed = min(1.0, max(0.0, 1 - words / (end - start)) / self.share)
-            if need <= (end - at) * speed:
-                return at + need / speed
-            need, at = need - (end - at) * speed, end
-        return at + need
-
-
 class _Engine:
     def __init__(self, config, rate, together, latency, timing):
         self.c, self.rate, self.latency, self.t = config, min(rate, config.port_bytes), latency, timing
@@ -98,7 +70,7 @@ class _Engine:
         self.entered: dict[str, list[float]] = {"load": [], "compute": [], "store": []}
         self.waiting: dict[str, deque[tuple[dict, float]]] = {queue: deque() for queue in self.entered}
         self.load_issue, self.codes = 0.0, None
-        self.loads, self.stores = [_Transfer(0.0, 0.0, 0.0)], [_Transfer(0.0, 0.0, 0.0)]
+        self.loads, self.stores = [Transfer(0.0, 0.0, 0.0)], [Transfer(0.0, 0.0, 0.0)]
         # What the compute side reads and writes in each memory: (from, to, words).
         self.reads: list[deque[tuple[float, float, int]]] = [deque(), deque()]
         self.writes: list[deque[tuple[float, float, int]]] = [deque(), deque()]
@@ -218,7 +190,7 @@ class _Engine:
         else:
             beats = {c.record_port: -(-cmd["count"] * PARAM_BYTES // c.port_bytes)}
         # A port reads ahead as far as its FIFO goes; the data side takes one load after the other.
-        load = _Transfer(issue + self.latency, max(beats.values()), 0.0, ports=tuple(beats))
+        load = Transfer(issue + self.latency, max(beats.values()), 0.0, ports=tuple(beats))
         cost = c.port_bytes / self.rate
         for port, number in beats.items():
             self._deliver(port, issue, read[port] if cmd["opcode"] == Opcode.LOAD_ACT else [(cmd["dram"], number)],
@@ -311,7 +283,7 @@ class _Engine:
         start = max(ready, self.stores[-1].done)
         need, words = beats * c.port_bytes / self.rate, cmd["rows"] * cmd["cols"] * cmd["out_groups"]
         moved = self._move(start + self.t.store, beats * c.port_bytes)
-        self.stores.append(_Transfer(start, need, moved, mem=cmd["mem_out"], share=words / max(need, 1),
+        self.stores.append(Transfer(start, need, moved, mem=cmd["mem_out"], share=words / max(need, 1),
                                      given=self._give(cmd["give"])))
         self._settle_stores(len(self.stores) - 1)
         self.entered["store"].append(start)
@@ -351,7 +323,7 @@ class _Engine:
 
     def _conv(self, cmd, taken, cause):
         c = self.c
-        first = taken + c.pixels + pipeline.START + (cmd["in_row"] and not _leads(cmd))
+        first = taken + c.pixels + pipeline.START + (cmd["in_row"] and not leads(cmd))
         gathered = self.gathered[cmd["mem_in"]] + pipeline.GATHERED
         start = max(first, self.feeder_end + 1, gathered)
         if first <= self.feeder_end + 1:
@@ -391,8 +363,8 @@ class _Engine:
         # Of the views that are visited in two planes by column: the parity of the first column.
         odd = {cmd[f"{prefix}_par_x"] for prefix in ("out", "res") if cmd[f"{prefix}_phase_x"] and (
             prefix == "out" or cmd["residual"])} if together == c.out_pixels > 1 else set()
-        for visits in _visits(cmd["tiles"], count, together, cmd["start_y"] * pitch + cmd["start_x"], pitch,
-                              (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd), _leads(cmd)):
+        for visits in visits_of(cmd["tiles"], count, together, cmd["start_y"] * pitch + cmd["start_x"], pitch,
+                                (cmd["rows"], cmd["cols"]), cmd["straddle"], frozenset(odd), leads(cmd)):
             last = at + steps
             left = self.popped[-held] + pipeline.ROOM if len(self.popped) >= held else 0
             room = max(self.last[-1] + apart_tiles, left)
@@ -410,26 +382,6 @@ class _Engine:
         for mem in range(2 if cmd["residual"] else 0):
             self._read(mem, begun, work, words)
         return at, work - 1
-
-
-def _leads(cmd):
-    """Lanes before the first pixel of the output: one where a convolution of taps in a row begins."""
-    return int(cmd["in_row"] and not cmd["start_y"] and not cmd["start_x"])
-
-
-@lru_cache(256)
-def _visits(tiles: int, count: int, together: int, start: int, pitch: int, size: tuple[int, int], straddle: int,
-            odd: frozenset[int], lead: int) -> list[int]:
-    """Visits of the post unit for each of so many ``tiles`` of ``count`` pixels from ``start`` on, ``together`` at a
-    time: filter tiles ask for the same again and again. ``lead`` lanes are before the first pixel."""
-    number = np.arange(tiles * count)
-    row, col = np.divmod(start + number - lead, pitch)
-    begins = ((number % together == 0) | (col == 0)) & (number >= lead)
-    from_x = col - (together - 1)
-    for parity in odd:      # so many pixels of a row, from the odd one of two planes on, are visited one by one more
-        begins |= (number % together == together - 1) & (from_x >= 0) & (from_x + parity & 1 > 0)
-    inside = (col < size[1]) & (row < size[0])
-    return (begins * (1 + straddle * inside)).reshape(-1, count).sum(1).tolist()
 
 
 class _Log:

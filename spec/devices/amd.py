@@ -4,10 +4,8 @@ from .device import Family, MemoryPort, Multiplier, Processor
 
 __all__ = ["DSP48E1", "DSP48E2", "SERIES7", "ULTRASCALE_PLUS", "ZYNQ", "ZYNQ_MPSOC"]
 
-DSP48E1 = Multiplier(name="dsp48e1", wide=25, narrow=18, total=48, joined=25, cell="DSP48E1",
-                     ternary=True)
-DSP48E2 = Multiplier(name="dsp48e2", wide=27, narrow=18, total=48, joined=27, cell="DSP48E2",
-                     ternary=True)
+DSP48E1 = Multiplier(name="dsp48e1", wide=25, narrow=18, total=48, joined=25, cell="DSP48E1", ternary=True)
+DSP48E2 = Multiplier(name="dsp48e2", wide=27, narrow=18, total=48, joined=27, cell="DSP48E2", ternary=True)
 
 # LUTs of one LUTRAM cell; those that are not here are refused rather than guessed.
 LUTRAM = {"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8,

@@ -1,0 +1,37 @@
+"""Loads and stores of the cycle model that are on their way."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Transfer"]
+
+
+@dataclass
+class Transfer:
+    """A load or a store on its way: it can begin at ``begin`` and works for ``need`` cycles, in a ``share`` of which it
+    takes activation memory ``mem``; the bus is through with it at ``come``."""
+    begin: float
+    need: float
+    come: float
+    done: float = 0.0
+    mem: int | None = None
+    share: float = 1.0
+    ports: tuple[int, ...] = ()
+    given: list[tuple[int, int]] = field(default_factory=list)      # semaphores, and which of their tokens
+
+    def through(self, used: Sequence[deque[tuple[float, float, int]]], at: float) -> float:
+        """When it is, from cycle ``at`` on: what its memory is ``used`` for, (from, to, words), goes first, and it
+        finds room between that."""
+        need = self.need
+        for start, end, words in used[self.mem] if self.mem is not None and self.share else ():
+            if end <= at:
+                continue
+            if at + need <= start:
+                break
+            need, at = need - max(0.0, start - at), max(start, at)
+            speed = min(1.0, max(0.0, 1 - words / (end - start)) / self.share)
+            if need <= (end - at) * speed:
+                return at + need / speed
+            need, at = need - (end - at) * speed, end
+        return at + need

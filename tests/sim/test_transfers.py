@@ -1,0 +1,23 @@
+"""What waits in an activation memory, by hand."""
+
+import pytest
+
+from sim.transfers import Transfer
+
+
+@pytest.mark.parametrize("need, share, at, uses, done", [
+    (10, 1, 5, [], 15),                             # nothing in the way
+    (10, 1, 0, [(10, 20, 10)], 10),                 # done before
+    (10, 1, 0, [(4, 9, 5)], 15),                    # it stands still for five cycles
+    (10, 1, 7, [(4, 9, 5)], 19),                    # and for those that are left
+    (10, 1, 0, [(4, 9, 5), (12, 14, 2)], 17),       # twice
+    (10, 0.5, 0, [(0, 10, 5)], 10),                 # what it asks for half of the time has room in the other half
+    (10, 1, 0, [(0, 10, 5)], 15),                   # and what asks in each cycle comes half as far
+    (10, 1, 0, [(0, 100, 50)], 20),                 # until it is done
+    (0, 0, 5, [(0, 10, 10)], 5)])                   # rows that lie outside an image
+def test_through(need, share, at, uses, done):
+    assert Transfer(0.0, need, 0.0, mem=1, share=share).through([[(0, 1000, 1000)], uses], at) == done
+
+
+def test_records_and_weights_do_not_wait():
+    assert Transfer(0.0, 10, 0.0).through([[(0, 1000, 1000)]] * 2, 3) == 13
