@@ -89,15 +89,15 @@ class Bench(wiring.Component):
         return m
 
     def _scaled(self, m, device, join, portable, platform):
-        """Totals of two sums, of which the first takes the product of the second if they ``join``."""
+        """Totals of two sums, of which the second takes the product of the first now and then if they ``join``."""
         config = EngineConfig(name="bench", ic=1, pixels=2, dsp_filters=2, lut_filters=0, act_digit_bits=4,
                               dsp_device=device, portable_dsp=portable)
         word, high, totals = self.word, Const(0, 1), []
         for at, takes, gives in ((100, 0, join), (0, join, 0)):
             total, high = scaled_sum(m, config, Scaled(
                 acc=word[at:at + 27].as_signed(), mult=word[at + 27:at + 43], bias=word[at + 43:at + 89].as_signed(),
-                res=word[at + 5:at + 13], res_mult=word[at + 40:at + 56], high=high, takes=Const(takes, 1),
-                gives=Const(gives, 1)), platform)
+                res=word[at + 5:at + 13], res_mult=word[at + 40:at + 56], high=high, takes=word[3] & takes,
+                gives=word[3] & gives), platform)
             totals.append(total)
         return Cat(totals[join:])
 
