@@ -6,16 +6,18 @@ ones that live for long come to lie decides whether a large one finds its place 
 other places are tried, by chance but always the same.
 """
 
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import cycle, pairwise
 from random import Random
 
+from spec.commands import PARAM_BYTES
 from spec.config import EngineConfig
 from spec.errors import AlloyError
 
+from .emit.rings import ENTRIES
 from .graph import Graph, Value
 from .layout import Placement
 from .operations import Operation
@@ -24,9 +26,11 @@ from .plan import Plan, Step, Strip
 __all__ = ["Homes", "allocate", "cost_of", "step_costs"]
 
 PLAIN = (1, 1)
+WHOLE = (None,)     # all channel groups in one part
 TRIES = 8
 EARLY = 6           # strips, so that what reads the first of them begins early
 BEGIN = 80          # cycles, about, from the beginning of a command to that of the next one, at least
+SHORT = 4           # cycles, about, that a pixel takes more than its beats if it is moved in parts
 BESIDE = 3          # steps beside one that costs something
 MOVES = 150         # of single values that are tried
 FEW = 2             # values that are left over, for which other places for all may be found
@@ -79,6 +83,14 @@ class _Memories:
         mem, at = self._dice.choice(places) if self._dice else places[0]
         self._used[mem].append((at, at + words, owner))
         return mem, at
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is tried meanwhile leaves the dice as they were."""
+        before = self._dice.getstate() if self._dice else None
+        yield
+        if self._dice and before:
+            self._dice.setstate(before)
 
     def _gaps(self, taken):
         """What is free, from the first word on."""
@@ -215,27 +227,40 @@ def _beats(value, config):
 def _turn_costs(graph, turn, config, fixed, begin):
     """The same of steps that take turns: of what is moved ahead, what takes longer than the work, and the first
     strip."""
-    found, moved, work = {}, {}, 0.0
+    found, moved, work, loads = {}, {}, 0.0, 0.0
     for step in turn:
         each, words = step.op.effort(config)
-        pixels = sum((strip.y1 - strip.y0) * (strip.x1 - strip.x0) for strip in step.strips)
-        moved[step.op] = sum(_beats(v, config) / (1 if v is step.op.output else config.act_lanes)
+        groups, parts = step.op.output.groups(config.ic), len({strip.g0 for strip in step.strips})
+        pixels = sum((strip.y1 - strip.y0) * (strip.x1 - strip.x0) * (strip.g1 - strip.g0) / groups
+                     for strip in step.strips)
+        moved[step.op] = sum((_beats(v, config) * (parts if v is step.op.input else 1)
+                              + SHORT * (parts - 1) * _pixels(v) * (v is not step.op.input))
+                             / (1 if v is step.op.output else config.act_lanes)
                              for v in step.dram if v not in fixed and v is not graph.input)
         if graph.input in step.dram:        # whose rows come while others are worked on
             image = graph.im2col.cycles(config, graph.input.height, graph.input.width)
             moved[step.op] += max(0, image - pixels * each)
-        again = (len(step.strips) - 1) * words * config.weight_beats if words > config.weight_depth else 0
-        begun = begin * step.op.commands(config) * len(step.strips)
+        strips = len(step.strips) // parts      # in which each filter works
+        tiles = step.op.commands(config)
+        again = (strips - 1) * words * config.weight_beats
+        if words <= config.weight_depth * parts:        # beside the work
+            loads += again * (tiles > ENTRIES * parts)
+            again = 0
+        if tiles > min(config.param_depth, ENTRIES) * parts:
+            loads += (strips - 1) * tiles * config.slots * PARAM_BYTES / config.port_bytes
+        begun = begin * tiles * strips
         if len(step.strips) > 1:        # commands that are sooner done than the next ones are there
             again += max(0, begun - pixels * each)
         found[step.op] = (pixels - _pixels(step.op.output)) * each + again
         work += pixels * each
-    if turn[-1].ahead and turn[-1].op.gathers and turn[-1].op.output in turn[-1].dram:
-        # The store reads what the unit leaves it time to.
-        found[turn[-1].op] += _beats(turn[-1].op.output, config)
-    total, strips = sum(moved.values()), len(turn[0].strips)
-    waits = max(total - work, total / strips) / total if total and turn[0].ahead else 1
-    return {op: cycles + waits * moved[op] for op, cycles in found.items()}
+    op, strip = turn[-1].op, turn[-1].strips[0]
+    total = waits = sum(moved.values())
+    if turn[-1].ahead and total:
+        waits = max(total + loads - work, total / len(turn[0].strips))
+        if op.output in turn[-1].dram:      # the store reads when it is left time to
+            reads = 1.0 if strip.output.mem == strip.input.mem else op.gathers(config)
+            waits = max(waits, _beats(op.output, config) - work * (1 - reads))
+    return {op: cycles + (moved[op] and waits * moved[op] / total) for op, cycles in found.items()}
 
 
 def cost_of(plan: Plan, config: EngineConfig) -> float:
@@ -284,8 +309,8 @@ class _Attempt:
             steps = self._strips(ops, dram)
         else:
             op, where = ops[0], self._where
-            steps = (Step(op, (Strip(0, out.height, 0, out.width, where[op.input], (0, 0), where[out], (0, 0),
-                                     where.get(op.residual)),)),)
+            steps = (Step(op, (Strip(0, out.height, 0, out.width, 0, out.groups(self._config.ic), where[op.input],
+                                     (0, 0), where[out], (0, 0), where.get(op.residual)),)),)
         self._memories.free({value for value in every if self._last[value] <= index})
         return steps
 
@@ -302,30 +327,41 @@ class _Attempt:
     def _alive(self):
         return [v for v in self._where if self._memories.holds(v)]
 
-    def _placement(self, value, height, width, phases, reach):
-        """A placement still without memory; ``reach`` is the widest output row that is enumerated over it."""
+    def _placement(self, value, height, width, phases, reach, groups=None):
+        """A placement still without memory; ``reach`` is the widest output row that is enumerated over it, ``groups``
+        are the channel groups [lo, hi), None: all."""
+        first, end = groups or self._groups(value)
         pitch = max(-(-width // phases[1]), reach)
-        return Placement(0, 0, height, width, phases, pitch, value.groups(self._config.ic), self._config.pixels,
-                         self._config.out_pixels)
+        return Placement(0, 0, height, width, phases, pitch, end - first, self._config.pixels, self._config.out_pixels,
+                         first=first)
+
+    def _groups(self, value):
+        """All channel groups of a value, [lo, hi)."""
+        return 0, value.groups(self._config.ic)
 
     def _strips(self, ops, dram):
         """The steps, in strips as large as the free space allows: fewer rows first, then, of one that is alone, fewer
-        columns; or smaller ones, of which one is moved while another is worked on, if that is quicker."""
+        columns; or smaller ones, of which one is moved while another is worked on, or of some of the channel groups, if
+        that is quicker."""
         height, width = ops[-1].output.height, ops[-1].output.width
-        sizes = [(rows, width) for rows in _parts(height) if self._early not in [op.output for op in ops]
+        sizes = [(rows, width, WHOLE) for rows in _parts(height) if self._early not in [op.output for op in ops]
                  or rows * EARLY <= height]
         if len(ops) == 1:
-            sizes = [(rows, width) for rows in _halvings(height)]
+            sizes = [(rows, width, WHOLE) for rows in _halvings(height)]
             if ops[0].row_taps == 1:
-                sizes += [(1, cols) for cols in _halvings(width)[1:]]
-        found = self._largest(ops, dram, sizes, False)
-        if found and dram and len(ops) == 1 and len(found[0].strips) > 1:
-            ahead = self._largest(ops, dram, sizes, True)
-            if ahead:
-                return min((found, ahead), key=lambda turn: sum(_turn_costs(
-                    self._graph, turn, self._config, (), BEGIN).values()))
-        if found:
-            return found
+                sizes += [(1, cols, WHOLE) for cols in _halvings(width)[1:]]
+        found = [self._first(ops, dram, sizes, False)]
+        if dram and len(ops) == 1 and not (found[0] and len(found[0][0].strips) == 1):
+            found.append(self._first(ops, dram, sizes, True))
+            with self._memories.aside():
+                found.insert(1, self._first(ops, dram, sizes, True, True))
+                whole = ops[0].residual is self._graph.input        # the image has no parts
+                if ops[0].divisible and not whole and {ops[0].output, ops[0].residual} & dram:
+                    parts = [(height, width, part) for part in self._parts(ops[0])]
+                    found += [self._first(ops, dram, parts, *how) for how in ((False,), (True,), (True, True))]
+        if any(found):
+            return min(filter(None, found), key=lambda turn: sum(_turn_costs(
+                self._graph, turn, self._config, (), BEGIN).values()))
         alive = sorted((v for v in self._alive() if v not in dram), key=lambda v: -self._where[v].words)
         if len(ops) > 1:
             raise _NoRoom(max((op.output for op in ops[:-1]), key=lambda v: v.height * v.width * v.channels))
@@ -334,31 +370,41 @@ class _Attempt:
         raise AlloyError(f"layer {ops[0].name} does not fit the activation memories even one pixel at a time: "
                          f"raise act_depth (now {self._config.act_depth})")
 
-    def _largest(self, ops, dram, sizes, ahead):
-        """The steps in strips of the first of these sizes that fits."""
-        for rows, cols in sizes:
-            if strips := self._cut(ops, dram, rows, cols, ahead):
+    def _parts(self, op):
+        """The channel groups of the output in two parts, in three and so on, in ever larger steps: each a list of
+        [lo, hi)."""
+        _, groups = self._groups(op.output)
+        for most in _parts(groups)[1:]:
+            yield [(at, min(at + most, groups)) for at in range(0, groups, most)]
+
+    def _first(self, ops, dram, sizes, ahead, apart=False):
+        """The steps in strips of the first of these sizes that fits: (rows, columns, parts of the channel groups);
+        ``apart`` : with an output that is not in the memory of the input."""
+        for rows, cols, parts in sizes:
+            if strips := self._cut(ops, dram, rows, cols, parts, ahead, apart):
                 return tuple(Step(op, strip, dram & {*op.reads, op.output}, ahead)
                              for op, strip in zip(ops, strips, strict=True))
         return None
 
-    def _cut(self, ops, dram, rows, cols, ahead):
+    def _cut(self, ops, dram, rows, cols, parts, ahead, apart):
         """The strips of each operation, of this size of the last one's output, if there is room for the largest of
         them; None if not."""
         height, width = ops[-1].output.height, ops[-1].output.width
-        every = [(y, min(y + rows, height), x, min(x + cols, width))
+        areas = [(y, min(y + rows, height), x, min(x + cols, width))
                  for y in range(0, height, rows) for x in range(0, width, cols)]
+        every, groups = areas * len(parts), [part for part in parts for _ in areas]
         # Those that are looked at first are about as large as any.
         made, read = _areas(ops, every[:2] + every[-2:], False)
-        if len(every) > 4 and self._scratch(ops, dram, made, read, ahead) is None:
+        if len(every) > 4 and self._scratch(ops, dram, made, read, groups[:2] + groups[-2:], ahead, apart) is None:
             return None
         made, read = _areas(ops, every)
-        places = self._scratch(ops, dram, made, read, ahead)
+        places = self._scratch(ops, dram, made, read, groups, ahead, apart)
         if places is None:
             return None
         strips = []
         for op, area, source in zip(ops, made, read, strict=True):
-            strips.append(tuple(Strip(*area[i], *self._operand("input", op.input, places, i, source[i]),
+            strips.append(tuple(Strip(*area[i], *(groups[i] or self._groups(op.output)),
+                                      *self._operand("input", op.input, places, i, source[i]),
                                       *self._operand("output", op.output, places, i, area[i]),
                                       *self._operand("residual", op.residual, places, i, area[i]))
                                 for i in range(len(area))))
@@ -371,13 +417,14 @@ class _Attempt:
             return places[role, value][number], (area[0], area[2])
         return self._where.get(value), (0, 0)
 
-    def _scratch(self, ops, dram, made, read, ahead):
+    def _scratch(self, ops, dram, made, read, groups, ahead, apart):
         """Placements, by role and value, for all strips of what is not on the chip as a whole, in one scratch region
         each, or two in turn of what is moved ``ahead``; None without room."""
         token, places = object(), {}
 
-        def fits(role, value, areas, phases, reach, mems):
-            shapes = [self._placement(value, y1 - y0, x1 - x0, phases, reach) for y0, y1, x0, x1 in areas]
+        def fits(role, value, areas, phases, reach, mems, groups=(None,)):
+            shapes = [self._placement(value, y1 - y0, x1 - x0, phases, reach, part)
+                      for (y0, y1, x0, x1), part in zip(areas, cycle(groups), strict=False)]
             words, regions = max(s.words for s in shapes), []
             for _ in range(1 + (ahead and value in dram)):
                 found = self._memories.fit(words, mems, token)
@@ -401,7 +448,7 @@ class _Attempt:
             if op.residual not in dram:
                 return True
             known = places.get(("input", op.input), [self._where.get(op.input)])
-            return fits("residual", op.residual, made[at], PLAIN, 0, {1 - known[0].mem})
+            return fits("residual", op.residual, made[at], PLAIN, 0, {1 - known[0].mem}, groups)
         ok = ops[0].input not in dram or input_fits("input", 0)
         for at, op in enumerate(ops):
             ok = ok and residual_fits(at)
@@ -409,7 +456,9 @@ class _Attempt:
                 ok = ok and input_fits("input", at + 1)
                 if ok:
                     places["output", op.output] = places["input", op.output]
-        ok = ok and (ops[-1].output not in dram or fits("output", ops[-1].output, made[-1], PLAIN, 0, {0, 1}))
+        if ok and ops[-1].output in dram:
+            source = places.get(("input", ops[-1].input), [self._where.get(ops[-1].input)])[0]
+            ok = fits("output", ops[-1].output, made[-1], PLAIN, 0, {0, 1} - ({source.mem} if apart else set()), groups)
         self._memories.forget(token)
         return places if ok else None
 

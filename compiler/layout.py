@@ -1,7 +1,7 @@
 """Where the pixels of a value lie in an activation memory: planes, views and tap tables (docs/architecture.md)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -16,7 +16,8 @@ class Placement:
     """A region of ``height`` x ``width`` pixels of a value at word ``base`` of memory ``mem``, in ``phases`` (rows,
     columns) planes.
 
-    ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups; ``pixels`` the banks. So many
+    ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups, of the value those from ``first``
+    on; ``pixels`` the banks. So many
     neighbours of a row as are visited ``at_once`` lie in banks of different remainders of a division by that number,
     for planes of odd columns begin half of it further; of those from an odd column on, that is not true of the last.
     """
@@ -29,6 +30,8 @@ class Placement:
     groups: int
     pixels: int
     at_once: int
+    _: KW_ONLY
+    first: int = 0
 
     @property
     def words(self) -> int:

@@ -1,6 +1,6 @@
 """Operations of the engine: one class for each unit that computes, with all that the compiler asks of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TypeAlias
 from functools import cached_property
@@ -105,9 +105,13 @@ class Operation:
         return []
 
     @property
-    def gathers(self) -> bool:
-        """Whether it reads its input as stores do, and leaves them no time until it is done."""
-        return True
+    def divisible(self) -> bool:
+        """Whether strips may be of some channel groups of the output."""
+        return False
+
+    def gathers(self, config: EngineConfig) -> float:
+        """In which share of its time it reads as stores do, which wait then."""
+        return 1.0
 
     def across(self, columns: int) -> int:
         """The pixels that are counted over each row of the input for so many columns of the output."""
@@ -157,8 +161,8 @@ class Operation:
             if one.sequence != other.sequence:
                 yield f"needs {one.name} and {other.name} in one order of channels, but for holes"
 
-    def work(self, config: EngineConfig) -> Work:
-        """Its commands on an engine."""
+    def work(self, config: EngineConfig, cuts: Collection[int] = ()) -> Work:
+        """Its commands on an engine, in strips that begin with the channel groups ``cuts`` of the output."""
         raise NotImplementedError
 
 
@@ -181,9 +185,8 @@ class Filters(Operation):
         """Those of each k-step."""
         return [(tap,) for tap in self.taps.tolist()]
 
-    @property
-    def gathers(self) -> bool:
-        return False        # the feeder reads every bank
+    def gathers(self, config: EngineConfig) -> float:
+        return float(self.residual is not None)         # the feeder reads every bank
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,6 +287,10 @@ class Convolution(Filters):
     def commands(self, config: EngineConfig) -> int:
         return self._tiles(config)
 
+    def gathers(self, config: EngineConfig) -> float:
+        array, post = self.spent(config)
+        return post / max(array, post) if self.residual is not None else 0.0
+
     def spent(self, config: EngineConfig) -> tuple[float, float]:
         """Cycles, about, of the array and of the post unit for each pixel of the output."""
         wide = 1 + (self.input.bits > config.act_digit_bits)
@@ -374,8 +381,12 @@ class Convolution(Filters):
             yield f"has regions of {area} pixels, but {self.output.name} has {self.output.height * self.output.width}"
         yield from super().faults()
 
-    def work(self, config: EngineConfig) -> ArrayWork:
-        return ConvolutionWork(self, config)
+    @property
+    def divisible(self) -> bool:
+        return self.row_taps == 1 and self.at is None
+
+    def work(self, config: EngineConfig, cuts: Collection[int] = ()) -> ArrayWork:
+        return ConvolutionWork(self, config, cuts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,7 +411,7 @@ class Maximum(Operation):
             yield f"makes {both[1]} of {both[0]}: channels, bits and zero point stay as they are"
         yield from super().faults()
 
-    def work(self, config: EngineConfig) -> PoolWork:
+    def work(self, config: EngineConfig, cuts: Collection[int] = ()) -> PoolWork:
         return PoolWork(self, config)
 
 
@@ -456,5 +467,5 @@ class Spread(Operation):
             yield f"makes {both[1]} of {both[0]}: bits and zero point stay as they are"
         yield from super().faults()
 
-    def work(self, config: EngineConfig) -> SpreadWork:
+    def work(self, config: EngineConfig, cuts: Collection[int] = ()) -> SpreadWork:
         return SpreadWork(self, config)

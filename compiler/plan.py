@@ -16,7 +16,8 @@ __all__ = ["Plan", "Step", "Strip"]
 
 @dataclass(frozen=True)
 class Strip:
-    """Output rows and columns ``[y0, y1) x [x0, x1)`` of one operation and where its operands lie.
+    """Output rows and columns ``[y0, y1) x [x0, x1)`` and channel groups ``[g0, g1)`` of one operation, and where its
+    operands lie.
 
     ``input_at`` is the tensor coordinate of the stored input's first pixel; scratch regions hold just the strip.
     """
@@ -24,6 +25,8 @@ class Strip:
     y1: int
     x0: int
     x1: int
+    g0: int
+    g1: int
     input: Placement
     input_at: tuple[int, int]
     output: Placement
@@ -41,7 +44,7 @@ class Strip:
 class Step:
     """One operation; ``dram`` are those of its operands that are loaded and stored strip by strip, ``ahead`` if those
     of one strip do not lie where those of the next one do. Where it makes its output for the next step alone, strips
-    may overlap."""
+    may overlap. Those of the same channel groups come one after the other."""
     op: "Operation"
     strips: tuple[Strip, ...]
     dram: frozenset[Value] = frozenset()

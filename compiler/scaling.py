@@ -9,7 +9,7 @@ Signed factors (of a zero point) take two slots, joined: ``16 * zero`` times ``-
 ``weight * x``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 
 from spec.commands import PARAM_BYTES
@@ -97,7 +97,7 @@ class Groups(Operation):
         if (self.input.height, self.input.width, self.output.width) != (1, 1, 1):
             yield "spreads the channels of a map that is not 1x1"
 
-    def work(self, config: EngineConfig) -> PoolWork:
+    def work(self, config: EngineConfig, cuts: Collection[int] = ()) -> PoolWork:
         return GroupsWork(self, config)
 
 
@@ -113,7 +113,7 @@ class Records(Filters):
     def kernel(self) -> tuple[int, int]:
         return 1, 1
 
-    def work(self, config: EngineConfig) -> Work:
+    def work(self, config: EngineConfig, cuts: Collection[int] = ()) -> Work:
         return RecordsWork(self, config)
 
 
@@ -169,5 +169,5 @@ class Product(Filters):
                 Records(made.name, self.tag, spread, made, layout=layout, channels=factor.channels),
                 replace(self, shift=shift, res_mult=res_mult, records=made, layout=layout)]
 
-    def work(self, config: EngineConfig) -> Work:
+    def work(self, config: EngineConfig, cuts: Collection[int] = ()) -> Work:
         return ProductWork(self, config)

@@ -51,7 +51,8 @@ def show_placement(plan: Plan) -> Iterator[str]:
             continue
         yield f"{head} {len(step.strips)} strips{turn}{dram}"
         for number, strip in enumerate(step.strips):
-            yield f"       rows {strip.y0}..{strip.y1} columns {strip.x0}..{strip.x1}: {_operands(step, number)}"
+            yield (f"       rows {strip.y0}..{strip.y1} columns {strip.x0}..{strip.x1} groups {strip.g0}..{strip.g1}: "
+                   f"{_operands(step, number)}")
 
 
 def show_schedule(program: Program) -> Iterator[str]:

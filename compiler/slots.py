@@ -1,6 +1,7 @@
 """Filters to slots: which filters run on DSP and which on LUT columns, the channel order, and the filter tiles."""
 
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -58,16 +59,17 @@ def assign(op: "Convolution", config: EngineConfig) -> np.ndarray:
     return held
 
 
-def make_tiles(op: "Convolution", held: np.ndarray, config: EngineConfig, *, straddle: bool) -> tuple[Tile, ...]:
+def make_tiles(op: "Convolution", held: np.ndarray, config: EngineConfig, *, straddle: bool,
+               cuts: Collection[int] = ()) -> tuple[Tile, ...]:
     """Greedy tiles in channel order: each takes what fits its slots from one group, or from two if they may
-    ``straddle``."""
+    ``straddle`` and the second is not among the ``cuts``."""
     assert op.output.order is not None
     return _tiles(op.output.order, op.makes.start, tuple(held.tolist()), config.ic, config.lut_filters,
-                  config.dsp_filters, straddle)
+                  config.dsp_filters, straddle, frozenset(cuts))
 
 
 @lru_cache(256)         # passes ask for the same ones again and again
-def _tiles(order, start, kinds, ic, lut_filters, dsp_filters, straddle):
+def _tiles(order, start, kinds, ic, lut_filters, dsp_filters, straddle, cuts):
     """:func:`make_tiles` of filters of these ``kinds``, which make the channels from ``start`` on."""
     tiles: list[Tile] = []
     waiting = [p for p, channel in enumerate(order) if start <= channel < start + len(kinds)]
@@ -76,7 +78,7 @@ def _tiles(order, start, kinds, ic, lut_filters, dsp_filters, straddle):
         pairs: list[int] = []
         singles: list[int] = []
         luts: list[int] = []
-        near = bisect_left(waiting, (group + 1 + straddle) * ic)
+        near = bisect_left(waiting, (group + 1 + (straddle and group + 1 not in cuts)) * ic)
         for position in waiting[:near]:
             k = kinds[order[position] - start]
             if k == 0 and len(luts) < lut_filters:

@@ -71,7 +71,7 @@ class _Emitter:
 
     def turn(self, steps: tuple[Step, ...], kept: Collection[Value]) -> None:
         """All commands of operations that take turns."""
-        works = [step.op.work(self.config) for step in steps]
+        works = [step.op.work(self.config, {strip.g0 for strip in step.strips}) for step in steps]
         for number in range(len(steps[0].strips)):
             for step, work in zip(steps, works, strict=True):
                 op, strip = step.op, step.strips[number]
@@ -87,8 +87,8 @@ class _Emitter:
         for step, work in zip(steps, works, strict=True):
             self.layers.setdefault(step.op.output, []).append((step.op, {
                 "slots": tuple(work.slots()), "pixels": work.pixels,
-                "strips": tuple((part.y0, part.y1, part.x0, part.x1, work.pitch(part))
-                                for strip in step.strips for part in work.parts(strip))}))
+                "strips": tuple(dict.fromkeys((part.y0, part.y1, part.x0, part.x1, work.pitch(part))
+                                              for strip in step.strips for part in work.parts(strip)))}))
         last = steps[-1]
         out = last.op.output
         if out in kept and out not in last.dram and self._last[out] is last:

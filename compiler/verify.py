@@ -89,13 +89,18 @@ def _handed_faults(made: Strip, op: "Operation", read: Strip) -> Iterator[str]:
 
 def _step_faults(step: Step, ends: bool, config: EngineConfig) -> Iterator[str]:
     """``ends`` : it is not followed by a step that takes turns with it; else its strips may overlap."""
-    covered, whole = 0, step.op.output
-    seen = np.zeros((whole.height, whole.width), bool)
+    covered, whole, groups = 0, step.op.output, step.op.output.groups(config.ic)
+    seen = np.zeros((whole.height, whole.width, groups), bool)
     for strip in step.strips:
-        covered += (strip.y1 - strip.y0) * (strip.x1 - strip.x0)
-        seen[strip.y0:strip.y1, strip.x0:strip.x1] = True
-        if not (0 <= strip.y0 < strip.y1 <= whole.height and 0 <= strip.x0 < strip.x1 <= whole.width):
-            yield f"has a strip outside its {whole.height}x{whole.width} pixels"
+        made = seen[strip.y0:strip.y1, strip.x0:strip.x1, strip.g0:strip.g1]
+        covered += made.size
+        made[...] = True
+        if not (0 <= strip.y0 < strip.y1 <= whole.height and 0 <= strip.x0 < strip.x1 <= whole.width
+                and 0 <= strip.g0 < strip.g1 <= groups):
+            yield f"has a strip outside its {whole.height}x{whole.width} pixels of {groups} channel groups"
+        for what, place in (("residual", strip.residual), ("output", strip.output)):
+            if place is not None and not place.first <= strip.g0 < strip.g1 <= place.first + place.groups:
+                yield f"has groups {place.first}..{place.first + place.groups} of its {what}"
         for what, place in _places(strip):
             if not 0 <= place.base <= place.base + place.words <= config.act_depth:
                 yield f"has its {what} at {place.base}..{place.base + place.words} of {config.act_depth} words"
@@ -105,7 +110,7 @@ def _step_faults(step: Step, ends: bool, config: EngineConfig) -> Iterator[str]:
         if any(_meet(mine[-1], other) for other in mine[:-1]):
             yield "writes its output over what it reads"
     if ends and (covered != seen.size or not seen.all()):
-        yield f"has strips of {covered} pixels, its output has {whole.height * whole.width}"
+        yield f"has strips of {covered} words, its output has {seen.size}"
 
 
 def _places(strip: Strip) -> list[tuple[str, Placement]]:

@@ -279,9 +279,15 @@ class _Engine:
 
     def _store(self, cmd, ready, _):
         c = self.c
-        beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"] * c.act_group_bytes / c.port_bytes
+        row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
+        first = [(cmd["dram"] + y * cmd["stride"]) // c.port_bytes for y in range(cmd["rows"])]
+        bursts = sum((at + row - 1) // c.burst_beats - at // c.burst_beats + 1 for at in first)
+        words, beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"], cmd["rows"] * row
         start = max(ready, self.stores[-1].done)
-        need, words = beats * c.port_bytes / self.rate, cmd["rows"] * cmd["cols"] * cmd["out_groups"]
+        # All beats of a burst are there before it begins, those of the first one too; there is a cycle between two, and
+        # so many may wait for their responses.
+        need = min(row, c.burst_beats) + max(beats * c.port_bytes / self.rate, beats + bursts,
+                                             (beats + bursts * (self.latency + self.t.turn)) / c.outstanding)
         moved = self._move(start + self.t.store, beats * c.port_bytes)
         self.stores.append(Transfer(start, need, moved, mem=cmd["mem_out"], share=words / max(need, 1),
                                      given=self._give(cmd["give"])))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 __all__ = ["Transfer"]
 
+NOTHING = 1e-9      # of a memory's cycles: what sums of shares leave of none
+
 
 @dataclass
 class Transfer:
@@ -21,17 +23,17 @@ class Transfer:
     given: list[tuple[int, int]] = field(default_factory=list)      # semaphores, and which of their tokens
 
     def through(self, used: Sequence[deque[tuple[float, float, int]]], at: float) -> float:
-        """When it is, from cycle ``at`` on: what its memory is ``used`` for, (from, to, words), goes first, and it
-        finds room between that."""
-        need = self.need
-        for start, end, words in used[self.mem] if self.mem is not None and self.share else ():
-            if end <= at:
-                continue
-            if at + need <= start:
-                break
-            need, at = need - max(0.0, start - at), max(start, at)
-            speed = min(1.0, max(0.0, 1 - words / (end - start)) / self.share)
-            if need <= (end - at) * speed:
-                return at + need / speed
-            need, at = need - (end - at) * speed, end
+        """When it is, from cycle ``at`` on: what its memory is ``used`` for, (from, to, words), some of it at the same
+        time, goes first, and it finds room between that."""
+        need, taken = self.need, 0.0
+        changes = [(time, sign * words / (end - start))
+                   for start, end, words in (used[self.mem] if self.mem is not None and self.share else ()) if end > at
+                   for time, sign in ((start, 1), (end, -1))]
+        for time, change in sorted(changes):
+            speed = min(1.0, max(0.0, 1 - taken) / self.share) if taken > NOTHING else 1.0
+            if time > at:
+                if need <= (time - at) * speed:
+                    return at + need / speed
+                need, at = need - (time - at) * speed, time
+            taken += change
         return at + need

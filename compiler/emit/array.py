@@ -1,7 +1,7 @@
 """Convolutions on the array and the post unit behind it."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -184,11 +184,14 @@ class ArrayWork:
     def _makes(self, strip: Strip, filters: FilterTile, task: Task) -> list[Access]:
         """What it makes, and adds to that."""
         y0, y1 = self._rows(strip, task)
-        groups = filters.tile.group, filters.tile.group + 1 + filters.tile.straddle
         operands = [(strip.output, strip.output_at[0], True)]
         if strip.residual is not None:
             operands.append((strip.residual, strip.residual_at[0], False))
-        return [access for place, at, writes in operands for access in some(place, (y0 - at, y1 - at), groups, writes)]
+        out = []
+        for place, at, writes in operands:
+            group = filters.tile.group - place.first
+            out += some(place, (y0 - at, y1 - at), (group, group + 1 + filters.tile.straddle), writes)
+        return out
 
     def _outputs(self, strip: Strip, filters: FilterTile, task: Task,
                  buffers: Buffers) -> tuple[dict[str, int], list[Access]]:
@@ -211,23 +214,23 @@ class ArrayWork:
 
 
 class ConvolutionWork(ArrayWork):
-    """The commands of a convolution, whose regions have multipliers of their own."""
+    """The commands of a convolution, whose regions have multipliers of their own; ``cuts`` are the channel groups with
+    which strips begin."""
 
-    def __init__(self, op: "Convolution", config: EngineConfig):
-        super().__init__(op, config, *filter_tiles(op, config))
-        self._regions = [(area, self._scaled(op, mult)) for area, mult in op.regions]
+    def __init__(self, op: "Convolution", config: EngineConfig, cuts: Collection[int]):
+        super().__init__(op, config, *filter_tiles(op, config, cuts))
+        self._regions = [(area, self._scaled(op, mult, cuts)) for area, mult in op.regions]
 
-    def _scaled(self, op, mult):
+    def _scaled(self, op, mult, cuts):
         """The filter tiles with another multiplier."""
-        _, tiles = filter_tiles(replace(op, mult=np.full_like(op.mult, mult)), self._config)
+        _, tiles = filter_tiles(replace(op, mult=np.full_like(op.mult, mult)), self._config, cuts)
         return [replace(tile, params=other.params) for tile, other in zip(self._tiles, tiles, strict=True)]
 
     def _parts(self, strip: Strip) -> list[tuple[Strip, list[FilterTile]]]:
-        if not self._regions:
-            return super()._parts(strip)
         found = [(replace(strip, y0=max(strip.y0, y0), y1=min(strip.y1, y1), x0=max(strip.x0, x0),
                           x1=min(strip.x1, x1)), tiles) for (y0, y1, x0, x1), tiles in self._regions]
-        return [(part, tiles) for part, tiles in found if part.y0 < part.y1 and part.x0 < part.x1]
+        return [(part, [filters for filters in tiles if strip.g0 <= filters.tile.group < strip.g1])
+                for part, tiles in found or super()._parts(strip) if part.y0 < part.y1 and part.x0 < part.x1]
 
     def job(self, strip: Strip, buffers: Buffers, listing: Listing) -> Job | None:
         if self._regions or len(self._chunks) > 1:
@@ -256,4 +259,4 @@ def _cursor(prefix: str, place: Placement, strip: Strip, at: tuple[int, int], y:
     Columns at or beyond the region's end are dropped; rows beyond it are never visited.
     """
     y = min(y, strip.y1 - strip.y0 - 1)
-    return place.view(prefix, y=strip.y0 - at[0] + y, x=strip.x0 - at[1], start_x=x, group=group)
+    return place.view(prefix, y=strip.y0 - at[0] + y, x=strip.x0 - at[1], start_x=x, group=group - place.first)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import product
 
-from spec.commands import Opcode
+from spec.commands import FIELDS, Opcode
 from spec.program import Image, Region
 
 from ..graph import Value
@@ -15,12 +15,15 @@ from .listing import Listing, whole
 
 __all__ = ["Movement", "Source"]
 
+LARGEST = (1 << FIELDS["rows"].width) - 1
+
 
 class Movement:
     """LOAD_ACT and STORE_ACT of values that have a region in DRAM, and LOAD_ACT of the image; where they lie in the
     window comes later.
 
-    More than two planes in a direction take a command for each row of each, which moves single pixels.
+    More than two planes in a direction take a command for each row of each, which moves single pixels. So does one that
+    moves some of the channel groups, of all pixels that lie one behind the other.
     """
 
     def __init__(self, listing: Listing, regions: Mapping[Value, Region | Image], image: Value, im2col: Im2col):
@@ -48,6 +51,14 @@ class Movement:
         region = self._regions[value]
         accesses = [*accesses, Access(("dram", value.name), rows[0], rows[1], opcode == Opcode.STORE_ACT)]
         common = dict(tag=tag, value=value, mem_out=place.mem)
+        if place.groups < value.groups(self._listing.config.ic):
+            assert isinstance(region, Region) and (*cols, place.pitch) == (0, value.width, value.width), "no whole rows"
+            most = LARGEST // value.width
+            for row in range(rows[0], rows[1], most):
+                self._listing.add(opcode, accesses, dram=row * region.stride + place.first * region.group_bytes,
+                                  stride=region.pixel, rows=min(most, rows[1] - row) * value.width, cols=1, **common,
+                                  **place.line("out", y=row - at[0], x=0))
+            return
         if max(place.phases) <= 2:
             self._listing.add(opcode, accesses, dram=rows[0] * region.stride + cols[0] * region.pixel,
                               stride=region.stride, rows=rows[1] - rows[0], cols=cols[1] - cols[0], **common,

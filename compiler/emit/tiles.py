@@ -1,6 +1,6 @@
 """Filter tiles as the array takes them: the k-words of their weights and the records of their parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -65,20 +65,22 @@ def batch(tiles: list[FilterTile]) -> list[FilterTile]:
     return [replace(tile, batch=whole, number=number) for number, tile in enumerate(tiles)]
 
 
-def filter_tiles(op: "Convolution", config: EngineConfig) -> tuple[int, list[FilterTile]]:
-    """Channel groups that each tile reads, and the tiles: of one or two groups, whichever takes fewer cycles."""
-    depth, tiles, firsts = _chosen(op, config)
+def filter_tiles(op: "Convolution", config: EngineConfig,
+                 cuts: Collection[int] = ()) -> tuple[int, list[FilterTile]]:
+    """Channel groups that each tile reads, and the tiles: of one or two groups, whichever takes fewer cycles, but not
+    of both the one behind a cut and that before it."""
+    depth, tiles, firsts = _chosen(op, config, cuts)
     words = [partial(_words if op.row_taps == 1 else _row_words, op, tile, first * config.ic, depth * config.ic, config)
              for tile, first in zip(tiles, firsts, strict=True)]
     return depth, [FilterTile(*values) for values in zip(tiles, firsts, words, parameters(op, tiles, config),
                                                          strict=True)]
 
 
-def _tiles(op, config, straddle):
+def _tiles(op, config, straddle, cuts):
     """Channel groups that each tile reads, the tiles, and the first group of each."""
     assert op.columns is not None
     order, reach = op.input.ordered(), []
-    tiles = make_tiles(op, op.columns, config, straddle=straddle)
+    tiles = make_tiles(op, op.columns, config, straddle=straddle, cuts=cuts)
     for tile in tiles:
         used = op.reading(_filters(tile))[order] & (order != HOLE)
         at = np.flatnonzero(used) // config.ic if used.any() else np.zeros(1, int)
@@ -101,15 +103,15 @@ def array_cycles(op: "Convolution", config: EngineConfig) -> int:
     return pixel_tiles * min(_cycles(op, config, depth, tiles) for depth, tiles in found)
 
 
-def _chosen(op, config):
+def _chosen(op, config, cuts=()):
     """Channel groups that each tile reads, the tiles, and the first group of each."""
     if op.row_taps > 1:
         tiles = row_tiles(op, config)
         assert tiles is not None
         return 1, tiles, list(range(len(tiles)))
-    found = _tiles(op, config, True)
+    found = _tiles(op, config, True, cuts)
     if any(tile.straddle for tile in found[1]):
-        found = min(found, _tiles(op, config, False), key=lambda one: _cycles(op, config, *one[:2]))
+        found = min(found, _tiles(op, config, False, cuts), key=lambda one: _cycles(op, config, *one[:2]))
     return found
 
 

@@ -31,8 +31,8 @@ class Layer:
     Attributes
     ----------
     slots : (filter tile, slot) of each output channel, the first slot of a pair; (channel group, lane) for a pool.
-    strips : (first row, end row, first column, end column, pitch) of the parts of the output that the engine works on
-        one after the other.
+    strips : (first row, end row, first column, end column, pitch) of the parts of the map that the engine works on one
+        after the other, with all of its filters or with some of them after the others.
     pixels : of a tile; tiles count along the rows of a strip, which are ``pitch`` pixels apart.
     """
     tag: int

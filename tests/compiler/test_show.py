@@ -43,7 +43,7 @@ def test_placement():
     small = engine(act_depth=24)
     lines = list(show_placement(planned(lowered(NETWORK, small), small)))
     assert any("to_a" in line and "2 strips  in turn with to_b" in line for line in lines)
-    assert any("rows 4..8 columns 0..8: A[0..16] -> B[0..16]" in line for line in lines)
+    assert any("rows 4..8 columns 0..8 groups 0..2: A[0..16] -> B[0..16]" in line for line in lines)
 
 
 def test_schedule():

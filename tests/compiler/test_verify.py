@@ -139,8 +139,19 @@ def strips(plan, index, *new):
 
 
 PLANS = {
-    "forgets rows": (lambda p, s: strips(p, 2, replace(s[2], y1=3)), "to_c has strips of 12 pixels, its output has 16"),
-    "goes too far": (lambda p, s: strips(p, 2, replace(s[2], y1=5)), "to_c has a strip outside its 4x4 pixels"),
+    "forgets rows": (lambda p, s: strips(p, 2, replace(s[2], y1=3)), "to_c has strips of 24 words, its output has 32"),
+    "goes too far": (
+        lambda p, s: strips(p, 2, replace(s[2], y1=5)), "to_c has a strip outside its 4x4 pixels of 2 channel groups"),
+    "forgets filters": (
+        lambda p, s: strips(p, 2, replace(s[2], g1=1)), "to_c has strips of 16 words, its output has 32"),
+    "has too many filters": (
+        lambda p, s: strips(p, 2, replace(s[2], g1=3)), "to_c has a strip outside its 4x4 pixels of 2 channel groups"),
+    "has no place for some filters": (
+        lambda p, s: strips(p, 2, replace(s[2], output=replace(s[2].output, groups=1))),
+        r"to_c has groups 0\.\.1 of its output"),
+    "puts filters elsewhere": (
+        lambda p, s: strips(p, 3, replace(s[3], residual=replace(s[3].residual, first=1))),
+        r"to_d has groups 1\.\.3 of its residual"),
     "leaves the memory": (
         lambda p, s: strips(p, 2, replace(s[2], output=replace(s[2].output, base=250))),
         r"to_c has its output at 250\.\.2\d\d of 256"),
@@ -170,7 +181,7 @@ TURNS = {
     "elsewhere": (1, lambda s, t: replace(s, input=replace(s.input, base=s.input.base - 1)),
                   "to_deep reads wide elsewhere than it is made"),
     "too few rows": (0, lambda s, t: replace(s, y1=s.y1 - 1), r"to_deep reads rows 0\.\.\d of wide, of which"),
-    "forgotten pixels": (2, lambda s, t: replace(s, x1=s.x1 - 1), r"to_y has strips of \d\d pixels, its output has 64"),
+    "forgotten pixels": (2, lambda s, t: replace(s, x1=s.x1 - 1), r"to_y has strips of \d\d words, its output has 64"),
     "over what is handed on": (2, lambda s, t: replace(s, output=t[0].strips[0].output) if s.y0 else s,
                                "to_y writes over wide, which is handed on"),
 }

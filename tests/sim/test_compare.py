@@ -56,7 +56,8 @@ CASES = {
     "depthwise": (conv([Scheme.FIXED8], 8, groups=8, kernel=(3, 3)), {}),
     "wide": (conv(MIXED, 9, bits=8, kernel=(2, 2)), {}), "folded": (conv(MIXED, 9, channels=1, kernel=(3, 1),
                                                                          stride=(2, 1)), {}),
-    "strips": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), dict(act_depth=16)),
+    "parts": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), dict(act_depth=16)),
+    "strips": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), dict(act_depth=12)),
     "narrow": (conv(MIXED, 9, kernel=(3, 3), padding=(1, 1)), dict(act_depth=8)),
 }
 
@@ -144,6 +145,14 @@ def test_strips_are_those_of_the_commands():
         region, start = program.outputs["out"], program.outputs["out"].offset
         assert [y0 * region.stride + x0 * region.groups * region.group_bytes for y0, _, x0, _,
                 _ in strips] == [c["dram"] - start for c in stores]
+
+
+def test_parts_of_the_filters_work_on_one_strip():
+    """Which part a value is of its filter tile says; each part is stored by one command, pixel by pixel."""
+    _, _, _, program = prepare("parts")
+    stores = [c for c in map(unpack, program.commands) if c["opcode"] == Opcode.STORE_ACT]
+    assert [strip[:4] for strip in program.layers[0].strips] == [(0, 5, 0, 6)]
+    assert len(stores) == 3 and {(c["rows"], c["cols"], c["out_groups"]) for c in stores} == {(30, 1, 1)}
 
 
 def test_pool_places():

@@ -14,6 +14,9 @@ from sim.transfers import Transfer
     (10, 0.5, 0, [(0, 10, 5)], 10),                 # what it asks for half of the time has room in the other half
     (10, 1, 0, [(0, 10, 5)], 15),                   # and what asks in each cycle comes half as far
     (10, 1, 0, [(0, 100, 50)], 20),                 # until it is done
+    (10, 0.5, 0, [(0, 20, 5), (5, 15, 10)], 20),    # none while two users together take all, whoever began first
+    (10, 0.5, 0, [(0, 10, 10), (4, 12, 2)], 20),
+    (10, 1, 0, [(0, 20, 5), (0, 20, 5)], 20),       # and half as far beside two that take a quarter each
     (0, 0, 5, [(0, 10, 10)], 5)])                   # rows that lie outside an image
 def test_through(need, share, at, uses, done):
     assert Transfer(0.0, need, 0.0, mem=1, share=share).through([[(0, 1000, 1000)], uses], at) == done

@@ -62,6 +62,22 @@ def test_codes(seed, bits):
                 assert (np.clip(total >> op.shift, op.lo, op.hi) == expected["out"][:, channel, 0, 0]).all()
 
 
+@pytest.mark.parametrize("filters", [9, 23, 40])
+def test_no_tile_makes_channels_of_both_sides_of_a_cut(filters):
+    """All filters are in some tile; without cuts there are fewer, which straddle."""
+    net = network({"image": (48, 3, 3), "out": (filters, 3, 3)}, layer("image", "out", filters, 48))
+    config = engine(dsp_filters=6, lut_filters=0)
+    op = lowered(net, config).ops[0]
+    groups = op.output.groups(config.ic)
+    (_, whole), cut = filter_tiles(op, config), {at: filter_tiles(op, config, {at})[1] for at in range(groups)}
+    across = {made.tile.group + 1 for made in whole if made.tile.straddle}
+    assert across
+    for at, tiles in cut.items():
+        assert not any(made.tile.straddle and made.tile.group + 1 == at for made in tiles)
+        assert sorted(channel for made in tiles for channel, _, _ in made.tile.members) == list(range(filters))
+        assert len(whole) <= len(tiles) <= len(whole) + 1 and (at in across or len(tiles) == len(whole))
+
+
 def test_filters_that_read_few_groups_read_no_others():
     """A depthwise convolution reads the groups of its own channels."""
     net = network({"image": (12, 3, 3), "out": (12, 3, 3)}, layer("image", "out", 12, 1, (3, 3), padding=(1, 1)))
