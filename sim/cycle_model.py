@@ -197,6 +197,7 @@ class _Engine:
                           cost)
             load.come = max(load.come, self.port[port])
             load.need = max(load.need, (number - self.depth) * cost)
+        self._crowd(issue + self.latency, load.come, sum(beats.values()) * c.port_bytes)
         load.come = max(load.come, self._move(issue + self.latency, sum(beats.values()) * c.port_bytes))
         if cmd.get("image"):        # a window in each cycle, while the bytes of one port come
             beats_of_row, pair = -(-cmd["bytes"] // c.port_bytes) << cmd["pair"], cmd["pair"]
@@ -271,6 +272,17 @@ class _Engine:
                 at = max(at, max(asked, free) + self.latency) + size * cost
                 ends.append(at)
         self.port[port] = at
+
+    def _crowd(self, start, end, count):
+        """A store on its way gets what is left of the memory while ``count`` bytes are read."""
+        before, store = self.stores[-2:] if len(self.stores) > 1 else self.stores * 2
+        if start < min(end, store.done):
+            speed = min(1.0, max(0.0, self.together - count / (end - start)) / self.rate)
+            begin = max(store.begin, before.done) + self.t.store
+            lost = store.during(self.reads, begin, start, end) - speed * (end - start)
+            if lost > 0:
+                store.need += lost
+                self._settle_stores(len(self.stores) - 1)
 
     def _move(self, start, count):
         """When so many bytes from ``start`` on have been moved, behind all others."""

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+import math
 
 __all__ = ["Transfer"]
 
@@ -25,15 +26,34 @@ class Transfer:
     def through(self, used: Sequence[deque[tuple[float, float, int]]], at: float) -> float:
         """When it is, from cycle ``at`` on: what its memory is ``used`` for, (from, to, words), some of it at the same
         time, goes first, and it finds room between that."""
-        need, taken = self.need, 0.0
-        changes = [(time, sign * words / (end - start))
-                   for start, end, words in (used[self.mem] if self.mem is not None and self.share else ()) if end > at
-                   for time, sign in ((start, 1), (end, -1))]
+        need = self.need
+        for start, end, speed in self._spans(used, at):
+            at = start
+            if need <= (end - start) * speed:
+                break
+            need -= (end - start) * speed
+        return at + (need and need / speed)
+
+    def during(self, used: Sequence[deque[tuple[float, float, int]]], at: float, low: float, high: float) -> float:
+        """The cycles that it works from ``low`` to ``high`` if it begins at ``at``."""
+        left, worked = self.need, 0.0
+        for start, end, speed in self._spans(used, at):
+            if left <= 0 or start >= high:
+                break
+            cycles = min(end - start, left / speed) if speed else end - start
+            worked += max(0.0, min(start + cycles, high) - max(start, low)) * speed
+            left -= cycles * speed
+        return worked
+
+    def _spans(self, used, at):
+        """(from, to, share of its speed) from cycle ``at`` on, without end."""
+        taken, changes = 0.0, [
+            (time, sign * words / (end - start))
+            for start, end, words in (used[self.mem] if self.mem is not None and self.share else ()) if end > at
+            for time, sign in ((start, 1), (end, -1))]
         for time, change in sorted(changes):
-            speed = min(1.0, max(0.0, 1 - taken) / self.share) if taken > NOTHING else 1.0
             if time > at:
-                if need <= (time - at) * speed:
-                    return at + need / speed
-                need, at = need - (time - at) * speed, time
+                yield at, time, min(1.0, max(0.0, 1 - taken) / self.share) if taken > NOTHING else 1.0
+                at = time
             taken += change
-        return at + need
+        yield at, math.inf, 1.0
