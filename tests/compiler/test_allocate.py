@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise, product
+from random import Random
 
 import numpy as np
 import pytest
@@ -169,6 +170,7 @@ def test_one_strip_is_moved_while_another_is_worked_on(monkeypatch):
                                          (step.op.residual, one.residual, after.residual),
                                          (step.op.output, one.output, after.output)):
                 assert value not in step.dram or not set(words(first)) & set(words(second))
+        assert all(strip.output.mem != strip.input.mem for strip in step.strips)        # so that the store can read
     program = compile(wide_layer(), config)
     cycles = sum(layer.cycles for layer in model(program, config))
     codes = np.random.default_rng(0).integers(0, 16, (1, 32, 16, 16))
@@ -313,6 +315,23 @@ def test_filters_in_parts_make_the_same_codes(seed):
     paint(allocate(graph, config), config)
     got = command_model.run(compile(net, config), config, codes[0], seed)
     assert (got["z"] == net.codes(codes)["z"][0]).all()
+
+
+def test_what_is_tried_does_not_change_the_dice():
+    """So that other ways that are looked at, and not taken, leave all other places as they are."""
+    memories = places._Memories(64, Random(1))
+    expected = [memories.fit(2, (0, 1), number) for number in range(6)]
+    again = places._Memories(64, Random(1))
+    found = []
+    for number in range(6):
+        with again.aside():
+            token = object()
+            again.fit(3, (0, 1), token)
+            again.forget(token)
+        found.append(again.fit(2, (0, 1), number))
+    assert found == expected
+    with places._Memories(64, None).aside():
+        pass
 
 
 def test_parts_happen():

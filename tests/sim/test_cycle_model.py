@@ -94,9 +94,20 @@ def test_spilled_tensors_on_rtl(engine):
     spilled = graphs.network({"image": (8, 24, 24), "mid": (64, 24, 24), "one": (8, 24, 24), "out": (8, 24, 24)},
                              graphs.layer("image", "mid", 64, 8), graphs.layer("mid", "one", 8, 64),
                              graphs.layer("mid", "out", 8, 64, residual="one", res_mult=30))
-    # Where memory is nearly fast enough, the model lets the array get further ahead of the stores than it does.
-    for rate, most in ((12, 0.12), (6, 0.04), (3, 0.02)):
+    for rate, most in ((12, 0.05), (6, 0.04), (3, 0.02)):
         assert abs(errors(engine, spilled, all_bytes_per_cycle=rate)[1]) < most
+
+
+def test_a_store_gets_what_reads_leave(engine):
+    """Sums of which strips are loaded and stored at once, of a memory that gives three quarters of what both take:
+    8 % too short if they did not know of each other."""
+    shapes = {"image": (8, 24, 24), "x": (64, 24, 24), "a": (16, 24, 24), "y": (64, 24, 24), "b": (16, 24, 24),
+              "z": (16, 24, 24)}
+    network = graphs.network(
+        shapes, graphs.layer("image", "x", 64, 8), graphs.layer("x", "a", 16, 64),
+        graphs.layer("a", "y", 64, 16, residual="x", res_mult=30), graphs.layer("y", "b", 16, 64),
+        graphs.layer("y", "z", 16, 64, residual="b", res_mult=30))
+    assert abs(errors(engine, network, all_bytes_per_cycle=12)[1]) < 0.06
 
 
 def test_a_pool_lets_the_store_of_the_one_before_it_pass():

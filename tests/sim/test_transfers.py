@@ -24,3 +24,12 @@ def test_through(need, share, at, uses, done):
 
 def test_records_and_weights_do_not_wait():
     assert Transfer(0.0, 10, 0.0).through([[(0, 1000, 1000)]] * 2, 3) == 13
+
+
+@pytest.mark.parametrize("low, high, worked", [
+    (0, 100, 10), (0, 4, 0), (0, 5, 0), (5, 8, 3), (7, 9, 2), (7, 12, 2), (10, 14, 0.5), (12, 20, 6), (16, 100, 4),
+    (30, 40, 0)])
+def test_during(low, high, worked):
+    """From cycle 5 on ten cycles of work, of which none is done from 9 to 13, and half as much from 13 to 15."""
+    uses = [(9, 13, 4), (13, 15, 1)]
+    assert Transfer(0.0, 10, 0.0, mem=0).during([uses, []], 5, low, high) == worked
