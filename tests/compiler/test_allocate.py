@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import compiler.allocate as places
-from compiler import compile
+from compiler import compile, steps
 from compiler.allocate import allocate
 from compiler.build import lowered
 from compiler.plan import Step
+from compiler.schedule import schedule
 from sim import command_model
 from sim.cycle_model import model
 from spec.commands import Opcode, unpack
@@ -315,6 +316,20 @@ def test_filters_in_parts_make_the_same_codes(seed):
     paint(allocate(graph, config), config)
     got = command_model.run(compile(net, config), config, codes[0], seed)
     assert (got["z"] == net.codes(codes)["z"][0]).all()
+
+
+def test_what_commands_touch_are_groups_of_the_part(monkeypatch):
+    """Kind: commands that seem not to touch what they do. Groups count from the first one that lies there."""
+    seen = []
+
+    def listen(items, config):
+        seen.extend(access.groups for item in items for access in item.accesses if access.groups)
+        return schedule(items, config)
+    monkeypatch.setattr(steps, "schedule", listen)
+    config = engine(**DEEP)
+    compile(deep_block(), config)
+    assert any(groups.period not in (4, 24) for groups in seen)         # those of a part
+    assert all(0 <= groups.first < groups.end <= groups.period for groups in seen)
 
 
 def test_what_is_tried_does_not_change_the_dice():
