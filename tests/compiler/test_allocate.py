@@ -182,6 +182,22 @@ def test_one_strip_is_moved_while_another_is_worked_on(monkeypatch):
     assert cycles < 0.97 * sum(layer.cycles for layer in model(compile(wide_layer(), config), config))
 
 
+def test_of_places_that_cost_the_same_the_store_reads_where_the_array_does_not(monkeypatch):
+    """If there is room, wherever the dice put the input."""
+    config = engine(act_depth=420)
+    graph = lowered(wide_layer(), config)
+    spilled = frozenset(value for step in allocate(graph, config).steps for value in step.dram)
+    monkeypatch.setattr(places, "_turn_costs",
+                        lambda graph, turn, *_: {step.op: float(not step.ahead) for step in turn})
+    memories = set()
+    for seed in range(20):
+        steps = [step for step in places._Attempt(graph, config, places.Homes(spilled, seed=seed)).plan().steps
+                 if step.ahead and step.op.output in step.dram]
+        memories |= {strip.input.mem for step in steps for strip in step.strips}
+        assert all(strip.output.mem != strip.input.mem for step in steps for strip in step.strips)
+    assert memories == {0, 1}
+
+
 def test_what_strips_cost(monkeypatch):
     """By hand, of a maximum in strips in DRAM: each needs a command; moved ahead, the store alone is waited for, which
     reads when the pool unit does not."""
