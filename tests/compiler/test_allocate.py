@@ -228,7 +228,8 @@ def test_what_parts_cost(monkeypatch):
     more, and an input that is not on the chip comes for each part; weights and parameters that strips load again take
     DRAM from what is moved ahead; a store finds no time to read in the memory of the input, and less beside a
     residual."""
-    config = engine(**DEEP)
+    fields = DEEP | dict(out_pixels=2)
+    config = engine(**fields)
     graph = lowered(deep_block(), config)
     op = next(op for op in graph.ops if op.name == "to_y")
     made = next(step for step in allocate(graph, config).steps if step.op is op).strips[0]
@@ -243,11 +244,15 @@ def test_what_parts_cost(monkeypatch):
         strips = tuple(replace(strip, y0=8 // count * at, y1=8 // count * (at + 1), g0=0, g1=groups) if tall else
                        replace(strip, g0=groups // count * at, g1=groups // count * (at + 1)) for at in range(count))
         step = Step(op, strips, frozenset(dram), ahead)
-        return places._turn_costs(graph, (step,), engine(**DEEP | values), (), 0)[op]
+        return places._turn_costs(graph, (step,), engine(**fields | values), (), 0)[op]
     moved = loads + stores + short
     assert cost(other, 2, False) == moved
     assert cost(other, 2, False, dram=(op.input, op.residual, op.output)) == moved + (
         2 * pixels * 4 * config.group_beats / config.act_lanes)
+    alone = stores + places.SHORT * pixels
+    assert stores > alone - work and cost(same, 2, True, dram=(op.output,)) == stores
+    assert cost(other, 2, True, dram=(op.output,)) == max(
+        alone - work, alone / 2, stores - work * (1 - post / max(array, post))) < stores
     assert cost(same, 2, True) == max(moved - work, moved / 2, stores)
     assert cost(other, 2, True) == max(moved - work, moved / 2, stores - work * (1 - post / max(array, post)))
     moved, tiles, words = loads + stores, op.commands(config), op.effort(config)[1]
@@ -332,6 +337,17 @@ def test_filters_in_parts_make_the_same_codes(seed):
     paint(allocate(graph, config), config)
     got = command_model.run(compile(net, config), config, codes[0], seed)
     assert (got["z"] == net.codes(codes)["z"][0]).all()
+
+
+def test_what_is_not_cut_into_parts():
+    """Taps of a row, whose tiles are those of the input's groups, what makes some channels of a value, and what the
+    array does not make."""
+    op = lowered(deep_block(), engine(**DEEP)).ops[0]
+    assert op.divisible
+    assert not replace(op, row_taps=3).divisible and not replace(op, at=0).divisible
+    pooled = lowered(network({"image": (4, 8, 8), "a": (4, 8, 8), "y": (4, 4, 4)}, layer("image", "a", 4, 4),
+                             pool("a", "y")), engine())
+    assert [op.divisible for op in pooled.ops] == [True, False]
 
 
 def test_what_commands_touch_are_groups_of_the_part(monkeypatch):
