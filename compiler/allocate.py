@@ -6,8 +6,8 @@ ones that live for long come to lie decides whether a large one finds its place 
 other places are tried, by chance but always the same.
 """
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import cycle, pairwise
@@ -20,6 +20,7 @@ from spec.errors import AlloyError
 from .emit.rings import ENTRIES
 from .graph import Graph, Value
 from .layout import Placement
+from .memories import Memories
 from .operations import Operation
 from .plan import Plan, Step, Strip
 
@@ -56,63 +57,6 @@ class Homes:
         rest = frozenset({value})
         return replace(self, spilled=self.spilled | rest if spilled else self.spilled - rest,
                        banded=self.banded | rest if banded else self.banded - rest)
-
-
-class _Memories:
-    """What is taken of the activation memories: intervals (lo, hi, owner); ``dice`` may choose among the places.
-
-    What has been freed last may still be ``busy``: it is taken only if there is no other room."""
-
-    def __init__(self, depth: int, dice: Random | None):
-        self._depth, self._dice = depth, dice
-        self._used: tuple[list, list] = ([], [])
-        self._freed: tuple[list, list] = ([], [])
-        self.busy = False
-
-    def fit(self, words: int, mems: Iterable[int], owner: object) -> tuple[int, int] | None:
-        """First fit in the emptier of ``mems``: (memory, base), or None."""
-        mems = sorted(mems, key=lambda m: sum(hi - lo for lo, hi, _ in self._used[m]))
-        both = [used + freed for used, freed in zip(self._used, self._freed, strict=True)]
-        for taken in (both, self._used) if self.busy else (self._used,):
-            places = [(mem, at) for mem in mems for lo, hi in self._gaps(taken[mem]) if hi - lo >= words
-                      for at in (lo, hi - words)]
-            if places:
-                break
-        else:
-            return None
-        mem, at = self._dice.choice(places) if self._dice else places[0]
-        self._used[mem].append((at, at + words, owner))
-        return mem, at
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is tried meanwhile leaves the dice as they were."""
-        before = self._dice.getstate() if self._dice else None
-        yield
-        if self._dice and before:
-            self._dice.setstate(before)
-
-    def _gaps(self, taken):
-        """What is free, from the first word on."""
-        at = 0
-        for lo, hi, _ in sorted([*taken, (self._depth, self._depth, None)], key=lambda u: u[0]):
-            yield at, lo
-            at = max(at, hi)
-
-    def free(self, owners: Collection[object]) -> None:
-        """Give back what these have."""
-        self._freed = [], []
-        for used, freed in zip(self._used, self._freed, strict=True):
-            freed += [one for one in used if one[2] in owners]
-            used[:] = [one for one in used if one[2] not in owners]
-
-    def forget(self, owner: object) -> None:
-        """As if ``owner`` had never had anything."""
-        for used in self._used:
-            used[:] = [u for u in used if u[2] is not owner]
-
-    def holds(self, owner: object) -> bool:
-        return any(u[2] is owner for used in self._used for u in used)
 
 
 def allocate(graph: Graph, config: EngineConfig) -> Plan:
@@ -275,7 +219,7 @@ class _Attempt:
     def __init__(self, graph: Graph, config: EngineConfig, homes: Homes):
         self._graph, self._config, self._spilled, self._banded = graph, config, homes.spilled, homes.banded
         self._early = homes.early
-        self._memories = _Memories(config.act_depth, None if homes.seed is None else Random(homes.seed))
+        self._memories = Memories(config.act_depth, None if homes.seed is None else Random(homes.seed))
         self._where: dict[Value, Placement] = {}
         self._last = {v: i for i, op in enumerate(graph.ops) for v in (*op.reads, op.output)}
         self._rivals: dict[Value, set[Value]] = {}      # those that cannot be in a value's memory

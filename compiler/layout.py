@@ -17,9 +17,9 @@ class Placement:
     columns) planes.
 
     ``pitch`` is the distance of plane rows in pixels; ``groups`` the channel groups, of the value those from ``first``
-    on; ``pixels`` the banks. So many
-    neighbours of a row as are visited ``at_once`` lie in banks of different remainders of a division by that number,
-    for planes of odd columns begin half of it further; of those from an odd column on, that is not true of the last.
+    on; ``pixels`` the banks. So many neighbours of a row as are visited ``at_once`` lie in banks of different
+    remainders of a division by that number, for planes of odd columns begin half of it further; of those from an odd
+    column on, that is not true of the last.
     """
     mem: int
     base: int

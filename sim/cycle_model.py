@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 import math
 
-import numpy as np
 
 from spec import latency as pipeline
 from spec.commands import (
@@ -21,7 +20,8 @@ from spec.images import image_rows
 from spec.kwords import beats_of
 from spec.program import Program
 
-from .transfers import Transfer
+from .feeder_log import FeederLog
+from .transfers import Transfer, bursts
 from .visits import leads, visits_of
 
 __all__ = ["Timing", "LayerCycles", "model", "CAUSES", "ERROR", "error_text"]
@@ -265,9 +265,7 @@ class _Engine:
         multiples of their length."""
         most, at, ends = self.c.burst_beats, self.port[port], self.bursts[port]
         for address, beats in rows:
-            beat = address // self.c.port_bytes
-            for low in range(beat - beat % most, beat + beats, most):
-                size = min(low + most, beat + beats) - max(low, beat)
+            for size in bursts(address // self.c.port_bytes, beats, most):
                 free = ends[0] + self.t.turn if len(ends) == ends.maxlen else 0
                 at = max(at, max(asked, free) + self.latency) + size * cost
                 ends.append(at)
@@ -292,14 +290,14 @@ class _Engine:
     def _store(self, cmd, ready, _):
         c = self.c
         row = cmd["cols"] * cmd["out_groups"] * c.act_group_bytes // c.port_bytes
-        first = [(cmd["dram"] + y * cmd["stride"]) // c.port_bytes for y in range(cmd["rows"])]
-        bursts = sum((at + row - 1) // c.burst_beats - at // c.burst_beats + 1 for at in first)
+        apart = sum(len(bursts((cmd["dram"] + y * cmd["stride"]) // c.port_bytes, row, c.burst_beats))
+                    for y in range(cmd["rows"]))
         words, beats = cmd["rows"] * cmd["cols"] * cmd["out_groups"], cmd["rows"] * row
         start = max(ready, self.stores[-1].done)
         # All beats of a burst are there before it begins, those of the first one too; there is a cycle between two, and
         # so many may wait for their responses.
-        need = min(row, c.burst_beats) + max(beats * c.port_bytes / self.rate, beats + bursts,
-                                             (beats + bursts * (self.latency + self.t.turn)) / c.outstanding)
+        need = min(row, c.burst_beats) + max(beats * c.port_bytes / self.rate, beats + apart,
+                                             (beats + apart * (self.latency + self.t.turn)) / c.outstanding)
         moved = self._move(start + self.t.store, beats * c.port_bytes)
         self.stores.append(Transfer(start, need, moved, mem=cmd["mem_out"], share=words / max(need, 1),
                                      given=self._give(cmd["give"])))
@@ -402,22 +400,6 @@ class _Engine:
         return at, work - 1
 
 
-class _Log:
-    """What the feeder did: (from, to, cause), in the order of time."""
-
-    def __init__(self, entries):
-        columns = zip(*(entries or [(0.0, 0.0, "busy")]), strict=True)
-        self._low, self._high, causes = (np.array(column) for column in columns)
-        self._causes, self._cause = np.unique(causes, return_inverse=True)
-
-    def between(self, low: float, high: float) -> dict[str, float]:
-        """Cycles of each cause in an interval."""
-        first, last = np.searchsorted(self._high, low), np.searchsorted(self._low, high)
-        spent = np.minimum(self._high[first:last], high) - np.maximum(self._low[first:last], low)
-        sums = np.bincount(self._cause[first:last], spent.clip(0), len(self._causes))
-        return dict(zip(self._causes.tolist(), sums.tolist(), strict=True))
-
-
 def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | None = None,
           all_bytes_per_cycle: float | None = None, latency: int = 40,
           timing: Timing | None = None) -> list[LayerCycles]:
@@ -440,7 +422,7 @@ def model(program: Program, config: EngineConfig, *, bytes_per_cycle: float | No
     for time, tag in engine.completed:
         ends[tag] = max(time, ends.get(tag, 0))
     peak = config.macs_dsp + config.macs_lut
-    layers, before, log = [], 0.0, _Log(engine.feeder_log)
+    layers, before, log = [], 0.0, FeederLog(engine.feeder_log)
     for tag in sorted(ends, key=lambda t: ends[t]):
         layer = next(x for x in program.layers if x.tag == tag)
         out = LayerCycles(tag, layer.name, layer.macs, ends[tag] - before)

@@ -5,9 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 import math
 
-__all__ = ["Transfer"]
+__all__ = ["Transfer", "bursts"]
 
 NOTHING = 1e-9      # of a memory's cycles: what sums of shares leave of none
+
+
+def bursts(first: int, beats: int, longest: int) -> list[int]:
+    """Beats of each burst of a request for ``beats`` from beat ``first`` on: they end at multiples of ``longest``."""
+    return [min(low + longest, first + beats) - max(low, first)
+            for low in range(first - first % longest, first + beats, longest)]
 
 
 @dataclass

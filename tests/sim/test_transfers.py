@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.transfers import Transfer
+from sim.transfers import Transfer, bursts
 
 
 @pytest.mark.parametrize("need, share, at, uses, done", [
@@ -33,3 +33,9 @@ def test_during(low, high, worked):
     """From cycle 5 on ten cycles of work, of which none is done from 9 to 13, and half as much from 13 to 15."""
     uses = [(9, 13, 4), (13, 15, 1)]
     assert Transfer(0.0, 10, 0.0, mem=0).during([uses, []], 5, low, high) == worked
+
+
+@pytest.mark.parametrize("first, beats, sizes", [
+    (0, 16, [16]), (0, 17, [16, 1]), (5, 3, [3]), (5, 11, [11]), (5, 12, [11, 1]), (30, 34, [2, 16, 16])])
+def test_bursts(first, beats, sizes):
+    assert bursts(first, beats, 16) == sizes
